@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Two clocks: monotonic nanoseconds for durations and deadlines, wall microseconds for event times and TTLs. */
+#pragma once
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t pil_clock_monotonic_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline int64_t pil_clock_wall_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Text form "2026-11-21T03:45:10Z", with 3 or 6 fraction digits when they are needed to be exact (RFC 3339).
+ * Returns the length, at most PIL_CLOCK_TEXT_BYTES - 1; years outside 0..9999 are clamped. */
+enum { PIL_CLOCK_TEXT_BYTES = 32 };
+int pil_clock_format_us(int64_t wall_us, char ret_text[PIL_CLOCK_TEXT_BYTES]);

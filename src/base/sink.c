@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/sink.h"
+
+void pil_sink_write(struct pil_sink *sink, const void *data, size_t len) {
+    const uint8_t *from = data;
+    while (len > 0) {
+        uint8_t *to = pil_sink_reserve(sink, 1);
+        size_t room = (size_t)(sink->end - to);
+        size_t part = len < room ? len : room;
+        if (sink->failed) {
+            return;
+        }
+        memcpy(to, from, part);
+        sink->at += part;
+        from += part;
+        len -= part;
+    }
+}
+
+void pil_sink_write_u64(struct pil_sink *sink, uint64_t value) {
+    uint8_t digits[20];
+    size_t count = 0;
+    do {
+        digits[sizeof digits - ++count] = (uint8_t)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    memcpy(pil_sink_reserve(sink, count), digits + sizeof digits - count, count);
+    pil_sink_advance(sink, count);
+}
+
+void pil_sink_write_i64(struct pil_sink *sink, int64_t value) {
+    if (value < 0) {
+        pil_sink_put(sink, '-');
+        pil_sink_write_u64(sink, 0 - (uint64_t)value);
+        return;
+    }
+    pil_sink_write_u64(sink, (uint64_t)value);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Where encoders write: a run of memory that can be continued in another run. Encoders never check for room: when growing
+ * fails, the sink swallows what follows and `failed` says so; the owner looks once, at the end. No allocation of its own. */
+#pragma once
+
+#include "base/bytes.h"
+
+enum { PIL_SINK_RESERVE_MAX = 512 };
+
+struct pil_sink {
+    uint8_t *at;  /* next byte */
+    uint8_t *end; /* end of this run */
+    /* Makes at..end a run of at least PIL_SINK_RESERVE_MAX bytes (it takes `at` as the end of the run before). false: no more. */
+    bool (*grow)(struct pil_sink *sink);
+    bool failed;
+    uint8_t overflow[PIL_SINK_RESERVE_MAX]; /* the swallowing place */
+};
+
+/* At least `bytes` (at most PIL_SINK_RESERVE_MAX) contiguous bytes to write to; then pil_sink_advance by what was used. */
+static inline uint8_t *pil_sink_reserve(struct pil_sink *sink, size_t bytes) {
+    if ((size_t)(sink->end - sink->at) >= bytes) {
+        return sink->at;
+    }
+    if (sink->failed || !sink->grow(sink)) {
+        sink->failed = true;
+        sink->at = sink->overflow;
+        sink->end = sink->overflow + sizeof sink->overflow;
+    }
+    return sink->at;
+}
+static inline void pil_sink_advance(struct pil_sink *sink, size_t bytes) {
+    sink->at += bytes;
+}
+static inline void pil_sink_put(struct pil_sink *sink, uint8_t byte) {
+    *pil_sink_reserve(sink, 1) = byte;
+    sink->at++;
+}
+/* Any length; may be split over runs. */
+void pil_sink_write(struct pil_sink *sink, const void *data, size_t len);
+static inline void pil_sink_write_bytes(struct pil_sink *sink, struct pil_bytes bytes) {
+    pil_sink_write(sink, bytes.data, bytes.len);
+}
+static inline void pil_sink_write_text(struct pil_sink *sink, const char *text) {
+    pil_sink_write(sink, text, strlen(text));
+}
+/* Decimal digits; no allocation, no locale. */
+void pil_sink_write_i64(struct pil_sink *sink, int64_t value);
+void pil_sink_write_u64(struct pil_sink *sink, uint64_t value);

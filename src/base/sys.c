@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; Debian 12's headers are older */
+#endif
+
+enum { SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+
+static pil_status fail_errno(struct pil_error *error, const char *what, const char *path) {
+    int number = errno;
+    return pil_fail(error, pil_status_from_errno(number), "%s %s: %s", what, path, strerror(number));
+}
+
+static pil_status read_into(int fd, const char *path, size_t bytes_max, struct pil_text *text, struct pil_error *ret_error) {
+    char chunk[65536];
+    for (;;) {
+        ssize_t got = read(fd, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return fail_errno(ret_error, "read", path);
+        }
+        if (got == 0) {
+            return PIL_STATUS_OK;
+        }
+        if (text->len + (size_t)got > bytes_max) {
+            return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "%s is larger than %zu bytes", path, bytes_max);
+        }
+        pil_text_append(text, chunk, (size_t)got);
+    }
+}
+
+pil_status pil_sys_read_file(const char *path, size_t bytes_max, struct pil_text *ret_text, struct pil_error *ret_error) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return fail_errno(ret_error, "open", path);
+    }
+    struct pil_text text = {0};
+    pil_text_append(&text, "", 0);
+    pil_status status = read_into(fd, path, bytes_max, &text, ret_error);
+    pil_sys_close(&fd);
+    if (status != PIL_STATUS_OK) {
+        pil_text_deinit(&text);
+        return status;
+    }
+    *ret_text = text;
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_sys_write_all(int fd, struct pil_bytes data, struct pil_error *ret_error) {
+    while (data.len > 0) {
+        ssize_t wrote = write(fd, data.data, data.len);
+        if (wrote < 0 && errno == EINTR) {
+            continue;
+        }
+        if (wrote < 0) {
+            int number = errno;
+            return pil_fail(ret_error, pil_status_from_errno(number), "write: %s", strerror(number));
+        }
+        data.data += wrote;
+        data.len -= (size_t)wrote;
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_sys_make_dirs(const char *path, struct pil_error *ret_error) {
+    char partial[PATH_MAX];
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof partial) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "folder name of %zu bytes", len);
+    }
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i] != '\0') {
+            continue;
+        }
+        memcpy(partial, path, i);
+        partial[i] = '\0';
+        if (mkdir(partial, 0777) != 0 && errno != EEXIST) {
+            return fail_errno(ret_error, "make folder", partial);
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_sys_memfd_create(const char *name, int *ret_fd, struct pil_error *ret_error) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL) { /* before Linux 6.3 */
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    }
+    if (fd < 0) {
+        return fail_errno(ret_error, "memfd_create", name);
+    }
+    *ret_fd = fd;
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) {
+    if (fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
+        return fail_errno(ret_error, "seal", "memfd");
+    }
+    return PIL_STATUS_OK;
+}
+
+bool pil_sys_memfd_is_sealed(int fd) {
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & SEALS) == SEALS;
+}
+
+void pil_sys_close(int *fd) {
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Files and descriptors for the control plane: whole-file reads, durable writes, sealed memfds. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "base/text.h"
+
+/* Reads a whole file of at most bytes_max. Owns: *ret_text is the caller's (pil_text_deinit). */
+pil_status pil_sys_read_file(const char *path, size_t bytes_max, struct pil_text *ret_text, struct pil_error *ret_error) PIL_CHECKED;
+
+/* Writes all bytes, through EINTR and short writes. */
+pil_status pil_sys_write_all(int fd, struct pil_bytes data, struct pil_error *ret_error) PIL_CHECKED;
+
+/* Creates `path` and its missing parents. */
+pil_status pil_sys_make_dirs(const char *path, struct pil_error *ret_error) PIL_CHECKED;
+
+/* An unsealed, empty, close-on-exec, non-executable memfd. */
+pil_status pil_sys_memfd_create(const char *name, int *ret_fd, struct pil_error *ret_error) PIL_CHECKED;
+
+/* Write, shrink, grow and seal are sealed. There must be no writable mapping left. */
+pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) PIL_CHECKED;
+
+/* Whether all four seals are set: nobody can change the content or the size any more. */
+bool pil_sys_memfd_is_sealed(int fd);
+
+/* Closes *fd when it is open and sets it to -1. */
+void pil_sys_close(int *fd);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Live releases. Each served view has one published pointer; workers borrow it within a turn (rules: src/cache/README.md).
+ * Releases are mapped, published, retired and unmapped by the control thread only. */
+#pragma once
+
+#include "base/bounds.h"
+#include "cache/qsbr.h"
+#include "snapshot/reader.h"
+
+enum { PIL_CACHE_MAGIC = 0x50434c52, PIL_CACHE_BATCH_MAX = 1024 };
+
+/* A mapped release. Immutable from publish to reclaim. */
+struct pil_release {
+    uint32_t magic;
+    char id[PIL_RELEASE_ID_CHARS + 1];
+    const struct pil_view *view; /* of shard 0; all shards agree (checked) */
+    struct pil_shard *shards;
+    uint32_t shard_count;
+    uint32_t shard_bits;
+    uint64_t row_count;
+    uint64_t bytes;
+    int64_t event_ts_us_max;
+    int64_t published_us;
+    uint64_t generation;
+    uint64_t retire_ticket;
+};
+
+/* A served view. `live` is NULL until the first release is published. */
+struct pil_cache_view {
+    char project[PIL_NAME_BYTES_MAX + 1];
+    char name[PIL_NAME_BYTES_MAX + 1];
+    char channel[PIL_NAME_BYTES_MAX + 1];
+    uint32_t index;
+    /* Writer: control thread (release, pairs with the acquire in pil_cache_live). Readers: workers. */
+    _Atomic(struct pil_release *) live;
+    uint64_t generation;
+};
+
+struct pil_cache;
+struct pil_cache *pil_cache_create(uint32_t view_count, uint32_t worker_count);
+/* Workers must be gone. Unmaps everything. */
+void pil_cache_destroy(struct pil_cache **cache);
+
+struct pil_qsbr *pil_cache_qsbr(struct pil_cache *cache);
+uint32_t pil_cache_view_count(const struct pil_cache *cache);
+struct pil_cache_view *pil_cache_view_at(struct pil_cache *cache, uint32_t index);
+/* Before start: names one of the view slots. INVALID when project/name is there already. */
+pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const char *project, const char *name, const char *channel) PIL_CHECKED;
+
+/* "view" (when only one project is served) or "project/view". NULL when not served. Any thread; no allocation. */
+struct pil_cache_view *pil_cache_view_find(const struct pil_cache *cache, struct pil_bytes name);
+/* The same with project and view apart; an empty project means the only one. */
+struct pil_cache_view *pil_cache_view_find_in(const struct pil_cache *cache, struct pil_bytes project, struct pil_bytes view);
+
+/* Worker: the release to use for one request, from start to end; valid until this worker's next quiescent state. */
+static inline const struct pil_release *pil_cache_live(const struct pil_cache_view *view) {
+    return atomic_load_explicit(&view->live, memory_order_acquire);
+}
+
+/* ---- Control thread */
+
+/* Maps the sealed descriptors (kept open by the caller) of a verified release. shard i is fds[i]. CORRUPT when the shards do
+ * not make one release; DENIED when one is not sealed. */
+pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count, struct pil_release **ret_release, struct pil_error *ret_error) PIL_CHECKED;
+/* One pointer store. The old release, if any, is retired: reclaimed after a grace period by pil_cache_reclaim. */
+void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, struct pil_release *release);
+/* Unmaps a slice (at most bytes_max) of what is past its grace period. Returns how many retired releases are left. */
+uint32_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max);
+
+/* ---- Worker: the batch pipeline */
+
+struct pil_lookup {
+    const struct pil_release *release;
+    const uint8_t *key;      /* canonical bytes */
+    uint32_t key_len;
+    uint32_t shard_index;    /* private */
+    uint64_t line_mask;      /* 64-byte lines of the row that the answer needs; bit 63 = that one and all after it */
+    const uint8_t *row;      /* result; NULL when missing; valid until the next quiescent state */
+    uint64_t hash;           /* private */
+};
+/* Looks all up together: hash and prefetch pilots, prefetch row lines, compare. Any mix of releases; any count. */
+void pil_cache_lookup(struct pil_lookup *lookups, uint32_t count);
+static inline const struct pil_shard *pil_lookup_shard(const struct pil_lookup *lookup) {
+    return &lookup->release->shards[lookup->shard_index];
+}
+/* Mask of the lines that hold key, timestamp, null bitmap and the given features. */
+uint64_t pil_cache_line_mask(const struct pil_view *view, const uint32_t *features, uint32_t feature_count);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A channel: a tiny pointer to a release, changed by compare-and-swap only. Nodes serve `pinned` when set, else `release`.
+ * Each write has a new sequence number and nonce, so that no two versions are equal bytes (stores derive ETags from content).
+ * {"format":1,"project":…,"view":…,"channel":…,"sequence":N,"nonce":"hex","release":"id","pinned":null|"id",
+ *  "changed_us":N,"history":[{"release":"id","sequence":N,"changed_us":N,"act":"promote"}…newest first, at most 64]} */
+#pragma once
+
+#include "release/layout.h"
+
+enum { PIL_CHANNEL_HISTORY_MAX = 64 };
+
+struct pil_channel_entry {
+    char release[PIL_RELEASE_ID_CHARS + 1];
+    char act[16]; /* "promote", "rollback", "pin", "unpin" */
+    uint64_t sequence;
+    int64_t changed_us;
+};
+struct pil_channel {
+    char name[PIL_NAME_BYTES_MAX + 1];
+    uint64_t sequence;
+    int64_t changed_us;
+    char release[PIL_RELEASE_ID_CHARS + 1];
+    char pinned[PIL_RELEASE_ID_CHARS + 1]; /* "" when not pinned */
+    struct pil_channel_entry history[PIL_CHANNEL_HISTORY_MAX];
+    uint32_t history_count;
+};
+
+/* The release that nodes serve now. */
+static inline const char *pil_channel_effective(const struct pil_channel *channel) {
+    return channel->pinned[0] != '\0' ? channel->pinned : channel->release;
+}
+
+/* ref->project and ref->view name the view. NOT_FOUND when the channel was never promoted to; CORRUPT. */
+pil_status pil_channel_read(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+/* Points the channel at ref->release, whose manifest and shards must be there. Already there: OK, nothing written.
+ * Retries CONFLICT a few times. All four return the channel as it is afterwards. */
+pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+/* Back to the release before the current one in history; NOT_FOUND when there is none or its manifest is gone. */
+pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+/* Nodes stay on ref->release whatever is promoted, until unpin. */
+pil_status pil_channel_pin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_channel_unpin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;

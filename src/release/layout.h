@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Names of objects in a store, as schemas/store.md specifies them:
+ *   projects/PROJECT.json                         the applied project; changed by compare-and-swap
+ *   views/PROJECT/VIEW/releases/RELEASE.json      manifest; immutable
+ *   views/PROJECT/VIEW/channels/CHANNEL.json      pointer; changed by compare-and-swap
+ *   shards/AB/ABCDEF….shard                       content-addressed; immutable; AB = first two hex digits of the id */
+#pragma once
+
+#include "base/bounds.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "store/store.h"
+
+/* "rides/driver_stats@0123456789abcdef" or "…@production": the part after @ may be a release id or a channel. */
+struct pil_release_ref {
+    char project[PIL_NAME_BYTES_MAX + 1];
+    char view[PIL_NAME_BYTES_MAX + 1];
+    char release[PIL_NAME_BYTES_MAX + 1]; /* "" when there was no @ */
+};
+pil_status pil_release_ref_parse(const char *text, struct pil_release_ref *ret_ref, struct pil_error *ret_error) PIL_CHECKED;
+
+/* [a-z_A-Z][A-Za-z0-9_-]*, at most PIL_NAME_BYTES_MAX. */
+bool pil_release_name_ok(const char *name);
+/* Exactly PIL_RELEASE_ID_CHARS lower-case hex digits. */
+bool pil_release_id_ok(const char *text);
+
+void pil_layout_project(const char *project, char ret_name[PIL_STORE_NAME_BYTES]);
+void pil_layout_manifest(const struct pil_release_ref *ref, char ret_name[PIL_STORE_NAME_BYTES]);
+void pil_layout_channel(const struct pil_release_ref *ref, const char *channel, char ret_name[PIL_STORE_NAME_BYTES]);
+void pil_layout_shard(const struct pil_sha256 *id, char ret_name[PIL_STORE_NAME_BYTES]);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The project file: YAML in, every mistake reported at once, then immutable. Also its JSON form, which `pillion apply` puts
+ * into the store, and the rule for what may change while a view is in use. */
+#pragma once
+
+#include "schema/view.h"
+#include "base/text.h"
+
+typedef enum pil_source_type { PIL_SOURCE_PARQUET, PIL_SOURCE_CSV, PIL_SOURCE_SQL } pil_source_type;
+
+/* Where the builder reads a view from; the builder front end interprets it. */
+struct pil_source {
+    pil_source_type type;
+    char *path;  /* file, folder or glob, relative to the project file; NULL for sql */
+    char *query; /* DuckDB SQL; NULL unless sql */
+    char *setup; /* DuckDB statements before the query (INSTALL, ATTACH …); NULL when none */
+    char *timestamp_field;
+    char *created_timestamp_column; /* NULL when none */
+    json_t *field_mapping; /* object: column in the source → name in the view; never NULL */
+};
+
+struct pil_project_view {
+    struct pil_view *view;
+    struct pil_source source;
+    char *description;
+    char *owner;
+    json_t *tags; /* object of strings; never NULL */
+};
+
+struct pil_service_feature {
+    uint32_t view_index;    /* in the project */
+    uint32_t feature_index; /* in the view */
+};
+struct pil_service {
+    char *name;
+    char *description;
+    struct pil_service_feature *features; /* in declared order */
+    uint32_t feature_count;
+};
+
+struct pil_project {
+    char *name;
+    struct pil_entity *entities;
+    uint32_t entity_count;
+    struct pil_project_view *views;
+    uint32_t view_count;
+    struct pil_service *services;
+    uint32_t service_count;
+};
+
+/* Reads a project file. On mistakes: INVALID, and *problems holds one line for each,
+ * "file:line:column: what; what to do\n", in file order. `file_name` is only for the messages. */
+pil_status pil_project_parse_yaml(struct pil_bytes text, const char *file_name, struct pil_project **ret_project, struct pil_text *problems) PIL_CHECKED;
+/* The same from a file; unreadable files are one problem line, too. */
+pil_status pil_project_load_yaml(const char *path, struct pil_project **ret_project, struct pil_text *problems) PIL_CHECKED;
+
+/* JSON form, canonical (sorted keys), with everything that the YAML said. Owns: caller. */
+json_t *pil_project_to_json(const struct pil_project *project);
+pil_status pil_project_from_json(const json_t *json, struct pil_project **ret_project, struct pil_error *ret_error) PIL_CHECKED;
+void pil_project_destroy(struct pil_project **project);
+
+/* NULL when there is none. */
+const struct pil_project_view *pil_project_view_find(const struct pil_project *project, const char *name);
+const struct pil_service *pil_project_service_find(const struct pil_project *project, struct pil_bytes name);
+
+/* Appends a line for each incompatible change from `before` to `after` of views for which in_use says true: keys changed, a
+ * feature removed, its type changed, the view removed, a service's feature removed. Adding is compatible; so are defaults,
+ * ttl, descriptions, tags and sources. Returns how many lines. */
+uint32_t pil_project_breaking_changes(const struct pil_project *before, const struct pil_project *after,
+                                      bool (*in_use)(void *context, const char *view_name), void *context, struct pil_text *lines);

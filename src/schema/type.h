@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Value types of features and entity keys, by their names in project files: "float32", "list<string>", "vector<float16,64>". */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+/*    name            text              bytes in the row  alignment */
+#define PIL_SCALAR_TABLE(X) \
+    X(BOOL,           "bool",           1) \
+    X(INT32,          "int32",          4) \
+    X(INT64,          "int64",          8) \
+    X(FLOAT32,        "float32",        4) \
+    X(FLOAT64,        "float64",        8) \
+    X(STRING,         "string",         16) \
+    X(BYTES,          "bytes",          16) \
+    X(UNIX_TIMESTAMP, "unix_timestamp", 8) /* int64 microseconds since 1970 */ \
+    X(FLOAT16,        "float16",        2) /* elements of vectors only, like the two below */ \
+    X(BFLOAT16,       "bfloat16",       2) \
+    X(INT8,           "int8",           1)
+
+typedef enum pil_scalar {
+#define X(name, text, bytes) PIL_SCALAR_##name,
+    PIL_SCALAR_TABLE(X)
+#undef X
+    PIL_SCALAR_COUNT
+} pil_scalar;
+
+typedef enum pil_shape {
+    PIL_SHAPE_SCALAR,
+    PIL_SHAPE_LIST,   /* any length, elements never null, in the heap */
+    PIL_SHAPE_VECTOR, /* `dimension` elements, inline in the row */
+} pil_shape;
+
+struct pil_type {
+    pil_scalar scalar;   /* of the element, for lists and vectors */
+    pil_shape shape;
+    uint32_t dimension;  /* 1..PIL_VECTOR_DIMENSION_MAX for vectors, else 0 */
+};
+
+enum { PIL_TYPE_TEXT_BYTES = 40, PIL_REF_BYTES = 16, PIL_REF_INLINE_BYTES = 12 };
+
+/* Reads a type's name. INVALID with a sentence that lists what is possible. */
+pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, struct pil_error *ret_error) PIL_CHECKED;
+/* Writes a type's name, canonical ("vector<float32,32>"); returns its length. */
+int pil_type_format(struct pil_type type, char ret_text[PIL_TYPE_TEXT_BYTES]);
+
+bool pil_type_equal(struct pil_type a, struct pil_type b);
+/* Bytes of one value in the row, and its alignment there (1, 2, 4 or 8). Strings, bytes and lists are 16-byte references. */
+uint32_t pil_type_row_bytes(struct pil_type type);
+uint32_t pil_type_alignment(struct pil_type type);
+uint32_t pil_scalar_bytes(pil_scalar scalar);
+const char *pil_scalar_text(pil_scalar scalar);
+/* Whether values live in the heap when they are longer than PIL_REF_INLINE_BYTES: string, bytes, lists. */
+bool pil_type_is_reference(struct pil_type type);
