@@ -22,7 +22,10 @@ struct pil_release {
     int64_t event_ts_us_max;
     int64_t published_us;
     uint64_t generation;
+    /* Control thread only, once retired. */
     uint64_t retire_ticket;
+    uint64_t unmap_offset; /* of the last shard still mapped; what is past it is unmapped */
+    struct pil_release *retired_next;
 };
 
 /* A served view. `live` is NULL until the first release is published. */
@@ -62,6 +65,8 @@ static inline const struct pil_release *pil_cache_live(const struct pil_cache_vi
 /* Maps the sealed descriptors (kept open by the caller) of a verified release. shard i is fds[i]. CORRUPT when the shards do
  * not make one release; DENIED when one is not sealed. */
 pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count, struct pil_release **ret_release, struct pil_error *ret_error) PIL_CHECKED;
+/* Unmaps a release that was never published; NULLs the pointer. */
+void pil_release_destroy(struct pil_release **release);
 /* One pointer store. The old release, if any, is retired: reclaimed after a grace period by pil_cache_reclaim. */
 void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, struct pil_release *release);
 /* Unmaps a slice (at most bytes_max) of what is past its grace period. Returns how many retired releases are left. */

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The batch pipeline: hash and prefetch the pilots of a group, then the row lines, then compare. A single dependent lookup costs
+ * two cache misses in series; a group of 32 overlaps them (asynchronous memory access chaining: Kocberber et al., VLDB 2015). */
+#include "cache/cache.h"
+
+enum { GROUP = 32, LINE_BYTES = 64, MASK_LAST = 63 };
+
+static void prefetch_pilot(struct pil_lookup *lookup) {
+    struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
+    const struct pil_release *release = lookup->release;
+    lookup->shard_index = release->shard_bits == 0 ? 0 : pil_shard_of(pil_hash_shard(key), release->shard_bits);
+    const struct pil_shard *shard = &release->shards[lookup->shard_index];
+    lookup->row = NULL;
+    if (shard->slot_count == 0) {
+        return;
+    }
+    lookup->hash = pil_shard_hash(shard, key);
+    __builtin_prefetch(&shard->pilots[pil_index_bucket(lookup->hash, shard->bucket_count)]);
+}
+
+static void prefetch_row(struct pil_lookup *lookup) {
+    const struct pil_shard *shard = pil_lookup_shard(lookup);
+    if (shard->slot_count == 0) {
+        return;
+    }
+    const uint8_t *row = pil_shard_candidate(shard, lookup->hash);
+    lookup->row = row;
+    /* Rows need not start on a line: a wanted range may reach into one line more. */
+    uint32_t reach = (uintptr_t)row % LINE_BYTES == 0 ? 0 : LINE_BYTES - 1;
+    for (uint64_t mask = lookup->line_mask; mask != 0; mask &= mask - 1) {
+        const uint8_t *line = row + (uint32_t)__builtin_ctzll(mask) * LINE_BYTES;
+        __builtin_prefetch(line);
+        if (reach != 0) {
+            __builtin_prefetch(line + reach);
+        }
+    }
+    if (lookup->line_mask >> MASK_LAST) {
+        for (uint32_t offset = (MASK_LAST + 1) * LINE_BYTES; offset < shard->stride; offset += LINE_BYTES) {
+            __builtin_prefetch(row + offset);
+        }
+    }
+}
+
+void pil_cache_lookup(struct pil_lookup *lookups, uint32_t count) {
+    for (uint32_t start = 0; start < count; start += GROUP) {
+        uint32_t end = count - start < GROUP ? count : start + GROUP;
+        for (uint32_t i = start; i < end; i++) {
+            prefetch_pilot(&lookups[i]);
+        }
+        for (uint32_t i = start; i < end; i++) {
+            prefetch_row(&lookups[i]);
+        }
+        for (uint32_t i = start; i < end; i++) {
+            struct pil_lookup *lookup = &lookups[i];
+            struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
+            if (lookup->row != NULL && !pil_shard_row_matches(pil_lookup_shard(lookup), lookup->row, key)) {
+                lookup->row = NULL;
+            }
+        }
+    }
+}
+
+static uint64_t lines_of(uint32_t offset, uint32_t bytes) {
+    uint32_t first = offset / LINE_BYTES, last = (offset + bytes - 1) / LINE_BYTES;
+    uint64_t mask = 0;
+    for (uint32_t line = first; line <= last && line < MASK_LAST; line++) {
+        mask |= 1ull << line;
+    }
+    return last >= MASK_LAST ? mask | 1ull << MASK_LAST : mask;
+}
+
+uint64_t pil_cache_line_mask(const struct pil_view *view, const uint32_t *features, uint32_t feature_count) {
+    uint64_t mask = lines_of(0, view->layout.event_ts_offset + 8);
+    for (uint32_t i = 0; i < feature_count; i++) {
+        const struct pil_feature *feature = &view->features[features[i]];
+        mask |= lines_of(feature->offset, pil_type_row_bytes(feature->type));
+        mask |= lines_of(view->layout.null_offset + feature->null_bit / 8, 1);
+    }
+    return mask;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Mapping the sealed shards of one release, and letting them go. */
+#include "base/panic.h"
+#include "base/sys.h"
+#include "cache/cache.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+/* The descriptor must be sealed: what was verified is what is mapped, whoever else holds it. */
+static pil_status map_shard(int fd, struct pil_shard *ret_shard, struct pil_error *ret_error) {
+    struct stat info;
+    if (!pil_sys_memfd_is_sealed(fd)) {
+        return pil_fail(ret_error, PIL_STATUS_DENIED, "the descriptor is not a sealed memfd");
+    }
+    if (fstat(fd, &info) != 0 || info.st_size <= 0) {
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the descriptor has no content");
+    }
+    size_t bytes = (size_t)info.st_size;
+    void *data = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED) {
+        return pil_fail(ret_error, pil_status_from_errno(errno), "mmap of %zu bytes: %s", bytes, strerror(errno));
+    }
+    struct pil_shard shard;
+    pil_status status = pil_shard_open(pil_bytes_from(data, bytes), &shard, ret_error);
+    if (status != PIL_STATUS_OK) {
+        munmap(data, bytes);
+        return status;
+    }
+    *ret_shard = shard;
+    return PIL_STATUS_OK;
+}
+
+static struct pil_bytes schema_section(const struct pil_shard *shard) {
+    const struct pil_section_entry *entry = &shard->superblock.sections[PIL_SECTION_SCHEMA];
+    return pil_bytes_from(shard->file.data + entry->offset, entry->bytes);
+}
+
+static pil_status check_shard(const struct pil_release *release, const struct pil_shard *shard, uint32_t index,
+                              struct pil_error *ret_error) {
+    if (shard->superblock.shard_index != index || shard->superblock.shard_bits != release->shard_bits) {
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "it says that it is shard %u of 2^%u", shard->superblock.shard_index,
+                        shard->superblock.shard_bits);
+    }
+    if (!pil_bytes_equal(schema_section(shard), schema_section(&release->shards[0]))) {
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "its schema differs from that of shard 0");
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count, struct pil_release **ret_release,
+                           struct pil_error *ret_error) {
+    uint32_t bits = shard_count == 0 ? 0 : (uint32_t)__builtin_ctz(shard_count);
+    if (shard_count == 0 || shard_count != 1u << bits || bits > PIL_SHARD_BITS_MAX || strlen(release_id) > PIL_RELEASE_ID_CHARS) {
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "release %s of %u shards", release_id, shard_count);
+    }
+    struct pil_release *release = calloc(1, sizeof *release);
+    PIL_ASSERT(release != NULL);
+    release->magic = PIL_CACHE_MAGIC;
+    memcpy(release->id, release_id, strlen(release_id) + 1);
+    release->shard_bits = bits;
+    release->shards = calloc(shard_count, sizeof release->shards[0]);
+    PIL_ASSERT(release->shards != NULL);
+    release->event_ts_us_max = INT64_MIN;
+    for (uint32_t i = 0; i < shard_count; i++) {
+        struct pil_shard *shard = &release->shards[i];
+        pil_status status = map_shard(fds[i], shard, ret_error);
+        if (status == PIL_STATUS_OK) {
+            release->shard_count++;
+            status = check_shard(release, shard, i, ret_error);
+        }
+        if (status != PIL_STATUS_OK) {
+            pil_release_destroy(&release);
+            return pil_fail_in(ret_error, status, "release %s, shard %u", release_id, i);
+        }
+        release->row_count += shard->superblock.row_count;
+        release->bytes += shard->file.len;
+        if (shard->superblock.event_ts_us_max > release->event_ts_us_max) {
+            release->event_ts_us_max = shard->superblock.event_ts_us_max;
+        }
+    }
+    release->view = release->shards[0].view;
+    *ret_release = release;
+    return PIL_STATUS_OK;
+}
+
+void pil_release_destroy(struct pil_release **release_pointer) {
+    struct pil_release *release = *release_pointer;
+    if (release == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < release->shard_count; i++) {
+        struct pil_bytes file = release->shards[i].file;
+        bool is_partly_unmapped = i == release->shard_count - 1 && release->unmap_offset != 0;
+        pil_shard_close(&release->shards[i]);
+        munmap((void *)(uintptr_t)file.data, is_partly_unmapped ? release->unmap_offset : file.len);
+    }
+    free(release->shards);
+    release->magic = 0;
+    free(release);
+    *release_pointer = NULL;
+}
