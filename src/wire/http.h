@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * HTTP/1.0 and 1.1 messages with a Content-Length: requests into spans, response heads into bytes, responses into spans for
+ * our own clients. Pure: no input or output, no allocation. Strict: a message whose end two readers could see at different
+ * places is an error and the connection must be closed. Chunked requests are refused with 411. Source: RFC 9110, RFC 9112. */
+#pragma once
+
+#include "base/sink.h"
+#include "base/status.h"
+
+typedef enum pil_http_method {
+    PIL_HTTP_METHOD_GET,
+    PIL_HTTP_METHOD_HEAD,
+    PIL_HTTP_METHOD_POST,
+    PIL_HTTP_METHOD_OTHER, /* a well-formed one that we do not serve */
+} pil_http_method;
+
+struct pil_http_limits {
+    uint32_t head_bytes_max;
+    uint32_t fields_max;
+    size_t body_bytes_max;
+};
+extern const struct pil_http_limits pil_http_limits_default; /* 32 KiB, 100 fields, 16 MiB */
+
+/* How far the request at the start of the input was read; one per connection. Zero-initialised = at its start; decode resets
+ * it when a request is complete. */
+struct pil_http_cursor {
+    size_t scanned;       /* bytes in which the end of the head was searched */
+    size_t line_begin;    /* where the line being scanned starts */
+    size_t head_bytes;    /* 0 = the end of the head is not here yet */
+    size_t body_bytes;
+    bool expect_continue; /* the client waits for "100 Continue": after AGAIN send it once, then clear this */
+};
+
+struct pil_http_request {
+    pil_http_method method;
+    uint8_t minor;             /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive;
+    struct pil_bytes path;     /* starts with one '/' (more leading ones are skipped), or is "*"; still percent-encoded */
+    struct pil_bytes query;    /* behind '?', still percent-encoded */
+    struct pil_bytes fields;   /* the field lines, checked; see pil_http_field */
+    struct pil_bytes body;
+    size_t consumed;           /* bytes of the input that the request took */
+    int error_status;          /* out, INVALID and TOO_LARGE: 400, 411, 413, 414, 417, 431, 501 or 505 */
+    const char *error;         /* out, likewise: a phrase that says what is wrong */
+};
+
+/* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the memory
+ * may move between calls. Spans point into `input`. OK; AGAIN: call again with more input (see cursor->expect_continue);
+ * INVALID, TOO_LARGE: answer error_status with "connection: close", then close. Cost: O(1) per byte overall. */
+pil_status pil_http_decode(struct pil_http_cursor *cursor, struct pil_bytes input, const struct pil_http_limits *limits,
+                           struct pil_http_request *request) PIL_CHECKED;
+
+/* The value of the first field with this name (ASCII case folded), without white space around it. */
+bool pil_http_field(struct pil_bytes fields, const char *name, struct pil_bytes *ret_value);
+/* The raw value of a query parameter; empty when it has no '='. */
+bool pil_http_query(struct pil_bytes query, const char *name, struct pil_bytes *ret_value);
+
+/* ---- Responses, server side. */
+
+struct pil_http_head {
+    int status;
+    uint8_t minor;            /* of the request; 1 when there is none */
+    bool keep_alive;
+    const char *content_type; /* NULL: none */
+    const char *fields;       /* more whole lines, each with its CRLF ("allow: POST\r\n"); NULL: none */
+};
+
+enum { PIL_HTTP_LENGTH_CHARS = 10 };
+/* Writes a response head. The body comes next; when its length is known, patch it in at the returned place:
+ * "content-length: 254       " (digits, then spaces: RFC 9110 §5.5 lets white space follow a value). Until then it says 0. */
+uint8_t *pil_http_put_head(struct pil_sink *sink, const struct pil_http_head *head);
+void pil_http_patch_length(uint8_t *patch, uint64_t body_bytes);
+
+/* "HTTP/1.1 100 Continue", whole. */
+void pil_http_put_continue(struct pil_sink *sink);
+/* The reason phrase, "" for codes that we never send. */
+const char *pil_http_reason(int status);
+
+/* ---- Responses, client side. */
+
+struct pil_http_response {
+    int status;
+    bool keep_alive;
+    struct pil_bytes fields;
+    struct pil_bytes body;
+    size_t consumed;
+};
+/* The response at the start of `input`; it needs a Content-Length, except for 204 and 304. OK, AGAIN, INVALID, TOO_LARGE
+ * (of *limits), UNSUPPORTED (chunked, or delimited by the end of the connection). */
+pil_status pil_http_decode_response(struct pil_bytes input, const struct pil_http_limits *limits,
+                                    struct pil_http_response *ret_response) PIL_CHECKED;

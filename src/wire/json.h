@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A pull reader for JSON from outside: strict (RFC 8259, UTF-8), bounded depth, no recursion, no allocation, numbers exact.
+ * Used for requests; documents of the control plane go through jansson. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+enum { PIL_JSON_DEPTH_MAX = 64 };
+
+typedef enum pil_json_kind {
+    PIL_JSON_END, /* no value here: the end of the text, or a mistake that the next read reports */
+    PIL_JSON_NULL,
+    PIL_JSON_BOOL,
+    PIL_JSON_NUMBER,
+    PIL_JSON_STRING,
+    PIL_JSON_ARRAY,
+    PIL_JSON_OBJECT,
+} pil_json_kind;
+
+/* Reader state. After INVALID or TOO_LARGE: `error` is a static phrase, `at` the place; nothing more can be read. */
+struct pil_json {
+    const uint8_t *begin;
+    const uint8_t *at;
+    const uint8_t *end;
+    uint8_t *scratch; /* strings with escapes are decoded to here; as many bytes as the text is enough */
+    uint8_t *scratch_end;
+    const char *error;
+    uint32_t depth;
+};
+
+/* A UTF-8 byte order mark is skipped. */
+void pil_json_init(struct pil_json *json, struct pil_bytes text, uint8_t *scratch, size_t scratch_bytes);
+/* The kind of the next value, by its first character. */
+pil_json_kind pil_json_peek(struct pil_json *json);
+
+struct pil_json_number {
+    struct pil_bytes text; /* as written */
+    bool is_integral;      /* a whole number within int64, however written: 1002, 1002.0, 1.002e3 */
+    bool is_plain;         /* without fraction and exponent */
+    int64_t integer;       /* exact; 0 unless is_integral */
+};
+/* Each reads one value of that kind, or fails. */
+pil_status pil_json_read_null(struct pil_json *json) PIL_CHECKED;
+pil_status pil_json_read_bool(struct pil_json *json, bool *ret_value) PIL_CHECKED;
+pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *ret_number) PIL_CHECKED;
+/* Points into the text, or into scratch when there were escapes. */
+pil_status pil_json_read_string(struct pil_json *json, struct pil_bytes *ret_string) PIL_CHECKED;
+/* Reads any value and checks all of it; *ret_raw is its text. */
+pil_status pil_json_skip(struct pil_json *json, struct pil_bytes *ret_raw) PIL_CHECKED;
+
+/* Steps into an array or object; then next_element or next_member until *ret_more is false: then it is closed. Each member
+ * or element must be read or skipped before the next step. *first: true before the first step. */
+pil_status pil_json_enter(struct pil_json *json, pil_json_kind kind) PIL_CHECKED;
+pil_status pil_json_next_element(struct pil_json *json, bool *first, bool *ret_more) PIL_CHECKED;
+pil_status pil_json_next_member(struct pil_json *json, bool *first, struct pil_bytes *ret_name, bool *ret_more) PIL_CHECKED;
+/* Nothing but white space may follow. */
+pil_status pil_json_finish(struct pil_json *json) PIL_CHECKED;
