@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Shared by the parts of the configuration: the option table (config.c), the YAML file (config_yaml.c), the command line and what
+ * `auto` means (config_load.c). */
+#pragma once
+
+#include "daemon/config.h"
+
+#include <stddef.h>
+
+typedef enum pil_option_kind {
+    PIL_OPTION_TEXT,
+    PIL_OPTION_COUNT,
+    PIL_OPTION_BYTES,
+    PIL_OPTION_DURATION,    /* milliseconds */
+    PIL_OPTION_DURATION_US, /* microseconds */
+    PIL_OPTION_CHOICE,      /* index into choices */
+    PIL_OPTION_AUTO_COUNT,  /* 0 is auto, and for bytes, too */
+    PIL_OPTION_AUTO_BYTES,
+    PIL_OPTION_AUTO_DURATION_US, /* UINT64_MAX is auto */
+} pil_option_kind;
+
+struct pil_config_option {
+    const char *key;
+    pil_option_kind kind;
+    size_t offset; /* in struct pil_config */
+    size_t bytes;  /* of the field: 4 or 8, or the array of a text */
+    const char *default_text;
+    uint64_t min, max;
+    const char *choices; /* "a|b|c" */
+    bool is_reloadable;
+    const char *help;
+};
+
+const struct pil_config_option *pil_config_option_find(const char *key, size_t key_len);
+pil_status pil_config_option_set(struct pil_config *config, const struct pil_config_option *option, const char *text, struct pil_error *ret_error) PIL_CHECKED;
+void pil_config_defaults(struct pil_config *config);
+/* "PROJECT/VIEW@CHANNEL" */
+pil_status pil_config_add_view(struct pil_config *config, const char *text, struct pil_error *ret_error) PIL_CHECKED;
+/* Fields beyond protocol and address are at their defaults; the caller may set them. */
+pil_status pil_config_add_listener(struct pil_config *config, const char *protocol, const char *address, struct pil_listener_settings **ret_listener,
+                                   struct pil_error *ret_error) PIL_CHECKED;
+/* config_yaml.c: adds what the file says; a line of *problems for each mistake. */
+void pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems);

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The command line, and what `auto` means on this machine. */
+#include "daemon/config_internal.h"
+
+#include "base/sys.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void flag_problem(struct pil_text *problems, const char *flag, const char *text) {
+    pil_text_format(problems, "--%s: %s\n", flag, text);
+}
+
+static void read_listen_flag(struct pil_config *config, const char *text, struct pil_text *problems) {
+    const char *equals = strchr(text, '=');
+    struct pil_error error;
+    struct pil_listener_settings *listener = NULL;
+    char protocol[16] = "";
+    if (equals == NULL || (size_t)(equals - text) >= sizeof protocol) {
+        flag_problem(problems, "listen", "write PROTOCOL=ADDRESS, as in resp=unix:/tmp/p.sock");
+        return;
+    }
+    memcpy(protocol, text, (size_t)(equals - text));
+    if (pil_config_add_listener(config, protocol, equals + 1, &listener, &error) != PIL_STATUS_OK) {
+        flag_problem(problems, "listen", error.text);
+    }
+}
+
+/* A descriptor number of our own making or of the caller's. */
+static int read_fd(const char *flag, const char *text, struct pil_text *problems) {
+    char *end = NULL;
+    unsigned long fd = strtoul(text, &end, 10);
+    if (*end != '\0' || end == text || fd > 1000000) {
+        flag_problem(problems, flag, "must be a descriptor number");
+        return -1;
+    }
+    return (int)fd;
+}
+
+static void read_value_flag(struct pil_command_line *line, struct pil_config *config, const char *flag, const char *value, struct pil_text *problems) {
+    struct pil_error error;
+    if (strcmp(flag, "config") == 0) {
+        line->config_path = value;
+    } else if (strcmp(flag, "describe") == 0) {
+        line->describe = value;
+    } else if (strcmp(flag, "role") == 0) {
+        line->role = value;
+    } else if (strcmp(flag, "role-fd") == 0) {
+        line->role_fd = read_fd(flag, value, problems);
+    } else if (strcmp(flag, "ready-fd") == 0) {
+        line->ready_fd = read_fd(flag, value, problems);
+    } else if (strcmp(flag, "listen") == 0) {
+        read_listen_flag(config, value, problems);
+    } else if (strcmp(flag, "serve") == 0) {
+        if (pil_config_add_view(config, value, &error) != PIL_STATUS_OK) {
+            flag_problem(problems, flag, error.text);
+        }
+    } else {
+        char key[64];
+        snprintf(key, sizeof key, "%s", flag);
+        for (char *c = key; *c != '\0'; c++) {
+            *c = *c == '-' ? '_' : *c;
+        }
+        const struct pil_config_option *option = pil_config_option_find(key, strlen(key));
+        if (option == NULL) {
+            flag_problem(problems, flag, "no such flag; see pilliond --help");
+        } else if (pil_config_option_set(config, option, value, &error) != PIL_STATUS_OK) {
+            flag_problem(problems, flag, error.text);
+        }
+    }
+}
+
+/* --flag value, or --flag=value. `config_only` looks for --config first, because the file comes before the flags. */
+static void read_flags(int argc, char **argv, bool config_only, struct pil_command_line *line, struct pil_config *config, struct pil_text *problems) {
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) != 0) {
+            if (!config_only) {
+                pil_text_format(problems, "%s: not a flag; see pilliond --help\n", argv[i]);
+            }
+            continue;
+        }
+        char flag[64];
+        const char *equals = strchr(argv[i], '=');
+        size_t len = equals != NULL ? (size_t)(equals - argv[i]) - 2 : strlen(argv[i]) - 2;
+        snprintf(flag, sizeof flag, "%.*s", (int)len, argv[i] + 2);
+        bool *boolean = strcmp(flag, "check-config") == 0 ? &line->check_only : strcmp(flag, "help") == 0 ? &line->help
+                        : strcmp(flag, "version") == 0 ? &line->version : NULL;
+        if (boolean != NULL) {
+            *boolean = true;
+            continue;
+        }
+        const char *value = equals != NULL ? equals + 1 : i + 1 < argc ? argv[++i] : NULL;
+        if (value == NULL) {
+            if (!config_only) {
+                flag_problem(problems, flag, "needs a value");
+            }
+        } else if (!config_only || strcmp(flag, "config") == 0) {
+            read_value_flag(line, config, flag, value, problems);
+        }
+    }
+}
+
+/* A number from a cgroup file, or UINT64_MAX for "max", unreadable and absent. */
+static uint64_t cgroup_number(const char *path, uint64_t *ret_second) {
+    FILE *file = fopen(path, "re");
+    char text[128] = "";
+    uint64_t value = UINT64_MAX;
+    if (file != NULL) {
+        char *end = text;
+        if (fgets(text, sizeof text, file) != NULL && text[0] >= '0' && text[0] <= '9') {
+            value = strtoull(text, &end, 10);
+        }
+        if (ret_second != NULL) {
+            const char *space = strchr(text, ' ');
+            *ret_second = space != NULL ? strtoull(space + 1, NULL, 10) : 0;
+        }
+        fclose(file);
+    }
+    return value;
+}
+
+/* Calls visit for the cgroup (v2) folder of this process and each parent; a container sees its own as the root. */
+static void each_cgroup(void (*visit)(void *context, const char *folder), void *context) {
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    char line[PIL_CONFIG_TEXT_BYTES] = "";
+    char folder[PIL_CONFIG_TEXT_BYTES + 32] = "/sys/fs/cgroup";
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "0::", 3) == 0) {
+            line[strcspn(line, "\n")] = '\0';
+            snprintf(folder, sizeof folder, "/sys/fs/cgroup%s", line + 3);
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    for (;;) {
+        visit(context, folder);
+        char *slash = strrchr(folder, '/');
+        if (slash == NULL || strcmp(folder, "/sys/fs/cgroup") == 0) {
+            return;
+        }
+        *slash = '\0';
+    }
+}
+
+static void least_memory(void *context, const char *folder) {
+    char path[2 * PIL_CONFIG_TEXT_BYTES];
+    snprintf(path, sizeof path, "%s/memory.max", folder);
+    uint64_t limit = cgroup_number(path, NULL);
+    if (limit < *(uint64_t *)context) {
+        *(uint64_t *)context = limit;
+    }
+}
+
+static void least_cores(void *context, const char *folder) {
+    char path[2 * PIL_CONFIG_TEXT_BYTES];
+    uint64_t period = 0;
+    snprintf(path, sizeof path, "%s/cpu.max", folder);
+    uint64_t quota = cgroup_number(path, &period);
+    if (quota != UINT64_MAX && period > 0 && (quota + period - 1) / period < *(uint64_t *)context) {
+        *(uint64_t *)context = (quota + period - 1) / period;
+    }
+}
+
+static void settle_auto(struct pil_config *config) {
+    struct pil_settings *settings = &config->settings;
+    cpu_set_t cpus;
+    uint64_t cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (uint64_t)CPU_COUNT(&cpus) : 1;
+    each_cgroup(least_cores, &cores);
+    cores = cores == 0 ? 1 : cores;
+    uint64_t workers = config->workers != 0 ? config->workers : cores;
+    settings->worker_count = (uint32_t)(workers < PIL_SETTINGS_WORKERS_MAX ? workers : PIL_SETTINGS_WORKERS_MAX);
+
+    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), limit = UINT64_MAX;
+    each_cgroup(least_memory, &limit);
+    uint64_t automatic = limit < machine ? limit / 4 * 3 : machine / 2;
+    settings->memory_budget = config->memory_budget != 0 ? config->memory_budget : automatic;
+
+    /* Spinning pays only while the client has a core of its own to run on. */
+    uint64_t automatic_us = settings->worker_count < cores ? 50 : 0;
+    settings->spin_ns_max = 1000 * (config->spin_us != UINT64_MAX ? config->spin_us : automatic_us);
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        settings->views[i].staleness_bound_us = config->staleness_bound_ms * 1000;
+    }
+    if (config->engine != 0) {
+        settings->engine = (pil_engine_kind)(config->engine - 1);
+        snprintf(settings->engine_reason, sizeof settings->engine_reason, "configured");
+    } else {
+        settings->engine = pil_engine_probe(settings->engine_reason);
+    }
+}
+
+static void check_whole(const struct pil_config *config, struct pil_text *problems) {
+    const struct pil_settings *settings = &config->settings;
+    if (config->store[0] == '\0') {
+        pil_text_format(problems, "store: missing; name one with `store: dir:PATH` or --store\n");
+    }
+    if (settings->view_count == 0) {
+        pil_text_format(problems, "serve: nothing to serve; name a view with --serve PROJECT/VIEW@CHANNEL\n");
+    }
+    if (settings->listener_count == 0) {
+        pil_text_format(problems, "listen: no listener; name one with --listen resp=unix:PATH\n");
+    }
+    for (uint32_t i = 0; i < settings->listener_count; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            if (strcmp(settings->listeners[i].address, settings->listeners[k].address) == 0) {
+                pil_text_format(problems, "listen: %s is there twice; use an address once\n", settings->listeners[i].address);
+            }
+        }
+    }
+}
+
+pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config, struct pil_text *problems) {
+    struct pil_command_line line = {.ready_fd = -1, .role_fd = -1};
+    struct pil_config config;
+    size_t problems_before = problems->len;
+    pil_config_defaults(&config);
+    read_flags(argc, argv, true, &line, &config, problems);
+    if (line.config_path != NULL) {
+        pil_config_read_yaml(&config, line.config_path, problems);
+    }
+    line = (struct pil_command_line){.ready_fd = -1, .role_fd = -1};
+    read_flags(argc, argv, false, &line, &config, problems);
+    bool runs = line.describe == NULL && line.role == NULL && !line.help && !line.version;
+    if (runs) {
+        check_whole(&config, problems);
+    }
+    *ret_line = line;
+    if (problems->len > problems_before) {
+        return PIL_STATUS_INVALID;
+    }
+    if (runs) {
+        settle_auto(&config);
+    }
+    *ret_config = config;
+    return PIL_STATUS_OK;
+}

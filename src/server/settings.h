@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a server is told at start: plain data without pointers, so that the supervisor can hand it to its children as bytes. */
+#pragma once
+
+#include "base/bounds.h"
+#include "engine/engine.h"
+
+enum {
+    PIL_SETTINGS_VIEWS_MAX = 64,
+    PIL_SETTINGS_LISTENERS_MAX = 32,
+    PIL_SETTINGS_ADDRESS_BYTES = 128,
+    PIL_SETTINGS_WORKERS_MAX = 128,
+};
+
+typedef enum pil_protocol { PIL_PROTOCOL_RESP, PIL_PROTOCOL_FEAST, PIL_PROTOCOL_ADMIN, PIL_PROTOCOL_COUNT } pil_protocol;
+const char *pil_protocol_text(pil_protocol protocol);
+
+/* How feature statuses are reported over Feast's API; peers differ among themselves. */
+typedef enum pil_status_mode { PIL_STATUS_MODE_STRICT, PIL_STATUS_MODE_FEAST_PYTHON, PIL_STATUS_MODE_FEAST_GO } pil_status_mode;
+
+struct pil_listener_settings {
+    pil_protocol protocol;
+    char address[PIL_SETTINGS_ADDRESS_BYTES]; /* "unix:/run/x.sock", "tcp:127.0.0.1:6380" */
+    uint32_t mode;                            /* of a Unix socket */
+    char group[32];                           /* of a Unix socket; "" leaves it */
+    pil_status_mode statuses;
+    bool hide_expired; /* rows older than the ttl look missing; default: they are served and their status says so */
+    bool is_public;    /* a TCP address that is not loopback is meant */
+    bool defaults;     /* missing values are answered with the schema's default; the status still tells */
+};
+
+struct pil_view_settings {
+    char project[PIL_NAME_BYTES_MAX + 1];
+    char view[PIL_NAME_BYTES_MAX + 1];
+    char channel[PIL_NAME_BYTES_MAX + 1];
+    uint64_t staleness_bound_us; /* readiness fails when the channel was not checked for longer */
+};
+
+struct pil_limits {
+    uint32_t connections_max;      /* of all workers together */
+    uint32_t request_bytes_max;    /* one request, arguments or body */
+    uint32_t requests_per_turn;    /* of one connection, before others get their turn */
+    uint32_t keys_per_request_max;
+    uint32_t output_pause_bytes;   /* a connection with this much unsent is not read from */
+    uint32_t output_bytes_max;     /* … and with this much is closed */
+    uint32_t output_stall_ms;      /* … or when it takes nothing for so long */
+    uint32_t idle_timeout_ms;      /* 0: never */
+    uint32_t request_timeout_ms;   /* from the first byte of a request to its last */
+};
+
+struct pil_settings {
+    struct pil_view_settings views[PIL_SETTINGS_VIEWS_MAX];
+    uint32_t view_count;
+    struct pil_listener_settings listeners[PIL_SETTINGS_LISTENERS_MAX];
+    uint32_t listener_count;
+    uint32_t worker_count;
+    pil_engine_kind engine;
+    char engine_reason[PIL_ENGINE_REASON_BYTES];
+    uint64_t spin_ns_max;
+    uint64_t slowlog_us;      /* requests that took longer are remembered */
+    uint64_t memory_budget;   /* bytes */
+    uint32_t keep_releases;
+    uint64_t poll_interval_ms;
+    struct pil_limits limits;
+};
