@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Everything that a bare Debian 12 needs to build, run and test Pillion. Sourced by deploy/quickstart.sh and tests/run.sh; run by
-# hand it prepares the machine and builds the release preset. Idempotent: what is there already is left alone, so a second run takes a
-# second. Writes nothing outside build/ but Debian packages. The lists below and tests/requirements.txt are the only package lists.
+# Everything that a bare Debian 12 needs to build, run and test Pillion. Sourced by deploy/quickstart.sh and
+# tests/run.sh; run by hand it prepares the machine and builds the release preset. Idempotent: what is there already is
+# left alone, so a second run takes a second. Writes nothing outside build/ but Debian packages. The lists below and
+# tests/requirements.txt are the only package lists.
 set -euo pipefail
 
 debian_build=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-venv
@@ -39,11 +40,11 @@ die() {
 last_line() {
     local columns
     columns=$(stty size 2>/dev/null </dev/tty | cut -d' ' -f2) || true
-    tail -c 400 "$1" 2>/dev/null | tr '\r' '\n' | sed 's/\x1b\[[0-9;]*[A-Za-z]//g; s/[[:space:]]*$//' | grep -v '^$' | tail -n 1 |
-        cut -c "1-$((${columns:-100} - ${2:-40}))" || true
+    tail -c 400 "$1" 2>/dev/null | tr '\r' '\n' | sed 's/\x1b\[[0-9;]*[A-Za-z]//g; s/[[:space:]]*$//' |
+        grep -v '^$' | tail -n 1 | cut -c "1-$((${columns:-100} - ${2:-40}))" || true
 }
 
-# step TITLE COMMAND...: runs COMMAND with its output in build/log, shows that it lives, and on failure the end of the log.
+# step TITLE COMMAND...: runs COMMAND with its output in build/log, shows that it lives, and on failure the log's end.
 step_pid=
 step() {
     local title=$1 code=0 started=$SECONDS beat=10 log
@@ -55,7 +56,7 @@ step() {
     set +m
     while kill -0 "$step_pid" 2>/dev/null; do
         if [ "$moving" = 1 ]; then
-            printf '\r\e[K  %s…%s %s %s%s%s' "$cyan" "$plain" "$title" "$dim" "$(last_line "$log" $((${#title} + 8)))" "$plain"
+            printf '\r\e[K  %s…%s %s %s' "$cyan" "$plain" "$title" "$dim$(last_line "$log" $((${#title} + 8)))$plain"
         elif [ $((SECONDS - started)) -ge "$beat" ]; then
             printf '    %s: %s s: %s\n' "$title" "$((SECONDS - started))" "$(last_line "$log" 60)"
             beat=$((beat + 10))
@@ -66,7 +67,8 @@ step() {
     step_pid=
     [ "$moving" = 0 ] || printf '\r\e[K'
     if [ "$code" != 0 ]; then
-        printf '  %s✗%s %s (exit %s after %s s), from %s:\n' "$red" "$plain" "$title" "$code" "$((SECONDS - started))" "${log#"$root"/}"
+        printf '  %s✗%s %s (exit %s after %s s), from %s:\n' "$red" "$plain" "$title" "$code" "$((SECONDS - started))" \
+            "${log#"$root"/}"
         tail -n "${STEP_TAIL:-40}" "$log" | sed 's/^/    /'
         return "$code"
     fi
@@ -91,8 +93,8 @@ install_packages() {
         policy=
     fi
     as_root apt-get update -q -o DPkg::Lock::Timeout=300 &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 \
-            -o Dpkg::Use-Pty=0 "$@" || code=$?
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+            -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" || code=$?
     [ -z "$policy" ] || as_root rm -f "$policy"
     return "$code"
 }
@@ -137,32 +139,38 @@ pip_install() {
 }
 
 setup_python() {
-    local sources
+    local sources hash
     [ -x "$venv/bin/python" ] || rm -f "$build"/.setup-python*
-    stamped python "$(stamp_of "${BASH_SOURCE[0]}")" "Python packages" pip_install "$venv" "${python_run[@]}"
+    stamped python "$(stamp_of "${BASH_SOURCE[0]}")" "Python packages" \
+        pip_install "$venv" "${python_run[@]}"
     [ -f "$root/src/python/pyproject.toml" ] || return 0
-    mapfile -t sources < <(find "$root/src/python" -name __pycache__ -prune -o -type f \( -name '*.py' -o -name '*.toml' \) -print | LC_ALL=C sort)
-    stamped python-pillion "$(stamp_of "${BASH_SOURCE[0]}" "${sources[@]}")" "Python package pillion" \
+    mapfile -t sources < <(find "$root/src/python" -type f \( -name '*.py' -o -name '*.toml' \) | LC_ALL=C sort)
+    hash=$(stamp_of "${BASH_SOURCE[0]}" "${sources[@]}")
+    stamped python-pillion "$hash" "Python package pillion" \
         pip_install "$venv" --force-reinstall --no-deps "$root/src/python"
 }
 
 setup_python_tests() {
-    [ -x "$venv/bin/python" ] || rm -f "$build"/.setup-python*
-    stamped python-tests "$(stamp_of "${BASH_SOURCE[0]}" "$root/tests/requirements.txt")" "Python packages of the tests" \
-        pip_install "$venv" -r "$root/tests/requirements.txt"
+    local list=$root/tests/requirements.txt
+    stamped python-tests "$(stamp_of "${BASH_SOURCE[0]}" "$list")" "Python packages of the tests" \
+        pip_install "$venv" -r "$list"
 }
 
 # Feast has its own folder: its dependencies must not decide the versions of ours.
 setup_feast() {
     [ -x "$feast_venv/bin/python" ] || rm -f "$build/.setup-feast"
-    stamped feast "$(stamp_of "${BASH_SOURCE[0]}")" "Feast, for the conformance tests" pip_install "$feast_venv" "${python_feast[@]}"
+    stamped feast "$(stamp_of "${BASH_SOURCE[0]}")" "Feast, for the conformance tests" \
+        pip_install "$feast_venv" "${python_feast[@]}"
 }
 
 # ---- C: setup_preset PRESET [CMAKE_OPTION...] [-- TARGET...]. Ninja decides what is stale.
 configure_and_build() {
     local preset=$1 options=()
     shift
-    while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do
+        options+=("$1")
+        shift
+    done
     [ $# = 0 ] || shift
     cd "$root"
     cmake --preset "$preset" ${options[@]+"${options[@]}"}
@@ -188,7 +196,8 @@ setup_for() {
         ;;
     quick) setup_debian "${debian_build[@]}" "${debian_test[@]}" ;;
     test | long)
-        setup_debian "${debian_build[@]}" "${debian_run[@]}" "${debian_test[@]}" $([ "$1" = test ] || echo "${debian_long[@]}")
+        setup_debian "${debian_build[@]}" "${debian_run[@]}" "${debian_test[@]}"
+        [ "$1" = test ] || setup_debian "${debian_long[@]}"
         setup_python
         setup_python_tests
         setup_feast

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts and asks the real programs, for the system tests: a store, pilliond, pillion, redis-server.
 
-Everything lives in one short folder per test (socket paths have 107 bytes) and on loopback ports that were free a moment
-ago. Nothing sleeps to wait: readiness is a line on a pipe, everything else is polled against a deadline and fails with the
-logs. What the daemon itself promises is tested elsewhere; here is only what tests have in common.
+Everything lives in one short folder per test (socket paths have 107 bytes) and on loopback ports that were free a
+moment ago. Nothing sleeps to wait: readiness is a line on a pipe, everything else is polled against a deadline and
+fails with the logs. What the daemon itself promises is tested elsewhere; here is only what tests have in common.
 """
 from __future__ import annotations
 
@@ -46,9 +46,11 @@ def tool(name: str) -> str:
     return path
 
 
-def run(argv: Sequence[str], code: int | None = 0, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(argv: Sequence[str], code: int | None = 0, timeout: float = 120,
+        **options: Any) -> subprocess.CompletedProcess[str]:
     """Runs to the end; an exit code other than `code` (None: any) fails with all output."""
-    done = subprocess.run([str(a) for a in argv], text=True, capture_output=True, timeout=timeout, check=False, **options)
+    done = subprocess.run([str(a) for a in argv], text=True, capture_output=True, timeout=timeout, check=False,
+                          **options)
     if code is not None and done.returncode != code:
         command = " ".join(str(a) for a in argv)
         raise AssertionError(f"{command}\nexit {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}")
@@ -217,8 +219,8 @@ class Store:
     def make_release(self, project: str = "rides", view: str = "driver_stats", rows: int = 1000, features: int = 10,
                      seed: int = 1, kind: str = "floats", channel: str | None = "production") -> str:
         """A synthetic release; "project/view@release". Promoted to `channel` unless that is None."""
-        done = run([program("make_release"), "--store", self.url, "--project", project, "--view", view, "--rows", str(rows),
-                    "--features", str(features), "--seed", str(seed), "--kind", kind])
+        done = run([program("make_release"), "--store", self.url, "--project", project, "--view", view,
+                    "--rows", str(rows), "--features", str(features), "--seed", str(seed), "--kind", kind])
         ref = done.stdout.strip().splitlines()[-1]
         if channel is not None:
             self.promote(ref, channel)
@@ -242,7 +244,8 @@ class Pilliond(Process):
         self.feast = f"tcp:127.0.0.1:{free_port()}"
         self.admin = f"tcp:127.0.0.1:{free_port()}"
         if listen is None:
-            addresses = [("resp", self.resp_unix), ("resp", self.resp_tcp), ("feast", self.feast), ("admin", self.admin)]
+            addresses = [("resp", self.resp_unix), ("resp", self.resp_tcp), ("feast", self.feast),
+                         ("admin", self.admin)]
         else:
             addresses = list(listen.items())
         argv = [program("pilliond"), "--store", store.url, "--engine", engine, "--workers", str(workers)]
