@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Schubfach: of all decimals inside the rounding interval of a number, the shortest; of those, the closest. Names c, q, k, h
+ * and g are the paper's. A number is c * 2^q; its decimal is digits * 10^exponent. */
+#include "base/decimal.h"
+#include "base/bytes.h"
+#include "base/decimal_table.h"
+
+#include <math.h>
+
+struct decimal {
+    uint64_t digits;
+    int exponent;
+};
+
+/* floor(q * log10(2)) and floor(log10(3/4 * 2^q)); exact for |q| < 1500. */
+static int floor_log10_pow2(int q) {
+    return (q * 1262611) >> 22;
+}
+static int floor_log10_three_quarters_pow2(int q) {
+    return (q * 1262611 - 524031) >> 22;
+}
+/* floor(e * log2(10)); exact for |e| < 1234. */
+static int floor_log2_pow10(int e) {
+    return (e * 1741647) >> 19;
+}
+
+/* The high part of g * cp, its lowest bit set when anything was cut off: enough to compare with boundaries exactly. */
+static uint64_t round_to_odd_f64(const uint64_t g[2], uint64_t cp) {
+    unsigned __int128 low = (unsigned __int128)g[1] * cp;
+    unsigned __int128 product = (unsigned __int128)g[0] * cp + (uint64_t)(low >> 64);
+    return (uint64_t)(product >> 64) | ((uint64_t)product > 1);
+}
+static uint64_t round_to_odd_f32(const uint64_t g[2], uint64_t cp) {
+    uint64_t g64 = g[0] + (g[1] != 0);
+    unsigned __int128 product = (unsigned __int128)g64 * cp;
+    return (uint64_t)(product >> 64) | ((uint64_t)product >> 32 > 1);
+}
+
+/* The interval's ends and the number itself, in quarters of the last digit. */
+struct interval {
+    uint64_t lower, value, upper;
+};
+
+static struct decimal choose(struct interval v, bool is_even, int k) {
+    uint64_t lower = v.lower + !is_even, upper = v.upper - !is_even;
+    uint64_t s = v.value / 4;
+    if (s >= 10) {
+        uint64_t tens = s / 10;
+        bool below_inside = lower <= 40 * tens, above_inside = 40 * tens + 40 <= upper;
+        if (below_inside != above_inside) {
+            return (struct decimal){.digits = tens + above_inside, .exponent = k + 1};
+        }
+    }
+    bool below_inside = lower <= 4 * s, above_inside = 4 * s + 4 <= upper;
+    if (below_inside != above_inside) {
+        return (struct decimal){.digits = s + above_inside, .exponent = k};
+    }
+    uint64_t middle = 4 * s + 2;
+    bool up = v.value > middle || (v.value == middle && (s & 1) != 0);
+    return (struct decimal){.digits = s + up, .exponent = k};
+}
+
+/* Numbers without a fraction below 2^53 need no search. */
+static bool is_whole(uint64_t c, int q, struct decimal *ret_decimal) {
+    if (q > 0 || q <= -53 || (c & ((UINT64_C(1) << -q) - 1)) != 0) {
+        return false;
+    }
+    *ret_decimal = (struct decimal){.digits = c >> -q, .exponent = 0};
+    return true;
+}
+
+/* `fraction_bits` 52 for doubles, 23 for floats; significand and exponent as stored. */
+static struct decimal shortest(uint64_t significand, int exponent, int fraction_bits) {
+    const int bias = (fraction_bits == 52 ? 1023 : 127) + fraction_bits;
+    uint64_t c = exponent != 0 ? significand | UINT64_C(1) << fraction_bits : significand;
+    int q = exponent != 0 ? exponent - bias : 1 - bias;
+    struct decimal whole;
+    if (exponent != 0 && is_whole(c, q, &whole)) {
+        return whole;
+    }
+    /* At a power of two the neighbour below is only half as far away. */
+    bool lower_is_closer = significand == 0 && exponent > 1;
+    int k = lower_is_closer ? floor_log10_three_quarters_pow2(q) : floor_log10_pow2(q);
+    int h = q + floor_log2_pow10(-k) + 1;
+    const uint64_t *g = decimal_powers[-k - DECIMAL_EXPONENT_MIN];
+    uint64_t lower = (4 * c - 2 + lower_is_closer) << h, value = (4 * c) << h, upper = (4 * c + 2) << h;
+    struct interval interval;
+    if (fraction_bits == 52) {
+        interval = (struct interval){round_to_odd_f64(g, lower), round_to_odd_f64(g, value), round_to_odd_f64(g, upper)};
+    } else {
+        interval = (struct interval){round_to_odd_f32(g, lower), round_to_odd_f32(g, value), round_to_odd_f32(g, upper)};
+    }
+    return choose(interval, (c & 1) == 0, k);
+}
+
+static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                  "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                  "8081828384858687888990919293949596979899";
+
+enum { DIGITS_MAX = 20 };
+
+/* Right-aligned digits; returns where they start. */
+static char *put_digits(char digits[DIGITS_MAX], uint64_t value) {
+    char *at = digits + DIGITS_MAX;
+    while (value >= 100) {
+        at -= 2;
+        memcpy(at, digit_pairs + value % 100 * 2, 2);
+        value /= 100;
+    }
+    if (value >= 10) {
+        at -= 2;
+        memcpy(at, digit_pairs + value * 2, 2);
+    } else {
+        *--at = (char)('0' + value);
+    }
+    return at;
+}
+
+static char *put_exponent(char *at, int exponent) {
+    *at++ = 'e';
+    *at++ = exponent < 0 ? '-' : '+';
+    unsigned value = (unsigned)(exponent < 0 ? -exponent : exponent);
+    if (value >= 100) {
+        *at++ = (char)('0' + value / 100);
+        value %= 100;
+    }
+    memcpy(at, digit_pairs + value * 2, 2);
+    return at + 2;
+}
+
+/* Python writes the point among the digits when it comes behind the 1st to 16th, or up to three zeros before the first. */
+static char *put_decimal(char *at, struct decimal decimal) {
+    char buffer[DIGITS_MAX];
+    const char *digits = put_digits(buffer, decimal.digits);
+    int count = (int)(buffer + DIGITS_MAX - digits);
+    int point = count + decimal.exponent;
+    while (count > 1 && digits[count - 1] == '0') {
+        count--;
+    }
+    if (point > 16 || point <= -4) {
+        *at++ = digits[0];
+        if (count > 1) {
+            *at++ = '.';
+            memcpy(at, digits + 1, (size_t)count - 1);
+            at += count - 1;
+        }
+        return put_exponent(at, point - 1);
+    }
+    if (point <= 0) {
+        memcpy(at, "0.0000", 6);
+        at += 2 - point;
+        memcpy(at, digits, (size_t)count);
+        return at + count;
+    }
+    int before = count < point ? count : point;
+    memcpy(at, digits, (size_t)before);
+    at += before;
+    memset(at, '0', (size_t)(point - before));
+    at += point - before;
+    *at++ = '.';
+    if (count <= point) {
+        *at++ = '0';
+        return at;
+    }
+    memcpy(at, digits + point, (size_t)(count - point));
+    return at + (count - point);
+}
+
+static int put_special(char *at, bool is_nan, bool is_negative) {
+    const char *text = is_nan ? "nan" : is_negative ? "-inf" : "inf";
+    size_t len = strlen(text);
+    memcpy(at, text, len);
+    return (int)len;
+}
+
+static int put_finite(char *text, bool is_negative, struct decimal decimal) {
+    char *at = text;
+    if (is_negative) {
+        *at++ = '-';
+    }
+    return (int)(put_decimal(at, decimal) - text);
+}
+
+int pil_decimal_f64(double value, char ret_text[PIL_DECIMAL_BYTES]) {
+    if (!isfinite(value)) {
+        return put_special(ret_text, isnan(value), value < 0);
+    }
+    uint64_t bits = pil_load_u64(&value);
+    uint64_t significand = bits & ((UINT64_C(1) << 52) - 1);
+    int exponent = (int)(bits >> 52 & 0x7ff);
+    bool is_zero = (bits & ~(UINT64_C(1) << 63)) == 0;
+    return put_finite(ret_text, bits >> 63 != 0, is_zero ? (struct decimal){0} : shortest(significand, exponent, 52));
+}
+
+int pil_decimal_f32(float value, char ret_text[PIL_DECIMAL_BYTES]) {
+    if (!isfinite(value)) {
+        return put_special(ret_text, isnan(value), value < 0);
+    }
+    uint32_t bits = pil_load_u32(&value);
+    bool is_zero = (bits & ~(UINT32_C(1) << 31)) == 0;
+    struct decimal decimal = {0};
+    if (!is_zero) {
+        decimal = shortest(bits & ((UINT32_C(1) << 23) - 1), (int)(bits >> 23 & 0xff), 23);
+    }
+    return put_finite(ret_text, bits >> 31 != 0, decimal);
+}
