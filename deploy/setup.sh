@@ -134,8 +134,8 @@ make_venv() {
 pip_install() {
     local folder=$1
     shift
-    make_venv "$folder"
-    "$folder/bin/python" -m pip install --disable-pip-version-check --progress-bar off --no-input "$@"
+    make_venv "$folder" &&
+        "$folder/bin/python" -m pip install --disable-pip-version-check --progress-bar off --no-input "$@"
 }
 
 setup_python() {
@@ -172,9 +172,10 @@ configure_and_build() {
         shift
     done
     [ $# = 0 ] || shift
-    cd "$root"
-    cmake --preset "$preset" ${options[@]+"${options[@]}"}
-    cmake --build --preset "$preset" -j "$jobs" ${@:+--target "$@"}
+    # Joined by &&: set -e does not hold in a command whose exit code is looked at.
+    cd "$root" &&
+        cmake --preset "$preset" ${options[@]+"${options[@]}"} &&
+        cmake --build --preset "$preset" -j "$jobs" ${@:+--target "$@"}
 }
 setup_preset() { step "build: $1" configure_and_build "$@"; }
 # The two programs, without the tests' dependencies unless an earlier configuration asked for them.

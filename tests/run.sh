@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what the tests need and runs them: tests/run.sh [--quick|--long] [PATTERN]. Details: --help.
+# PATTERN chooses tests by name: a regular expression for C tests, a -k expression for Python ones.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'TEXT'
+usage: tests/run.sh [--quick | --long] [--list] [PATTERN]
+
+  --quick   style and unit tests, dev build (ASan and UBSan): before a commit
+  (none)    everything but what takes minutes per test; under 20 minutes on 2 cores, set-up included:
+              dev      style, unit, model and golden tests, replay of the fuzz corpora, under ASan and UBSan
+              release  warnings are errors, unit tests as shipped (allocation counts, hardening, allocator)
+              tsan     data races in cache, engine (epoll) and metric
+              python   builder and tools
+              system   real daemon, real clients, both engines; Feast's own client
+  --long    the above, then libFuzzer on every decoder, stress tests, and system tests marked long
+
+  --list    name the tests and run none
+  PATTERN   only tests whose name matches: 'unit.cache', 'resp'
+
+environment: PIL_SEED=N repeats random tests; PIL_FUZZ_SECONDS=N for each fuzz target (default 120)
+TEXT
+}
+
+tier=default list=0 pattern=
+for argument in "$@"; do
+    case $argument in
+    --quick | --long) tier=${argument#--} ;;
+    --list) list=1 ;;
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    -*)
+        usage >&2
+        exit 2
+        ;;
+    *) pattern=$argument ;;
+    esac
+done
+
+# shellcheck source=deploy/setup.sh
+. deploy/setup.sh
+export STEP_TAIL=60 PYTHONDONTWRITEBYTECODE=1 PATH="$venv/bin:$PATH"
+reports=$build/reports
+rm -rf "$reports"
+mkdir -p "$reports"
+rows=() failed=0
+
+# suite TITLE COMMAND...: a step whose result is a row of the summary. Callers go on after a failure: it is remembered.
+suite() {
+    local started=$SECONDS code=0
+    step "$@" || code=$?
+    [ "$code" = 0 ] || failed=1
+    rows+=("$1" "$code" "$((SECONDS - started))")
+    return "$code"
+}
+report_of() { printf '%s/%s.xml' "$reports" "$(tr -c 'A-Za-z0-9\n' '-' <<<"$1")"; }
+
+# c_tests TITLE PRESET CTEST_OPTION...
+c_tests() {
+    local title=$1 preset=$2
+    shift 2
+    suite "$title" ctest --preset "$preset" -j "$jobs" --no-tests=ignore --output-junit "$(report_of "$title")" \
+        ${pattern:+-R "$pattern"} "$@" || true
+}
+# python_tests TITLE FOLDER: exit 5 of pytest means that the pattern chose none.
+pytest_in() {
+    local code=0
+    "$venv/bin/python" -m pytest -q -rs -o cache_dir="$build/.pytest_cache" --junitxml "$2" \
+        ${pattern:+-k "$pattern"} "$1" || code=$?
+    [ "$code" = 5 ] && [ -n "$pattern" ] || return "$code"
+}
+python_tests() { [ ! -d "$2" ] || suite "$1" pytest_in "$2" "$(report_of "$1")" || true; }
+
+# Names of the C tests of a preset that match $2 and PATTERN; they are the names of their targets, too.
+names_of() { ctest --preset "$1" -N -R "$2" | sed -n 's/^ *Test *#[0-9]*: //p' | grep -E -- "${pattern:-.}" || true; }
+
+export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+
+tsan_tests() {
+    local targets
+    suite "tsan: configure" cmake --preset tsan || return 0
+    mapfile -t targets < <(names_of tsan '^(unit|model|stress)\.(cache|engine|metric)\.')
+    [ ${#targets[@]} -gt 0 ] || return 0
+    suite "tsan: build" cmake --build --preset tsan -j "$jobs" --target "${targets[@]}" || return 0
+    local pattern
+    pattern="^($(IFS='|'; echo "${targets[*]}"))\$"
+    c_tests "tsan" tsan
+}
+
+fuzz() {
+    local target=$1 name=${1##*/fuzz.} found
+    found=$build/fuzz/corpus/$name
+    mkdir -p "$found"
+    "$target" -max_total_time="${PIL_FUZZ_SECONDS:-120}" -rss_limit_mb=4096 -print_final_stats=1 \
+        -artifact_prefix="$found/" "$found" "tests/fuzz/corpus/$name"
+}
+long_tests() {
+    local target
+    c_tests "stress" release -L stress
+    suite "fuzz: build" configure_and_build fuzz || return 0
+    for target in "$build"/fuzz/tests/fuzz.*; do
+        [ ! -x "$target" ] || suite "fuzz: ${target##*/fuzz.}" fuzz "$target" || true
+    done
+}
+
+# Tests of a preset that did not build would only hide the compiler's message.
+run_tier() {
+    section "Set-up"
+    setup_for "$([ "$tier" = default ] && echo test || echo "$tier")"
+    section "Build and test"
+    if suite "dev: build" configure_and_build dev; then
+        [ "$tier" = quick ] && c_tests "dev (ASan, UBSan)" dev -L '^(tidy|unit)$'
+        [ "$tier" = quick ] || c_tests "dev (ASan, UBSan)" dev -LE '^stress$'
+    fi
+    [ "$tier" != quick ] || return 0
+    if suite "release: build" configure_and_build release -DPIL_WERROR=ON -DBUILD_TESTING=ON; then
+        c_tests "release" release -L '^unit$'
+        python_tests "python" tests/python
+        python_tests "system" tests/system
+    fi
+    tsan_tests
+    [ "$tier" != long ] || long_tests
+}
+
+if [ "$list" = 1 ]; then
+    setup_for test
+    setup_preset dev
+    names_of dev .
+    for folder in tests/python tests/system; do
+        [ ! -d "$folder" ] || "$venv/bin/python" -m pytest -q --collect-only -o cache_dir="$build/.pytest_cache" \
+            ${pattern:+-k "$pattern"} "$folder" | grep :: || true
+    done
+    exit 0
+fi
+[ "$tier" != long ] || export PIL_LONG=1
+run_tier
+section "Summary"
+/usr/bin/python3 tests/summary.py "$reports" "${rows[@]}" || failed=1
+exit "$failed"
