@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table at the end of tests/run.sh: `summary.py REPORTS TITLE CODE SECONDS [TITLE CODE SECONDS...]`.
 
-REPORTS is a folder of JUnit files, named after their titles. A step without a file (a build) is a row without counts, and
-counts as one failure when its exit code says so. Exit 1 when anything failed or no test ran.
+REPORTS is a folder of JUnit files, named after their titles. A step without a file (a build) is a row without counts,
+and counts as one failure when its exit code says so. Exit 1 when anything failed or no test ran.
 """
 from __future__ import annotations
 
