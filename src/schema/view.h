@@ -12,13 +12,16 @@ struct pil_entity {
     char *name;      /* "driver" */
     char *join_key;  /* "driver_id" */
     pil_scalar type; /* int32, int64, string, bytes or unix_timestamp */
+    char *description; /* NULL when there is none */
 };
 
 struct pil_feature {
     char *name;
     char *description; /* never NULL */
     struct pil_type type;
-    json_t *default_value; /* NULL when there is none; validated against type */
+    /* NULL when there is none; validated against type: true/false; integers (whole seconds for unix_timestamp, as in keys);
+     * reals for floats; text for strings; base64 for bytes; arrays of these for lists and vectors. */
+    json_t *default_value;
     char **tags;
     uint32_t tag_count;
     /* Layout (schemas/snapshot.md, "Row"). */
@@ -51,11 +54,12 @@ struct pil_view {
     uint32_t index_mask;
 };
 
-/* Computes offsets, the null bitmap and the stride from names and types; fills view->layout and the features' offsets.
+/* Computes offsets, the null bitmap and the stride from types; fills view->layout and the features' offsets.
  * TOO_LARGE when the stride would pass PIL_ROW_STRIDE_MAX. The algorithm is specified in schemas/snapshot.md. */
 pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) PIL_CHECKED;
 
-/* The canonical JSON of a view: sorted keys, compact, names, types, defaults, tags, ttl, and the layout (offsets, stride).
+/* The canonical JSON of a view: names, types, defaults, tags, ttl, and the layout (offsets, stride). Its bytes are canonical
+ * when dumped with JSON_SORT_KEYS | JSON_COMPACT, which callers always do.
  * It is the SCHEMA section of a shard and the "schema" of a manifest. Owns: the caller (json_decref / free). */
 json_t *pil_view_to_json(const struct pil_view *view);
 /* Parses and validates such JSON, hostile or not; recomputes the layout and refuses (CORRUPT) when it differs. */
@@ -64,7 +68,8 @@ pil_status pil_view_from_json_bytes(struct pil_bytes text, struct pil_view **ret
 struct pil_view *pil_view_clone(const struct pil_view *view);
 void pil_view_destroy(struct pil_view **view);
 
-/* Index of the feature, or -1. No allocation; about one hash and one compare. */
+/* Index of the feature, or -1. No allocation; about one hash and one compare. The table behind it is made by the parsers and
+ * by clone; a view put together by hand has none and must be cloned first. */
 int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name);
 
 /* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and bytes as
@@ -82,17 +87,19 @@ struct pil_key_part {
 };
 
 /* Encodes `part_count` components (must equal entity_count) into buffer; *ret_len is the canonical length. No allocation.
- * INVALID when a component cannot be coerced to the entity's type (*ret_entity is its index): "12x" or 2^40 for an int32.
- * Text to integer: optional sign, decimal digits, nothing else. Integer to string: its decimal form (Feast does so, too).
+ * INVALID when a component cannot be coerced to the entity's type (*ret_entity is its index): "12x" or 2^40 for an int32; or
+ * when there are too few or too many (*ret_entity is the first that lacks, or entity_count).
+ * Text to integer: optional sign, decimal digits, nothing else; for unix_timestamp seconds with up to 6 fraction digits, too.
+ * Integer to string or bytes: its decimal form (Feast does so, too).
  * TOO_LARGE when the buffer is too small or the key passes PIL_KEY_BYTES_MAX. */
 pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key_part *parts, uint32_t part_count, uint8_t *buffer,
                                size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 
-/* Splits the key text of RESP ("k1|k2", backslash escapes '|' and '\\') and encodes it; same results as above.
+/* Splits the key text of RESP ("k1|k2", backslash escapes '|' and '\\', and nothing else) and encodes it; same results as above.
  * For a view of one entity the text is the value, without any escapes. */
 pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer, size_t buffer_bytes,
                                     size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 
 /* The reverse: canonical bytes to RESP text, as the function above reads it. Returns the length, which may pass buffer_bytes
- * (then the text is cut). Hostile bytes give some text, never a read outside. */
+ * (then the text is cut); no NUL is added. Timestamps print as seconds, with 6 fraction digits when they are not whole. Hostile bytes give some text, never a read outside. */
 size_t pil_view_key_format(const struct pil_view *view, struct pil_bytes key, char *buffer, size_t buffer_bytes);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The names of types, and what each takes in a row. Only the language of types: values are checked in default.c. */
+#include "schema/type.h"
+#include "base/bounds.h"
+#include "base/panic.h"
+
+#include <stdio.h>
+
+static const char *const scalar_texts[] = {
+#define X(name, text, bytes) text,
+    PIL_SCALAR_TABLE(X)
+#undef X
+};
+
+static const uint8_t scalar_bytes[] = {
+#define X(name, text, bytes) bytes,
+    PIL_SCALAR_TABLE(X)
+#undef X
+};
+
+static bool is_vector_only(pil_scalar scalar) {
+    return scalar == PIL_SCALAR_FLOAT16 || scalar == PIL_SCALAR_BFLOAT16 || scalar == PIL_SCALAR_INT8;
+}
+
+static bool is_vector_element(pil_scalar scalar) {
+    return is_vector_only(scalar) || scalar == PIL_SCALAR_FLOAT32;
+}
+
+static struct pil_bytes trim(struct pil_bytes text) {
+    while (text.len > 0 && text.data[0] == ' ') {
+        text = pil_bytes_from(text.data + 1, text.len - 1);
+    }
+    while (text.len > 0 && text.data[text.len - 1] == ' ') {
+        text.len--;
+    }
+    return text;
+}
+
+static bool parse_scalar(struct pil_bytes text, pil_scalar *ret_scalar) {
+    for (int i = 0; i < PIL_SCALAR_COUNT; i++) {
+        if (pil_bytes_equal_text(text, scalar_texts[i])) {
+            *ret_scalar = (pil_scalar)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes "name<" and ">" off; false when the text is not of that form. */
+static bool unwrap(struct pil_bytes text, const char *name, struct pil_bytes *ret_inside) {
+    size_t name_len = strlen(name);
+    if (text.len < name_len + 2 || memcmp(text.data, name, name_len) != 0 || text.data[name_len] != '<' ||
+        text.data[text.len - 1] != '>') {
+        return false;
+    }
+    *ret_inside = pil_bytes_from(text.data + name_len + 1, text.len - name_len - 2);
+    return true;
+}
+
+static bool parse_dimension(struct pil_bytes text, uint32_t *ret_dimension) {
+    uint32_t value = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9') {
+            return false;
+        }
+        value = value * 10 + (uint32_t)(text.data[i] - '0');
+        if (value > PIL_VECTOR_DIMENSION_MAX) {
+            return false;
+        }
+    }
+    *ret_dimension = value;
+    return value > 0;
+}
+
+static bool parse_vector(struct pil_bytes inside, struct pil_type *ret_type) {
+    const uint8_t *comma = inside.len > 0 ? memchr(inside.data, ',', inside.len) : NULL;
+    if (comma == NULL) {
+        return false;
+    }
+    size_t element_len = (size_t)(comma - inside.data);
+    struct pil_type type = {.shape = PIL_SHAPE_VECTOR};
+    if (!parse_scalar(trim(pil_bytes_from(inside.data, element_len)), &type.scalar) || !is_vector_element(type.scalar) ||
+        !parse_dimension(trim(pil_bytes_from(comma + 1, inside.len - element_len - 1)), &type.dimension)) {
+        return false;
+    }
+    *ret_type = type;
+    return true;
+}
+
+pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, struct pil_error *ret_error) {
+    struct pil_bytes trimmed = trim(text), inside;
+    struct pil_type type = {.shape = PIL_SHAPE_SCALAR};
+    bool good;
+    if (unwrap(trimmed, "vector", &inside)) {
+        good = parse_vector(inside, &type);
+    } else if (unwrap(trimmed, "list", &inside)) {
+        type.shape = PIL_SHAPE_LIST;
+        good = parse_scalar(trim(inside), &type.scalar) && !is_vector_only(type.scalar);
+    } else {
+        good = parse_scalar(trimmed, &type.scalar) && !is_vector_only(type.scalar);
+    }
+    if (!good) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID,
+                        "there is no such type; possible are bool, int32, int64, float32, float64, string, bytes, "
+                        "unix_timestamp, list<one of these> and vector<E,N> with E one of float32, float16, bfloat16, int8 "
+                        "and N from 1 to %d",
+                        PIL_VECTOR_DIMENSION_MAX);
+    }
+    *ret_type = type;
+    return PIL_STATUS_OK;
+}
+
+int pil_type_format(struct pil_type type, char ret_text[PIL_TYPE_TEXT_BYTES]) {
+    const char *scalar = pil_scalar_text(type.scalar);
+    switch (type.shape) {
+    case PIL_SHAPE_SCALAR: return snprintf(ret_text, PIL_TYPE_TEXT_BYTES, "%s", scalar);
+    case PIL_SHAPE_LIST: return snprintf(ret_text, PIL_TYPE_TEXT_BYTES, "list<%s>", scalar);
+    case PIL_SHAPE_VECTOR: return snprintf(ret_text, PIL_TYPE_TEXT_BYTES, "vector<%s,%u>", scalar, type.dimension);
+    }
+    PIL_UNREACHABLE("shape");
+}
+
+bool pil_type_equal(struct pil_type a, struct pil_type b) {
+    return a.scalar == b.scalar && a.shape == b.shape && a.dimension == b.dimension;
+}
+
+uint32_t pil_type_row_bytes(struct pil_type type) {
+    switch (type.shape) {
+    case PIL_SHAPE_SCALAR: return scalar_bytes[type.scalar];
+    case PIL_SHAPE_LIST: return PIL_REF_BYTES;
+    case PIL_SHAPE_VECTOR: return scalar_bytes[type.scalar] * type.dimension;
+    }
+    PIL_UNREACHABLE("shape");
+}
+
+uint32_t pil_type_alignment(struct pil_type type) {
+    return pil_type_is_reference(type) ? 8 : scalar_bytes[type.scalar];
+}
+
+uint32_t pil_scalar_bytes(pil_scalar scalar) {
+    PIL_ASSERT(scalar < PIL_SCALAR_COUNT);
+    return scalar_bytes[scalar];
+}
+
+const char *pil_scalar_text(pil_scalar scalar) {
+    PIL_ASSERT(scalar < PIL_SCALAR_COUNT);
+    return scalar_texts[scalar];
+}
+
+bool pil_type_is_reference(struct pil_type type) {
+    return type.shape == PIL_SHAPE_LIST ||
+           (type.shape == PIL_SHAPE_SCALAR && (type.scalar == PIL_SCALAR_STRING || type.scalar == PIL_SCALAR_BYTES));
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Row layout, find by name, copy and destroy of views. Keys are in view_key.c, the JSON form in view_json.c. */
+#include "schema/view.h"
+#include "base/hash.h"
+#include "schema/internal.h"
+
+/* Row layout, format version 1. All offsets in bytes from the start of the row, align(x, a) = x rounded up to a multiple of a.
+ *
+ *   key        at 0, key_bytes wide. When every entity's type is int32 (4), int64 (8) or unix_timestamp (8) the key is fixed:
+ *              key_bytes is the sum of these widths, the components lie there one after the other without padding. Otherwise
+ *              the field is a 16-byte reference to the canonical key bytes.
+ *   event_ts   at align(key_bytes, 8), 8 bytes.
+ *   nulls      at event_ts_offset + 8, ceil(feature_count / 8) bytes; feature i has bit i % 8 of byte i / 8.
+ *   fields     start = nulls + their bytes; for alignment a in 8, 4, 2, 1: for each feature with that alignment in declared
+ *              order: offset = align(start, a); start = offset + its bytes. Scalars align to their size; vectors to the size
+ *              of an element; references (string, bytes, lists: 16 bytes) to 8.
+ *   stride     end = start after the last field.
+ *              end <= 64:  16, 32 or 64, the smallest that holds it, so that no row crosses a cache line;
+ *              else:       align(end, 64) when that is at most end + end / 16 (rounded down), else align(end, 8).
+ *   Everything that no field covers is zero. */
+static uint64_t stride_of(uint64_t end) {
+    if (end <= 16) {
+        return 16;
+    }
+    if (end <= 64) {
+        return end <= 32 ? 32 : 64;
+    }
+    uint64_t lines = pil_align_up(end, 64);
+    return lines <= end + end / 16 ? lines : pil_align_up(end, 8);
+}
+
+pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) {
+    struct pil_row_layout layout = {.key_is_fixed = true};
+    for (uint32_t i = 0; i < view->entity_count; i++) {
+        layout.key_is_fixed = layout.key_is_fixed && pil_entity_is_fixed(&view->entities[i]);
+        layout.key_bytes += pil_scalar_bytes(view->entities[i].type);
+    }
+    if (!layout.key_is_fixed) {
+        layout.key_bytes = PIL_REF_BYTES;
+        layout.has_references = true;
+    }
+    layout.event_ts_offset = (uint32_t)pil_align_up(layout.key_bytes, 8);
+    layout.null_offset = layout.event_ts_offset + 8;
+    layout.null_bytes = (view->feature_count + 7) / 8;
+    uint64_t end = (uint64_t)layout.null_offset + layout.null_bytes;
+    for (uint32_t alignment = 8; alignment > 0; alignment /= 2) {
+        for (uint32_t i = 0; i < view->feature_count; i++) {
+            struct pil_feature *feature = &view->features[i];
+            if (pil_type_alignment(feature->type) != alignment) {
+                continue;
+            }
+            uint64_t offset = pil_align_up(end, alignment);
+            end = offset + pil_type_row_bytes(feature->type);
+            if (end > PIL_ROW_STRIDE_MAX) {
+                break;
+            }
+            feature->offset = (uint32_t)offset;
+            feature->null_bit = i;
+            layout.has_references = layout.has_references || pil_type_is_reference(feature->type);
+        }
+    }
+    if (stride_of(end) > PIL_ROW_STRIDE_MAX) {
+        return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "a row of feature view %s would take more than %d bytes", view->name,
+                        PIL_ROW_STRIDE_MAX);
+    }
+    layout.stride = (uint32_t)stride_of(end);
+    view->layout = layout;
+    return PIL_STATUS_OK;
+}
+
+void pil_view_index_build(struct pil_view *view) {
+    uint32_t slots = 4;
+    while (slots < 2 * view->feature_count) {
+        slots *= 2;
+    }
+    free(view->feature_index_by_name);
+    view->feature_index_by_name = pil_schema_alloc(slots, sizeof *view->feature_index_by_name);
+    view->index_mask = slots - 1;
+    for (uint32_t i = 0; i < view->feature_count; i++) {
+        struct pil_bytes name = pil_bytes_from_text(view->features[i].name);
+        if (pil_view_feature_find(view, name) >= 0) {
+            continue;
+        }
+        uint32_t slot = (uint32_t)pil_hash_index(name, 0) & view->index_mask;
+        while (view->feature_index_by_name[slot] != 0) {
+            slot = (slot + 1) & view->index_mask;
+        }
+        view->feature_index_by_name[slot] = i + 1;
+    }
+}
+
+int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name) {
+    PIL_ASSERT(view->feature_index_by_name != NULL);
+    /* At most half of the slots are taken, so the walk ends. */
+    for (uint32_t slot = (uint32_t)pil_hash_index(name, 0);; slot++) {
+        uint32_t entry = view->feature_index_by_name[slot & view->index_mask];
+        if (entry == 0) {
+            return -1;
+        }
+        if (pil_bytes_equal_text(name, view->features[entry - 1].name)) {
+            return (int32_t)(entry - 1);
+        }
+    }
+}
+
+struct pil_entity pil_entity_clone(const struct pil_entity *entity) {
+    return (struct pil_entity){
+        .name = pil_schema_copy(entity->name),
+        .join_key = pil_schema_copy(entity->join_key),
+        .type = entity->type,
+        .description = pil_schema_copy(entity->description),
+    };
+}
+
+void pil_entity_deinit(struct pil_entity *entity) {
+    free(entity->name);
+    free(entity->join_key);
+    free(entity->description);
+}
+
+static struct pil_feature feature_clone(const struct pil_feature *feature) {
+    struct pil_feature copy = *feature;
+    copy.name = pil_schema_copy(feature->name);
+    copy.description = pil_schema_copy(feature->description != NULL ? feature->description : "");
+    copy.default_value = json_deep_copy(feature->default_value);
+    copy.tags = pil_schema_alloc(feature->tag_count, sizeof *copy.tags);
+    for (uint32_t i = 0; i < feature->tag_count; i++) {
+        copy.tags[i] = pil_schema_copy(feature->tags[i]);
+    }
+    return copy;
+}
+
+static void feature_deinit(struct pil_feature *feature) {
+    free(feature->name);
+    free(feature->description);
+    json_decref(feature->default_value);
+    for (uint32_t i = 0; i < feature->tag_count; i++) {
+        free(feature->tags[i]);
+    }
+    free(feature->tags);
+}
+
+struct pil_view *pil_view_clone(const struct pil_view *view) {
+    struct pil_view *copy = pil_schema_alloc(1, sizeof *copy);
+    *copy = *view;
+    copy->project = pil_schema_copy(view->project);
+    copy->name = pil_schema_copy(view->name);
+    copy->entities = pil_schema_alloc(view->entity_count, sizeof *copy->entities);
+    for (uint32_t i = 0; i < view->entity_count; i++) {
+        copy->entities[i] = pil_entity_clone(&view->entities[i]);
+    }
+    copy->features = pil_schema_alloc(view->feature_count, sizeof *copy->features);
+    for (uint32_t i = 0; i < view->feature_count; i++) {
+        copy->features[i] = feature_clone(&view->features[i]);
+    }
+    copy->feature_index_by_name = NULL;
+    pil_view_index_build(copy);
+    return copy;
+}
+
+void pil_view_destroy(struct pil_view **view) {
+    struct pil_view *old = *view;
+    *view = NULL;
+    if (old == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; old->entities != NULL && i < old->entity_count; i++) {
+        pil_entity_deinit(&old->entities[i]);
+    }
+    for (uint32_t i = 0; old->features != NULL && i < old->feature_count; i++) {
+        feature_deinit(&old->features[i]);
+    }
+    free(old->project);
+    free(old->name);
+    free(old->entities);
+    free(old->features);
+    free(old->feature_index_by_name);
+    free(old);
+}

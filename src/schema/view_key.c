@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Entity keys: what protocols hand over to canonical bytes, and back to text. On the hot path: no allocation. */
+#include "schema/view.h"
+#include "base/panic.h"
+#include "schema/internal.h"
+
+enum {
+    MICROSECONDS = 1000000,
+    INTEGER_TEXT_BYTES_MAX = 64, /* longer digits are refused, zeros or not */
+    INTEGER_TEXT_BYTES = 24,     /* "-9223372036854775808" and a NUL */
+};
+
+/* ---- Numbers and their text */
+
+/* Optional sign, digits. Values beyond int64 are refused. */
+static bool parse_integer(struct pil_bytes text, int64_t *ret_value) {
+    size_t at = text.len > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
+    bool negative = at == 1 && text.data[0] == '-';
+    if (at == text.len || text.len > INTEGER_TEXT_BYTES_MAX) {
+        return false;
+    }
+    int64_t value = 0;
+    for (; at < text.len; at++) {
+        if (text.data[at] < '0' || text.data[at] > '9') {
+            return false;
+        }
+        int digit = text.data[at] - '0';
+        /* Downwards for negative numbers: INT64_MIN has no positive twin. */
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, negative ? -digit : digit, &value)) {
+            return false;
+        }
+    }
+    *ret_value = value;
+    return true;
+}
+
+static bool seconds_to_us(int64_t seconds, int64_t *ret_us) {
+    return !__builtin_mul_overflow(seconds, (int64_t)MICROSECONDS, ret_us);
+}
+
+/* "12", "-12.5": seconds with up to 6 fraction digits. */
+static bool parse_timestamp(struct pil_bytes text, int64_t *ret_us) {
+    const uint8_t *point = text.len > 0 ? memchr(text.data, '.', text.len) : NULL;
+    size_t whole_len = point != NULL ? (size_t)(point - text.data) : text.len;
+    int64_t seconds, us;
+    if (!parse_integer(pil_bytes_from(text.data, whole_len), &seconds) || !seconds_to_us(seconds, &us)) {
+        return false;
+    }
+    if (point != NULL) {
+        size_t digits = text.len - whole_len - 1;
+        int64_t fraction = 0, unit = MICROSECONDS;
+        if (digits < 1 || digits > 6) {
+            return false;
+        }
+        for (size_t i = 0; i < digits; i++) {
+            if (point[1 + i] < '0' || point[1 + i] > '9') {
+                return false;
+            }
+            unit /= 10;
+            fraction += unit * (point[1 + i] - '0');
+        }
+        if (__builtin_add_overflow(us, text.data[0] == '-' ? -fraction : fraction, &us)) {
+            return false;
+        }
+    }
+    *ret_us = us;
+    return true;
+}
+
+/* Digits of `value`, at least `width` of them, to the end of `text`; returns where they start. */
+static char *format_unsigned(uint64_t value, int width, char *end) {
+    while (value > 0 || width > 0) {
+        *--end = (char)('0' + value % 10);
+        value /= 10;
+        width--;
+    }
+    return end;
+}
+
+static uint64_t magnitude(int64_t value) {
+    return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+}
+
+/* Decimal text of a value; for timestamps its seconds. Points into `text`. */
+static struct pil_bytes format_integer(int64_t value, bool is_timestamp, char text[INTEGER_TEXT_BYTES]) {
+    char *end = text + INTEGER_TEXT_BYTES, *start = end;
+    uint64_t whole = magnitude(value);
+    if (is_timestamp) {
+        uint64_t fraction = whole % MICROSECONDS;
+        whole /= MICROSECONDS;
+        if (fraction != 0) {
+            start = format_unsigned(fraction, 6, start);
+            *--start = '.';
+        }
+    }
+    start = format_unsigned(whole, 1, start);
+    if (value < 0) {
+        *--start = '-';
+    }
+    return pil_bytes_from(start, (size_t)(end - start));
+}
+
+/* ---- Encoding */
+
+/* Where canonical bytes go. `full` once something did not fit; then nothing is written any more. */
+struct writer {
+    uint8_t *at;
+    size_t room;
+    bool full;
+};
+
+static void put(struct writer *out, const void *data, size_t len) {
+    if (len > out->room) {
+        out->full = true;
+        out->room = 0;
+        return;
+    }
+    if (len > 0) {
+        memcpy(out->at, data, len);
+    }
+    out->at += len;
+    out->room -= len;
+}
+
+/* The integer that a component stands for; false when it stands for none. */
+static bool part_to_integer(pil_scalar type, const struct pil_key_part *part, int64_t *ret_value) {
+    bool is_timestamp = type == PIL_SCALAR_UNIX_TIMESTAMP;
+    int64_t value;
+    switch (part->kind) {
+    case PIL_KEY_PART_INT:
+        value = part->integer;
+        if (is_timestamp && !seconds_to_us(part->integer, &value)) {
+            return false;
+        }
+        break;
+    case PIL_KEY_PART_TEXT:
+        if (!(is_timestamp ? parse_timestamp(part->text, &value) : parse_integer(part->text, &value))) {
+            return false;
+        }
+        break;
+    }
+    if (type == PIL_SCALAR_INT32 && (value < INT32_MIN || value > INT32_MAX)) {
+        return false;
+    }
+    *ret_value = value;
+    return true;
+}
+
+static void put_variable(struct writer *out, struct pil_bytes value, bool with_length) {
+    if (value.len > PIL_KEY_BYTES_MAX) {
+        out->full = true;
+        return;
+    }
+    if (with_length) {
+        uint32_t len = (uint32_t)value.len;
+        put(out, &len, sizeof len);
+    }
+    put(out, value.data, value.len);
+}
+
+/* false: the component cannot be coerced. */
+static bool put_part(struct writer *out, const struct pil_view *view, uint32_t index, const struct pil_key_part *part) {
+    const struct pil_entity *entity = &view->entities[index];
+    if (pil_entity_is_fixed(entity)) {
+        int64_t value;
+        if (!part_to_integer(entity->type, part, &value)) {
+            return false;
+        }
+        put(out, &value, pil_scalar_bytes(entity->type)); /* little-endian: the low bytes come first */
+        return true;
+    }
+    char digits[INTEGER_TEXT_BYTES];
+    struct pil_bytes value = part->text;
+    if (part->kind == PIL_KEY_PART_INT) {
+        value = format_integer(part->integer, false, digits);
+    }
+    put_variable(out, value, view->entity_count > 1);
+    return true;
+}
+
+static pil_status finish(const struct writer *out, const uint8_t *buffer, size_t *ret_len) {
+    if (out->full) {
+        return PIL_STATUS_TOO_LARGE;
+    }
+    *ret_len = (size_t)(out->at - buffer);
+    return PIL_STATUS_OK;
+}
+
+static struct writer writer_to(uint8_t *buffer, size_t buffer_bytes) {
+    return (struct writer){.at = buffer, .room = buffer_bytes < PIL_KEY_BYTES_MAX ? buffer_bytes : PIL_KEY_BYTES_MAX};
+}
+
+static pil_status fail_at(uint32_t entity, uint32_t *ret_entity) {
+    *ret_entity = entity;
+    return PIL_STATUS_INVALID;
+}
+
+pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key_part *parts, uint32_t part_count, uint8_t *buffer,
+                               size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) {
+    if (part_count != view->entity_count) {
+        return fail_at(part_count < view->entity_count ? part_count : view->entity_count, ret_entity);
+    }
+    struct writer out = writer_to(buffer, buffer_bytes);
+    for (uint32_t i = 0; i < part_count; i++) {
+        if (!put_part(&out, view, i, &parts[i])) {
+            return fail_at(i, ret_entity);
+        }
+    }
+    return finish(&out, buffer, ret_len);
+}
+
+/* Length of the component at the start of `text`, up to an unescaped '|' or the end; whether it has escapes. false when a
+ * backslash stands before anything but '|' and '\\'. */
+static bool measure_part(struct pil_bytes text, size_t *ret_len, size_t *ret_escapes) {
+    size_t escapes = 0, at = 0;
+    for (; at < text.len && text.data[at] != '|'; at++) {
+        if (text.data[at] == '\\') {
+            at++;
+            escapes++;
+            if (at == text.len || (text.data[at] != '|' && text.data[at] != '\\')) {
+                return false;
+            }
+        }
+    }
+    *ret_len = at;
+    *ret_escapes = escapes;
+    return true;
+}
+
+static void put_unescaped(struct writer *out, struct pil_bytes text, size_t escapes) {
+    uint32_t len = (uint32_t)(text.len - escapes);
+    if (text.len - escapes > PIL_KEY_BYTES_MAX) {
+        out->full = true;
+        return;
+    }
+    put(out, &len, sizeof len);
+    for (size_t i = 0; i < text.len && !out->full; i++) {
+        i += text.data[i] == '\\';
+        put(out, &text.data[i], 1);
+    }
+}
+
+pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer, size_t buffer_bytes,
+                                    size_t *ret_len, uint32_t *ret_entity) {
+    struct pil_key_part part = {.kind = PIL_KEY_PART_TEXT, .text = text};
+    if (view->entity_count == 1) {
+        return pil_view_key_encode(view, &part, 1, buffer, buffer_bytes, ret_len, ret_entity);
+    }
+    struct writer out = writer_to(buffer, buffer_bytes);
+    for (uint32_t i = 0; i < view->entity_count; i++) {
+        size_t len, escapes;
+        if (!measure_part(text, &len, &escapes)) {
+            return fail_at(i, ret_entity);
+        }
+        part.text = pil_bytes_from(text.data, len);
+        if (escapes > 0 && !pil_entity_is_fixed(&view->entities[i])) {
+            put_unescaped(&out, part.text, escapes);
+        } else if (!put_part(&out, view, i, &part)) {
+            return fail_at(i, ret_entity);
+        }
+        bool is_last = i + 1 == view->entity_count;
+        if (is_last != (len == text.len)) { /* a '|' too many or too few */
+            return fail_at(i + 1, ret_entity);
+        }
+        text = is_last ? text : pil_bytes_from(text.data + len + 1, text.len - len - 1);
+    }
+    return finish(&out, buffer, ret_len);
+}
+
+/* ---- Formatting */
+
+/* Counts all, keeps what fits. */
+struct printer {
+    char *buffer;
+    size_t bytes;
+    size_t len;
+};
+
+static void print(struct printer *out, struct pil_bytes text, bool escape) {
+    for (size_t i = 0; i < text.len; i++) {
+        bool special = escape && (text.data[i] == '|' || text.data[i] == '\\');
+        if (special && out->len++ < out->bytes) {
+            out->buffer[out->len - 1] = '\\';
+        }
+        if (out->len++ < out->bytes) {
+            out->buffer[out->len - 1] = (char)text.data[i];
+        }
+    }
+}
+
+/* Takes the bytes of one component off *key; false when they are not all there. */
+static bool take_part(const struct pil_entity *entity, bool composite, struct pil_bytes *key, struct pil_bytes *ret_part) {
+    size_t len = key->len;
+    if (pil_entity_is_fixed(entity)) {
+        len = pil_scalar_bytes(entity->type);
+    } else if (composite) {
+        if (key->len < sizeof(uint32_t)) {
+            return false;
+        }
+        len = pil_load_u32(key->data);
+        *key = pil_bytes_from(key->data + sizeof(uint32_t), key->len - sizeof(uint32_t));
+    }
+    if (key->len < len) {
+        return false;
+    }
+    *ret_part = pil_bytes_from(key->data, len);
+    *key = pil_bytes_from(len > 0 ? key->data + len : key->data, key->len - len);
+    return true;
+}
+
+size_t pil_view_key_format(const struct pil_view *view, struct pil_bytes key, char *buffer, size_t buffer_bytes) {
+    struct printer out = {.buffer = buffer, .bytes = buffer_bytes};
+    bool composite = view->entity_count > 1;
+    for (uint32_t i = 0; i < view->entity_count; i++) {
+        const struct pil_entity *entity = &view->entities[i];
+        struct pil_bytes part;
+        if (i > 0) {
+            print(&out, pil_bytes_from_text("|"), false);
+        }
+        if (!take_part(entity, composite, &key, &part)) {
+            print(&out, pil_bytes_from_text("?"), false);
+            break;
+        }
+        if (pil_entity_is_fixed(entity)) {
+            char digits[INTEGER_TEXT_BYTES];
+            int64_t value = entity->type == PIL_SCALAR_INT32 ? pil_load_i32(part.data) : pil_load_i64(part.data);
+            print(&out, format_integer(value, entity->type == PIL_SCALAR_UNIX_TIMESTAMP, digits), false);
+        } else {
+            print(&out, part, composite);
+        }
+    }
+    if (key.len > 0) { /* more than the view's key has: not canonical */
+        print(&out, pil_bytes_from_text("?"), false);
+    }
+    return out.len;
+}
