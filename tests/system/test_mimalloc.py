@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goal: mimalloc really is the allocator of the programs. Debian's shared library takes malloc over only while it stands
-before libc among the needed libraries, which a linker flag can undo without any error. Method: the order of NEEDED, then
-what the dynamic linker says when it binds malloc. (unit.base.mimalloc asks the allocator itself.)"""
+"""Goal: mimalloc really is the allocator of the programs. Debian's shared library takes malloc over only while it
+stands before libc among the needed libraries, which a linker flag can undo without any error. Method: the order of
+NEEDED, then what the dynamic linker says when it binds malloc. (unit.base.mimalloc asks the allocator itself.)"""
 from __future__ import annotations
 
 import os
