@@ -5,7 +5,10 @@
 #include "base/panic.h"
 #include "schema/view.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+enum { PIL_SCHEMA_TAGS_MAX = 64 }; /* of one feature, and of one view */
 
 /* Zeroed memory for `count` things of `bytes` each; free(). Never NULL, even for count 0. */
 static inline void *pil_schema_alloc(size_t count, size_t bytes) {
@@ -24,9 +27,16 @@ static inline char *pil_schema_copy(const char *text) {
     return copy;
 }
 
-/* Whether a reference key (not fixed) or a fixed one is made of this type. */
+/* Whether its key component lies in the row itself. */
 static inline bool pil_entity_is_fixed(const struct pil_entity *entity) {
     return entity->type != PIL_SCALAR_STRING && entity->type != PIL_SCALAR_BYTES;
+}
+
+/* Whether keys can be of this type. */
+static inline bool pil_entity_can_be(struct pil_type type) {
+    return type.shape == PIL_SHAPE_SCALAR &&
+           (type.scalar == PIL_SCALAR_INT32 || type.scalar == PIL_SCALAR_INT64 || type.scalar == PIL_SCALAR_STRING ||
+            type.scalar == PIL_SCALAR_BYTES || type.scalar == PIL_SCALAR_UNIX_TIMESTAMP);
 }
 
 /* Frees what the entity owns. */

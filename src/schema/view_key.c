@@ -126,7 +126,7 @@ static void put(struct writer *out, const void *data, size_t len) {
 /* The integer that a component stands for; false when it stands for none. */
 static bool part_to_integer(pil_scalar type, const struct pil_key_part *part, int64_t *ret_value) {
     bool is_timestamp = type == PIL_SCALAR_UNIX_TIMESTAMP;
-    int64_t value;
+    int64_t value = 0;
     switch (part->kind) {
     case PIL_KEY_PART_INT:
         value = part->integer;
