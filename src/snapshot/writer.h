@@ -31,7 +31,8 @@ struct pil_writer_result {
 };
 
 /* Writes one shard. Keys must be distinct: EXISTS names one that is not. INVALID for event_ts INT64_MIN or a key of another
- * shard. NO_MEMORY. Cost: one thread; memory of the file plus about 24 bytes a row. Thread: any, re-entrant.
+ * shard or a value that breaks the rules of schemas/snapshot.md (text that is not UTF-8, a bool of 2); TOO_LARGE for a key or value
+ * over its limit. NO_MEMORY. Cost: one thread; memory of the file plus about 42 bytes a row. Thread: any, re-entrant.
  * The bytes live in an anonymous mapping, so that they can be given back whole. */
 pil_status pil_writer_finish(const struct pil_view *view, const struct pil_writer_options *options, const struct pil_writer_row *rows,
                              size_t row_count, struct pil_writer_result *ret_result, struct pil_error *ret_error) PIL_CHECKED;

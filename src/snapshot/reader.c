@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Opening a shard and reading its rows. Whether the bytes are right is verify.c's business; but no function here reads outside
+ * of the file, whatever the references in its rows say. */
+#include "snapshot/reader.h"
+#include "snapshot/internal.h"
+
+static struct pil_bytes section_bytes(struct pil_bytes file, const struct pil_superblock *superblock, pil_section section) {
+    const struct pil_section_entry *entry = &superblock->sections[section];
+    return pil_bytes_from(file.data + entry->offset, entry->bytes);
+}
+
+pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, struct pil_error *ret_error) {
+    struct pil_superblock superblock;
+    PIL_TRY(pil_superblock_read(file, &superblock, ret_error));
+    struct pil_view *view;
+    pil_status status = pil_view_from_json_bytes(section_bytes(file, &superblock, PIL_SECTION_SCHEMA), &view, ret_error);
+    if (status != PIL_STATUS_OK) {
+        status = status == PIL_STATUS_INVALID ? PIL_STATUS_CORRUPT : status;
+        return pil_fail_in(ret_error, status, "section SCHEMA at offset %llu",
+                           (unsigned long long)superblock.sections[PIL_SECTION_SCHEMA].offset);
+    }
+    struct pil_bytes heap = section_bytes(file, &superblock, PIL_SECTION_HEAP);
+    if (view->layout.stride != superblock.row_stride) {
+        status = pil_fail(ret_error, PIL_STATUS_CORRUPT, "superblock offset %zu: row_stride is %u, the schema says %u",
+                          __builtin_offsetof(struct pil_superblock, row_stride), superblock.row_stride, view->layout.stride);
+    } else if (heap.len > 0 && !view->layout.has_references) {
+        status = pil_fail(ret_error, PIL_STATUS_CORRUPT, "section HEAP has %zu bytes, the schema has no references", heap.len);
+    }
+    if (status != PIL_STATUS_OK) {
+        pil_view_destroy(&view);
+        return status;
+    }
+    *ret_shard = (struct pil_shard){
+        .file = file,
+        .superblock = superblock,
+        .pilots = section_bytes(file, &superblock, PIL_SECTION_PILOTS).data,
+        .rows = section_bytes(file, &superblock, PIL_SECTION_ROWS).data,
+        .heap = heap.data,
+        .heap_bytes = heap.len,
+        .bucket_count = superblock.bucket_count,
+        .slot_count = superblock.slot_count,
+        .hash_seed = superblock.hash_seed,
+        .stride = superblock.row_stride,
+        .view = view,
+    };
+    return PIL_STATUS_OK;
+}
+
+void pil_shard_close(struct pil_shard *shard) {
+    pil_view_destroy(&shard->view);
+    *shard = (struct pil_shard){0};
+}
+
+struct pil_bytes pil_shard_reference(const struct pil_shard *shard, const uint8_t *field) {
+    uint32_t len = pil_load_u32(field);
+    if (len <= PIL_REF_INLINE_BYTES) {
+        return pil_bytes_from(field + 4, len);
+    }
+    uint64_t offset = pil_load_u64(field + 8);
+    if (len > shard->heap_bytes || offset > shard->heap_bytes - len) {
+        return pil_bytes_from(field, 0); /* not in a verified shard */
+    }
+    return pil_bytes_from(shard->heap + offset, len);
+}
+
+bool pil_shard_row_matches(const struct pil_shard *shard, const uint8_t *candidate, struct pil_bytes key) {
+    const struct pil_row_layout *layout = &shard->view->layout;
+    if (pil_load_i64(candidate + layout->event_ts_offset) == INT64_MIN) {
+        return false;
+    }
+    if (layout->key_is_fixed) {
+        if (key.len == 8 && layout->key_bytes == 8) { /* by far the most frequent: no call */
+            return pil_load_u64(candidate) == pil_load_u64(key.data);
+        }
+        return key.len == layout->key_bytes && memcmp(candidate, key.data, key.len) == 0;
+    }
+    /* The first word and the prefix decide nearly every mismatch without touching the heap. */
+    if (pil_load_u32(candidate) != key.len || (key.len >= 4 && memcmp(candidate + 4, key.data, 4) != 0)) {
+        return false;
+    }
+    return pil_bytes_equal(pil_shard_reference(shard, candidate), key);
+}
+
+const uint8_t *pil_shard_find(const struct pil_shard *shard, struct pil_bytes key) {
+    if (shard->slot_count == 0) {
+        return NULL;
+    }
+    const uint8_t *candidate = pil_shard_candidate(shard, pil_shard_hash(shard, key));
+    return pil_shard_row_matches(shard, candidate, key) ? candidate : NULL;
+}
+
+const uint8_t *pil_shard_row_at(const struct pil_shard *shard, uint64_t slot) {
+    PIL_ASSERT(slot < shard->slot_count);
+    const uint8_t *row = shard->rows + slot * shard->stride;
+    return pil_row_event_ts_us(shard->view, row) == INT64_MIN ? NULL : row;
+}
+
+struct pil_bytes pil_shard_row_key(const struct pil_shard *shard, const uint8_t *row) {
+    const struct pil_row_layout *layout = &shard->view->layout;
+    return layout->key_is_fixed ? pil_bytes_from(row, layout->key_bytes) : pil_shard_reference(shard, row);
+}
+
+uint32_t pil_list_strings_count(struct pil_bytes payload) {
+    if (payload.len < 4) {
+        return 0;
+    }
+    uint32_t count = pil_load_u32(payload.data);
+    return count <= (payload.len - 4) / 4 ? count : 0;
+}
+
+struct pil_bytes pil_list_strings_at(struct pil_bytes payload, uint32_t index) {
+    uint32_t count = pil_list_strings_count(payload);
+    PIL_ASSERT(index < count);
+    const uint8_t *ends = payload.data + 4, *bytes = ends + (size_t)count * 4;
+    size_t len = payload.len - 4 - (size_t)count * 4;
+    uint32_t start = index == 0 ? 0 : pil_load_u32(ends + ((size_t)index - 1) * 4);
+    uint32_t end = pil_load_u32(ends + (size_t)index * 4);
+    return start <= end && end <= len ? pil_bytes_from(bytes + start, end - start) : pil_bytes_from(bytes, 0);
+}
