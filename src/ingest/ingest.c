@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Life of a build and its names; the phases are in encode.c, merge.c and publish.c. */
+#include "ingest/internal.h"
+#include "base/clock.h"
+
+#include <stdlib.h>
+
+enum { REPORT_NS = 50000000 };
+
+const char *pil_ingest_phase_text(pil_ingest_phase phase) {
+    static const char *const texts[] = {"read", "merge", "write"};
+    return phase < PIL_INGEST_PHASE_COUNT ? texts[phase] : "?";
+}
+
+const char *pil_ingest_flaw_text(pil_ingest_flaw flaw) {
+    static const char *const texts[] = {
+        "none",
+#define X(name, text) text,
+        PIL_INGEST_FLAW_TABLE(X)
+#undef X
+    };
+    return flaw < sizeof texts / sizeof texts[0] ? texts[flaw] : "?";
+}
+
+pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pil_ingest **ret_ingest, struct pil_error *ret_error) {
+    if (options->memory_bytes < PIL_INGEST_MEMORY_MIN) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "a memory limit of %zu MiB; a build needs at least %zu MiB beside its front end",
+                        options->memory_bytes >> 20, PIL_INGEST_MEMORY_MIN >> 20);
+    }
+    struct pil_ingest *ingest = calloc(1, sizeof *ingest);
+    if (ingest == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory");
+    }
+    ingest->options = *options;
+    ingest->budget.cap = options->memory_bytes;
+    ingest->view = pil_view_clone(options->view);
+    ingest->options.view = ingest->view;
+    ingest->options.temporary = NULL; /* the partitions keep a copy */
+    ingest->profile = pil_profile_create(ingest->view);
+    ingest->cells = calloc(PIL_INGEST_CELLS, sizeof *ingest->cells);
+    pil_status status = PIL_STATUS_OK;
+    if (ingest->profile == NULL || ingest->cells == NULL) {
+        status = pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory");
+    } else {
+        /* What is in memory at the end of READ stays there, beside the rows' addresses and the file of one shard (merge.c,
+         * publish.c): at worst 2.6 times the records. */
+        status = pil_partitions_create(&ingest->budget, options->memory_bytes / 8 * 3, options->temporary, &ingest->partitions, ret_error);
+    }
+    if (status != PIL_STATUS_OK) {
+        pil_ingest_destroy(&ingest);
+        return status;
+    }
+    *ret_ingest = ingest;
+    return PIL_STATUS_OK;
+}
+
+void pil_ingest_destroy(struct pil_ingest **ingest) {
+    struct pil_ingest *old = *ingest;
+    *ingest = NULL;
+    if (old == NULL) {
+        return;
+    }
+    pil_partitions_destroy(&old->partitions);
+    pil_profile_destroy(&old->profile);
+    pil_view_destroy(&old->view);
+    free(old->cells);
+    free(old);
+}
+
+pil_status pil_ingest_report(struct pil_ingest *ingest, pil_ingest_phase phase, uint64_t done, uint64_t total, bool now,
+                             struct pil_error *ret_error) {
+    const struct pil_ingest_options *options = &ingest->options;
+    uint64_t clock = pil_clock_monotonic_ns();
+    if (options->on_progress == NULL || (!now && clock - ingest->reported_ns < REPORT_NS)) {
+        return PIL_STATUS_OK;
+    }
+    ingest->reported_ns = clock;
+    if (!options->on_progress(options->context, phase, done, total)) {
+        return pil_fail(ret_error, PIL_STATUS_CLOSED, "cancelled");
+    }
+    return PIL_STATUS_OK;
+}

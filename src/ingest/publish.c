@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * WRITE: how many shards, each shard's file, what the store lacks of them, and at last the manifest. Shards are independent, so
+ * several threads take the next one each; the store and the sums of the result are behind one lock. */
+#include "ingest/internal.h"
+#include "base/clock.h"
+#include "base/panic.h"
+#include "snapshot/writer.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { SHARD_OVERHEAD_BYTES = 4 << 20 }; /* superblock, schema, alignment of the rows, checksums */
+
+struct job {
+    struct pil_ingest *ingest;
+    struct pil_store *store; /* NULL: a dry run */
+    uint32_t shard_bits;
+    uint64_t bytes_total;
+    struct pil_manifest_shard *shards;
+
+    pthread_mutex_t lock; /* of all below, and of the store */
+    uint32_t next;
+    uint64_t bytes_done;
+    struct pil_tally *tally;
+    struct pil_ingest_result result;
+    pil_status status; /* of whoever failed first */
+    struct pil_error error;
+};
+
+struct worker {
+    struct job *job;
+    struct pil_tally *tally;
+    pthread_t thread;
+    bool is_caller;
+};
+
+/* The rows of one shard in memory. */
+struct load {
+    struct pil_writer_row *rows;
+    size_t rows_bytes, row_count;
+    uint8_t *buffer; /* records read from the file; NULL when they are in memory anyway */
+    size_t buffer_bytes;
+};
+
+/* ---- How many shards */
+
+struct need {
+    uint64_t rows, bytes; /* of the largest shard, each by itself */
+    uint64_t memory;      /* for writing the hungriest shard */
+};
+
+static uint64_t loaded_bytes(const struct pil_ingest *ingest, uint32_t shard, uint32_t bits) {
+    uint64_t bytes = 0;
+    if (pil_partitions_in_memory(ingest->partitions)) {
+        return 0;
+    }
+    if (bits >= PIL_PARTITION_BITS) {
+        return pil_partition_bytes(ingest->partitions, shard >> (bits - PIL_PARTITION_BITS));
+    }
+    uint32_t per_shard = PIL_PARTITION_COUNT >> bits;
+    for (uint32_t i = 0; i < per_shard; i++) {
+        bytes += pil_partition_bytes(ingest->partitions, shard * per_shard + i);
+    }
+    return bytes;
+}
+
+static struct need need_of(const struct pil_ingest *ingest, uint32_t bits) {
+    struct need need = {0};
+    uint32_t per_shard = PIL_INGEST_CELLS >> bits;
+    for (uint32_t shard = 0; shard < 1u << bits; shard++) {
+        uint64_t rows = 0, bytes = 0;
+        for (uint32_t i = 0; i < per_shard; i++) {
+            rows += ingest->cells[shard * per_shard + i].rows;
+            bytes += ingest->cells[shard * per_shard + i].bytes;
+        }
+        /* File: rows with some empty slots, pilots. Beside it: the rows' addresses, and 24 bytes a row in the writer. */
+        uint64_t memory = loaded_bytes(ingest, shard, bits) + bytes + bytes / 32 + SHARD_OVERHEAD_BYTES +
+                          rows * (1 + sizeof(struct pil_writer_row) + 24);
+        need.rows = rows > need.rows ? rows : need.rows;
+        need.bytes = bytes > need.bytes ? bytes : need.bytes;
+        need.memory = memory > need.memory ? memory : need.memory;
+    }
+    return need;
+}
+
+/* The fewest shards that keep all of them small: a function of the rows, not of memory or of how they came. */
+static struct need choose_bits(const struct pil_ingest *ingest, uint32_t *ret_bits) {
+    for (uint32_t bits = 0;; bits++) {
+        struct need need = need_of(ingest, bits);
+        if (bits == PIL_SHARD_BITS_MAX || (need.rows <= PIL_INGEST_SHARD_ROWS && need.bytes <= PIL_INGEST_SHARD_BYTES)) {
+            *ret_bits = bits;
+            return need;
+        }
+    }
+}
+
+/* ---- One shard */
+
+static void load_release(struct pil_ingest *ingest, struct load *load) {
+    pil_budget_unmap(&ingest->budget, load->rows, load->rows_bytes);
+    pil_budget_unmap(&ingest->budget, load->buffer, load->buffer_bytes);
+    *load = (struct load){0};
+}
+
+static void add_record(const struct job *job, uint32_t shard, struct load *load, const struct pil_record *record) {
+    if (record->duplicates == PIL_RECORD_DEAD || pil_shard_of(record->hash, job->shard_bits) != shard) {
+        return;
+    }
+    const uint8_t *row = pil_record_row(record);
+    PIL_ASSERT((load->row_count + 1) * sizeof *load->rows <= load->rows_bytes);
+    load->rows[load->row_count++] = (struct pil_writer_row){.row = row, .heap = row + job->ingest->view->layout.stride};
+}
+
+static pil_status load_partition(const struct job *job, uint32_t shard, uint32_t partition, struct load *load, size_t *at,
+                                 struct pil_error *error) {
+    struct pil_partitions *partitions = job->ingest->partitions;
+    if (pil_partitions_in_memory(partitions)) {
+        struct pil_partition_cursor cursor = {0};
+        for (struct pil_record *record; (record = pil_partition_next(partitions, partition, &cursor)) != NULL;) {
+            add_record(job, shard, load, record);
+        }
+        return PIL_STATUS_OK;
+    }
+    size_t end = *at + pil_partition_bytes(partitions, partition);
+    PIL_TRY(pil_partition_read(partitions, partition, 0, load->buffer + *at, end - *at, error));
+    while (*at < end) {
+        const struct pil_record *record = (const struct pil_record *)(const void *)(load->buffer + *at);
+        add_record(job, shard, load, record);
+        *at += record->bytes;
+    }
+    return PIL_STATUS_OK;
+}
+
+/* Rows of shard `shard`; release them in any case. */
+static pil_status load_shard(const struct job *job, uint32_t shard, struct load *load, struct pil_error *error) {
+    struct pil_ingest *ingest = job->ingest;
+    uint32_t bits = job->shard_bits, cells = PIL_INGEST_CELLS >> bits;
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < cells; i++) {
+        rows += ingest->cells[shard * cells + i].rows;
+    }
+    if (rows == 0) {
+        return PIL_STATUS_OK;
+    }
+    load->rows_bytes = rows * sizeof *load->rows;
+    load->rows = pil_budget_map(&ingest->budget, load->rows_bytes);
+    load->buffer_bytes = loaded_bytes(ingest, shard, bits);
+    load->buffer = load->buffer_bytes > 0 ? pil_budget_map(&ingest->budget, load->buffer_bytes) : NULL;
+    if (load->rows == NULL || (load->buffer == NULL && load->buffer_bytes > 0)) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the %llu rows of shard %u", (unsigned long long)rows, shard);
+    }
+    size_t at = 0;
+    if (bits >= PIL_PARTITION_BITS) {
+        PIL_TRY(load_partition(job, shard, shard >> (bits - PIL_PARTITION_BITS), load, &at, error));
+    } else {
+        uint32_t per_shard = PIL_PARTITION_COUNT >> bits;
+        for (uint32_t i = 0; i < per_shard; i++) {
+            PIL_TRY(load_partition(job, shard, shard * per_shard + i, load, &at, error));
+        }
+    }
+    PIL_ASSERT(load->row_count == rows);
+    return PIL_STATUS_OK;
+}
+
+/* Puts the file unless the store has it; under the lock. */
+static pil_status upload(struct job *job, const struct pil_writer_result *file, struct pil_error *error) {
+    char name[PIL_STORE_NAME_BYTES];
+    struct pil_store_tag tag;
+    uint64_t bytes;
+    if (job->store == NULL) {
+        return PIL_STATUS_OK;
+    }
+    pil_layout_shard(&file->id, name);
+    pil_status status = job->store->ops->stat(job->store, name, &bytes, &tag, error);
+    if (status != PIL_STATUS_NOT_FOUND) {
+        return status; /* there, or the store is broken */
+    }
+    status = job->store->ops->put_if_absent(job->store, name, pil_bytes_from(file->data, file->bytes), error);
+    if (status == PIL_STATUS_OK) {
+        job->result.shards_uploaded++;
+        job->result.bytes_uploaded += file->bytes;
+    }
+    return status == PIL_STATUS_EXISTS ? PIL_STATUS_OK : status;
+}
+
+static pil_status finish_shard(struct worker *worker, uint32_t shard, const struct pil_writer_result *file, struct pil_error *error) {
+    struct job *job = worker->job;
+    uint32_t cells = PIL_INGEST_CELLS >> job->shard_bits;
+    pthread_mutex_lock(&job->lock);
+    pil_status status = upload(job, file, error);
+    job->shards[shard] = (struct pil_manifest_shard){.id = file->id, .bytes = file->bytes, .row_count = file->row_count};
+    job->result.bytes += file->bytes;
+    for (uint32_t i = 0; i < cells; i++) {
+        job->bytes_done += job->ingest->cells[shard * cells + i].bytes;
+    }
+    uint64_t done = job->bytes_done;
+    pthread_mutex_unlock(&job->lock);
+    if (status == PIL_STATUS_OK && worker->is_caller) {
+        status = pil_ingest_report(job->ingest, PIL_INGEST_PHASE_WRITE, done, job->bytes_total, false, error);
+    }
+    return status;
+}
+
+static pil_status write_shard(struct worker *worker, uint32_t shard, struct pil_error *error) {
+    struct job *job = worker->job;
+    struct pil_ingest *ingest = job->ingest;
+    struct load load = {0};
+    struct pil_writer_result file = {0};
+    pil_status status = load_shard(job, shard, &load, error);
+    if (status != PIL_STATUS_OK) {
+        goto out;
+    }
+    for (size_t i = 0; i < load.row_count; i++) {
+        pil_tally_row(worker->tally, load.rows[i].row, load.rows[i].heap);
+    }
+    const struct pil_writer_options options = {.shard_index = shard, .shard_bits = job->shard_bits};
+    status = pil_writer_finish(ingest->view, &options, load.rows, load.row_count, &file, error);
+    if (status == PIL_STATUS_OK) {
+        load_release(ingest, &load); /* the put may take long */
+        status = finish_shard(worker, shard, &file, error);
+        pil_writer_result_deinit(&file);
+    }
+out:
+    load_release(ingest, &load);
+    return status;
+}
+
+/* ---- All shards */
+
+static void *work(void *context) {
+    struct worker *worker = context;
+    struct job *job = worker->job;
+    struct pil_error error = {0};
+    for (;;) {
+        pthread_mutex_lock(&job->lock);
+        uint32_t shard = job->next;
+        bool more = shard < 1u << job->shard_bits && job->status == PIL_STATUS_OK;
+        job->next += more;
+        pthread_mutex_unlock(&job->lock);
+        if (!more) {
+            return NULL;
+        }
+        pil_status status = write_shard(worker, shard, &error);
+        if (status != PIL_STATUS_OK) {
+            pthread_mutex_lock(&job->lock);
+            if (job->status == PIL_STATUS_OK) {
+                job->status = status;
+                job->error = error;
+            }
+            pthread_mutex_unlock(&job->lock);
+        }
+    }
+}
+
+static uint32_t choose_workers(const struct job *job, uint64_t need_memory) {
+    struct pil_ingest *ingest = job->ingest;
+    uint64_t fit = (ingest->budget.cap - atomic_load(&ingest->budget.used)) / need_memory;
+    uint64_t count = ingest->options.threads > 0 ? ingest->options.threads : 1;
+    count = count > fit ? fit : count;
+    return (uint32_t)(count > 1ull << job->shard_bits ? 1ull << job->shard_bits : count);
+}
+
+static pil_status write_shards(struct job *job, const struct need *need) {
+    struct pil_ingest *ingest = job->ingest;
+    uint32_t count = choose_workers(job, need->memory), started = 0;
+    if (count == 0) {
+        return pil_fail(&job->error, PIL_STATUS_NO_MEMORY,
+                        "the largest shard needs %llu MiB beside the %zu MiB in use, over the memory limit of %zu MiB; raise it",
+                        (unsigned long long)(need->memory >> 20), atomic_load(&ingest->budget.used) >> 20, ingest->budget.cap >> 20);
+    }
+    struct worker *workers = calloc(count, sizeof *workers);
+    if (workers == NULL) {
+        return pil_fail(&job->error, PIL_STATUS_NO_MEMORY, "no memory");
+    }
+    /* The files and the writer's own memory, which it maps by itself. */
+    size_t writing = (size_t)count * (need->bytes + need->bytes / 32 + SHARD_OVERHEAD_BYTES + need->rows * 25);
+    bool taken = pil_budget_take(&ingest->budget, writing);
+    for (; started < count; started++) {
+        struct worker *worker = &workers[started];
+        *worker = (struct worker){.job = job, .tally = pil_tally_create(ingest->profile), .is_caller = started == 0};
+        /* The caller is the first; one thread that cannot be started is no reason to fail. */
+        if (worker->tally == NULL || (started > 0 && pthread_create(&worker->thread, NULL, work, worker) != 0)) {
+            pil_tally_destroy(&worker->tally);
+            break;
+        }
+    }
+    if (started > 0) {
+        work(&workers[0]);
+    } else {
+        job->status = pil_fail(&job->error, PIL_STATUS_NO_MEMORY, "no memory");
+    }
+    for (uint32_t i = 0; i < started; i++) {
+        if (i > 0) {
+            pthread_join(workers[i].thread, NULL);
+        }
+        pil_tally_merge(job->tally, workers[i].tally);
+        pil_tally_destroy(&workers[i].tally);
+    }
+    if (taken) {
+        pil_budget_give(&ingest->budget, writing);
+    }
+    free(workers);
+    return job->status;
+}
+
+/* ---- The manifest */
+
+struct newest {
+    const char *own; /* release id that is not its own predecessor */
+    int64_t modified_us;
+    char *ret_release;
+};
+
+static pil_status visit_release(void *context, const struct pil_store_object *object) {
+    struct newest *newest = context;
+    const char *slash = strrchr(object->name, '/');
+    const char *name = slash != NULL ? slash + 1 : object->name;
+    char release[PIL_RELEASE_ID_CHARS + 1];
+    if (strlen(name) != PIL_RELEASE_ID_CHARS + strlen(".json") || strcmp(name + PIL_RELEASE_ID_CHARS, ".json") != 0) {
+        return PIL_STATUS_OK;
+    }
+    memcpy(release, name, PIL_RELEASE_ID_CHARS);
+    release[PIL_RELEASE_ID_CHARS] = '\0';
+    if (pil_release_id_ok(release) && strcmp(release, newest->own) != 0 && object->modified_us >= newest->modified_us) {
+        newest->modified_us = object->modified_us;
+        memcpy(newest->ret_release, release, sizeof release);
+    }
+    return PIL_STATUS_OK;
+}
+
+/* The release of the view that came into the store last. */
+static pil_status find_previous(struct pil_store *store, struct pil_manifest *manifest, struct pil_error *error) {
+    char prefix[PIL_STORE_NAME_BYTES];
+    pil_layout_manifest(&manifest->ref, prefix);
+    char *slash = strrchr(prefix, '/');
+    PIL_ASSERT(slash != NULL);
+    slash[1] = '\0';
+    struct newest newest = {.own = manifest->ref.release, .modified_us = INT64_MIN, .ret_release = manifest->previous};
+    pil_status status = store->ops->list(store, prefix, visit_release, &newest, error);
+    return status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_OK : status;
+}
+
+static pil_status put_manifest(struct job *job, const json_t *extra) {
+    struct pil_ingest *ingest = job->ingest;
+    struct pil_manifest manifest = {
+        .view = ingest->view,
+        .shards = job->shards,
+        .shard_count = 1u << job->shard_bits,
+        .row_count = ingest->counts.rows_out,
+        .bytes = job->result.bytes,
+        .created_us = pil_clock_wall_us(),
+    };
+    memcpy(manifest.ref.project, ingest->view->project, strlen(ingest->view->project) + 1);
+    memcpy(manifest.ref.view, ingest->view->name, strlen(ingest->view->name) + 1);
+    pil_manifest_identify(manifest.view, manifest.shards, manifest.shard_count, manifest.ref.release);
+    pil_status status = PIL_STATUS_OK;
+    if (job->store != NULL) {
+        PIL_TRY(find_previous(job->store, &manifest, &job->error));
+        json_t *members = extra != NULL ? json_copy((json_t *)(uintptr_t)extra) : json_object();
+        json_object_set_new(members, "profile", pil_profile_to_json(ingest->profile, job->tally));
+        manifest.document = pil_manifest_to_json(&manifest, members);
+        json_decref(members);
+        status = pil_manifest_publish(job->store, &manifest, &job->error);
+        json_decref(manifest.document);
+        job->result.existed = status == PIL_STATUS_EXISTS;
+    }
+    memcpy(job->result.release, manifest.ref.release, sizeof job->result.release);
+    memcpy(job->result.previous, manifest.previous, sizeof job->result.previous);
+    return status == PIL_STATUS_EXISTS ? PIL_STATUS_OK : status;
+}
+
+static pil_status run(struct job *job, const json_t *extra) {
+    struct pil_ingest *ingest = job->ingest;
+    struct need need = choose_bits(ingest, &job->shard_bits);
+    if (need.rows > PIL_SHARD_ROWS_MAX) {
+        return pil_fail(&job->error, PIL_STATUS_TOO_LARGE, "a shard of %llu rows, and no more than %d shards are possible",
+                        (unsigned long long)need.rows, 1 << PIL_SHARD_BITS_MAX);
+    }
+    for (uint32_t i = 0; i < PIL_INGEST_CELLS; i++) {
+        job->bytes_total += ingest->cells[i].bytes;
+    }
+    job->shards = calloc((size_t)1 << job->shard_bits, sizeof *job->shards);
+    job->tally = pil_tally_create(ingest->profile);
+    if (job->shards == NULL || job->tally == NULL) {
+        return pil_fail(&job->error, PIL_STATUS_NO_MEMORY, "no memory");
+    }
+    PIL_TRY(write_shards(job, &need));
+    PIL_TRY(pil_ingest_report(ingest, PIL_INGEST_PHASE_WRITE, job->bytes_total, job->bytes_total, true, &job->error));
+    return put_manifest(job, extra);
+}
+
+pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store, const json_t *extra, struct pil_ingest_result *ret_result,
+                              struct pil_error *ret_error) {
+    PIL_ASSERT(ingest->state == PIL_INGEST_MERGED);
+    ingest->state = PIL_INGEST_DONE;
+    uint64_t started = pil_clock_monotonic_ns();
+    struct job job = {.ingest = ingest, .store = store, .lock = PTHREAD_MUTEX_INITIALIZER};
+    pil_status status = run(&job, extra);
+    ingest->phase_ns[PIL_INGEST_PHASE_WRITE] = pil_clock_monotonic_ns() - started;
+    if (status == PIL_STATUS_OK) {
+        job.result.shard_count = 1u << job.shard_bits;
+        job.result.bytes_spilled = pil_partitions_bytes_spilled(ingest->partitions);
+        job.result.memory_bytes_peak = atomic_load(&ingest->budget.peak);
+        memcpy(job.result.phase_ns, ingest->phase_ns, sizeof job.result.phase_ns);
+        *ret_result = job.result;
+    } else if (ret_error != NULL) {
+        *ret_error = job.error;
+    }
+    free(job.shards);
+    pil_tally_destroy(&job.tally);
+    return status;
+}
