@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Formats and buffers of Arrow columns. The producer lives in this process and its memory is trusted; what it says about types
- * and lengths is checked, because a wrong front end must end in a message. */
+ * Formats and buffers of Arrow columns. The producer lives in this process and its memory is trusted; what it says
+ * about types and lengths is checked, because a wrong front end must end in a message. */
 #include "ingest/column.h"
 #include "base/panic.h"
 
@@ -46,7 +46,8 @@ static bool scalar_format_ok(pil_scalar scalar, const char *format, bool *ret_wi
 static pil_status fail_format(const struct pil_column *column, const char *format, struct pil_error *ret_error) {
     char type[PIL_TYPE_TEXT_BYTES];
     pil_type_format(column->type, type);
-    return pil_fail(ret_error, PIL_STATUS_INVALID, "column %s has Arrow format '%s', which is not that of %s", column->name, format, type);
+    return pil_fail(ret_error, PIL_STATUS_INVALID, "column %s has Arrow format '%s', which is not that of %s",
+                    column->name, format, type);
 }
 
 static pil_status bind_items(struct pil_column *column, const struct ArrowSchema *schema, struct pil_error *ret_error) {
@@ -54,7 +55,8 @@ static pil_status bind_items(struct pil_column *column, const struct ArrowSchema
     unsigned fixed = 0;
     char rest;
     column->wide = strcmp(format, "+L") == 0;
-    column->fixed_size = column->type.shape == PIL_SHAPE_VECTOR && sscanf(format, "+w:%u%c", &fixed, &rest) == 1 && fixed == column->type.dimension;
+    column->fixed_size = column->type.shape == PIL_SHAPE_VECTOR && sscanf(format, "+w:%u%c", &fixed, &rest) == 1 &&
+                         fixed == column->type.dimension;
     if (schema->n_children != 1 || schema->children == NULL ||
         !(column->wide || column->fixed_size || strcmp(format, "+l") == 0)) {
         return fail_format(column, format, ret_error);
@@ -62,14 +64,16 @@ static pil_status bind_items(struct pil_column *column, const struct ArrowSchema
     const struct ArrowSchema *item = schema->children[0];
     bool narrowed = (column->type.scalar == PIL_SCALAR_FLOAT16 || column->type.scalar == PIL_SCALAR_BFLOAT16);
     if (item->dictionary != NULL) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "column %s has dictionary-encoded elements; decode them first", column->name);
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "column %s has dictionary-encoded elements; decode them first",
+                        column->name);
     }
     if (narrowed && strcmp(item->format, "f") == 0) {
         column->item_is_float32 = true;
     } else if (!scalar_format_ok(column->type.scalar, item->format, &column->item_wide)) {
         char type[PIL_TYPE_TEXT_BYTES];
         pil_type_format(column->type, type);
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "column %s has elements of Arrow format '%s', which is not that of %s", column->name,
+        return pil_fail(ret_error, PIL_STATUS_INVALID,
+                        "column %s has elements of Arrow format '%s', which is not that of %s", column->name,
                         item->format, type);
     }
     return PIL_STATUS_OK;
@@ -92,7 +96,8 @@ pil_status pil_column_bind(struct pil_column *column, const struct ArrowSchema *
     }
     const struct ArrowSchema *schema = batch->children[column->child];
     if (schema->dictionary != NULL) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "column %s is dictionary-encoded; decode it first", column->name);
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "column %s is dictionary-encoded; decode it first",
+                        column->name);
     }
     if (column->type.shape != PIL_SHAPE_SCALAR) {
         return bind_items(column, schema, ret_error);
@@ -125,8 +130,8 @@ static bool offsets_ok(const struct pil_cells *cells, bool wide, int64_t limit) 
     return ok && (limit < 0 || last <= limit);
 }
 
-static pil_status attach_cells(const struct pil_column *column, struct pil_cells *cells, const struct ArrowArray *array, int64_t buffers,
-                               struct pil_error *ret_error) {
+static pil_status attach_cells(const struct pil_column *column, struct pil_cells *cells, const struct ArrowArray *array,
+                               int64_t buffers, struct pil_error *ret_error) {
     if (array->n_buffers != buffers || array->dictionary != NULL) {
         return fail_shape(column, "has other buffers than its format says", ret_error);
     }
@@ -316,7 +321,8 @@ static void put_vector(const struct pil_column *column, int64_t row, uint8_t *to
     }
     for (int64_t i = 0; i < count; i++) {
         float value = pil_load_f32(column->items.values + 4 * (start + i));
-        pil_store_u16(to + 2 * i, column->type.scalar == PIL_SCALAR_FLOAT16 ? pil_float16_from(value) : pil_bfloat16_from(value));
+        pil_store_u16(to + 2 * i,
+                      column->type.scalar == PIL_SCALAR_FLOAT16 ? pil_float16_from(value) : pil_bfloat16_from(value));
     }
 }
 
@@ -343,7 +349,8 @@ uint64_t pil_column_payload_bytes(const struct pil_column *column, int64_t row) 
     }
     int64_t bytes = 0;
     if (count > 0) {
-        bytes = end_at(column->items.offsets, column->item_wide, start + count) - end_at(column->items.offsets, column->item_wide, start);
+        bytes = end_at(column->items.offsets, column->item_wide, start + count) -
+                end_at(column->items.offsets, column->item_wide, start);
     }
     return 4 + 4 * (uint64_t)count + (uint64_t)bytes;
 }

@@ -33,9 +33,11 @@ struct pil_row_flaw {
 };
 
 /* Finds the column among the children of a record batch and checks its format. Outputs as in pil_column above. */
-pil_status pil_column_bind(struct pil_column *column, const struct ArrowSchema *batch, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_column_bind(struct pil_column *column, const struct ArrowSchema *batch,
+                           struct pil_error *ret_error) PIL_CHECKED;
 /* Points the column into a batch. CORRUPT when lengths contradict each other. */
-pil_status pil_column_attach(struct pil_column *column, const struct ArrowArray *batch, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_column_attach(struct pil_column *column, const struct ArrowArray *batch,
+                             struct pil_error *ret_error) PIL_CHECKED;
 
 static inline bool pil_bit_at(const uint8_t *bits, int64_t index) {
     return (bits[index / 8] >> (index % 8)) & 1;
@@ -44,13 +46,14 @@ static inline bool pil_column_is_null(const struct pil_column *column, int64_t r
     return column->cells.validity != NULL && !pil_bit_at(column->cells.validity, column->cells.first + row);
 }
 
-/* Marks the rows [row, row + count) of the batch whose cell cannot be taken; flaws[i] belongs to row + i and is left alone
- * when it is set. Null cells are fine. */
+/* Marks the rows [row, row + count) of the batch whose cell cannot be taken; flaws[i] belongs to row + i and is left
+ * alone when it is set. Null cells are fine. */
 void pil_column_check(const struct pil_column *column, int64_t row, uint32_t count, struct pil_row_flaw *flaws);
 
 /* Writes the cells of rows [row, row + count) to `to`, `to + stride`, …: scalars of fixed width and vectors only. Null
  * cells and cells with a flaw are left as they are. */
-void pil_column_put_fixed(const struct pil_column *column, int64_t row, uint32_t count, uint8_t *to, uint32_t stride, const struct pil_row_flaw *flaws);
+void pil_column_put_fixed(const struct pil_column *column, int64_t row, uint32_t count, uint8_t *to, uint32_t stride,
+                          const struct pil_row_flaw *flaws);
 
 /* Bytes of a string, bytes or list cell as they lie in the heap; its cell has no flaw and is not null. */
 uint64_t pil_column_payload_bytes(const struct pil_column *column, int64_t row);

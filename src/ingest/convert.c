@@ -22,7 +22,8 @@ uint16_t pil_float16_from(float value) {
     if (magnitude >= 0x47800000) { /* 2^16 and more */
         return (uint16_t)(sign | 0x7c00);
     }
-    if (magnitude >= 0x38800000) { /* normal: the carry of rounding moves into the exponent, up to infinity, as it should */
+    if (magnitude >=
+        0x38800000) { /* normal: the carry of rounding moves into the exponent, up to infinity, as it should */
         return (uint16_t)(sign | round_shift(magnitude - 0x38000000, 13));
     }
     uint32_t shift = 126 - (magnitude >> 23); /* subnormal: units of 2^-24 */
@@ -43,7 +44,12 @@ uint16_t pil_bfloat16_from(float value) {
 /* Length of the sequence that starts at text.data[at], 0 when it is none (RFC 3629 §4). */
 static size_t sequence_len(struct pil_bytes text, size_t at) {
     const uint8_t *byte = text.data + at;
-    size_t len = byte[0] < 0x80 ? 1 : byte[0] < 0xc2 ? 0 : byte[0] < 0xe0 ? 2 : byte[0] < 0xf0 ? 3 : byte[0] < 0xf5 ? 4 : 0;
+    size_t len = byte[0] < 0x80   ? 1
+                 : byte[0] < 0xc2 ? 0
+                 : byte[0] < 0xe0 ? 2
+                 : byte[0] < 0xf0 ? 3
+                 : byte[0] < 0xf5 ? 4
+                                  : 0;
     if (len == 0 || len > text.len - at) {
         return 0;
     }

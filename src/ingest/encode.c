@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * READ: record batches to records. A chunk of rows is encoded column by column into scratch rows (sequential reads, one type per
- * loop), then row by row into its partition. */
+ * READ: record batches to records. A chunk of rows is encoded column by column into scratch rows (sequential reads, one
+ * type per loop), then row by row into its partition. */
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -29,11 +29,13 @@ static pil_status bind(struct encoder *encoder, const struct ArrowSchema *schema
     const struct pil_view *view = encoder->view;
     const struct pil_type timestamp = {.scalar = PIL_SCALAR_UNIX_TIMESTAMP};
     if (strcmp(schema->format, "+s") != 0) {
-        return pil_fail(encoder->error, PIL_STATUS_INVALID, "a stream of Arrow format '%s' instead of record batches", schema->format);
+        return pil_fail(encoder->error, PIL_STATUS_INVALID, "a stream of Arrow format '%s' instead of record batches",
+                        schema->format);
     }
     int64_t expected = (int64_t)view->entity_count + view->feature_count + 1;
     for (uint32_t i = 0; i < view->entity_count; i++) {
-        encoder->keys[i] = (struct pil_column){.name = view->entities[i].join_key, .type = {.scalar = view->entities[i].type}};
+        encoder->keys[i] =
+            (struct pil_column){.name = view->entities[i].join_key, .type = {.scalar = view->entities[i].type}};
         PIL_TRY(pil_column_bind(&encoder->keys[i], schema, encoder->error));
     }
     encoder->event = (struct pil_column){.name = PIL_INGEST_EVENT_COLUMN, .type = timestamp};
@@ -50,8 +52,8 @@ static pil_status bind(struct encoder *encoder, const struct ArrowSchema *schema
         PIL_TRY(pil_column_bind(&encoder->features[i], schema, encoder->error));
     }
     if (schema->n_children != expected) {
-        return pil_fail(encoder->error, PIL_STATUS_INVALID, "%lld columns where feature view %s needs %lld", (long long)schema->n_children,
-                        view->name, (long long)expected);
+        return pil_fail(encoder->error, PIL_STATUS_INVALID, "%lld columns where feature view %s needs %lld",
+                        (long long)schema->n_children, view->name, (long long)expected);
     }
     return PIL_STATUS_OK;
 }
@@ -95,7 +97,8 @@ static pil_status attach(struct encoder *encoder, const struct ArrowArray *batch
     const uint8_t *validity = batch->n_buffers > 0 && batch->null_count != 0 ? batch->buffers[0] : NULL;
     for (int64_t i = 0; validity != NULL && i < batch->length; i++) {
         if (!pil_bit_at(validity, batch->offset + i)) {
-            return pil_fail(encoder->error, PIL_STATUS_INVALID, "record %lld of a batch is null as a whole", (long long)i);
+            return pil_fail(encoder->error, PIL_STATUS_INVALID, "record %lld of a batch is null as a whole",
+                            (long long)i);
         }
     }
     return PIL_STATUS_OK;
@@ -163,10 +166,12 @@ static void encode_chunk(struct encoder *encoder, int64_t first, uint32_t count)
         pil_column_put_fixed(&encoder->keys[k], first, count, encoder->rows + at, layout->stride, encoder->flaws);
         at += pil_scalar_bytes(view->entities[k].type);
     }
-    pil_column_put_fixed(&encoder->event, first, count, encoder->rows + layout->event_ts_offset, layout->stride, encoder->flaws);
+    pil_column_put_fixed(&encoder->event, first, count, encoder->rows + layout->event_ts_offset, layout->stride,
+                         encoder->flaws);
     for (uint32_t f = 0; f < view->feature_count; f++) {
         if (!pil_type_is_reference(view->features[f].type)) {
-            pil_column_put_fixed(&encoder->features[f], first, count, encoder->rows + view->features[f].offset, layout->stride, encoder->flaws);
+            pil_column_put_fixed(&encoder->features[f], first, count, encoder->rows + view->features[f].offset,
+                                 layout->stride, encoder->flaws);
         }
         put_nulls(encoder, f, first, count);
     }
@@ -186,10 +191,16 @@ static void describe(const struct pil_row_flaw *flaw, char *text, size_t text_by
         pil_clock_format_us(flaw->found, when);
         snprintf(text, text_bytes, "is %s, %s", when, flaw->found > 0 ? "in the future" : "no time at all");
         break;
-    case PIL_INGEST_FLAW_NULL_ELEMENT: snprintf(text, text_bytes, "has a null at element %lld of its %s", found, type); break;
-    case PIL_INGEST_FLAW_VECTOR_LENGTH: snprintf(text, text_bytes, "has %lld elements where %s needs %u", found, type, flaw->column->type.dimension); break;
+    case PIL_INGEST_FLAW_NULL_ELEMENT:
+        snprintf(text, text_bytes, "has a null at element %lld of its %s", found, type);
+        break;
+    case PIL_INGEST_FLAW_VECTOR_LENGTH:
+        snprintf(text, text_bytes, "has %lld elements where %s needs %u", found, type, flaw->column->type.dimension);
+        break;
     case PIL_INGEST_FLAW_INVALID_UTF8: snprintf(text, text_bytes, "is not UTF-8 (%lld bytes)", found); break;
-    case PIL_INGEST_FLAW_OUT_OF_RANGE: snprintf(text, text_bytes, "has element %lld beyond the range of %s", found, type); break;
+    case PIL_INGEST_FLAW_OUT_OF_RANGE:
+        snprintf(text, text_bytes, "has element %lld beyond the range of %s", found, type);
+        break;
     case PIL_INGEST_FLAW_TOO_LARGE: snprintf(text, text_bytes, "makes %lld bytes, over the limit", found); break;
     }
 }
@@ -199,9 +210,10 @@ static pil_status reject(struct encoder *encoder, const struct pil_row_flaw *fla
     const struct pil_ingest_options *options = &ingest->options;
     char text[128] = "";
     describe(flaw, text, sizeof text);
-    if (options->on_flaw == NULL || !options->on_flaw(options->context, ingest->counts.rows_in, flaw->column->name, flaw->flaw, text)) {
-        return pil_fail(encoder->error, PIL_STATUS_INVALID, "row %llu: column %s %s", (unsigned long long)ingest->counts.rows_in,
-                        flaw->column->name, text);
+    if (options->on_flaw == NULL ||
+        !options->on_flaw(options->context, ingest->counts.rows_in, flaw->column->name, flaw->flaw, text)) {
+        return pil_fail(encoder->error, PIL_STATUS_INVALID, "row %llu: column %s %s",
+                        (unsigned long long)ingest->counts.rows_in, flaw->column->name, text);
     }
     ingest->counts.null_keys += flaw->flaw == PIL_INGEST_FLAW_NULL_KEY;
     ingest->counts.bad_rows += flaw->flaw != PIL_INGEST_FLAW_NULL_KEY;
@@ -220,8 +232,9 @@ static bool build_key(struct encoder *encoder, int64_t row, struct pil_bytes *re
         const struct pil_column *column = &encoder->keys[k];
         bool fixed = column->cells.offsets == NULL;
         uint32_t width = pil_scalar_bytes(column->type.scalar);
-        struct pil_bytes part = fixed ? pil_bytes_from(column->cells.values + (column->cells.first + row) * width, width)
-                                      : pil_column_text(column, row);
+        struct pil_bytes part = fixed
+                                    ? pil_bytes_from(column->cells.values + (column->cells.first + row) * width, width)
+                                    : pil_column_text(column, row);
         if (part.len + 4 > PIL_KEY_BYTES_MAX - len) {
             return false;
         }

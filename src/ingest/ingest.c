@@ -22,9 +22,11 @@ const char *pil_ingest_flaw_text(pil_ingest_flaw flaw) {
     return flaw < sizeof texts / sizeof texts[0] ? texts[flaw] : "?";
 }
 
-pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pil_ingest **ret_ingest, struct pil_error *ret_error) {
+pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pil_ingest **ret_ingest,
+                             struct pil_error *ret_error) {
     if (options->memory_bytes < PIL_INGEST_MEMORY_MIN) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "a memory limit of %zu MiB; a build needs at least %zu MiB beside its front end",
+        return pil_fail(ret_error, PIL_STATUS_INVALID,
+                        "a memory limit of %zu MiB; a build needs at least %zu MiB beside its front end",
                         options->memory_bytes >> 20, PIL_INGEST_MEMORY_MIN >> 20);
     }
     struct pil_ingest *ingest = calloc(1, sizeof *ingest);
@@ -42,9 +44,10 @@ pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pi
     if (ingest->profile == NULL || ingest->cells == NULL) {
         status = pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory");
     } else {
-        /* What is in memory at the end of READ stays there, beside the rows' addresses and the file of one shard (merge.c,
-         * publish.c): at worst 2.6 times the records. */
-        status = pil_partitions_create(&ingest->budget, options->memory_bytes / 8 * 3, options->temporary, &ingest->partitions, ret_error);
+        /* What is in memory at the end of READ stays there, beside the rows' addresses and the file of one shard
+         * (merge.c, publish.c): at worst, for rows of 16 bytes, 2.9 times the records. */
+        status = pil_partitions_create(&ingest->budget, options->memory_bytes / 16 * 5, options->temporary,
+                                       &ingest->partitions, ret_error);
     }
     if (status != PIL_STATUS_OK) {
         pil_ingest_destroy(&ingest);

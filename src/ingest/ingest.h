@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The build core: Arrow record batches in, one release of a feature view out. It keeps the latest row of each key by
  * (event timestamp, created timestamp, content), whatever order the rows come in, so that the same rows always give the
- * same bytes. It reads no files: front ends (the Python package) read Parquet, CSV or SQL and hand over an Arrow C stream.
+ * same bytes. It reads no files: front ends (the Python package) read Parquet, CSV or SQL and hand over an Arrow C
+ * stream.
  *
- * Three phases: READ encodes rows and scatters them over partitions by the high bits of their shard hash, in memory until the
- * buffer is full, then in an unlinked file; MERGE keeps the winners of one partition after the other and profiles them; WRITE
- * makes shards, puts those that the store has not, and at last the manifest. Nothing is visible in the store before that.
- * Thread: one calling thread; WRITE uses more of its own. */
+ * Three phases: READ encodes rows and scatters them over partitions by the high bits of their shard hash, in memory
+ * until the buffer is full, then in an unlinked file; MERGE keeps the winners of one partition after the other and
+ * profiles them; WRITE makes shards, puts those that the store has not, and at last the manifest. Nothing is visible in
+ * the store before that. Thread: one calling thread; WRITE uses more of its own. */
 #pragma once
 
 #include "ingest/arrow.h"
@@ -52,11 +53,11 @@ struct pil_ingest_options {
     uint32_t threads;            /* of WRITE; fewer when memory does not suffice; 0 is 1 */
     int64_t event_ts_us_max;     /* a row with a later event timestamp is flawed: a clock or a unit is wrong */
     int64_t as_of_us;            /* rows after it are left out; INT64_MAX: none are */
-    /* One flawed row: its number since the first row of the first stream, the column, and what is wrong ("has 3 elements where
-     * vector<float32,4> needs 4"). true: leave it out and count it; false: stop. NULL: stop. */
+    /* One flawed row: its number since the first row of the first stream, the column, and what is wrong ("has 3
+     * elements where vector<float32,4> needs 4"). true: leave it out and count it; false: stop. NULL: stop. */
     bool (*on_flaw)(void *context, uint64_t row, const char *column, pil_ingest_flaw flaw, const char *text);
-    /* Called in the calling thread, at most every 50 ms and once at the end of a phase. `total` is 0 when it is unknown; READ
-     * counts rows, MERGE and WRITE bytes. false: cancel. May be NULL. */
+    /* Called in the calling thread, at most every 50 ms and once at the end of a phase. `total` is 0 when it is
+     * unknown; READ counts rows, MERGE and WRITE bytes. false: cancel. May be NULL. */
     bool (*on_progress)(void *context, pil_ingest_phase phase, uint64_t done, uint64_t total);
     void *context;
 };
@@ -88,18 +89,22 @@ struct pil_ingest_result {
 struct pil_ingest;
 
 /* INVALID for a cap under PIL_INGEST_MEMORY_MIN. */
-pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pil_ingest **ret_ingest, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pil_ingest **ret_ingest,
+                             struct pil_error *ret_error) PIL_CHECKED;
 void pil_ingest_destroy(struct pil_ingest **ingest);
 
-/* Takes all rows of a stream; the stream is released in any case. May be called again for more. INVALID: the schema does not fit
- * (column and format named) or a flawed row stopped it; CLOSED: cancelled; IO: the stream's own error; NO_SPACE, NO_MEMORY.
- * After a failure only destroy is allowed. Zero copy: nothing of a batch is kept after its rows are encoded. */
-pil_status pil_ingest_stream(struct pil_ingest *ingest, struct ArrowArrayStream *stream, struct pil_error *ret_error) PIL_CHECKED;
+/* Takes all rows of a stream; the stream is released in any case. May be called again for more. INVALID: the schema
+ * does not fit (column and format named) or a flawed row stopped it; CLOSED: cancelled; IO: the stream's own error;
+ * NO_SPACE, NO_MEMORY. After a failure only destroy is allowed. Zero copy: nothing of a batch is kept after its rows
+ * are encoded. */
+pil_status pil_ingest_stream(struct pil_ingest *ingest, struct ArrowArrayStream *stream,
+                             struct pil_error *ret_error) PIL_CHECKED;
 
 /* Ends the input and keeps the winners. */
-pil_status pil_ingest_merge(struct pil_ingest *ingest, struct pil_ingest_counts *ret_counts, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_ingest_merge(struct pil_ingest *ingest, struct pil_ingest_counts *ret_counts,
+                            struct pil_error *ret_error) PIL_CHECKED;
 
-/* Writes the shards and publishes the manifest, which gets `extra`'s members and "profile" beside the required ones. A NULL
- * store is a dry run: everything but the store. Once, after merge. */
-pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store, const json_t *extra, struct pil_ingest_result *ret_result,
-                              struct pil_error *ret_error) PIL_CHECKED;
+/* Writes the shards and publishes the manifest, which gets `extra`'s members and "profile" beside the required ones. A
+ * NULL store is a dry run: everything but the store. Once, after merge. */
+pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store, const json_t *extra,
+                              struct pil_ingest_result *ret_result, struct pil_error *ret_error) PIL_CHECKED;

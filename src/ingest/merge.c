@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * MERGE: per partition, the winner of each key. Records are sorted by shard hash, so the order (and with it the profile, to the
- * last bit) does not depend on how they came. A partition that is larger than memory is read in pieces: the winners so far stay
- * at the front of the buffer and compete with the next piece. */
+ * MERGE: per partition, the winner of each key. Records are sorted by shard hash, so the order (and with it the
+ * profile, to the last bit) does not depend on how they came. A partition that is larger than memory is read in pieces:
+ * the winners so far stay at the front of the buffer and compete with the next piece. */
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -60,7 +60,8 @@ static struct pil_bytes key_of(const struct pil_view *view, const struct pil_rec
         return pil_bytes_from(row, view->layout.key_bytes);
     }
     uint32_t len = pil_load_u32(row);
-    return pil_bytes_from(len <= PIL_REF_INLINE_BYTES ? row + 4 : row + view->layout.stride + pil_load_u64(row + 8), len);
+    return pil_bytes_from(len <= PIL_REF_INLINE_BYTES ? row + 4 : row + view->layout.stride + pil_load_u64(row + 8),
+                          len);
 }
 
 static int compare_bytes(struct pil_bytes a, struct pil_bytes b) {
@@ -73,7 +74,8 @@ static int64_t event_us_of(const struct pil_view *view, const struct pil_record 
     return pil_load_i64(pil_record_row(record) + view->layout.event_ts_offset);
 }
 
-/* Whether b wins over a, both of one key: newer event, then newer creation, then content, so that no two files' order decides. */
+/* Whether b wins over a, both of one key: newer event, then newer creation, then content, so that no two files' order
+ * decides. */
 static bool is_better(const struct pil_view *view, const struct pil_record *a, const struct pil_record *b) {
     int64_t event_a = event_us_of(view, a), event_b = event_us_of(view, b);
     if (event_a != event_b) {
@@ -89,8 +91,8 @@ static bool is_better(const struct pil_view *view, const struct pil_record *a, c
 
 /* ---- Winners */
 
-/* Entries of one key: all but the winner die. Rows older than the winner are late at once; rows of its own time are kept count
- * of in it, because a newer winner of a later piece would make them late, too. */
+/* Entries of one key: all but the winner die. Rows older than the winner are late at once; rows of its own time are
+ * kept count of in it, because a newer winner of a later piece would make them late, too. */
 static void settle_key(struct merger *merger, struct entry *entries, size_t count) {
     const struct pil_view *view = merger->ingest->view;
     struct pil_record *winner = entries[0].record;
@@ -170,7 +172,8 @@ static pil_status reserve_entries(struct merger *merger, size_t count) {
     merger->entry_capacity = 0;
     merger->entries = pil_budget_map(budget, count * sizeof *merger->entries);
     if (merger->entries == NULL) {
-        return pil_fail(merger->error, PIL_STATUS_NO_MEMORY, "the memory limit does not suffice to sort %zu rows; raise it", count);
+        return pil_fail(merger->error, PIL_STATUS_NO_MEMORY,
+                        "the memory limit does not suffice to sort %zu rows; raise it", count);
     }
     merger->entry_capacity = count;
     return PIL_STATUS_OK;
@@ -207,7 +210,8 @@ static size_t list_records(struct merger *merger, size_t used, size_t *ret_whole
     return count;
 }
 
-/* Moves the living among [0, whole) to the front, and what follows them behind; returns how many bytes the living take. */
+/* Moves the living among [0, whole) to the front, and what follows them behind; returns how many bytes the living take.
+ */
 static size_t compact(struct merger *merger, size_t whole, size_t used, uint64_t *ret_alive) {
     size_t to = 0;
     *ret_alive = 0;
@@ -241,13 +245,14 @@ static pil_status merge_from_file(struct merger *merger, uint32_t partition) {
             PIL_ASSERT(whole == used);
             record_winners(merger, count);
             size_t bytes = compact(merger, whole, used, &alive);
-            return pil_partition_replace(partitions, partition, pil_bytes_from(merger->buffer, bytes), alive, merger->error);
+            return pil_partition_replace(partitions, partition, pil_bytes_from(merger->buffer, bytes), alive,
+                                         merger->error);
         }
         used = compact(merger, whole, used, &alive) + (used - whole);
         if (used > merger->buffer_bytes - merger->buffer_bytes / 8) {
             return pil_fail(merger->error, PIL_STATUS_NO_MEMORY,
-                            "the rows of one of %d partitions do not go into the memory limit of %zu MiB; raise it", PIL_PARTITION_COUNT,
-                            merger->ingest->budget.cap >> 20);
+                            "the rows of one of %d partitions do not go into the memory limit of %zu MiB; raise it",
+                            PIL_PARTITION_COUNT, merger->ingest->budget.cap >> 20);
         }
     }
 }
@@ -286,18 +291,20 @@ static pil_status merge_partitions(struct merger *merger) {
             PIL_TRY(in_memory ? merge_in_memory(merger, i) : merge_from_file(merger, i));
         }
         merger->bytes_done += bytes;
-        PIL_TRY(pil_ingest_report(ingest, PIL_INGEST_PHASE_MERGE, merger->bytes_done, merger->bytes_total, i + 1 == PIL_PARTITION_COUNT,
-                                  merger->error));
+        PIL_TRY(pil_ingest_report(ingest, PIL_INGEST_PHASE_MERGE, merger->bytes_done, merger->bytes_total,
+                                  i + 1 == PIL_PARTITION_COUNT, merger->error));
     }
     return PIL_STATUS_OK;
 }
 
-pil_status pil_ingest_merge(struct pil_ingest *ingest, struct pil_ingest_counts *ret_counts, struct pil_error *ret_error) {
+pil_status pil_ingest_merge(struct pil_ingest *ingest, struct pil_ingest_counts *ret_counts,
+                            struct pil_error *ret_error) {
     PIL_ASSERT(ingest->state == PIL_INGEST_READING);
     ingest->state = PIL_INGEST_MERGED;
     uint64_t started = pil_clock_monotonic_ns();
     struct merger merger = {.ingest = ingest, .error = ret_error};
-    pil_status status = pil_ingest_report(ingest, PIL_INGEST_PHASE_READ, ingest->counts.rows_in, ingest->counts.rows_in, true, ret_error);
+    pil_status status = pil_ingest_report(ingest, PIL_INGEST_PHASE_READ, ingest->counts.rows_in, ingest->counts.rows_in,
+                                          true, ret_error);
     if (status == PIL_STATUS_OK) {
         status = pil_partitions_seal(ingest->partitions, ret_error);
     }

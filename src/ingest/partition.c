@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The buffer is one mapping cut into blocks; a partition is a chain of blocks and, once the buffer was full, a list of extents in
- * the file. A full buffer is written out whole, partition after partition: long sequential writes, one extent each. */
+ * The buffer is one mapping cut into blocks; a partition is a chain of blocks and, once the buffer was full, a list of
+ * extents in the file. A full buffer is written out whole, partition after partition: long sequential writes, one
+ * extent each. */
 #include "ingest/partition.h"
 #include "base/panic.h"
 #include "base/sys.h"
@@ -51,8 +52,8 @@ struct pil_partitions {
 
 /* ---- Life */
 
-pil_status pil_partitions_create(struct pil_budget *budget, size_t buffer_bytes, const char *temporary, struct pil_partitions **ret_partitions,
-                                 struct pil_error *ret_error) {
+pil_status pil_partitions_create(struct pil_budget *budget, size_t buffer_bytes, const char *temporary,
+                                 struct pil_partitions **ret_partitions, struct pil_error *ret_error) {
     struct pil_partitions *all = calloc(1, sizeof *all);
     char *folder = strdup(temporary);
     void *buffer = mmap(NULL, buffer_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -64,7 +65,8 @@ pil_status pil_partitions_create(struct pil_budget *budget, size_t buffer_bytes,
         }
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a buffer of %zu bytes", buffer_bytes);
     }
-    *all = (struct pil_partitions){.budget = budget, .temporary = folder, .buffer = buffer, .buffer_bytes = buffer_bytes, .file = -1};
+    *all = (struct pil_partitions){
+        .budget = budget, .temporary = folder, .buffer = buffer, .buffer_bytes = buffer_bytes, .file = -1};
     *ret_partitions = all;
     return PIL_STATUS_OK;
 }
@@ -120,8 +122,8 @@ void pil_partitions_destroy(struct pil_partitions **partitions) {
 static pil_status fail_file(const struct pil_partitions *all, const char *what, struct pil_error *ret_error) {
     int number = errno;
     pil_status status = pil_status_from_errno(number);
-    return pil_fail(ret_error, status == PIL_STATUS_NO_SPACE ? status : PIL_STATUS_IO, "cannot %s temporary file in %s: %s", what,
-                    all->temporary, strerror(number));
+    return pil_fail(ret_error, status == PIL_STATUS_NO_SPACE ? status : PIL_STATUS_IO,
+                    "cannot %s temporary file in %s: %s", what, all->temporary, strerror(number));
 }
 
 static pil_status open_file(struct pil_partitions *all, struct pil_error *ret_error) {
@@ -159,7 +161,8 @@ static pil_status add_extent(struct partition *partition, struct extent extent, 
     return PIL_STATUS_OK;
 }
 
-static pil_status write_vectors(struct pil_partitions *all, struct iovec *vectors, int count, struct pil_error *ret_error) {
+static pil_status write_vectors(struct pil_partitions *all, struct iovec *vectors, int count,
+                                struct pil_error *ret_error) {
     for (int at = 0; at < count;) {
         ssize_t wrote = pwritev(all->file, vectors + at, count - at, (off_t)all->file_end);
         if (wrote < 0 && errno == EINTR) {
@@ -181,7 +184,8 @@ static pil_status write_vectors(struct pil_partitions *all, struct iovec *vector
     return PIL_STATUS_OK;
 }
 
-static pil_status flush_partition(struct pil_partitions *all, struct partition *partition, struct pil_error *ret_error) {
+static pil_status flush_partition(struct pil_partitions *all, struct partition *partition,
+                                  struct pil_error *ret_error) {
     struct iovec vectors[VECTOR_MAX];
     struct extent extent = {.offset = all->file_end};
     for (struct block *block = partition->head; block != NULL;) {
@@ -224,7 +228,8 @@ static struct block *take_block(struct pil_partitions *all, uint64_t bytes) {
     if (all->free != NULL) {
         block = all->free;
         all->free = block->next;
-    } else if (all->buffer_used + all->large_bytes + BLOCK_BYTES <= all->buffer_bytes && pil_budget_take(all->budget, BLOCK_BYTES)) {
+    } else if (all->buffer_used + all->large_bytes + BLOCK_BYTES <= all->buffer_bytes &&
+               pil_budget_take(all->budget, BLOCK_BYTES)) {
         block = (struct block *)(void *)(all->buffer + all->buffer_used);
         all->buffer_used += BLOCK_BYTES;
     }
@@ -234,7 +239,8 @@ static struct block *take_block(struct pil_partitions *all, uint64_t bytes) {
     return block;
 }
 
-static pil_status grow(struct pil_partitions *all, struct partition *partition, uint64_t bytes, struct pil_error *ret_error) {
+static pil_status grow(struct pil_partitions *all, struct partition *partition, uint64_t bytes,
+                       struct pil_error *ret_error) {
     if (bytes > all->buffer_bytes / 8 || bytes > RECORD_BYTES_MAX) {
         return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "a row of %llu bytes does not go with this memory limit",
                         (unsigned long long)bytes);
@@ -248,7 +254,8 @@ static pil_status grow(struct pil_partitions *all, struct partition *partition, 
         /* Free blocks of the common size hold the buffer: give them back to the system. */
         release_buffer(all);
         all->buffer_used = 0;
-        all->buffer = mmap(NULL, all->buffer_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        all->buffer =
+            mmap(NULL, all->buffer_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (all->buffer == MAP_FAILED) {
             all->buffer = NULL;
             return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a buffer of %zu bytes", all->buffer_bytes);
@@ -256,7 +263,8 @@ static pil_status grow(struct pil_partitions *all, struct partition *partition, 
         block = take_block(all, bytes);
     }
     if (block == NULL) {
-        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a row of %llu bytes", (unsigned long long)bytes);
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a row of %llu bytes",
+                        (unsigned long long)bytes);
     }
     if (partition->tail != NULL) {
         partition->tail->next = block;
@@ -267,8 +275,8 @@ static pil_status grow(struct pil_partitions *all, struct partition *partition, 
     return PIL_STATUS_OK;
 }
 
-pil_status pil_partitions_append(struct pil_partitions *all, uint64_t hash, uint64_t bytes, struct pil_record **ret_record,
-                                 struct pil_error *ret_error) {
+pil_status pil_partitions_append(struct pil_partitions *all, uint64_t hash, uint64_t bytes,
+                                 struct pil_record **ret_record, struct pil_error *ret_error) {
     PIL_ASSERT(bytes % 8 == 0 && all->buffer != NULL);
     struct partition *partition = &all->partitions[hash >> (64 - PIL_PARTITION_BITS)];
     if (partition->tail == NULL || partition->tail->capacity - partition->tail->used < bytes) {
@@ -309,7 +317,8 @@ uint64_t pil_partition_records(const struct pil_partitions *all, uint32_t partit
     return all->partitions[partition].records;
 }
 
-struct pil_record *pil_partition_next(struct pil_partitions *all, uint32_t partition, struct pil_partition_cursor *cursor) {
+struct pil_record *pil_partition_next(struct pil_partitions *all, uint32_t partition,
+                                      struct pil_partition_cursor *cursor) {
     struct block *block = cursor->block;
     if (block == NULL) {
         block = all->partitions[partition].head;
@@ -326,8 +335,8 @@ struct pil_record *pil_partition_next(struct pil_partitions *all, uint32_t parti
     return record;
 }
 
-pil_status pil_partition_read(const struct pil_partitions *all, uint32_t partition, uint64_t offset, uint8_t *buffer, size_t len,
-                              struct pil_error *ret_error) {
+pil_status pil_partition_read(const struct pil_partitions *all, uint32_t partition, uint64_t offset, uint8_t *buffer,
+                              size_t len, struct pil_error *ret_error) {
     const struct partition *from = &all->partitions[partition];
     PIL_ASSERT(offset + len <= from->bytes);
     for (uint32_t i = 0; i < from->extent_count && len > 0; i++) {
@@ -355,13 +364,14 @@ pil_status pil_partition_read(const struct pil_partitions *all, uint32_t partiti
     return PIL_STATUS_OK;
 }
 
-pil_status pil_partition_replace(struct pil_partitions *all, uint32_t partition, struct pil_bytes content, uint64_t records,
-                                 struct pil_error *ret_error) {
+pil_status pil_partition_replace(struct pil_partitions *all, uint32_t partition, struct pil_bytes content,
+                                 uint64_t records, struct pil_error *ret_error) {
     PIL_ASSERT(all->file >= 0);
     struct partition *old = &all->partitions[partition];
     for (uint32_t i = 0; i < old->extent_count; i++) {
         /* Best effort: it only keeps the file small. */
-        (void)fallocate(all->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)old->extents[i].offset, (off_t)old->extents[i].bytes);
+        (void)fallocate(all->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)old->extents[i].offset,
+                        (off_t)old->extents[i].bytes);
     }
     struct extent extent = {.offset = all->file_end, .bytes = content.len};
     struct iovec vector = {.iov_base = (void *)(uintptr_t)content.data, .iov_len = content.len};

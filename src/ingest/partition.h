@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Records scattered over partitions by the high bits of their shard hash: in a buffer until that is full, from then on in an unlinked
- * file, so that a killed build leaves nothing. Appending and sealing: one thread. Reading and walking: any. */
+ * Records scattered over partitions by the high bits of their shard hash: in a buffer until that is full, from then on
+ * in an unlinked file, so that a killed build leaves nothing. Appending and sealing: one thread. Reading and walking:
+ * any. */
 #pragma once
 
 #include "base/bytes.h"
@@ -13,7 +14,8 @@ enum {
     PIL_RECORD_DEAD = UINT32_MAX,
 };
 
-/* A row on its way, followed by the row's bytes in the view's layout and those of its heap (references count from there). */
+/* A row on its way, followed by the row's bytes in the view's layout and those of its heap (references count from
+ * there). */
 struct pil_record {
     uint64_t hash;       /* shard hash of the key */
     int64_t created_us;  /* INT64_MIN when unknown */
@@ -28,14 +30,14 @@ static inline uint8_t *pil_record_row(const struct pil_record *record) {
 struct pil_partitions;
 
 /* `buffer_bytes` are taken from the budget as they are used. */
-pil_status pil_partitions_create(struct pil_budget *budget, size_t buffer_bytes, const char *temporary, struct pil_partitions **ret_partitions,
-                                 struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_partitions_create(struct pil_budget *budget, size_t buffer_bytes, const char *temporary,
+                                 struct pil_partitions **ret_partitions, struct pil_error *ret_error) PIL_CHECKED;
 void pil_partitions_destroy(struct pil_partitions **partitions);
 
 /* Room for a record of `bytes` in the partition of `hash`, hash and bytes filled in; valid until the next append.
  * TOO_LARGE over an eighth of the buffer; NO_SPACE, IO of the file. */
-pil_status pil_partitions_append(struct pil_partitions *partitions, uint64_t hash, uint64_t bytes, struct pil_record **ret_record,
-                                 struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_partitions_append(struct pil_partitions *partitions, uint64_t hash, uint64_t bytes,
+                                 struct pil_record **ret_record, struct pil_error *ret_error) PIL_CHECKED;
 /* No more records. When any are in the file, all are afterwards, and the buffer is given back. */
 pil_status pil_partitions_seal(struct pil_partitions *partitions, struct pil_error *ret_error) PIL_CHECKED;
 
@@ -49,11 +51,12 @@ struct pil_partition_cursor {
     void *block;
     size_t at;
 };
-struct pil_record *pil_partition_next(struct pil_partitions *partitions, uint32_t partition, struct pil_partition_cursor *cursor);
+struct pil_record *pil_partition_next(struct pil_partitions *partitions, uint32_t partition,
+                                      struct pil_partition_cursor *cursor);
 
 /* Reads bytes [offset, offset + len) of a partition that is in the file. */
-pil_status pil_partition_read(const struct pil_partitions *partitions, uint32_t partition, uint64_t offset, uint8_t *buffer, size_t len,
-                              struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_partition_read(const struct pil_partitions *partitions, uint32_t partition, uint64_t offset,
+                              uint8_t *buffer, size_t len, struct pil_error *ret_error) PIL_CHECKED;
 /* Replaces its content; what was there is given back to the file system where that can punch holes. */
-pil_status pil_partition_replace(struct pil_partitions *partitions, uint32_t partition, struct pil_bytes content, uint64_t records,
-                                 struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_partition_replace(struct pil_partitions *partitions, uint32_t partition, struct pil_bytes content,
+                                 uint64_t records, struct pil_error *ret_error) PIL_CHECKED;

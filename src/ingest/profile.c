@@ -49,13 +49,15 @@ static uint64_t mix(uint64_t x) { /* finaliser of SplitMix64 */
 static struct pil_bytes reference_of(const uint8_t *field, const uint8_t *heap) {
     struct pil_ref ref;
     memcpy(&ref, field, sizeof ref);
-    return ref.len <= PIL_REF_INLINE_BYTES ? pil_bytes_from(field + 4, ref.len) : pil_bytes_from(heap + ref.offset, ref.len);
+    return ref.len <= PIL_REF_INLINE_BYTES ? pil_bytes_from(field + 4, ref.len)
+                                           : pil_bytes_from(heap + ref.offset, ref.len);
 }
 
 /* The bytes that make a value equal to another. */
 static struct pil_bytes value_of(const struct pil_feature *feature, const uint8_t *row, const uint8_t *heap) {
     const uint8_t *field = row + feature->offset;
-    return pil_type_is_reference(feature->type) ? reference_of(field, heap) : pil_bytes_from(field, pil_type_row_bytes(feature->type));
+    return pil_type_is_reference(feature->type) ? reference_of(field, heap)
+                                                : pil_bytes_from(field, pil_type_row_bytes(feature->type));
 }
 
 static uint64_t hash_of(struct pil_bytes value) {
@@ -75,7 +77,9 @@ static double half_at(const uint8_t *at) {
     uint16_t bits = pil_load_u16(at);
     int exponent = bits >> 10 & 31;
     double fraction = bits & 1023;
-    double value = exponent == 31 ? (fraction == 0 ? INFINITY : NAN) : exponent == 0 ? ldexp(fraction, -24) : ldexp(fraction + 1024, exponent - 25);
+    double value = exponent == 31  ? (fraction == 0 ? INFINITY : NAN)
+                   : exponent == 0 ? ldexp(fraction, -24)
+                                   : ldexp(fraction + 1024, exponent - 25);
     return bits >> 15 ? -value : value;
 }
 
@@ -122,8 +126,11 @@ static bool column_init(struct column *column, const struct pil_feature *feature
     bool is_reference = pil_type_is_reference(type), is_scalar = type.shape == PIL_SHAPE_SCALAR;
     *column = (struct column){
         .feature = feature,
-        .measure = is_reference ? MEASURE_LENGTH : is_scalar ? MEASURE_VALUE : MEASURE_ELEMENT,
-        .is_integer = is_scalar && (type.scalar == PIL_SCALAR_INT32 || type.scalar == PIL_SCALAR_INT64 || type.scalar == PIL_SCALAR_UNIX_TIMESTAMP),
+        .measure = is_reference ? MEASURE_LENGTH
+                   : is_scalar  ? MEASURE_VALUE
+                                : MEASURE_ELEMENT,
+        .is_integer = is_scalar && (type.scalar == PIL_SCALAR_INT32 || type.scalar == PIL_SCALAR_INT64 ||
+                                    type.scalar == PIL_SCALAR_UNIX_TIMESTAMP),
         .min = INFINITY,
         .max = -INFINITY,
         .integer_min = INT64_MAX,
@@ -132,7 +139,8 @@ static bool column_init(struct column *column, const struct pil_feature *feature
     for (uint32_t i = 0; i < feature->tag_count; i++) {
         column->hidden = column->hidden || strcmp(feature->tags[i], "pii") == 0;
     }
-    bool followed = is_scalar && !column->hidden && (is_reference || column->is_integer || type.scalar == PIL_SCALAR_BOOL);
+    bool followed =
+        is_scalar && !column->hidden && (is_reference || column->is_integer || type.scalar == PIL_SCALAR_BOOL);
     column->distinct = calloc(1, sizeof *column->distinct);
     column->frequent = followed ? calloc(1, sizeof *column->frequent) : NULL;
     return column->distinct != NULL && (!followed || column->frequent != NULL);
@@ -249,7 +257,8 @@ static void count_bucket(const struct column *column, struct tally_column *tally
     }
 }
 
-static void count_row(const struct column *column, struct tally_column *tally, const uint8_t *row, const uint8_t *heap) {
+static void count_row(const struct column *column, struct tally_column *tally, const uint8_t *row,
+                      const uint8_t *heap) {
     struct pil_type type = column->feature->type;
     struct pil_bytes value = value_of(column->feature, row, heap);
     int top = has_top(column) ? pil_frequent_find(column->frequent, hash_of(value), value) : -1;
@@ -303,7 +312,8 @@ static json_t *value_to_json(const struct column *column, const struct pil_frequ
     case PIL_SCALAR_UNIX_TIMESTAMP: return json_integer(pil_load_i64(value->data));
     case PIL_SCALAR_STRING:
         /* Readers of JSON stumble over NUL. */
-        return memchr(value->data, '\0', value->len) == NULL ? json_stringn((const char *)value->data, value->len) : NULL;
+        return memchr(value->data, '\0', value->len) == NULL ? json_stringn((const char *)value->data, value->len)
+                                                             : NULL;
     case PIL_SCALAR_BYTES:
         pil_hex_encode(pil_bytes_from(value->data, value->len), hex);
         return json_string(hex);
@@ -324,9 +334,11 @@ static int next_top(const struct column *column, const struct tally_column *tall
         if (taken[i] || tally->top[i] == 0) {
             continue;
         }
-        const struct pil_frequent_value *a = &column->frequent->values[i], *b = best >= 0 ? &column->frequent->values[best] : NULL;
-        bool first = b == NULL || tally->top[i] > tally->top[best] ||
-                     (tally->top[i] == tally->top[best] && memcmp(a->data, b->data, a->len < b->len ? a->len : b->len) < 0);
+        const struct pil_frequent_value *a = &column->frequent->values[i],
+                                        *b = best >= 0 ? &column->frequent->values[best] : NULL;
+        bool first =
+            b == NULL || tally->top[i] > tally->top[best] ||
+            (tally->top[i] == tally->top[best] && memcmp(a->data, b->data, a->len < b->len ? a->len : b->len) < 0);
         best = first ? i : best;
     }
     return best;
@@ -361,7 +373,8 @@ static json_t *bound_to_json(const struct column *column, int64_t integer, doubl
 }
 
 static void measures_to_json(const struct column *column, const struct tally_column *tally, json_t *object) {
-    static const char *const names[] = {[MEASURE_VALUE] = "value", [MEASURE_LENGTH] = "length", [MEASURE_ELEMENT] = "element"};
+    static const char *const names[] = {
+        [MEASURE_VALUE] = "value", [MEASURE_LENGTH] = "length", [MEASURE_ELEMENT] = "element"};
     double n = (double)column->measured, mean = column->sum / n, variance = column->squares / n - mean * mean;
     json_object_set_new(object, "measure", json_string(names[column->measure]));
     json_object_set_new(object, "min", bound_to_json(column, column->integer_min, column->min));
@@ -372,14 +385,15 @@ static void measures_to_json(const struct column *column, const struct tally_col
     for (uint32_t i = 0; i < PIL_PROFILE_BUCKETS; i++) {
         json_array_append_new(counts, json_integer((json_int_t)tally->buckets[i]));
     }
-    json_object_set_new(object, "histogram", json_pack("{s:f, s:f, s:o}", "min", column->min, "max", column->max, "counts", counts));
+    json_object_set_new(object, "histogram",
+                        json_pack("{s:f, s:f, s:o}", "min", column->min, "max", column->max, "counts", counts));
 }
 
 static json_t *column_to_json(const struct column *column, const struct tally_column *tally) {
     char type[PIL_TYPE_TEXT_BYTES];
     pil_type_format(column->feature->type, type);
-    json_t *object = json_pack("{s:s, s:I, s:I, s:I}", "type", type, "count", (json_int_t)column->count, "nulls", (json_int_t)column->nulls,
-                               "distinct", (json_int_t)pil_hll_estimate(column->distinct));
+    json_t *object = json_pack("{s:s, s:I, s:I, s:I}", "type", type, "count", (json_int_t)column->count, "nulls",
+                               (json_int_t)column->nulls, "distinct", (json_int_t)pil_hll_estimate(column->distinct));
     if (column->hidden) {
         return object;
     }
@@ -401,7 +415,8 @@ static json_t *column_to_json(const struct column *column, const struct tally_co
 json_t *pil_profile_to_json(const struct pil_profile *profile, const struct pil_tally *tally) {
     json_t *features = json_object();
     for (uint32_t i = 0; i < profile->view->feature_count; i++) {
-        json_object_set_new(features, profile->view->features[i].name, column_to_json(&profile->columns[i], &tally->columns[i]));
+        json_object_set_new(features, profile->view->features[i].name,
+                            column_to_json(&profile->columns[i], &tally->columns[i]));
     }
     return json_pack("{s:I, s:o}", "rows", (json_int_t)profile->rows, "features", features);
 }

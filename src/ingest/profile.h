@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the rows of a release look like, feature by feature: counts, moments, distinct values, histogram, frequent values. Two
- * passes: the first finds the range, the second counts within it. Features tagged "pii" get counts only, no values.
+ * What the rows of a release look like, feature by feature: counts, moments, distinct values, histogram, frequent
+ * values. Two passes: the first finds the range, the second counts within it. Features tagged "pii" get counts only, no
+ * values.
  *
  * A number is measured by its value, a vector by all of its elements, a string, bytes or list by its length. */
 #pragma once
@@ -25,6 +26,7 @@ void pil_tally_destroy(struct pil_tally **tally);
 void pil_tally_row(struct pil_tally *tally, const uint8_t *row, const uint8_t *heap);
 void pil_tally_merge(struct pil_tally *into, const struct pil_tally *from);
 
-/* {"rows": n, "features": {name: {"type", "count", "nulls", "distinct", "measure", "min", "max", "mean", "stddev", "nan", "infinite",
- * "histogram": {"min", "max", "counts": [64]}, "top": [{"value", "count"}]}}}; what makes no sense for a type is left out. */
+/* {"rows": n, "features": {name: {"type", "count", "nulls", "distinct", "measure", "min", "max", "mean", "stddev",
+ * "nan", "infinite", "histogram": {"min", "max", "counts": [64]}, "top": [{"value", "count"}]}}}; what makes no sense
+ * for a type is left out. */
 json_t *pil_profile_to_json(const struct pil_profile *profile, const struct pil_tally *tally);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * WRITE: how many shards, each shard's file, what the store lacks of them, and at last the manifest. Shards are independent, so
- * several threads take the next one each; the store and the sums of the result are behind one lock. */
+ * WRITE: how many shards, each shard's file, what the store lacks of them, and at last the manifest. Shards are
+ * independent, so several threads take the next one each; the store and the sums of the result are behind one lock. */
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -9,7 +9,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { SHARD_OVERHEAD_BYTES = 4 << 20 }; /* superblock, schema, alignment of the rows, checksums */
+enum {
+    SHARD_OVERHEAD_BYTES = 4 << 20, /* superblock, schema, alignment of the rows, checksums */
+    WRITER_ROW_BYTES = 43,          /* what pil_writer_finish needs beside the file, and the row's part of the pilots */
+};
 
 struct job {
     struct pil_ingest *ingest;
@@ -73,9 +76,9 @@ static struct need need_of(const struct pil_ingest *ingest, uint32_t bits) {
             rows += ingest->cells[shard * per_shard + i].rows;
             bytes += ingest->cells[shard * per_shard + i].bytes;
         }
-        /* File: rows with some empty slots, pilots. Beside it: the rows' addresses, and 24 bytes a row in the writer. */
+        /* The file has some empty slots. */
         uint64_t memory = loaded_bytes(ingest, shard, bits) + bytes + bytes / 32 + SHARD_OVERHEAD_BYTES +
-                          rows * (1 + sizeof(struct pil_writer_row) + 24);
+                          rows * (sizeof(struct pil_writer_row) + WRITER_ROW_BYTES);
         need.rows = rows > need.rows ? rows : need.rows;
         need.bytes = bytes > need.bytes ? bytes : need.bytes;
         need.memory = memory > need.memory ? memory : need.memory;
@@ -87,7 +90,8 @@ static struct need need_of(const struct pil_ingest *ingest, uint32_t bits) {
 static struct need choose_bits(const struct pil_ingest *ingest, uint32_t *ret_bits) {
     for (uint32_t bits = 0;; bits++) {
         struct need need = need_of(ingest, bits);
-        if (bits == PIL_SHARD_BITS_MAX || (need.rows <= PIL_INGEST_SHARD_ROWS && need.bytes <= PIL_INGEST_SHARD_BYTES)) {
+        if (bits == PIL_SHARD_BITS_MAX ||
+            (need.rows <= PIL_INGEST_SHARD_ROWS && need.bytes <= PIL_INGEST_SHARD_BYTES)) {
             *ret_bits = bits;
             return need;
         }
@@ -111,8 +115,8 @@ static void add_record(const struct job *job, uint32_t shard, struct load *load,
     load->rows[load->row_count++] = (struct pil_writer_row){.row = row, .heap = row + job->ingest->view->layout.stride};
 }
 
-static pil_status load_partition(const struct job *job, uint32_t shard, uint32_t partition, struct load *load, size_t *at,
-                                 struct pil_error *error) {
+static pil_status load_partition(const struct job *job, uint32_t shard, uint32_t partition, struct load *load,
+                                 size_t *at, struct pil_error *error) {
     struct pil_partitions *partitions = job->ingest->partitions;
     if (pil_partitions_in_memory(partitions)) {
         struct pil_partition_cursor cursor = {0};
@@ -147,7 +151,8 @@ static pil_status load_shard(const struct job *job, uint32_t shard, struct load 
     load->buffer_bytes = loaded_bytes(ingest, shard, bits);
     load->buffer = load->buffer_bytes > 0 ? pil_budget_map(&ingest->budget, load->buffer_bytes) : NULL;
     if (load->rows == NULL || (load->buffer == NULL && load->buffer_bytes > 0)) {
-        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the %llu rows of shard %u", (unsigned long long)rows, shard);
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the %llu rows of shard %u",
+                        (unsigned long long)rows, shard);
     }
     size_t at = 0;
     if (bits >= PIL_PARTITION_BITS) {
@@ -162,33 +167,32 @@ static pil_status load_shard(const struct job *job, uint32_t shard, struct load 
     return PIL_STATUS_OK;
 }
 
-/* Puts the file unless the store has it; under the lock. */
+/* Puts the file unless the store has it; under the lock. A shard that is there already is touched, so that a collector
+ * that looked before our manifest names it spares it; when that came first, it is put again. */
 static pil_status upload(struct job *job, const struct pil_writer_result *file, struct pil_error *error) {
     char name[PIL_STORE_NAME_BYTES];
-    struct pil_store_tag tag;
-    uint64_t bytes;
-    if (job->store == NULL) {
-        return PIL_STATUS_OK;
-    }
     pil_layout_shard(&file->id, name);
-    pil_status status = job->store->ops->stat(job->store, name, &bytes, &tag, error);
-    if (status != PIL_STATUS_NOT_FOUND) {
-        return status; /* there, or the store is broken */
+    pil_status status = PIL_STATUS_NOT_FOUND;
+    for (uint32_t attempt = 0; attempt < 3 && status == PIL_STATUS_NOT_FOUND; attempt++) {
+        status = job->store->ops->put_if_absent(job->store, name, pil_bytes_from(file->data, file->bytes), error);
+        if (status == PIL_STATUS_OK) {
+            job->result.shards_uploaded++;
+            job->result.bytes_uploaded += file->bytes;
+        } else if (status == PIL_STATUS_EXISTS) {
+            status = job->store->ops->touch(job->store, name, error);
+        }
     }
-    status = job->store->ops->put_if_absent(job->store, name, pil_bytes_from(file->data, file->bytes), error);
-    if (status == PIL_STATUS_OK) {
-        job->result.shards_uploaded++;
-        job->result.bytes_uploaded += file->bytes;
-    }
-    return status == PIL_STATUS_EXISTS ? PIL_STATUS_OK : status;
+    return status;
 }
 
-static pil_status finish_shard(struct worker *worker, uint32_t shard, const struct pil_writer_result *file, struct pil_error *error) {
+static pil_status finish_shard(struct worker *worker, uint32_t shard, const struct pil_writer_result *file,
+                               struct pil_error *error) {
     struct job *job = worker->job;
     uint32_t cells = PIL_INGEST_CELLS >> job->shard_bits;
     pthread_mutex_lock(&job->lock);
-    pil_status status = upload(job, file, error);
-    job->shards[shard] = (struct pil_manifest_shard){.id = file->id, .bytes = file->bytes, .row_count = file->row_count};
+    pil_status status = job->store != NULL ? upload(job, file, error) : PIL_STATUS_OK;
+    job->shards[shard] =
+        (struct pil_manifest_shard){.id = file->id, .bytes = file->bytes, .row_count = file->row_count};
     job->result.bytes += file->bytes;
     for (uint32_t i = 0; i < cells; i++) {
         job->bytes_done += job->ingest->cells[shard * cells + i].bytes;
@@ -264,16 +268,19 @@ static pil_status write_shards(struct job *job, const struct need *need) {
     struct pil_ingest *ingest = job->ingest;
     uint32_t count = choose_workers(job, need->memory), started = 0;
     if (count == 0) {
-        return pil_fail(&job->error, PIL_STATUS_NO_MEMORY,
-                        "the largest shard needs %llu MiB beside the %zu MiB in use, over the memory limit of %zu MiB; raise it",
-                        (unsigned long long)(need->memory >> 20), atomic_load(&ingest->budget.used) >> 20, ingest->budget.cap >> 20);
+        return pil_fail(
+            &job->error, PIL_STATUS_NO_MEMORY,
+            "the largest shard needs %llu MiB beside the %zu MiB in use, over the memory limit of %zu MiB; raise it",
+            (unsigned long long)(need->memory >> 20), atomic_load(&ingest->budget.used) >> 20,
+            ingest->budget.cap >> 20);
     }
     struct worker *workers = calloc(count, sizeof *workers);
     if (workers == NULL) {
         return pil_fail(&job->error, PIL_STATUS_NO_MEMORY, "no memory");
     }
     /* The files and the writer's own memory, which it maps by itself. */
-    size_t writing = (size_t)count * (need->bytes + need->bytes / 32 + SHARD_OVERHEAD_BYTES + need->rows * 25);
+    size_t writing =
+        (size_t)count * (need->bytes + need->bytes / 32 + SHARD_OVERHEAD_BYTES + need->rows * WRITER_ROW_BYTES);
     bool taken = pil_budget_take(&ingest->budget, writing);
     for (; started < count; started++) {
         struct worker *worker = &workers[started];
@@ -373,8 +380,9 @@ static pil_status run(struct job *job, const json_t *extra) {
     struct pil_ingest *ingest = job->ingest;
     struct need need = choose_bits(ingest, &job->shard_bits);
     if (need.rows > PIL_SHARD_ROWS_MAX) {
-        return pil_fail(&job->error, PIL_STATUS_TOO_LARGE, "a shard of %llu rows, and no more than %d shards are possible",
-                        (unsigned long long)need.rows, 1 << PIL_SHARD_BITS_MAX);
+        return pil_fail(&job->error, PIL_STATUS_TOO_LARGE,
+                        "a shard of %llu rows, and no more than %d shards are possible", (unsigned long long)need.rows,
+                        1 << PIL_SHARD_BITS_MAX);
     }
     for (uint32_t i = 0; i < PIL_INGEST_CELLS; i++) {
         job->bytes_total += ingest->cells[i].bytes;
@@ -389,8 +397,8 @@ static pil_status run(struct job *job, const json_t *extra) {
     return put_manifest(job, extra);
 }
 
-pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store, const json_t *extra, struct pil_ingest_result *ret_result,
-                              struct pil_error *ret_error) {
+pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store, const json_t *extra,
+                              struct pil_ingest_result *ret_result, struct pil_error *ret_error) {
     PIL_ASSERT(ingest->state == PIL_INGEST_MERGED);
     ingest->state = PIL_INGEST_DONE;
     uint64_t started = pil_clock_monotonic_ns();

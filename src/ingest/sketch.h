@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Two bounded summaries of a stream of values: how many distinct ones (HyperLogLog), and which are frequent (Misra-Gries). */
+ * Two bounded summaries of a stream of values: how many distinct ones (HyperLogLog), and which are frequent
+ * (Misra-Gries). */
 #pragma once
 
 #include "base/bytes.h"
@@ -17,8 +18,8 @@ static inline void pil_hll_add(struct pil_hll *hll, uint64_t hash) {
 }
 uint64_t pil_hll_estimate(const struct pil_hll *hll);
 
-/* Misra-Gries: after the stream, every value that made up more than 1/65 of it is among the counters (their counts are too low;
- * count again for exact ones). Values over PIL_FREQUENT_VALUE_BYTES are not followed. */
+/* Misra-Gries: after the stream, every value that made up more than 1/65 of it is among the counters (their counts are
+ * too low; count again for exact ones). Values over PIL_FREQUENT_VALUE_BYTES are not followed. */
 enum { PIL_FREQUENT_COUNTERS = 64, PIL_FREQUENT_VALUE_BYTES = 64 };
 struct pil_frequent_value {
     uint8_t len;
