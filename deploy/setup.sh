@@ -6,7 +6,7 @@
 # tests/requirements.txt are the only package lists.
 set -euo pipefail
 
-debian_build=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-venv
+debian_build=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-dev python3-venv
     liburing-dev libyaml-dev libjansson-dev libxxhash-dev libssl-dev libmimalloc-dev)
 debian_run=(ca-certificates curl redis-tools)
 debian_test=(libcmocka-dev binutils redis-server prometheus)
@@ -139,12 +139,15 @@ pip_install() {
 }
 
 setup_python() {
-    local sources hash
+    local folders sources hash
     [ -x "$venv/bin/python" ] || rm -f "$build"/.setup-python*
     stamped python "$(stamp_of "${BASH_SOURCE[0]}")" "Python packages" \
         pip_install "$venv" "${python_run[@]}"
     [ -f "$root/src/python/pyproject.toml" ] || return 0
-    mapfile -t sources < <(find "$root/src/python" -type f \( -name '*.py' -o -name '*.toml' \) | LC_ALL=C sort)
+    # The extension module is made from some of the C modules; the package says which.
+    mapfile -t folders < <(sed -n 's/^MODULES = (\(.*\))$/\1/p' "$root/src/python/setup.py" | tr -cs 'a-z' '\n' | grep .)
+    mapfile -t sources < <(cd "$root/src" && find python "${folders[@]}" -type f ! -name '*.pyc' | LC_ALL=C sort)
+    sources=("${sources[@]/#/$root/src/}")
     hash=$(stamp_of "${BASH_SOURCE[0]}" "${sources[@]}")
     stamped python-pillion "$hash" "Python package pillion" \
         pip_install "$venv" --force-reinstall --no-deps "$root/src/python"
