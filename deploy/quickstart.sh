@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# From nothing to feature vectors on localhost, on a bare Debian 12: sets up, builds, makes data, builds releases, serves
-# them, asks, swaps under load, rolls back. Everything it writes is under build/, but for Debian packages. See --help.
+# From nothing to feature vectors on localhost, on a bare Debian 12: sets up, builds, makes data, builds releases,
+# serves them, asks, swaps under load, rolls back. Writes nothing outside build/ but Debian packages. See --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -120,7 +120,8 @@ good "$(pilliond --version) in build/release/bin"
 section "2  Data: a history of rides, as Parquet"
 cp deploy/rides/rides.yaml "$work/rides.yaml"
 data_hash=$(stamp_of deploy/rides/generate.py)
-stamped quickstart-data "$data_hash" "deploy/rides/generate.py" "$venv/bin/python" deploy/rides/generate.py --out "$work/data"
+stamped quickstart-data "$data_hash" "deploy/rides/generate.py" \
+    "$venv/bin/python" deploy/rides/generate.py --out "$work/data"
 helper describe "$work/data"
 
 section "3  From files to releases"
@@ -145,7 +146,8 @@ agree --release "$second" --files "data/$second_view/*.parquet"
 good "every answer agrees with the Parquet"
 
 section "5  A new release under load, and back"
-helper swap --store store --release "$first" --files "data/driver_stats/*.parquet" --as-of "$as_of" --socket "$socket" -- \
+helper swap --store store --socket "$socket" --release "$first" \
+    --files "data/driver_stats/*.parquet" --as-of "$as_of" -- \
     "build of the second=pillion build rides.yaml --view driver_stats --store dir:store | tail -n 1 >second" \
     'promote: the swap=pillion promote "$(cat second)" --channel production --store dir:store' \
     "rollback=pillion rollback rides/driver_stats --channel production --store dir:store"

@@ -145,7 +145,7 @@ setup_python() {
         pip_install "$venv" "${python_run[@]}"
     [ -f "$root/src/python/pyproject.toml" ] || return 0
     # The extension module is made from some of the C modules; the package says which.
-    mapfile -t folders < <(sed -n 's/^MODULES = (\(.*\))$/\1/p' "$root/src/python/setup.py" | tr -cs 'a-z' '\n' | grep .)
+    mapfile -t folders < <(sed -n 's/^MODULES = //p' "$root/src/python/setup.py" | tr -cs 'a-z' '\n' | grep .)
     mapfile -t sources < <(cd "$root/src" && find python "${folders[@]}" -type f ! -name '*.pyc' | LC_ALL=C sort)
     sources=("${sources[@]/#/$root/src/}")
     hash=$(stamp_of "${BASH_SOURCE[0]}" "${sources[@]}")

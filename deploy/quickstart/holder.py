@@ -34,8 +34,8 @@ def owner_of(inodes: set[str]) -> str:
         try:
             for entry in os.listdir(f"/proc/{process}/fd"):
                 if os.readlink(f"/proc/{process}/fd/{entry}") in wanted:
-                    command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    return f"process {process}: {command.strip()[:80]}"
+                    words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+                    return f"process {process}: {b' '.join(words).decode(errors='replace').strip()[:80]}"
         except OSError:
             continue
     return "a process of another user"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps asking one view while its releases change, and checks every answer: `swap.py … -- PHASE=COMMAND...`.
 
-One connection, one request at a time, random entities. Each answer must be, as a whole, the row of the release before or of
-the one after; once the new one was seen, never the old one again until the next change. Each PHASE=COMMAND is run by the
-shell while the load goes on, with two quiet seconds around it. Prints for each phase: requests, errors, wrong values,
-latencies. Exit 1 on any error or wrong value. Latencies include this client (Python), which shares the machine's cores.
+One connection, one request at a time, random entities. Each answer must be, as a whole, the row of the release before
+or of the one after; once the new one was seen, never the old one again until the next change. Each PHASE=COMMAND is run
+by the shell while the load goes on, with two quiet seconds around it. Prints for each phase: requests, errors, wrong
+values, latencies. Exit 1 on any error or wrong value. Latencies include this client (Python), which shares the cores.
 """
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ class Load:
         self.random = random.Random(1)
         self.newest = "old"
 
-    def check(self, old: dict[str, Any], new: dict[str, Any], values: list[str | None], phase: Phase, may_turn: bool) -> None:
+    def check(self, old: dict[str, Any], new: dict[str, Any], values: list[str | None], phase: Phase,
+              may_turn: bool) -> None:
         got = {feature.name: truth.value_of(value, feature) for feature, value in zip(self.view.features, values)}
         if old == new and got == old:
             return

@@ -84,7 +84,8 @@ class Truth:
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute(
             f"CREATE TABLE latest AS SELECT * FROM read_parquet(?) {bound} QUALIFY row_number() OVER "
-            f"(PARTITION BY {keys} ORDER BY event_timestamp DESC, created DESC) = 1", [files] + ([as_of] if as_of else []))
+            f"(PARTITION BY {keys} ORDER BY event_timestamp DESC, created DESC) = 1",
+            [files] + ([as_of] if as_of else []))
 
     @property
     def rows(self) -> int:
