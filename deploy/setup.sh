@@ -36,12 +36,13 @@ die() {
     exit 1
 }
 
-# Latest line of a log, without carriage returns and escapes, cut to the terminal.
+# Latest line of a log, without carriage returns and escapes, cut to the terminal less $2 columns.
 last_line() {
     local columns
-    columns=$(stty size 2>/dev/null </dev/tty | cut -d' ' -f2) || true
+    columns=$({ stty size </dev/tty | cut -d' ' -f2; } 2>/dev/null) || true
+    columns=$((${columns:-0} > 0 ? columns - $2 : 100 - $2))
     tail -c 400 "$1" 2>/dev/null | tr '\r' '\n' | sed 's/\x1b\[[0-9;]*[A-Za-z]//g; s/[[:space:]]*$//' |
-        grep -v '^$' | tail -n 1 | cut -c "1-$((${columns:-100} - ${2:-40}))" || true
+        grep -v '^$' | tail -n 1 | cut -c "1-$((columns > 20 ? columns : 20))" || true
 }
 
 # step TITLE COMMAND...: runs COMMAND with its output in build/log, shows that it lives, and on failure the log's end.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks the same entities of a running pilliond with three tools (pillion get, redis-cli, curl) and compares every value
-with the Parquet files, as DuckDB reads them. Prints some entities as the tools answered them, then the count. Exit 1 when
-any value differs.
+with the Parquet files, as DuckDB reads them. Prints some entities as the tools answered them, then the count. Exit 1
+when any value differs.
 """
 from __future__ import annotations
 
