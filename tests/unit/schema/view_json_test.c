@@ -145,7 +145,7 @@ static void refuses_what_is_not_the_form(void **state) {
         {"\"entities\":[", "\"entities\":[3,", "entity 1"},
         {"\"features\":[", "\"features\":[[],", "feature 1"},
         {"\"features\":[", "\"features\":{},\"more\":[", "\"features\""},
-        {"ü", "\xff", "UTF-8"},
+        {"ü", "\xff", "decode byte 0xff"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         refuse_changed(table[i].from, table[i].to, PIL_STATUS_CORRUPT, table[i].said);
