@@ -3,9 +3,16 @@
  * buffers, one enter a turn) and epoll. A turn: pil_engine_wait hands out all events that are there; the owner works on them
  * together, queues sends, and waits again, which submits everything at once.
  *
- * Ownership: the engine owns descriptors from pil_engine_listen / attach until it reports PIL_EVENT_CLOSED.
- * Thread: everything but pil_engine_wake and pil_engine_probe is for the one thread that runs the loop.
- * Allocation: none after create, but for the connection table growing up to connections_max. */
+ * Ownership: the engine owns connected descriptors from pil_engine_attach until it reports PIL_EVENT_CLOSED.
+ * Thread: everything but pil_engine_wake and pil_engine_probe is for the one thread that runs the loop, pil_engine_create
+ * and pil_engine_destroy included (asserted; the kernel ties a ring to the thread that made it).
+ * Allocation: none after create, but for the connection table growing up to connections_max and for a copy of what was in
+ * flight when a connection is paused.
+ *
+ * Order, per handle: RECEIVE as the bytes came; END once, after the last RECEIVE, and none while paused; SENT once per
+ * send, unless CLOSED comes first; after pil_engine_close nothing but one CLOSED (events that were handed out before it, in
+ * the same turn, are the owner's to skip). Between handles there is no order. Calls with the handle of something that is
+ * closing or closed do nothing. */
 #pragma once
 
 #include "base/bytes.h"
@@ -26,10 +33,11 @@ struct pil_engine_options {
     pil_engine_kind kind;
     uint32_t connections_max;  /* accepts beyond it are closed at once and counted */
     uint32_t submit_entries;   /* 0: 1024. Tests use small ones */
-    uint32_t complete_entries; /* 0: 4 x connections_max, at least 4096 */
+    uint32_t complete_entries; /* 0: 4 x connections_max, at least 4096; the kernel clamps it to 65536 */
     uint32_t buffer_count;     /* receive buffers, a power of two; 0: 256 */
     uint32_t buffer_bytes;     /* 0: 16 KiB */
-    uint32_t receive_bytes_per_turn_max; /* fairness: per connection and turn; 0: 64 KiB */
+    /* Fairness, per connection and turn: no further buffer is handed out from here on. 0: 64 KiB */
+    uint32_t receive_bytes_per_turn_max;
     /* Called on the loop's thread just before it blocks in the kernel and just after: the worker goes offline for reclamation.
      * May be NULL. */
     void (*on_park)(void *context);
@@ -68,9 +76,13 @@ pil_status pil_engine_create(const struct pil_engine_options *options, struct pi
  * closed. NULLs the pointer. */
 void pil_engine_destroy(struct pil_engine **engine);
 
-/* Accepts on a listening descriptor that stays the caller's. TOO_LARGE when the table is full. */
+/* Accepts on a listening descriptor that stays the caller's; sets O_NONBLOCK on it. It may be shared with other engines.
+ * Accepted sockets are close-on-exec and non-blocking and inherit TCP_NODELAY and buffer sizes from the listener. When
+ * descriptors run out, waiting clients are accepted and closed (accept_failures). There may be 64 listeners and watches in
+ * all: TOO_LARGE. */
 pil_status pil_engine_listen(struct pil_engine *engine, int fd, void *owner, pil_engine_handle *ret_handle) PIL_CHECKED;
-/* Starts receiving on a connected socket; the engine owns fd from here (also on failure: it is closed). */
+/* Starts receiving on a connected stream socket; the engine owns fd from here (also on failure: it is closed). TOO_LARGE:
+ * connections_max. */
 pil_status pil_engine_attach(struct pil_engine *engine, int fd, void *owner, pil_engine_handle *ret_handle) PIL_CHECKED;
 /* Reports PIL_EVENT_READABLE for a descriptor that stays the caller's (control sockets, eventfd). */
 pil_status pil_engine_watch(struct pil_engine *engine, int fd, void *owner, pil_engine_handle *ret_handle) PIL_CHECKED;
@@ -80,7 +92,8 @@ enum { PIL_ENGINE_SEND_PARTS_MAX = 16 };
  * connection (asserted); memory and contents of the parts must stay until PIL_EVENT_SENT or PIL_EVENT_CLOSED. The epoll back
  * end tries at once, so that the event may be in the very next turn without a wait. */
 void pil_engine_send(struct pil_engine *engine, pil_engine_handle handle, const struct iovec *parts, uint32_t part_count);
-/* Stops receiving until resume: the slow reader's back-pressure. At most one buffer that was in flight may still come. */
+/* Stops receiving until resume: the slow reader's back-pressure. Nothing of this connection's but SENT comes in between;
+ * what was in flight is kept and comes first after it. */
 void pil_engine_pause(struct pil_engine *engine, pil_engine_handle handle);
 void pil_engine_resume(struct pil_engine *engine, pil_engine_handle handle);
 /* Cancels everything in flight and closes; PIL_EVENT_CLOSED follows in a later turn, and nothing else of this handle does.
@@ -88,8 +101,9 @@ void pil_engine_resume(struct pil_engine *engine, pil_engine_handle handle);
 void pil_engine_close(struct pil_engine *engine, pil_engine_handle handle);
 
 /* Submits what was queued, returns the buffers of the last turn, and waits for events: first spinning up to spin_ns, then
- * blocking up to timeout_ns (UINT64_MAX: for ever; 0: never). *ret_count may be 0 after a timeout. SYSTEM when the ring is
- * beyond repair (a lost completion): the process must restart. */
+ * blocking up to timeout_ns (UINT64_MAX: for ever; 0: never; epoll rounds up to a millisecond). What finds no room in
+ * `events` comes in the next turn. *ret_count may be 0: after a timeout, a signal, or work of the engine's own. SYSTEM when
+ * the ring is beyond repair (a lost completion): the process must restart. */
 pil_status pil_engine_wait(struct pil_engine *engine, struct pil_event *events, uint32_t event_capacity, uint64_t spin_ns,
                            uint64_t timeout_ns, uint32_t *ret_count) PIL_CHECKED;
 /* Submits queued sends without waiting: call it every few replies, so that the first answers of a large batch are not held
@@ -101,8 +115,8 @@ void pil_engine_wake(struct pil_engine *engine);
 
 /* Counters since create, for metrics and tests. */
 struct pil_engine_stats {
-    uint64_t turns, enters, parks, spins_hit; /* enters: system calls that submit or wait */
-    uint64_t accepts, accept_failures, refused; /* refused: over connections_max */
+    uint64_t turns, enters, parks, spins_hit; /* enters: system calls that submit or wait; spins_hit: spared a park */
+    uint64_t accepts, accept_failures, refused; /* failures: those shed, too; refused: over connections_max */
     uint64_t receives, receive_bytes, sends, send_bytes;
     uint64_t buffers_empty;    /* ENOBUFS: receives that had to be armed again when buffers came back */
     uint64_t multishot_ended;  /* re-armed without an error */

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Whether this machine lets us use io_uring: by using it. Container runtimes refuse the system calls, kernels lack
+ * operations, sandboxes fake them; only work that was done counts. */
+#include "engine/engine.h"
+#include "engine/ring.h"
+
+#include "base/sys.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+enum { ENTRIES = 8, BUFFERS = 2, BUFFER_BYTES = 64, WAIT_S = 2 };
+enum { TAG_NOP = 1, TAG_RECEIVE, TAG_SEND, TAG_CANCEL, TAG_ACCEPT, TAG_POLL };
+
+struct probe {
+    struct pil_ring ring;
+    int listener, pair[2], client, accepted;
+    uint8_t buffers[BUFFERS][BUFFER_BYTES];
+    char *reason;
+};
+
+static bool __attribute__((format(printf, 2, 3))) refuse(struct probe *probe, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(probe->reason, PIL_ENGINE_REASON_BYTES, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+/* Waits for the completion of `tag`; others may come before it. False after WAIT_S. */
+static bool await(struct probe *probe, uint64_t tag, struct io_uring_cqe *ret_cqe) {
+    for (;;) {
+        struct io_uring_cqe cqe, *first;
+        while (pil_ring_next(&probe->ring, &cqe)) {
+            if (cqe.user_data == tag) {
+                *ret_cqe = cqe;
+                return true;
+            }
+        }
+        struct __kernel_timespec timeout = {.tv_sec = WAIT_S};
+        int result = io_uring_submit_and_wait_timeout(&probe->ring.uring, &first, 1, &timeout, NULL);
+        if (result < 0 && result != -EINTR) {
+            return false;
+        }
+    }
+}
+
+static struct io_uring_sqe *next_sqe(struct probe *probe, uint64_t tag) {
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&probe->ring.uring); /* never NULL: at most 4 are queued of 8 */
+    io_uring_prep_nop(sqe);
+    sqe->user_data = tag; /* the other io_uring_prep_* leave it alone */
+    return sqe;
+}
+
+static bool try_nop(struct probe *probe) {
+    struct io_uring_cqe cqe;
+    next_sqe(probe, TAG_NOP);
+    return (await(probe, TAG_NOP, &cqe) && cqe.res == 0) || refuse(probe, "io_uring: an empty operation does not end");
+}
+
+static bool try_receive(struct probe *probe) {
+    struct io_uring_cqe cqe;
+    struct io_uring_sqe *sqe = next_sqe(probe, TAG_RECEIVE);
+    pil_ring_prepare_receive(sqe, probe->pair[0]);
+    sqe = next_sqe(probe, TAG_SEND);
+    io_uring_prep_send(sqe, probe->pair[1], "pillion", 7, MSG_WAITALL | MSG_NOSIGNAL);
+    if (!await(probe, TAG_RECEIVE, &cqe)) {
+        return refuse(probe, "io_uring: multishot receive does not end");
+    }
+    if (cqe.res < 0) {
+        return refuse(probe, "io_uring: multishot receive: %s", strerror(-cqe.res));
+    }
+    uint32_t number = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
+    if (cqe.res != 7 || (cqe.flags & IORING_CQE_F_BUFFER) == 0 || (cqe.flags & IORING_CQE_F_MORE) == 0 ||
+        number >= BUFFERS || memcmp(probe->buffers[number], "pillion", 7) != 0) {
+        return refuse(probe, "io_uring: multishot receive with a buffer ring gives wrong answers");
+    }
+    sqe = next_sqe(probe, TAG_CANCEL);
+    io_uring_prep_cancel64(sqe, TAG_RECEIVE, 0);
+    return (await(probe, TAG_RECEIVE, &cqe) && cqe.res == -ECANCELED && (cqe.flags & IORING_CQE_F_MORE) == 0) ||
+           refuse(probe, "io_uring: a receive cannot be cancelled");
+}
+
+static bool try_accept(struct probe *probe) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t name_bytes = sizeof name;
+    /* A name of the kernel's choice, outside the file system. */
+    if (bind(probe->listener, (struct sockaddr *)&name, sizeof name.sun_family) != 0 || listen(probe->listener, 1) != 0 ||
+        getsockname(probe->listener, (struct sockaddr *)&name, &name_bytes) != 0 ||
+        connect(probe->client, (struct sockaddr *)&name, name_bytes) != 0) {
+        return refuse(probe, "probe of io_uring: connect a socket: %s", strerror(errno));
+    }
+    struct io_uring_cqe cqe;
+    struct io_uring_sqe *sqe = next_sqe(probe, TAG_POLL);
+    io_uring_prep_poll_add(sqe, probe->listener, POLLIN);
+    if (!await(probe, TAG_POLL, &cqe) || cqe.res < 0) {
+        return refuse(probe, "io_uring: poll does not work");
+    }
+    sqe = next_sqe(probe, TAG_ACCEPT);
+    io_uring_prep_multishot_accept(sqe, probe->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (!await(probe, TAG_ACCEPT, &cqe) || cqe.res < 0 || (cqe.flags & IORING_CQE_F_MORE) == 0) {
+        return refuse(probe, "io_uring: multishot accept does not work");
+    }
+    probe->accepted = cqe.res;
+    return true;
+}
+
+static bool use_ring(struct probe *probe) {
+    for (uint16_t i = 0; i < BUFFERS; i++) {
+        pil_ring_provide(&probe->ring, probe->buffers[i], BUFFER_BYTES, i);
+    }
+    return try_nop(probe) && try_receive(probe) && try_accept(probe);
+}
+
+static bool open_sockets(struct probe *probe) {
+    probe->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    probe->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return (probe->listener >= 0 && probe->client >= 0 &&
+            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, probe->pair) == 0) ||
+           refuse(probe, "probe of io_uring: open sockets: %s", strerror(errno));
+}
+
+static const char *hint(int error_number) {
+    switch (error_number) {
+    case EPERM: return " (refused by seccomp or by the sysctl kernel.io_uring_disabled)";
+    case ENOSYS: return " (the kernel was built without it, or a sandbox hides it)";
+    case EINVAL: return " (the kernel is older than 6.1)";
+    case ENOMEM: return " (RLIMIT_MEMLOCK or the memory limit)";
+    default: return "";
+    }
+}
+
+pil_engine_kind pil_engine_probe(char ret_reason[PIL_ENGINE_REASON_BYTES]) {
+    struct probe probe = {.listener = -1, .pair = {-1, -1}, .client = -1, .accepted = -1, .reason = ret_reason};
+    int result = pil_ring_init(&probe.ring, ENTRIES, 2 * ENTRIES, BUFFERS);
+    if (result < 0) {
+        snprintf(ret_reason, PIL_ENGINE_REASON_BYTES, "io_uring set-up: %s%s", strerror(-result), hint(-result));
+        return PIL_ENGINE_EPOLL;
+    }
+    bool is_good = open_sockets(&probe) && use_ring(&probe);
+    pil_ring_deinit(&probe.ring);
+    int *fds[] = {&probe.listener, &probe.client, &probe.accepted, &probe.pair[0], &probe.pair[1]};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+        pil_sys_close(fds[i]);
+    }
+    if (!is_good) {
+        return PIL_ENGINE_EPOLL;
+    }
+    snprintf(ret_reason, PIL_ENGINE_REASON_BYTES, "every operation that is needed works");
+    return PIL_ENGINE_IO_URING;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The engine's table of handles: one slot per connection, listener or watch, with what both back ends keep about it.
+ * Slots come in chunks that never move, because the kernel holds addresses inside them; a slot's generation grows each
+ * time it is given back, so that an old handle finds nothing. */
+#pragma once
+
+#include "base/status.h"
+#include "engine/engine.h"
+
+#include <sys/socket.h>
+
+/* A doubly linked list through one of a slot's links: joining and leaving cost O(1) and no memory. */
+struct pil_slot;
+struct pil_slot_link {
+    struct pil_slot *prev, *next;
+    bool is_linked;
+};
+struct pil_slot_list {
+    struct pil_slot *first, *last;
+    uint32_t count;
+};
+
+typedef enum pil_slot_kind { PIL_SLOT_FREE, PIL_SLOT_CONNECTION, PIL_SLOT_LISTENER, PIL_SLOT_WATCH } pil_slot_kind;
+
+typedef enum pil_slot_end {
+    PIL_SLOT_OPEN,   /* the peer may send more */
+    PIL_SLOT_ENDED,  /* half-closed; the event waits for what was received before */
+    PIL_SLOT_FAILED, /* the same for an error */
+    PIL_SLOT_TOLD,   /* PIL_EVENT_END was handed out */
+} pil_slot_end;
+
+/* Received bytes that wait for a later turn or that the owner is reading in this one. */
+struct pil_piece {
+    struct pil_piece *next;
+    const uint8_t *data;
+    uint32_t len;
+    int32_t buffer; /* number in the pool, or -1: on the heap, behind this struct */
+};
+
+struct pil_slot {
+    void *owner;
+    int fd;
+    pil_slot_kind kind;
+    uint32_t index, generation;
+
+    struct pil_slot_link ready; /* has something to hand out that needs no kernel */
+    struct pil_slot_link rearm; /* waits for an operation to be started again */
+    bool is_closing, is_closed; /* pil_engine_close was called; nothing is in flight any more and CLOSED may be told */
+    bool is_paused;
+    pil_slot_end end;
+    uint64_t rest_until_ns; /* listeners: no accept before */
+
+    struct pil_piece *held_first, *held_last;
+    uint64_t received_turn;  /* the turn that received_bytes is about */
+    uint64_t received_bytes;
+
+    bool is_sending, is_sent, send_failed;
+    size_t send_bytes; /* so far */
+    struct msghdr message;
+    struct iovec parts[PIL_ENGINE_SEND_PARTS_MAX]; /* message.msg_iov points at what is left of them */
+
+    /* io_uring */
+    uint32_t in_flight; /* operations whose last completion has not come, cancellations included */
+    bool is_armed;      /* receive, accept or poll is in flight */
+    bool is_cancelling; /* and its cancellation was queued */
+    bool accepts_once;  /* multishot accept gave a bad descriptor: one at a time from here */
+
+    uint32_t interest; /* epoll: the events asked for; 0: not in the set */
+};
+
+struct pil_slot_table {
+    struct pil_slot **chunks;
+    uint32_t slots_max;
+    uint32_t slots_made;           /* slots below it were used at least once */
+    struct pil_slot_list recycled; /* through `ready` */
+};
+
+/* Handles, and the io_uring back end's user_data, which has the operation in between: generation 32 | operation 8 | index 24. */
+enum { PIL_SLOT_INDEX_BITS = 24 };
+static inline pil_engine_handle pil_slot_handle(const struct pil_slot *slot) {
+    return (uint64_t)slot->generation << 32 | slot->index;
+}
+
+/* NO_MEMORY. */
+pil_status pil_slot_table_init(struct pil_slot_table *table, uint32_t slots_max) PIL_CHECKED;
+void pil_slot_table_deinit(struct pil_slot_table *table);
+
+/* TOO_LARGE when the table is full, NO_MEMORY. */
+pil_status pil_slot_acquire(struct pil_slot_table *table, struct pil_slot **ret_slot) PIL_CHECKED;
+void pil_slot_release(struct pil_slot_table *table, struct pil_slot *slot);
+/* NULL when the handle's time is over. The bits of the operation are not looked at. */
+struct pil_slot *pil_slot_find(const struct pil_slot_table *table, uint64_t handle);
+/* Slots 0 .. slots_made - 1, free ones too. */
+struct pil_slot *pil_slot_at(const struct pil_slot_table *table, uint32_t index);
+
+/* Each list uses one link, told by its offset in the slot. Adding what is linked and removing what is not does nothing. */
+#define PIL_SLOT_LINK(link) offsetof(struct pil_slot, link)
+void pil_slot_list_add(struct pil_slot_list *list, size_t link, struct pil_slot *slot);
+void pil_slot_list_remove(struct pil_slot_list *list, size_t link, struct pil_slot *slot);
