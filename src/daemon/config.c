@@ -253,8 +253,7 @@ static void describe_listener_keys(struct pil_text *page) {
         "| group | name | | Group of a Unix socket. |\n"
         "| public | true, false | false | Allows a TCP address that is not loopback. |\n"
         "| statuses | strict, feast-python, feast-go | strict | How feature statuses are told over feast. |\n"
-        "| expired | serve, hide | serve | Rows older than the ttl: served (with status OUTSIDE_MAX_AGE where there are statuses) or as if missing. |\n"
-        "| defaults | true, false | false | Missing values of feast answers are the schema's default; statuses still tell. |\n",
+        "| expired | serve, hide | serve | Rows older than the ttl: served (with status OUTSIDE_MAX_AGE where there are statuses) or as if missing. |\n",
         PIL_SETTINGS_VIEWS_MAX, PIL_SETTINGS_LISTENERS_MAX);
 }
 

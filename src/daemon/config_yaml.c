@@ -115,8 +115,8 @@ static uint32_t choose(struct reader *reader, yaml_node_t *node, const char *tex
 }
 
 static void read_listener(struct reader *reader, yaml_node_t *node) {
-    enum { PROTOCOL, ADDRESS, MODE, GROUP, PUBLIC, STATUSES, EXPIRED, DEFAULTS, FIELD_COUNT };
-    static const char *const keys[] = {"protocol", "address", "mode", "group", "public", "statuses", "expired", "defaults", NULL};
+    enum { PROTOCOL, ADDRESS, MODE, GROUP, PUBLIC, STATUSES, EXPIRED, FIELD_COUNT };
+    static const char *const keys[] = {"protocol", "address", "mode", "group", "public", "statuses", "expired", NULL};
     static const char *const booleans[] = {"false", "true", NULL}, *const expiry[] = {"serve", "hide", NULL};
     static const char *const statuses[] = {"strict", "feast-python", "feast-go", NULL};
     const char *fields[FIELD_COUNT];
@@ -148,7 +148,6 @@ static void read_listener(struct reader *reader, yaml_node_t *node) {
     }
     listener->is_public = fields[PUBLIC] != NULL && choose(reader, nodes[PUBLIC], fields[PUBLIC], booleans, "true or false") == 1;
     listener->hide_expired = fields[EXPIRED] != NULL && choose(reader, nodes[EXPIRED], fields[EXPIRED], expiry, "serve or hide") == 1;
-    listener->defaults = fields[DEFAULTS] != NULL && choose(reader, nodes[DEFAULTS], fields[DEFAULTS], booleans, "true or false") == 1;
     if (fields[STATUSES] != NULL) {
         listener->statuses = (pil_status_mode)choose(reader, nodes[STATUSES], fields[STATUSES], statuses, "strict, feast-python or feast-go");
     }

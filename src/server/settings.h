@@ -26,7 +26,6 @@ struct pil_listener_settings {
     pil_status_mode statuses;
     bool hide_expired; /* rows older than the ttl look missing; default: they are served and their status says so */
     bool is_public;    /* a TCP address that is not loopback is meant */
-    bool defaults;     /* missing values are answered with the schema's default; the status still tells */
 };
 
 struct pil_view_settings {

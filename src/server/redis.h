@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * RESP handlers by file: redis_read.c answers from rows, redis_admin.c about the server. The table that names them is
+ * redis_commands.def; redis.c decodes, dispatches and describes. */
+#pragma once
+
+#include "server/internal.h"
+
+#define PIL_PREPARE(name) void name(struct pil_worker *worker, struct pil_request *request)
+#define PIL_REPLY(name) void name(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink)
+
+/* redis_read.c */
+PIL_PREPARE(pil_redis_prepare_fields);
+PIL_PREPARE(pil_redis_prepare_row);
+PIL_PREPARE(pil_redis_prepare_packed);
+PIL_PREPARE(pil_redis_prepare_presence);
+PIL_REPLY(pil_redis_reply_hget);
+PIL_REPLY(pil_redis_reply_hmget);
+PIL_REPLY(pil_redis_reply_hgetall);
+PIL_REPLY(pil_redis_reply_hexists);
+PIL_REPLY(pil_redis_reply_hlen);
+PIL_REPLY(pil_redis_reply_hkeys);
+PIL_REPLY(pil_redis_reply_hvals);
+PIL_REPLY(pil_redis_reply_hstrlen);
+PIL_REPLY(pil_redis_reply_hscan);
+PIL_REPLY(pil_redis_reply_get);
+PIL_REPLY(pil_redis_reply_mget);
+PIL_REPLY(pil_redis_reply_exists);
+PIL_REPLY(pil_redis_reply_type);
+PIL_REPLY(pil_redis_reply_ttl);
+PIL_REPLY(pil_redis_reply_pttl);
+/* redis_scan.c */
+PIL_REPLY(pil_redis_reply_scan);
+PIL_REPLY(pil_redis_reply_dbsize);
+/* redis_connection.c */
+PIL_REPLY(pil_redis_reply_ping);
+PIL_REPLY(pil_redis_reply_echo);
+PIL_REPLY(pil_redis_reply_hello);
+PIL_REPLY(pil_redis_reply_auth);
+PIL_REPLY(pil_redis_reply_select);
+PIL_REPLY(pil_redis_reply_client);
+PIL_REPLY(pil_redis_reply_reset);
+PIL_PREPARE(pil_redis_prepare_quit);
+PIL_REPLY(pil_redis_reply_quit);
+/* redis_admin.c */
+PIL_REPLY(pil_redis_reply_command);
+PIL_REPLY(pil_redis_reply_config);
+PIL_REPLY(pil_redis_reply_info);
+PIL_REPLY(pil_redis_reply_time);
+PIL_REPLY(pil_redis_reply_latency);
+PIL_REPLY(pil_redis_reply_slowlog);
+
+/* redis.c: the error of an unknown subcommand, as Redis words it. */
+void pil_redis_put_unknown_subcommand(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink);
+/* Whether text matches a Redis glob (*, ?, [a-c], [^a], \x), in time of at most len(text) * len(pattern), without recursion. */
+bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text);
+/* A decimal int64 and nothing else. */
+bool pil_redis_parse_i64(struct pil_bytes text, int64_t *ret_value);

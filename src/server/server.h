@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The data plane: worker threads that each run one event loop over the shared listeners and answer from the cache. It opens
+ * nothing: listeners and releases come in as descriptors. The control thread (whoever calls this interface) creates it,
+ * publishes through pil_server_cache, and may read its state at any time. */
+#pragma once
+
+#include "base/text.h"
+#include "cache/cache.h"
+#include "metric/metric.h"
+#include "schema/project.h"
+#include "server/settings.h"
+
+struct pil_server;
+
+/* listener_fds[i] belongs to settings->listeners[i], -1 for those that the server does not serve (admin); they stay the
+ * caller's. `settings` is borrowed for the server's life. Workers start at pil_server_start. */
+pil_status pil_server_create(const struct pil_settings *settings, const int *listener_fds, struct pil_server **ret_server,
+                             struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_server_start(struct pil_server *server, struct pil_error *ret_error) PIL_CHECKED;
+/* Stops accepting, answers what has arrived, then stops the workers; waits at most timeout_ms. Returns whether all were done. */
+bool pil_server_drain(struct pil_server *server, uint64_t timeout_ms);
+/* Workers must have been drained. */
+void pil_server_destroy(struct pil_server **server);
+
+struct pil_cache *pil_server_cache(struct pil_server *server);
+struct pil_metric_registry *pil_server_metrics(struct pil_server *server);
+const struct pil_settings *pil_server_settings(const struct pil_server *server);
+/* The metric shard of the control thread. */
+uint32_t pil_server_control_shard(const struct pil_server *server);
+
+/* Control thread: the applied project (feature services), owned by the server from here; workers see it from their next request on.
+ * The one before is freed after a grace period, by pil_server_tick. */
+void pil_server_set_project(struct pil_server *server, struct pil_project *project);
+/* Control thread, a few times a second: reclaims releases, sums engine counters into metrics, watches the workers.
+ * Returns releases that still wait to be unmapped. */
+uint32_t pil_server_tick(struct pil_server *server);
+/* Why the workers' back end is what it is, and whether a fatal error has ended one. */
+bool pil_server_failed(const struct pil_server *server);
+
+/* One remembered slow request; texts carry no keys and no values. */
+struct pil_slow_request {
+    uint64_t id;
+    int64_t wall_us;
+    uint64_t duration_us;
+    uint64_t queue_us, lookup_us, encode_us;
+    uint32_t keys;
+    uint32_t values;
+    char what[96]; /* "HMGET driver_stats", "POST /get-online-features driver_stats" */
+    char peer[48];
+};
+enum { PIL_SLOWLOG_MAX = 128 };
+/* Any thread: newest first; returns how many. */
+uint32_t pil_server_slowlog(struct pil_server *server, struct pil_slow_request ret_requests[PIL_SLOWLOG_MAX]);
+
+/* docs/reference/commands.md: the RESP commands, from their table. */
+void pil_server_describe_commands(struct pil_text *page);

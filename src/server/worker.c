@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A worker's loop. It never locks, never blocks but in pil_engine_wait, and allocates only when a connection is made. */
+#include "server/internal.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { SWEEP_NS = 200000000, SPIN_SHARE_MIN = 16 };
+
+static void on_park(void *context) {
+    struct pil_worker *worker = context;
+    atomic_store_explicit(&worker->turn_started_ns, 0, memory_order_relaxed);
+    pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), worker->index);
+}
+
+static void on_unpark(void *context) {
+    struct pil_worker *worker = context;
+    pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
+}
+
+static pil_status open_engine(struct pil_worker *worker, struct pil_error *error) {
+    const struct pil_settings *settings = worker->server->settings;
+    struct pil_engine_options options = {
+        .kind = settings->engine,
+        .connections_max = settings->limits.connections_max + settings->listener_count,
+        .on_park = on_park,
+        .on_unpark = on_unpark,
+        .context = worker,
+    };
+    PIL_TRY(pil_engine_create(&options, &worker->engine, error));
+    for (uint32_t i = 0; i < settings->listener_count; i++) {
+        struct pil_listener *listener = &worker->listeners[i];
+        *listener = (struct pil_listener){.magic = PIL_LISTENER_MAGIC, .settings = &settings->listeners[i], .fd = worker->server->listener_fds[i]};
+        if (listener->fd >= 0) {
+            PIL_TRY(pil_engine_listen(worker->engine, listener->fd, listener, &listener->handle));
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+static void on_sent(struct pil_worker *worker, struct pil_connection *connection, const struct pil_event *event) {
+    if (event->failed) {
+        pil_connection_close(worker, connection, PIL_CLOSE_PEER);
+        return;
+    }
+    const struct pil_worker_series *series = &worker->server->series;
+    pil_protocol protocol = connection->listener->protocol;
+    uint64_t now_ns = pil_clock_monotonic_ns();
+    pil_worker_count(worker, series->sent_bytes[protocol], event->bytes);
+    pil_worker_record(worker, series->stage[protocol][0][PIL_STAGE_SEND], now_ns - connection->send_ns, 1);
+    pil_output_sent(&connection->output, &worker->chunks);
+    connection->taken_ns = connection->output.bytes > 0 ? now_ns : 0;
+    pil_connection_flush(worker, connection);
+}
+
+static void on_connection_event(struct pil_worker *worker, struct pil_connection *connection, const struct pil_event *event) {
+    PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC);
+    switch (event->kind) {
+    case PIL_EVENT_RECEIVE:
+        pil_worker_count(worker, worker->server->series.received_bytes[connection->listener->protocol], event->data.len);
+        pil_connection_receive(worker, connection, event->data);
+        break;
+    case PIL_EVENT_END:
+        connection->is_ended = true;
+        if (event->failed) {
+            pil_connection_close(worker, connection, PIL_CLOSE_PEER);
+        } else {
+            pil_connection_flush(worker, connection);
+        }
+        break;
+    case PIL_EVENT_SENT:
+        on_sent(worker, connection, event);
+        break;
+    case PIL_EVENT_CLOSED:
+        if (connection->is_ready) {
+            connection->handle = 0; /* freed when the ready list lets it go */
+        } else {
+            pil_connection_destroy(worker, connection);
+        }
+        break;
+    case PIL_EVENT_ACCEPT:
+    case PIL_EVENT_READABLE:
+    case PIL_EVENT_WAKE:
+        PIL_UNREACHABLE("not an event of a connection");
+    }
+}
+
+static void on_event(struct pil_worker *worker, const struct pil_event *event) {
+    if (event->kind == PIL_EVENT_WAKE) {
+        return;
+    }
+    uint32_t magic = *(const uint32_t *)event->owner;
+    if (magic == PIL_CONNECTION_MAGIC) {
+        on_connection_event(worker, event->owner, event);
+        return;
+    }
+    struct pil_listener *listener = event->owner;
+    PIL_ASSERT(magic == PIL_LISTENER_MAGIC);
+    if (event->kind == PIL_EVENT_ACCEPT) {
+        if (worker->is_draining) {
+            close(event->fd);
+        } else {
+            pil_connection_create(worker, listener->settings, event->fd);
+        }
+    }
+}
+
+/* Gives each connection that had more than its share in the turn before another turn. */
+static void run_ready(struct pil_worker *worker) {
+    struct pil_connection *connection = worker->ready;
+    worker->ready = NULL;
+    worker->ready_end = &worker->ready;
+    while (connection != NULL) {
+        struct pil_connection *next = connection->ready_next;
+        connection->is_ready = false;
+        if (connection->handle == 0) {
+            pil_connection_destroy(worker, connection);
+        } else {
+            pil_connection_resume(worker, connection);
+            if (connection->is_ended && connection->pending == 0) {
+                pil_connection_flush(worker, connection);
+            }
+        }
+        connection = next;
+    }
+}
+
+static void copy_stats(struct pil_worker *worker) {
+    struct pil_engine_stats stats;
+    pil_engine_stats(worker->engine, &stats);
+    atomic_store_explicit(&worker->engine_turns, stats.turns, memory_order_relaxed);
+    atomic_store_explicit(&worker->engine_enters, stats.enters, memory_order_relaxed);
+    atomic_store_explicit(&worker->engine_parks, stats.parks, memory_order_relaxed);
+    atomic_store_explicit(&worker->engine_buffers_empty, stats.buffers_empty, memory_order_relaxed);
+    atomic_store_explicit(&worker->engine_overflows, stats.complete_overflows, memory_order_relaxed);
+}
+
+static void sweep(struct pil_worker *worker) {
+    worker->swept_ns = worker->now_ns;
+    for (struct pil_connection *connection = worker->connections; connection != NULL; connection = connection->next) {
+        pil_connection_sweep(worker, connection);
+    }
+    copy_stats(worker);
+}
+
+static void begin_drain(struct pil_worker *worker) {
+    worker->is_draining = true;
+    for (uint32_t i = 0; i < worker->server->settings->listener_count; i++) {
+        if (worker->listeners[i].handle != 0) {
+            pil_engine_close(worker->engine, worker->listeners[i].handle);
+        }
+    }
+    worker->swept_ns = worker->now_ns; /* what has arrived gets one turn before idle connections are closed */
+}
+
+/* Half as long after a spin in vain, twice as long after one that was not. */
+static void adapt_spin(struct pil_worker *worker, uint64_t parks_before, uint64_t hits_before) {
+    struct pil_engine_stats stats;
+    uint64_t max = worker->server->settings->spin_ns_max;
+    pil_engine_stats(worker->engine, &stats);
+    if (stats.parks != parks_before && worker->spin_ns > max / SPIN_SHARE_MIN) {
+        worker->spin_ns /= 2;
+    } else if (stats.spins_hit != hits_before) {
+        worker->spin_ns = worker->spin_ns * 2 < max ? worker->spin_ns * 2 : max;
+    }
+}
+
+static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
+    struct pil_engine_stats before;
+    pil_engine_stats(worker->engine, &before);
+    pil_qsbr_quiescent(pil_cache_qsbr(worker->server->cache), worker->index);
+    uint64_t timeout_ns = worker->ready != NULL ? 0 : worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS;
+    PIL_TRY(pil_engine_wait(worker->engine, worker->events, PIL_WORKER_EVENTS, worker->ready != NULL ? 0 : worker->spin_ns, timeout_ns, ret_count));
+    adapt_spin(worker, before.parks, before.spins_hit);
+    return PIL_STATUS_OK;
+}
+
+static pil_status turn(struct pil_worker *worker) {
+    uint32_t count = 0;
+    PIL_TRY(wait_events(worker, &count));
+    worker->now_ns = pil_clock_monotonic_ns();
+    atomic_store_explicit(&worker->turn_started_ns, worker->now_ns, memory_order_relaxed);
+    if (!worker->is_draining && atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
+        begin_drain(worker);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        on_event(worker, &worker->events[i]);
+    }
+    run_ready(worker);
+    pil_batch_run(worker);
+    if (worker->now_ns - worker->swept_ns > (worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS)) {
+        sweep(worker);
+    }
+    if (count > 0) {
+        pil_worker_record(worker, worker->server->series.turn, pil_clock_monotonic_ns() - worker->now_ns, 1);
+    }
+    return PIL_STATUS_OK;
+}
+
+static void close_all(struct pil_worker *worker) {
+    pil_engine_destroy(&worker->engine);
+    worker->ready = NULL;
+    while (worker->connections != NULL) {
+        worker->connections->pending = 0;
+        pil_connection_destroy(worker, worker->connections);
+    }
+}
+
+void *pil_worker_main(void *argument) {
+    struct pil_worker *worker = argument;
+    struct pil_error error = {.text = "the ring is beyond repair"};
+    worker->ready_end = &worker->ready;
+    worker->spin_ns = worker->server->settings->spin_ns_max;
+    worker->now_ns = worker->swept_ns = pil_clock_monotonic_ns();
+    pil_status status = open_engine(worker, &error);
+    if (status == PIL_STATUS_OK) {
+        pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
+        while (status == PIL_STATUS_OK && !(worker->is_draining && worker->connection_count == 0)) {
+            status = turn(worker);
+        }
+        pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), worker->index);
+        copy_stats(worker);
+    }
+    if (status != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_ERROR, "worker failed", "worker", PIL_LOG_NUM(worker->index), "status", pil_status_text(status), "why", error.text, NULL);
+        atomic_store_explicit(&worker->is_failed, true, memory_order_release);
+    }
+    close_all(worker);
+    atomic_store_explicit(&worker->turn_started_ns, 0, memory_order_relaxed);
+    atomic_store_explicit(&worker->is_done, true, memory_order_release);
+    return NULL;
+}
