@@ -24,7 +24,7 @@ enum {
     PIL_FORMAT_LARGE_ALIGNMENT = 2 << 20,
     PIL_FORMAT_SMALL_ALIGNMENT = 64,
     PIL_FORMAT_LARGE_ROWS_BYTES = 64 << 20, /* from here on ROWS is worth a 2 MiB alignment */
-    PIL_FORMAT_SCHEMA_BYTES_MAX = 4 << 20,  /* 4,096 features with long names and descriptions take 2 MiB */
+    PIL_FORMAT_SCHEMA_BYTES_MAX = 8 << 20,  /* 4,096 features with long names and descriptions take 2 MiB */
 };
 #define PIL_FORMAT_MAGIC "PILSHARD" /* 8 bytes, no NUL */
 #define PIL_FORMAT_ENDIAN_TAG 0x01020304u

@@ -11,7 +11,8 @@ enum {
     DIGIT_COUNT = 1 << DIGIT_BITS,
     SORTED_BITS = 3 * DIGIT_BITS, /* of 2 M hashes hardly any two agree in their first 33 bits; insertion does the rest */
     PILOT_COUNT = 256,
-    RECENT_COUNT = 16, /* buckets placed by force lately are not thrown out at once: no short cycles */
+    SPARE_SLOTS = 3,
+    RECENT_COUNT = 4, /* buckets placed by force lately are not thrown out at once: no short cycles */
     WAITING_MAX = 1024,
     PREFETCH_AHEAD = 8,
 };
@@ -30,7 +31,8 @@ struct builder {
 };
 
 uint64_t pil_index_slots_for(uint64_t key_count) {
-    return (key_count * 50 + 48) / 49; /* load 0.98 */
+    /* Load 0.98; a few slots more so that the last bucket of a small table has a choice, too. */
+    return key_count == 0 ? 0 : (key_count * 50 + 48) / 49 + SPARE_SLOTS;
 }
 
 uint64_t pil_index_buckets_for(uint64_t key_count) {
