@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a shard costs: rows written per second from memory (hashing, index and checksums included), bits per key of the index,
- * size against raw payload (8-byte key and the values), verification, and a lookup of random keys one after the other.
+ * What a shard costs: rows written per second from memory (hashing, index and checksums included), bits per key of the
+ * index, size against raw payload (8-byte key and the values), verification, and a lookup of random keys one after the
+ * other.
  *     snapshot_bench [ROWS]        one line per case; the last is a view of 1,000 rows */
 #include "base/clock.h"
 #include "snapshot/verify.h"
@@ -104,7 +105,8 @@ static void run(uint32_t feature_count, size_t count) {
     struct pil_shard shard;
     check(pil_shard_open(file, &shard, &error), &error);
     double payload = (double)count * (8 + 4.0 * feature_count);
-    printf("%u float32 x %zu: %.2f M rows/s, %.2f bits/key, seed %u, %zu bytes = %.3f x payload, verify %.2f GB/s, find %.0f ns\n",
+    printf("%u float32 x %zu: %.2f M rows/s, %.2f bits/key, seed %u, %zu bytes = %.3f x payload, verify %.2f GB/s, "
+           "find %.0f ns\n",
            feature_count, count, (double)count * 1e3 / (double)write_ns,
            8.0 * (double)best.section_bytes[PIL_SECTION_PILOTS] / (double)count, best.hash_attempts, best.bytes,
            (double)best.bytes / payload, (double)best.bytes / (double)verify_ns, find_ns(&shard, count));

@@ -90,8 +90,8 @@ static inline uint32_t pil_shard_of(uint64_t shard_hash, uint32_t shard_bits) {
     return shard_bits == 0 ? 0 : (uint32_t)(shard_hash >> (64 - shard_bits));
 }
 
-/* ---- The perfect hash (after PtrHash, arXiv 2502.15539): bucket by a skewed map of the high bits, one 8-bit pilot a bucket,
- * slot by the pilot. Both maps are here because the reader, the writer and the prefetching lookup share them. */
+/* ---- The perfect hash (after PtrHash, arXiv 2502.15539): bucket by a skewed map of the high bits, one 8-bit pilot a
+ * bucket, slot by the pilot. Both maps are here because reader, writer and the prefetching lookup share them. */
 static inline uint64_t pil_mul_high(uint64_t a, uint64_t b) {
     return (uint64_t)(((unsigned __int128)a * b) >> 64);
 }

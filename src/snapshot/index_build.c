@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Construction of the perfect hash (after PtrHash: Groot Koerkamp, arXiv 2502.15539, sections 3 and 4): buckets by falling size,
- * for each the first of 256 pilots that puts its keys into free slots, else the pilot that throws out least. Deterministic: the
- * same hashes give the same pilots. Not here: hashing of keys, choice of seeds (writer.c), the two maps (format.h). */
+ * Construction of the perfect hash (after PtrHash: Groot Koerkamp, arXiv 2502.15539, sections 3 and 4): buckets by
+ * falling size, for each the first of 256 pilots that puts its keys into free slots, else the pilot that throws out
+ * least. Deterministic: the same hashes give the same pilots. Not here: hashing of keys, choice of seeds (writer.c),
+ * the two maps (format.h). */
 #include "snapshot/internal.h"
 
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 enum {
     DIGIT_BITS = 11,
     DIGIT_COUNT = 1 << DIGIT_BITS,
-    SORTED_BITS = 3 * DIGIT_BITS, /* of 2 M hashes hardly any two agree in their first 33 bits; insertion does the rest */
+    SORTED_BITS = 3 * DIGIT_BITS, /* hardly any two of 2 M hashes agree in 33 bits; insertion does the rest */
     PILOT_COUNT = 256,
     SPARE_SLOTS = 3,
     RECENT_COUNT = 4, /* buckets placed by force lately are not thrown out at once: no short cycles */
@@ -125,7 +126,8 @@ static bool is_recent(const struct builder *b, uint32_t bucket) {
     return false;
 }
 
-/* Sum of the squared sizes of the buckets in the way; `limit` when it is not below that or the pilot cannot be used at all. */
+/* Sum of the squared sizes of the buckets in the way; `limit` when it is not below that or the pilot cannot be used at
+ * all. */
 static uint64_t eviction_cost(const struct builder *b, uint32_t bucket, uint8_t pilot, uint64_t limit) {
     uint64_t cost = 0;
     for (uint32_t at = b->starts[bucket]; at < b->starts[bucket + 1]; at++) {

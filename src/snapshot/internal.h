@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What writer, reader and verifier share and nobody else needs: the rules for rows and values, and the construction of the
- * perfect hash. The rules are specified in schemas/snapshot.md. */
+ * What writer, reader and verifier share and nobody else needs: the rules for rows and values, and the construction of
+ * the perfect hash. The rules are specified in schemas/snapshot.md. */
 #pragma once
 
 #include "snapshot/reader.h"
@@ -30,10 +30,12 @@ struct pil_row_problem {
     int32_t feature;     /* -1: the key */
     const char *text;    /* end of a sentence: "is not valid UTF-8" */
 };
-/* Checks key, bools and payloads of a row whose references are known to be in bounds of `heap`; null fields are not looked at. */
+/* Checks key, bools and payloads of a row whose references are known to be in bounds of `heap`; null fields are not
+ * looked at. */
 struct pil_row_problem pil_row_plan_check(const struct pil_row_plan *plan, const uint8_t *row, const uint8_t *heap);
 
-/* XXH3-128 of the row image: stride bytes with the offsets of its heap references as zeros, then the bytes of those references. */
+/* XXH3-128 of the row image: stride bytes with the offsets of its heap references as zeros, then the bytes of those
+ * references. */
 unsigned __int128 pil_row_plan_digest(const struct pil_row_plan *plan, const uint8_t *row, const uint8_t *heap);
 
 bool pil_bytes_are_zero(const uint8_t *data, size_t len);
@@ -67,6 +69,6 @@ struct pil_index {
     uint8_t *pilots;     /* out: bucket_count pilots, zero at the start */
     uint32_t *slot_rows; /* out: row + 1 of each slot, 0 = empty; slot_count */
 };
-/* Finds a pilot for each bucket of `count` entries, sorted by hash and all different, such that no two entries share a slot.
- * AGAIN: this set of hashes does not work, take another seed. NO_MEMORY. Cost: about 200 ns a key. */
+/* Finds a pilot for each bucket of `count` entries, sorted by hash and all different, such that no two entries share a
+ * slot. AGAIN: this set of hashes does not work, take another seed. NO_MEMORY. Cost: about 200 ns a key. */
 pil_status pil_index_build(const struct pil_index_entry *entries, size_t count, struct pil_index *index) PIL_CHECKED;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening a shard and reading its rows. Whether the bytes are right is verify.c's business; but no function here reads outside
- * of the file, whatever the references in its rows say. */
+ * Opening a shard and reading its rows. Whether the bytes are right is verify.c's business; but no function here reads
+ * outside of the file, whatever the references in its rows say. */
 #include "snapshot/reader.h"
 #include "snapshot/internal.h"
 
-static struct pil_bytes section_bytes(struct pil_bytes file, const struct pil_superblock *superblock, pil_section section) {
+static struct pil_bytes section_bytes(struct pil_bytes file, const struct pil_superblock *superblock,
+                                      pil_section section) {
     const struct pil_section_entry *entry = &superblock->sections[section];
     return pil_bytes_from(file.data + entry->offset, entry->bytes);
 }
@@ -13,7 +14,8 @@ pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, st
     struct pil_superblock superblock;
     PIL_TRY(pil_superblock_read(file, &superblock, ret_error));
     struct pil_view *view;
-    pil_status status = pil_view_from_json_bytes(section_bytes(file, &superblock, PIL_SECTION_SCHEMA), &view, ret_error);
+    pil_status status =
+        pil_view_from_json_bytes(section_bytes(file, &superblock, PIL_SECTION_SCHEMA), &view, ret_error);
     if (status != PIL_STATUS_OK) {
         status = status == PIL_STATUS_INVALID ? PIL_STATUS_CORRUPT : status;
         return pil_fail_in(ret_error, status, "section SCHEMA at offset %llu",
@@ -21,10 +23,12 @@ pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, st
     }
     struct pil_bytes heap = section_bytes(file, &superblock, PIL_SECTION_HEAP);
     if (view->layout.stride != superblock.row_stride) {
-        status = pil_fail(ret_error, PIL_STATUS_CORRUPT, "superblock offset %zu: row_stride is %u, the schema says %u",
-                          __builtin_offsetof(struct pil_superblock, row_stride), superblock.row_stride, view->layout.stride);
+        status =
+            pil_fail(ret_error, PIL_STATUS_CORRUPT, "superblock offset %zu: row_stride is %u, the schema says %u",
+                     __builtin_offsetof(struct pil_superblock, row_stride), superblock.row_stride, view->layout.stride);
     } else if (heap.len > 0 && !view->layout.has_references) {
-        status = pil_fail(ret_error, PIL_STATUS_CORRUPT, "section HEAP has %zu bytes, the schema has no references", heap.len);
+        status = pil_fail(ret_error, PIL_STATUS_CORRUPT, "section HEAP has %zu bytes, the schema has no references",
+                          heap.len);
     }
     if (status != PIL_STATUS_OK) {
         pil_view_destroy(&view);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * An open shard: bounds-checked once, then plain loads. `open` checks structure only (superblock, sections, schema, layout), in
- * microseconds; pil_verify (verify.h) checks every byte and must have passed once, on this very memory or on a sealed
- * file, before values are handed to anybody. */
+ * An open shard: bounds-checked once, then plain loads. `open` checks structure only (superblock, sections, schema,
+ * layout), in microseconds; pil_verify (verify.h) checks every byte and must have passed once, on this very memory or
+ * on a sealed file, before values are handed to anybody. */
 #pragma once
 
 #include "schema/view.h"

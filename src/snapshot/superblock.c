@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The first 4096 bytes of a shard as somebody hostile may have written them: every number is compared with the length of the
- * file and with our own bounds before anybody computes with it. */
+ * The first 4096 bytes of a shard as somebody hostile may have written them: every number is compared with the length
+ * of the file and with our own bounds before anybody computes with it. */
 #include "snapshot/internal.h"
 
 #include <stddef.h>
@@ -33,15 +33,16 @@ static pil_status check_identity(const struct pil_superblock *block, struct pil_
                         AT(endian_tag), block->endian_tag, PIL_FORMAT_ENDIAN_TAG);
     }
     if (block->major != PIL_FORMAT_MAJOR) {
-        return pil_fail(error, PIL_STATUS_UNSUPPORTED, "superblock offset %zu: format version %u.%u, this program reads %u.x",
-                        AT(major), block->major, block->minor, PIL_FORMAT_MAJOR);
+        return pil_fail(error, PIL_STATUS_UNSUPPORTED,
+                        "superblock offset %zu: format version %u.%u, this program reads %u.x", AT(major), block->major,
+                        block->minor, PIL_FORMAT_MAJOR);
     }
     if (pil_hash_block(pil_bytes_from(block, AT(checksum))) != block->checksum) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "superblock offset %zu: the checksum does not match", AT(checksum));
     }
     if (block->incompat != 0) {
-        return pil_fail(error, PIL_STATUS_UNSUPPORTED, "superblock offset %zu: unknown incompatible features %08x", AT(incompat),
-                        block->incompat);
+        return pil_fail(error, PIL_STATUS_UNSUPPORTED, "superblock offset %zu: unknown incompatible features %08x",
+                        AT(incompat), block->incompat);
     }
     /* What newer minor versions put there is theirs; in a file of our own it must be empty. */
     bool ours = block->minor <= PIL_FORMAT_MINOR && block->compat == 0 && block->ro_compat == 0;
@@ -85,7 +86,8 @@ static pil_status check_counts(const struct pil_superblock *block, size_t file_b
     return PIL_STATUS_OK;
 }
 
-/* Sections are in order, aligned, without overlap and inside the file; what is counted elsewhere agrees with their lengths. */
+/* Sections are in order, aligned, without overlap and inside the file; what is counted elsewhere agrees with their
+ * lengths. */
 static pil_status check_sections(const struct pil_superblock *block, struct pil_error *error) {
     uint64_t blocks = (block->body_bytes + PIL_FORMAT_BLOCK_BYTES - 1) / PIL_FORMAT_BLOCK_BYTES;
     uint64_t ranges = (block->body_bytes + PIL_FORMAT_RANGE_BYTES - 1) / PIL_FORMAT_RANGE_BYTES;
@@ -105,20 +107,23 @@ static pil_status check_sections(const struct pil_superblock *block, struct pil_
         size_t at = AT(sections) + (size_t)i * sizeof *section;
         const char *name = pil_section_text((pil_section)i);
         if (section->bytes != expected[i]) {
-            return pil_fail(error, PIL_STATUS_CORRUPT, "superblock offset %zu: section %s has %llu bytes, expected %llu", at + 8,
-                            name, (unsigned long long)section->bytes, (unsigned long long)expected[i]);
+            return pil_fail(error, PIL_STATUS_CORRUPT,
+                            "superblock offset %zu: section %s has %llu bytes, expected %llu", at + 8, name,
+                            (unsigned long long)section->bytes, (unsigned long long)expected[i]);
         }
         uint64_t section_end;
         if (section->offset < end || section->offset % PIL_FORMAT_SMALL_ALIGNMENT != 0 ||
             __builtin_add_overflow(section->offset, section->bytes, &section_end) || section_end > block->file_bytes) {
             return pil_fail(error, PIL_STATUS_CORRUPT,
-                            "superblock offset %zu: section %s at %llu with %llu bytes overlaps, is not aligned or leaves the file",
+                            "superblock offset %zu: section %s at %llu with %llu bytes overlaps, is not aligned or "
+                            "leaves the file",
                             at, name, (unsigned long long)section->offset, (unsigned long long)section->bytes);
         }
         end = section_end;
     }
     if (block->sections[PIL_SECTION_BLOCK_SUMS].offset != block->body_bytes) {
-        return wrong(error, AT(body_bytes), "body_bytes", block->body_bytes, block->sections[PIL_SECTION_BLOCK_SUMS].offset);
+        return wrong(error, AT(body_bytes), "body_bytes", block->body_bytes,
+                     block->sections[PIL_SECTION_BLOCK_SUMS].offset);
     }
     if (end != block->file_bytes) {
         return wrong(error, AT(file_bytes), "file_bytes", block->file_bytes, end);
@@ -126,10 +131,11 @@ static pil_status check_sections(const struct pil_superblock *block, struct pil_
     return PIL_STATUS_OK;
 }
 
-pil_status pil_superblock_read(struct pil_bytes file, struct pil_superblock *ret_superblock, struct pil_error *ret_error) {
+pil_status pil_superblock_read(struct pil_bytes file, struct pil_superblock *ret_superblock,
+                               struct pil_error *ret_error) {
     if (file.len < PIL_FORMAT_SUPERBLOCK_BYTES) {
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "superblock: the file has %zu bytes, at least %d are needed", file.len,
-                        PIL_FORMAT_SUPERBLOCK_BYTES);
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "superblock: the file has %zu bytes, at least %d are needed",
+                        file.len, PIL_FORMAT_SUPERBLOCK_BYTES);
     }
     struct pil_superblock block;
     memcpy(&block, file.data, sizeof block);

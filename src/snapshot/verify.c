@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The rules of schemas/snapshot.md, "What a verifier checks", in the order in which they can be relied upon: superblock, hashes of
- * all bytes, padding, schema, then every row. What is refused is said with section and offset. */
+ * The rules of schemas/snapshot.md, "What a verifier checks", in the order in which they can be relied upon:
+ * superblock, hashes of all bytes, padding, schema, then every row. What is refused is said with section and offset. */
 #include "snapshot/verify.h"
 #include "snapshot/internal.h"
 
@@ -15,8 +15,8 @@ static void report(const struct pil_verify_options *options, uint64_t done, uint
 }
 
 /* Block sums and range hashes in one pass over the body, then the id. */
-static pil_status check_sums(struct pil_bytes file, const struct pil_superblock *block, const struct pil_verify_options *options,
-                             struct pil_error *error) {
+static pil_status check_sums(struct pil_bytes file, const struct pil_superblock *block,
+                             const struct pil_verify_options *options, struct pil_error *error) {
     const uint8_t *sum = section(file, block, PIL_SECTION_BLOCK_SUMS);
     const uint8_t *range_hash = section(file, block, PIL_SECTION_RANGE_HASHES);
     struct pil_sha256_stream *range = NULL;
@@ -114,7 +114,8 @@ static const char *padding_problem(const struct scan *scan, const uint8_t *row) 
         !pil_bytes_are_zero(row + scan->plan.fields_end, layout->stride - scan->plan.fields_end)) {
         return "has padding that is not zero";
     }
-    return feature_count % 8 != 0 && row[nulls_end - 1] >> (feature_count % 8) != 0 ? "has a null bit of no feature" : NULL;
+    return feature_count % 8 != 0 && row[nulls_end - 1] >> (feature_count % 8) != 0 ? "has a null bit of no feature"
+                                                                                    : NULL;
 }
 
 /* References, nulls and values of the features. *ret_feature is set when one of them is at fault. */
@@ -160,7 +161,8 @@ static const char *row_problem(struct scan *scan, const uint8_t *row, int32_t *r
     *ret_feature = -1;
     if (event_ts_us == INT64_MIN) {
         uint32_t after = layout->event_ts_offset + 8;
-        return pil_bytes_are_zero(row, layout->event_ts_offset) && pil_bytes_are_zero(row + after, layout->stride - after)
+        return pil_bytes_are_zero(row, layout->event_ts_offset) &&
+                       pil_bytes_are_zero(row + after, layout->stride - after)
                    ? NULL
                    : "is empty but not zero";
     }
@@ -183,12 +185,14 @@ static pil_status check_totals(const struct scan *scan, struct pil_error *error)
                         (unsigned long long)scan->row_count, (unsigned long long)block->row_count);
     }
     if (scan->event_ts_us_min != block->event_ts_us_min || scan->event_ts_us_max != block->event_ts_us_max) {
-        return pil_fail(error, PIL_STATUS_CORRUPT, "event timestamps in section ROWS are %lld to %lld, the superblock says %lld to %lld",
-                        (long long)scan->event_ts_us_min, (long long)scan->event_ts_us_max, (long long)block->event_ts_us_min,
-                        (long long)block->event_ts_us_max);
+        return pil_fail(error, PIL_STATUS_CORRUPT,
+                        "event timestamps in section ROWS are %lld to %lld, the superblock says %lld to %lld",
+                        (long long)scan->event_ts_us_min, (long long)scan->event_ts_us_max,
+                        (long long)block->event_ts_us_min, (long long)block->event_ts_us_max);
     }
     if (memcmp(&scan->digest, block->content_digest, sizeof block->content_digest) != 0) {
-        return pil_fail(error, PIL_STATUS_CORRUPT, "the content digest of section ROWS is not the one in the superblock");
+        return pil_fail(error, PIL_STATUS_CORRUPT,
+                        "the content digest of section ROWS is not the one in the superblock");
     }
     return PIL_STATUS_OK;
 }
@@ -201,8 +205,9 @@ static pil_status check_rows(const struct pil_shard *shard, struct pil_error *er
         int32_t feature;
         const char *text = row_problem(&scan, row, &feature);
         if (text != NULL) {
-            return pil_fail(error, PIL_STATUS_CORRUPT, "section ROWS, slot %llu at offset %llu: %s%s %s", (unsigned long long)slot,
-                            (unsigned long long)(row - shard->file.data), feature >= 0 ? "the value of " : "the row or its key",
+            return pil_fail(error, PIL_STATUS_CORRUPT, "section ROWS, slot %llu at offset %llu: %s%s %s",
+                            (unsigned long long)slot, (unsigned long long)(row - shard->file.data),
+                            feature >= 0 ? "the value of " : "the row or its key",
                             feature >= 0 ? shard->view->features[feature].name : "", text);
         }
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Every byte of a shard is hostile until this has passed. Works on a private copy (a memfd before sealing, a file only we can
- * write); finishes before anything is published. Rules: schemas/snapshot.md, "What a verifier checks". */
+ * Every byte of a shard is hostile until this has passed. Works on a private copy (a memfd before sealing, a file only
+ * we can write); finishes before anything is published. Rules: schemas/snapshot.md, "What a verifier checks". */
 #pragma once
 
 #include "snapshot/reader.h"
@@ -13,8 +13,9 @@ struct pil_verify_options {
     void *progress_context;
 };
 
-/* Checks: structure (pil_shard_open), block sums, range hashes, id, every padding byte zero, and the deep scan: each row is where
- * its key's hash says, its references lie in the heap, empty slots are zero but for the event timestamp, counts and min/max
- * and content digest agree. OK, CORRUPT (sentence with section and offset), UNSUPPORTED, TOO_LARGE.
+/* Checks: structure (pil_shard_open), block sums, range hashes, id, every padding byte zero, and the deep scan: each
+ * row is where its key's hash says, its references lie in the heap, empty slots are zero but for the event timestamp,
+ * counts and min/max and content digest agree. OK, CORRUPT (sentence with section and offset), UNSUPPORTED, TOO_LARGE.
  * Cost: one pass, no allocation that grows with the file; about 1.5 GB/s a core, SHA-256 bound. */
-pil_status pil_verify(struct pil_bytes file, const struct pil_verify_options *options, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_verify(struct pil_bytes file, const struct pil_verify_options *options,
+                      struct pil_error *ret_error) PIL_CHECKED;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rows to shard bytes: check and size them, find a hash seed and an index, fill the file in slot order, seal it with sums.
- * The order of the input decides nothing: slots depend on the keys alone, and the heap is filled in slot order. */
+ * Rows to shard bytes: check and size them, find a hash seed and an index, fill the file in slot order, seal it with
+ * sums. The order of the input decides nothing: slots depend on the keys alone, and the heap is filled in slot order.
+ */
 #include "snapshot/writer.h"
 #include "snapshot/internal.h"
 
@@ -41,7 +42,8 @@ static const char *key_text(const struct build *b, size_t row, char text[KEY_TEX
     return text;
 }
 
-static pil_status row_problem(const struct build *b, size_t row, struct pil_row_problem problem, struct pil_error *error) {
+static pil_status row_problem(const struct build *b, size_t row, struct pil_row_problem problem,
+                              struct pil_error *error) {
     char text[KEY_TEXT_BYTES];
     if (problem.feature < 0) {
         return pil_fail(error, problem.status, "row %zu: the key %s", row, problem.text);
@@ -65,7 +67,8 @@ static pil_status check_row(struct build *b, size_t row, struct pil_error *error
     }
     char text[KEY_TEXT_BYTES];
     if (pil_row_event_ts_us(view, bytes) == INT64_MIN) {
-        return pil_fail(error, PIL_STATUS_INVALID, "row %zu, key %s: the event timestamp is the one that marks empty slots", row,
+        return pil_fail(error, PIL_STATUS_INVALID,
+                        "row %zu, key %s: the event timestamp is the one that marks empty slots", row,
                         key_text(b, row, text));
     }
     uint64_t shard_hash = pil_hash_shard(key_of(b, row));
@@ -78,7 +81,8 @@ static pil_status check_row(struct build *b, size_t row, struct pil_error *error
     b->heap_bytes += view->layout.key_is_fixed ? 0 : heap_bytes_of(bytes);
     for (uint32_t i = 0; i < b->plan.reference_count; i++) {
         uint32_t feature = b->plan.references[i];
-        b->heap_bytes += pil_row_is_null(view, bytes, feature) ? 0 : heap_bytes_of(bytes + view->features[feature].offset);
+        b->heap_bytes +=
+            pil_row_is_null(view, bytes, feature) ? 0 : heap_bytes_of(bytes + view->features[feature].offset);
     }
     return PIL_STATUS_OK;
 }
@@ -89,8 +93,8 @@ static pil_status check_rows(struct build *b, struct pil_error *error) {
                         b->options->shard_bits);
     }
     if (b->row_count > PIL_SHARD_ROWS_MAX) {
-        return pil_fail(error, PIL_STATUS_TOO_LARGE, "%zu rows for one shard, the limit is %d: use more shards", b->row_count,
-                        PIL_SHARD_ROWS_MAX);
+        return pil_fail(error, PIL_STATUS_TOO_LARGE, "%zu rows for one shard, the limit is %d: use more shards",
+                        b->row_count, PIL_SHARD_ROWS_MAX);
     }
     for (size_t row = 0; row < b->row_count; row++) {
         PIL_TRY(check_row(b, row, error));
@@ -98,7 +102,8 @@ static pil_status check_rows(struct build *b, struct pil_error *error) {
     return PIL_STATUS_OK;
 }
 
-/* Seeds depend on all keys: who wants to prepare colliding keys has to know every other key, too, and every attempt anew. */
+/* Seeds depend on all keys: who wants to prepare colliding keys has to know every other key, too, and every attempt
+ * anew. */
 static uint64_t seed_of(const struct build *b, uint32_t attempt) {
     if (attempt == 0 && b->options->hash_seed != 0) {
         return b->options->hash_seed;
@@ -142,9 +147,11 @@ static pil_status find_index(struct build *b, struct pil_error *error) {
         }
     }
     if (status == PIL_STATUS_AGAIN) {
-        return pil_fail(error, PIL_STATUS_INVALID, "no perfect hash after %d seeds: the keys are made to collide", ATTEMPTS_MAX);
+        return pil_fail(error, PIL_STATUS_INVALID, "no perfect hash after %d seeds: the keys are made to collide",
+                        ATTEMPTS_MAX);
     }
-    return status == PIL_STATUS_NO_MEMORY ? pil_fail(error, status, "no memory for the index of %zu rows", b->row_count) : status;
+    return status == PIL_STATUS_NO_MEMORY ? pil_fail(error, status, "no memory for the index of %zu rows", b->row_count)
+                                          : status;
 }
 
 static pil_status make_index(struct build *b, struct pil_error *error) {
@@ -328,8 +335,8 @@ static pil_status dump_schema(struct build *b, struct pil_error *error) {
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the schema of view %s", b->view->name);
     }
     if (strlen(b->schema) > PIL_FORMAT_SCHEMA_BYTES_MAX) {
-        return pil_fail(error, PIL_STATUS_TOO_LARGE, "the schema of view %s takes %zu bytes, the limit is %d", b->view->name,
-                        strlen(b->schema), PIL_FORMAT_SCHEMA_BYTES_MAX);
+        return pil_fail(error, PIL_STATUS_TOO_LARGE, "the schema of view %s takes %zu bytes, the limit is %d",
+                        b->view->name, strlen(b->schema), PIL_FORMAT_SCHEMA_BYTES_MAX);
     }
     return PIL_STATUS_OK;
 }

@@ -5,9 +5,9 @@
 #include "schema/view.h"
 #include "snapshot/format.h"
 
-/* One row to write, in the layout of the view. References inside the row (and the key, when it is variable) whose len is
- * over 12 hold in `offset` an offset into `heap`; the writer moves the bytes. Null features: bit set; their field bytes are
- * ignored and written as zeros, so that equal rows are equal bytes. Padding is written as zeros, too. */
+/* One row to write, in the layout of the view. References inside the row (and the key, when it is variable) whose len
+ * is over 12 hold in `offset` an offset into `heap`; the writer moves the bytes. Null features: bit set; their field
+ * bytes are ignored and written as zeros, so that equal rows are equal bytes. Padding is written as zeros, too. */
 struct pil_writer_row {
     const uint8_t *row;  /* layout.stride bytes, borrowed until pil_writer_finish returns */
     const uint8_t *heap; /* base of this row's out-of-line bytes; may be NULL when it has none */
@@ -16,7 +16,8 @@ struct pil_writer_row {
 struct pil_writer_options {
     uint32_t shard_index;
     uint32_t shard_bits;
-    uint64_t hash_seed; /* 0: derived from the keys, so that collisions cannot be prepared; else the first one to try (tests) */
+    uint64_t hash_seed; /* 0: derived from the keys, so that collisions cannot be prepared; else the first one to try
+                           (tests) */
 };
 
 /* What the caller may log or put into a manifest. */
@@ -30,10 +31,11 @@ struct pil_writer_result {
     uint64_t section_bytes[PIL_SECTION_COUNT];
 };
 
-/* Writes one shard. Keys must be distinct: EXISTS names one that is not. INVALID for event_ts INT64_MIN or a key of another
- * shard or a value that breaks the rules of schemas/snapshot.md (text that is not UTF-8, a bool of 2); TOO_LARGE for a key or value
- * over its limit. NO_MEMORY. Cost: one thread; memory of the file plus about 42 bytes a row. Thread: any, re-entrant.
- * The bytes live in an anonymous mapping, so that they can be given back whole. */
-pil_status pil_writer_finish(const struct pil_view *view, const struct pil_writer_options *options, const struct pil_writer_row *rows,
-                             size_t row_count, struct pil_writer_result *ret_result, struct pil_error *ret_error) PIL_CHECKED;
+/* Writes one shard. Keys must be distinct: EXISTS names one that is not. INVALID for event_ts INT64_MIN or a key of
+ * another shard or a value that breaks the rules of schemas/snapshot.md (text that is not UTF-8, a bool of 2);
+ * TOO_LARGE for a key or value over its limit. NO_MEMORY. Cost: one thread; memory of the file plus about 42 bytes a
+ * row. Thread: any, re-entrant. The bytes live in an anonymous mapping, so that they can be given back whole. */
+pil_status pil_writer_finish(const struct pil_view *view, const struct pil_writer_options *options,
+                             const struct pil_writer_row *rows, size_t row_count, struct pil_writer_result *ret_result,
+                             struct pil_error *ret_error) PIL_CHECKED;
 void pil_writer_result_deinit(struct pil_writer_result *result);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Tables as a test thinks of them (canonical key, event timestamp, one run of bytes per value) and their way into writer rows and
- * back out of a shard. Deliberately naive: nothing here shares code with the writer's or the reader's inner parts. */
+ * Tables as a test thinks of them (canonical key, event timestamp, one run of bytes per value) and their way into
+ * writer rows and back out of a shard. Deliberately naive: nothing here shares code with the writer's or the reader's
+ * inner parts. */
 #pragma once
 
 #include "snapshot/verify.h"
@@ -61,12 +62,14 @@ FIXTURE void *fixture_alloc(size_t bytes) {
 
 /* ---- Tables */
 
-/* Types separated by ';': fixture_view("int64;string", "float32;list<bool>"). Features are f0, f1, ...; keys k0, k1, ... */
+/* Types separated by ';': fixture_view("int64;string", "float32;list<bool>"). Features are f0, f1, ...; keys k0, k1,
+ * ... */
 FIXTURE struct pil_view *fixture_view(const char *entities, const char *features) {
     static struct pil_entity entity_list[PIL_ENTITIES_MAX];
     static struct pil_feature feature_list[PIL_FEATURES_MAX];
     static char names[PIL_ENTITIES_MAX + PIL_FEATURES_MAX][8];
-    struct pil_view draft = {.project = "test", .name = "table", .ttl_us = 3600000000, .entities = entity_list, .features = feature_list};
+    struct pil_view draft = {
+        .project = "test", .name = "table", .ttl_us = 3600000000, .entities = entity_list, .features = feature_list};
     for (int kind = 0; kind < 2; kind++) {
         const char *at = kind == 0 ? entities : features;
         for (uint32_t i = 0; *at != '\0'; i++) {
@@ -77,7 +80,8 @@ FIXTURE struct pil_view *fixture_view(const char *entities, const char *features
             char *name = names[kind == 0 ? i : PIL_ENTITIES_MAX + i];
             snprintf(name, sizeof names[0], "%c%u", kind == 0 ? 'k' : 'f', i % 100000);
             if (kind == 0) {
-                entity_list[draft.entity_count++] = (struct pil_entity){.name = name, .join_key = name, .type = type.scalar};
+                entity_list[draft.entity_count++] =
+                    (struct pil_entity){.name = name, .join_key = name, .type = type.scalar};
             } else {
                 feature_list[draft.feature_count++] = (struct pil_feature){.name = name, .type = type};
             }
@@ -94,7 +98,8 @@ FIXTURE struct fixture_table fixture_table_make(const char *entities, const char
 }
 
 /* A new row with this key, all values null. */
-FIXTURE struct fixture_row *fixture_table_add(struct fixture_table *table, const void *key, size_t key_len, int64_t event_ts_us) {
+FIXTURE struct fixture_row *fixture_table_add(struct fixture_table *table, const void *key, size_t key_len,
+                                              int64_t event_ts_us) {
     if (table->count == table->capacity) {
         table->capacity = table->capacity * 2 + 8;
         table->rows = realloc(table->rows, table->capacity * sizeof *table->rows);
@@ -138,8 +143,8 @@ FIXTURE void fixture_table_deinit(struct fixture_table *table) {
     pil_view_destroy(&table->view);
 }
 
-/* ---- Into writer rows. What the writer has to clean up (null fields, padding, bytes after short references) is filled with
- * garbage on purpose. */
+/* ---- Into writer rows. What the writer has to clean up (null fields, padding, bytes after short references) is filled
+ * with garbage on purpose. */
 
 FIXTURE void fixture_put_reference(uint8_t *field, const uint8_t *bytes, size_t len, uint8_t *heap, size_t *heap_at) {
     pil_store_u32(field, (uint32_t)len);
@@ -152,7 +157,8 @@ FIXTURE void fixture_put_reference(uint8_t *field, const uint8_t *bytes, size_t 
     *heap_at += len;
 }
 
-FIXTURE struct pil_writer_row fixture_row_encode(const struct pil_view *view, struct fixture_row *row, uint8_t garbage) {
+FIXTURE struct pil_writer_row fixture_row_encode(const struct pil_view *view, struct fixture_row *row,
+                                                 uint8_t garbage) {
     const struct pil_row_layout *layout = &view->layout;
     size_t heap_bytes = row->key_len, heap_at = 0;
     for (uint32_t i = 0; i < view->feature_count; i++) {
@@ -222,7 +228,8 @@ FIXTURE bool fixture_row_agrees(const struct pil_shard *shard, const struct fixt
                                      ? pil_shard_reference(shard, field)
                                      : pil_bytes_from(field, pil_type_row_bytes(view->features[i].type));
         if (pil_row_is_null(view, found, i) != row->values[i].null ||
-            (!row->values[i].null && !pil_bytes_equal(value, pil_bytes_from(row->values[i].bytes, row->values[i].len)))) {
+            (!row->values[i].null &&
+             !pil_bytes_equal(value, pil_bytes_from(row->values[i].bytes, row->values[i].len)))) {
             return false;
         }
     }
@@ -260,7 +267,8 @@ FIXTURE uint64_t fixture_read_everything(const struct pil_shard *shard) {
             }
             struct pil_bytes payload = pil_shard_reference(shard, row + feature->offset);
             sum += pil_hash_block(payload);
-            bool strings = feature->type.shape == PIL_SHAPE_LIST && pil_scalar_bytes(feature->type.scalar) == PIL_REF_BYTES;
+            bool strings =
+                feature->type.shape == PIL_SHAPE_LIST && pil_scalar_bytes(feature->type.scalar) == PIL_REF_BYTES;
             for (uint32_t k = 0; strings && k < pil_list_strings_count(payload); k++) {
                 sum += pil_hash_block(pil_list_strings_at(payload, k));
             }
@@ -285,13 +293,14 @@ FIXTURE void fixture_repair(uint8_t *file, size_t bytes) {
     }
     for (uint64_t i = 0; i * PIL_FORMAT_BLOCK_BYTES < block.body_bytes && (i + 1) * 8 <= bytes - sums->offset; i++) {
         uint64_t start = i * PIL_FORMAT_BLOCK_BYTES, rest = block.body_bytes - start;
-        struct pil_bytes part = pil_bytes_from(file + start, rest < PIL_FORMAT_BLOCK_BYTES ? rest : PIL_FORMAT_BLOCK_BYTES);
+        struct pil_bytes part =
+            pil_bytes_from(file + start, rest < PIL_FORMAT_BLOCK_BYTES ? rest : PIL_FORMAT_BLOCK_BYTES);
         pil_store_u64(file + sums->offset + i * 8, pil_hash_block(part));
     }
     for (uint64_t i = 0; i * PIL_FORMAT_RANGE_BYTES < block.body_bytes && (i + 1) * 32 <= bytes - ranges->offset; i++) {
         uint64_t start = i * PIL_FORMAT_RANGE_BYTES, rest = block.body_bytes - start;
-        struct pil_sha256 hash =
-            pil_hash_sha256(pil_bytes_from(file + start, rest < PIL_FORMAT_RANGE_BYTES ? rest : PIL_FORMAT_RANGE_BYTES));
+        struct pil_sha256 hash = pil_hash_sha256(
+            pil_bytes_from(file + start, rest < PIL_FORMAT_RANGE_BYTES ? rest : PIL_FORMAT_RANGE_BYTES));
         memcpy(file + ranges->offset + i * 32, hash.bytes, sizeof hash.bytes);
     }
 }

@@ -8,8 +8,10 @@ enum { RANDOM_BYTES_MAX = 4096 };
 
 /* Well-formed UTF-8 of about this length, from all four widths. */
 FIXTURE size_t random_text(uint64_t *state, uint8_t *to, size_t len) {
-    static const char *const letters[] = {"a", "Z", " ", "|", "\\", "\"", "\x7f", "\xc3\xa4", "\xe2\x82\xac", "\xed\x9f\xbf",
-                                          "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *const letters[] = {
+        "a", "Z", " ", "|", "\\", "\"", "\x7f", "\xc3\xa4", "\xe2\x82\xac", "\xed\x9f\xbf", "\xef\xbf\xbf",
+        "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
+    };
     size_t at = 0;
     for (;;) {
         const char *letter = letters[fixture_below(state, sizeof letters / sizeof *letters)];
@@ -29,9 +31,13 @@ FIXTURE size_t random_len(uint64_t *state) {
 
 /* `width` bytes: mostly random, often one of the special patterns of floats and integers. */
 FIXTURE void random_number(uint64_t *state, uint8_t *to, size_t width) {
-    static const uint64_t doubles[] = {0x8000000000000000, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000,
-                                       0xfff80000deadbeef, 0x7ff0000000000001, 1, UINT64_MAX, 0};
-    static const uint32_t floats[] = {0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc0beef, 0x7f800001, 1, UINT32_MAX, 0};
+    static const uint64_t doubles[] = {
+        0x8000000000000000, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0xfff80000deadbeef,
+        0x7ff0000000000001, 1, UINT64_MAX, 0,
+    };
+    static const uint32_t floats[] = {
+        0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc0beef, 0x7f800001, 1, UINT32_MAX, 0,
+    };
     uint64_t bits = fixture_random(state);
     if (fixture_below(state, 3) == 0) {
         size_t pick = fixture_below(state, sizeof floats / sizeof *floats);
@@ -145,10 +151,14 @@ static const struct sample samples[] = {
     {.name = "empty", .entities = "int64", .features = "float32;string"},
     {.name = "one_row", .entities = "int64", .features = "float32;string", .rows = 1},
     {.name = "no_features", .entities = "bytes", .features = "", .rows = 5},
-    {.name = "scalars", .entities = "int64", .features = "bool;int32;int64;float32;float64;string;bytes;unix_timestamp;bool", .rows = 40},
+    {.name = "scalars",
+     .entities = "int64",
+     .features = "bool;int32;int64;float32;float64;string;bytes;unix_timestamp;bool",
+     .rows = 40},
     {.name = "lists",
      .entities = "int32",
-     .features = "list<bool>;list<int32>;list<int64>;list<float32>;list<float64>;list<string>;list<bytes>;list<unix_timestamp>",
+     .features =
+         "list<bool>;list<int32>;list<int64>;list<float32>;list<float64>;list<string>;list<bytes>;list<unix_timestamp>",
      .rows = 30},
     {.name = "vectors",
      .entities = "unix_timestamp",
@@ -157,7 +167,12 @@ static const struct sample samples[] = {
     {.name = "string_keys", .entities = "string", .features = "float64;int32", .rows = 50},
     {.name = "composite_keys", .entities = "string;int64;bytes", .features = "int64;list<string>", .rows = 25},
     {.name = "composite_fixed", .entities = "int32;unix_timestamp", .features = "bool", .rows = 12},
-    {.name = "sharded", .entities = "int64", .features = "float32;float32;float32", .rows = 30, .shard_index = 5, .shard_bits = 3},
+    {.name = "sharded",
+     .entities = "int64",
+     .features = "float32;float32;float32",
+     .rows = 30,
+     .shard_index = 5,
+     .shard_bits = 3},
 };
 enum { SAMPLE_COUNT = sizeof samples / sizeof *samples };
 
@@ -177,7 +192,8 @@ FIXTURE struct fixture_table sample_table(const struct sample *sample) {
         random_rows(&state, &table, 1, 4);
         struct fixture_row *row = &table.rows[table.count - 1];
         uint64_t hash = pil_hash_shard(pil_bytes_from(row->key, row->key_len));
-        /* A row of another shard: keep its number, so that the next key differs, by trying with another first component. */
+        /* A row of another shard: keep its number, so that the next key differs, by trying with another first
+         * component. */
         while (pil_shard_of(hash, sample->shard_bits) != sample->shard_index) {
             uint64_t key = fixture_random(&state);
             memcpy(row->key, &key, row->key_len);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: for any schema and any rows a shard answers exactly what was put into it, and nothing for any other key. Method: random
- * entities (one to three, fixed and variable) and features of every type, random rows with special values and nulls, against the
- * naive table they came from; half of the rows are looked for in a shard that was made without them. */
+ * Goal: for any schema and any rows a shard answers exactly what was put into it, and nothing for any other key.
+ * Method: random entities (one to three, fixed and variable) and features of every type, random rows with special
+ * values and nulls, against the naive table they came from; half of the rows are looked for in a shard that was made
+ * without them. */
 #include "base/text.h"
 #include "support/shard_random.h"
 
@@ -16,9 +17,9 @@ static struct pil_error error;
 
 static const char *const entity_types[] = {"int32", "int64", "string", "bytes", "unix_timestamp"};
 static const char *const feature_types[] = {
-    "bool", "int32", "int64", "float32", "float64", "string", "bytes", "unix_timestamp", "list<bool>", "list<int32>", "list<int64>",
-    "list<float32>", "list<float64>", "list<string>", "list<bytes>", "list<unix_timestamp>", "vector<float32,",
-    "vector<float16,", "vector<bfloat16,", "vector<int8,",
+    "bool", "int32", "int64", "float32", "float64", "string", "bytes", "unix_timestamp", "list<bool>",
+    "list<int32>", "list<int64>", "list<float32>", "list<float64>", "list<string>", "list<bytes>",
+    "list<unix_timestamp>", "vector<float32,", "vector<float16,", "vector<bfloat16,", "vector<int8,",
 };
 
 static struct fixture_table random_table(uint64_t *random) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: the construction of the perfect hash gives each key its own slot for any number of keys, gives up cleanly on hashes that
- * cannot be placed, and stays within its size. Method: random hashes, and hashes made to share a bucket. */
+ * Goal: the construction of the perfect hash gives each key its own slot for any number of keys, gives up cleanly on
+ * hashes that cannot be placed, and stays within its size. Method: random hashes, and hashes made to share a bucket. */
 #include "snapshot/internal.h"
 #include "support/shard_fixture.h"
 
@@ -105,7 +105,8 @@ static void bucket_never_falls_as_the_hash_rises(void **state) {
     (void)state;
     uint64_t random = fixture_seed(40);
     for (int i = 0; i < 200000; i++) {
-        uint64_t buckets = 1 + fixture_below(&random, 4000000), hash = fixture_random(&random) >> fixture_below(&random, 60);
+        uint64_t buckets = 1 + fixture_below(&random, 4000000),
+                 hash = fixture_random(&random) >> fixture_below(&random, 60);
         uint64_t higher = hash + (fixture_random(&random) >> fixture_below(&random, 64));
         higher = higher < hash ? UINT64_MAX : higher;
         assert_true(pil_index_bucket(hash, buckets) <= pil_index_bucket(higher, buckets));

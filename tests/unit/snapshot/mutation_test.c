@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: whatever is done to a shard, it is refused or safe: 100,000 changes to the places that matter (superblock numbers, section
- * table, pilots, references, nulls, timestamps, schema, heap), one to four at a time. As it is, each must be refused; with all
- * checksums made right again it may pass, but then everything in it can be read, and with the id given it is refused.
- * Method: random changes with a printed seed; copies of exact size, so that ASan sees any read outside. */
+ * Goal: whatever is done to a shard, it is refused or safe: 100,000 changes to the places that matter (superblock
+ * numbers, section table, pilots, references, nulls, timestamps, schema, heap), one to four at a time. As it is, each
+ * must be refused; with all checksums made right again it may pass, but then everything in it can be read, and with the
+ * id given it is refused. Method: random changes with a printed seed; copies of exact size, so that ASan sees any read
+ * outside. */
 #include "support/shard_random.h"
 
 #include <setjmp.h>
@@ -23,9 +24,11 @@ struct original {
 
 /* A number that is likely to hurt, near what was there or near a border. */
 static uint64_t nasty_number(uint64_t *random, uint64_t was, uint64_t bytes) {
-    const uint64_t numbers[] = {0, 1, was + 1, was - 1, was * 2, was ^ 1ull << fixture_below(random, 64), UINT64_MAX, UINT64_MAX - 63,
-                                1ull << 63, UINT32_MAX, bytes, bytes - 1, bytes + 1, 12, 13, 64, 4096,
-                                fixture_random(random), fixture_below(random, bytes)};
+    const uint64_t numbers[] = {
+        0, 1, was + 1, was - 1, was * 2, was ^ 1ull << fixture_below(random, 64), UINT64_MAX, UINT64_MAX - 63, 1ull
+        << 63, UINT32_MAX, bytes, bytes - 1, bytes + 1, 12, 13, 64, 4096, fixture_random(random),
+        fixture_below(random, bytes),
+    };
     return numbers[fixture_below(random, sizeof numbers / sizeof *numbers)];
 }
 
@@ -76,7 +79,10 @@ static void mutate(uint64_t *random, const struct original *original, uint8_t *f
             change_number(random, file, bytes, in_row(random, original, at + fixture_below(random, 2) * 8), 4);
         }
         break;
-    case 6: change_number(random, file, bytes, in_section(random, original, PIL_SECTION_HEAP), 1 + fixture_below(random, 4)); break;
+    case 6:
+        change_number(random, file, bytes, in_section(random, original, PIL_SECTION_HEAP),
+                      1 + fixture_below(random, 4));
+        break;
     case 7: change_number(random, file, bytes, in_section(random, original, PIL_SECTION_SCHEMA), 1); break;
     case 8: { /* one row over another */
         size_t from = in_row(random, original, 0), to = in_row(random, original, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: no shard that breaks a rule gets past the verifier, whoever made its checksums right again. Method: each rule is broken in
- * a good file, the checksums are repaired, and the verifier has to say which rule it was. Damage without repair: every bit, every
- * length, in all samples. */
+ * Goal: no shard that breaks a rule gets past the verifier, whoever made its checksums right again. Method: each rule
+ * is broken in a good file, the checksums are repaired, and the verifier has to say which rule it was. Damage without
+ * repair: every bit, every length, in all samples. */
 #include "support/shard_random.h"
 
 #include <setjmp.h>
@@ -25,7 +25,8 @@ struct victim {
 static struct victim victim_of(struct fixture_table *table, const struct pil_writer_options *options) {
     struct pil_writer_result result;
     assert_int_equal(fixture_table_write(table, options, &result, &error), PIL_STATUS_OK);
-    struct victim victim = {.file = fixture_copy(fixture_result_bytes(&result)), .bytes = result.bytes, .id = result.id};
+    struct victim victim = {
+        .file = fixture_copy(fixture_result_bytes(&result)), .bytes = result.bytes, .id = result.id};
     memcpy(&victim.block, victim.file, sizeof victim.block);
     victim.view = pil_view_clone(table->view);
     pil_writer_result_deinit(&result);
@@ -216,7 +217,8 @@ static void padding_between_sections_is_zero(void **state) {
 
 /* A row with a key in the heap and with values that each rule can be broken in. */
 static struct victim victim_with_one_row(uint8_t **ret_row) {
-    struct fixture_table table = fixture_table_make("string", "string;bool;list<bool>;list<int32>;list<string>;int32;bytes;int64;int32");
+    struct fixture_table table =
+        fixture_table_make("string", "string;bool;list<bool>;list<int32>;list<string>;int32;bytes;int64;int32");
     struct fixture_row *row = fixture_table_add(&table, "a key of 20 letters.", 20, 1000);
     fixture_row_set_text(row, 0, "text in the heap");
     fixture_row_set(row, 1, "\1", 1);
@@ -339,7 +341,8 @@ static void progress_goes_up_to_the_end(void **state) {
     struct pil_writer_options options = {0};
     struct victim victim = victim_of(&table, &options);
     struct progress progress = {0};
-    struct pil_verify_options verify_options = {.id = &victim.id, .progress = note_progress, .progress_context = &progress};
+    struct pil_verify_options verify_options = {
+        .id = &victim.id, .progress = note_progress, .progress_context = &progress};
     assert_int_equal(pil_verify(pil_bytes_from(victim.file, victim.bytes), &verify_options, &error), PIL_STATUS_OK);
     assert_int_equal(progress.done, victim.bytes);
     assert_true(progress.calls >= 11);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: what is written is what was given, at every edge that users reach, and what cannot be written is refused by name.
- * Method: naive tables go through the writer; the file must verify, hold exactly these rows, and be the same for any order. */
+ * Goal: what is written is what was given, at every edge that users reach, and what cannot be written is refused by
+ * name. Method: naive tables go through the writer; the file must verify, hold exactly these rows, and be the same for
+ * any order. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -178,7 +179,8 @@ static void order_and_garbage_of_the_input_leave_no_trace(void **state) {
             table.rows[other] = swap;
         }
         fixture_table_encode(&table, 0x3c);
-        assert_int_equal(pil_writer_finish(table.view, &options, table.encoded, table.count, &second, &error), PIL_STATUS_OK);
+        assert_int_equal(pil_writer_finish(table.view, &options, table.encoded, table.count, &second, &error),
+                         PIL_STATUS_OK);
         assert_int_equal(first.bytes, second.bytes);
         assert_memory_equal(first.data, second.data, first.bytes);
         assert_memory_equal(&first.id, &second.id, sizeof first.id);
@@ -188,8 +190,8 @@ static void order_and_garbage_of_the_input_leave_no_trace(void **state) {
     }
 }
 
-/* XXH3-64 of 9 to 16 bytes multiplies its two halves after xoring them with secret and seed. When one half becomes zero the
- * product vanishes, and what is left is a sum that the other half decides: two keys for one hash. */
+/* XXH3-64 of 9 to 16 bytes multiplies its two halves after xoring them with secret and seed. When one half becomes zero
+ * the product vanishes, and what is left is a sum that the other half decides: two keys for one hash. */
 static void collide(uint64_t seed, uint64_t value, uint8_t ret_keys[2][16]) {
     uint64_t flip_low = (pil_load_u64(XXH3_kSecret + 24) ^ pil_load_u64(XXH3_kSecret + 32)) + seed;
     uint64_t flip_high = (pil_load_u64(XXH3_kSecret + 40) ^ pil_load_u64(XXH3_kSecret + 48)) - seed;
@@ -290,7 +292,8 @@ static void keys_of_other_shards_are_refused(void **state) {
         if (status == PIL_STATUS_OK) {
             pil_writer_result_deinit(&result);
         } else {
-            assert_non_null(strstr(error.text, shard == 16 ? "there is no shard 16 of 2^4" : "key 42: belongs to shard"));
+            assert_non_null(
+                strstr(error.text, shard == 16 ? "there is no shard 16 of 2^4" : "key 42: belongs to shard"));
         }
     }
     fixture_table_deinit(&table);
@@ -367,7 +370,8 @@ static void what_is_over_a_limit_is_refused(void **state) {
     table = fixture_table_make("int64", "");
     struct pil_writer_options options = {0};
     struct pil_writer_result result;
-    assert_int_equal(pil_writer_finish(table.view, &options, NULL, PIL_SHARD_ROWS_MAX + 1, &result, &error), PIL_STATUS_TOO_LARGE);
+    assert_int_equal(pil_writer_finish(table.view, &options, NULL, PIL_SHARD_ROWS_MAX + 1, &result, &error),
+                     PIL_STATUS_TOO_LARGE);
     assert_non_null(strstr(error.text, "2000001 rows for one shard"));
     fixture_table_deinit(&table);
 }
