@@ -11,9 +11,9 @@
 enum {
     /* Winners are counted per 2^16th of the hash range, so that the shard count follows from the rows alone. */
     PIL_INGEST_CELLS = 1 << PIL_SHARD_BITS_MAX,
-    /* Half of what the format allows: the rows and the file of one shard then go with a cap of 512 MiB. */
+    /* Below what the format allows: the rows and the file of one shard take less than 200 MiB while it is written. */
     PIL_INGEST_SHARD_ROWS = PIL_SHARD_ROWS_MAX / 2,
-    PIL_INGEST_SHARD_BYTES = PIL_SHARD_BYTES_TARGET / 2,
+    PIL_INGEST_SHARD_BYTES = PIL_SHARD_BYTES_TARGET / 4,
 };
 
 struct pil_ingest_cell {

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+from typing import Any, Callable, Optional
+
+VERSION: str
+EVENT_COLUMN: str
+CREATED_COLUMN: str
+MEMORY_MIN: int
+
+class Error(Exception):
+    """args = (code, text); code is a name of pil_status: "INVALID", "IO", …"""
+
+def project_json(path: str) -> str: ...
+
+class Ingest:
+    def __init__(self, project: str, view: str, temporary: str, memory_bytes: int, threads: int, event_ts_us_max: int,
+                 as_of_us: int, on_flaw: Callable[[int, str, str, str], bool],
+                 on_progress: Callable[[str, int, int], Any]) -> None: ...
+    def stream(self, capsule: object) -> None: ...
+    def merge(self) -> str: ...
+    def publish(self, store: Optional[str], extra: str) -> str: ...

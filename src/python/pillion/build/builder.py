@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One view from its source to a release. A thread reads and converts batches; this thread hands them to the C core, which
+encodes, merges, writes and publishes. What is wrong with a row is said with its file, row group and number."""
+from __future__ import annotations
+
+import bisect
+import json
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Iterator, Optional, TextIO, Union
+
+import pyarrow as pa
+
+from pillion import _core
+from pillion.build import check, memory, sources
+from pillion.build.errors import BadInput, from_core
+from pillion.build.progress import Progress
+from pillion.build.project import Column, Project, View
+
+CLOCK_SKEW_US = 5 * 60 * 1_000_000
+AS_OF_NONE = 2**63 - 1
+BATCHES_WAITING = 1
+REPORTED_MAX = 10
+SKIP = "leave such rows out with --on-bad-row=skip"
+
+_FIXES = {
+    "null_key": f"give each row its key, or {SKIP}",
+    "null_timestamp": f"give each row its time, or {SKIP}",
+    "absurd_timestamp": f"mend the clock or the unit (milliseconds taken for microseconds?), or {SKIP}",
+    "null_element": f"write lists without nulls, or {SKIP}",
+    "vector_length": f"write vectors of one length, declare another dimension, or {SKIP}",
+    "invalid_utf8": f"declare bytes, write UTF-8, or {SKIP}",
+    "out_of_range": f"declare vector<float32,…>, or {SKIP}",
+    "too_large": f"a value may have 16 MiB, a key 64 KiB; write less, or {SKIP}",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    store: Optional[str]  # None: a dry run
+    as_of_us: Optional[int]
+    memory_limit: int
+    skip_bad_rows: bool
+    max_bad_rows: int
+    temporary: str
+    err: TextIO
+
+
+class BadRows:
+    """Decides on rows that cannot be taken; both threads ask it."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self.count = 0
+        self.error: Optional[BadInput] = None
+
+    def take(self, text: str) -> None:
+        """Counts and reports one, or raises BadInput."""
+        with self._lock:
+            self.count += 1
+            if not self._options.skip_bad_rows:
+                self.error = BadInput(text)
+            elif self.count > self._options.max_bad_rows:
+                self.error = BadInput(f"more than {self._options.max_bad_rows} bad rows (--max-bad-rows); the last: {text}")
+            if self.error is not None:
+                raise self.error
+            if self.count <= REPORTED_MAX:
+                self._options.err.write(f"skipped: {text}\n")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A batch that went to the core, so that its rows can be found again."""
+    first: int  # number of its first row in the stream
+    place: sources.Place
+    kept: Optional[pa.Array]  # indices of its rows in the chunk; None: all of them
+    kinds: dict[str, pa.DataType]
+
+    def text(self, row: int) -> str:
+        index = row - self.first
+        return self.place.text(index if self.kept is None else self.kept[index].as_py())
+
+
+class Reader:
+    """Reads, converts and queues batches in a thread of its own."""
+
+    def __init__(self, view: View, source: Any, bad_rows: BadRows) -> None:
+        self._view = view
+        self._source = source
+        self._bad_rows = bad_rows
+        self._queue: queue.Queue[Union[pa.RecordBatch, BaseException, None]] = queue.Queue(BATCHES_WAITING)
+        self._stopped = threading.Event()
+        self._sent: list[Sent] = []
+        self._rows_sent = 0
+        self.rows_dropped = 0
+        self.rounded = 0
+        self.error: Optional[BaseException] = None  # that ended the stream; Arrow keeps only its text
+        self.schema = pa.schema([pa.field(column.name, column.target.arrow) for column in view.columns])
+        self._thread = threading.Thread(target=self._run, name="read", daemon=True)
+        self._thread.start()
+
+    def _put(self, item: Union[pa.RecordBatch, BaseException, None]) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                pass
+
+    def _run(self) -> None:
+        try:
+            for chunk in self._source.chunks():
+                if self._stopped.is_set():
+                    return
+                batch = self._convert(chunk)
+                if batch.num_rows > 0:
+                    self._put(batch)
+            self._put(None)
+        except BaseException as error:  # pylint: disable=broad-except; it is raised again by the consumer
+            self._put(error)
+
+    def _convert_column(self, chunk: sources.Chunk, column: Column, bad: dict[int, Column]) -> pa.Array:
+        array = chunk.batch.column(column.source)
+        try:
+            converted = check.convert(array, column.target, self._source.is_text)
+        except check.WrongType as error:
+            raise BadInput(f"{chunk.place.text(0)}: column {column.source} {error}") from None
+        self.rounded += converted.rounded
+        for row in converted.bad:
+            bad.setdefault(row, column)
+        return converted.array
+
+    def _convert(self, chunk: sources.Chunk) -> pa.RecordBatch:
+        bad: dict[int, Column] = {}
+        arrays = [self._convert_column(chunk, column, bad) for column in self._view.columns]
+        kinds = {c.name: chunk.batch.schema.field(c.source).type for c in self._view.columns}
+        for row in sorted(bad):
+            column = bad[row]
+            what, fix = check.misfit(kinds[column.name], column.target, self._source.is_text)
+            self._bad_rows.take(f"{chunk.place.text(row)}: column {column.source} {what}; {fix}, or {SKIP}")
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        kept = None
+        if bad:
+            kept = pa.array([row for row in range(batch.num_rows) if row not in bad], pa.int64())
+            batch = batch.take(kept)
+            self.rows_dropped += len(bad)
+        # The core is at most the queue and two batches behind.
+        self._sent = self._sent[-(BATCHES_WAITING + 3):] + [Sent(self._rows_sent, chunk.place, kept, kinds)]
+        self._rows_sent += batch.num_rows
+        return batch
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """For Arrow's stream; an exception is kept as it is."""
+        try:
+            while True:
+                item = self._queue.get()
+                if item is None:
+                    return
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def sent(self, row: int) -> Sent:
+        known = self._sent
+        return known[bisect.bisect_right([sent.first for sent in known], row) - 1]
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+
+class ViewBuild:
+    """One build of one view."""
+
+    def __init__(self, project: Project, view: View, options: Options) -> None:
+        self._project = project
+        self._view = view
+        self._options = options
+        self._labels = {column.name: column for column in view.columns}
+        self._bad_rows = BadRows(options)
+        self._reader: Optional[Reader] = None
+        self._progress = Progress(options.err, f"{project.name}/{view.name}")
+
+    def _on_flaw(self, row: int, name: str, flaw: str, text: str) -> bool:
+        assert self._reader is not None
+        sent, column = self._reader.sent(row), self._labels[name]
+        self._bad_rows.take(f"{sent.text(row)}: column {column.source} ({sent.kinds[name]}) {text}; {_FIXES[flaw]}")
+        return True
+
+    def run(self) -> dict[str, Any]:
+        started = time.monotonic()
+        options = self._options
+        shares = memory.Shares(options.memory_limit, self._view.source["type"] != "parquet")
+        source = sources.open_source(self._view, self._project.folder, shares.duckdb, options.temporary)
+        try:
+            core = _core.Ingest(
+                project=self._project.text, view=self._view.name, temporary=options.temporary, memory_bytes=shares.core,
+                threads=len(os.sched_getaffinity(0)), event_ts_us_max=time.time_ns() // 1000 + CLOCK_SKEW_US,
+                as_of_us=AS_OF_NONE if options.as_of_us is None else options.as_of_us, on_flaw=self._on_flaw,
+                on_progress=self._progress)
+            self._progress.rows_expected = source.rows_expected
+            counts, read_s = self._read(core, source)
+            extra = {"sources": source.lineage(), "counts": counts, "as_of_us": options.as_of_us,
+                     "builder": {"name": "pillion-build", "version": _core.VERSION}}
+            result = json.loads(core.publish(options.store, json.dumps(extra)))
+        except _core.Error as error:
+            raise from_core(*error.args) from None
+        finally:
+            self._progress.close()
+            source.close()
+        seconds = {"source": read_s - result["seconds"]["read"], **result["seconds"], "total": time.monotonic() - started}
+        return {**result, "view": f"{self._project.name}/{self._view.name}", "counts": counts, "seconds": seconds,
+                "dry_run": options.store is None}
+
+    def _read(self, core: _core.Ingest, source: Any) -> tuple[dict[str, int], float]:
+        started = time.monotonic()
+        self._reader = reader = Reader(self._view, source, self._bad_rows)
+        try:
+            stream = pa.RecordBatchReader.from_batches(reader.schema, reader.batches())
+            core.stream(stream.__arrow_c_stream__())
+        except _core.Error:
+            if reader.error is not None:
+                raise reader.error from None
+            raise
+        finally:
+            reader.stop()
+        pa.default_memory_pool().release_unused()
+        read_s = time.monotonic() - started
+        counts = json.loads(core.merge())
+        counts["rows_in"] += reader.rows_dropped
+        counts["bad_rows"] += reader.rows_dropped
+        counts["rounded"] = reader.rounded
+        self._refuse_nothing(counts)
+        return counts, read_s
+
+    def _refuse_nothing(self, counts: dict[str, int]) -> None:
+        where = self._view.source.get("path") or f"query of {self._view.name}"
+        if counts["rows_in"] == 0:
+            raise BadInput(f"{where}: the source is empty; a release without rows would answer nothing")
+        if counts["rows_out"] == 0:
+            raise BadInput(f"{where}: none of {counts['rows_in']} rows is left: {counts['after_as_of']} are after --as-of, "
+                           f"{counts['null_keys'] + counts['bad_rows']} are bad; nothing is published")

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pillion build PROJECT.yaml --store S`: arguments, messages, exit codes.
+
+0: built. 1: the input has to be mended, nothing was published. 2: wrong usage. 3: a disk, a network, a permission.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from typing import Any, Optional, Sequence
+
+from pillion import _core
+from pillion.build import builder, memory, project
+from pillion.build.errors import BuildError
+from pillion.build.progress import amount
+
+EXIT_INTERRUPTED = 130
+
+
+def parse_time(text: str) -> int:
+    """ISO 8601 to microseconds since 1970; without a zone it is UTC."""
+    try:
+        moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2026-01-31 or 2026-01-31T12:00:00Z") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    return (moment - epoch) // datetime.timedelta(microseconds=1)
+
+
+def _size(text: str) -> int:
+    try:
+        return memory.parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pillion build", description="Builds a release of each feature view and puts it into a store.",
+        epilog="The last line on standard output is PROJECT/VIEW@RELEASE, one for each view. Exit codes: 0 built, "
+               "1 bad input (nothing of that view is published), 2 wrong usage, 3 input/output failure.")
+    parser.add_argument("project", metavar="PROJECT.yaml", help="the project file; its source paths are relative to it")
+    parser.add_argument("--view", metavar="V", help="only this feature view (default: all)")
+    parser.add_argument("--store", metavar="S", help="where releases live: dir:PATH")
+    parser.add_argument("--as-of", metavar="T", type=parse_time, help="leave out rows with a later event timestamp")
+    parser.add_argument("--dry-run", action="store_true", help="do everything but put anything into the store")
+    parser.add_argument("--json", action="store_true", help="one JSON object for each view instead of its name")
+    parser.add_argument("--memory-limit", metavar="SIZE", type=_size,
+                        help="cap of the resident memory, like 512M (default: half of what the cgroup allows)")
+    parser.add_argument("--on-bad-row", choices=("fail", "skip"), default="fail", help="default: fail")
+    parser.add_argument("--max-bad-rows", metavar="N", type=_count, default=1000,
+                        help="with --on-bad-row=skip: fail when there are more (default: 1000)")
+    parser.add_argument("--tmp", metavar="DIR", default=os.environ.get("TMPDIR", "/var/tmp"),
+                        help="folder for what memory cannot hold (default: $TMPDIR or /var/tmp)")
+    parser.add_argument("--version", action="version", version=f"pillion-build {_core.VERSION}")
+    return parser
+
+
+def _report(result: dict[str, Any], options: builder.Options) -> None:
+    counts, seconds, err = result["counts"], result["seconds"], options.err
+    left_out = ", ".join(f"{counts[name]:,} {label}" for name, label in (
+        ("late", "late"), ("duplicates", "duplicate"), ("after_as_of", "after --as-of"), ("null_keys", "without a key"),
+        ("bad_rows", "bad")) if counts[name])
+    rate = amount(counts["rows_in"] / max(seconds["total"], 1e-3), "rows")
+    err.write(f"{result['view']}: {counts['rows_in']:,} rows in, {counts['rows_out']:,} out"
+              f"{f' ({left_out})' if left_out else ''}, {seconds['total']:.1f} s, {rate}/s\n")
+    if counts["rounded"]:
+        err.write(f"{result['view']}: {counts['rounded']:,} values rounded to float32 or cut to microseconds\n")
+    done = "dry run, nothing put" if result["dry_run"] else "there already" if result["existed"] else \
+        f"{result['shards_uploaded']} put, {amount(result['bytes_uploaded'], 'B')}"
+    err.write(f"{result['view']}: {result['shards']} shard{'s' if result['shards'] != 1 else ''}, "
+              f"{amount(result['bytes'], 'B')}: {done}\n")
+
+
+def _run(arguments: argparse.Namespace, options: builder.Options) -> None:
+    loaded = project.load(arguments.project)
+    for view in loaded.chosen(arguments.view):
+        result = builder.ViewBuild(loaded, view, options).run()
+        _report(result, options)
+        print(json.dumps(result) if arguments.json else f"{result['view']}@{result['release']}", flush=True)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.store is None and not arguments.dry_run:
+        parser.error("--store is missing: dir:PATH (or --dry-run)")
+    if not os.path.isdir(arguments.tmp):
+        parser.error(f"--tmp: {arguments.tmp} is no folder")
+    limit = arguments.memory_limit or memory.available_bytes() // 2
+    options = builder.Options(
+        store=None if arguments.dry_run else arguments.store, as_of_us=arguments.as_of, memory_limit=limit,
+        skip_bad_rows=arguments.on_bad_row == "skip", max_bad_rows=arguments.max_bad_rows, temporary=arguments.tmp,
+        err=sys.stderr)
+    try:
+        _run(arguments, options)
+    except BuildError as error:
+        sys.stderr.write(f"pillion build: {error}\n")
+        return error.code
+    except KeyboardInterrupt:
+        sys.stderr.write("pillion build: interrupted; nothing was published\n")
+        return EXIT_INTERRUPTED
+    sys.stderr.write(f"peak memory {memory.peak_bytes() // memory.MIB} MiB, limit {limit // memory.MIB} MiB\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

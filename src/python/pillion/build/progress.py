@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shows that a build lives: a bar with rate and time left on a terminal, one line every ten seconds elsewhere."""
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import TextIO
+
+LINE_S = 10.0
+BAR_CHARS = 24
+_WORDS = {"read": ("reading", "rows"), "merge": ("merging", "B"), "write": ("writing", "B")}
+
+
+def amount(value: float, unit: str) -> str:
+    """12,345 rows; 1.2 M rows; 34.5 MB."""
+    if unit == "rows" and value < 100_000:
+        return f"{value:,.0f} rows"
+    for prefix in ("", "k", "M", "G", "T"):
+        if abs(value) < 1000 or prefix == "T":
+            break
+        value /= 1000
+    number = f"{value:.0f}" if prefix == "" else f"{value:.1f}"
+    return f"{number} {prefix}{unit}" if unit == "B" else f"{number} {prefix} {unit}"
+
+
+def duration(seconds: float) -> str:
+    whole = int(seconds + 0.5)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}" if whole >= 3600 else f"{whole // 60}:{whole % 60:02}"
+
+
+class Progress:
+    """Call with (phase, done, total); total 0 is unknown. close() ends the moving line."""
+
+    def __init__(self, out: TextIO, label: str, rows_expected: int = 0) -> None:
+        self._out = out
+        self._label = label
+        self.rows_expected = rows_expected
+        self._moving = out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._phase = ""
+        self._phase_started = self._shown = time.monotonic()
+        self._drawn = False
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._phase_started = phase, now
+        if phase == "read" and total == 0:
+            total = self.rows_expected
+        if now - self._shown < (0.1 if self._moving else LINE_S):
+            return
+        self._shown = now
+        line = self._line(phase, done, total, max(now - self._phase_started, 1e-3))
+        if self._moving:
+            self._out.write("\r\x1b[K" + line[:shutil.get_terminal_size().columns - 1])
+            self._drawn = True
+        else:
+            self._out.write(line + "\n")
+        self._out.flush()
+
+    def _line(self, phase: str, done: int, total: int, elapsed: float) -> str:
+        word, unit = _WORDS[phase]
+        rate = done / elapsed
+        parts = [f"{self._label}: {word}"]
+        if total > 0:
+            share = min(done / total, 1.0)
+            full = int(share * BAR_CHARS)
+            if self._moving:
+                parts.append("[" + "█" * full + "·" * (BAR_CHARS - full) + "]")
+            parts.append(f"{share * 100:3.0f} %")
+        parts += [amount(done, unit), amount(rate, unit) + "/s"]
+        if 0 < done < total:
+            parts.append(f"{duration((total - done) / rate)} left")
+        return "  ".join(parts)
+
+    def close(self) -> None:
+        if self._drawn:
+            self._out.write("\r\x1b[K")
+            self._out.flush()
+            self._drawn = False

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files and queries to Arrow record batches, each with the place that its rows have.
+
+Parquet is read by pyarrow, row group by row group, through a small buffer; CSV and SQL by DuckDB with a memory limit.
+Files are looked at once before anything is read (their columns, their rows), and hashed while they are.
+"""
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pillion.build.errors import BadInput, BuildError, IoFailure
+from pillion.build.project import View
+
+BATCH_BYTES = 8 << 20
+BATCH_ROWS_MAX = 65536
+BATCH_ROWS_MIN = 256
+_SUFFIXES = {"parquet": (".parquet", ".parq", ".pq"), "csv": (".csv", ".csv.gz", ".tsv")}
+
+
+@dataclass(frozen=True)
+class Place:
+    source: str                # file, relative to the project file; or "query"
+    row_group: Optional[int]
+    first_row: int             # of the batch, in the file, from 1 on
+
+    def text(self, index: int) -> str:
+        group = f", row group {self.row_group}" if self.row_group is not None else ""
+        return f"{self.source}{group}, row {self.first_row + index}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    place: Place
+    batch: pa.RecordBatch
+
+
+def _failure(name: str, error: Exception) -> BuildError:
+    """Of reading `name`: with an errno it is the machine's, without one the content's."""
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
+        return IoFailure(f"{name}: {error.strerror or error}")
+    text = str(error).strip().split("\n\n")[0].replace("\n", " ")
+    return BadInput(f"{name}: cannot be read: {text}; mend or remove it")
+
+
+def _check_columns(view: View, there: list[str], name: str) -> None:
+    for column in view.columns:
+        count = there.count(column.source)
+        if count == 0:
+            raise BadInput(f"{name}: column {column.source} is missing ({column.target.text} of {view.name}); "
+                           f"there are: {', '.join(there)}; write it, or name its column in field_mapping")
+        if count > 1:
+            raise BadInput(f"{name}: column {column.source} is there {count} times; rename the others")
+
+
+def _batch_rows(view: View) -> int:
+    return max(BATCH_ROWS_MIN, min(BATCH_ROWS_MAX, BATCH_BYTES // view.row_bytes_guess))
+
+
+def find_files(pattern: str, kind: str, folder: Path) -> list[Path]:
+    """A file, a folder (all files of the kind below it) or a glob; sorted, without hidden files and markers."""
+    path = folder / pattern
+    if path.is_dir():
+        found = [p for p in path.rglob("*") if p.name.endswith(_SUFFIXES[kind])]
+        wanted = f"{pattern} (a folder without {' or '.join(_SUFFIXES[kind])} files)"
+    elif glob.has_magic(pattern) and not path.exists():
+        found = [Path(p) for p in glob.glob(str(path), recursive=True)]
+        wanted = pattern
+    else:
+        found, wanted = [path], pattern
+    files = sorted(p for p in found if p.is_file() and not p.name.startswith((".", "_")))
+    if not files:
+        raise BadInput(f"{wanted}: no such file (paths are relative to {folder}); mend source.path or write the data")
+    return files
+
+
+class _Files:
+    """Lineage of the files of a source: size and hash as they were when they were read."""
+
+    def __init__(self, view: View, kind: str, folder: Path) -> None:
+        self.paths = find_files(view.source["path"], kind, folder)
+        self.names = [os.path.relpath(path, folder) for path in self.paths]
+        self.rows = [0] * len(self.paths)
+        self._stats: dict[int, os.stat_result] = {}
+        self._hashes: dict[int, Future[str]] = {}
+        self._pool = ThreadPoolExecutor(1, "hash")
+
+    @staticmethod
+    def _sha256(path: Path) -> str:
+        digest = hashlib.sha256()
+        with open(path, "rb", buffering=0) as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def begin(self, index: int) -> None:
+        self._stats[index] = os.stat(self.paths[index])
+        self._hashes[index] = self._pool.submit(self._sha256, self.paths[index])
+
+    def lineage(self) -> list[dict[str, Any]]:
+        result = []
+        for index, (path, name) in enumerate(zip(self.paths, self.names)):
+            digest, before, after = self._hashes[index].result(), self._stats[index], os.stat(path)
+            if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
+                raise BadInput(f"{name}: changed while it was read; build again when it is complete")
+            result.append({"path": name, "bytes": after.st_size, "sha256": digest, "rows": self.rows[index]})
+        return result
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+
+class ParquetSource:
+    is_text = False
+
+    def __init__(self, view: View, folder: Path) -> None:
+        self._view = view
+        self._files = _Files(view, "parquet", folder)
+        self.rows_expected = sum(self._inspect(path, name) for path, name in zip(self._files.paths, self._files.names))
+
+    def _open(self, path: Path) -> pq.ParquetFile:
+        return pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20, pre_buffer=False)
+
+    def _inspect(self, path: Path, name: str) -> int:
+        try:
+            with self._open(path) as file:
+                _check_columns(self._view, file.schema_arrow.names, name)
+                return file.metadata.num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise _failure(name, error) from error
+
+    def chunks(self) -> Iterator[Chunk]:
+        for index, (path, name) in enumerate(zip(self._files.paths, self._files.names)):
+            self._files.begin(index)
+            try:
+                with self._open(path) as file:
+                    yield from self._row_groups(file, name)
+                    self._files.rows[index] = file.metadata.num_rows
+            except (OSError, pa.ArrowException) as error:
+                raise _failure(name, error) from error
+
+    def _row_groups(self, file: pq.ParquetFile, name: str) -> Iterator[Chunk]:
+        columns = [column.source for column in self._view.columns]
+        row = 1
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(_batch_rows(self._view), row_groups=[group], columns=columns):
+                yield Chunk(Place(name, group, row), batch)
+                row += batch.num_rows
+
+    def lineage(self) -> list[dict[str, Any]]:
+        return self._files.lineage()
+
+    def close(self) -> None:
+        self._files.close()
+
+
+def _connect(memory_bytes: int, temporary: str, folder: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config={"memory_limit": f"{memory_bytes}B", "temp_directory": temporary})
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"SET file_search_path = {_quoted(str(folder))}")
+    return connection
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _selection(view: View) -> str:
+    names = dict.fromkeys(column.source for column in view.columns)
+    return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def _read(relation: duckdb.DuckDBPyRelation, view: View, name: str) -> Iterator[Chunk]:
+    row = 1
+    for batch in relation.select(_selection(view)).to_arrow_reader(_batch_rows(view)):
+        yield Chunk(Place(name, None, row), batch)
+        row += batch.num_rows
+
+
+class CsvSource:
+    """Every column as text: what a value is, the view says. An empty unquoted field is null."""
+    is_text = True
+    rows_expected = 0
+
+    def __init__(self, view: View, folder: Path, memory_bytes: int, temporary: str) -> None:
+        self._view = view
+        self._files = _Files(view, "csv", folder)
+        self._connection = _connect(memory_bytes, temporary, folder)
+        for path, name in zip(self._files.paths, self._files.names):
+            try:
+                _check_columns(view, self._relation(path).columns, name)
+            except (duckdb.Error, OSError) as error:
+                raise _failure(name, error) from error
+
+    def _relation(self, path: Path) -> duckdb.DuckDBPyRelation:
+        with open(path, "rb"):  # DuckDB's own message for a file that may not be read names no reason
+            pass
+        return self._connection.sql(f"FROM read_csv({_quoted(str(path))}, all_varchar = true, header = true, "
+                                    "allow_quoted_nulls = false)")
+
+    def chunks(self) -> Iterator[Chunk]:
+        for index, (path, name) in enumerate(zip(self._files.paths, self._files.names)):
+            self._files.begin(index)
+            try:
+                for chunk in _read(self._relation(path), self._view, name):
+                    self._files.rows[index] += chunk.batch.num_rows
+                    yield chunk
+            except (duckdb.Error, OSError, pa.ArrowException) as error:
+                raise _failure(name, error) from error
+
+    def lineage(self) -> list[dict[str, Any]]:
+        return self._files.lineage()
+
+    def close(self) -> None:
+        self._files.close()
+        self._connection.close()
+
+
+class SqlSource:
+    """Any query that DuckDB runs. The text may hold secrets: the lineage names its hash."""
+    is_text = False
+    rows_expected = 0
+
+    def __init__(self, view: View, folder: Path, memory_bytes: int, temporary: str) -> None:
+        self._view = view
+        self._name = f"query of {view.name}"
+        self._rows = 0
+        self._connection = _connect(memory_bytes, temporary, folder)
+        try:
+            if view.source.get("setup"):
+                self._connection.execute(view.source["setup"])
+            self._relation = self._connection.sql(view.source["query"])
+            if self._relation is None:
+                raise BadInput(f"{self._name}: it returns no rows by its nature; write a SELECT")
+            _check_columns(view, self._relation.columns, self._name)
+        except duckdb.Error as error:
+            raise _failure(self._name, error) from error
+
+    def chunks(self) -> Iterator[Chunk]:
+        try:
+            for chunk in _read(self._relation, self._view, self._name):
+                self._rows += chunk.batch.num_rows
+                yield chunk
+        except (duckdb.Error, OSError, pa.ArrowException) as error:
+            raise _failure(self._name, error) from error
+
+    def lineage(self) -> list[dict[str, Any]]:
+        digest = hashlib.sha256(self._view.source["query"].encode()).hexdigest()
+        return [{"query_sha256": digest, "rows": self._rows}]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def open_source(view: View, folder: Path, duckdb_bytes: int, temporary: str) -> ParquetSource | CsvSource | SqlSource:
+    kind = view.source["type"]
+    if kind == "parquet":
+        return ParquetSource(view, folder)
+    return (CsvSource if kind == "csv" else SqlSource)(view, folder, duckdb_bytes, temporary)
