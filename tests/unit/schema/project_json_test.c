@@ -79,7 +79,7 @@ static void gives_the_same_project_back(void **state) {
     char *text = dump(project);
     assert_string_equal(text, canonical);
     assert_string_equal(project->views[1].source.setup, "s");
-    assert_int_equal(project->views[0].view->layout.stride, 64);
+    assert_int_equal(project->views[0].view->layout.stride, 72);
     free(text);
     json_decref(json);
     pil_project_destroy(&project);
