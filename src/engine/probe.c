@@ -31,7 +31,14 @@ static bool __attribute__((format(printf, 2, 3))) refuse(struct probe *probe, co
     return false;
 }
 
-/* Waits for the completion of `tag`; others may come before it. False after WAIT_S. */
+static const char *tag_text(uint64_t tag) {
+    static const char *const texts[] = {
+        [TAG_NOP] = "an empty operation", [TAG_RECEIVE] = "multishot receive", [TAG_ACCEPT] = "multishot accept",
+        [TAG_POLL] = "poll"};
+    return texts[tag];
+}
+
+/* Waits for the completion of `tag`; others may come before it. False, with the reason, after WAIT_S. */
 static bool await(struct probe *probe, uint64_t tag, struct io_uring_cqe *ret_cqe) {
     for (;;) {
         struct io_uring_cqe cqe, *first;
@@ -44,7 +51,7 @@ static bool await(struct probe *probe, uint64_t tag, struct io_uring_cqe *ret_cq
         struct __kernel_timespec timeout = {.tv_sec = WAIT_S};
         int result = io_uring_submit_and_wait_timeout(&probe->ring.uring, &first, 1, &timeout, NULL);
         if (result < 0 && result != -EINTR) {
-            return false;
+            return refuse(probe, "io_uring: wait for %s: %s", tag_text(tag), strerror(-result));
         }
     }
 }
@@ -59,30 +66,38 @@ static struct io_uring_sqe *next_sqe(struct probe *probe, uint64_t tag) {
 static bool try_nop(struct probe *probe) {
     struct io_uring_cqe cqe;
     next_sqe(probe, TAG_NOP);
-    return (await(probe, TAG_NOP, &cqe) && cqe.res == 0) || refuse(probe, "io_uring: an empty operation does not end");
+    return await(probe, TAG_NOP, &cqe);
+}
+
+/* Awaits a completion that is neither an error nor the last of its operation. */
+static bool await_shot(struct probe *probe, uint64_t tag, struct io_uring_cqe *ret_cqe) {
+    if (!await(probe, tag, ret_cqe)) {
+        return false;
+    }
+    if (ret_cqe->res < 0) {
+        return refuse(probe, "io_uring: %s: %s", tag_text(tag), strerror(-ret_cqe->res));
+    }
+    return (ret_cqe->flags & IORING_CQE_F_MORE) != 0 || refuse(probe, "io_uring: %s gives one shot", tag_text(tag));
 }
 
 static bool try_receive(struct probe *probe) {
+    static const char text[] = "pillion";
     struct io_uring_cqe cqe;
-    struct io_uring_sqe *sqe = next_sqe(probe, TAG_RECEIVE);
-    pil_ring_prepare_receive(sqe, probe->pair[0]);
-    sqe = next_sqe(probe, TAG_SEND);
-    io_uring_prep_send(sqe, probe->pair[1], "pillion", 7, MSG_WAITALL | MSG_NOSIGNAL);
-    if (!await(probe, TAG_RECEIVE, &cqe)) {
-        return refuse(probe, "io_uring: multishot receive does not end");
-    }
-    if (cqe.res < 0) {
-        return refuse(probe, "io_uring: multishot receive: %s", strerror(-cqe.res));
+    pil_ring_prepare_receive(next_sqe(probe, TAG_RECEIVE), probe->pair[0]);
+    io_uring_prep_send(next_sqe(probe, TAG_SEND), probe->pair[1], text, sizeof text, MSG_WAITALL | MSG_NOSIGNAL);
+    if (!await_shot(probe, TAG_RECEIVE, &cqe)) {
+        return false;
     }
     uint32_t number = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
-    if (cqe.res != 7 || (cqe.flags & IORING_CQE_F_BUFFER) == 0 || (cqe.flags & IORING_CQE_F_MORE) == 0 ||
-        number >= BUFFERS || memcmp(probe->buffers[number], "pillion", 7) != 0) {
-        return refuse(probe, "io_uring: multishot receive with a buffer ring gives wrong answers");
+    if (cqe.res != sizeof text || (cqe.flags & IORING_CQE_F_BUFFER) == 0 || number >= BUFFERS ||
+        memcmp(probe->buffers[number], text, sizeof text) != 0) {
+        return refuse(probe, "io_uring: a receive with a buffer ring gives wrong bytes");
     }
-    sqe = next_sqe(probe, TAG_CANCEL);
-    io_uring_prep_cancel64(sqe, TAG_RECEIVE, 0);
-    return (await(probe, TAG_RECEIVE, &cqe) && cqe.res == -ECANCELED && (cqe.flags & IORING_CQE_F_MORE) == 0) ||
-           refuse(probe, "io_uring: a receive cannot be cancelled");
+    io_uring_prep_cancel64(next_sqe(probe, TAG_CANCEL), TAG_RECEIVE, 0);
+    if (!await(probe, TAG_RECEIVE, &cqe)) {
+        return false;
+    }
+    return cqe.res == -ECANCELED || refuse(probe, "io_uring: a receive cannot be cancelled");
 }
 
 static bool try_accept(struct probe *probe) {
@@ -95,15 +110,16 @@ static bool try_accept(struct probe *probe) {
         return refuse(probe, "probe of io_uring: connect a socket: %s", strerror(errno));
     }
     struct io_uring_cqe cqe;
-    struct io_uring_sqe *sqe = next_sqe(probe, TAG_POLL);
-    io_uring_prep_poll_add(sqe, probe->listener, POLLIN);
-    if (!await(probe, TAG_POLL, &cqe) || cqe.res < 0) {
-        return refuse(probe, "io_uring: poll does not work");
+    io_uring_prep_poll_add(next_sqe(probe, TAG_POLL), probe->listener, POLLIN);
+    if (!await(probe, TAG_POLL, &cqe)) {
+        return false;
     }
-    sqe = next_sqe(probe, TAG_ACCEPT);
-    io_uring_prep_multishot_accept(sqe, probe->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (!await(probe, TAG_ACCEPT, &cqe) || cqe.res < 0 || (cqe.flags & IORING_CQE_F_MORE) == 0) {
-        return refuse(probe, "io_uring: multishot accept does not work");
+    if (cqe.res < 0) {
+        return refuse(probe, "io_uring: poll: %s", strerror(-cqe.res));
+    }
+    io_uring_prep_multishot_accept(next_sqe(probe, TAG_ACCEPT), probe->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (!await_shot(probe, TAG_ACCEPT, &cqe)) {
+        return false;
     }
     probe->accepted = cqe.res;
     return true;

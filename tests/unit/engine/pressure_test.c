@@ -87,16 +87,19 @@ static void flood(int client) {
 }
 
 static void answers_others_while_one_floods(void **state) {
-    enum { TURNS_MAX = 8, PINGS = 100, FLOODERS = 3 };
+    enum { TURNS_MAX = 16, PINGS = 100, FLOODERS = 3 };
     /* Fewer buffers than one flooder fills, and few events a turn: every way to be crowded out. */
     struct pil_engine_options options = {.buffer_bytes = 1024, .buffer_count = 16, .receive_bytes_per_turn_max = 4096};
     struct loop *loop = loop_open_with(state, options);
-    loop->capacity = 16;
-    struct peer *flooders[FLOODERS], *pinger = peer_open(loop, PINGS);
+    loop->capacity = 8;
+    struct peer *flooders[FLOODERS];
     for (int i = 0; i < FLOODERS; i++) {
         flooders[i] = peer_open(loop, 1 << 20);
         flooders[i]->echoes = false;
+        flood(flooders[i]->client);
     }
+    loop_turn_for(loop, 0, 0);
+    struct peer *pinger = peer_open(loop, PINGS); /* behind all of them */
     for (int ping = 0; ping < PINGS; ping++) {
         client_write(pinger->client, "p", 1);
         uint8_t back;
