@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: files are read whole or refused; a sealed memfd cannot be changed by anybody any more.
+ * Method: a folder under the temporary folder; each way of changing a memfd, tried after sealing. */
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/pil-sys-XXXXXX";
+
+static const char *in_folder(const char *name) {
+    static char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static void write_file(const char *path, const void *data, size_t len) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(pil_sys_write_all(fd, pil_bytes_from(data, len), NULL), PIL_STATUS_OK);
+    pil_sys_close(&fd);
+    assert_int_equal(fd, -1);
+    pil_sys_close(&fd);
+}
+
+static void files_are_read_whole(void **state) {
+    (void)state;
+    size_t len = 200000;
+    uint8_t *data = malloc(len);
+    for (size_t i = 0; i < len; i++) {
+        data[i] = (uint8_t)(i * 31);
+    }
+    write_file(in_folder("file"), data, len);
+    struct pil_text text = {0};
+    struct pil_error error = {{0}};
+    assert_int_equal(pil_sys_read_file(in_folder("file"), len, &text, &error), PIL_STATUS_OK);
+    assert_int_equal(text.len, len);
+    assert_memory_equal(text.data, data, len);
+    pil_text_deinit(&text);
+    assert_int_equal(pil_sys_read_file(in_folder("file"), len - 1, &text, &error), PIL_STATUS_TOO_LARGE);
+    assert_non_null(strstr(error.text, "larger than 199999 bytes"));
+    assert_null(text.data);
+    write_file(in_folder("empty"), "", 0);
+    assert_int_equal(pil_sys_read_file(in_folder("empty"), 0, &text, &error), PIL_STATUS_OK);
+    assert_string_equal(text.data, "");
+    pil_text_deinit(&text);
+    free(data);
+}
+
+static void what_cannot_be_read_is_named(void **state) {
+    (void)state;
+    struct pil_text text = {0};
+    struct pil_error error = {{0}};
+    assert_int_equal(pil_sys_read_file(in_folder("missing"), 10, &text, &error), PIL_STATUS_NOT_FOUND);
+    assert_non_null(strstr(error.text, "/missing: No such file"));
+    assert_int_equal(pil_sys_read_file(folder, 10, &text, &error), PIL_STATUS_SYSTEM); /* EISDIR */
+    assert_non_null(strstr(error.text, folder));
+    int fd = open(in_folder("read-only"), O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(pil_sys_write_all(fd, pil_bytes_from("x", 1), &error), PIL_STATUS_SYSTEM); /* EBADF */
+    assert_int_equal(pil_sys_write_all(fd, pil_bytes_from(NULL, 0), &error), PIL_STATUS_OK);
+    pil_sys_close(&fd);
+}
+
+static void folders_are_made_with_their_parents(void **state) {
+    (void)state;
+    struct pil_error error = {{0}};
+    struct stat info;
+    assert_int_equal(pil_sys_make_dirs(in_folder("a/b/c"), &error), PIL_STATUS_OK);
+    assert_int_equal(pil_sys_make_dirs(in_folder("a/b/c"), &error), PIL_STATUS_OK);
+    assert_int_equal(pil_sys_make_dirs(in_folder("a//b/d/"), &error), PIL_STATUS_OK);
+    assert_int_equal(stat(in_folder("a/b/d"), &info), 0);
+    assert_true(S_ISDIR(info.st_mode));
+    assert_int_equal(pil_sys_make_dirs("", &error), PIL_STATUS_INVALID);
+    write_file(in_folder("plain"), "x", 1);
+    assert_int_equal(pil_sys_make_dirs(in_folder("plain/e"), &error), PIL_STATUS_NOT_FOUND); /* ENOTDIR */
+    char *endless = malloc(PATH_MAX + 10);
+    memset(endless, 'x', PATH_MAX + 9);
+    endless[PATH_MAX + 9] = '\0';
+    assert_int_equal(pil_sys_make_dirs(endless, &error), PIL_STATUS_INVALID);
+    free(endless);
+}
+
+static void sealed_memory_stays_as_it_is(void **state) {
+    (void)state;
+    int fd = -1;
+    struct pil_error error = {{0}};
+    assert_int_equal(pil_sys_memfd_create("test", &fd, &error), PIL_STATUS_OK);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(pil_sys_write_all(fd, pil_bytes_from("0123456789", 10), &error), PIL_STATUS_OK);
+    assert_false(pil_sys_memfd_is_sealed(fd));
+    void *writable = mmap(NULL, 10, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(writable != MAP_FAILED);
+    assert_int_equal(pil_sys_memfd_seal(fd, &error), PIL_STATUS_BUSY); /* a writable mapping is left */
+    assert_false(pil_sys_memfd_is_sealed(fd));
+    assert_int_equal(munmap(writable, 10), 0);
+    assert_int_equal(pil_sys_memfd_seal(fd, &error), PIL_STATUS_OK);
+    assert_true(pil_sys_memfd_is_sealed(fd));
+    assert_int_equal(pwrite(fd, "x", 1, 0), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(ftruncate(fd, 5), -1);
+    assert_int_equal(ftruncate(fd, 50), -1);
+    assert_ptr_equal(mmap(NULL, 10, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+    char text[10];
+    assert_int_equal(pread(fd, text, 10, 0), 10);
+    assert_memory_equal(text, "0123456789", 10);
+    pil_sys_close(&fd);
+}
+
+static void files_are_not_sealed(void **state) {
+    (void)state;
+    struct pil_error error = {{0}};
+    int fd = open(in_folder("loose"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_false(pil_sys_memfd_is_sealed(fd));
+    assert_int_not_equal(pil_sys_memfd_seal(fd, &error), PIL_STATUS_OK);
+    assert_non_null(strstr(error.text, "seal"));
+    assert_false(pil_sys_memfd_is_sealed(-1));
+    pil_sys_close(&fd);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place) {
+    (void)info, (void)kind, (void)place;
+    return remove(path);
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_read_whole),
+        cmocka_unit_test(what_cannot_be_read_is_named),
+        cmocka_unit_test(folders_are_made_with_their_parents),
+        cmocka_unit_test(sealed_memory_stays_as_it_is),
+        cmocka_unit_test(files_are_not_sealed),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
