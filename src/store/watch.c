@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A folder that is not there yet is waited for at its parent, so the whole path from the root is watched, the parent
+ * before the child: whatever is made after a watch raises an event, and whatever was made before it is found by the
+ * next step down. */
+#include "store/watch.h"
+
+#include "base/panic.h"
+#include "base/sys.h"
+#include "store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+enum {
+    EVENTS = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF |
+             IN_ONLYDIR | IN_DONT_FOLLOW
+};
+
+/* Whether at least the root could be watched. */
+static bool arm(struct pil_watch *watch, const char *root, const char *prefix) {
+    if (inotify_add_watch(watch->fd, root, EVENTS & ~IN_DONT_FOLLOW) < 0) {
+        return false;
+    }
+    struct pil_text path = {0};
+    for (const char *slash = strchr(prefix, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        pil_text_clear(&path);
+        pil_text_format(&path, "%s/%.*s", root, (int)(slash - prefix), prefix);
+        if (inotify_add_watch(watch->fd, path.data, EVENTS) < 0) {
+            break;
+        }
+    }
+    pil_text_deinit(&path);
+    return true;
+}
+
+int pil_watch_add(struct pil_watch *watch, const char *root, const char *prefix) {
+    if (watch->fd < 0) {
+        watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    }
+    if (watch->fd < 0 || !arm(watch, root, prefix)) {
+        return -1;
+    }
+    watch->prefixes = realloc(watch->prefixes, (watch->prefix_count + 1) * sizeof *watch->prefixes);
+    PIL_ASSERT(watch->prefixes != NULL);
+    watch->prefixes[watch->prefix_count] = strdup(prefix);
+    PIL_ASSERT(watch->prefixes[watch->prefix_count] != NULL);
+    watch->prefix_count++;
+    return watch->fd;
+}
+
+void pil_watch_drain(struct pil_watch *watch, const char *root) {
+    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    if (watch->fd < 0) {
+        return;
+    }
+    while (read(watch->fd, events, sizeof events) > 0) {
+    }
+    for (uint32_t i = 0; i < watch->prefix_count; i++) {
+        (void)arm(watch, root, watch->prefixes[i]); /* a root that is gone has nothing to wait for */
+    }
+}
+
+void pil_watch_deinit(struct pil_watch *watch) {
+    for (uint32_t i = 0; i < watch->prefix_count; i++) {
+        free(watch->prefixes[i]);
+    }
+    free(watch->prefixes);
+    pil_sys_close(&watch->fd);
+    *watch = (struct pil_watch){.fd = -1};
+}
