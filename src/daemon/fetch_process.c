@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The fetcher's process: the store on one side, the supervisor's socket on the other. */
+#include "base/clock.h"
+#include "base/panic.h"
+#include "base/sys.h"
+#include "daemon/handover.h"
+#include "daemon/privilege.h"
+#include "daemon/process.h"
+#include "sync/fetcher.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum { EXIT_OK = 0, EXIT_SYSTEM = 3, HELD_MAX = PIL_SETTINGS_VIEWS_MAX * 17 };
+
+struct process {
+    int control;
+    int signals;
+    struct pil_config config;
+    struct pil_store *store;
+    struct pil_fetcher_view views[PIL_SETTINGS_VIEWS_MAX];
+    struct pil_fetcher *fetcher;
+    struct {
+        uint32_t view_index;
+        char release[PIL_RELEASE_ID_CHARS + 8];
+    } held[HELD_MAX];
+    uint32_t held_count;
+    char live[PIL_SETTINGS_VIEWS_MAX][PIL_RELEASE_ID_CHARS + 8]; /* as told before the first pass */
+    bool is_stopping;
+};
+
+static void forget_held(struct process *process, uint32_t view_index, const char *release) {
+    for (uint32_t i = 0; i < process->held_count; i++) {
+        if (process->held[i].view_index == view_index && strcmp(process->held[i].release, release) == 0) {
+            process->held[i] = process->held[--process->held_count];
+            return;
+        }
+    }
+}
+
+static bool is_held(void *context, uint32_t view_index, const char *release) {
+    const struct process *process = context;
+    for (uint32_t i = 0; i < process->held_count; i++) {
+        if (process->held[i].view_index == view_index && strcmp(process->held[i].release, release) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_held(struct process *process, uint32_t view_index, const char *release) {
+    if (!is_held(process, view_index, release) && process->held_count < HELD_MAX) {
+        process->held[process->held_count].view_index = view_index;
+        snprintf(process->held[process->held_count].release, sizeof process->held[0].release, "%s", release);
+        process->held_count++;
+    }
+}
+
+static pil_status send_message(struct process *process, const struct pil_message *message, int fd) {
+    pil_status status = pil_message_send(process->control, message, fd);
+    process->is_stopping |= status == PIL_STATUS_CLOSED;
+    return status;
+}
+
+/* Takes over what may change; views and store cannot. */
+static void take_config(struct process *process, int fd) {
+    struct pil_config config;
+    if (fd >= 0 && pread(fd, &config, sizeof config, 0) == sizeof config) {
+        process->config = config;
+        pil_log_init("fetcher", (pil_log_level)config.log_level, (pil_log_format)config.log_format);
+    }
+}
+
+/* One message from the supervisor, taken in and left in *message. */
+static pil_status take_message(struct process *process, bool block, struct pil_message *message) {
+    int fd = -1;
+    pil_status status = pil_message_receive(process->control, block, message, &fd);
+    if (status == PIL_STATUS_CLOSED) {
+        process->is_stopping = true;
+    }
+    if (status != PIL_STATUS_OK) {
+        return status;
+    }
+    if (message->kind == PIL_MESSAGE_CONFIG) {
+        take_config(process, fd);
+    } else if (message->kind == PIL_MESSAGE_HOLDING) {
+        add_held(process, message->view_index, message->release);
+    } else if (message->kind == PIL_MESSAGE_DROPPED) {
+        forget_held(process, message->view_index, message->release);
+    }
+    pil_sys_close(&fd);
+    return PIL_STATUS_OK;
+}
+
+static pil_status admit(void *context, uint32_t view_index, const char *release, uint64_t bytes, struct pil_error *ret_error) {
+    struct process *process = context;
+    struct pil_message message = pil_message_make(PIL_MESSAGE_ADMIT, view_index, release);
+    message.numbers[0] = bytes;
+    PIL_TRY(send_message(process, &message, -1));
+    do {
+        PIL_TRY(take_message(process, true, &message));
+    } while (message.kind != PIL_MESSAGE_ADMITTED);
+    return message.index == 1 ? PIL_STATUS_OK : pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "%s", message.text);
+}
+
+static pil_status hand_over(void *context, uint32_t view_index, const char *release, uint32_t shard_index, uint32_t shard_count, int fd) {
+    struct pil_message message = pil_message_make(PIL_MESSAGE_SHARD, view_index, release);
+    message.index = shard_index;
+    message.count = shard_count;
+    pil_status status = send_message(context, &message, fd);
+    pil_sys_close(&fd);
+    return status;
+}
+
+static pil_status publish(void *context, uint32_t view_index, const char *release) {
+    struct process *process = context;
+    struct pil_message message = pil_message_make(PIL_MESSAGE_PUBLISH, view_index, release);
+    PIL_TRY(send_message(process, &message, -1));
+    add_held(process, view_index, release);
+    return PIL_STATUS_OK;
+}
+
+static void checked(void *context, uint32_t view_index, const struct pil_channel *channel) {
+    struct pil_message message = pil_message_make(PIL_MESSAGE_CHECKED, view_index, pil_channel_effective(channel));
+    message.time_us = pil_clock_wall_us();
+    message.numbers[0] = channel->sequence;
+    message.index = channel->pinned[0] != '\0';
+    pil_ignore(send_message(context, &message, -1), "a supervisor that is gone ends this process");
+}
+
+static void reported(void *context, uint32_t view_index, const struct pil_fetch_report *report) {
+    const struct process *process = context;
+    struct pil_message message = pil_message_make(PIL_MESSAGE_REPORT, view_index, report->release);
+    message.index = report->result;
+    message.numbers[0] = report->copy_ns;
+    message.numbers[1] = report->verify_ns;
+    message.numbers[2] = report->bytes;
+    snprintf(message.text, sizeof message.text, "%.*s", (int)sizeof message.text - 1, report->text);
+    const char *view = process->views[view_index].view;
+    if (report->result == PIL_FETCH_OK) {
+        pil_log(PIL_LOG_INFO, "release handed over", "view", view, "release", report->release, "bytes", PIL_LOG_NUM(report->bytes), "copy_ms",
+                PIL_LOG_NUM(report->copy_ns / 1000000), "verify_ms", PIL_LOG_NUM(report->verify_ns / 1000000), NULL);
+    } else {
+        pil_log(PIL_LOG_WARN, "release not taken, the one before goes on", "view", view, "channel", process->views[view_index].channel, "release", report->release, "result",
+                pil_fetch_result_text(report->result), "why", report->text, NULL);
+    }
+    pil_ignore(send_message(context, &message, -1), "a supervisor that is gone ends this process");
+}
+
+static void project(void *context, struct pil_bytes document) {
+    struct process *process = context;
+    struct pil_error error;
+    int fd = -1;
+    if (pil_message_blob(document.data, document.len, &fd, &error) != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_ERROR, "project not handed over", "why", error.text, NULL);
+        return;
+    }
+    struct pil_message message = pil_message_make(PIL_MESSAGE_PROJECT, 0, NULL);
+    pil_ignore(send_message(process, &message, fd), "a supervisor that is gone ends this process");
+    pil_sys_close(&fd);
+}
+
+static bool has_signal(struct process *process) {
+    struct signalfd_siginfo info;
+    if (read(process->signals, &info, sizeof info) == sizeof info) {
+        process->is_stopping = true;
+    }
+    return process->is_stopping;
+}
+
+static bool is_cancelled(void *context) {
+    return has_signal(context);
+}
+
+/* Until the first CONFIG and all HOLDING were taken. */
+static bool begin(struct process *process) {
+    struct pil_message message = {0};
+    while (message.kind != PIL_MESSAGE_BEGIN && !process->is_stopping) {
+        if (take_message(process, true, &message) != PIL_STATUS_OK) {
+            return false;
+        }
+        if (message.kind == PIL_MESSAGE_HOLDING && message.index == 1) {
+            memcpy(process->live[message.view_index % PIL_SETTINGS_VIEWS_MAX], message.release, sizeof message.release);
+        }
+    }
+    return !process->is_stopping;
+}
+
+static pil_status open_store(struct process *process, const struct pil_fetcher_hooks *hooks, struct pil_error *ret_error) {
+    const struct pil_settings *settings = &process->config.settings;
+    PIL_TRY(pil_store_open(process->config.store, false, &process->store, ret_error));
+    process->fetcher = pil_fetcher_create(process->store, process->views, settings->view_count, hooks);
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        const struct pil_view_settings *view = &settings->views[i];
+        pil_fetcher_set_live(process->fetcher, i, process->live[i]);
+        memcpy(process->views[i].project, view->project, sizeof view->project);
+        memcpy(process->views[i].view, view->view, sizeof view->view);
+        memcpy(process->views[i].channel, view->channel, sizeof view->channel);
+    }
+    return PIL_STATUS_OK;
+}
+
+static void drain_messages(struct process *process) {
+    struct pil_message message;
+    while (take_message(process, false, &message) == PIL_STATUS_OK) {
+    }
+}
+
+static void run(struct process *process) {
+    int watch = process->store->ops->watch(process->store, "views/");
+    while (!process->is_stopping) {
+        uint64_t retry_ms = pil_fetcher_pass(process->fetcher), poll_ms = process->config.settings.poll_interval_ms;
+        struct pollfd waits[] = {{.fd = process->signals, .events = POLLIN}, {.fd = process->control, .events = POLLIN}, {.fd = watch, .events = POLLIN}};
+        poll(waits, watch >= 0 ? 3 : 2, (int)(retry_ms < poll_ms ? retry_ms : poll_ms));
+        if (watch >= 0 && waits[2].revents != 0) {
+            process->store->ops->changed(process->store);
+        }
+        drain_messages(process);
+        has_signal(process);
+    }
+}
+
+int pil_fetch_process_run(int control) {
+    struct process *process = calloc(1, sizeof *process);
+    struct pil_fetcher_hooks hooks = {.context = process, .is_held = is_held, .admit = admit, .hand_over = hand_over, .publish = publish,
+                                      .checked = checked, .reported = reported, .project = project, .is_cancelled = is_cancelled};
+    struct pil_error error = {.text = "the supervisor is gone"};
+    sigset_t signals;
+    PIL_ASSERT(process != NULL);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    sigdelset(&signals, SIGHUP); /* blocked and not read: reloading comes from the supervisor */
+    process->control = control;
+    process->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    int code = EXIT_SYSTEM;
+    if (process->signals >= 0 && pil_privilege_drop("", &error) == PIL_STATUS_OK && begin(process) && open_store(process, &hooks, &error) == PIL_STATUS_OK) {
+        run(process);
+        code = EXIT_OK;
+    } else if (!process->is_stopping) {
+        pil_log(PIL_LOG_ERROR, "fetcher cannot run", "why", error.text, NULL);
+    }
+    pil_fetcher_destroy(&process->fetcher);
+    pil_store_close(&process->store);
+    free(process);
+    return code;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/listener.h"
+#include "base/sys.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 4096, HOLDER_BYTES = 96 };
+
+/* "redis-server (pid 123)" */
+static void describe_process(long pid, char text[HOLDER_BYTES]) {
+    char path[64], name[64] = "";
+    snprintf(path, sizeof path, "/proc/%ld/comm", pid);
+    FILE *file = fopen(path, "re");
+    if (file != NULL) {
+        if (fgets(name, sizeof name, file) != NULL) {
+            name[strcspn(name, "\n")] = '\0';
+        }
+        fclose(file);
+    }
+    snprintf(text, HOLDER_BYTES, "%s (pid %ld)", name[0] != '\0' ? name : "a process", pid);
+}
+
+/* Whether one of the descriptors of a process is the socket with this inode. */
+static bool process_has_socket(long pid, unsigned long inode) {
+    char path[64], wanted[64], link[64];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%ld/fd", pid);
+    snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; !found && folder != NULL && (entry = readdir(folder)) != NULL;) {
+        ssize_t len = readlinkat(dirfd(folder), entry->d_name, link, sizeof link - 1);
+        link[len > 0 ? len : 0] = '\0';
+        found = strcmp(link, wanted) == 0;
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    }
+    return found;
+}
+
+/* The inode of the listening socket on a TCP port, from the kernel's table; 0 when there is none. */
+static unsigned long listening_inode(const char *table, unsigned port) {
+    char line[512];
+    unsigned long inode = 0;
+    FILE *file = fopen(table, "re");
+    while (inode == 0 && file != NULL && fgets(line, sizeof line, file) != NULL) {
+        unsigned local_port = 0, state = 0;
+        unsigned long found = 0;
+        if (sscanf(line, "%*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x %*s %*s %*s %*d %*d %lu", &local_port, &state, &found) == 3 && local_port == port && state == 10) {
+            inode = found;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return inode;
+}
+
+static void find_tcp_holder(unsigned port, char text[HOLDER_BYTES]) {
+    unsigned long inode = listening_inode("/proc/net/tcp", port);
+    if (inode == 0) {
+        inode = listening_inode("/proc/net/tcp6", port);
+    }
+    snprintf(text, HOLDER_BYTES, "a process that this user cannot see");
+    DIR *folder = inode != 0 ? opendir("/proc") : NULL;
+    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        long pid = strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && process_has_socket(pid, inode)) {
+            describe_process(pid, text);
+            break;
+        }
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    }
+}
+
+static pil_status fail(int fd, const char *address, const char *what, struct pil_error *ret_error) {
+    int number = errno;
+    pil_sys_close(&fd);
+    return pil_fail(ret_error, pil_status_from_errno(number), "%s: %s: %s", address, what, strerror(number));
+}
+
+/* Nobody answers: the file is left over and may go. Somebody does: *ret_error names them. */
+static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, struct pil_error *ret_error) {
+    struct stat info;
+    if (lstat(path, &info) != 0) {
+        return PIL_STATUS_OK;
+    }
+    if (!S_ISSOCK(info.st_mode)) {
+        return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is there and is no socket; name another path", path);
+    }
+    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool answers = probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) == 0;
+    struct ucred peer = {0};
+    socklen_t len = sizeof peer;
+    char holder[HOLDER_BYTES];
+    if (answers) {
+        getsockopt(probe, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+        describe_process(peer.pid, holder);
+    }
+    pil_sys_close(&probe);
+    if (answers) {
+        return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is held by %s; stop it or name another path", path, holder);
+    }
+    unlink(path);
+    return PIL_STATUS_OK;
+}
+
+static pil_status open_unix(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
+    const char *path = settings->address + strlen("unix:");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, strlen(path) + 1); /* checked with the configuration: at most 107 bytes */
+    PIL_TRY(clear_unix_path(path, &address, ret_error));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return fail(fd, settings->address, "socket", ret_error);
+    }
+    /* Born closed to others: the mode is widened only once the group is right. */
+    mode_t before = umask(0177);
+    int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
+    umask(before);
+    if (bound != 0) {
+        return fail(fd, settings->address, "bind", ret_error);
+    }
+    if (settings->group[0] != '\0') {
+        const struct group *group = getgrnam(settings->group);
+        if (group == NULL) {
+            pil_sys_close(&fd);
+            unlink(path);
+            return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: there is no group '%s'", settings->address, settings->group);
+        }
+        if (chown(path, (uid_t)-1, group->gr_gid) != 0) {
+            return fail(fd, settings->address, "set its group", ret_error);
+        }
+    }
+    if (chmod(path, settings->mode) != 0) {
+        return fail(fd, settings->address, "set its mode", ret_error);
+    }
+    if (listen(fd, BACKLOG) != 0) {
+        return fail(fd, settings->address, "listen", ret_error);
+    }
+    *ret_fd = fd;
+    return PIL_STATUS_OK;
+}
+
+static bool is_loopback(const struct sockaddr *address) {
+    if (address->sa_family == AF_INET) {
+        return (ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24) == 127;
+    }
+    return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+}
+
+static pil_status listen_tcp(const struct pil_listener_settings *settings, const struct addrinfo *info, const char *port, int *ret_fd, struct pil_error *ret_error) {
+    int on = 1;
+    if (!settings->is_public && !is_loopback(info->ai_addr)) {
+        return pil_fail(ret_error, PIL_STATUS_DENIED, "%s is not a loopback address; anybody who reaches it could read: use 127.0.0.1, or say `public: true` for this listener in the file", settings->address);
+    }
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return fail(fd, settings->address, "socket", ret_error);
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, info->ai_addr, info->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        if (errno != EADDRINUSE) {
+            return fail(fd, settings->address, "bind", ret_error);
+        }
+        char holder[HOLDER_BYTES];
+        pil_sys_close(&fd);
+        find_tcp_holder((unsigned)strtoul(port, NULL, 10), holder);
+        return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is held by %s; stop it or choose another port", settings->address, holder);
+    }
+    *ret_fd = fd;
+    return PIL_STATUS_OK;
+}
+
+static pil_status open_tcp(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
+    char host[PIL_SETTINGS_ADDRESS_BYTES];
+    const char *text = settings->address + strlen("tcp:"), *colon = strrchr(text, ':');
+    size_t len = (size_t)(colon - text);
+    bool in_brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
+    memcpy(host, text + in_brackets, len - 2u * in_brackets);
+    host[len - 2u * in_brackets] = '\0';
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *info = NULL;
+    int number = getaddrinfo(host, colon + 1, &hints, &info);
+    if (number != 0) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: %s", settings->address, gai_strerror(number));
+    }
+    pil_status status = listen_tcp(settings, info, colon + 1, ret_fd, ret_error);
+    freeaddrinfo(info);
+    return status;
+}
+
+pil_status pil_listener_open(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
+    return strncmp(settings->address, "unix:", 5) == 0 ? open_unix(settings, ret_fd, ret_error) : open_tcp(settings, ret_fd, ret_error);
+}
+
+void pil_listener_remove(const struct pil_listener_settings *settings) {
+    if (strncmp(settings->address, "unix:", 5) == 0) {
+        unlink(settings->address + 5);
+    }
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The fetcher: which release each served view should have, by its channel, and the way there: manifest, admission, a private copy
+ * of each shard, verification, seal, hand over. It never publishes anything that was not verified whole, and what fails leaves
+ * what is served alone. No process knowledge: what is held, admitted and handed over goes through functions of the daemon.
+ * Thread: one. */
+#pragma once
+
+#include "base/bounds.h"
+#include "release/channel.h"
+#include "store/store.h"
+
+struct pil_fetcher_view {
+    char project[PIL_NAME_BYTES_MAX + 1];
+    char view[PIL_NAME_BYTES_MAX + 1];
+    char channel[PIL_NAME_BYTES_MAX + 1];
+};
+
+typedef enum pil_fetch_result {
+    PIL_FETCH_OK,
+    PIL_FETCH_CORRUPT,
+    PIL_FETCH_WILL_NOT_FIT,
+    PIL_FETCH_NOT_FOUND, /* no such channel, or it points to a release that is not there */
+    PIL_FETCH_ERROR,     /* the store, or the machine */
+} pil_fetch_result;
+const char *pil_fetch_result_text(pil_fetch_result result);
+
+/* One fetch, for metrics and logs. */
+struct pil_fetch_report {
+    pil_fetch_result result;
+    const char *release; /* "" when unknown */
+    const char *text;    /* why not */
+    uint64_t copy_ns, verify_ns;
+    uint64_t bytes;
+};
+
+struct pil_fetcher_hooks {
+    void *context;
+    /* Whether all shards of this release are in memory already: publishing it needs no I/O. */
+    bool (*is_held)(void *context, uint32_t view_index, const char *release);
+    /* Whether `bytes` more may be loaded; TOO_LARGE with the sum in *ret_error. */
+    pil_status (*admit)(void *context, uint32_t view_index, const char *release, uint64_t bytes, struct pil_error *ret_error);
+    /* A verified, sealed shard; fd is the callee's. */
+    pil_status (*hand_over)(void *context, uint32_t view_index, const char *release, uint32_t shard_index, uint32_t shard_count, int fd);
+    /* All shards were handed over or held: serve it. */
+    pil_status (*publish)(void *context, uint32_t view_index, const char *release);
+    /* The channel was read with success, now. */
+    void (*checked)(void *context, uint32_t view_index, const struct pil_channel *channel);
+    void (*reported)(void *context, uint32_t view_index, const struct pil_fetch_report *report);
+    /* The applied project of a view changed: its document. */
+    void (*project)(void *context, struct pil_bytes document);
+    /* Whether to give up: asked between blocks. */
+    bool (*is_cancelled)(void *context);
+};
+
+struct pil_fetcher;
+/* The store and the views are borrowed for the fetcher's life. */
+struct pil_fetcher *pil_fetcher_create(struct pil_store *store, const struct pil_fetcher_view *views, uint32_t view_count, const struct pil_fetcher_hooks *hooks);
+void pil_fetcher_destroy(struct pil_fetcher **fetcher);
+/* Before the first pass: what is being served already. */
+void pil_fetcher_set_live(struct pil_fetcher *fetcher, uint32_t view_index, const char *release);
+
+/* Reads every channel once and fetches what is due. A release that was refused is tried again after a back-off of 1 s, doubling up to
+ * 60 s, or at once when the channel points elsewhere. Returns the milliseconds until the next retry is due, UINT64_MAX when
+ * none waits. */
+uint64_t pil_fetcher_pass(struct pil_fetcher *fetcher);
