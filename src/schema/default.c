@@ -65,7 +65,8 @@ static pil_status check_text(const json_t *value, bool base64, struct pil_error 
     const char *text = json_string_value(value);
     size_t len = json_string_length(value);
     if (len > PIL_DEFAULT_TEXT_BYTES_MAX || strlen(text) != len) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "must be at most %d bytes without a NUL", PIL_DEFAULT_TEXT_BYTES_MAX);
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "must be at most %d bytes without a NUL",
+                        PIL_DEFAULT_TEXT_BYTES_MAX);
     }
     if (base64 && !is_base64(text, len)) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "must be base64 text (RFC 4648, padded with '=')");
@@ -76,7 +77,8 @@ static pil_status check_text(const json_t *value, bool base64, struct pil_error 
 static pil_status check_element(pil_scalar scalar, const json_t *value, struct pil_error *ret_error) {
     switch (scalar) {
     case PIL_SCALAR_BOOL:
-        return json_is_boolean(value) ? PIL_STATUS_OK : pil_fail(ret_error, PIL_STATUS_INVALID, "must be true or false");
+        return json_is_boolean(value) ? PIL_STATUS_OK
+                                      : pil_fail(ret_error, PIL_STATUS_INVALID, "must be true or false");
     case PIL_SCALAR_INT8: return check_integer(value, INT8_MIN, INT8_MAX, ret_error);
     case PIL_SCALAR_INT32: return check_integer(value, INT32_MIN, INT32_MAX, ret_error);
     case PIL_SCALAR_INT64: return check_integer(value, INT64_MIN, INT64_MAX, ret_error);
@@ -110,7 +112,8 @@ static json_t *canonical(pil_scalar scalar, const json_t *value) {
     PIL_UNREACHABLE("scalar");
 }
 
-static pil_status normalize_array(struct pil_type type, const json_t *value, json_t **ret_value, struct pil_error *ret_error) {
+static pil_status normalize_array(struct pil_type type, const json_t *value, json_t **ret_value,
+                                  struct pil_error *ret_error) {
     size_t count = json_array_size(value); /* 0 when it is no array */
     if (!json_is_array(value) || (type.shape == PIL_SHAPE_VECTOR && count != type.dimension)) {
         return type.shape == PIL_SHAPE_VECTOR
@@ -134,7 +137,8 @@ static pil_status normalize_array(struct pil_type type, const json_t *value, jso
     return PIL_STATUS_OK;
 }
 
-pil_status pil_default_normalize(struct pil_type type, const json_t *value, json_t **ret_value, struct pil_error *ret_error) {
+pil_status pil_default_normalize(struct pil_type type, const json_t *value, json_t **ret_value,
+                                 struct pil_error *ret_error) {
     if (type.shape != PIL_SHAPE_SCALAR) {
         return normalize_array(type, value, ret_value, ret_error);
     }

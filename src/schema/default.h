@@ -9,6 +9,7 @@
 
 enum { PIL_DEFAULT_TEXT_BYTES_MAX = 65536 }; /* of one string: a default travels in every shard */
 
-/* Checks `value` against `type` and gives its canonical form: floats as reals, all else as it is. INVALID, with a sentence.
- * Owns: caller (json_decref). */
-pil_status pil_default_normalize(struct pil_type type, const json_t *value, json_t **ret_value, struct pil_error *ret_error) PIL_CHECKED;
+/* Checks `value` against `type` and gives its canonical form: floats as reals, all else as it is. INVALID, with a
+ * sentence. Owns: caller (json_decref). */
+pil_status pil_default_normalize(struct pil_type type, const json_t *value, json_t **ret_value,
+                                 struct pil_error *ret_error) PIL_CHECKED;

@@ -7,7 +7,8 @@
 enum { PROJECT_FILE_BYTES_MAX = 8 << 20 }; /* about 100,000 features */
 
 /* Checks the tree. On problems: INVALID and no project. */
-static pil_status project_from(const struct pil_yaml_node *root, struct pil_yaml_problems *problems, struct pil_project **ret_project) {
+static pil_status project_from(const struct pil_yaml_node *root, struct pil_yaml_problems *problems,
+                               struct pil_project **ret_project) {
     struct pil_project *project = pil_schema_alloc(1, sizeof *project);
     struct pil_check check = {.problems = problems, .project = project};
     pil_check_project(&check, root);
@@ -19,7 +20,8 @@ static pil_status project_from(const struct pil_yaml_node *root, struct pil_yaml
     return PIL_STATUS_OK;
 }
 
-pil_status pil_project_parse_yaml(struct pil_bytes text, const char *file_name, struct pil_project **ret_project, struct pil_text *problems) {
+pil_status pil_project_parse_yaml(struct pil_bytes text, const char *file_name, struct pil_project **ret_project,
+                                  struct pil_text *problems) {
     struct pil_yaml_problems found = {0};
     struct pil_yaml_node root;
     pil_status status = pil_yaml_parse(text, &root, &found);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The project file: YAML in, every mistake reported at once, then immutable. Also its JSON form, which `pillion apply` puts
- * into the store, and the rule for what may change while a view is in use. */
+ * The project file: YAML in, every mistake reported at once, then immutable. Also its JSON form, which `pillion apply`
+ * puts into the store, and the rule for what may change while a view is in use. */
 #pragma once
 
 #include "schema/view.h"
@@ -16,7 +16,7 @@ struct pil_source {
     char *setup; /* DuckDB statements before the query (INSTALL, ATTACH …); NULL when none */
     char *timestamp_field;
     char *created_timestamp_column; /* NULL when none */
-    json_t *field_mapping; /* object: column in the source → name in the view; never NULL */
+    json_t *field_mapping;          /* object: column in the source → name in the view; never NULL */
 };
 
 struct pil_project_view {
@@ -50,21 +50,25 @@ struct pil_project {
 
 /* Reads a project file. On mistakes: INVALID, and *problems holds one line for each,
  * "file:line:column: what; what to do\n", in file order. `file_name` is only for the messages. */
-pil_status pil_project_parse_yaml(struct pil_bytes text, const char *file_name, struct pil_project **ret_project, struct pil_text *problems) PIL_CHECKED;
+pil_status pil_project_parse_yaml(struct pil_bytes text, const char *file_name, struct pil_project **ret_project,
+                                  struct pil_text *problems) PIL_CHECKED;
 /* The same from a file; unreadable files are one problem line, too. */
-pil_status pil_project_load_yaml(const char *path, struct pil_project **ret_project, struct pil_text *problems) PIL_CHECKED;
+pil_status pil_project_load_yaml(const char *path, struct pil_project **ret_project,
+                                 struct pil_text *problems) PIL_CHECKED;
 
 /* JSON form, canonical (sorted keys), with everything that the YAML said. Owns: caller. */
 json_t *pil_project_to_json(const struct pil_project *project);
-pil_status pil_project_from_json(const json_t *json, struct pil_project **ret_project, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_project_from_json(const json_t *json, struct pil_project **ret_project,
+                                 struct pil_error *ret_error) PIL_CHECKED;
 void pil_project_destroy(struct pil_project **project);
 
 /* NULL when there is none. */
 const struct pil_project_view *pil_project_view_find(const struct pil_project *project, const char *name);
 const struct pil_service *pil_project_service_find(const struct pil_project *project, struct pil_bytes name);
 
-/* Appends a line for each incompatible change from `before` to `after` of views for which in_use says true: keys changed, a
- * feature removed, its type changed, the view removed, a service's feature removed. Adding is compatible; so are defaults,
- * ttl, descriptions, tags and sources. Returns how many lines. */
+/* Appends a line for each incompatible change from `before` to `after` of views for which in_use says true: keys
+ * changed, a feature removed, its type changed, the view removed, a service's feature removed. Adding is compatible; so
+ * are defaults, ttl, descriptions, tags and sources. Returns how many lines. */
 uint32_t pil_project_breaking_changes(const struct pil_project *before, const struct pil_project *after,
-                                      bool (*in_use)(void *context, const char *view_name), void *context, struct pil_text *lines);
+                                      bool (*in_use)(void *context, const char *view_name), void *context,
+                                      struct pil_text *lines);

@@ -14,7 +14,8 @@ static bool keys_equal(const struct pil_view *a, const struct pil_view *b) {
         return false;
     }
     for (uint32_t i = 0; i < a->entity_count; i++) {
-        if (strcmp(a->entities[i].join_key, b->entities[i].join_key) != 0 || a->entities[i].type != b->entities[i].type) {
+        if (strcmp(a->entities[i].join_key, b->entities[i].join_key) != 0 ||
+            a->entities[i].type != b->entities[i].type) {
             return false;
         }
     }
@@ -23,7 +24,8 @@ static bool keys_equal(const struct pil_view *a, const struct pil_view *b) {
 
 static void format_keys(const struct pil_view *view, struct pil_text *text) {
     for (uint32_t i = 0; i < view->entity_count; i++) {
-        pil_text_format(text, "%s%s %s", i > 0 ? ", " : "", view->entities[i].join_key, pil_scalar_text(view->entities[i].type));
+        pil_text_format(text, "%s%s %s", i > 0 ? ", " : "", view->entities[i].join_key,
+                        pil_scalar_text(view->entities[i].type));
     }
 }
 
@@ -47,15 +49,18 @@ static void compare_views(struct changes *changes, const struct pil_view *before
             pil_type_format(old->type, from);
             pil_type_format(after->features[index].type, to);
             changes->count++;
-            pil_text_format(changes->lines, "feature view %s: feature %s changes its type from %s to %s\n", before->name, old->name, from, to);
+            pil_text_format(changes->lines, "feature view %s: feature %s changes its type from %s to %s\n",
+                            before->name, old->name, from, to);
         }
     }
 }
 
-static bool service_has(const struct pil_project *project, const struct pil_service *service, const char *view, const char *feature) {
+static bool service_has(const struct pil_project *project, const struct pil_service *service, const char *view,
+                        const char *feature) {
     for (uint32_t i = 0; i < service->feature_count; i++) {
         const struct pil_view *of = project->views[service->features[i].view_index].view;
-        if (strcmp(of->name, view) == 0 && strcmp(of->features[service->features[i].feature_index].name, feature) == 0) {
+        if (strcmp(of->name, view) == 0 &&
+            strcmp(of->features[service->features[i].feature_index].name, feature) == 0) {
             return true;
         }
     }
@@ -77,13 +82,15 @@ static void compare_service(struct changes *changes, const struct pil_service *b
         }
         if (!service_has(changes->after, after, view->name, feature)) {
             changes->count++;
-            pil_text_format(changes->lines, "feature service %s: %s:%s is removed\n", before->name, view->name, feature);
+            pil_text_format(changes->lines, "feature service %s: %s:%s is removed\n", before->name, view->name,
+                            feature);
         }
     }
 }
 
 uint32_t pil_project_breaking_changes(const struct pil_project *before, const struct pil_project *after,
-                                      bool (*in_use)(void *context, const char *view_name), void *context, struct pil_text *lines) {
+                                      bool (*in_use)(void *context, const char *view_name), void *context,
+                                      struct pil_text *lines) {
     struct changes changes = {.before = before, .after = after, .lines = lines};
     bool view_in_use[PIL_VIEWS_MAX] = {false};
     for (uint32_t i = 0; i < before->view_count; i++) {

@@ -24,25 +24,29 @@ char *pil_check_name(struct pil_check *check, const struct pil_yaml_node *node, 
     }
     if (!pil_name_is_valid(pil_bytes_from_text(node->text))) {
         pil_yaml_problem_add(check->problems, node,
-                             "%s: %s '%s' is not a valid name; begin with a letter or _, go on with letters, digits, _ and -, at most %d in all",
+                             "%s: %s '%s' is not a valid name; begin with a letter or _, go on with letters, digits, _ "
+                             "and -, at most %d in all",
                              label, key, PIL_YAML_QUOTE(node->text), PIL_NAME_BYTES_MAX);
     }
     return pil_schema_copy(node->text);
 }
 
-char *pil_check_text(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key, size_t bytes_max) {
+char *pil_check_text(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key,
+                     size_t bytes_max) {
     if (node == NULL) {
         return NULL;
     }
     if (node->text[0] == '\0') {
         pil_yaml_problem_add(check->problems, node, "%s: %s is empty; give it a text or remove it", label, key);
     } else if (strlen(node->text) > bytes_max) {
-        pil_yaml_problem_add(check->problems, node, "%s: %s has %zu bytes; at most %zu are possible", label, key, strlen(node->text), bytes_max);
+        pil_yaml_problem_add(check->problems, node, "%s: %s has %zu bytes; at most %zu are possible", label, key,
+                             strlen(node->text), bytes_max);
     }
     return pil_schema_copy(node->text);
 }
 
-const char *pil_check_element(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key) {
+const char *pil_check_element(struct pil_check *check, const struct pil_yaml_node *node, const char *label,
+                              const char *key) {
     if (node->kind == PIL_YAML_SCALAR && !pil_yaml_is_null(node) && node->text[0] != '\0') {
         return node->text;
     }
@@ -61,12 +65,14 @@ bool pil_check_is_new(json_t *set, const char *name) {
     return true;
 }
 
-uint32_t pil_check_count(struct pil_check *check, const struct pil_yaml_node *list, const char *what, uint32_t count_max) {
+uint32_t pil_check_count(struct pil_check *check, const struct pil_yaml_node *list, const char *what,
+                         uint32_t count_max) {
     if (list == NULL) {
         return 0;
     }
     if (list->child_count > count_max) {
-        pil_yaml_problem_add(check->problems, list, "%u %s; at most %u are possible", list->child_count, what, count_max);
+        pil_yaml_problem_add(check->problems, list, "%u %s; at most %u are possible", list->child_count, what,
+                             count_max);
         return count_max;
     }
     return list->child_count;
@@ -97,8 +103,9 @@ static void check_entity(struct pil_check *check, const struct pil_yaml_node *no
     pil_check_label(node, "entity", label);
     pil_yaml_take(check->problems, node, label, keys, COUNT, values);
     struct pil_type type = {.scalar = PIL_SCALAR_INT64};
-    if (values[TYPE] != NULL && (pil_type_parse(pil_bytes_from_text(values[TYPE]->text), &type, NULL) != PIL_STATUS_OK ||
-                                 !pil_entity_can_be(type))) {
+    if (values[TYPE] != NULL &&
+        (pil_type_parse(pil_bytes_from_text(values[TYPE]->text), &type, NULL) != PIL_STATUS_OK ||
+         !pil_entity_can_be(type))) {
         pil_yaml_problem_add(check->problems, values[TYPE],
                              "%s: type '%s' cannot be a key; use int32, int64, string, bytes or unix_timestamp", label,
                              PIL_YAML_QUOTE(values[TYPE]->text));
@@ -122,8 +129,8 @@ static void check_entities(struct pil_check *check, const struct pil_yaml_node *
         struct pil_entity *entity = &project->entities[project->entity_count++];
         check_entity(check, &list->children[i], entity);
         if (!pil_check_is_new(seen, entity->name)) {
-            pil_yaml_problem_add(check->problems, &list->children[i], "entity %s is defined twice; rename or remove one",
-                                 PIL_YAML_QUOTE(entity->name));
+            pil_yaml_problem_add(check->problems, &list->children[i],
+                                 "entity %s is defined twice; rename or remove one", PIL_YAML_QUOTE(entity->name));
         }
     }
     json_decref(seen);
@@ -138,15 +145,17 @@ struct service_check {
     json_t *seen; /* "view:feature" of what the service has */
 };
 
-static void add_feature(struct service_check *of, const struct pil_yaml_node *node, uint32_t view_index, uint32_t feature_index) {
+static void add_feature(struct service_check *of, const struct pil_yaml_node *node, uint32_t view_index,
+                        uint32_t feature_index) {
     const struct pil_view *view = of->check->project->views[view_index].view;
     struct pil_text full = {0};
     pil_text_format(&full, "%s:%s", view->name, view->features[feature_index].name);
     if (!pil_check_is_new(of->seen, full.data)) {
-        pil_yaml_problem_add(of->check->problems, node, "%s: %s stands twice; keep one", of->label, PIL_YAML_QUOTE(full.data));
+        pil_yaml_problem_add(of->check->problems, node, "%s: %s stands twice; keep one", of->label,
+                             PIL_YAML_QUOTE(full.data));
     } else if (of->service->feature_count == PIL_SERVICE_FEATURES_MAX) {
-        pil_yaml_problem_add(of->check->problems, node, "%s: %s is one too many; at most %d features are possible", of->label,
-                             PIL_YAML_QUOTE(full.data), PIL_SERVICE_FEATURES_MAX);
+        pil_yaml_problem_add(of->check->problems, node, "%s: %s is one too many; at most %d features are possible",
+                             of->label, PIL_YAML_QUOTE(full.data), PIL_SERVICE_FEATURES_MAX);
     } else {
         of->service->features[of->service->feature_count++] = (struct pil_service_feature){view_index, feature_index};
     }
@@ -160,18 +169,20 @@ static void add_unknown_view(struct service_check *of, const struct pil_yaml_nod
     for (uint32_t i = 0; i < project->view_count; i++) {
         names[i] = project->views[i].view->name;
     }
-    pil_yaml_problem_add(of->check->problems, node, "%s: there is no feature view '%s'; define it under feature_views%s", of->label,
+    pil_yaml_problem_add(of->check->problems, node,
+                         "%s: there is no feature view '%s'; define it under feature_views%s", of->label,
                          PIL_YAML_QUOTE(name), pil_check_hint(of->check, name, names, project->view_count, hint));
 }
 
-static void add_unknown_feature(struct service_check *of, const struct pil_yaml_node *node, const struct pil_view *view, const char *name) {
+static void add_unknown_feature(struct service_check *of, const struct pil_yaml_node *node, const struct pil_view *view,
+                                const char *name) {
     const char **names = pil_schema_alloc(view->feature_count, sizeof *names);
     char hint[PIL_CHECK_HINT_BYTES];
     for (uint32_t i = 0; i < view->feature_count; i++) {
         names[i] = view->features[i].name;
     }
-    pil_yaml_problem_add(of->check->problems, node, "%s: feature view %s has no feature '%s'; define it there%s", of->label,
-                         PIL_YAML_QUOTE(view->name), PIL_YAML_QUOTE(name),
+    pil_yaml_problem_add(of->check->problems, node, "%s: feature view %s has no feature '%s'; define it there%s",
+                         of->label, PIL_YAML_QUOTE(view->name), PIL_YAML_QUOTE(name),
                          pil_check_hint(of->check, name, names, view->feature_count, hint));
     free(names);
 }
@@ -217,15 +228,18 @@ static void check_service(struct pil_check *check, const struct pil_yaml_node *n
     pil_check_label(node, "feature service", of.label);
     pil_yaml_take(check->problems, node, of.label, keys, COUNT, values);
     ret_service->name = pil_check_name(check, values[NAME], of.label, "name");
-    ret_service->description = pil_check_text(check, values[DESCRIPTION], of.label, "description", PIL_CHECK_TEXT_BYTES_MAX);
+    ret_service->description =
+        pil_check_text(check, values[DESCRIPTION], of.label, "description", PIL_CHECK_TEXT_BYTES_MAX);
     ret_service->features = pil_schema_alloc(PIL_SERVICE_FEATURES_MAX, sizeof *ret_service->features);
     for (uint32_t i = 0; values[FEATURES] != NULL && i < values[FEATURES]->child_count; i++) {
         check_reference(&of, &values[FEATURES]->children[i]);
     }
     if (values[FEATURES] != NULL && values[FEATURES]->child_count == 0) {
-        pil_yaml_problem_add(check->problems, values[FEATURES], "%s: features is empty; name at least one, view:feature", of.label);
+        pil_yaml_problem_add(check->problems, values[FEATURES],
+                             "%s: features is empty; name at least one, view:feature", of.label);
     }
-    ret_service->features = realloc(ret_service->features, (ret_service->feature_count + 1) * sizeof *ret_service->features);
+    ret_service->features =
+        realloc(ret_service->features, (ret_service->feature_count + 1) * sizeof *ret_service->features);
     PIL_ASSERT(ret_service->features != NULL);
     json_decref(of.seen);
 }
@@ -239,7 +253,8 @@ static void check_services(struct pil_check *check, const struct pil_yaml_node *
         struct pil_service *service = &project->services[project->service_count++];
         check_service(check, &list->children[i], service);
         if (!pil_check_is_new(seen, service->name)) {
-            pil_yaml_problem_add(check->problems, &list->children[i], "feature service %s is defined twice; rename or remove one",
+            pil_yaml_problem_add(check->problems, &list->children[i],
+                                 "feature service %s is defined twice; rename or remove one",
                                  PIL_YAML_QUOTE(service->name));
         }
     }
@@ -257,7 +272,8 @@ static void check_views(struct pil_check *check, const struct pil_yaml_node *lis
         struct pil_project_view *view = &project->views[project->view_count++];
         pil_check_view(check, &list->children[i], view);
         if (!pil_check_is_new(seen, view->view->name)) {
-            pil_yaml_problem_add(check->problems, &list->children[i], "feature view %s is defined twice; rename or remove one",
+            pil_yaml_problem_add(check->problems, &list->children[i],
+                                 "feature view %s is defined twice; rename or remove one",
                                  PIL_YAML_QUOTE(view->view->name));
         }
     }

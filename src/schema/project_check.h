@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The rules of the project file, over the tree that yaml.h makes of YAML or JSON. For this module only. Checking goes on after a
- * mistake with the best guess, so that all are found and none causes others; a project with problems is thrown away. */
+ * The rules of the project file, over the tree that yaml.h makes of YAML or JSON. For this module only. Checking goes
+ * on after a mistake with the best guess, so that all are found and none causes others; a project with problems is
+ * thrown away. */
 #pragma once
 
 #include "schema/internal.h"
@@ -9,8 +10,8 @@
 
 enum {
     PIL_CHECK_LABEL_BYTES = 128,
-    PIL_CHECK_TEXT_BYTES_MAX = 4096,  /* descriptions, owners, paths, columns, tags */
-    PIL_CHECK_SQL_BYTES_MAX = 65536,  /* query, setup */
+    PIL_CHECK_TEXT_BYTES_MAX = 4096, /* descriptions, owners, paths, columns, tags */
+    PIL_CHECK_SQL_BYTES_MAX = 65536, /* query, setup */
 };
 
 struct pil_check {
@@ -28,13 +29,16 @@ void pil_check_label(const struct pil_yaml_node *node, const char *noun, char re
 /* Copy of a name, "" for NULL; a bad one is a problem, but taken. */
 char *pil_check_name(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key);
 /* Copy of a text, NULL for NULL. Empty or longer than bytes_max is a problem. */
-char *pil_check_text(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key, size_t bytes_max);
+char *pil_check_text(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key,
+                     size_t bytes_max);
 /* The text of an element of a list, NULL (and a problem) when it is none. */
-const char *pil_check_element(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key);
+const char *pil_check_element(struct pil_check *check, const struct pil_yaml_node *node, const char *label,
+                              const char *key);
 /* Whether the name was not in the set yet; puts it in. "" is never in it. */
 bool pil_check_is_new(json_t *set, const char *name);
 /* Elements of a list, cut at count_max, which is a problem. 0 for NULL. */
-uint32_t pil_check_count(struct pil_check *check, const struct pil_yaml_node *list, const char *what, uint32_t count_max);
+uint32_t pil_check_count(struct pil_check *check, const struct pil_yaml_node *list, const char *what,
+                         uint32_t count_max);
 /* "; did you mean NAME?" or "" */
 enum { PIL_CHECK_HINT_BYTES = 64 + PIL_YAML_QUOTE_BYTES };
 const char *pil_check_hint(struct pil_check *check, const char *word, const char *const *names, uint32_t count,

@@ -27,20 +27,24 @@ static void check_ttl(struct view_check *of, const struct pil_yaml_node *node) {
     default: good = false;
     }
     for (size_t i = 0; good && i < digits; i++) {
-        good = !__builtin_mul_overflow(value, 10, &value) && !__builtin_add_overflow(value, node->text[i] - '0', &value);
+        good =
+            !__builtin_mul_overflow(value, 10, &value) && !__builtin_add_overflow(value, node->text[i] - '0', &value);
     }
     if (!good || __builtin_mul_overflow(value, unit * 1000000, &of->into->view->ttl_us)) {
-        pil_yaml_problem_add(of->check->problems, node, "%s: ttl '%s' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = for ever)",
+        pil_yaml_problem_add(of->check->problems, node,
+                             "%s: ttl '%s' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = for ever)",
                              of->label, PIL_YAML_QUOTE(node->text));
     }
 }
 
 /* {text: text}; an empty object for NULL. */
-static json_t *check_text_map(struct view_check *of, const struct pil_yaml_node *node, const char *key, uint32_t count_max) {
+static json_t *check_text_map(struct view_check *of, const struct pil_yaml_node *node, const char *key,
+                              uint32_t count_max) {
     json_t *map = json_object();
     struct pil_yaml_problems *problems = of->check->problems;
     if (node != NULL && node->child_count / 2 > count_max) {
-        pil_yaml_problem_add(problems, node, "%s: %u %s; at most %u are possible", of->label, node->child_count / 2, key, count_max);
+        pil_yaml_problem_add(problems, node, "%s: %u %s; at most %u are possible", of->label, node->child_count / 2,
+                             key, count_max);
         return map;
     }
     for (uint32_t i = 0; node != NULL && i + 1 < node->child_count; i += 2) {
@@ -50,10 +54,11 @@ static json_t *check_text_map(struct view_check *of, const struct pil_yaml_node 
             continue;
         }
         if (strlen(name) > PIL_CHECK_TEXT_BYTES_MAX || strlen(value) > PIL_CHECK_TEXT_BYTES_MAX) {
-            pil_yaml_problem_add(problems, &node->children[i], "%s: %s has a text of more than %d bytes; shorten it", of->label, key,
-                                 PIL_CHECK_TEXT_BYTES_MAX);
+            pil_yaml_problem_add(problems, &node->children[i], "%s: %s has a text of more than %d bytes; shorten it",
+                                 of->label, key, PIL_CHECK_TEXT_BYTES_MAX);
         } else if (json_object_get(map, name) != NULL) {
-            pil_yaml_problem_add(problems, &node->children[i], "%s: %s stands twice in %s; keep one", of->label, PIL_YAML_QUOTE(name), key);
+            pil_yaml_problem_add(problems, &node->children[i], "%s: %s stands twice in %s; keep one", of->label,
+                                 PIL_YAML_QUOTE(name), key);
         } else {
             PIL_ASSERT(json_object_set_new(map, name, json_string(value)) == 0);
         }
@@ -79,8 +84,9 @@ static void add_unknown_entity(struct view_check *of, const struct pil_yaml_node
     for (uint32_t i = 0; i < project->entity_count; i++) {
         names[i] = project->entities[i].name;
     }
-    pil_yaml_problem_add(of->check->problems, node, "%s: there is no entity '%s'; define it under entities%s", of->label,
-                         PIL_YAML_QUOTE(node->text), pil_check_hint(of->check, node->text, names, project->entity_count, hint));
+    pil_yaml_problem_add(of->check->problems, node, "%s: there is no entity '%s'; define it under entities%s",
+                         of->label, PIL_YAML_QUOTE(node->text),
+                         pil_check_hint(of->check, node->text, names, project->entity_count, hint));
     free(names);
 }
 
@@ -97,8 +103,8 @@ static void check_view_entity(struct view_check *of, const struct pil_yaml_node 
     }
     for (uint32_t i = 0; i < view->entity_count; i++) {
         if (strcmp(view->entities[i].join_key, entity->join_key) == 0) {
-            pil_yaml_problem_add(of->check->problems, node, "%s: join key %s stands twice; keep one of its entities", of->label,
-                                 PIL_YAML_QUOTE(entity->join_key));
+            pil_yaml_problem_add(of->check->problems, node, "%s: join key %s stands twice; keep one of its entities",
+                                 of->label, PIL_YAML_QUOTE(entity->join_key));
             return;
         }
     }
@@ -118,20 +124,24 @@ static void check_view_entities(struct view_check *of, const struct pil_yaml_nod
 
 /* ---- Features */
 
-static bool check_type(struct pil_check *check, const struct pil_yaml_node *node, const char *label, struct pil_feature *feature) {
+static bool check_type(struct pil_check *check, const struct pil_yaml_node *node, const char *label,
+                       struct pil_feature *feature) {
     struct pil_error error;
     if (pil_type_parse(pil_bytes_from_text(node->text), &feature->type, &error) == PIL_STATUS_OK) {
         return true;
     }
-    if (strchr(node->text, '<') != NULL && strchr(node->text, '>') == NULL) { /* {type: vector<float32,4>} ends at the comma */
-        pil_yaml_problem_add(check->problems, node, "%s: type '%s' has no end; put the whole type in quotes", label, PIL_YAML_QUOTE(node->text));
+    if (strchr(node->text, '<') != NULL &&
+        strchr(node->text, '>') == NULL) { /* {type: vector<float32,4>} ends at the comma */
+        pil_yaml_problem_add(check->problems, node, "%s: type '%s' has no end; put the whole type in quotes", label,
+                             PIL_YAML_QUOTE(node->text));
     } else {
         pil_yaml_problem_add(check->problems, node, "%s: type '%s': %s", label, PIL_YAML_QUOTE(node->text), error.text);
     }
     return false;
 }
 
-static void check_default(struct pil_check *check, const struct pil_yaml_node *node, const char *label, struct pil_feature *feature) {
+static void check_default(struct pil_check *check, const struct pil_yaml_node *node, const char *label,
+                          struct pil_feature *feature) {
     bool as_text = feature->type.scalar == PIL_SCALAR_STRING || feature->type.scalar == PIL_SCALAR_BYTES;
     json_t *value = pil_yaml_to_json(node, as_text);
     struct pil_error error;
@@ -143,13 +153,15 @@ static void check_default(struct pil_check *check, const struct pil_yaml_node *n
     json_decref(value);
 }
 
-static void check_feature_tags(struct pil_check *check, const struct pil_yaml_node *list, const char *label, struct pil_feature *feature) {
+static void check_feature_tags(struct pil_check *check, const struct pil_yaml_node *list, const char *label,
+                               struct pil_feature *feature) {
     uint32_t count = pil_check_count(check, list, "tags of one feature", PIL_SCHEMA_TAGS_MAX);
     feature->tags = pil_schema_alloc(count, sizeof *feature->tags);
     for (uint32_t i = 0; i < count; i++) {
         const char *tag = pil_check_element(check, &list->children[i], label, "tags");
         if (tag != NULL) {
-            feature->tags[feature->tag_count++] = pil_check_text(check, &list->children[i], label, "tags", PIL_NAME_BYTES_MAX);
+            feature->tags[feature->tag_count++] =
+                pil_check_text(check, &list->children[i], label, "tags", PIL_NAME_BYTES_MAX);
         }
     }
 }
@@ -168,7 +180,8 @@ static void check_feature(struct pil_check *check, const struct pil_yaml_node *n
     pil_check_label(node, "feature", label);
     pil_yaml_take(check->problems, node, label, keys, COUNT, values);
     ret_feature->name = pil_check_name(check, values[NAME], label, "name");
-    ret_feature->description = pil_check_text(check, values[DESCRIPTION], label, "description", PIL_CHECK_TEXT_BYTES_MAX);
+    ret_feature->description =
+        pil_check_text(check, values[DESCRIPTION], label, "description", PIL_CHECK_TEXT_BYTES_MAX);
     if (ret_feature->description == NULL) {
         ret_feature->description = pil_schema_copy("");
     }
@@ -207,10 +220,12 @@ static void check_features(struct view_check *of, const struct pil_yaml_node *li
         check_feature(of->check, &list->children[i], feature);
         const char *other = name_taken(of->into, feature->name);
         if (other != NULL) {
-            pil_yaml_problem_add(of->check->problems, &list->children[i], "feature %s has the name of %s of %s; rename it",
-                                 PIL_YAML_QUOTE(feature->name), other, of->label);
+            pil_yaml_problem_add(of->check->problems, &list->children[i],
+                                 "feature %s has the name of %s of %s; rename it", PIL_YAML_QUOTE(feature->name), other,
+                                 of->label);
         } else if (!pil_check_is_new(seen, feature->name)) {
-            pil_yaml_problem_add(of->check->problems, &list->children[i], "feature %s is defined twice in %s; rename or remove one",
+            pil_yaml_problem_add(of->check->problems, &list->children[i],
+                                 "feature %s is defined twice in %s; rename or remove one",
                                  PIL_YAML_QUOTE(feature->name), of->label);
         }
     }
@@ -221,7 +236,8 @@ static void check_features(struct view_check *of, const struct pil_yaml_node *li
 /* ---- Source */
 
 static void check_source_type(struct view_check *of, const struct pil_yaml_node *node) {
-    static const char *const names[] = {[PIL_SOURCE_PARQUET] = "parquet", [PIL_SOURCE_CSV] = "csv", [PIL_SOURCE_SQL] = "sql"};
+    static const char *const names[] = {
+        [PIL_SOURCE_PARQUET] = "parquet", [PIL_SOURCE_CSV] = "csv", [PIL_SOURCE_SQL] = "sql"};
     for (int i = PIL_SOURCE_PARQUET; node != NULL && i <= PIL_SOURCE_SQL; i++) {
         if (strcmp(node->text, names[i]) == 0) {
             of->into->source.type = (pil_source_type)i;
@@ -229,27 +245,31 @@ static void check_source_type(struct view_check *of, const struct pil_yaml_node 
         }
     }
     if (node != NULL) {
-        pil_yaml_problem_add(of->check->problems, node, "source of %s: type '%s' is unknown; use parquet, csv or sql", of->label,
-                             PIL_YAML_QUOTE(node->text));
+        pil_yaml_problem_add(of->check->problems, node, "source of %s: type '%s' is unknown; use parquet, csv or sql",
+                             of->label, PIL_YAML_QUOTE(node->text));
     }
 }
 
 /* Files need a path, SQL a query, and neither what belongs to the other. */
-static void check_source_place(struct view_check *of, const struct pil_yaml_node *source, const struct pil_yaml_node *path,
-                               const struct pil_yaml_node *query, const struct pil_yaml_node *setup) {
+static void check_source_place(struct view_check *of, const struct pil_yaml_node *source,
+                               const struct pil_yaml_node *path, const struct pil_yaml_node *query,
+                               const struct pil_yaml_node *setup) {
     struct pil_yaml_problems *problems = of->check->problems;
     bool is_sql = of->into->source.type == PIL_SOURCE_SQL;
     if ((is_sql ? query : path) == NULL) {
-        pil_yaml_problem_add(problems, source, "source of %s: %s is missing; add it", of->label, is_sql ? "query" : "path");
+        pil_yaml_problem_add(problems, source, "source of %s: %s is missing; add it", of->label,
+                             is_sql ? "query" : "path");
     }
     if (is_sql && path != NULL) {
         pil_yaml_problem_add(problems, path, "source of %s: sql has no path; name the files in the query", of->label);
     }
     if (!is_sql && query != NULL) {
-        pil_yaml_problem_add(problems, query, "source of %s: query needs type sql; change the type or remove the query", of->label);
+        pil_yaml_problem_add(problems, query, "source of %s: query needs type sql; change the type or remove the query",
+                             of->label);
     }
     if (!is_sql && setup != NULL) {
-        pil_yaml_problem_add(problems, setup, "source of %s: setup needs type sql; change the type or remove setup", of->label);
+        pil_yaml_problem_add(problems, setup, "source of %s: setup needs type sql; change the type or remove setup",
+                             of->label);
     }
 }
 
@@ -281,7 +301,8 @@ static const struct pil_yaml_node *check_source(struct view_check *of, const str
     source->path = pil_check_text(of->check, values[PATH], label, "path", PIL_CHECK_TEXT_BYTES_MAX);
     source->query = pil_check_text(of->check, values[QUERY], label, "query", PIL_CHECK_SQL_BYTES_MAX);
     source->setup = pil_check_text(of->check, values[SETUP], label, "setup", PIL_CHECK_SQL_BYTES_MAX);
-    source->timestamp_field = pil_check_text(of->check, values[TIMESTAMP], label, "timestamp_field", PIL_CHECK_TEXT_BYTES_MAX);
+    source->timestamp_field =
+        pil_check_text(of->check, values[TIMESTAMP], label, "timestamp_field", PIL_CHECK_TEXT_BYTES_MAX);
     source->created_timestamp_column =
         pil_check_text(of->check, values[CREATED], label, "created_timestamp_column", PIL_CHECK_TEXT_BYTES_MAX);
     return values[MAPPING];
@@ -302,12 +323,13 @@ static void check_field_mapping(struct view_check *of, const struct pil_yaml_nod
             known = known || strcmp(view->entities[k].join_key, target->text) == 0;
         }
         if (!known) {
-            pil_yaml_problem_add(of->check->problems, target,
-                                 "%s: field_mapping leads to '%s', which is no feature and no join key; write column: name", of->label,
-                                 PIL_YAML_QUOTE(target->text));
+            pil_yaml_problem_add(
+                of->check->problems, target,
+                "%s: field_mapping leads to '%s', which is no feature and no join key; write column: name", of->label,
+                PIL_YAML_QUOTE(target->text));
         } else if (!pil_check_is_new(seen, target->text)) {
-            pil_yaml_problem_add(of->check->problems, target, "%s: field_mapping leads to %s twice; keep one", of->label,
-                                 PIL_YAML_QUOTE(target->text));
+            pil_yaml_problem_add(of->check->problems, target, "%s: field_mapping leads to %s twice; keep one",
+                                 of->label, PIL_YAML_QUOTE(target->text));
         }
     }
     json_decref(seen);
@@ -334,7 +356,8 @@ void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, s
     ret_view->view = pil_schema_alloc(1, sizeof *ret_view->view);
     ret_view->view->project = pil_schema_copy(check->project->name);
     ret_view->view->name = pil_check_name(check, values[NAME], of.label, "name");
-    ret_view->description = pil_check_text(check, values[DESCRIPTION], of.label, "description", PIL_CHECK_TEXT_BYTES_MAX);
+    ret_view->description =
+        pil_check_text(check, values[DESCRIPTION], of.label, "description", PIL_CHECK_TEXT_BYTES_MAX);
     ret_view->owner = pil_check_text(check, values[OWNER], of.label, "owner", PIL_CHECK_TEXT_BYTES_MAX);
     if (values[TTL] != NULL) {
         check_ttl(&of, values[TTL]);
@@ -346,6 +369,7 @@ void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, s
     ret_view->tags = check_text_map(&of, values[TAGS], "tags", PIL_SCHEMA_TAGS_MAX);
     struct pil_error error;
     if (pil_view_layout(ret_view->view, &error) != PIL_STATUS_OK) {
-        pil_yaml_problem_add(check->problems, values[FEATURES] != NULL ? values[FEATURES] : node, "%s; split the view", error.text);
+        pil_yaml_problem_add(check->problems, values[FEATURES] != NULL ? values[FEATURES] : node, "%s; split the view",
+                             error.text);
     }
 }

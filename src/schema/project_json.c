@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The JSON form of a project: the words of the YAML file with all defaults filled in, ttl in seconds and services written out as
- * view:feature. What reads it (pil_project_from_json) is what reads the YAML. */
+ * The JSON form of a project: the words of the YAML file with all defaults filled in, ttl in seconds and services
+ * written out as view:feature. What reads it (pil_project_from_json) is what reads the YAML. */
 #include "schema/internal.h"
 #include "schema/project.h"
 
@@ -25,7 +25,8 @@ static void set_map(json_t *object, const char *key, const json_t *map) {
 }
 
 static json_t *source_to_json(const struct pil_source *source) {
-    static const char *const types[] = {[PIL_SOURCE_PARQUET] = "parquet", [PIL_SOURCE_CSV] = "csv", [PIL_SOURCE_SQL] = "sql"};
+    static const char *const types[] = {
+        [PIL_SOURCE_PARQUET] = "parquet", [PIL_SOURCE_CSV] = "csv", [PIL_SOURCE_SQL] = "sql"};
     json_t *json = json_object();
     set_text(json, "type", types[source->type]);
     set_text(json, "path", source->path);

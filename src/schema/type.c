@@ -79,7 +79,8 @@ static bool parse_vector(struct pil_bytes inside, struct pil_type *ret_type) {
     }
     size_t element_len = (size_t)(comma - inside.data);
     struct pil_type type = {.shape = PIL_SHAPE_VECTOR};
-    if (!parse_scalar(trim(pil_bytes_from(inside.data, element_len)), &type.scalar) || !is_vector_element(type.scalar) ||
+    if (!parse_scalar(trim(pil_bytes_from(inside.data, element_len)), &type.scalar) ||
+        !is_vector_element(type.scalar) ||
         !parse_dimension(trim(pil_bytes_from(comma + 1, inside.len - element_len - 1)), &type.dimension)) {
         return false;
     }
@@ -100,11 +101,12 @@ pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, stru
         good = parse_scalar(trimmed, &type.scalar) && !is_vector_only(type.scalar);
     }
     if (!good) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID,
-                        "there is no such type; possible are bool, int32, int64, float32, float64, string, bytes, "
-                        "unix_timestamp, list<one of these> and vector<E,N> with E one of float32, float16, bfloat16, int8 "
-                        "and N from 1 to %d",
-                        PIL_VECTOR_DIMENSION_MAX);
+        return pil_fail(
+            ret_error, PIL_STATUS_INVALID,
+            "there is no such type; possible are bool, int32, int64, float32, float64, string, bytes, "
+            "unix_timestamp, list<one of these> and vector<E,N> with E one of float32, float16, bfloat16, int8 "
+            "and N from 1 to %d",
+            PIL_VECTOR_DIMENSION_MAX);
     }
     *ret_type = type;
     return PIL_STATUS_OK;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Value types of features and entity keys, by their names in project files: "float32", "list<string>", "vector<float16,64>". */
+ * Value types of features and entity keys, by their names in project files: "float32", "list<string>",
+ * "vector<float16,64>". */
 #pragma once
 
 #include "base/bytes.h"
 #include "base/status.h"
 
-/*    name            text              bytes in the row  alignment */
+/* clang-format off */
+/*    name            text              bytes in the row */
 #define PIL_SCALAR_TABLE(X) \
     X(BOOL,           "bool",           1) \
     X(INT32,          "int32",          4) \
@@ -25,6 +27,7 @@ typedef enum pil_scalar {
 #undef X
     PIL_SCALAR_COUNT
 } pil_scalar;
+/* clang-format on */
 
 typedef enum pil_shape {
     PIL_SHAPE_SCALAR,
@@ -33,9 +36,9 @@ typedef enum pil_shape {
 } pil_shape;
 
 struct pil_type {
-    pil_scalar scalar;   /* of the element, for lists and vectors */
+    pil_scalar scalar; /* of the element, for lists and vectors */
     pil_shape shape;
-    uint32_t dimension;  /* 1..PIL_VECTOR_DIMENSION_MAX for vectors, else 0 */
+    uint32_t dimension; /* 1..PIL_VECTOR_DIMENSION_MAX for vectors, else 0 */
 };
 
 enum { PIL_TYPE_TEXT_BYTES = 40, PIL_REF_BYTES = 16, PIL_REF_INLINE_BYTES = 12 };
@@ -46,7 +49,8 @@ pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, stru
 int pil_type_format(struct pil_type type, char ret_text[PIL_TYPE_TEXT_BYTES]);
 
 bool pil_type_equal(struct pil_type a, struct pil_type b);
-/* Bytes of one value in the row, and its alignment there (1, 2, 4 or 8). Strings, bytes and lists are 16-byte references. */
+/* Bytes of one value in the row, and its alignment there (1, 2, 4 or 8). Strings, bytes and lists are 16-byte
+ * references. */
 uint32_t pil_type_row_bytes(struct pil_type type);
 uint32_t pil_type_alignment(struct pil_type type);
 uint32_t pil_scalar_bytes(pil_scalar scalar);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One feature view: what its keys are, what its features are, and where each lies in a row. Parsed and validated once, then
- * immutable: any thread may read it. The struct is visible because row offsets are read on the hot path. */
+ * One feature view: what its keys are, what its features are, and where each lies in a row. Parsed and validated once,
+ * then immutable: any thread may read it. The struct is visible because row offsets are read on the hot path. */
 #pragma once
 
 #include "base/bounds.h"
@@ -9,9 +9,9 @@
 #include <jansson.h>
 
 struct pil_entity {
-    char *name;      /* "driver" */
-    char *join_key;  /* "driver_id" */
-    pil_scalar type; /* int32, int64, string, bytes or unix_timestamp */
+    char *name;        /* "driver" */
+    char *join_key;    /* "driver_id" */
+    pil_scalar type;   /* int32, int64, string, bytes or unix_timestamp */
     char *description; /* NULL when there is none */
 };
 
@@ -19,8 +19,8 @@ struct pil_feature {
     char *name;
     char *description; /* never NULL */
     struct pil_type type;
-    /* NULL when there is none; validated against type: true/false; integers (whole seconds for unix_timestamp, as in keys);
-     * reals for floats; text for strings; base64 for bytes; arrays of these for lists and vectors. */
+    /* NULL when there is none; validated against type: true/false; integers (whole seconds for unix_timestamp, as in
+     * keys); reals for floats; text for strings; base64 for bytes; arrays of these for lists and vectors. */
     json_t *default_value;
     char **tags;
     uint32_t tag_count;
@@ -29,22 +29,22 @@ struct pil_feature {
     uint32_t null_bit; /* bit index in the null bitmap = position of the feature; set bit = null */
 };
 
-/* Key kinds: fixed keys (every component of fixed width) lie in the row themselves, concatenated; any other key is a 16-byte
- * reference to its canonical bytes. */
+/* Key kinds: fixed keys (every component of fixed width) lie in the row themselves, concatenated; any other key is a
+ * 16-byte reference to its canonical bytes. */
 struct pil_row_layout {
     bool key_is_fixed;
-    uint32_t key_bytes;    /* width of the key field: the sum of the components, or PIL_REF_BYTES */
+    uint32_t key_bytes;       /* width of the key field: the sum of the components, or PIL_REF_BYTES */
     uint32_t event_ts_offset; /* int64 µs; INT64_MIN = this slot holds no row */
     uint32_t null_offset;
     uint32_t null_bytes;
     uint32_t stride;
-    bool has_references;   /* the key or some feature is a reference: there is a heap */
+    bool has_references; /* the key or some feature is a reference: there is a heap */
 };
 
 struct pil_view {
     char *project;
     char *name;
-    int64_t ttl_us; /* 0 = for ever */
+    int64_t ttl_us;              /* 0 = for ever */
     struct pil_entity *entities; /* in declared order, which is the order of key components everywhere */
     uint32_t entity_count;
     struct pil_feature *features; /* in declared order, which is the order of every answer */
@@ -58,22 +58,24 @@ struct pil_view {
  * TOO_LARGE when the stride would pass PIL_ROW_STRIDE_MAX. The algorithm is specified in schemas/snapshot.md. */
 pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) PIL_CHECKED;
 
-/* The canonical JSON of a view: names, types, defaults, tags, ttl, and the layout (offsets, stride). Its bytes are canonical
- * when dumped with JSON_SORT_KEYS | JSON_COMPACT, which callers always do.
- * It is the SCHEMA section of a shard and the "schema" of a manifest. Owns: the caller (json_decref / free). */
+/* The canonical JSON of a view: names, types, defaults, tags, ttl, and the layout (offsets, stride). Its bytes are
+ * canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT, which callers always do. It is the SCHEMA section of a
+ * shard and the "schema" of a manifest. Owns: the caller (json_decref / free). */
 json_t *pil_view_to_json(const struct pil_view *view);
 /* Parses and validates such JSON, hostile or not; recomputes the layout and refuses (CORRUPT) when it differs. */
 pil_status pil_view_from_json(const json_t *json, struct pil_view **ret_view, struct pil_error *ret_error) PIL_CHECKED;
-pil_status pil_view_from_json_bytes(struct pil_bytes text, struct pil_view **ret_view, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_view_from_json_bytes(struct pil_bytes text, struct pil_view **ret_view,
+                                    struct pil_error *ret_error) PIL_CHECKED;
 struct pil_view *pil_view_clone(const struct pil_view *view);
 void pil_view_destroy(struct pil_view **view);
 
-/* Index of the feature, or -1. No allocation; about one hash and one compare. The table behind it is made by the parsers and
- * by clone; a view put together by hand has none and must be cloned first. */
+/* Index of the feature, or -1. No allocation; about one hash and one compare. The table behind it is made by the
+ * parsers and by clone; a view put together by hand has none and must be cloned first. */
 int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name);
 
-/* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and bytes as
- * they are); for several, each component in declared order, fixed ones little-endian, variable ones with a u32 length first. */
+/* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and
+ * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones with a u32
+ * length first. */
 
 /* One key component as a protocol hands it over. */
 typedef enum pil_key_part_kind {
@@ -86,20 +88,21 @@ struct pil_key_part {
     struct pil_bytes text;
 };
 
-/* Encodes `part_count` components (must equal entity_count) into buffer; *ret_len is the canonical length. No allocation.
- * INVALID when a component cannot be coerced to the entity's type (*ret_entity is its index): "12x" or 2^40 for an int32; or
- * when there are too few or too many (*ret_entity is the first that lacks, or entity_count).
- * Text to integer: optional sign, decimal digits, nothing else; for unix_timestamp seconds with up to 6 fraction digits, too.
+/* Encodes `part_count` components (must equal entity_count) into buffer; *ret_len is the canonical length. No
+ * allocation. INVALID when a component cannot be coerced to the entity's type (*ret_entity is its index): "12x" or 2^40
+ * for an int32; or when there are too few or too many (*ret_entity is the first that lacks, or entity_count). Text to
+ * integer: optional sign, decimal digits, nothing else; for unix_timestamp seconds with up to 6 fraction digits, too.
  * Integer to string or bytes: its decimal form (Feast does so, too).
  * TOO_LARGE when the buffer is too small or the key passes PIL_KEY_BYTES_MAX. */
-pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key_part *parts, uint32_t part_count, uint8_t *buffer,
-                               size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
+pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key_part *parts, uint32_t part_count,
+                               uint8_t *buffer, size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 
-/* Splits the key text of RESP ("k1|k2", backslash escapes '|' and '\\', and nothing else) and encodes it; same results as above.
- * For a view of one entity the text is the value, without any escapes. */
-pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer, size_t buffer_bytes,
-                                    size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
+/* Splits the key text of RESP ("k1|k2", backslash escapes '|' and '\\', and nothing else) and encodes it; same results
+ * as above. For a view of one entity the text is the value, without any escapes. */
+pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer,
+                                    size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 
-/* The reverse: canonical bytes to RESP text, as the function above reads it. Returns the length, which may pass buffer_bytes
- * (then the text is cut); no NUL is added. Timestamps print as seconds, with 6 fraction digits when they are not whole. Hostile bytes give some text, never a read outside. */
+/* The reverse: canonical bytes to RESP text, as the function above reads it. Returns the length, which may pass
+ * buffer_bytes (then the text is cut); no NUL is added. Timestamps print as seconds, with 6 fraction digits when they
+ * are not whole. Hostile bytes give some text, never a read outside. */
 size_t pil_view_key_format(const struct pil_view *view, struct pil_bytes key, char *buffer, size_t buffer_bytes);

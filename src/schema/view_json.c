@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The JSON form of a view, both ways. What comes in may be hostile: every member is checked before it is used, members that
- * this version does not know are ignored, and the layout must be the one that pil_view_layout computes. */
+ * The JSON form of a view, both ways. What comes in may be hostile: every member is checked before it is used, members
+ * that this version does not know are ignored, and the layout must be the one that pil_view_layout computes. */
 #include "schema/view.h"
 #include "schema/default.h"
 #include "schema/internal.h"
@@ -80,7 +80,8 @@ json_t *pil_view_to_json(const struct pil_view *view) {
 
 /* ---- In. `where` names the object in messages: "feature 3". */
 
-static pil_status get_text(const json_t *object, const char *where, const char *key, const char **ret_text, struct pil_error *ret_error) {
+static pil_status get_text(const json_t *object, const char *where, const char *key, const char **ret_text,
+                           struct pil_error *ret_error) {
     const json_t *value = json_object_get(object, key);
     if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "schema: %s: \"%s\" is missing or not text", where, key);
@@ -89,7 +90,8 @@ static pil_status get_text(const json_t *object, const char *where, const char *
     return PIL_STATUS_OK;
 }
 
-static pil_status get_name(const json_t *object, const char *where, const char *key, char **ret_name, struct pil_error *ret_error) {
+static pil_status get_name(const json_t *object, const char *where, const char *key, char **ret_name,
+                           struct pil_error *ret_error) {
     const char *text;
     PIL_TRY(get_text(object, where, key, &text, ret_error));
     if (!pil_name_is_valid(pil_bytes_from_text(text))) {
@@ -99,21 +101,22 @@ static pil_status get_name(const json_t *object, const char *where, const char *
     return PIL_STATUS_OK;
 }
 
-static pil_status get_array(const json_t *object, const char *where, const char *key, uint32_t count_max, const json_t **ret_array,
-                            struct pil_error *ret_error) {
+static pil_status get_array(const json_t *object, const char *where, const char *key, uint32_t count_max,
+                            const json_t **ret_array, struct pil_error *ret_error) {
     const json_t *value = json_object_get(object, key);
     if (!json_is_array(value)) {
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "schema: %s: \"%s\" is missing or not a list", where, key);
     }
     if (json_array_size(value) > count_max) {
-        return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "schema: %s: \"%s\" has %zu elements; the limit is %u", where, key,
-                        json_array_size(value), count_max);
+        return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "schema: %s: \"%s\" has %zu elements; the limit is %u", where,
+                        key, json_array_size(value), count_max);
     }
     *ret_array = value;
     return PIL_STATUS_OK;
 }
 
-static pil_status get_type(const json_t *object, const char *where, struct pil_type *ret_type, struct pil_error *ret_error) {
+static pil_status get_type(const json_t *object, const char *where, struct pil_type *ret_type,
+                           struct pil_error *ret_error) {
     const char *text;
     PIL_TRY(get_text(object, where, "type", &text, ret_error));
     if (pil_type_parse(pil_bytes_from_text(text), ret_type, ret_error) != PIL_STATUS_OK) {
@@ -123,7 +126,8 @@ static pil_status get_type(const json_t *object, const char *where, struct pil_t
 }
 
 /* An optional text: NULL when it is not there. */
-static pil_status get_description(const json_t *object, const char *where, char **ret_text, struct pil_error *ret_error) {
+static pil_status get_description(const json_t *object, const char *where, char **ret_text,
+                                  struct pil_error *ret_error) {
     const char *text = NULL;
     if (json_object_get(object, "description") != NULL) {
         PIL_TRY(get_text(object, where, "description", &text, ret_error));
@@ -153,7 +157,8 @@ static pil_status read_entity(const json_t *json, struct pil_view *view, struct 
     return PIL_STATUS_OK;
 }
 
-static pil_status read_tags(const json_t *json, const char *where, struct pil_feature *feature, struct pil_error *ret_error) {
+static pil_status read_tags(const json_t *json, const char *where, struct pil_feature *feature,
+                            struct pil_error *ret_error) {
     const json_t *tags;
     if (json_object_get(json, "tags") == NULL) {
         return PIL_STATUS_OK;
@@ -181,7 +186,8 @@ static pil_status read_feature(const json_t *json, struct pil_view *view, struct
     if (feature->description == NULL) {
         feature->description = pil_schema_copy("");
     }
-    if (value != NULL && pil_default_normalize(feature->type, value, &feature->default_value, ret_error) != PIL_STATUS_OK) {
+    if (value != NULL &&
+        pil_default_normalize(feature->type, value, &feature->default_value, ret_error) != PIL_STATUS_OK) {
         return pil_fail_in(ret_error, PIL_STATUS_CORRUPT, "schema: %s: \"default\"", where);
     }
     return read_tags(json, where, feature, ret_error);
@@ -193,7 +199,8 @@ static pil_status read_members(const json_t *json, struct pil_view *view, struct
     PIL_TRY(get_name(json, "view", "project", &view->project, ret_error));
     PIL_TRY(get_name(json, "view", "name", &view->name, ret_error));
     if (!json_is_integer(ttl) || json_integer_value(ttl) < 0) {
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "schema: view: \"ttl_us\" is missing or not a whole number from 0");
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT,
+                        "schema: view: \"ttl_us\" is missing or not a whole number from 0");
     }
     view->ttl_us = json_integer_value(ttl);
     PIL_TRY(get_array(json, "view", "entities", PIL_ENTITIES_MAX, &entities, ret_error));
@@ -228,8 +235,10 @@ static pil_status compare_layout(const json_t *json, const struct pil_view *view
     const json_t *features = json_object_get(json, "features"), *stated = json_object_get(json, "layout");
     for (uint32_t i = 0; i < view->feature_count; i++) {
         const json_t *feature = json_array_get(features, i);
-        if (!is_number(feature, "offset", view->features[i].offset) || !is_number(feature, "null_bit", view->features[i].null_bit)) {
-            return pil_fail(ret_error, PIL_STATUS_CORRUPT, "schema: feature %s: \"offset\" or \"null_bit\" is not what the layout gives",
+        if (!is_number(feature, "offset", view->features[i].offset) ||
+            !is_number(feature, "null_bit", view->features[i].null_bit)) {
+            return pil_fail(ret_error, PIL_STATUS_CORRUPT,
+                            "schema: feature %s: \"offset\" or \"null_bit\" is not what the layout gives",
                             view->features[i].name);
         }
     }
@@ -263,7 +272,8 @@ pil_status pil_view_from_json(const json_t *json, struct pil_view **ret_view, st
 
 pil_status pil_view_from_json_bytes(struct pil_bytes text, struct pil_view **ret_view, struct pil_error *ret_error) {
     if (text.len > VIEW_JSON_BYTES_MAX) {
-        return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "schema: %zu bytes; the limit is %d", text.len, VIEW_JSON_BYTES_MAX);
+        return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "schema: %zu bytes; the limit is %d", text.len,
+                        VIEW_JSON_BYTES_MAX);
     }
     json_error_t error;
     json_t *json = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &error);

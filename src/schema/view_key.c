@@ -196,8 +196,8 @@ static pil_status fail_at(uint32_t entity, uint32_t *ret_entity) {
     return PIL_STATUS_INVALID;
 }
 
-pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key_part *parts, uint32_t part_count, uint8_t *buffer,
-                               size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) {
+pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key_part *parts, uint32_t part_count,
+                               uint8_t *buffer, size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) {
     if (part_count != view->entity_count) {
         return fail_at(part_count < view->entity_count ? part_count : view->entity_count, ret_entity);
     }
@@ -210,8 +210,8 @@ pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key
     return finish(&out, buffer, ret_len);
 }
 
-/* Length of the component at the start of `text`, up to an unescaped '|' or the end; whether it has escapes. false when a
- * backslash stands before anything but '|' and '\\'. */
+/* Length of the component at the start of `text`, up to an unescaped '|' or the end; whether it has escapes. false when
+ * a backslash stands before anything but '|' and '\\'. */
 static bool measure_part(struct pil_bytes text, size_t *ret_len, size_t *ret_escapes) {
     size_t escapes = 0, at = 0;
     for (; at < text.len && text.data[at] != '|'; at++) {
@@ -241,8 +241,8 @@ static void put_unescaped(struct writer *out, struct pil_bytes text, size_t esca
     }
 }
 
-pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer, size_t buffer_bytes,
-                                    size_t *ret_len, uint32_t *ret_entity) {
+pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer,
+                                    size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) {
     struct pil_key_part part = {.kind = PIL_KEY_PART_TEXT, .text = text};
     if (view->entity_count == 1) {
         return pil_view_key_encode(view, &part, 1, buffer, buffer_bytes, ret_len, ret_entity);
@@ -290,7 +290,8 @@ static void print(struct printer *out, struct pil_bytes text, bool escape) {
 }
 
 /* Takes the bytes of one component off *key; false when they are not all there. */
-static bool take_part(const struct pil_entity *entity, bool composite, struct pil_bytes *key, struct pil_bytes *ret_part) {
+static bool take_part(const struct pil_entity *entity, bool composite, struct pil_bytes *key,
+                      struct pil_bytes *ret_part) {
     size_t len = key->len;
     if (pil_entity_is_fixed(entity)) {
         len = pil_scalar_bytes(entity->type);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tree itself: from YAML events, from JSON, to JSON. Problems and the taking apart of mappings are in yaml_check.c. */
+ * The tree itself: from YAML events, from JSON, to JSON. Problems and the taking apart of mappings are in yaml_check.c.
+ */
 #include "schema/yaml.h"
 #include "schema/internal.h"
 
@@ -18,8 +19,10 @@ struct builder {
 };
 
 static struct pil_yaml_node node_at(yaml_mark_t mark) {
-    return (struct pil_yaml_node){
-        .kind = PIL_YAML_SCALAR, .is_plain = true, .line = (uint32_t)mark.line + 1, .column = (uint32_t)mark.column + 1};
+    return (struct pil_yaml_node){.kind = PIL_YAML_SCALAR,
+                                  .is_plain = true,
+                                  .line = (uint32_t)mark.line + 1,
+                                  .column = (uint32_t)mark.column + 1};
 }
 
 /* What libyaml found wrong. Errors of its reader (bytes that are not UTF-8) have a byte offset instead of a mark. */
@@ -55,7 +58,8 @@ static struct pil_yaml_node *append(struct pil_yaml_node *parent) {
 }
 
 /* Text of a scalar; cut at a NUL, which is a problem. */
-static char *scalar_text(struct pil_yaml_problems *problems, const struct pil_yaml_node *at, const char *value, size_t len) {
+static char *scalar_text(struct pil_yaml_problems *problems, const struct pil_yaml_node *at, const char *value,
+                         size_t len) {
     if (memchr(value, '\0', len) != NULL) {
         pil_yaml_problem_add(problems, at, "text with a NUL character; remove it");
     }
@@ -110,7 +114,8 @@ static bool build(struct builder *builder, yaml_event_t *event, int depth, struc
         good = build_children(builder, YAML_MAPPING_END_EVENT, depth, ret_node);
     }
     if (tag != NULL) {
-        pil_yaml_problem_add(builder->problems, ret_node, "tag %s; tags are not supported, remove it", PIL_YAML_QUOTE((const char *)tag));
+        pil_yaml_problem_add(builder->problems, ret_node, "tag %s; tags are not supported, remove it",
+                             PIL_YAML_QUOTE((const char *)tag));
     }
     yaml_event_delete(event);
     return good;
@@ -177,11 +182,11 @@ static char *number_text(const json_t *json) {
     char text[32];
     if (json_is_integer(json)) {
         snprintf(text, sizeof text, "%lld", (long long)json_integer_value(json));
-    } else { /* exact; with a point or exponent, so that it stays a real */
-        snprintf(text, sizeof text, "%.17g", json_real_value(json));
-        if (strpbrk(text, ".en") == NULL) {
-            strncat(text, ".0", sizeof text - strlen(text) - 1);
-        }
+        return pil_schema_copy(text);
+    }
+    snprintf(text, sizeof text, "%.17g", json_real_value(json)); /* exact */
+    if (strpbrk(text, ".e") == NULL) {
+        snprintf(text, sizeof text, "%.1f", json_real_value(json)); /* a point, so that it stays a real */
     }
     return pil_schema_copy(text);
 }
@@ -296,7 +301,7 @@ static json_t *scalar_to_json(const struct pil_yaml_node *node, bool as_text) {
 }
 
 json_t *pil_yaml_to_json(const struct pil_yaml_node *node, bool as_text) {
-    json_t *json = node->kind == PIL_YAML_SCALAR    ? scalar_to_json(node, as_text)
+    json_t *json = node->kind == PIL_YAML_SCALAR     ? scalar_to_json(node, as_text)
                    : node->kind == PIL_YAML_SEQUENCE ? json_array()
                                                      : json_object();
     PIL_ASSERT(json != NULL);

@@ -34,7 +34,8 @@ static int compare(uint32_t a, uint32_t b) {
 
 static int compare_places(const void *left, const void *right) {
     const struct sorted *a = left, *b = right;
-    int by_line = compare(a->problem->line, b->problem->line), by_column = compare(a->problem->column, b->problem->column);
+    int by_line = compare(a->problem->line, b->problem->line),
+        by_column = compare(a->problem->column, b->problem->column);
     return by_line != 0 ? by_line : by_column != 0 ? by_column : compare(a->found, b->found);
 }
 
@@ -143,9 +144,11 @@ static void add_unknown_key(struct pil_yaml_problems *problems, const struct pil
     }
     const char *nearest = problems->count < SUGGEST_PROBLEMS_MAX ? pil_yaml_nearest(at->text, names, key_count) : NULL;
     if (nearest != NULL) {
-        pil_yaml_problem_add(problems, at, "%s: unknown key %s; did you mean %s?", what, PIL_YAML_QUOTE(at->text), nearest);
+        pil_yaml_problem_add(problems, at, "%s: unknown key %s; did you mean %s?", what, PIL_YAML_QUOTE(at->text),
+                             nearest);
     } else {
-        pil_yaml_problem_add(problems, at, "%s: unknown key %s; remove it (known are %s)", what, PIL_YAML_QUOTE(at->text), known.data);
+        pil_yaml_problem_add(problems, at, "%s: unknown key %s; remove it (known are %s)", what,
+                             PIL_YAML_QUOTE(at->text), known.data);
     }
     pil_text_deinit(&known);
 }
@@ -158,8 +161,8 @@ static uint32_t find_key(const char *name, const struct pil_yaml_key *keys, uint
     return i;
 }
 
-void pil_yaml_take(struct pil_yaml_problems *problems, const struct pil_yaml_node *node, const char *what, const struct pil_yaml_key *keys,
-                   uint32_t key_count, const struct pil_yaml_node **ret_values) {
+void pil_yaml_take(struct pil_yaml_problems *problems, const struct pil_yaml_node *node, const char *what,
+                   const struct pil_yaml_key *keys, uint32_t key_count, const struct pil_yaml_node **ret_values) {
     uint32_t seen = 0;
     PIL_ASSERT(key_count < 32);
     for (uint32_t i = 0; i < key_count; i++) {
@@ -187,10 +190,12 @@ void pil_yaml_take(struct pil_yaml_problems *problems, const struct pil_yaml_nod
         seen |= 1u << index;
         if (pil_yaml_is_null(value)) {
             if (keys[index].is_required) {
-                pil_yaml_problem_add(problems, value, "%s: %s is empty; give it %s", what, key->text, kind_text(keys[index].kinds));
+                pil_yaml_problem_add(problems, value, "%s: %s is empty; give it %s", what, key->text,
+                                     kind_text(keys[index].kinds));
             }
         } else if ((value->kind & keys[index].kinds) == 0) {
-            pil_yaml_problem_add(problems, value, "%s: %s has the wrong form; it must be %s", what, key->text, kind_text(keys[index].kinds));
+            pil_yaml_problem_add(problems, value, "%s: %s has the wrong form; it must be %s", what, key->text,
+                                 kind_text(keys[index].kinds));
         } else {
             ret_values[index] = value;
         }

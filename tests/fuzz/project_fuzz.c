@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a project file, as the JSON of a project, and as the JSON of a view. Whatever is taken must come back the same from
- * its canonical form; whatever is refused must say why; and bytes that are a key's text must survive encoding. */
+ * Any bytes as a project file, as the JSON of a project, and as the JSON of a view. Whatever is taken must come back
+ * the same from its canonical form; whatever is refused must say why; and bytes that are a key's text must survive
+ * encoding. */
 #include "base/panic.h"
 #include "schema/project.h"
 
@@ -33,8 +34,8 @@ static void check_key(const struct pil_view *view, struct pil_bytes text) {
     }
     size_t formatted_len = pil_view_key_format(view, pil_bytes_from(key, len), formatted, sizeof formatted);
     PIL_ASSERT(formatted_len <= sizeof formatted);
-    PIL_ASSERT(pil_view_key_encode_text(view, pil_bytes_from(formatted, formatted_len), again, sizeof again, &again_len, &entity) ==
-               PIL_STATUS_OK);
+    PIL_ASSERT(pil_view_key_encode_text(view, pil_bytes_from(formatted, formatted_len), again, sizeof again, &again_len,
+                                        &entity) == PIL_STATUS_OK);
     PIL_ASSERT(pil_bytes_equal(pil_bytes_from(key, len), pil_bytes_from(again, again_len)));
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: the three hashes are the ones that other programs compute: Spark's xxhash64 places keys alike, digests are SHA-256.
- * Method: published vectors. XXH64 and XXH3: xxHash's own specification and sanity tests; Spark: `SELECT xxhash64(1L)`,
- * `xxhash64('ABC')` of PySpark's documentation; SHA-256: FIPS 180-4 examples. */
+ * Goal: the three hashes are the ones that other programs compute: Spark's xxhash64 places keys alike, digests are
+ * SHA-256. Method: published vectors. XXH64 and XXH3: xxHash's own specification and sanity tests; Spark: `SELECT
+ * xxhash64(1L)`, `xxhash64('ABC')` of PySpark's documentation; SHA-256: FIPS 180-4 examples. */
 #include "base/hash.h"
 
 #include <stdarg.h>
@@ -34,15 +34,18 @@ static void assert_sha256(struct pil_sha256 digest, const char *want) {
 
 static void digests_are_sha256(void **state) {
     (void)state;
-    assert_sha256(pil_hash_sha256(pil_bytes_from("", 0)), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    assert_sha256(pil_hash_sha256(pil_bytes_from_text("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_sha256(pil_hash_sha256(pil_bytes_from("", 0)),
+                  "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_sha256(pil_hash_sha256(pil_bytes_from_text("abc")),
+                  "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     struct pil_sha256_stream *stream = pil_sha256_stream_create();
     for (int i = 0; i < 1000; i++) {
         char thousand[1000];
         memset(thousand, 'a', sizeof thousand);
         pil_sha256_stream_update(stream, pil_bytes_from(thousand, sizeof thousand));
     }
-    assert_sha256(pil_sha256_stream_finish(&stream), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    assert_sha256(pil_sha256_stream_finish(&stream),
+                  "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
     assert_null(stream);
 }
 

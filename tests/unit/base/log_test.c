@@ -46,8 +46,8 @@ static void logfmt_quotes_what_needs_it(void **state) {
     (void)state;
     pil_log_init("server", PIL_LOG_INFO, PIL_LOG_FORMAT_LOGFMT);
     capture_start();
-    pil_log(PIL_LOG_WARN, "logfmt line", "plain", "a/b:c", "empty", "", "none", (const char *)NULL, "quoted", "a \"b\" \\ c\n\x01", "equals", "a=b",
-            "number", PIL_LOG_NUM(-42), NULL);
+    pil_log(PIL_LOG_WARN, "logfmt line", "plain", "a/b:c", "empty", "", "none", (const char *)NULL, "quoted",
+            "a \"b\" \\ c\n\x01", "equals", "a=b", "number", PIL_LOG_NUM(-42), NULL);
     const char *line = capture_end();
     assert_memory_equal(line, "time=2", 6);
     assert_string_equal(after(line, " level="),
@@ -63,8 +63,8 @@ static void json_is_one_object(void **state) {
     const char *line = capture_end();
     assert_int_equal(line[0], '{');
     assert_non_null(strstr(line, "\"time\":\"2"));
-    assert_string_equal(after(line, ",\"level\""),
-                        ",\"level\":\"debug\",\"component\":\"server\",\"event\":\"json line\",\"value\":\"a \\\"b\\\" \\\\ \\u0009 ü\"}\n");
+    assert_string_equal(after(line, ",\"level\""), ",\"level\":\"debug\",\"component\":\"server\",\"event\":\"json "
+                                                   "line\",\"value\":\"a \\\"b\\\" \\\\ \\u0009 ü\"}\n");
 }
 
 static void levels_below_are_silent(void **state) {
@@ -106,10 +106,8 @@ static void floods_are_counted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logfmt_quotes_what_needs_it),
-        cmocka_unit_test(json_is_one_object),
-        cmocka_unit_test(levels_below_are_silent),
-        cmocka_unit_test(long_values_end_with_the_line),
+        cmocka_unit_test(logfmt_quotes_what_needs_it), cmocka_unit_test(json_is_one_object),
+        cmocka_unit_test(levels_below_are_silent),     cmocka_unit_test(long_values_end_with_the_line),
         cmocka_unit_test(floods_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: what is written comes out whole over any runs; when there is no more room, writing is harmless and `failed` says so.
- * Method: a sink over a list of runs of chosen sizes, which records where each run ended. */
+ * Goal: what is written comes out whole over any runs; when there is no more room, writing is harmless and `failed`
+ * says so. Method: a sink over a list of runs of chosen sizes, which records where each run ended. */
 #include "base/sink.h"
 
 #include <stdarg.h>

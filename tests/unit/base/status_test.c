@@ -83,10 +83,8 @@ static void try_returns_at_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_status_has_its_own_text),
-        cmocka_unit_test(errno_becomes_an_action),
-        cmocka_unit_test(failing_formats_and_returns),
-        cmocka_unit_test(long_details_are_cut_at_the_end),
+        cmocka_unit_test(each_status_has_its_own_text), cmocka_unit_test(errno_becomes_an_action),
+        cmocka_unit_test(failing_formats_and_returns),  cmocka_unit_test(long_details_are_cut_at_the_end),
         cmocka_unit_test(try_returns_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

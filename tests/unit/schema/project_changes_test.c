@@ -9,15 +9,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const base =
-    "project: rides\n"
-    "entities: [{name: driver, type: int64}, {name: city, type: string}]\n"
-    "feature_views:\n"
-    "  - {name: a, entities: [driver], ttl: 7d, source: {type: csv, path: p, timestamp_field: ts}, features: [{name: x, type: int32}, {name: y, type: bool}]}\n"
-    "  - {name: b, entities: [driver, city], source: {type: csv, path: p, timestamp_field: ts}, features: [{name: z, type: int32}]}\n"
-    "feature_services:\n"
-    "  - {name: s, features: [\"a:x\", \"b:z\"]}\n"
-    "  - {name: only_b, features: [b]}\n";
+static const char *const base = "project: rides\n"
+                                "entities: [{name: driver, type: int64}, {name: city, type: string}]\n"
+                                "feature_views:\n"
+                                "  - {name: a, entities: [driver], ttl: 7d, source: {type: csv, path: p, "
+                                "timestamp_field: ts}, features: [{name: x, type: int32}, {name: y, type: bool}]}\n"
+                                "  - {name: b, entities: [driver, city], source: {type: csv, path: p, timestamp_field: "
+                                "ts}, features: [{name: z, type: int32}]}\n"
+                                "feature_services:\n"
+                                "  - {name: s, features: [\"a:x\", \"b:z\"]}\n"
+                                "  - {name: only_b, features: [b]}\n";
 
 static struct pil_project *project_with(const char *from, const char *to) {
     char text[2048];
@@ -54,7 +55,8 @@ static void assert_breaks(const char *from, const char *to, const char *in_use, 
 static void adding_and_describing_break_nothing(void **state) {
     (void)state;
     assert_breaks("", "", "ab", "");
-    assert_breaks("{name: y, type: bool}", "{name: w, type: bool}, {name: y, type: bool, default: true, tags: [pii]}", "ab", "");
+    assert_breaks("{name: y, type: bool}", "{name: w, type: bool}, {name: y, type: bool, default: true, tags: [pii]}",
+                  "ab", "");
     assert_breaks("ttl: 7d", "ttl: 1d", "ab", "");
     assert_breaks("type: csv, path: p", "type: sql, query: q", "ab", "");
     assert_breaks("[\"a:x\", \"b:z\"]", "[\"b:z\", \"a:y\", \"a:x\"]", "ab", "");
@@ -64,16 +66,21 @@ static void adding_and_describing_break_nothing(void **state) {
 static void each_break_is_a_line(void **state) {
     (void)state;
     assert_breaks(", {name: y, type: bool}", "", "ab", "feature view a: feature y is removed\n");
-    assert_breaks("{name: y, type: bool}", "{name: y, type: list<bool>}", "ab", "feature view a: feature y changes its type from bool to list<bool>\n");
-    assert_breaks("[driver, city]", "[city, driver]", "ab", "feature view b: its keys change from (driver int64, city string) to (city string, driver int64)\n");
+    assert_breaks("{name: y, type: bool}", "{name: y, type: list<bool>}", "ab",
+                  "feature view a: feature y changes its type from bool to list<bool>\n");
+    assert_breaks("[driver, city]", "[city, driver]", "ab",
+                  "feature view b: its keys change from (driver int64, city string) to (city string, driver int64)\n");
     assert_breaks("driver, type: int64", "driver, type: int32", "ab",
                   "feature view a: its keys change from (driver int64) to (driver int32)\n"
                   "feature view b: its keys change from (driver int64, city string) to (driver int32, city string)\n");
-    assert_breaks("driver, type", "driver, join_key: id, type", "a", "feature view a: its keys change from (driver int64) to (id int64)\n");
+    assert_breaks("driver, type", "driver, join_key: id, type", "a",
+                  "feature view a: its keys change from (driver int64) to (id int64)\n");
     assert_breaks("[\"a:x\", \"b:z\"]", "[\"b:z\"]", "ab", "feature service s: a:x is removed\n");
     assert_breaks("  - {name: only_b, features: [b]}\n", "", "ab", "feature service only_b is removed\n");
-    assert_breaks("{name: x, type: int32}, {name: y, type: bool}]}\n  - {name: b, entities: [driver, city], source: {type: csv, path: p, "
-                  "timestamp_field: ts}, features: [{name: z, type: int32}]}\nfeature_services:\n  - {name: s, features: [\"a:x\", \"b:z\"]}\n"
+    assert_breaks("{name: x, type: int32}, {name: y, type: bool}]}\n  - {name: b, entities: [driver, city], source: "
+                  "{type: csv, path: p, "
+                  "timestamp_field: ts}, features: [{name: z, type: int32}]}\nfeature_services:\n  - {name: s, "
+                  "features: [\"a:x\", \"b:z\"]}\n"
                   "  - {name: only_b, features: [b]}\n",
                   "{name: x, type: int64}]}\n", "ab",
                   "feature view a: feature x changes its type from int32 to int64\n"

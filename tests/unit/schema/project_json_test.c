@@ -9,42 +9,45 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const yaml =
-    "project: rides\n"
-    "entities:\n"
-    "  - {name: driver, join_key: driver_id, type: int64, description: who drives}\n"
-    "  - {name: city, type: string}\n"
-    "feature_views:\n"
-    "  - name: stats\n"
-    "    description: of a week\n"
-    "    owner: maps\n"
-    "    entities: [driver, city]\n"
-    "    ttl: 7d\n"
-    "    source: {type: parquet, path: p, timestamp_field: ts, created_timestamp_column: created, field_mapping: {Trips: trips}}\n"
-    "    features:\n"
-    "      - {name: trips, type: int32, default: -3, description: in all, tags: [pii]}\n"
-    "      - {name: rate, type: float64, default: 1}\n"
-    "      - {name: taste, type: \"vector<float32, 2>\", default: [0.25, 1e30]}\n"
-    "      - {name: nick, type: string, default: \"true\"}\n"
-    "    tags: {team: maps}\n"
-    "  - name: other\n"
-    "    entities: [city]\n"
-    "    source: {type: sql, query: q, setup: s, timestamp_field: ts}\n"
-    "    features: []\n"
-    "feature_services:\n"
-    "  - {name: all, features: [stats], description: the lot}\n";
+static const char *const yaml = "project: rides\n"
+                                "entities:\n"
+                                "  - {name: driver, join_key: driver_id, type: int64, description: who drives}\n"
+                                "  - {name: city, type: string}\n"
+                                "feature_views:\n"
+                                "  - name: stats\n"
+                                "    description: of a week\n"
+                                "    owner: maps\n"
+                                "    entities: [driver, city]\n"
+                                "    ttl: 7d\n"
+                                "    source: {type: parquet, path: p, timestamp_field: ts, created_timestamp_column: "
+                                "created, field_mapping: {Trips: trips}}\n"
+                                "    features:\n"
+                                "      - {name: trips, type: int32, default: -3, description: in all, tags: [pii]}\n"
+                                "      - {name: rate, type: float64, default: 1}\n"
+                                "      - {name: taste, type: \"vector<float32, 2>\", default: [0.25, 1e30]}\n"
+                                "      - {name: nick, type: string, default: \"true\"}\n"
+                                "    tags: {team: maps}\n"
+                                "  - name: other\n"
+                                "    entities: [city]\n"
+                                "    source: {type: sql, query: q, setup: s, timestamp_field: ts}\n"
+                                "    features: []\n"
+                                "feature_services:\n"
+                                "  - {name: all, features: [stats], description: the lot}\n";
 
 static const char *const canonical =
     "{\"entities\":[{\"description\":\"who drives\",\"join_key\":\"driver_id\",\"name\":\"driver\",\"type\":\"int64\"},"
     "{\"join_key\":\"city\",\"name\":\"city\",\"type\":\"string\"}],"
-    "\"feature_services\":[{\"description\":\"the lot\",\"features\":[\"stats:trips\",\"stats:rate\",\"stats:taste\",\"stats:nick\"],\"name\":\"all\"}],"
+    "\"feature_services\":[{\"description\":\"the "
+    "lot\",\"features\":[\"stats:trips\",\"stats:rate\",\"stats:taste\",\"stats:nick\"],\"name\":\"all\"}],"
     "\"feature_views\":[{\"description\":\"of a week\",\"entities\":[\"driver\",\"city\"],"
-    "\"features\":[{\"default\":-3,\"description\":\"in all\",\"name\":\"trips\",\"tags\":[\"pii\"],\"type\":\"int32\"},"
+    "\"features\":[{\"default\":-3,\"description\":\"in "
+    "all\",\"name\":\"trips\",\"tags\":[\"pii\"],\"type\":\"int32\"},"
     "{\"default\":1.0,\"name\":\"rate\",\"type\":\"float64\"},"
     "{\"default\":[0.25,1e30],\"name\":\"taste\",\"type\":\"vector<float32,2>\"},"
     "{\"default\":\"true\",\"name\":\"nick\",\"type\":\"string\"}],"
     "\"name\":\"stats\",\"owner\":\"maps\","
-    "\"source\":{\"created_timestamp_column\":\"created\",\"field_mapping\":{\"Trips\":\"trips\"},\"path\":\"p\",\"timestamp_field\":\"ts\",\"type\":\"parquet\"},"
+    "\"source\":{\"created_timestamp_column\":\"created\",\"field_mapping\":{\"Trips\":\"trips\"},\"path\":\"p\","
+    "\"timestamp_field\":\"ts\",\"type\":\"parquet\"},"
     "\"tags\":{\"team\":\"maps\"},\"ttl\":604800},"
     "{\"entities\":[\"city\"],\"features\":[],\"name\":\"other\","
     "\"source\":{\"query\":\"q\",\"setup\":\"s\",\"timestamp_field\":\"ts\",\"type\":\"sql\"},\"ttl\":0}],"
@@ -108,7 +111,8 @@ static void refuses_what_is_no_project(void **state) {
         char text[4096];
         const char *at = strstr(canonical, table[i].from);
         assert_non_null(at);
-        snprintf(text, sizeof text, "%.*s%s%s", (int)(at - canonical), canonical, table[i].to, at + strlen(table[i].from));
+        snprintf(text, sizeof text, "%.*s%s%s", (int)(at - canonical), canonical, table[i].to,
+                 at + strlen(table[i].from));
         json_t *json = json_loads(text, JSON_ALLOW_NUL, NULL);
         assert_non_null(json);
         struct pil_project *project = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: schemas/project.schema.json, which editors complete from, and the parser know the same keys, and require the same.
- * Method: the parser lists its keys when it meets an unknown one and names each that is missing; both lists are compared with the
- * schema's, object by object. Run in the root of the repository. */
+ * Goal: schemas/project.schema.json, which editors complete from, and the parser know the same keys, and require the
+ * same. Method: the parser lists its keys when it meets an unknown one and names each that is missing; both lists are
+ * compared with the schema's, object by object. Run in the root of the repository. */
 #include "schema/project.h"
 
 #include <stdarg.h>
@@ -27,7 +27,9 @@ static const struct {
 enum { OBJECTS = sizeof objects / sizeof objects[0] };
 
 static json_t *definition(size_t index) {
-    json_t *found = objects[index].definition == NULL ? schema : json_object_get(json_object_get(schema, "$defs"), objects[index].definition);
+    json_t *found = objects[index].definition == NULL
+                        ? schema
+                        : json_object_get(json_object_get(schema, "$defs"), objects[index].definition);
     assert_true(json_is_object(found));
     return found;
 }
@@ -78,7 +80,8 @@ static void both_require_the_same_keys(void **state) {
     (void)state;
     for (size_t i = 0; i < OBJECTS; i++) {
         struct pil_text problems = problems_of(objects[i].yaml);
-        json_t *required = json_object_get(definition(i), "required"), *properties = json_object_get(definition(i), "properties");
+        json_t *required = json_object_get(definition(i), "required"),
+               *properties = json_object_get(definition(i), "properties");
         const char *key;
         json_t *value;
         json_object_foreach(properties, key, value) {
@@ -88,7 +91,8 @@ static void both_require_the_same_keys(void **state) {
                 wanted = wanted || strcmp(json_string_value(json_array_get(required, k)), key) == 0;
             }
             /* The object's own noun, so that a missing key of an outer object does not count. */
-            static const char *const nouns[OBJECTS] = {"project file", "entity", "feature view", "source of feature view", "feature", "feature service"};
+            static const char *const nouns[OBJECTS] = {"project file",           "entity",  "feature view",
+                                                       "source of feature view", "feature", "feature service"};
             snprintf(said, sizeof said, ": %s: %s is missing", nouns[i], key);
             if ((strstr(problems.data, said) != NULL) != wanted) {
                 fail_msg("%s of %s: required is %d in the schema only", key, nouns[i], wanted);
@@ -101,7 +105,8 @@ static void both_require_the_same_keys(void **state) {
 /* Each alternative that the schema enumerates is taken by the parser, and nothing near it. */
 static void both_know_the_same_types(void **state) {
     (void)state;
-    json_t *entity_types = json_object_get(json_object_get(json_object_get(definition(1), "properties"), "type"), "enum");
+    json_t *entity_types =
+        json_object_get(json_object_get(json_object_get(definition(1), "properties"), "type"), "enum");
     json_t *kinds = json_object_get(json_object_get(json_object_get(definition(4), "properties"), "type"), "anyOf");
     size_t scalars = json_array_size(json_object_get(json_array_get(kinds, 0), "enum"));
     struct pil_type type;
@@ -111,13 +116,16 @@ static void both_know_the_same_types(void **state) {
         json_t *names = json_object_get(json_array_get(kinds, kind), "enum");
         assert_int_equal(json_array_size(names), scalars);
         for (size_t i = 0; i < scalars; i++) {
-            assert_int_equal(pil_type_parse(pil_bytes_from_text(json_string_value(json_array_get(names, i))), &type, NULL), PIL_STATUS_OK);
+            assert_int_equal(
+                pil_type_parse(pil_bytes_from_text(json_string_value(json_array_get(names, i))), &type, NULL),
+                PIL_STATUS_OK);
             assert_int_equal(type.shape, kind == 0 ? PIL_SHAPE_SCALAR : PIL_SHAPE_LIST);
         }
     }
     for (size_t i = 0; i < json_array_size(entity_types); i++) {
         char yaml[128];
-        snprintf(yaml, sizeof yaml, "project: p\nentities: [{name: a, type: %s}]\nfeature_views: []\n", json_string_value(json_array_get(entity_types, i)));
+        snprintf(yaml, sizeof yaml, "project: p\nentities: [{name: a, type: %s}]\nfeature_views: []\n",
+                 json_string_value(json_array_get(entity_types, i)));
         struct pil_project *project = NULL;
         struct pil_text problems = {0};
         assert_int_equal(pil_project_parse_yaml(pil_bytes_from_text(yaml), "f", &project, &problems), PIL_STATUS_OK);
@@ -128,10 +136,14 @@ static void both_know_the_same_types(void **state) {
 static void both_know_the_same_limits(void **state) {
     (void)state;
     json_t *root = json_object_get(definition(0), "properties"), *view = json_object_get(definition(2), "properties");
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(root, "feature_views"), "maxItems")), PIL_VIEWS_MAX);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(root, "feature_services"), "maxItems")), PIL_SERVICES_MAX);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(view, "entities"), "maxItems")), PIL_ENTITIES_MAX);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(view, "features"), "maxItems")), PIL_FEATURES_MAX);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(root, "feature_views"), "maxItems")),
+                     PIL_VIEWS_MAX);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(root, "feature_services"), "maxItems")),
+                     PIL_SERVICES_MAX);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(view, "entities"), "maxItems")),
+                     PIL_ENTITIES_MAX);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(view, "features"), "maxItems")),
+                     PIL_FEATURES_MAX);
     assert_int_equal(PIL_NAME_BYTES_MAX, 128); /* {0,127} after the first letter in the pattern of names */
 }
 

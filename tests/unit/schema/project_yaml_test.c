@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: a good project file gives the project it describes; a bad one gives every mistake, each where it is and with what to do.
- * Method: one file with everything in it; then small files against their exact problem lines. */
+ * Goal: a good project file gives the project it describes; a bad one gives every mistake, each where it is and with
+ * what to do. Method: one file with everything in it; then small files against their exact problem lines. */
 #include "schema/project.h"
 
 #include <stdarg.h>
@@ -16,12 +16,11 @@
     "  - {name: driver, join_key: driver_id, type: int64}\n" \
     "  - {name: city, type: string}\n"
 #define VIEW(features) \
-    HEAD \
-    "feature_views:\n" \
-    "  - name: v\n" \
-    "    entities: [driver]\n" \
-    "    source: {type: csv, path: p, timestamp_field: ts}\n" \
-    "    features:\n" features
+    HEAD "feature_views:\n" \
+         "  - name: v\n" \
+         "    entities: [driver]\n" \
+         "    source: {type: csv, path: p, timestamp_field: ts}\n" \
+         "    features:\n" features
 
 static struct pil_project *good(const char *text) {
     struct pil_project *project = NULL;
@@ -46,51 +45,66 @@ static void bad(const char *text, const char *lines) {
     pil_text_deinit(&problems);
 }
 
-static void reads_all_that_there_is(void **state) {
+static const char *const everything = "# with everything\n"
+                                      "project: rides\n"
+                                      "entities:\n"
+                                      "  - {name: driver, join_key: driver_id, type: int64, description: who drives}\n"
+                                      "  - name: city\n"
+                                      "    type: string\n"
+                                      "feature_views:\n"
+                                      "  - name: driver_stats\n"
+                                      "    description: of a week\n"
+                                      "    owner: maps@example.org\n"
+                                      "    entities: [driver, city]\n"
+                                      "    ttl: 7d\n"
+                                      "    source:\n"
+                                      "      type: parquet\n"
+                                      "      path: \"data/*.parquet\"\n"
+                                      "      timestamp_field: event_timestamp\n"
+                                      "      created_timestamp_column: created\n"
+                                      "      field_mapping: {Conv Rate: conv_rate}\n"
+                                      "    features:\n"
+                                      "      - {name: conv_rate, type: float32, default: 1, tags: [pii, eu]}\n"
+                                      "      - {name: trips, type: int32, default: -3, description: in all}\n"
+                                      "      - {name: taste, type: \"vector<float32, 2>\", default: [.5, 1e3]}\n"
+                                      "      - {name: nick, type: string, default: 007}\n"
+                                      "      - {name: zip, type: list<string>, default: [1, \"\", true]}\n"
+                                      "      - {name: ok, type: bool, default: true}\n"
+                                      "      - {name: seen, type: unix_timestamp, default: 1700000000}\n"
+                                      "      - {name: raw, type: bytes, default: AA==}\n"
+                                      "      - {name: none, type: float64, default: null}\n"
+                                      "      - {name: big, type: int64, default: 9223372036854775807}\n"
+                                      "    tags: {team: maps, tier: 1}\n"
+                                      "  - name: plain\n"
+                                      "    entities: [city]\n"
+                                      "    source: {type: sql, query: select 1, setup: LOAD x, timestamp_field: ts}\n"
+                                      "    features: []\n"
+                                      "feature_services:\n"
+                                      "  - {name: all, features: [driver_stats], description: the lot}\n"
+                                      "  - {name: some, features: [\"driver_stats:trips\", \"driver_stats:ok\"]}\n";
+
+static void reads_projects_and_services(void **state) {
     (void)state;
-    struct pil_project *project = good(
-        "# with everything\n"
-        "project: rides\n"
-        "entities:\n"
-        "  - {name: driver, join_key: driver_id, type: int64, description: who drives}\n"
-        "  - name: city\n"
-        "    type: string\n"
-        "feature_views:\n"
-        "  - name: driver_stats\n"
-        "    description: of a week\n"
-        "    owner: maps@example.org\n"
-        "    entities: [driver, city]\n"
-        "    ttl: 7d\n"
-        "    source:\n"
-        "      type: parquet\n"
-        "      path: \"data/*.parquet\"\n"
-        "      timestamp_field: event_timestamp\n"
-        "      created_timestamp_column: created\n"
-        "      field_mapping: {Conv Rate: conv_rate}\n"
-        "    features:\n"
-        "      - {name: conv_rate, type: float32, default: 1, tags: [pii, eu]}\n"
-        "      - {name: trips, type: int32, default: -3, description: in all}\n"
-        "      - {name: taste, type: \"vector<float32, 2>\", default: [.5, 1e3]}\n"
-        "      - {name: nick, type: string, default: 007}\n"
-        "      - {name: zip, type: list<string>, default: [1, \"\", true]}\n"
-        "      - {name: ok, type: bool, default: true}\n"
-        "      - {name: seen, type: unix_timestamp, default: 1700000000}\n"
-        "      - {name: raw, type: bytes, default: AA==}\n"
-        "      - {name: none, type: float64, default: null}\n"
-        "      - {name: big, type: int64, default: 9223372036854775807}\n"
-        "    tags: {team: maps, tier: 1}\n"
-        "  - name: plain\n"
-        "    entities: [city]\n"
-        "    source: {type: sql, query: select 1, setup: LOAD x, timestamp_field: ts}\n"
-        "    features: []\n"
-        "feature_services:\n"
-        "  - {name: all, features: [driver_stats], description: the lot}\n"
-        "  - {name: some, features: [\"driver_stats:trips\", \"driver_stats:ok\"]}\n");
+    struct pil_project *project = good(everything);
     assert_string_equal(project->name, "rides");
     assert_int_equal(project->entity_count, 2);
     assert_string_equal(project->entities[0].description, "who drives");
     assert_string_equal(project->entities[1].join_key, "city");
     assert_int_equal(project->view_count, 2);
+    assert_null(pil_project_view_find(project, "plain "));
+    const struct pil_service *all = pil_project_service_find(project, pil_bytes_from_text("all"));
+    assert_int_equal(all->feature_count, 10);
+    const struct pil_service *some = pil_project_service_find(project, pil_bytes_from_text("some"));
+    assert_int_equal(some->feature_count, 2);
+    assert_int_equal(some->features[1].feature_index, 5);
+    assert_null(pil_project_service_find(project, pil_bytes_from_text("any")));
+    pil_project_destroy(&project);
+    assert_null(project);
+}
+
+static void reads_views_and_sources(void **state) {
+    (void)state;
+    struct pil_project *project = good(everything);
     const struct pil_project_view *of = pil_project_view_find(project, "driver_stats");
     assert_string_equal(of->description, "of a week");
     assert_string_equal(of->owner, "maps@example.org");
@@ -100,34 +114,32 @@ static void reads_all_that_there_is(void **state) {
     assert_string_equal(of->source.created_timestamp_column, "created");
     assert_string_equal(json_string_value(json_object_get(of->source.field_mapping, "Conv Rate")), "conv_rate");
     assert_string_equal(json_string_value(json_object_get(of->tags, "tier")), "1");
-    const struct pil_view *view = of->view;
-    assert_string_equal(view->project, "rides");
-    assert_int_equal(view->ttl_us, 7 * INT64_C(86400000000));
-    assert_int_equal(view->entity_count, 2);
-    assert_false(view->layout.key_is_fixed);
-    assert_int_equal(view->feature_count, 10);
-    assert_true(view->layout.stride > 0);
-    assert_true(json_is_real(view->features[0].default_value));
-    assert_string_equal(view->features[0].tags[1], "eu");
-    assert_int_equal(json_integer_value(view->features[1].default_value), -3);
-    assert_string_equal(view->features[1].description, "in all");
-    assert_true(json_real_value(json_array_get(view->features[2].default_value, 1)) == 1000.0);
-    assert_string_equal(json_string_value(view->features[3].default_value), "007");
-    assert_string_equal(json_string_value(json_array_get(view->features[4].default_value, 2)), "true");
-    assert_true(json_is_true(view->features[5].default_value));
-    assert_null(view->features[8].default_value);
-    assert_int_equal(json_integer_value(view->features[9].default_value), INT64_MAX);
-    assert_null(pil_project_view_find(project, "plain "));
+    assert_string_equal(of->view->project, "rides");
+    assert_int_equal(of->view->ttl_us, 7 * INT64_C(86400000000));
+    assert_int_equal(of->view->entity_count, 2);
+    assert_false(of->view->layout.key_is_fixed);
+    assert_int_equal(of->view->feature_count, 10);
+    assert_true(of->view->layout.stride > 0);
     assert_int_equal(project->views[1].view->ttl_us, 0);
     assert_string_equal(project->views[1].source.setup, "LOAD x");
-    const struct pil_service *all = pil_project_service_find(project, pil_bytes_from_text("all"));
-    assert_int_equal(all->feature_count, 10);
-    const struct pil_service *some = pil_project_service_find(project, pil_bytes_from_text("some"));
-    assert_int_equal(some->feature_count, 2);
-    assert_int_equal(some->features[1].feature_index, 5);
-    assert_null(pil_project_service_find(project, pil_bytes_from_text("any")));
     pil_project_destroy(&project);
-    assert_null(project);
+}
+
+static void reads_features_and_defaults(void **state) {
+    (void)state;
+    struct pil_project *project = good(everything);
+    const struct pil_feature *features = project->views[0].view->features;
+    assert_true(json_is_real(features[0].default_value));
+    assert_string_equal(features[0].tags[1], "eu");
+    assert_int_equal(json_integer_value(features[1].default_value), -3);
+    assert_string_equal(features[1].description, "in all");
+    assert_true(json_real_value(json_array_get(features[2].default_value, 1)) == 1000.0);
+    assert_string_equal(json_string_value(features[3].default_value), "007");
+    assert_string_equal(json_string_value(json_array_get(features[4].default_value, 2)), "true");
+    assert_true(json_is_true(features[5].default_value));
+    assert_null(features[8].default_value);
+    assert_int_equal(json_integer_value(features[9].default_value), INT64_MAX);
+    pil_project_destroy(&project);
 }
 
 static void lists_every_mistake_in_file_order(void **state) {
@@ -155,24 +167,29 @@ static void lists_every_mistake_in_file_order(void **state) {
         "f:1:1: project file: project is missing; add it\n"
         "f:3:26: entity driver: type 'float32' cannot be a key; use int32, int64, string, bytes or unix_timestamp\n"
         "f:4:5: entity driver is defined twice; rename or remove one\n"
-        "f:5:12: entity 1st: name '1st' is not a valid name; begin with a letter or _, go on with letters, digits, _ and -, at most 128 in all\n"
+        "f:5:12: entity 1st: name '1st' is not a valid name; begin with a letter or _, go on with letters, digits, _ "
+        "and -, at most 128 in all\n"
         "f:6:5: entity: must be a mapping, {key: value} or lines with key: value\n"
         "f:8:26: feature service s: feature view stats has no feature 'trip'; define it there, or did you mean trips?\n"
-        "f:8:40: feature service s: there is no feature view 'stat'; define it under feature_views, or did you mean stats?\n"
+        "f:8:40: feature service s: there is no feature view 'stat'; define it under feature_views, or did you mean "
+        "stats?\n"
         "f:8:61: feature service s: stats:trips stands twice; keep one\n"
         "f:8:61: feature service s: stats:trips stands twice; keep one\n"
         "f:8:68: feature service s: each element of features must be one text; mend this one\n"
         "f:11:16: feature view stats: there is no entity 'drivr'; define it under entities, or did you mean driver?\n"
         "f:11:31: feature view stats: join key driver stands twice; keep one of its entities\n"
-        "f:12:10: feature view stats: ttl '7 days' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = for ever)\n"
+        "f:12:10: feature view stats: ttl '7 days' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = "
+        "for ever)\n"
         "f:13:5: feature view stats: key ttl stands twice; keep one\n"
         "f:14:13: source of feature view stats: timestamp_field is missing; add it\n"
         "f:14:20: source of feature view stats: type 'parket' is unknown; use parquet, csv or sql\n"
         "f:14:28: source of feature view stats: unknown key pth; did you mean path?\n"
         "f:16:45: feature trips: default does not fit int32; must be a whole number\n"
         "f:17:9: feature trips is defined twice in feature view stats; rename or remove one\n"
-        "f:17:29: feature trips: type 'int': there is no such type; possible are bool, int32, int64, float32, float64, string, bytes, "
-        "unix_timestamp, list<one of these> and vector<E,N> with E one of float32, float16, bfloat16, int8 and N from 1 to 16384\n"
+        "f:17:29: feature trips: type 'int': there is no such type; possible are bool, int32, int64, float32, float64, "
+        "string, bytes, "
+        "unix_timestamp, list<one of these> and vector<E,N> with E one of float32, float16, bfloat16, int8 and N from "
+        "1 to 16384\n"
         "f:18:9: feature driver has the name of a join key of feature view stats; rename it\n"
         "f:19:29: feature taste: type 'vector<float32' has no end; put the whole type in quotes\n"
         "f:19:44: feature taste: unknown key 2>; remove it (known are name, type, default, description, tags)\n");
@@ -182,9 +199,12 @@ static void says_where_the_yaml_breaks(void **state) {
     (void)state;
     bad("", "f:1:1: nothing is here; begin with project: NAME\n");
     bad("# only this\n", "f:1:1: nothing is here; begin with project: NAME\n");
-    bad("project: [a\nb: c\n", "f:2:2: while parsing a flow sequence, did not find expected ',' or ']'; look at quotes, brackets, colons and indentation here\n");
-    bad("project: rides\n\tentities: []\n", "f:2:1: while scanning a plain scalar, found a tab character that violates indentation; look at quotes, brackets, colons and indentation here\n");
-    bad("project: r\nx: \"\xff\"\n", "f:2:5: invalid leading UTF-8 octet; save the file as UTF-8 without control characters\n");
+    bad("project: [a\nb: c\n", "f:2:2: while parsing a flow sequence, did not find expected ',' or ']'; look at "
+                               "quotes, brackets, colons and indentation here\n");
+    bad("project: rides\n\tentities: []\n", "f:2:1: while scanning a plain scalar, found a tab character that violates "
+                                            "indentation; look at quotes, brackets, colons and indentation here\n");
+    bad("project: r\nx: \"\xff\"\n",
+        "f:2:5: invalid leading UTF-8 octet; save the file as UTF-8 without control characters\n");
     bad("- a\n", "f:1:1: project file: must be a mapping, {key: value} or lines with key: value\n");
     bad("project: {entities: 7}\nentities: 3\nfeature_views: ~\n",
         "f:1:10: project file: project has the wrong form; it must be one value\n"
@@ -197,8 +217,10 @@ static void refuses_aliases_and_tags(void **state) {
     bad("project: &a r\nentities: []\nfeature_views: *a\n",
         "f:3:16: alias *a; aliases are not supported, write the value out\n"
         "f:3:16: project file: feature_views is empty; give it a list, [a, b] or lines with -\n");
-    bad("project: !!str r\nentities: []\nfeature_views: []\n", "f:1:10: tag tag:yaml.org,2002:str; tags are not supported, remove it\n");
-    bad("project: r\nentities: []\nfeature_views: []\n--- \nb: c\n", "f:4:1: a second document; put one in each file\n");
+    bad("project: !!str r\nentities: []\nfeature_views: []\n",
+        "f:1:10: tag tag:yaml.org,2002:str; tags are not supported, remove it\n");
+    bad("project: r\nentities: []\nfeature_views: []\n--- \nb: c\n",
+        "f:4:1: a second document; put one in each file\n");
     bad("project: \"r\\0s\"\nentities: []\nfeature_views: []\n", "f:1:10: text with a NUL character; remove it\n");
     char deep[200];
     memset(deep, '[', sizeof deep - 1);
@@ -211,8 +233,8 @@ static void ttl_takes_the_four_units(void **state) {
     static const struct {
         const char *text;
         int64_t seconds;
-    } table[] = {{"0", 0}, {"90", 90}, {"45s", 45}, {"30m", 1800}, {"12h", 43200}, {"7d", 604800}, {"\"1d\"", 86400},
-                 {"9223372036854", INT64_C(9223372036854)}};
+    } table[] = {{"0", 0},       {"90", 90},     {"45s", 45},       {"30m", 1800},
+                 {"12h", 43200}, {"7d", 604800}, {"\"1d\"", 86400}, {"9223372036854", INT64_C(9223372036854)}};
     char text[1024];
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         snprintf(text, sizeof text, VIEW("      - {name: a, type: bool}\n") "    ttl: %s\n", table[i].text);
@@ -220,11 +242,14 @@ static void ttl_takes_the_four_units(void **state) {
         assert_int_equal(project->views[0].view->ttl_us, table[i].seconds * 1000000);
         pil_project_destroy(&project);
     }
-    static const char *const wrong[] = {"7w", "-1", "1.5h", "d", "7dd", "9223372036855", "99999999999999999999", "106751992d", "7 d", "1e3"};
+    static const char *const wrong[] = {
+        "7w", "-1", "1.5h", "d", "7dd", "9223372036855", "99999999999999999999", "106751992d", "7 d", "1e3"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char lines[256];
         snprintf(text, sizeof text, VIEW("      - {name: a, type: bool}\n") "    ttl: %s\n", wrong[i]);
-        snprintf(lines, sizeof lines, "f:11:10: feature view v: ttl '%s' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = for ever)\n",
+        snprintf(lines, sizeof lines,
+                 "f:11:10: feature view v: ttl '%s' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = "
+                 "for ever)\n",
                  wrong[i]);
         bad(text, lines);
     }
@@ -236,29 +261,54 @@ static void defaults_fit_their_types(void **state) {
         const char *type, *value;
         const char *said; /* NULL: fine */
     } table[] = {
-        {"bool", "yes", "must be true or false"}, {"bool", "1", "must be true or false"}, {"bool", "False", NULL},
-        {"int32", "2147483647", NULL}, {"int32", "2147483648", "must be from -2147483648 to 2147483647"}, {"int32", "\"5\"", "must be a whole number"},
-        {"int32", "0x10", "must be a whole number"}, {"int32", "[1]", "must be a whole number"}, {"int32", "+7", NULL},
-        {"int64", "-9223372036854775808", NULL}, {"int64", "9223372036854775808", "must be a whole number"},
-        {"float32", "3e38", NULL}, {"float32", "4e38", "must be from -3.40282e+38 to 3.40282e+38"}, {"float32", ".inf", "must be a number"},
-        {"float64", "-.5e-3", NULL}, {"float64", "1e999", "must be a number"}, {"float64", ".", "must be a number"}, {"float64", "5.", NULL},
-        {"float64", "1e", "must be a number"}, {"float64", "1.5x", "must be a number"},
-        {"string", "\"\"", NULL}, {"string", "[a]", "must be text"}, {"string", "true", NULL},
-        {"bytes", "AAA=", NULL}, {"bytes", "AAAA", NULL}, {"bytes", "AAB=", "must be base64 text (RFC 4648, padded with '=')"},
-        {"bytes", "A===", "must be base64 text (RFC 4648, padded with '=')"}, {"bytes", "A-_=", "must be base64 text (RFC 4648, padded with '=')"},
-        {"unix_timestamp", "-1", NULL}, {"unix_timestamp", "9223372036855", "must be from -9223372036854 to 9223372036854"},
+        {"bool", "yes", "must be true or false"},
+        {"bool", "1", "must be true or false"},
+        {"bool", "False", NULL},
+        {"int32", "2147483647", NULL},
+        {"int32", "2147483648", "must be from -2147483648 to 2147483647"},
+        {"int32", "\"5\"", "must be a whole number"},
+        {"int32", "0x10", "must be a whole number"},
+        {"int32", "[1]", "must be a whole number"},
+        {"int32", "+7", NULL},
+        {"int64", "-9223372036854775808", NULL},
+        {"int64", "9223372036854775808", "must be a whole number"},
+        {"float32", "3e38", NULL},
+        {"float32", "4e38", "must be from -3.40282e+38 to 3.40282e+38"},
+        {"float32", ".inf", "must be a number"},
+        {"float64", "-.5e-3", NULL},
+        {"float64", "1e999", "must be a number"},
+        {"float64", ".", "must be a number"},
+        {"float64", "5.", NULL},
+        {"float64", "1e", "must be a number"},
+        {"float64", "1.5x", "must be a number"},
+        {"string", "\"\"", NULL},
+        {"string", "[a]", "must be text"},
+        {"string", "true", NULL},
+        {"bytes", "AAA=", NULL},
+        {"bytes", "AAAA", NULL},
+        {"bytes", "AAB=", "must be base64 text (RFC 4648, padded with '=')"},
+        {"bytes", "A===", "must be base64 text (RFC 4648, padded with '=')"},
+        {"bytes", "A-_=", "must be base64 text (RFC 4648, padded with '=')"},
+        {"unix_timestamp", "-1", NULL},
+        {"unix_timestamp", "9223372036855", "must be from -9223372036854 to 9223372036854"},
         {"unix_timestamp", "2024-01-01", "must be a whole number"},
-        {"list<int64>", "[]", NULL}, {"list<int64>", "[1, ~]", "element 2: must be a whole number"}, {"list<int64>", "1", "must be a list"},
-        {"list<bool>", "[true, [false]]", "element 2: must be true or false"}, {"list<bytes>", "[\"\", \"AA==\"]", NULL},
+        {"list<int64>", "[]", NULL},
+        {"list<int64>", "[1, ~]", "element 2: must be a whole number"},
+        {"list<int64>", "1", "must be a list"},
+        {"list<bool>", "[true, [false]]", "element 2: must be true or false"},
+        {"list<bytes>", "[\"\", \"AA==\"]", NULL},
         {"list<string>", "[~]", "element 1: must be text"},
-        {"\"vector<int8,2>\"", "[-128, 127]", NULL}, {"\"vector<int8,2>\"", "[-129, 127]", "element 1: must be from -128 to 127"},
-        {"\"vector<int8,2>\"", "[1]", "must be a list of 2 numbers"}, {"\"vector<float16,1>\"", "[65504]", NULL},
+        {"\"vector<int8,2>\"", "[-128, 127]", NULL},
+        {"\"vector<int8,2>\"", "[-129, 127]", "element 1: must be from -128 to 127"},
+        {"\"vector<int8,2>\"", "[1]", "must be a list of 2 numbers"},
+        {"\"vector<float16,1>\"", "[65504]", NULL},
         {"\"vector<float16,1>\"", "[65505]", "element 1: must be from -65504 to 65504"},
         {"\"vector<bfloat16,1>\"", "[3.39e38]", "element 1: must be from -3.38953e+38 to 3.38953e+38"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         char text[1024], line[512];
-        snprintf(text, sizeof text, VIEW("      - {name: a, type: %s,\n default: %s}\n"), table[i].type, table[i].value);
+        snprintf(text, sizeof text, VIEW("      - {name: a, type: %s,\n default: %s}\n"), table[i].type,
+                 table[i].value);
         if (table[i].said == NULL) {
             struct pil_project *project = good(text);
             assert_non_null(project->views[0].view->features[0].default_value);
@@ -266,33 +316,40 @@ static void defaults_fit_their_types(void **state) {
             continue;
         }
         const char *quote = table[i].type[0] == '"' ? table[i].type + 1 : table[i].type;
-        snprintf(line, sizeof line, "f:11:11: feature a: default does not fit %.*s; %s\n", (int)strcspn(quote, "\""), quote, table[i].said);
+        snprintf(line, sizeof line, "f:11:11: feature a: default does not fit %.*s; %s\n", (int)strcspn(quote, "\""),
+                 quote, table[i].said);
         bad(text, line);
     }
 }
 
 static void sources_have_what_their_type_needs(void **state) {
     (void)state;
-#define SOURCE(source) HEAD "feature_views:\n  - name: v\n    entities: [driver]\n    source: {timestamp_field: ts, " source "}\n    features: [{name: a, type: bool}]\n"
+#define SOURCE(source) \
+    HEAD "feature_views:\n  - name: v\n    entities: [driver]\n    source: {timestamp_field: ts, " source \
+         "}\n    features: [{name: a, type: bool}]\n"
     bad(SOURCE("type: csv"), "f:8:13: source of feature view v: path is missing; add it\n");
     bad(SOURCE("type: sql"), "f:8:13: source of feature view v: query is missing; add it\n");
-    bad(SOURCE("type: sql, query: q, path: p"), "f:8:62: source of feature view v: sql has no path; name the files in the query\n");
+    bad(SOURCE("type: sql, query: q, path: p"),
+        "f:8:62: source of feature view v: sql has no path; name the files in the query\n");
     bad(SOURCE("type: csv, path: p, query: q, setup: s"),
         "f:8:62: source of feature view v: query needs type sql; change the type or remove the query\n"
         "f:8:72: source of feature view v: setup needs type sql; change the type or remove setup\n");
-    bad(SOURCE("type: csv, path: \"\""), "f:8:52: source of feature view v: path is empty; give it a text or remove it\n");
+    bad(SOURCE("type: csv, path: \"\""),
+        "f:8:52: source of feature view v: path is empty; give it a text or remove it\n");
     bad(SOURCE("type: csv, path: p, field_mapping: {x: b, y: a, z: a, y: [], w: driver_id}"),
         "f:8:74: feature view v: field_mapping leads to 'b', which is no feature and no join key; write column: name\n"
         "f:8:86: feature view v: field_mapping leads to a twice; keep one\n"
         "f:8:92: feature view v: each element of field_mapping must be one text; mend this one\n");
-    bad(VIEW("      - {name: ts, type: bool}\n"), "f:10:9: feature ts has the name of the timestamp_field of feature view v; rename it\n");
+    bad(VIEW("      - {name: ts, type: bool}\n"),
+        "f:10:9: feature ts has the name of the timestamp_field of feature view v; rename it\n");
 #undef SOURCE
 }
 
 static void limits_are_told(void **state) {
     (void)state;
     struct pil_text text = {0};
-    pil_text_format(&text, HEAD "feature_views:\n  - name: v\n    entities: [driver]\n    source: {type: csv, path: p, timestamp_field: ts}\n    features:\n");
+    pil_text_format(&text, HEAD "feature_views:\n  - name: v\n    entities: [driver]\n    source: {type: csv, path: p, "
+                                "timestamp_field: ts}\n    features:\n");
     for (uint32_t i = 0; i < PIL_FEATURES_MAX; i++) {
         pil_text_format(&text, "      - {name: f%u, type: float32, default: %u}\n", i, i);
     }
@@ -307,7 +364,10 @@ static void limits_are_told(void **state) {
     name[129] = '\0';
     pil_text_format(&text, VIEW("      - {name: %s, type: bool}\n"), name);
     struct pil_text line = {0};
-    pil_text_format(&line, "f:10:16: feature %.68s...: name '%.68s...' is not a valid name; begin with a letter or _, go on with letters, digits, _ and -, at most 128 in all\n", name, name);
+    pil_text_format(&line,
+                    "f:10:16: feature %.68s...: name '%.68s...' is not a valid name; begin with a letter or _, go on "
+                    "with letters, digits, _ and -, at most 128 in all\n",
+                    name, name);
     bad(text.data, line.data);
     name[128] = '\0';
     pil_text_clear(&text);
@@ -327,7 +387,8 @@ static void limits_are_told(void **state) {
 static void messages_carry_no_control_characters(void **state) {
     (void)state;
     bad("project: \"a\\e[31m\\x9bü\"\nentities: []\nfeature_views: []\n",
-        "f:1:10: project file: project 'a?[31m??ü' is not a valid name; begin with a letter or _, go on with letters, digits, _ and -, at most 128 in all\n");
+        "f:1:10: project file: project 'a?[31m??ü' is not a valid name; begin with a letter or _, go on with letters, "
+        "digits, _ and -, at most 128 in all\n");
 }
 
 static void files_that_cannot_be_read_are_one_line(void **state) {
@@ -335,8 +396,8 @@ static void files_that_cannot_be_read_are_one_line(void **state) {
     struct pil_project *project = NULL;
     struct pil_text problems = {0};
     assert_int_equal(pil_project_load_yaml("/nonexistent/x.yaml", &project, &problems), PIL_STATUS_NOT_FOUND);
-    assert_string_equal(problems.data,
-                        "/nonexistent/x.yaml:1:1: open /nonexistent/x.yaml: No such file or directory; name a project file that can be read\n");
+    assert_string_equal(problems.data, "/nonexistent/x.yaml:1:1: open /nonexistent/x.yaml: No such file or directory; "
+                                       "name a project file that can be read\n");
     pil_text_clear(&problems);
     char path[] = "/tmp/pil-project-XXXXXX";
     int fd = mkstemp(path);
@@ -353,7 +414,9 @@ static void files_that_cannot_be_read_are_one_line(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_all_that_there_is),
+        cmocka_unit_test(reads_projects_and_services),
+        cmocka_unit_test(reads_views_and_sources),
+        cmocka_unit_test(reads_features_and_defaults),
         cmocka_unit_test(lists_every_mistake_in_file_order),
         cmocka_unit_test(says_where_the_yaml_breaks),
         cmocka_unit_test(refuses_aliases_and_tags),

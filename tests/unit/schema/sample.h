@@ -52,4 +52,4 @@ static inline struct pil_view *sample_view(const char *const *entities, const ch
     return view;
 }
 
-#define SAMPLE_LIST(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(,) NULL})
+#define SAMPLE_LIST(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})

@@ -25,9 +25,26 @@ static void assert_canonical(const char *text, const char *canonical) {
 static void writes_what_it_read(void **state) {
     (void)state;
     static const char *const names[] = {
-        "bool", "int32", "int64", "float32", "float64", "string", "bytes", "unix_timestamp",
-        "list<bool>", "list<int32>", "list<int64>", "list<float32>", "list<float64>", "list<string>", "list<bytes>",
-        "list<unix_timestamp>", "vector<float32,32>", "vector<float16,1>", "vector<bfloat16,16384>", "vector<int8,7>",
+        "bool",
+        "int32",
+        "int64",
+        "float32",
+        "float64",
+        "string",
+        "bytes",
+        "unix_timestamp",
+        "list<bool>",
+        "list<int32>",
+        "list<int64>",
+        "list<float32>",
+        "list<float64>",
+        "list<string>",
+        "list<bytes>",
+        "list<unix_timestamp>",
+        "vector<float32,32>",
+        "vector<float16,1>",
+        "vector<bfloat16,16384>",
+        "vector<int8,7>",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         assert_canonical(names[i], names[i]);
@@ -48,10 +65,36 @@ static void spaces_do_not_matter(void **state) {
 static void refuses_what_is_no_type(void **state) {
     (void)state;
     static const char *const names[] = {
-        "", " ", "int", "Int32", "float16", "bfloat16", "int8", "list", "list<>", "list<int8>", "list<list<int32>>", "list<int32",
-        "vector", "vector<>", "vector<float32>", "vector<float32,>", "vector<float32,0>", "vector<float32,16385>",
-        "vector<float32,-1>", "vector<float32,99999999999999999999>", "vector<float32,1,2>", "vector<float64,4>", "vector<,4>",
-        "vector<float32,4>x", "int32 int32", "vector<string,2>", "vector<float32,4", "vector", "list<", "vector<",
+        "",
+        " ",
+        "int",
+        "Int32",
+        "float16",
+        "bfloat16",
+        "int8",
+        "list",
+        "list<>",
+        "list<int8>",
+        "list<list<int32>>",
+        "list<int32",
+        "vector",
+        "vector<>",
+        "vector<float32>",
+        "vector<float32,>",
+        "vector<float32,0>",
+        "vector<float32,16385>",
+        "vector<float32,-1>",
+        "vector<float32,99999999999999999999>",
+        "vector<float32,1,2>",
+        "vector<float64,4>",
+        "vector<,4>",
+        "vector<float32,4>x",
+        "int32 int32",
+        "vector<string,2>",
+        "vector<float32,4",
+        "vector",
+        "list<",
+        "vector<",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct pil_type type = {.dimension = 77};
@@ -70,10 +113,20 @@ static void takes_its_bytes_in_a_row(void **state) {
         uint32_t bytes, alignment;
         bool reference;
     } table[] = {
-        {"bool", 1, 1, false}, {"int32", 4, 4, false}, {"int64", 8, 8, false}, {"float32", 4, 4, false},
-        {"float64", 8, 8, false}, {"string", 16, 8, true}, {"bytes", 16, 8, true}, {"unix_timestamp", 8, 8, false},
-        {"list<bool>", 16, 8, true}, {"list<string>", 16, 8, true}, {"vector<float32,3>", 12, 4, false},
-        {"vector<float16,3>", 6, 2, false}, {"vector<bfloat16,16384>", 32768, 2, false}, {"vector<int8,5>", 5, 1, false},
+        {"bool", 1, 1, false},
+        {"int32", 4, 4, false},
+        {"int64", 8, 8, false},
+        {"float32", 4, 4, false},
+        {"float64", 8, 8, false},
+        {"string", 16, 8, true},
+        {"bytes", 16, 8, true},
+        {"unix_timestamp", 8, 8, false},
+        {"list<bool>", 16, 8, true},
+        {"list<string>", 16, 8, true},
+        {"vector<float32,3>", 12, 4, false},
+        {"vector<float16,3>", 6, 2, false},
+        {"vector<bfloat16,16384>", 32768, 2, false},
+        {"vector<int8,5>", 5, 1, false},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct pil_type type = parsed(table[i].name);

@@ -4,8 +4,9 @@
 #include "unit/schema/sample.h"
 
 static struct pil_view *rich(void) {
-    struct pil_view *raw = sample_view_raw(SAMPLE_LIST("int64", "string"),
-                                           SAMPLE_LIST("int32", "vector<float16,2>", "list<string>", "bytes", "float64", "bool", "unix_timestamp"));
+    struct pil_view *raw =
+        sample_view_raw(SAMPLE_LIST("int64", "string"), SAMPLE_LIST("int32", "vector<float16,2>", "list<string>",
+                                                                    "bytes", "float64", "bool", "unix_timestamp"));
     raw->ttl_us = 7 * INT64_C(86400000000);
     raw->features[0].default_value = json_integer(-5);
     raw->features[1].default_value = json_pack("[f,f]", 1.0, -0.5);
@@ -35,16 +36,20 @@ static void bytes_are_as_specified(void **state) {
     struct pil_view *view = rich();
     char *text = canonical(view);
     assert_string_equal(
-        text, "{\"entities\":[{\"join_key\":\"k0\",\"name\":\"e0\",\"type\":\"int64\"},{\"join_key\":\"k1\",\"name\":\"e1\",\"type\":\"string\"}],"
-              "\"features\":[{\"default\":-5,\"name\":\"f0\",\"null_bit\":0,\"offset\":80,\"type\":\"int32\"},"
-              "{\"default\":[1.0,-0.5],\"name\":\"f1\",\"null_bit\":1,\"offset\":84,\"type\":\"vector<float16,2>\"},"
-              "{\"default\":[\"\",\"ü\"],\"name\":\"f2\",\"null_bit\":2,\"offset\":32,\"type\":\"list<string>\"},"
-              "{\"default\":\"AAH/\",\"name\":\"f3\",\"null_bit\":3,\"offset\":48,\"type\":\"bytes\"},"
-              "{\"description\":\"how \\\"far\\\"\",\"name\":\"f4\",\"null_bit\":4,\"offset\":64,\"tags\":[\"pii\",\"eu\"],\"type\":\"float64\"},"
-              "{\"default\":true,\"name\":\"f5\",\"null_bit\":5,\"offset\":88,\"type\":\"bool\"},"
-              "{\"name\":\"f6\",\"null_bit\":6,\"offset\":72,\"type\":\"unix_timestamp\"}],"
-              "\"layout\":{\"event_ts_offset\":16,\"key_bytes\":16,\"key_fixed\":false,\"null_bytes\":1,\"null_offset\":24,\"stride\":96},"
-              "\"name\":\"v\",\"project\":\"p\",\"ttl_us\":604800000000}");
+        text,
+        "{\"entities\":[{\"join_key\":\"k0\",\"name\":\"e0\",\"type\":\"int64\"},{\"join_key\":\"k1\",\"name\":\"e1\","
+        "\"type\":\"string\"}],"
+        "\"features\":[{\"default\":-5,\"name\":\"f0\",\"null_bit\":0,\"offset\":80,\"type\":\"int32\"},"
+        "{\"default\":[1.0,-0.5],\"name\":\"f1\",\"null_bit\":1,\"offset\":84,\"type\":\"vector<float16,2>\"},"
+        "{\"default\":[\"\",\"ü\"],\"name\":\"f2\",\"null_bit\":2,\"offset\":32,\"type\":\"list<string>\"},"
+        "{\"default\":\"AAH/\",\"name\":\"f3\",\"null_bit\":3,\"offset\":48,\"type\":\"bytes\"},"
+        "{\"description\":\"how "
+        "\\\"far\\\"\",\"name\":\"f4\",\"null_bit\":4,\"offset\":64,\"tags\":[\"pii\",\"eu\"],\"type\":\"float64\"},"
+        "{\"default\":true,\"name\":\"f5\",\"null_bit\":5,\"offset\":88,\"type\":\"bool\"},"
+        "{\"name\":\"f6\",\"null_bit\":6,\"offset\":72,\"type\":\"unix_timestamp\"}],"
+        "\"layout\":{\"event_ts_offset\":16,\"key_bytes\":16,\"key_fixed\":false,\"null_bytes\":1,\"null_offset\":24,"
+        "\"stride\":96},"
+        "\"name\":\"v\",\"project\":\"p\",\"ttl_us\":604800000000}");
     free(text);
     pil_view_destroy(&view);
 }
@@ -165,7 +170,8 @@ static void refuses_counts_over_the_limits(void **state) {
     free(many);
     struct pil_view *view = NULL;
     struct pil_error error;
-    assert_int_equal(pil_view_from_json_bytes(pil_bytes_from("", (size_t)65 << 20), &view, &error), PIL_STATUS_TOO_LARGE);
+    assert_int_equal(pil_view_from_json_bytes(pil_bytes_from("", (size_t)65 << 20), &view, &error),
+                     PIL_STATUS_TOO_LARGE);
 }
 
 static void ignores_members_of_later_versions(void **state) {

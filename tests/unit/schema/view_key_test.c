@@ -11,7 +11,8 @@ static void assert_text_key(const struct pil_view *view, const char *text, const
     uint8_t buffer[256];
     size_t len = 0;
     uint32_t entity = 99;
-    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), buffer, sizeof buffer, &len, &entity), PIL_STATUS_OK);
+    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), buffer, sizeof buffer, &len, &entity),
+                     PIL_STATUS_OK);
     assert_int_equal(len, want_len);
     assert_memory_equal(buffer, want, want_len);
     assert_int_equal(entity, 99);
@@ -21,7 +22,8 @@ static void refuse_text(const struct pil_view *view, const char *text, uint32_t 
     uint8_t buffer[256];
     size_t len = 77;
     uint32_t entity = 99;
-    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), buffer, sizeof buffer, &len, &entity), PIL_STATUS_INVALID);
+    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), buffer, sizeof buffer, &len, &entity),
+                     PIL_STATUS_INVALID);
     assert_int_equal(entity, want_entity);
     assert_int_equal(len, 77);
 }
@@ -31,7 +33,8 @@ static void assert_round_trip(const struct pil_view *view, const char *text, con
     char back[256];
     size_t len;
     uint32_t entity;
-    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), key, sizeof key, &len, &entity), PIL_STATUS_OK);
+    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), key, sizeof key, &len, &entity),
+                     PIL_STATUS_OK);
     size_t back_len = pil_view_key_format(view, pil_bytes_from(key, len), back, sizeof back);
     assert_int_equal(back_len, strlen(canonical));
     assert_memory_equal(back, canonical, back_len);
@@ -46,8 +49,20 @@ static void integers_are_little_endian(void **state) {
     assert_text_key(view, "-1", "\xff\xff\xff\xff\xff\xff\xff\xff", 8);
     assert_text_key(view, "-9223372036854775808", "\0\0\0\0\0\0\0\x80", 8);
     assert_text_key(view, "9223372036854775807", "\xff\xff\xff\xff\xff\xff\xff\x7f", 8);
-    static const char *const bad[] = {"", "-", "+", "12x", " 12", "12 ", "1.0", "1e3", "0x10", "9223372036854775808", "-9223372036854775809", "--1",
-                                      "99999999999999999999999999999999", "1|2",
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "+",
+                                      "12x",
+                                      " 12",
+                                      "12 ",
+                                      "1.0",
+                                      "1e3",
+                                      "0x10",
+                                      "9223372036854775808",
+                                      "-9223372036854775809",
+                                      "--1",
+                                      "99999999999999999999999999999999",
+                                      "1|2",
                                       "00000000000000000000000000000000000000000000000000000000000000000000000001"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         refuse_text(view, bad[i], 0);
@@ -75,7 +90,8 @@ static void timestamps_are_seconds_outside_and_microseconds_inside(void **state)
     assert_text_key(view, "9223372036854.775807", &us, 8);
     us = INT64_MIN;
     assert_text_key(view, "-9223372036854.775808", &us, 8);
-    static const char *const bad[] = {"1.", ".5", "-.5", "1.1234567", "1.5x", "1.-5", "9223372036854.775808", "9223372036855", "1.5.5", ""};
+    static const char *const bad[] = {
+        "1.", ".5", "-.5", "1.1234567", "1.5x", "1.-5", "9223372036854.775808", "9223372036855", "1.5.5", ""};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         refuse_text(view, bad[i], 0);
     }
@@ -164,11 +180,13 @@ static void too_small_buffers_are_told(void **state) {
     uint32_t entity;
     for (size_t bytes = 0; bytes < 17; bytes++) {
         uint8_t *buffer = malloc(bytes > 0 ? bytes : 1); /* exact, so that ASan sees a write outside */
-        assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), buffer, bytes, &len, &entity), PIL_STATUS_TOO_LARGE);
+        assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), buffer, bytes, &len, &entity),
+                         PIL_STATUS_TOO_LARGE);
         assert_int_equal(len, 77);
         free(buffer);
     }
-    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), exact, 17, &len, &entity), PIL_STATUS_OK);
+    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from_text(text), exact, 17, &len, &entity),
+                     PIL_STATUS_OK);
     assert_int_equal(len, 17);
     free(exact);
     pil_view_destroy(&view);
@@ -182,9 +200,13 @@ static void keys_end_at_64_kib(void **state) {
     uint8_t *buffer = malloc(room);
     uint32_t entity;
     memset(text, 'k', room);
-    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from(text, PIL_KEY_BYTES_MAX), buffer, room, &len, &entity), PIL_STATUS_OK);
+    assert_int_equal(
+        pil_view_key_encode_text(view, pil_bytes_from(text, PIL_KEY_BYTES_MAX), buffer, room, &len, &entity),
+        PIL_STATUS_OK);
     assert_int_equal(len, PIL_KEY_BYTES_MAX);
-    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from(text, PIL_KEY_BYTES_MAX + 1), buffer, room, &len, &entity), PIL_STATUS_TOO_LARGE);
+    assert_int_equal(
+        pil_view_key_encode_text(view, pil_bytes_from(text, PIL_KEY_BYTES_MAX + 1), buffer, room, &len, &entity),
+        PIL_STATUS_TOO_LARGE);
     pil_view_destroy(&view);
     view = keyed(SAMPLE_LIST("string", "string"));
     memset(text, '|', room);
@@ -193,7 +215,9 @@ static void keys_end_at_64_kib(void **state) {
     }
     text[PIL_KEY_BYTES_MAX] = '|';
     text[PIL_KEY_BYTES_MAX + 1] = 'x';
-    assert_int_equal(pil_view_key_encode_text(view, pil_bytes_from(text, PIL_KEY_BYTES_MAX + 2), buffer, room, &len, &entity), PIL_STATUS_OK);
+    assert_int_equal(
+        pil_view_key_encode_text(view, pil_bytes_from(text, PIL_KEY_BYTES_MAX + 2), buffer, room, &len, &entity),
+        PIL_STATUS_OK);
     assert_int_equal(len, 4 + PIL_KEY_BYTES_MAX / 2 + 4 + 1);
     free(text);
     free(buffer);

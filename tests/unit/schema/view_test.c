@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: rows are laid out as specified, features are found by name, copies are whole.
- * Method: layouts worked out by hand; random views against the rules (no overlap, aligned, in the row); PIL_SEED= replays. */
+ * Method: layouts worked out by hand; random views against the rules (no overlap, aligned, in the row); PIL_SEED=
+ * replays. */
 #include "unit/schema/sample.h"
 
 #include <time.h>
@@ -48,9 +49,10 @@ static void fifty_floats_waste_nothing(void **state) {
 static void fields_fall_in_alignment(void **state) {
     (void)state;
     struct pil_view *view = sample_view(SAMPLE_LIST("int32", "unix_timestamp"),
-                                        SAMPLE_LIST("bool", "vector<float16,3>", "int32", "string", "vector<int8,3>", "float64", "list<bool>",
-                                                    "float32", "bool"));
-    /* key 12, timestamp at 16, nulls at 24..26; 8: string 32, float64 48, list 56; 4: int32 72, float32 76; 2: 80; 1: 86, 87, 90. */
+                                        SAMPLE_LIST("bool", "vector<float16,3>", "int32", "string", "vector<int8,3>",
+                                                    "float64", "list<bool>", "float32", "bool"));
+    /* key 12, timestamp at 16, nulls at 24..26; 8: string 32, float64 48, list 56; 4: int32 72, float32 76; 2: 80; 1:
+     * 86, 87, 90. */
     static const uint32_t offsets[] = {86, 80, 72, 32, 87, 48, 56, 76, 90};
     assert_layout(view, (struct pil_row_layout){true, 12, 16, 24, 2, 96, true});
     for (uint32_t i = 0; i < view->feature_count; i++) {
@@ -80,7 +82,8 @@ static void strides_follow_the_rule(void **state) {
     /* One int8 vector after 17 bytes: end = 17 + dimension. */
     static const struct {
         uint32_t dimension, stride;
-    } table[] = {{15, 32}, {16, 64}, {47, 64}, {48, 72}, {103, 120}, {104, 128}, {111, 128}, {112, 136}, {1007, 1024}, {1008, 1088}, {999, 1024}};
+    } table[] = {{15, 32},   {16, 64},   {47, 64},     {48, 72},     {103, 120}, {104, 128},
+                 {111, 128}, {112, 136}, {1007, 1024}, {1008, 1088}, {999, 1024}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         char type[40];
         snprintf(type, sizeof type, "vector<int8,%u>", table[i].dimension);
@@ -144,8 +147,9 @@ static void copies_share_nothing(void **state) {
 
 static void random_rows_keep_their_fields_apart(void **state) {
     (void)state;
-    static const char *const types[] = {"bool", "int32", "int64", "string", "vector<float16,5>", "vector<int8,9>", "list<string>", "float32",
-                                        "vector<float32,3>"};
+    static const char *const types[] = {
+        "bool",           "int32",        "int64",   "string",           "vector<float16,5>",
+        "vector<int8,9>", "list<string>", "float32", "vector<float32,3>"};
     const char *seed_text = getenv("PIL_SEED");
     unsigned seed = seed_text != NULL ? (unsigned)strtoul(seed_text, NULL, 10) : (unsigned)time(NULL);
     print_message("PIL_SEED=%u\n", seed);
@@ -155,7 +159,8 @@ static void random_rows_keep_their_fields_apart(void **state) {
         for (size_t i = 0; i < count; i++) {
             names[i] = types[(size_t)rand_r(&seed) % (sizeof types / sizeof types[0])];
         }
-        struct pil_view *view = sample_view(rand_r(&seed) % 2 ? SAMPLE_LIST("int32") : SAMPLE_LIST("string", "int32"), names);
+        struct pil_view *view =
+            sample_view(rand_r(&seed) % 2 ? SAMPLE_LIST("int32") : SAMPLE_LIST("string", "int32"), names);
         uint8_t *used = calloc(view->layout.stride, 1);
         memset(used, 1, view->layout.null_offset + view->layout.null_bytes);
         for (uint32_t i = 0; i < view->feature_count; i++) {
