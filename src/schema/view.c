@@ -8,16 +8,18 @@
  * multiple of a.
  *
  *   key        at 0, key_bytes wide. When every entity's type is int32 (4), int64 (8) or unix_timestamp (8) the key is
- * fixed: key_bytes is the sum of these widths, the components lie there one after the other without padding. Otherwise
- *              the field is a 16-byte reference to the canonical key bytes.
+ *              fixed: key_bytes is the sum of these widths, the components lie there one after the other without
+ *              padding. Otherwise the field is a 16-byte reference to the canonical key bytes.
  *   event_ts   at align(key_bytes, 8), 8 bytes.
  *   nulls      at event_ts_offset + 8, ceil(feature_count / 8) bytes; feature i has bit i % 8 of byte i / 8.
  *   fields     start = nulls + their bytes; for alignment a in 8, 4, 2, 1: for each feature with that alignment in
- * declared order: offset = align(start, a); start = offset + its bytes. Scalars align to their size; vectors to the
- * size of an element; references (string, bytes, lists: 16 bytes) to 8. stride     end = start after the last field.
+ *              declared order: offset = align(start, a); start = offset + its bytes. Scalars align to their size;
+ *              vectors to the size of an element; references (string, bytes, lists: 16 bytes) to 8.
+ *   stride     end = start after the last field.
  *              end <= 64:  16, 32 or 64, the smallest that holds it, so that no row crosses a cache line;
- *              else:       align(end, 64) when that is at most end + end / 16 (rounded down), else align(end, 8).
- *   Everything that no field covers is zero. */
+ *              else:       align(end, 64) when that is at most end + floor(end / 16), else align(end, 8).
+ *
+ * Everything that no field covers is zero. */
 static uint64_t stride_of(uint64_t end) {
     if (end <= 16) {
         return 16;
