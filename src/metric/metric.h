@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Counters, gauges and log-linear histograms. One table (metric.def) gives every family its name, type, unit, labels and help,
- * and from it come the enum, the exposition and docs/reference/metrics.md.
+ * Counters, gauges and log-linear histograms. One table (metric.def) gives every family its name, type, unit, labels
+ * and help, and from it come the enum, the exposition and docs/reference/metrics.md.
  *
- * A series (family + label values) is registered before start or by a control thread and gets a small index; each worker
- * adds to its own shard with plain relaxed stores, no locks, no shared cache lines. Readers sum the shards. */
+ * A series (family + label values) is registered before start or by a control thread and gets a small index; each
+ * worker adds to its own shard with plain relaxed stores, no locks, no shared cache lines. Readers sum the shards. */
 #pragma once
 
 #include "base/bytes.h"
@@ -12,7 +12,12 @@
 
 #include <stdatomic.h>
 
-typedef enum pil_metric_type { PIL_METRIC_COUNTER, PIL_METRIC_GAUGE, PIL_METRIC_HISTOGRAM, PIL_METRIC_INFO } pil_metric_type;
+typedef enum pil_metric_type {
+    PIL_METRIC_COUNTER,
+    PIL_METRIC_GAUGE,
+    PIL_METRIC_HISTOGRAM,
+    PIL_METRIC_INFO
+} pil_metric_type;
 
 typedef enum pil_metric {
 #define PIL_METRIC(name, type, unit, labels, help) PIL_METRIC_##name,
@@ -22,17 +27,21 @@ typedef enum pil_metric {
 } pil_metric;
 
 struct pil_metric_family {
-    const char *id;    /* "request_duration_seconds" */
+    const char *id; /* "request_duration_seconds" */
     pil_metric_type type;
-    const char *unit;  /* "seconds", "bytes", "" */
+    const char *unit;   /* "seconds", "bytes", "" */
     const char *labels; /* comma-separated names, "" for none */
     const char *help;
 };
 const struct pil_metric_family *pil_metric_family(pil_metric metric);
 
-/* ---- Histograms: log-linear, 16 buckets an octave (error under 6.25 %), values 0 .. 2^40 - 1 (nanoseconds: up to 18 minutes;
- * also counts). One writer, any readers. */
-enum { PIL_HISTOGRAM_SUB_BITS = 4, PIL_HISTOGRAM_OCTAVES = 40, PIL_HISTOGRAM_BUCKETS = (PIL_HISTOGRAM_OCTAVES - PIL_HISTOGRAM_SUB_BITS + 1) << PIL_HISTOGRAM_SUB_BITS };
+/* ---- Histograms: log-linear, 16 buckets an octave (error under 6.25 %), values 0 .. 2^40 - 1 (nanoseconds: up to 18
+ * minutes; also counts). One writer, any readers. */
+enum {
+    PIL_HISTOGRAM_SUB_BITS = 4,
+    PIL_HISTOGRAM_OCTAVES = 40,
+    PIL_HISTOGRAM_BUCKETS = (PIL_HISTOGRAM_OCTAVES - PIL_HISTOGRAM_SUB_BITS + 1) << PIL_HISTOGRAM_SUB_BITS
+};
 struct pil_histogram {
     _Atomic uint64_t counts[PIL_HISTOGRAM_BUCKETS];
     _Atomic uint64_t sum;
@@ -58,8 +67,9 @@ static inline uint32_t pil_histogram_bucket(uint64_t value) {
 /* Owner thread: plain load + store, no locked instruction. */
 static inline void pil_histogram_add_owner(struct pil_histogram *histogram, uint64_t value, uint64_t times) {
     _Atomic uint64_t *count = &histogram->counts[pil_histogram_bucket(value)];
+    uint64_t sum = atomic_load_explicit(&histogram->sum, memory_order_relaxed) + value * times;
     atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + times, memory_order_relaxed);
-    atomic_store_explicit(&histogram->sum, atomic_load_explicit(&histogram->sum, memory_order_relaxed) + value * times, memory_order_relaxed);
+    atomic_store_explicit(&histogram->sum, sum, memory_order_relaxed);
 }
 /* Smallest value of a bucket, and of the next one. */
 uint64_t pil_histogram_bucket_low(uint32_t bucket);
@@ -72,28 +82,35 @@ struct pil_metric_registry;
 typedef uint32_t pil_metric_series; /* index of a series in every shard */
 enum { PIL_METRIC_SERIES_NONE = UINT32_MAX };
 
-pil_status pil_metric_registry_create(uint32_t shard_count, uint32_t series_max, uint32_t histograms_max, struct pil_metric_registry **ret_registry) PIL_CHECKED;
+pil_status pil_metric_registry_create(uint32_t shard_count, uint32_t series_max, uint32_t histograms_max,
+                                      struct pil_metric_registry **ret_registry) PIL_CHECKED;
 void pil_metric_registry_destroy(struct pil_metric_registry **registry);
-/* Finds or makes a series; label values in the order of the family's labels, NULL-terminated list. TOO_LARGE when the registry
- * is full: the caller goes on with PIL_METRIC_SERIES_NONE, which every add ignores. Thread: one control thread at a time. */
-pil_status pil_metric_series_get(struct pil_metric_registry *registry, pil_metric metric, const char *const *label_values, pil_metric_series *ret_series) PIL_CHECKED;
-/* Drops a series (a release that is gone): it is no longer exposed and its index may be given again after the caller made
- * sure that no thread adds to it. */
+/* Finds or makes a series; label values in the order of the family's labels, NULL-terminated list. TOO_LARGE when the
+ * registry is full: the caller goes on with PIL_METRIC_SERIES_NONE, which every add ignores. Thread: one control thread
+ * at a time. */
+pil_status pil_metric_series_get(struct pil_metric_registry *registry, pil_metric metric,
+                                 const char *const *label_values, pil_metric_series *ret_series) PIL_CHECKED;
+/* Drops a series (a release that is gone): it is no longer exposed and its index may be given again. The caller has made
+ * sure that no thread adds to it any more. */
 void pil_metric_series_drop(struct pil_metric_registry *registry, pil_metric_series series);
 
 /* Owner thread of `shard`. */
-void pil_metric_add_owner(struct pil_metric_registry *registry, uint32_t shard, pil_metric_series series, uint64_t value);
-void pil_metric_record_owner(struct pil_metric_registry *registry, uint32_t shard, pil_metric_series series, uint64_t value_ns, uint64_t times);
+void pil_metric_add_owner(struct pil_metric_registry *registry, uint32_t shard, pil_metric_series series,
+                          uint64_t value);
+void pil_metric_record_owner(struct pil_metric_registry *registry, uint32_t shard, pil_metric_series series,
+                             uint64_t value_ns, uint64_t times);
 /* Gauges and info: one value, any one thread; shards do not matter. */
 void pil_metric_set(struct pil_metric_registry *registry, pil_metric_series series, double value);
 
 /* Any thread: sums over the shards. */
 uint64_t pil_metric_read(const struct pil_metric_registry *registry, pil_metric_series series);
-void pil_metric_read_histogram(const struct pil_metric_registry *registry, pil_metric_series series, struct pil_histogram_view *ret_view);
+void pil_metric_read_histogram(const struct pil_metric_registry *registry, pil_metric_series series,
+                               struct pil_histogram_view *ret_view);
 
 typedef enum pil_exposition { PIL_EXPOSITION_TEXT, PIL_EXPOSITION_OPENMETRICS } pil_exposition;
-/* The whole page: families in table order, HELP and TYPE, seconds as floats, histograms with the cumulative bucket bounds of
- * 1-2-5 steps from 1 µs to 10 s (exact sums of our finer buckets). */
+/* The whole page: families in table order, HELP and TYPE, seconds as floats, histograms with cumulative bounds of 1-2-5
+ * steps (1 µs to 10 s; counts 1 to 10^6). A finer bucket that straddles a bound is counted above it. Any thread; takes
+ * the registry's lock, which no owner ever waits for. */
 void pil_metric_expose(const struct pil_metric_registry *registry, pil_exposition exposition, struct pil_text *page);
 /* The families as Markdown: docs/reference/metrics.md, printed by --describe metrics. */
 void pil_metric_describe(struct pil_text *page);

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: series are found, made, dropped and given again; sums over shards are right and monotone while owners add and
+ * the control thread makes more series. Method: direct calls, then real threads. */
+#include "metric/metric.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct pil_metric_registry *make_registry(uint32_t shards, uint32_t series, uint32_t histograms) {
+    struct pil_metric_registry *registry = NULL;
+    assert_int_equal(pil_metric_registry_create(shards, series, histograms, &registry), PIL_STATUS_OK);
+    return registry;
+}
+
+static pil_metric_series get(struct pil_metric_registry *registry, pil_metric metric, const char *const *values) {
+    pil_metric_series series = PIL_METRIC_SERIES_NONE;
+    assert_int_equal(pil_metric_series_get(registry, metric, values, &series), PIL_STATUS_OK);
+    return series;
+}
+
+static void sums_over_the_shards(void **state) {
+    (void)state;
+    struct pil_metric_registry *registry = make_registry(3, 8, 2);
+    pil_metric_series turns = get(registry, PIL_METRIC_engine_turns_total, NULL);
+    pil_metric_series batch = get(registry, PIL_METRIC_batch_size, NULL);
+    for (uint32_t shard = 0; shard < 3; shard++) {
+        pil_metric_add_owner(registry, shard, turns, shard + 1);
+        pil_metric_record_owner(registry, shard, batch, 7, 2);
+    }
+    assert_int_equal(pil_metric_read(registry, turns), 6);
+    static struct pil_histogram_view view;
+    pil_metric_read_histogram(registry, batch, &view);
+    assert_int_equal(view.count, 6);
+    assert_int_equal(view.sum, 42);
+    pil_metric_registry_destroy(&registry);
+    assert_null(registry);
+}
+
+static void finds_the_series_with_the_same_labels(void **state) {
+    (void)state;
+    struct pil_metric_registry *registry = make_registry(1, 8, 0);
+    pil_metric_series a = get(registry, PIL_METRIC_lookups_total, (const char *const[]){"rides", "hit", NULL});
+    pil_metric_series b = get(registry, PIL_METRIC_lookups_total, (const char *const[]){"rides", "not_found", NULL});
+    assert_int_not_equal(a, b);
+    assert_int_equal(get(registry, PIL_METRIC_lookups_total, (const char *const[]){"rides", "hit", NULL}), a);
+    /* A value that holds another's syntax is another series. */
+    assert_int_not_equal(
+        get(registry, PIL_METRIC_lookups_total, (const char *const[]){"rides\",status=\"hit", "hit", NULL}), a);
+    assert_int_not_equal(get(registry, PIL_METRIC_values_total, (const char *const[]){"rides", "hit", NULL}), a);
+    pil_metric_registry_destroy(&registry);
+}
+
+static void a_full_registry_says_so_and_none_is_ignored(void **state) {
+    (void)state;
+    struct pil_metric_registry *registry = make_registry(1, 2, 1);
+    pil_metric_series untouched = 99;
+    get(registry, PIL_METRIC_batch_size, NULL);
+    assert_int_equal(pil_metric_series_get(registry, PIL_METRIC_turn_duration_seconds, NULL, &untouched),
+                     PIL_STATUS_TOO_LARGE);
+    get(registry, PIL_METRIC_ready, NULL);
+    assert_int_equal(pil_metric_series_get(registry, PIL_METRIC_reclaim_pending, NULL, &untouched),
+                     PIL_STATUS_TOO_LARGE);
+    assert_int_equal(untouched, 99);
+    pil_metric_add_owner(registry, 0, PIL_METRIC_SERIES_NONE, 1);
+    pil_metric_record_owner(registry, 0, PIL_METRIC_SERIES_NONE, 1, 1);
+    pil_metric_set(registry, PIL_METRIC_SERIES_NONE, 1);
+    pil_metric_series_drop(registry, PIL_METRIC_SERIES_NONE);
+    assert_int_equal(pil_metric_read(registry, PIL_METRIC_SERIES_NONE), 0);
+    pil_metric_registry_destroy(&registry);
+}
+
+static void a_dropped_series_is_hidden_and_its_index_starts_at_zero_again(void **state) {
+    (void)state;
+    struct pil_metric_registry *registry = make_registry(2, 2, 1);
+    pil_metric_series counter = get(registry, PIL_METRIC_releases_published_total, (const char *const[]){"a", NULL});
+    pil_metric_series phase =
+        get(registry, PIL_METRIC_fetch_duration_seconds, (const char *const[]){"a", "copy", NULL});
+    pil_metric_add_owner(registry, 1, counter, 5);
+    pil_metric_record_owner(registry, 1, phase, 1000, 1);
+    pil_metric_series_drop(registry, counter);
+    pil_metric_series_drop(registry, phase);
+    struct pil_text page = {0};
+    pil_metric_expose(registry, PIL_EXPOSITION_TEXT, &page);
+    assert_string_equal(pil_text_chars(&page), "");
+    assert_int_equal(get(registry, PIL_METRIC_fetch_duration_seconds, (const char *const[]){"b", "copy", NULL}), phase);
+    assert_int_equal(get(registry, PIL_METRIC_releases_published_total, (const char *const[]){"b", NULL}), counter);
+    assert_int_equal(pil_metric_read(registry, counter), 0);
+    static struct pil_histogram_view view;
+    pil_metric_read_histogram(registry, phase, &view);
+    assert_int_equal(view.count, 0);
+    assert_int_equal(view.sum, 0);
+    pil_metric_registry_destroy(&registry);
+    pil_text_deinit(&page);
+}
+
+enum { WORKERS = 2, ADDS = 200000, MORE_SERIES = 60 };
+
+struct worker {
+    struct pil_metric_registry *registry;
+    pil_metric_series counter, histogram;
+    _Atomic pil_metric_series *late; /* made while the worker runs */
+    uint32_t shard;
+};
+
+static void *add_many(void *context) {
+    struct worker *worker = context;
+    for (uint64_t i = 0; i < ADDS; i++) {
+        pil_metric_add_owner(worker->registry, worker->shard, worker->counter, 1);
+        pil_metric_record_owner(worker->registry, worker->shard, worker->histogram, i % 100000, 1);
+        pil_metric_series late = atomic_load_explicit(worker->late, memory_order_relaxed);
+        pil_metric_record_owner(worker->registry, worker->shard, late, 1, 1);
+    }
+    return NULL;
+}
+
+/* The control thread and reader at once: sums only grow, pages are whole, new histograms are never seen half made. */
+static void sums_are_monotone_while_owners_add_and_series_are_made(void **state) {
+    (void)state;
+    struct pil_metric_registry *registry = make_registry(WORKERS, 100, 70);
+    _Atomic pil_metric_series late = PIL_METRIC_SERIES_NONE;
+    pil_metric_series counter = get(registry, PIL_METRIC_engine_turns_total, NULL);
+    pil_metric_series histogram = get(registry, PIL_METRIC_batch_size, NULL);
+    struct worker workers[WORKERS];
+    pthread_t threads[WORKERS];
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        workers[i] = (struct worker){registry, counter, histogram, &late, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, add_many, &workers[i]), 0);
+    }
+    static struct pil_histogram_view view;
+    uint64_t count_before = 0, histogram_before = 0;
+    for (int i = 0; i < MORE_SERIES; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "view%d", i);
+        pil_metric_series made =
+            get(registry, PIL_METRIC_fetch_duration_seconds, (const char *const[]){name, "copy", NULL});
+        /* relaxed on purpose: the registry's own release/acquire has to do */
+        atomic_store_explicit(&late, made, memory_order_relaxed);
+        uint64_t count = pil_metric_read(registry, counter);
+        pil_metric_read_histogram(registry, histogram, &view);
+        assert_true(count >= count_before && view.count >= histogram_before);
+        count_before = count;
+        histogram_before = view.count;
+        struct pil_text page = {0};
+        pil_metric_expose(registry, PIL_EXPOSITION_OPENMETRICS, &page);
+        assert_string_equal(page.data + page.len - 6, "# EOF\n");
+        pil_text_deinit(&page);
+    }
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_int_equal(pil_metric_read(registry, counter), (uint64_t)WORKERS * ADDS);
+    pil_metric_read_histogram(registry, histogram, &view);
+    assert_int_equal(view.count, (uint64_t)WORKERS * ADDS);
+    pil_metric_registry_destroy(&registry);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_over_the_shards),
+        cmocka_unit_test(finds_the_series_with_the_same_labels),
+        cmocka_unit_test(a_full_registry_says_so_and_none_is_ignored),
+        cmocka_unit_test(a_dropped_series_is_hidden_and_its_index_starts_at_zero_again),
+        cmocka_unit_test(sums_are_monotone_while_owners_add_and_series_are_made),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
