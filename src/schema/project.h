@@ -22,7 +22,7 @@ struct pil_source {
 struct pil_project_view {
     struct pil_view *view;
     struct pil_source source;
-    char *description;
+    char *description; /* NULL when none, like the owner */
     char *owner;
     json_t *tags; /* object of strings; never NULL */
 };
@@ -33,7 +33,7 @@ struct pil_service_feature {
 };
 struct pil_service {
     char *name;
-    char *description;
+    char *description;                    /* NULL when none */
     struct pil_service_feature *features; /* in declared order */
     uint32_t feature_count;
 };
@@ -52,12 +52,15 @@ struct pil_project {
  * "file:line:column: what; what to do\n", in file order. `file_name` is only for the messages. */
 pil_status pil_project_parse_yaml(struct pil_bytes text, const char *file_name, struct pil_project **ret_project,
                                   struct pil_text *problems) PIL_CHECKED;
-/* The same from a file; unreadable files are one problem line, too. */
+/* The same from a file; a file that cannot be read is one problem line, too, and the status says why (NOT_FOUND,
+ * DENIED, TOO_LARGE over 8 MiB…). */
 pil_status pil_project_load_yaml(const char *path, struct pil_project **ret_project,
                                  struct pil_text *problems) PIL_CHECKED;
 
-/* JSON form, canonical (sorted keys), with everything that the YAML said. Owns: caller. */
+/* JSON form, with everything that the YAML said and in its words (schemas/project.schema.json): ttl in seconds,
+ * services written out as view:feature. Canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT. Owns: caller. */
 json_t *pil_project_to_json(const struct pil_project *project);
+/* CORRUPT with the first problem. */
 pil_status pil_project_from_json(const json_t *json, struct pil_project **ret_project,
                                  struct pil_error *ret_error) PIL_CHECKED;
 void pil_project_destroy(struct pil_project **project);

@@ -9,6 +9,11 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
+/* Out of line: gcc 12 unrolls the loop over constants and then warns of what it never reads. */
+__attribute__((noinline)) static bool equal_nocase(struct pil_bytes a, const char *text) {
+    return pil_bytes_equal_nocase(a, text);
+}
+
 static void spans_compare_by_content(void **state) {
     (void)state;
     struct pil_bytes empty = pil_bytes_from(NULL, 0), text = pil_bytes_from_text("HeLLo");
@@ -17,12 +22,12 @@ static void spans_compare_by_content(void **state) {
     assert_false(pil_bytes_equal_text(text, "HeLL"));
     assert_false(pil_bytes_equal_text(text, "HeLLo!"));
     assert_true(pil_bytes_equal_text(empty, ""));
-    assert_true(pil_bytes_equal_nocase(text, "hEllO"));
-    assert_false(pil_bytes_equal_nocase(text, "hello!"));
-    assert_false(pil_bytes_equal_nocase(text, "hell"));
-    assert_false(pil_bytes_equal_nocase(pil_bytes_from_text("["), "{")); /* 32 apart, but no letters */
-    assert_false(pil_bytes_equal_nocase(pil_bytes_from("a\0b", 3), "a"));
-    assert_true(pil_bytes_equal_nocase(empty, ""));
+    assert_true(equal_nocase(text, "hEllO"));
+    assert_false(equal_nocase(text, "hello!"));
+    assert_false(equal_nocase(text, "hell"));
+    assert_false(equal_nocase(pil_bytes_from_text("["), "{")); /* 32 apart, but no letters */
+    assert_false(equal_nocase(pil_bytes_from("a\0b", 3), "a"));
+    assert_true(equal_nocase(empty, ""));
 }
 
 static void loads_undo_stores_at_odd_addresses(void **state) {
