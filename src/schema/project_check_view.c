@@ -235,19 +235,21 @@ static void check_features(struct view_check *of, const struct pil_yaml_node *li
 
 /* ---- Source */
 
-static void check_source_type(struct view_check *of, const struct pil_yaml_node *node) {
+/* Whether the type is known. */
+static bool check_source_type(struct view_check *of, const struct pil_yaml_node *node) {
     static const char *const names[] = {
         [PIL_SOURCE_PARQUET] = "parquet", [PIL_SOURCE_CSV] = "csv", [PIL_SOURCE_SQL] = "sql"};
     for (int i = PIL_SOURCE_PARQUET; node != NULL && i <= PIL_SOURCE_SQL; i++) {
         if (strcmp(node->text, names[i]) == 0) {
             of->into->source.type = (pil_source_type)i;
-            return;
+            return true;
         }
     }
     if (node != NULL) {
         pil_yaml_problem_add(of->check->problems, node, "source of %s: type '%s' is unknown; use parquet, csv or sql",
                              of->label, PIL_YAML_QUOTE(node->text));
     }
+    return false;
 }
 
 /* Files need a path, SQL a query, and neither what belongs to the other. */
@@ -292,10 +294,8 @@ static const struct pil_yaml_node *check_source(struct view_check *of, const str
         return NULL;
     }
     snprintf(label, sizeof label, "source of %s", of->label);
-    uint32_t problems_before = of->check->problems->count;
     pil_yaml_take(of->check->problems, node, label, keys, COUNT, values);
-    check_source_type(of, values[TYPE]);
-    if (of->check->problems->count == problems_before) { /* else a guess at what is meant would only confuse */
+    if (check_source_type(of, values[TYPE])) {
         check_source_place(of, node, values[PATH], values[QUERY], values[SETUP]);
     }
     source->path = pil_check_text(of->check, values[PATH], label, "path", PIL_CHECK_TEXT_BYTES_MAX);

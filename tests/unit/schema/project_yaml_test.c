@@ -327,6 +327,8 @@ static void sources_have_what_their_type_needs(void **state) {
 #define SOURCE(source) \
     HEAD "feature_views:\n  - name: v\n    entities: [driver]\n    source: {timestamp_field: ts, " source \
          "}\n    features: [{name: a, type: bool}]\n"
+    bad(SOURCE("type: csv, pth: p"), "f:8:13: source of feature view v: path is missing; add it\n"
+                                     "f:8:46: source of feature view v: unknown key pth; did you mean path?\n");
     bad(SOURCE("type: csv"), "f:8:13: source of feature view v: path is missing; add it\n");
     bad(SOURCE("type: sql"), "f:8:13: source of feature view v: query is missing; add it\n");
     bad(SOURCE("type: sql, query: q, path: p"),
