@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The pages of the admin listener: /metrics, /healthz, /readyz, /status, /hist, /slowlog. Thread: control; allocates. */
+#pragma once
+
+#include "admin/node.h"
+#include "wire/http.h"
+
+struct pil_page {
+    int status;
+    const char *content_type;
+    const char *fields; /* more response fields, or NULL */
+    struct pil_text body; /* the caller's: pil_text_deinit */
+};
+
+void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page);

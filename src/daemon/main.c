@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pilliond: one binary, three processes. */
+#include "daemon/process.h"
+#include "metric/metric.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { EXIT_OK = 0, EXIT_PROBLEMS = 1, EXIT_USAGE = 2 };
+
+static int print(void (*fill)(struct pil_text *page)) {
+    struct pil_text page = {0};
+    fill(&page);
+    fputs(pil_text_chars(&page), stdout);
+    pil_text_deinit(&page);
+    return EXIT_OK;
+}
+
+static int describe(const char *table) {
+    static const struct {
+        const char *name;
+        void (*fill)(struct pil_text *page);
+    } tables[] = {{"config", pil_config_describe}, {"metrics", pil_metric_describe}, {"commands", pil_server_describe_commands}};
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (strcmp(tables[i].name, table) == 0) {
+            return print(tables[i].fill);
+        }
+    }
+    fprintf(stderr, "pilliond: --describe %s: there are config, metrics and commands\n", table);
+    return EXIT_USAGE;
+}
+
+static int run_supervisor(struct pil_config *config, const struct pil_command_line *line, int argc, char **argv) {
+    if (line->check_only) {
+        printf("ok: %u views, %u listeners, %u workers, %s (%s), budget %llu MiB\n", config->settings.view_count, config->settings.listener_count, config->settings.worker_count,
+               pil_engine_kind_text(config->settings.engine), config->settings.engine_reason, (unsigned long long)(config->settings.memory_budget >> 20));
+        return EXIT_OK;
+    }
+    return pil_supervisor_run(config, argc, argv, line->ready_fd);
+}
+
+int main(int argc, char **argv) {
+    static struct pil_config config;
+    struct pil_command_line line;
+    struct pil_text problems = {0};
+    if (pil_config_load(argc, argv, &line, &config, &problems) != PIL_STATUS_OK) {
+        fputs(pil_text_chars(&problems), stderr);
+        pil_text_deinit(&problems);
+        return EXIT_PROBLEMS;
+    }
+    if (line.help) {
+        return print(pil_config_usage);
+    }
+    if (line.version) {
+        printf("pilliond %s\n", PIL_VERSION);
+        return EXIT_OK;
+    }
+    if (line.describe != NULL) {
+        return describe(line.describe);
+    }
+    if (line.role == NULL) {
+        return run_supervisor(&config, &line, argc, argv);
+    }
+    bool is_server = strcmp(line.role, "server") == 0;
+    if (line.role_fd < 0 || (!is_server && strcmp(line.role, "fetcher") != 0)) {
+        fprintf(stderr, "pilliond: --role is for the supervisor's use\n");
+        return EXIT_USAGE;
+    }
+    return is_server ? pil_server_process_run(line.role_fd) : pil_fetch_process_run(line.role_fd);
+}
