@@ -222,7 +222,8 @@ static void find_starts(struct builder *b, size_t count) {
     }
 }
 
-/* The buckets that have keys, by falling size, within one size by rising number. `order` and the count are returned. */
+/* Fills `order` with the buckets that have keys, by falling size, within one size by rising number; how many they are.
+ * `positions` is scratch for size_max + 1 counters, zero at the start. */
 static uint32_t order_by_size(const struct builder *b, uint32_t *order, uint32_t *positions, uint32_t size_max) {
     uint64_t bucket_count = b->index->bucket_count;
     for (uint32_t bucket = 0; bucket < bucket_count; bucket++) {

@@ -111,8 +111,10 @@ static pil_status check_sections(const struct pil_superblock *block, struct pil_
                             "superblock offset %zu: section %s has %llu bytes, expected %llu", at + 8, name,
                             (unsigned long long)section->bytes, (unsigned long long)expected[i]);
         }
+        bool large = i == PIL_SECTION_ROWS && section->bytes >= PIL_FORMAT_LARGE_ROWS_BYTES;
         uint64_t section_end;
-        if (section->offset < end || section->offset % PIL_FORMAT_SMALL_ALIGNMENT != 0 ||
+        if (section->offset < end ||
+            section->offset % (large ? PIL_FORMAT_LARGE_ALIGNMENT : PIL_FORMAT_SMALL_ALIGNMENT) != 0 ||
             __builtin_add_overflow(section->offset, section->bytes, &section_end) || section_end > block->file_bytes) {
             return pil_fail(error, PIL_STATUS_CORRUPT,
                             "superblock offset %zu: section %s at %llu with %llu bytes overlaps, is not aligned or "

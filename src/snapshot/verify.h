@@ -16,6 +16,6 @@ struct pil_verify_options {
 /* Checks: structure (pil_shard_open), block sums, range hashes, id, every padding byte zero, and the deep scan: each
  * row is where its key's hash says, its references lie in the heap, empty slots are zero but for the event timestamp,
  * counts and min/max and content digest agree. OK, CORRUPT (sentence with section and offset), UNSUPPORTED, TOO_LARGE.
- * Cost: one pass, no allocation that grows with the file; about 1.5 GB/s a core, SHA-256 bound. */
+ * Cost: one pass, no allocation that grows with the file; about 1 GB/s a core, half of it SHA-256. */
 pil_status pil_verify(struct pil_bytes file, const struct pil_verify_options *options,
                       struct pil_error *ret_error) PIL_CHECKED;

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goal: schemas/snapshot.md describes the shard file completely: a reader written from it sees what the C reader sees.
 
-Method: the samples and random tables (every type, every shape of key, with a new seed on each run unless PIL_SEED is set) are
-written by the C writer, dumped by the C reader, and compared value by value with tests/python/shard_reader.py.
+Method: the samples and random tables (every type, every shape of key; a new seed on each run unless PIL_SEED is set)
+are written by the C writer, dumped by the C reader, and compared value by value with tests/python/shard_reader.py; so
+are the golden files of every version.
 """
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("shards")
     print(f"PIL_SEED={SEED}")
     subprocess.run([TOOLS / "shard_samples", folder, SEED], check=True)
-    return sorted(folder.iterdir())
+    return sorted(folder.iterdir()) + sorted((ROOT / "schemas" / "golden").glob("shard-*/*"))
 
 
 def dump(path: Path) -> Iterator[dict[str, Any]]:

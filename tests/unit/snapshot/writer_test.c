@@ -10,6 +10,8 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -395,6 +397,38 @@ static void large_rows_start_on_2_MiB(void **state) {
     fixture_table_deinit(&table);
 }
 
+static void running_out_of_memory_is_a_status(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    puts("skipped: the sanitizer needs the address space");
+    skip();
+#else
+    struct fixture_table table = fixture_table_make("int64", "vector<float32,16384>");
+    uint8_t *row = fixture_alloc(1000ull * table.view->layout.stride);
+    struct pil_writer_row *rows = fixture_alloc(1000 * sizeof *rows);
+    for (uint64_t key = 0; key < 1000; key++) {
+        rows[key].row = row + key * table.view->layout.stride;
+        memcpy(row + key * table.view->layout.stride, &key, sizeof key);
+    }
+    unsigned long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    assert_true(statm != NULL && fscanf(statm, "%lu", &pages) == 1 && fclose(statm) == 0);
+    struct rlimit before, tight;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    tight = (struct rlimit){.rlim_cur = pages * (rlim_t)getpagesize() + (16 << 20), .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
+    struct pil_writer_options options = {0};
+    struct pil_writer_result result;
+    pil_status status = pil_writer_finish(table.view, &options, rows, 1000, &result, &error);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(status, PIL_STATUS_NO_MEMORY);
+    assert_non_null(strstr(error.text, "no memory for a shard of"));
+    free(row);
+    free(rows);
+    fixture_table_deinit(&table);
+#endif
+}
+
 /* The promises about size that users can count on. */
 static void files_are_small(void **state) {
     (void)state;
@@ -437,6 +471,7 @@ int main(void) {
         cmocka_unit_test(keys_that_break_a_rule_are_refused),
         cmocka_unit_test(what_is_over_a_limit_is_refused),
         cmocka_unit_test(large_rows_start_on_2_MiB),
+        cmocka_unit_test(running_out_of_memory_is_a_status),
         cmocka_unit_test(files_are_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
