@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A channel: a tiny pointer to a release, changed by compare-and-swap only. Nodes serve `pinned` when set, else `release`.
- * Each write has a new sequence number and nonce, so that no two versions are equal bytes (stores derive ETags from content).
- * {"format":1,"project":…,"view":…,"channel":…,"sequence":N,"nonce":"hex","release":"id","pinned":null|"id",
- *  "changed_us":N,"history":[{"release":"id","sequence":N,"changed_us":N,"act":"promote"}…newest first, at most 64]} */
+ * A channel: a tiny pointer to a release, changed by compare-and-swap only. Nodes serve `pinned` when set, else
+ * `release`. Each write has a new sequence number and nonce, so that no two versions are equal bytes (stores derive
+ * ETags from content).
+ * schemas/channel.schema.json has the members. */
 #pragma once
 
 #include "release/layout.h"
@@ -21,6 +21,8 @@ struct pil_channel {
     int64_t changed_us;
     char release[PIL_RELEASE_ID_CHARS + 1];
     char pinned[PIL_RELEASE_ID_CHARS + 1]; /* "" when not pinned */
+    /* Newest first. Of "pin" the release is the pinned one, of all others the one that the channel points to
+     * afterwards. */
     struct pil_channel_entry history[PIL_CHANNEL_HISTORY_MAX];
     uint32_t history_count;
 };
@@ -30,13 +32,25 @@ static inline const char *pil_channel_effective(const struct pil_channel *channe
     return channel->pinned[0] != '\0' ? channel->pinned : channel->release;
 }
 
+/* The release that a rollback would take: the one before the current one among promotions that were not rolled back; ""
+ * when the history knows none. */
+void pil_channel_previous(const struct pil_channel *channel, char ret_release[PIL_RELEASE_ID_CHARS + 1]);
+
+/* Hostile text in; ref->project, ref->view and `channel` must be those in the document. CORRUPT, UNSUPPORTED. */
+pil_status pil_channel_parse(struct pil_bytes text, const struct pil_release_ref *ref, const char *channel,
+                             struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
 /* ref->project and ref->view name the view. NOT_FOUND when the channel was never promoted to; CORRUPT. */
-pil_status pil_channel_read(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_channel_read(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                            struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
 /* Points the channel at ref->release, whose manifest and shards must be there. Already there: OK, nothing written.
  * Retries CONFLICT a few times. All four return the channel as it is afterwards. */
-pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                               struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
 /* Back to the release before the current one in history; NOT_FOUND when there is none or its manifest is gone. */
-pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                                struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
 /* Nodes stay on ref->release whatever is promoted, until unpin. */
-pil_status pil_channel_pin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
-pil_status pil_channel_unpin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel, struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_channel_pin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                           struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_channel_unpin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                             struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;

@@ -17,7 +17,8 @@ struct pil_release_ref {
     char view[PIL_NAME_BYTES_MAX + 1];
     char release[PIL_NAME_BYTES_MAX + 1]; /* "" when there was no @ */
 };
-pil_status pil_release_ref_parse(const char *text, struct pil_release_ref *ret_ref, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_release_ref_parse(const char *text, struct pil_release_ref *ret_ref,
+                                 struct pil_error *ret_error) PIL_CHECKED;
 
 /* [a-z_A-Z][A-Za-z0-9_-]*, at most PIL_NAME_BYTES_MAX. */
 bool pil_release_name_ok(const char *name);
@@ -28,3 +29,19 @@ void pil_layout_project(const char *project, char ret_name[PIL_STORE_NAME_BYTES]
 void pil_layout_manifest(const struct pil_release_ref *ref, char ret_name[PIL_STORE_NAME_BYTES]);
 void pil_layout_channel(const struct pil_release_ref *ref, const char *channel, char ret_name[PIL_STORE_NAME_BYTES]);
 void pil_layout_shard(const struct pil_sha256 *id, char ret_name[PIL_STORE_NAME_BYTES]);
+
+/* The reverse: what a name in a store stands for. Names that none of the above gives are foreign. */
+typedef enum pil_layout_kind {
+    PIL_LAYOUT_FOREIGN,
+    PIL_LAYOUT_PROJECT,  /* ref.project */
+    PIL_LAYOUT_MANIFEST, /* ref */
+    PIL_LAYOUT_CHANNEL,  /* ref without release, channel */
+    PIL_LAYOUT_SHARD,    /* shard */
+} pil_layout_kind;
+struct pil_layout_object {
+    pil_layout_kind kind;
+    struct pil_release_ref ref;
+    char channel[PIL_NAME_BYTES_MAX + 1];
+    struct pil_sha256 shard;
+};
+void pil_layout_parse(const char *name, struct pil_layout_object *ret_object);

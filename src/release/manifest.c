@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Manifests: hostile JSON in, checked structs out, and back. */
+#include "release/manifest.h"
+
+#include "base/panic.h"
+#include "release/document.h"
+
+#include <stdlib.h>
+
+/* A shard is at most 2 M rows of 1 MiB; its file's size is nevertheless a number from outside. */
+static const uint64_t shard_bytes_max = 1ull << 42;
+
+/* ---- Identity */
+
+static void update_line(struct pil_sha256_stream *stream, const char *line) {
+    pil_sha256_stream_update(stream, pil_bytes_from_text(line));
+    pil_sha256_stream_update(stream, pil_bytes_from_text("\n"));
+}
+
+static void shard_hex(const struct pil_sha256 *id, char ret_hex[PIL_SHA256_HEX_CHARS + 1]) {
+    pil_hex_encode(pil_bytes_from(id->bytes, sizeof id->bytes), ret_hex);
+}
+
+void pil_manifest_identify(const struct pil_view *view, const struct pil_manifest_shard *shards, uint32_t shard_count,
+                           char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
+    struct pil_sha256_stream *stream = pil_sha256_stream_create();
+    struct pil_text line = {0};
+    pil_text_format(&line, "%s/%s", view->project, view->name);
+    update_line(stream, line.data);
+    pil_text_deinit(&line);
+
+    json_t *schema = pil_view_to_json(view);
+    pil_document_format(schema, &line);
+    json_decref(schema);
+    update_line(stream, line.data);
+    pil_text_deinit(&line);
+
+    for (uint32_t i = 0; i < shard_count; i++) {
+        char hex[PIL_SHA256_HEX_CHARS + 1];
+        shard_hex(&shards[i].id, hex);
+        update_line(stream, hex);
+    }
+    struct pil_sha256 digest = pil_sha256_stream_finish(&stream);
+    pil_hex_encode(pil_bytes_from(digest.bytes, PIL_RELEASE_ID_CHARS / 2), ret_release);
+}
+
+/* ---- Writing */
+
+json_t *pil_manifest_to_json(const struct pil_manifest *manifest, const json_t *extra) {
+    json_t *document = json_object(), *shards = json_array();
+    for (uint32_t i = 0; i < manifest->shard_count; i++) {
+        const struct pil_manifest_shard *shard = &manifest->shards[i];
+        char hex[PIL_SHA256_HEX_CHARS + 1];
+        shard_hex(&shard->id, hex);
+        json_array_append_new(shards, json_pack("{s:s, s:I, s:I}", "id", hex, "bytes", (json_int_t)shard->bytes,
+                                                "row_count", (json_int_t)shard->row_count));
+    }
+    if (extra != NULL) {
+        json_object_update(document, (json_t *)(uintptr_t)extra);
+    }
+    json_object_set_new(document, "format", json_integer(PIL_DOCUMENT_FORMAT));
+    json_object_set_new(document, "project", json_string(manifest->ref.project));
+    json_object_set_new(document, "view", json_string(manifest->ref.view));
+    json_object_set_new(document, "release", json_string(manifest->ref.release));
+    json_object_set_new(document, "created_us", json_integer(manifest->created_us));
+    json_object_set_new(document, "previous", pil_document_optional(manifest->previous));
+    json_object_set_new(document, "schema", pil_view_to_json(manifest->view));
+    json_object_set_new(document, "shards", shards);
+    json_object_set_new(document, "row_count", json_integer((json_int_t)manifest->row_count));
+    json_object_set_new(document, "bytes", json_integer((json_int_t)manifest->bytes));
+    return document;
+}
+
+/* ---- Reading */
+
+static pil_status parse_shard(const json_t *json, struct pil_manifest_shard *shard, struct pil_error *error) {
+    char hex[PIL_SHA256_HEX_CHARS + 1], again[PIL_SHA256_HEX_CHARS + 1];
+    PIL_TRY(pil_document_string(json, "id", false, hex, sizeof hex, error));
+    PIL_TRY(pil_document_u64(json, "bytes", shard_bytes_max, &shard->bytes, error));
+    PIL_TRY(pil_document_u64(json, "row_count", PIL_SHARD_ROWS_MAX, &shard->row_count, error));
+    bool decoded = pil_hex_decode(pil_bytes_from_text(hex), shard->id.bytes, sizeof shard->id.bytes);
+    if (decoded) {
+        shard_hex(&shard->id, again);
+    }
+    if (!decoded || strcmp(hex, again) != 0) { /* one spelling: ids are names, too */
+        return pil_fail(error, PIL_STATUS_CORRUPT, "\"id\" must be %d lower-case hex digits", PIL_SHA256_HEX_CHARS);
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status parse_shards(const json_t *list, struct pil_manifest *manifest, struct pil_error *error) {
+    size_t count = json_array_size(list);
+    if (count == 0 || count > 1u << PIL_SHARD_BITS_MAX || (count & (count - 1)) != 0) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "\"shards\" must be a list of 1, 2, 4 … %u shards; it has %zu",
+                        1u << PIL_SHARD_BITS_MAX, count);
+    }
+    manifest->shards = calloc(count, sizeof *manifest->shards);
+    PIL_ASSERT(manifest->shards != NULL);
+    manifest->shard_count = (uint32_t)count;
+    uint64_t rows = 0, bytes = 0; /* neither sum can overflow: 2^16 x 2^42 */
+    for (uint32_t i = 0; i < count; i++) {
+        struct pil_manifest_shard *shard = &manifest->shards[i];
+        pil_status status = parse_shard(json_array_get(list, i), shard, error);
+        if (status != PIL_STATUS_OK) {
+            return pil_fail_in(error, status, "\"shards\"[%u]", i);
+        }
+        rows += shard->row_count;
+        bytes += shard->bytes;
+    }
+    if (rows != manifest->row_count || bytes != manifest->bytes) {
+        return pil_fail(error, PIL_STATUS_CORRUPT,
+                        "the shards sum up to %llu rows and %llu bytes, not to %llu and %llu", (unsigned long long)rows,
+                        (unsigned long long)bytes, (unsigned long long)manifest->row_count,
+                        (unsigned long long)manifest->bytes);
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status parse_document(struct pil_manifest *manifest, struct pil_error *error) {
+    const json_t *document = manifest->document;
+    struct pil_release_ref *ref = &manifest->ref;
+    uint64_t created_us;
+    char release[PIL_RELEASE_ID_CHARS + 1];
+    PIL_TRY(pil_document_string(document, "project", false, ref->project, sizeof ref->project, error));
+    PIL_TRY(pil_document_string(document, "view", false, ref->view, sizeof ref->view, error));
+    if (!pil_release_name_ok(ref->project) || !pil_release_name_ok(ref->view)) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "\"project\" or \"view\" is not a name");
+    }
+    PIL_TRY(pil_document_release(document, "release", false, ref->release, error));
+    PIL_TRY(pil_document_release(document, "previous", true, manifest->previous, error));
+    PIL_TRY(pil_document_u64(document, "created_us", INT64_MAX, &created_us, error));
+    PIL_TRY(pil_document_u64(document, "row_count", INT64_MAX, &manifest->row_count, error));
+    PIL_TRY(pil_document_u64(document, "bytes", INT64_MAX, &manifest->bytes, error));
+    manifest->created_us = (int64_t)created_us;
+    PIL_TRY(parse_shards(json_object_get(document, "shards"), manifest, error));
+
+    pil_status status = pil_view_from_json(json_object_get(document, "schema"), &manifest->view, error);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail_in(error, status, "\"schema\"");
+    }
+    if (strcmp(manifest->view->project, ref->project) != 0 || strcmp(manifest->view->name, ref->view) != 0) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "the schema is that of %s/%s", manifest->view->project,
+                        manifest->view->name);
+    }
+    pil_manifest_identify(manifest->view, manifest->shards, manifest->shard_count, release);
+    if (strcmp(release, ref->release) != 0) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "schema and shards are those of release %s, not of %s", release,
+                        ref->release);
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_manifest_parse(struct pil_bytes text, struct pil_manifest **ret_manifest, struct pil_error *ret_error) {
+    struct pil_manifest *manifest = calloc(1, sizeof *manifest);
+    PIL_ASSERT(manifest != NULL);
+    pil_status status = pil_document_parse(text, &manifest->document, ret_error);
+    if (status == PIL_STATUS_OK) {
+        status = parse_document(manifest, ret_error);
+    }
+    if (status != PIL_STATUS_OK) {
+        pil_manifest_destroy(&manifest);
+        return status;
+    }
+    *ret_manifest = manifest;
+    return PIL_STATUS_OK;
+}
+
+void pil_manifest_destroy(struct pil_manifest **manifest) {
+    if (*manifest == NULL) {
+        return;
+    }
+    pil_view_destroy(&(*manifest)->view);
+    free((*manifest)->shards);
+    json_decref((*manifest)->document);
+    free(*manifest);
+    *manifest = NULL;
+}
+
+/* ---- The store */
+
+pil_status pil_manifest_read(struct pil_store *store, const struct pil_release_ref *ref,
+                             struct pil_manifest **ret_manifest, struct pil_error *ret_error) {
+    char name[PIL_STORE_NAME_BYTES];
+    struct pil_text text = {0};
+    struct pil_manifest *manifest = NULL;
+    pil_layout_manifest(ref, name);
+    pil_status status = store->ops->get(store, name, PIL_DOCUMENT_BYTES_MAX, &text, NULL, ret_error);
+    if (status == PIL_STATUS_NOT_FOUND) {
+        return pil_fail(ret_error, status, "there is no release %s of %s/%s in %s", ref->release, ref->project,
+                        ref->view, store->url);
+    }
+    PIL_TRY(status);
+    status = pil_manifest_parse(pil_text_bytes(&text), &manifest, ret_error);
+    pil_text_deinit(&text);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail_in(ret_error, status, "%s", name);
+    }
+    const struct pil_release_ref *found = &manifest->ref;
+    if (strcmp(found->release, ref->release) != 0 || strcmp(found->view, ref->view) != 0 ||
+        strcmp(found->project, ref->project) != 0) {
+        status = pil_fail(ret_error, PIL_STATUS_CORRUPT, "%s is the manifest of %s/%s@%s", name, found->project,
+                          found->view, found->release);
+        pil_manifest_destroy(&manifest);
+        return status;
+    }
+    *ret_manifest = manifest;
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_manifest_check_shards(struct pil_store *store, const struct pil_manifest *manifest,
+                                     struct pil_error *ret_error) {
+    for (uint32_t i = 0; i < manifest->shard_count; i++) {
+        char name[PIL_STORE_NAME_BYTES];
+        uint64_t bytes = 0;
+        pil_layout_shard(&manifest->shards[i].id, name);
+        pil_status status = store->ops->stat(store, name, &bytes, NULL, ret_error);
+        if (status == PIL_STATUS_NOT_FOUND) {
+            return pil_fail(ret_error, PIL_STATUS_IO,
+                            "%s, shard %u of release %s, is not in %s; build the release again", name, i,
+                            manifest->ref.release, store->url);
+        }
+        PIL_TRY(status);
+        if (bytes != manifest->shards[i].bytes) {
+            return pil_fail(ret_error, PIL_STATUS_IO, "%s in %s has %llu bytes, not %llu; remove it and build again",
+                            name, store->url, (unsigned long long)bytes, (unsigned long long)manifest->shards[i].bytes);
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_manifest_publish(struct pil_store *store, const struct pil_manifest *manifest,
+                                struct pil_error *ret_error) {
+    char name[PIL_STORE_NAME_BYTES];
+    struct pil_text text;
+    struct pil_manifest *parsed = NULL;
+    PIL_TRY(pil_manifest_check_shards(store, manifest, ret_error));
+    json_t *document =
+        manifest->document != NULL ? json_incref(manifest->document) : pil_manifest_to_json(manifest, NULL);
+    pil_document_format(document, &text);
+    json_decref(document);
+    /* What cannot be read back is not published. */
+    pil_status status = pil_manifest_parse(pil_text_bytes(&text), &parsed, ret_error);
+    if (status == PIL_STATUS_OK) {
+        pil_manifest_destroy(&parsed);
+        pil_layout_manifest(&manifest->ref, name);
+        status = store->ops->put_if_absent(store, name, pil_text_bytes(&text), ret_error);
+    }
+    if (status == PIL_STATUS_EXISTS && store->ops->touch(store, name, NULL) == PIL_STATUS_NOT_FOUND) {
+        status = store->ops->put_if_absent(store, name, pil_text_bytes(&text), ret_error); /* collected meanwhile */
+    }
+    pil_text_deinit(&text);
+    return status;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "release/project.h"
+
+#include "base/clock.h"
+#include "base/panic.h"
+#include "release/catalog.h"
+#include "release/document.h"
+
+enum { ATTEMPTS_MAX = 16 };
+
+/* ---- Views in use */
+
+/* Of a catalog of this project. A channel that cannot be read counts, too. */
+static bool in_use(void *context, const char *view_name) {
+    const struct pil_catalog *catalog = context;
+    for (size_t i = 0; i < catalog->channel_count; i++) {
+        if (strcmp(catalog->channels[i].ref.view, view_name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pil_status count_breaking(struct pil_store *store, const struct pil_project *before,
+                                 const struct pil_project *after, struct pil_text *lines, uint32_t *ret_count,
+                                 struct pil_error *error) {
+    struct pil_catalog catalog;
+    PIL_TRY(pil_catalog_read(store, after->name, "", &catalog, error));
+    pil_text_clear(lines);
+    *ret_count = pil_project_breaking_changes(before, after, in_use, &catalog, lines);
+    pil_catalog_deinit(&catalog);
+    return PIL_STATUS_OK;
+}
+
+/* ---- The document */
+
+struct applied {
+    json_t *document;            /* owned */
+    struct pil_project *project; /* owned */
+    uint64_t sequence;
+    struct pil_store_tag tag;
+};
+
+static void applied_deinit(struct applied *applied) {
+    pil_project_destroy(&applied->project);
+    json_decref(applied->document);
+}
+
+static pil_status applied_parse(struct applied *applied, const char *name, struct pil_error *error) {
+    PIL_TRY(pil_document_u64(applied->document, "sequence", INT64_MAX - 1, &applied->sequence, error));
+    PIL_TRY(pil_project_from_json(json_object_get(applied->document, "project"), &applied->project, error));
+    if (strcmp(applied->project->name, name) != 0) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "it says that it is project %s", applied->project->name);
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status applied_read(struct pil_store *store, const char *name, struct applied *ret_applied,
+                               struct pil_error *error) {
+    char object[PIL_STORE_NAME_BYTES];
+    struct applied applied = {0};
+    pil_layout_project(name, object);
+    pil_status status = pil_document_read(store, object, &applied.document, &applied.tag, error);
+    if (status == PIL_STATUS_NOT_FOUND) {
+        return pil_fail(error, status, "project %s was not applied to %s", name, store->url);
+    }
+    PIL_TRY(status);
+    status = applied_parse(&applied, name, error);
+    if (status != PIL_STATUS_OK) {
+        applied_deinit(&applied);
+        return pil_fail_in(error, status, "%s", object);
+    }
+    *ret_applied = applied;
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_project_read(struct pil_store *store, const char *name, struct pil_project **ret_project,
+                            uint64_t *ret_sequence, struct pil_error *ret_error) {
+    struct applied applied;
+    if (!pil_release_name_ok(name)) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%.200s' is no name of a project", name);
+    }
+    PIL_TRY(applied_read(store, name, &applied, ret_error));
+    *ret_project = applied.project;
+    if (ret_sequence != NULL) {
+        *ret_sequence = applied.sequence;
+    }
+    applied.project = NULL;
+    applied_deinit(&applied);
+    return PIL_STATUS_OK;
+}
+
+static pil_status put_project(struct pil_store *store, const struct pil_project *project, json_t *json,
+                              const struct applied *before, struct pil_error *error) {
+    char name[PIL_STORE_NAME_BYTES], nonce[PIL_DOCUMENT_NONCE_CHARS + 1];
+    struct pil_text text;
+    pil_layout_project(project->name, name);
+    pil_document_nonce(nonce);
+    json_t *document = json_pack("{s:i, s:I, s:s, s:I, s:O}", "format", PIL_DOCUMENT_FORMAT, "sequence",
+                                 (json_int_t)(before->sequence + 1), "nonce", nonce, "changed_us",
+                                 (json_int_t)pil_clock_wall_us(), "project", json);
+    PIL_ASSERT(document != NULL);
+    pil_document_format(document, &text);
+    json_decref(document);
+    pil_status status = store->ops->put_if_match(store, name, pil_text_bytes(&text),
+                                                 before->project != NULL ? &before->tag : NULL, error);
+    pil_text_deinit(&text);
+    return status;
+}
+
+static pil_status publish_over(struct pil_store *store, const struct pil_project *project, bool force,
+                               const struct applied *before, struct pil_project_published *ret_published,
+                               struct pil_text *lines, struct pil_error *error) {
+    struct pil_project_published published = {.sequence = before->sequence};
+    json_t *json = pil_project_to_json(project);
+    pil_status status = PIL_STATUS_OK;
+    if (before->project != NULL && json_equal(json, json_object_get(before->document, "project"))) {
+        goto out;
+    }
+    if (before->project != NULL) {
+        status = count_breaking(store, before->project, project, lines, &published.breaking, error);
+    }
+    if (status == PIL_STATUS_OK && published.breaking > 0 && !force) {
+        status =
+            pil_fail(error, PIL_STATUS_BUSY,
+                     "project %s would change views in use in %u incompatible ways; give a view that must change so "
+                     "a new name, or say --force",
+                     project->name, published.breaking);
+    }
+    if (status == PIL_STATUS_OK) {
+        status = put_project(store, project, json, before, error);
+        published.changed = true;
+        published.sequence = before->sequence + 1;
+    }
+out:
+    json_decref(json);
+    if (status == PIL_STATUS_OK) {
+        *ret_published = published;
+    }
+    return status;
+}
+
+pil_status pil_project_publish(struct pil_store *store, const struct pil_project *project, bool force,
+                               struct pil_project_published *ret_published, struct pil_text *lines,
+                               struct pil_error *ret_error) {
+    pil_status status = PIL_STATUS_CONFLICT;
+    for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX && status == PIL_STATUS_CONFLICT; attempt++) {
+        struct applied before = {0};
+        status = applied_read(store, project->name, &before, ret_error);
+        if (status == PIL_STATUS_OK || status == PIL_STATUS_NOT_FOUND) {
+            status = publish_over(store, project, force, &before, ret_published, lines, ret_error);
+            applied_deinit(&before);
+        }
+    }
+    return status;
+}
