@@ -245,6 +245,9 @@ static pil_status merge_from_file(struct merger *merger, uint32_t partition) {
             PIL_ASSERT(whole == used);
             record_winners(merger, count);
             size_t bytes = compact(merger, whole, used, &alive);
+            if (bytes == total) {
+                return PIL_STATUS_OK; /* all of them won: what lies in the file is right */
+            }
             return pil_partition_replace(partitions, partition, pil_bytes_from(merger->buffer, bytes), alive,
                                          merger->error);
         }

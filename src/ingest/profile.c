@@ -327,19 +327,22 @@ static json_t *value_to_json(const struct column *column, const struct pil_frequ
     PIL_UNREACHABLE("not followed");
 }
 
+static bool is_smaller(const struct pil_frequent_value *a, const struct pil_frequent_value *b) {
+    int order = memcmp(a->data, b->data, a->len < b->len ? a->len : b->len);
+    return order < 0 || (order == 0 && a->len < b->len);
+}
+
 /* The counter with the most that was not taken yet; equal counts by value. -1: none left. */
 static int next_top(const struct column *column, const struct tally_column *tally, const bool *taken) {
+    const struct pil_frequent_value *values = column->frequent->values;
     int best = -1;
     for (int i = 0; i < PIL_FREQUENT_COUNTERS; i++) {
         if (taken[i] || tally->top[i] == 0) {
             continue;
         }
-        const struct pil_frequent_value *a = &column->frequent->values[i],
-                                        *b = best >= 0 ? &column->frequent->values[best] : NULL;
-        bool first =
-            b == NULL || tally->top[i] > tally->top[best] ||
-            (tally->top[i] == tally->top[best] && memcmp(a->data, b->data, a->len < b->len ? a->len : b->len) < 0);
-        best = first ? i : best;
+        bool more = best < 0 || tally->top[i] > tally->top[best];
+        bool same = !more && tally->top[i] == tally->top[best];
+        best = more || (same && is_smaller(&values[i], &values[best])) ? i : best;
     }
     return best;
 }
@@ -380,7 +383,7 @@ static void measures_to_json(const struct column *column, const struct tally_col
     json_object_set_new(object, "min", bound_to_json(column, column->integer_min, column->min));
     json_object_set_new(object, "max", bound_to_json(column, column->integer_max, column->max));
     json_object_set_new(object, "mean", real_or_null(column->shift + mean));
-    json_object_set_new(object, "stddev", real_or_null(sqrt(variance > 0 ? variance : 0)));
+    json_object_set_new(object, "stddev", real_or_null(sqrt(variance < 0 ? 0 : variance)));
     json_t *counts = json_array();
     for (uint32_t i = 0; i < PIL_PROFILE_BUCKETS; i++) {
         json_array_append_new(counts, json_integer((json_int_t)tally->buckets[i]));

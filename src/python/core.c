@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pillion._core: the build core (ingest/ingest.h) and the project parser for Python. Only what the front end needs; documents
- * cross the border as JSON text, rows as an Arrow C stream. Stable ABI of CPython 3.9 and later. */
+ * pillion._core: the build core (ingest/ingest.h) and the project parser for Python. Only what the front end needs;
+ * documents cross the border as JSON text, rows as an Arrow C stream. Stable ABI of CPython 3.9 and later. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -79,7 +79,8 @@ static bool go_on(PyObject *answer) {
 static bool on_flaw(void *context, uint64_t row, const char *column, pil_ingest_flaw flaw, const char *text) {
     struct ingest_object *self = context;
     PyGILState_STATE gil = PyGILState_Ensure();
-    bool more = go_on(PyObject_CallFunction(self->on_flaw, "Ksss", (unsigned long long)row, column, pil_ingest_flaw_text(flaw), text));
+    bool more = go_on(PyObject_CallFunction(self->on_flaw, "Ksss", (unsigned long long)row, column,
+                                            pil_ingest_flaw_text(flaw), text));
     PyGILState_Release(gil);
     return more;
 }
@@ -89,8 +90,8 @@ static bool on_progress(void *context, pil_ingest_phase phase, uint64_t done, ui
     PyGILState_STATE gil = PyGILState_Ensure();
     bool more = PyErr_CheckSignals() == 0;
     if (more) {
-        PyObject *answer = PyObject_CallFunction(self->on_progress, "sKK", pil_ingest_phase_text(phase), (unsigned long long)done,
-                                                 (unsigned long long)total);
+        PyObject *answer = PyObject_CallFunction(self->on_progress, "sKK", pil_ingest_phase_text(phase),
+                                                 (unsigned long long)done, (unsigned long long)total);
         more = answer != NULL;
         Py_XDECREF(answer);
     }
@@ -104,8 +105,8 @@ static PyObject *ingest_fail(struct ingest_object *self, pil_status status, cons
 }
 
 /* The view of a project in JSON form; NULL with the exception set. */
-static pil_status find_view(const char *project_text, const char *name, struct pil_project **ret_project, struct pil_view **ret_view,
-                            struct pil_error *error) {
+static pil_status find_view(const char *project_text, const char *name, struct pil_project **ret_project,
+                            struct pil_view **ret_view, struct pil_error *error) {
     json_t *json = json_loads(project_text, 0, NULL);
     if (json == NULL) {
         return pil_fail(error, PIL_STATUS_INVALID, "the project is not JSON");
@@ -125,16 +126,17 @@ static pil_status find_view(const char *project_text, const char *name, struct p
 }
 
 static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"project", "view", "temporary", "memory_bytes", "threads", "event_ts_us_max", "as_of_us", "on_flaw",
-                            "on_progress", NULL};
+    static char *names[] = {"project",         "view",     "temporary", "memory_bytes", "threads",
+                            "event_ts_us_max", "as_of_us", "on_flaw",   "on_progress",  NULL};
     struct ingest_object *self = (struct ingest_object *)object;
     const char *project_text, *view_name, *temporary;
     unsigned long long memory_bytes;
     unsigned threads;
     long long event_ts_us_max, as_of_us;
     PyObject *flaw, *progress;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sssKILLOO:Ingest", names, &project_text, &view_name, &temporary,
-                                     &memory_bytes, &threads, &event_ts_us_max, &as_of_us, &flaw, &progress)) {
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sssKILLOO:Ingest", names, &project_text, &view_name,
+                                     &temporary, &memory_bytes, &threads, &event_ts_us_max, &as_of_us, &flaw,
+                                     &progress)) {
         return -1;
     }
     if (self->ingest != NULL || self->on_flaw != NULL) {
@@ -226,9 +228,9 @@ static PyObject *ingest_stream(PyObject *object, PyObject *capsule) {
 
 static json_t *counts_to_json(const struct pil_ingest_counts *counts) {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rows_in", (json_int_t)counts->rows_in, "rows_out",
-                     (json_int_t)counts->rows_out, "duplicates", (json_int_t)counts->duplicates, "late", (json_int_t)counts->late,
-                     "after_as_of", (json_int_t)counts->after_as_of, "null_keys", (json_int_t)counts->null_keys, "bad_rows",
-                     (json_int_t)counts->bad_rows);
+                     (json_int_t)counts->rows_out, "duplicates", (json_int_t)counts->duplicates, "late",
+                     (json_int_t)counts->late, "after_as_of", (json_int_t)counts->after_as_of, "null_keys",
+                     (json_int_t)counts->null_keys, "bad_rows", (json_int_t)counts->bad_rows);
 }
 
 static PyObject *ingest_merge(PyObject *object, PyObject *unused) {
@@ -252,15 +254,16 @@ static json_t *result_to_json(const struct pil_ingest_result *result) {
         json_object_set_new(phases, pil_ingest_phase_text(phase), json_real((double)result->phase_ns[phase] / 1e9));
     }
     return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "release", result->release, "previous",
-                     result->previous, "existed", result->existed, "shards", (json_int_t)result->shard_count, "shards_uploaded",
-                     (json_int_t)result->shards_uploaded, "bytes", (json_int_t)result->bytes, "bytes_uploaded",
-                     (json_int_t)result->bytes_uploaded, "bytes_spilled", (json_int_t)result->bytes_spilled, "memory_bytes_peak",
-                     (json_int_t)result->memory_bytes_peak, "seconds", phases);
+                     result->previous, "existed", result->existed, "shards", (json_int_t)result->shard_count,
+                     "shards_uploaded", (json_int_t)result->shards_uploaded, "bytes", (json_int_t)result->bytes,
+                     "bytes_uploaded", (json_int_t)result->bytes_uploaded, "bytes_spilled",
+                     (json_int_t)result->bytes_spilled, "memory_bytes_peak", (json_int_t)result->memory_bytes_peak,
+                     "seconds", phases);
 }
 
 /* Without the GIL. */
-static pil_status publish(struct pil_ingest *ingest, const char *url, const json_t *extra, struct pil_ingest_result *ret_result,
-                          struct pil_error *error) {
+static pil_status publish(struct pil_ingest *ingest, const char *url, const json_t *extra,
+                          struct pil_ingest_result *ret_result, struct pil_error *error) {
     struct pil_store *store = NULL;
     if (url != NULL) {
         PIL_TRY(pil_store_open(url, true, &store, error));
@@ -325,7 +328,8 @@ static PyType_Spec ingest_spec = {
 
 static int core_exec(PyObject *module) {
     struct core_state *state = PyModule_GetState(module);
-    state->error = PyErr_NewExceptionWithDoc("pillion._core.Error", "(code, text): a status of the C core.", NULL, NULL);
+    state->error =
+        PyErr_NewExceptionWithDoc("pillion._core.Error", "(code, text): a status of the C core.", NULL, NULL);
     PyObject *type = PyType_FromModuleAndSpec(module, &ingest_spec, NULL);
     if (state->error == NULL || type == NULL) {
         Py_XDECREF(type);
@@ -349,7 +353,8 @@ static int core_clear(PyObject *module) {
 }
 
 static PyMethodDef core_methods[] = {
-    {"project_json", project_json, METH_VARARGS, "project_json(path): the project file as JSON; Error lists all its mistakes."},
+    {"project_json", project_json, METH_VARARGS,
+     "project_json(path): the project file as JSON; Error lists all its mistakes."},
     {NULL, NULL, 0, NULL},
 };
 
