@@ -6,7 +6,7 @@
 
 enum { SMALL_BYTES = 4096, NUMBER_BYTES = 40 };
 
-typedef enum dialect { DIALECT_RESP, DIALECT_RESP_LIST, DIALECT_JSON } dialect;
+typedef enum text_dialect { DIALECT_RESP, DIALECT_RESP_LIST, DIALECT_JSON } text_dialect;
 
 /* IEEE 754 binary16, exact in float. */
 static float from_float16(uint16_t bits) {
@@ -45,7 +45,7 @@ static void put_base64(struct pil_sink *sink, struct pil_bytes bytes) {
 
 /* A real number in the dialect: JSON and lists quote what JSON cannot say. float32 is widened in JSON, where readers know doubles
  * only, and keeps its own digits elsewhere. */
-static void put_real(struct pil_sink *sink, double value, bool is_float32, dialect dialect) {
+static void put_real(struct pil_sink *sink, double value, bool is_float32, text_dialect dialect) {
     bool is_finite = value - value == 0;
     if (!is_finite && dialect != DIALECT_RESP) {
         pil_sink_write_text(sink, value != value ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
@@ -57,7 +57,7 @@ static void put_real(struct pil_sink *sink, double value, bool is_float32, diale
 }
 
 /* Microseconds as seconds: whole ones in JSON, with the fraction that is there elsewhere. */
-static void put_timestamp(struct pil_sink *sink, int64_t value_us, dialect dialect) {
+static void put_timestamp(struct pil_sink *sink, int64_t value_us, text_dialect dialect) {
     int64_t seconds = value_us / 1000000, fraction = value_us % 1000000;
     if (dialect == DIALECT_JSON) {
         pil_sink_write_i64(sink, seconds - (fraction < 0));
@@ -82,7 +82,7 @@ static void put_timestamp(struct pil_sink *sink, int64_t value_us, dialect diale
 }
 
 /* One value of fixed width from its own bytes. */
-static void put_fixed(struct pil_sink *sink, pil_scalar scalar, const uint8_t *raw, dialect dialect) {
+static void put_fixed(struct pil_sink *sink, pil_scalar scalar, const uint8_t *raw, text_dialect dialect) {
     switch (scalar) {
     case PIL_SCALAR_BOOL:
         if (dialect == DIALECT_RESP) {
@@ -105,7 +105,7 @@ static void put_fixed(struct pil_sink *sink, pil_scalar scalar, const uint8_t *r
     }
 }
 
-static void put_text(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes text, dialect dialect) {
+static void put_text(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes text, text_dialect dialect) {
     if (dialect == DIALECT_RESP) {
         pil_sink_write_bytes(sink, text);
     } else if (scalar == PIL_SCALAR_STRING) {
@@ -122,7 +122,7 @@ static bool is_text(pil_scalar scalar) {
 }
 
 /* u32 count, u32 end[count], bytes: the elements that fit. */
-static void put_text_list(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes raw, dialect dialect) {
+static void put_text_list(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes raw, text_dialect dialect) {
     uint64_t count = raw.len >= 4 ? pil_load_u32(raw.data) : 0;
     uint64_t base = 4 + 4 * count, begin = 0;
     pil_sink_put(sink, '[');
@@ -140,7 +140,7 @@ static void put_text_list(struct pil_sink *sink, pil_scalar scalar, struct pil_b
     pil_sink_put(sink, ']');
 }
 
-static void put_elements(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes raw, dialect dialect) {
+static void put_elements(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes raw, text_dialect dialect) {
     size_t width = pil_scalar_bytes(scalar);
     pil_sink_put(sink, '[');
     for (size_t at = 0; at + width <= raw.len; at += width) {
@@ -152,7 +152,7 @@ static void put_elements(struct pil_sink *sink, pil_scalar scalar, struct pil_by
     pil_sink_put(sink, ']');
 }
 
-static void put_value(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw, dialect dialect) {
+static void put_value(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw, text_dialect dialect) {
     if (type.shape == PIL_SHAPE_SCALAR) {
         if (is_text(type.scalar)) {
             put_text(sink, type.scalar, raw, dialect);
