@@ -154,3 +154,12 @@ pil_status pil_project_publish(struct pil_store *store, const struct pil_project
     }
     return status;
 }
+
+pil_status pil_project_document_parse(struct pil_bytes text, struct pil_project **ret_project,
+                                      struct pil_error *ret_error) {
+    json_t *document = NULL;
+    PIL_TRY(pil_document_parse(text, &document, ret_error));
+    pil_status status = pil_project_from_json(json_object_get(document, "project"), ret_project, ret_error);
+    json_decref(document);
+    return status;
+}
