@@ -4,6 +4,8 @@
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
+#include "release/catalog.h"
+#include "release/shard_io.h"
 #include "snapshot/writer.h"
 
 #include <pthread.h>
@@ -167,22 +169,13 @@ static pil_status load_shard(const struct job *job, uint32_t shard, struct load 
     return PIL_STATUS_OK;
 }
 
-/* Puts the file unless the store has it; under the lock. A shard that is there already is touched, so that a collector
- * that looked before our manifest names it spares it; when that came first, it is put again. */
+/* Under the lock. */
 static pil_status upload(struct job *job, const struct pil_writer_result *file, struct pil_error *error) {
-    char name[PIL_STORE_NAME_BYTES];
-    pil_layout_shard(&file->id, name);
-    pil_status status = PIL_STATUS_NOT_FOUND;
-    for (uint32_t attempt = 0; attempt < 3 && status == PIL_STATUS_NOT_FOUND; attempt++) {
-        status = job->store->ops->put_if_absent(job->store, name, pil_bytes_from(file->data, file->bytes), error);
-        if (status == PIL_STATUS_OK) {
-            job->result.shards_uploaded++;
-            job->result.bytes_uploaded += file->bytes;
-        } else if (status == PIL_STATUS_EXISTS) {
-            status = job->store->ops->touch(job->store, name, error);
-        }
-    }
-    return status;
+    bool is_new = false;
+    PIL_TRY(pil_shard_io_put(job->store, &file->id, pil_bytes_from(file->data, file->bytes), &is_new, error));
+    job->result.shards_uploaded += is_new;
+    job->result.bytes_uploaded += is_new ? file->bytes : 0;
+    return PIL_STATUS_OK;
 }
 
 static pil_status finish_shard(struct worker *worker, uint32_t shard, const struct pil_writer_result *file,
@@ -312,39 +305,20 @@ static pil_status write_shards(struct job *job, const struct need *need) {
 
 /* ---- The manifest */
 
-struct newest {
-    const char *own; /* release id that is not its own predecessor */
-    int64_t modified_us;
-    char *ret_release;
-};
-
-static pil_status visit_release(void *context, const struct pil_store_object *object) {
-    struct newest *newest = context;
-    const char *slash = strrchr(object->name, '/');
-    const char *name = slash != NULL ? slash + 1 : object->name;
-    char release[PIL_RELEASE_ID_CHARS + 1];
-    if (strlen(name) != PIL_RELEASE_ID_CHARS + strlen(".json") || strcmp(name + PIL_RELEASE_ID_CHARS, ".json") != 0) {
-        return PIL_STATUS_OK;
-    }
-    memcpy(release, name, PIL_RELEASE_ID_CHARS);
-    release[PIL_RELEASE_ID_CHARS] = '\0';
-    if (pil_release_id_ok(release) && strcmp(release, newest->own) != 0 && object->modified_us >= newest->modified_us) {
-        newest->modified_us = object->modified_us;
-        memcpy(newest->ret_release, release, sizeof release);
-    }
-    return PIL_STATUS_OK;
-}
-
 /* The release of the view that came into the store last. */
 static pil_status find_previous(struct pil_store *store, struct pil_manifest *manifest, struct pil_error *error) {
-    char prefix[PIL_STORE_NAME_BYTES];
-    pil_layout_manifest(&manifest->ref, prefix);
-    char *slash = strrchr(prefix, '/');
-    PIL_ASSERT(slash != NULL);
-    slash[1] = '\0';
-    struct newest newest = {.own = manifest->ref.release, .modified_us = INT64_MIN, .ret_release = manifest->previous};
-    pil_status status = store->ops->list(store, prefix, visit_release, &newest, error);
-    return status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_OK : status;
+    struct pil_catalog catalog;
+    PIL_TRY(pil_catalog_read(store, manifest->ref.project, manifest->ref.view, &catalog, error));
+    int64_t newest_us = INT64_MIN;
+    for (size_t i = 0; i < catalog.release_count; i++) {
+        const struct pil_catalog_release *release = &catalog.releases[i];
+        if (release->modified_us >= newest_us && strcmp(release->ref.release, manifest->ref.release) != 0) {
+            newest_us = release->modified_us;
+            memcpy(manifest->previous, release->ref.release, sizeof manifest->previous);
+        }
+    }
+    pil_catalog_deinit(&catalog);
+    return PIL_STATUS_OK;
 }
 
 static pil_status put_manifest(struct job *job, const json_t *extra) {

@@ -53,7 +53,7 @@ static inline void arrow_column_destroy(struct arrow_column *column) {
 /* One cell's bytes; NULL data is a null with `len` bytes of rubbish under it. Booleans: one byte each. */
 static inline void arrow_add(struct arrow_column *column, const void *data, size_t len) {
     assert_true(column->count < ARROW_CELLS_MAX);
-    if (column->values_len + len > column->values_capacity) {
+    if (column->values_len + len >= column->values_capacity) {
         column->values_capacity = 2 * (column->values_len + len) + 64;
         column->values = realloc(column->values, column->values_capacity);
         assert_non_null(column->values);
