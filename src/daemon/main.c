@@ -2,9 +2,10 @@
  * pilliond: one binary, three processes. */
 #include "daemon/process.h"
 #include "metric/metric.h"
+#include "server/server.h"
 
 #include <stdio.h>
-#include <unistd.h>
+#include <sys/prctl.h>
 
 enum { EXIT_OK = 0, EXIT_PROBLEMS = 1, EXIT_USAGE = 2 };
 
@@ -66,5 +67,6 @@ int main(int argc, char **argv) {
         fprintf(stderr, "pilliond: --role is for the supervisor's use\n");
         return EXIT_USAGE;
     }
+    prctl(PR_SET_NAME, is_server ? "pil-server" : "pil-fetcher"); /* what ps shows */
     return is_server ? pil_server_process_run(line.role_fd) : pil_fetch_process_run(line.role_fd);
 }
