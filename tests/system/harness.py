@@ -217,14 +217,15 @@ class Store:
         return run([program("pillion"), *args, "--store", self.url], code=code, **options)
 
     def make_release(self, project: str = "rides", view: str = "driver_stats", rows: int = 1000, features: int = 10,
-                     seed: int = 1, kind: str = "floats", channel: str | None = "production") -> str:
-        """A synthetic release; "project/view@release". Promoted to `channel` unless that is None."""
+                     seed: int = 1, kind: str = "floats", channel: str | None = "production",
+                     args: Sequence[str] = ()) -> str:
+        """A synthetic release; "project/view@release". Promoted to `channel` unless that is None. What its values are
+        stands on top of tests/support/make_release.c."""
+        promote = [] if channel is None else ["--channel", channel]
         done = run([program("make_release"), "--store", self.url, "--project", project, "--view", view,
-                    "--rows", str(rows), "--features", str(features), "--seed", str(seed), "--kind", kind])
-        ref = done.stdout.strip().splitlines()[-1]
-        if channel is not None:
-            self.promote(ref, channel)
-        return ref
+                    "--rows", str(rows), "--features", str(features), "--seed", str(seed), "--kind", kind,
+                    *promote, *args])
+        return done.stdout.strip().splitlines()[-1]
 
     def promote(self, ref: str, channel: str = "production") -> None:
         self.pillion("promote", ref, "--channel", channel)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "reference"
+TABLES = ("commands", "config", "metrics")
 SKIP = 77
 
 
@@ -27,9 +28,8 @@ def output(argv: list[str]) -> str:
 
 
 def pages(bin_dir: Path) -> dict[str, str]:
-    """File name to text. `pilliond --describe` without a name lists the tables, a name a line."""
-    daemon = str(bin_dir / "pilliond")
-    made = {f"{name}.md": output([daemon, "--describe", name]) for name in output([daemon, "--describe"]).split()}
+    """File name to text."""
+    made = {f"{table}.md": output([str(bin_dir / "pilliond"), "--describe", table]) for table in TABLES}
     made["pillion.md"] = f"# pillion\n\n```\n{output([str(bin_dir / 'pillion'), 'help']).strip()}\n```\n"
     return made
 
