@@ -1,224 +1,359 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * The text of values. Everything that is not a string is rendered by format_number into a few bytes; the rest is framing. */
 #include "wire/value.h"
 #include "base/decimal.h"
 #include "base/panic.h"
-#include "base/utf8.h"
 
-enum { SMALL_BYTES = 4096, NUMBER_BYTES = 40 };
+#include <math.h>
 
-typedef enum text_dialect { DIALECT_RESP, DIALECT_RESP_LIST, DIALECT_JSON } text_dialect;
+/* The texts differ in small ways by where they stand. */
+typedef enum text_style {
+    STYLE_RESP,      /* the value itself */
+    STYLE_RESP_LIST, /* an element of a JSON array, with the digits of RESP */
+    STYLE_JSON,
+} text_style;
 
-/* IEEE 754 binary16, exact in float. */
-static float from_float16(uint16_t bits) {
-    uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, exponent = bits >> 10 & 0x1f, fraction = bits & 0x3ffu;
-    if (exponent == 0) {
-        float magnitude = (float)fraction * 0x1p-24f;
-        return sign != 0 ? -magnitude : magnitude;
-    }
-    uint32_t word = exponent == 0x1f ? sign | 0x7f800000u | fraction << 13 : sign | (exponent + 112) << 23 | fraction << 13;
-    float value;
-    memcpy(&value, &word, sizeof value);
-    return value;
+enum { NUMBER_BYTES = 32, BUFFER_BYTES = 4096 };
+PIL_STATIC_ASSERT((int)NUMBER_BYTES >= (int)PIL_DECIMAL_BYTES);
+
+/* ---- Numbers. */
+
+static int format_text(char *at, const char *text) {
+    size_t len = strlen(text);
+    memcpy(at, text, len);
+    return (int)len;
 }
 
-/* bfloat16 is the upper half of a float. */
-static float from_bfloat16(uint16_t bits) {
-    uint32_t word = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &word, sizeof value);
-    return value;
+static int format_u64(char *at, uint64_t value) {
+    char digits[20];
+    int count = 0;
+    do {
+        digits[sizeof digits - (size_t)++count] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    memcpy(at, digits + sizeof digits - count, (size_t)count);
+    return count;
+}
+
+static int format_i64(char *at, int64_t value) {
+    if (value >= 0) {
+        return format_u64(at, (uint64_t)value);
+    }
+    *at = '-';
+    return 1 + format_u64(at + 1, 0 - (uint64_t)value);
+}
+
+/* IEEE 754 binary16; every value is a float. */
+static float float_from_f16(uint16_t bits) {
+    float magnitude;
+    int exponent = bits >> 10 & 0x1f, fraction = bits & 0x3ff;
+    if (exponent == 0x1f) {
+        magnitude = fraction != 0 ? NAN : INFINITY;
+    } else {
+        magnitude = exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(fraction | 0x400), exponent - 25);
+    }
+    return bits >> 15 != 0 ? -magnitude : magnitude;
+}
+
+/* bfloat16: the upper half of a float. */
+static float float_from_bf16(uint16_t bits) {
+    uint32_t whole = (uint32_t)bits << 16;
+    return pil_load_f32(&whole);
+}
+
+static bool is_float(pil_scalar scalar) {
+    return scalar == PIL_SCALAR_FLOAT32 || scalar == PIL_SCALAR_FLOAT64 || scalar == PIL_SCALAR_FLOAT16 ||
+           scalar == PIL_SCALAR_BFLOAT16;
+}
+
+/* Of the three types that are no wider than float32. */
+static float load_float(pil_scalar scalar, const uint8_t *at) {
+    return scalar == PIL_SCALAR_FLOAT32   ? pil_load_f32(at)
+           : scalar == PIL_SCALAR_FLOAT16 ? float_from_f16(pil_load_u16(at))
+                                          : float_from_bf16(pil_load_u16(at));
+}
+
+static double load_double(pil_scalar scalar, const uint8_t *at) {
+    return scalar == PIL_SCALAR_FLOAT64 ? pil_load_f64(at) : (double)load_float(scalar, at);
+}
+
+static int format_float(char *at, pil_scalar scalar, const uint8_t *from, text_style style) {
+    double value = load_double(scalar, from);
+    if (!isfinite(value) && style != STYLE_RESP) {
+        return format_text(at, isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+    }
+    if (style == STYLE_JSON || scalar == PIL_SCALAR_FLOAT64) {
+        return pil_decimal_f64(value, at);
+    }
+    return pil_decimal_f32((float)value, at);
+}
+
+/* Whole seconds (floor) in JSON; exact seconds in RESP. */
+static int format_timestamp(char *at, int64_t us, text_style style) {
+    if (style == STYLE_JSON) {
+        return format_i64(at, us / 1000000 - (us % 1000000 < 0));
+    }
+    char *begin = at;
+    uint64_t magnitude = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
+    if (us < 0) {
+        *at++ = '-';
+    }
+    at += format_u64(at, magnitude / 1000000);
+    uint64_t fraction = magnitude % 1000000;
+    if (fraction != 0) {
+        *at = '.';
+        int count = 6;
+        for (; fraction % 10 == 0; count--) {
+            fraction /= 10;
+        }
+        for (int i = count; i > 0; i--) {
+            at[i] = (char)('0' + fraction % 10);
+            fraction /= 10;
+        }
+        at += 1 + count;
+    }
+    return (int)(at - begin);
+}
+
+/* One value of fixed width; at most NUMBER_BYTES. */
+static int format_number(char at[NUMBER_BYTES], pil_scalar scalar, const uint8_t *from, text_style style) {
+    switch (scalar) {
+    case PIL_SCALAR_BOOL:
+        return format_text(at, style == STYLE_RESP ? (*from != 0 ? "1" : "0") : (*from != 0 ? "true" : "false"));
+    case PIL_SCALAR_INT8:
+        return format_i64(at, (int8_t)*from);
+    case PIL_SCALAR_INT32:
+        return format_i64(at, pil_load_i32(from));
+    case PIL_SCALAR_INT64:
+        return format_i64(at, pil_load_i64(from));
+    case PIL_SCALAR_UNIX_TIMESTAMP:
+        return format_timestamp(at, pil_load_i64(from), style);
+    case PIL_SCALAR_FLOAT16:
+    case PIL_SCALAR_BFLOAT16:
+    case PIL_SCALAR_FLOAT32:
+    case PIL_SCALAR_FLOAT64:
+        return format_float(at, scalar, from, style);
+    case PIL_SCALAR_STRING:
+    case PIL_SCALAR_BYTES:
+    case PIL_SCALAR_COUNT:
+        break;
+    }
+    PIL_UNREACHABLE("not a number");
+}
+
+static void put_number(struct pil_sink *sink, pil_scalar scalar, const uint8_t *from, text_style style) {
+    uint8_t *at = pil_sink_reserve(sink, NUMBER_BYTES);
+    pil_sink_advance(sink, (size_t)format_number((char *)at, scalar, from, style));
+}
+
+/* ---- Strings. */
+
+/* Length of the well-formed UTF-8 sequence at the start of `at`, which is not ASCII; 0 = none (RFC 3629). */
+static size_t utf8_sequence(const uint8_t *at, size_t len) {
+    uint8_t first = at[0];
+    size_t want = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4 || len < want) {
+        return 0;
+    }
+    uint8_t second_min = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    uint8_t second_max = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    if (at[1] < second_min || at[1] > second_max) {
+        return 0;
+    }
+    for (size_t i = 2; i < want; i++) {
+        if ((at[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return want;
+}
+
+static void put_escaped(struct pil_sink *sink, uint8_t byte) {
+    static const char hex[] = "0123456789abcdef", plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    uint8_t *at = pil_sink_reserve(sink, 6);
+    const char *found = memchr(plain, byte, sizeof plain - 1);
+    if (found != NULL) {
+        at[0] = '\\';
+        at[1] = (uint8_t)letters[found - plain];
+        pil_sink_advance(sink, 2);
+        return;
+    }
+    const uint8_t text[] = {'\\', 'u', '0', '0', (uint8_t)hex[byte >> 4], (uint8_t)hex[byte & 15]};
+    memcpy(at, text, sizeof text);
+    pil_sink_advance(sink, sizeof text);
+}
+
+void pil_value_put_json_string(struct pil_sink *sink, struct pil_bytes text) {
+    pil_sink_put(sink, '"');
+    size_t begin = 0; /* of the run that needs no change */
+    for (size_t i = 0; i < text.len;) {
+        uint8_t byte = text.data[i];
+        if (byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\') {
+            i++;
+            continue;
+        }
+        size_t sequence = byte >= 0x80 ? utf8_sequence(text.data + i, text.len - i) : 0;
+        if (sequence > 0) {
+            i += sequence;
+            continue;
+        }
+        pil_sink_write(sink, text.data + begin, i - begin);
+        if (byte >= 0x80) {
+            pil_sink_write_text(sink, "\xef\xbf\xbd");
+        } else {
+            put_escaped(sink, byte);
+        }
+        begin = ++i;
+    }
+    if (begin < text.len) {
+        pil_sink_write(sink, text.data + begin, text.len - begin);
+    }
+    pil_sink_put(sink, '"');
 }
 
 static void put_base64(struct pil_sink *sink, struct pil_bytes bytes) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    pil_sink_put(sink, '"');
     for (size_t i = 0; i < bytes.len; i += 3) {
         size_t left = bytes.len - i;
-        uint32_t group = (uint32_t)bytes.data[i] << 16 | (left > 1 ? (uint32_t)bytes.data[i + 1] << 8 : 0) | (left > 2 ? bytes.data[i + 2] : 0u);
-        uint8_t *to = pil_sink_reserve(sink, 4);
-        to[0] = (uint8_t)digits[group >> 18];
-        to[1] = (uint8_t)digits[group >> 12 & 63];
-        to[2] = left > 1 ? (uint8_t)digits[group >> 6 & 63] : '=';
-        to[3] = left > 2 ? (uint8_t)digits[group & 63] : '=';
+        uint32_t group = (uint32_t)bytes.data[i] << 16;
+        group |= left > 1 ? (uint32_t)bytes.data[i + 1] << 8 : 0;
+        group |= left > 2 ? (uint32_t)bytes.data[i + 2] : 0;
+        uint8_t *at = pil_sink_reserve(sink, 4);
+        at[0] = (uint8_t)alphabet[group >> 18];
+        at[1] = (uint8_t)alphabet[group >> 12 & 63];
+        at[2] = left > 1 ? (uint8_t)alphabet[group >> 6 & 63] : '=';
+        at[3] = left > 2 ? (uint8_t)alphabet[group & 63] : '=';
         pil_sink_advance(sink, 4);
     }
-}
-
-/* A real number in the dialect: JSON and lists quote what JSON cannot say. float32 is widened in JSON, where readers know doubles
- * only, and keeps its own digits elsewhere. */
-static void put_real(struct pil_sink *sink, double value, bool is_float32, text_dialect dialect) {
-    bool is_finite = value - value == 0;
-    if (!is_finite && dialect != DIALECT_RESP) {
-        pil_sink_write_text(sink, value != value ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-        return;
-    }
-    char *to = (char *)pil_sink_reserve(sink, PIL_DECIMAL_BYTES);
-    int len = is_float32 && dialect != DIALECT_JSON ? pil_decimal_f32((float)value, to) : pil_decimal_f64(value, to);
-    pil_sink_advance(sink, (size_t)len);
-}
-
-/* Microseconds as seconds: whole ones in JSON, with the fraction that is there elsewhere. */
-static void put_timestamp(struct pil_sink *sink, int64_t value_us, text_dialect dialect) {
-    int64_t seconds = value_us / 1000000, fraction = value_us % 1000000;
-    if (dialect == DIALECT_JSON) {
-        pil_sink_write_i64(sink, seconds - (fraction < 0));
-        return;
-    }
-    if (value_us < 0) {
-        pil_sink_put(sink, '-');
-    }
-    pil_sink_write_u64(sink, (uint64_t)(seconds < 0 ? -seconds : seconds));
-    if (fraction != 0) {
-        uint32_t digits = (uint32_t)(fraction < 0 ? -fraction : fraction);
-        uint8_t text[7] = {'.'};
-        size_t len = 7;
-        for (size_t i = 6; i > 0; i--, digits /= 10) {
-            text[i] = (uint8_t)('0' + digits % 10);
-        }
-        while (text[len - 1] == '0') {
-            len--;
-        }
-        pil_sink_write(sink, text, len);
-    }
-}
-
-/* One value of fixed width from its own bytes. */
-static void put_fixed(struct pil_sink *sink, pil_scalar scalar, const uint8_t *raw, text_dialect dialect) {
-    switch (scalar) {
-    case PIL_SCALAR_BOOL:
-        if (dialect == DIALECT_RESP) {
-            pil_sink_put(sink, raw[0] != 0 ? '1' : '0');
-        } else {
-            pil_sink_write_text(sink, raw[0] != 0 ? "true" : "false");
-        }
-        break;
-    case PIL_SCALAR_INT32: pil_sink_write_i64(sink, pil_load_i32(raw)); break;
-    case PIL_SCALAR_INT64: pil_sink_write_i64(sink, pil_load_i64(raw)); break;
-    case PIL_SCALAR_FLOAT32: put_real(sink, (double)pil_load_f32(raw), true, dialect); break;
-    case PIL_SCALAR_FLOAT64: put_real(sink, pil_load_f64(raw), false, dialect); break;
-    case PIL_SCALAR_UNIX_TIMESTAMP: put_timestamp(sink, pil_load_i64(raw), dialect); break;
-    case PIL_SCALAR_FLOAT16: put_real(sink, (double)from_float16(pil_load_u16(raw)), true, dialect); break;
-    case PIL_SCALAR_BFLOAT16: put_real(sink, (double)from_bfloat16(pil_load_u16(raw)), true, dialect); break;
-    case PIL_SCALAR_INT8: pil_sink_write_i64(sink, (int8_t)raw[0]); break;
-    case PIL_SCALAR_STRING:
-    case PIL_SCALAR_BYTES:
-    case PIL_SCALAR_COUNT: PIL_UNREACHABLE("not of fixed width");
-    }
-}
-
-static void put_text(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes text, text_dialect dialect) {
-    if (dialect == DIALECT_RESP) {
-        pil_sink_write_bytes(sink, text);
-    } else if (scalar == PIL_SCALAR_STRING) {
-        pil_value_put_json_string(sink, text);
-    } else {
-        pil_sink_put(sink, '"');
-        put_base64(sink, text);
-        pil_sink_put(sink, '"');
-    }
+    pil_sink_put(sink, '"');
 }
 
 static bool is_text(pil_scalar scalar) {
     return scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES;
 }
 
-/* u32 count, u32 end[count], bytes: the elements that fit. */
-static void put_text_list(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes raw, text_dialect dialect) {
-    uint64_t count = raw.len >= 4 ? pil_load_u32(raw.data) : 0;
-    uint64_t base = 4 + 4 * count, begin = 0;
-    pil_sink_put(sink, '[');
-    for (uint64_t i = 0; i < count && base <= raw.len; i++) {
-        uint64_t end = pil_load_u32(raw.data + 4 + 4 * i);
-        if (end < begin || end > raw.len - base) {
-            break;
+static void put_json_text(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes text) {
+    if (scalar == PIL_SCALAR_STRING) {
+        pil_value_put_json_string(sink, text);
+    } else {
+        put_base64(sink, text);
+    }
+}
+
+/* ---- Lists and vectors. */
+
+/* `raw`: u32 count, u32 end[count], bytes. */
+static void put_text_list(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes raw) {
+    uint32_t count = raw.len >= 4 ? pil_load_u32(raw.data) : 0;
+    size_t table_bytes = 4 + (size_t)count * 4;
+    if (table_bytes > raw.len) {
+        return;
+    }
+    uint32_t begin = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t end = pil_load_u32(raw.data + 4 + (size_t)i * 4);
+        if (end < begin || end > raw.len - table_bytes) {
+            return;
         }
         if (i > 0) {
             pil_sink_put(sink, ',');
         }
-        put_text(sink, scalar, pil_bytes_from(raw.data + base + begin, (size_t)(end - begin)), dialect);
+        put_json_text(sink, scalar, pil_bytes_from(raw.data + table_bytes + begin, end - begin));
         begin = end;
     }
-    pil_sink_put(sink, ']');
 }
 
-static void put_elements(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes raw, text_dialect dialect) {
-    size_t width = pil_scalar_bytes(scalar);
+static uint32_t element_count(struct pil_type type, struct pil_bytes raw) {
+    size_t count = raw.len / pil_scalar_bytes(type.scalar);
+    return (uint32_t)(type.shape == PIL_SHAPE_VECTOR && count > type.dimension ? type.dimension : count);
+}
+
+static void put_array(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw, text_style style) {
     pil_sink_put(sink, '[');
-    for (size_t at = 0; at + width <= raw.len; at += width) {
-        if (at > 0) {
-            pil_sink_put(sink, ',');
+    if (is_text(type.scalar)) {
+        put_text_list(sink, type.scalar, raw);
+    } else {
+        uint32_t width = pil_scalar_bytes(type.scalar), count = element_count(type, raw);
+        for (uint32_t i = 0; i < count; i++) {
+            if (i > 0) {
+                pil_sink_put(sink, ',');
+            }
+            put_number(sink, type.scalar, raw.data + (size_t)i * width, style);
         }
-        put_fixed(sink, scalar, raw.data + at, dialect);
     }
     pil_sink_put(sink, ']');
 }
 
-static void put_value(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw, text_dialect dialect) {
-    if (type.shape == PIL_SHAPE_SCALAR) {
-        if (is_text(type.scalar)) {
-            put_text(sink, type.scalar, raw, dialect);
-        } else {
-            put_fixed(sink, type.scalar, raw.data, dialect);
-        }
-        return;
-    }
-    dialect = dialect == DIALECT_RESP ? DIALECT_RESP_LIST : dialect;
+/* Whether Feast's client can read the array: it infers a type from the elements and refuses nulls, strings and nothing. */
+static bool is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {
     if (is_text(type.scalar)) {
-        put_text_list(sink, type.scalar, raw, dialect);
-    } else {
-        put_elements(sink, type.scalar, raw, dialect);
+        return raw.len >= 4 && pil_load_u32(raw.data) > 0;
     }
+    uint32_t width = pil_scalar_bytes(type.scalar), count = element_count(type, raw);
+    for (uint32_t i = 0; is_float(type.scalar) && i < count; i++) {
+        if (!isfinite(load_double(type.scalar, raw.data + (size_t)i * width))) {
+            return false;
+        }
+    }
+    return count > 0;
 }
+
+/* ---- Values. */
 
 void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
-    put_value(sink, type, raw, DIALECT_RESP);
+    if (type.shape != PIL_SHAPE_SCALAR) {
+        put_array(sink, type, raw, STYLE_RESP_LIST);
+    } else if (is_text(type.scalar)) {
+        pil_sink_write_bytes(sink, raw);
+    } else {
+        put_number(sink, type.scalar, raw.data, STYLE_RESP);
+    }
 }
 
-/* ---- A sink that keeps the first bytes and counts all: how bulk strings learn their length. */
-
-struct small_sink {
-    struct pil_sink sink;
-    uint64_t passed; /* bytes of runs that are gone */
-    uint8_t *run;    /* start of the current run */
-    uint8_t kept[SMALL_BYTES];
-    uint8_t rest[PIL_SINK_RESERVE_MAX];
+/* A sink that keeps the first BUFFER_BYTES and only counts what follows. */
+struct measure {
+    struct pil_sink sink; /* first: grow gets its address */
+    size_t counted;       /* bytes that were dropped */
+    uint8_t *begin;       /* of the present run */
+    uint8_t bytes[BUFFER_BYTES];
 };
 
-static bool grow_small(struct pil_sink *base) {
-    struct small_sink *small = (struct small_sink *)(void *)base;
-    small->passed += (uint64_t)(base->at - small->run);
-    small->run = base->at = small->rest;
-    base->end = small->rest + sizeof small->rest;
+static bool measure_grow(struct pil_sink *sink) {
+    struct measure *measure = (struct measure *)(void *)sink;
+    measure->counted += (size_t)(sink->at - measure->begin);
+    sink->at = measure->bytes;
+    sink->end = measure->bytes + sizeof measure->bytes;
     return true;
 }
 
-static void put_bulk_head(struct pil_sink *sink, uint64_t len) {
+static void put_bulk_head(struct pil_sink *sink, size_t len) {
     pil_sink_put(sink, '$');
     pil_sink_write_u64(sink, len);
     pil_sink_write(sink, "\r\n", 2);
 }
 
-/* Lists and vectors: rendered into a small buffer, and again into the sink when they outgrow it. */
-static void put_bulk_list(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
-    struct small_sink small;
-    small.sink.grow = grow_small;
-    small.sink.failed = false;
-    small.passed = 0;
-    small.run = small.sink.at = small.kept;
-    small.sink.end = small.kept + sizeof small.kept;
-    pil_value_put_resp(&small.sink, type, raw);
-    uint64_t len = small.passed + (uint64_t)(small.sink.at - small.run);
-    put_bulk_head(sink, len);
-    if (small.run == small.kept) {
-        pil_sink_write(sink, small.kept, (size_t)len);
+static void put_array_bulk(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
+    struct measure measure;
+    measure.sink.at = measure.begin = measure.bytes;
+    measure.sink.end = measure.bytes + sizeof measure.bytes;
+    measure.sink.grow = measure_grow;
+    measure.sink.failed = false;
+    measure.counted = 0;
+    put_array(&measure.sink, type, raw, STYLE_RESP_LIST);
+    size_t in_buffer = (size_t)(measure.sink.at - measure.begin);
+    put_bulk_head(sink, measure.counted + in_buffer);
+    if (measure.counted == 0) {
+        pil_sink_write(sink, measure.bytes, in_buffer);
     } else {
-        pil_value_put_resp(sink, type, raw);
+        put_array(sink, type, raw, STYLE_RESP_LIST);
     }
     pil_sink_write(sink, "\r\n", 2);
 }
 
 void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
     if (type.shape != PIL_SHAPE_SCALAR) {
-        put_bulk_list(sink, type, raw);
+        put_array_bulk(sink, type, raw);
         return;
     }
     if (is_text(type.scalar)) {
@@ -227,88 +362,30 @@ void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct
         pil_sink_write(sink, "\r\n", 2);
         return;
     }
-    /* A number has at most two digits of length: "$NN\r\n" in front of it, in one reservation. */
-    uint8_t *to = pil_sink_reserve(sink, NUMBER_BYTES + 8);
-    uint8_t number[NUMBER_BYTES];
-    struct pil_sink digits = {.at = number, .end = number + sizeof number};
-    put_fixed(&digits, type.scalar, raw.data, DIALECT_RESP);
-    size_t len = (size_t)(digits.at - number), head = 0;
-    to[head++] = '$';
+    char text[NUMBER_BYTES];
+    size_t len = (size_t)format_number(text, type.scalar, raw.data, STYLE_RESP);
+    uint8_t *begin = pil_sink_reserve(sink, NUMBER_BYTES + 8), *at = begin;
+    *at++ = '$';
     if (len >= 10) {
-        to[head++] = (uint8_t)('0' + len / 10);
+        *at++ = (uint8_t)('0' + len / 10);
     }
-    to[head++] = (uint8_t)('0' + len % 10);
-    to[head++] = '\r';
-    to[head++] = '\n';
-    memcpy(to + head, number, len);
-    to[head + len] = '\r';
-    to[head + len + 1] = '\n';
-    pil_sink_advance(sink, head + len + 2);
-}
-
-/* Whether Feast's client could read this list: not empty, no NaN, no infinity. */
-static bool is_representable(struct pil_type type, struct pil_bytes raw) {
-    size_t width = pil_scalar_bytes(type.scalar);
-    if (is_text(type.scalar)) {
-        return raw.len >= 4 && pil_load_u32(raw.data) > 0;
-    }
-    for (size_t at = 0; at + width <= raw.len; at += width) {
-        double value = 0;
-        if (type.scalar == PIL_SCALAR_FLOAT32) {
-            value = (double)pil_load_f32(raw.data + at);
-        } else if (type.scalar == PIL_SCALAR_FLOAT64) {
-            value = pil_load_f64(raw.data + at);
-        } else if (type.scalar == PIL_SCALAR_FLOAT16) {
-            value = (double)from_float16(pil_load_u16(raw.data + at));
-        } else if (type.scalar == PIL_SCALAR_BFLOAT16) {
-            value = (double)from_bfloat16(pil_load_u16(raw.data + at));
-        }
-        if (value - value != 0) {
-            return false;
-        }
-    }
-    return raw.len >= width;
+    *at++ = (uint8_t)('0' + len % 10);
+    memcpy(at, "\r\n", 2);
+    memcpy(at + 2, text, sizeof text); /* all of it: a constant length is two moves */
+    memcpy(at + 2 + len, "\r\n", 2);
+    pil_sink_advance(sink, (size_t)(at + 4 + len - begin));
 }
 
 void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
-    if (type.shape != PIL_SHAPE_SCALAR && !is_representable(type, raw)) {
-        pil_sink_write(sink, "null", 4);
-        return;
-    }
-    put_value(sink, type, raw, DIALECT_JSON);
-}
-
-/* ---- Strings. */
-
-static void put_escape(struct pil_sink *sink, uint8_t c) {
-    static const char digits[] = "0123456789abcdef";
-    const char *shorts = c == '"' ? "\\\"" : c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : c == '\b' ? "\\b" : c == '\f' ? "\\f" : NULL;
-    if (shorts != NULL) {
-        pil_sink_write(sink, shorts, 2);
-        return;
-    }
-    uint8_t escape[6] = {'\\', 'u', '0', '0', (uint8_t)digits[c >> 4], (uint8_t)digits[c & 15]};
-    pil_sink_write(sink, escape, sizeof escape);
-}
-
-void pil_value_put_json_string(struct pil_sink *sink, struct pil_bytes text) {
-    size_t begin = 0;
-    pil_sink_put(sink, '"');
-    for (size_t i = 0; i < text.len;) {
-        uint8_t c = text.data[i];
-        size_t len = c < 0x80 ? 1 : pil_utf8_sequence(pil_bytes_from(text.data + i, text.len - i));
-        if (len > 0 && c >= 0x20 && c != '"' && c != '\\') {
-            i += len;
-            continue;
-        }
-        pil_sink_write(sink, text.data + begin, i - begin);
-        if (len == 0) {
-            pil_sink_write(sink, "\xef\xbf\xbd", 3); /* U+FFFD */
+    if (type.shape == PIL_SHAPE_SCALAR) {
+        if (is_text(type.scalar)) {
+            put_json_text(sink, type.scalar, raw);
         } else {
-            put_escape(sink, c);
+            put_number(sink, type.scalar, raw.data, STYLE_JSON);
         }
-        begin = ++i;
+    } else if (is_readable_by_feast(type, raw)) {
+        put_array(sink, type, raw, STYLE_JSON);
+    } else {
+        pil_sink_write(sink, "null", 4);
     }
-    pil_sink_write(sink, text.data + begin, text.len - begin);
-    pil_sink_put(sink, '"');
 }
