@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import http.client
+from http import client as http_client
 import json
 import os
 import select
@@ -90,7 +90,7 @@ def io_uring_refusal() -> str | None:
     return None
 
 
-class UnixHTTPConnection(http.client.HTTPConnection):
+class UnixHTTPConnection(http_client.HTTPConnection):
     def __init__(self, path: str, timeout: float = DEADLINE_S):
         super().__init__("localhost", timeout=timeout)
         self.path = path
@@ -104,7 +104,7 @@ class UnixHTTPConnection(http.client.HTTPConnection):
 class Answer:
     """An HTTP answer, read to its end."""
 
-    def __init__(self, response: http.client.HTTPResponse):
+    def __init__(self, response: http_client.HTTPResponse):
         self.status = response.status
         self.headers = dict((k.lower(), v) for k, v in response.getheaders())
         self.body = response.read()
@@ -129,12 +129,12 @@ def connect(address: str, timeout: float = DEADLINE_S) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout)
 
 
-def http_connection(address: str, timeout: float = DEADLINE_S) -> http.client.HTTPConnection:
+def http_connection(address: str, timeout: float = DEADLINE_S) -> http_client.HTTPConnection:
     kind, _, rest = address.partition(":")
     if kind == "unix":
         return UnixHTTPConnection(rest, timeout)
     host, _, port = rest.rpartition(":")
-    return http.client.HTTPConnection(host, int(port), timeout=timeout)
+    return http_client.HTTPConnection(host, int(port), timeout=timeout)
 
 
 def http(address: str, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
