@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { DRAIN_QUIET_MS = 20 }; /* a connection that asked just now may have more on its way */
+
 static void describe_peer(int fd, char text[PIL_PEER_TEXT_BYTES]) {
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
@@ -267,7 +269,8 @@ void pil_connection_sweep(struct pil_worker *worker, struct pil_connection *conn
         pil_connection_close(worker, connection, PIL_CLOSE_REQUEST_TIMEOUT);
     } else if (connection->output.bytes == 0 && is_past(connection->active_ns, worker->now_ns, limits->idle_timeout_ms)) {
         pil_connection_close(worker, connection, PIL_CLOSE_IDLE);
-    } else if (worker->is_draining && connection->pending == 0 && connection->output.bytes == 0) {
+    } else if (worker->is_draining && connection->pending == 0 && connection->output.bytes == 0 && !connection->is_ready &&
+               is_past(connection->active_ns, worker->now_ns, DRAIN_QUIET_MS)) {
         pil_connection_close(worker, connection, PIL_CLOSE_DRAIN);
     }
 }

@@ -197,7 +197,8 @@ struct pil_worker {
     int64_t now_wall_us;  /* of this batch: what ttl is compared with */
     uint64_t swept_ns;
     uint64_t spin_ns;     /* adaptive, up to settings->spin_ns_max */
-    bool is_draining;
+    bool is_draining, is_closed; /* closed: no longer accepts */
+    uint64_t drain_ns;
     struct pil_histogram *command_histograms; /* one per RESP command: LATENCY HISTOGRAM */
     uint64_t values_by_status[PIL_SETTINGS_VIEWS_MAX][PIL_FEAST_STATUS_COUNT]; /* of this batch */
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SWEEP_NS = 200000000, SPIN_SHARE_MIN = 16 };
+enum { SWEEP_NS = 200000000, LAST_ACCEPTS_NS = 30000000, SPIN_SHARE_MIN = 16 };
 
 static void on_park(void *context) {
     struct pil_worker *worker = context;
@@ -99,7 +99,7 @@ static void on_event(struct pil_worker *worker, const struct pil_event *event) {
     struct pil_listener *listener = event->owner;
     PIL_ASSERT(magic == PIL_LISTENER_MAGIC);
     if (event->kind == PIL_EVENT_ACCEPT) {
-        if (worker->is_draining) {
+        if (worker->is_closed) {
             close(event->fd);
         } else {
             pil_connection_create(worker, listener->settings, event->fd);
@@ -145,14 +145,21 @@ static void sweep(struct pil_worker *worker) {
     copy_stats(worker);
 }
 
-static void begin_drain(struct pil_worker *worker) {
-    worker->is_draining = true;
+/* Connections that the kernel has accepted for us already are in flight, too: they get a moment before the listeners close. */
+static void drain(struct pil_worker *worker) {
+    if (!worker->is_draining) {
+        worker->is_draining = true;
+        worker->drain_ns = worker->swept_ns = worker->now_ns;
+    }
+    if (worker->is_closed || worker->now_ns - worker->drain_ns < LAST_ACCEPTS_NS) {
+        return;
+    }
+    worker->is_closed = true;
     for (uint32_t i = 0; i < worker->server->settings->listener_count; i++) {
         if (worker->listeners[i].handle != 0) {
             pil_engine_close(worker->engine, worker->listeners[i].handle);
         }
     }
-    worker->swept_ns = worker->now_ns; /* what has arrived gets one turn before idle connections are closed */
 }
 
 /* Half as long after a spin in vain, twice as long after one that was not. */
@@ -182,8 +189,8 @@ static pil_status turn(struct pil_worker *worker) {
     PIL_TRY(wait_events(worker, &count));
     worker->now_ns = pil_clock_monotonic_ns();
     atomic_store_explicit(&worker->turn_started_ns, worker->now_ns, memory_order_relaxed);
-    if (!worker->is_draining && atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
-        begin_drain(worker);
+    if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
+        drain(worker);
     }
     for (uint32_t i = 0; i < count; i++) {
         on_event(worker, &worker->events[i]);
@@ -217,7 +224,7 @@ void *pil_worker_main(void *argument) {
     pil_status status = open_engine(worker, &error);
     if (status == PIL_STATUS_OK) {
         pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
-        while (status == PIL_STATUS_OK && !(worker->is_draining && worker->connection_count == 0)) {
+        while (status == PIL_STATUS_OK && !(worker->is_closed && worker->connection_count == 0)) {
             status = turn(worker);
         }
         pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), worker->index);

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon promises beside answers: swaps without a pause, restarts that stay warm, drains, admission, readiness.
+
+Values of make_release's kind "floats" are (key * 31 + feature * 7 + seed) % 1000003, so that every answer tells which
+release it comes from.
+"""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+import pytest
+
+ROWS = 2000
+
+
+def expected(key: int, feature: int, seed: int) -> float:
+    return float((key * 31 + feature * 7 + seed) % 1000003)
+
+
+class Load(threading.Thread):
+    """Asks whole rows without end; notes errors, wrong values and mixed releases."""
+
+    def __init__(self, daemon: harness.Pilliond, seeds: set[int], features: int = 10):
+        super().__init__(daemon=True)
+        self.server, self.seeds, self.features = daemon, seeds, features
+        self.stop_flag = threading.Event()
+        self.requests, self.errors, self.seen = 0, [], set()
+        self.longest_gap_s, self.reconnects = 0.0, 0
+
+    def client(self) -> Any:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+        return self.server.redis(retry=Retry(NoBackoff(), 0))
+
+    def run(self) -> None:
+        names = [f"f{i}" for i in range(self.features)]
+        client, key, last = self.client(), 0, time.monotonic()
+        while not self.stop_flag.is_set():
+            key = (key + 7919) % ROWS
+            try:
+                got = [float(v) for v in client.hmget(f"driver_stats:{key}", names)]
+            except Exception as error:  # noqa: BLE001: whatever the client raises is what is counted
+                if "closed" in str(error).lower() or "reset" in str(error).lower() or "refused" in str(error).lower():
+                    self.reconnects += 1
+                    client = self.client()
+                    continue
+                self.errors.append(repr(error))
+                return
+            now = time.monotonic()
+            self.longest_gap_s, last = max(self.longest_gap_s, now - last), now
+            self.requests += 1
+            matching = [s for s in self.seeds if got == [expected(key, f, s) for f in range(self.features)]]
+            if not matching:
+                self.errors.append(f"key {key}: {got}")
+                return
+            self.seen.add(matching[0])
+
+    def finish(self) -> "Load":
+        self.stop_flag.set()
+        self.join(harness.DEADLINE_S)
+        assert not self.errors, self.errors
+        assert self.requests > 0
+        return self
+
+
+def test_swap_and_rollback_under_load_never_mix_releases(store, start_pilliond, engine):
+    first = store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store, engine=engine, workers=2)
+    load = Load(daemon, {1, 2})
+    load.start()
+    for _ in range(5):
+        second = store.make_release(rows=ROWS, seed=2)
+        daemon.wait_serving(second)
+        store.pillion("rollback", "rides/driver_stats", "--channel", "production")
+        daemon.wait_serving(first)
+    load.finish()
+    assert load.seen == {1, 2}
+    assert load.reconnects == 0
+
+
+def test_rollback_needs_no_store_while_the_release_is_held(store, start_pilliond):
+    first = store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store)
+    second = store.make_release(rows=ROWS, seed=2)
+    daemon.wait_serving(second)
+    for shard in (store.path / "shards").rglob("*.shard"):
+        shard.unlink()
+    before = daemon.metrics().get('pillion_fetch_duration_seconds_count{view="rides/driver_stats",phase="copy"}')
+    # The channel is what changes; `rollback` itself would refuse a release whose shards are gone.
+    channel = store.path / "views/rides/driver_stats/channels/production.json"
+    document = json.loads(channel.read_text())
+    document["release"], document["nonce"] = first.rpartition("@")[2], "0123456789abcdef"
+    document["sequence"] += 1
+    part = channel.with_suffix(".part")
+    part.write_text(json.dumps(document))
+    part.rename(channel)
+    daemon.wait_serving(first)
+    after = daemon.metrics().get('pillion_fetch_duration_seconds_count{view="rides/driver_stats",phase="copy"}')
+    assert after == before
+
+
+def test_killed_server_comes_back_warm_without_the_fetcher(store, start_pilliond, engine):
+    store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store, engine=engine)
+    load = Load(daemon, {1})
+    load.start()
+    server, fetcher = daemon.child("server"), daemon.child("fetcher")
+    os.kill(fetcher, signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            os.kill(server, signal.SIGKILL)
+            harness.wait_until("a new server", lambda: daemon.child("server") != server)
+            server = daemon.child("server")
+            harness.wait_until("an answer", lambda: daemon.redis().exists("driver_stats:1") == 1)
+    finally:
+        os.kill(fetcher, signal.SIGCONT)
+    load.finish()
+    assert load.reconnects >= 1
+    assert daemon.metrics()['pillion_process_restarts_total{process="server"}'] == 3
+
+
+def test_killed_fetcher_is_noticed_by_nobody(store, start_pilliond):
+    store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store)
+    load = Load(daemon, {1, 2})
+    load.start()
+    os.kill(daemon.child("fetcher"), signal.SIGKILL)
+    second = store.make_release(rows=ROWS, seed=2)
+    daemon.wait_serving(second)
+    load.finish()
+    assert load.reconnects == 0
+    assert daemon.metrics()['pillion_process_restarts_total{process="fetcher"}'] == 1
+
+
+def test_killed_supervisor_takes_its_children_along_and_a_restart_is_clean(store, start_pilliond):
+    store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store)
+    children = [daemon.child("server"), daemon.child("fetcher")]
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    harness.wait_until("children gone", lambda: all(harness.gone(pid) for pid in children), 5)
+    again = start_pilliond(store, listen={"resp": daemon.resp_unix, "admin": daemon.admin})
+    again.resp_unix = daemon.resp_unix
+    assert again.redis().exists("driver_stats:1") == 1
+
+
+def test_sigterm_drains_within_two_seconds(store, start_pilliond, engine):
+    store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store, engine=engine)
+    idle = [harness.connect(daemon.resp_unix) for _ in range(50)]
+    busy = harness.connect(daemon.resp_unix)
+    busy.sendall(b"*3\r\n$4\r\nHGET\r\n$14\r\ndriver_stats:1\r\n$2\r\nf0\r\n" * 1000)
+    begin = time.monotonic()
+    assert daemon.stop() == 0, daemon.log
+    assert time.monotonic() - begin < 3
+    answered = b""
+    while chunk := busy.recv(65536):
+        answered += chunk
+    assert answered.count(b"\r\n") == 2000
+    assert not Path(daemon.resp_path).exists()
+    del idle
+
+
+def test_sighup_takes_what_can_change_and_names_what_cannot(folder, store, start_pilliond):
+    store.make_release(rows=ROWS, seed=1)
+    config = folder / "pilliond.yaml"
+    config.write_text("keep_releases: 2\nslowlog: 10ms\n")
+    daemon = start_pilliond(store, args=["--config", str(config)])
+    config.write_text("keep_releases: 1\nslowlog: 20ms\n")
+    daemon.signal(signal.SIGHUP)
+    harness.wait_until("the reload", lambda: "reloaded" in daemon.log)
+    assert "changed=keep_releases" in daemon.log
+    assert "options=slowlog" in daemon.log
+    config.write_text("keep_releases: none\n")
+    daemon.signal(signal.SIGHUP)
+    harness.wait_until("the refusal", lambda: "reload refused" in daemon.log)
+    assert daemon.redis().exists("driver_stats:1") == 1
+
+
+def test_a_release_that_will_not_fit_is_refused_and_the_old_one_serves(store, start_pilliond):
+    first = store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store, args=["--memory_budget", "4M"])
+    store.make_release(rows=200000, seed=2)
+    status = harness.wait_until("the refusal", lambda: next(
+        (v for v in harness.http(daemon.admin, "GET", "/status").json()["views"] if "refused" in v), None))
+    assert status["refused"]["result"] == "will_not_fit"
+    assert "budget of 4 MiB" in status["refused"]["why"]
+    assert daemon.serving(first)
+    assert daemon.redis().hget("driver_stats:5", "f1") == str(expected(5, 1, 1)).encode()
+    assert harness.http(daemon.admin, "GET", "/readyz").status == 200
+
+
+def test_a_corrupt_release_is_refused_and_the_old_one_serves(store, start_pilliond):
+    first = store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store)
+    before = {p for p in (store.path / "shards").rglob("*.shard")}
+    second = store.make_release(rows=ROWS, seed=2, channel=None)
+    shard = next(p for p in (store.path / "shards").rglob("*.shard") if p not in before)
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.chmod(0o644)
+    shard.write_bytes(data)
+    store.promote(second)
+    status = harness.wait_until("the refusal", lambda: next(
+        (v for v in harness.http(daemon.admin, "GET", "/status").json()["views"] if "refused" in v), None))
+    assert status["refused"]["result"] == "corrupt"
+    assert daemon.serving(first)
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    daemon.wait_serving(second)
+
+
+def test_readiness_names_each_term(folder, store, start_pilliond):
+    store.make_release(rows=10, seed=1, channel=None)
+    daemon = start_pilliond(store, ready=False)
+    harness.wait_until("the admin listener", lambda: harness.http(daemon.admin, "GET", "/healthz").status == 200)
+    answer = harness.http(daemon.admin, "GET", "/readyz?verbose")
+    assert answer.status == 503
+    assert "[-] rides/driver_stats@production: no release" in answer.text
+    ref = store.make_release(rows=10, seed=1)
+    daemon.wait_ready()
+    answer = harness.http(daemon.admin, "GET", "/readyz?verbose")
+    assert answer.status == 200
+    assert f"[+] rides/driver_stats@production: release {ref.rpartition('@')[2]}" in answer.text
+
+
+def test_a_dead_store_is_staleness_and_not_an_outage(store, start_pilliond):
+    store.make_release(rows=10, seed=1)
+    daemon = start_pilliond(store, args=["--staleness_bound", "1s", "--poll_interval", "100ms"])
+    views, hidden = store.path / "views", store.path / "hidden"
+    views.rename(hidden)
+    harness.wait_until("not ready", lambda: harness.http(daemon.admin, "GET", "/readyz").status == 503)
+    assert "[-] rides/driver_stats@production: channel read" in harness.http(daemon.admin, "GET", "/readyz?verbose").text
+    assert daemon.redis().exists("driver_stats:1") == 1
+    hidden.rename(views)
+    harness.wait_until("ready again", lambda: harness.http(daemon.admin, "GET", "/readyz").status == 200)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_taken_address_is_an_error_that_names_the_holder(folder, store, kind):
+    store.make_release(rows=10)
+    if kind == "tcp":
+        holder = socket.create_server(("127.0.0.1", 0))
+        address = f"tcp:127.0.0.1:{holder.getsockname()[1]}"
+    else:
+        holder = socket.socket(socket.AF_UNIX)
+        holder.bind(str(folder / "taken.sock"))
+        holder.listen()
+        address = f"unix:{folder}/taken.sock"
+    done = harness.run([harness.program("pilliond"), "--store", store.url, "--serve", "rides/driver_stats@production",
+                        "--listen", f"resp={address}"], code=3)
+    assert f"(pid {os.getpid()})" in done.stderr
+    holder.close()
+
+
+def test_every_mistake_of_a_configuration_is_told_at_once(folder):
+    config = folder / "bad.yaml"
+    config.write_text("stor: dir:/x\nworkers: many\nserve:\n  - {view: nochannel}\nlisten:\n"
+                      "  - {protocol: gopher, address: \"tcp:127.0.0.1:70\"}\n  - {protocol: resp, address: nowhere}\n")
+    done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
+    for line in ("bad.yaml:1:1: unknown key 'stor'", "bad.yaml:2:10: workers is 'many'", "bad.yaml:4:5: an entry of serve",
+                 "bad.yaml:6:16: 'gopher' is no protocol", "'nowhere' is no address", "store: missing"):
+        assert line in done.stderr, done.stderr
+
+
+def test_children_have_no_privileges(store, start_pilliond):
+    store.make_release(rows=10)
+    daemon = start_pilliond(store)
+    for name in ("server", "fetcher"):
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{daemon.child(name)}/status").read_text().splitlines() if ":\t" in line)
+        assert int(status["CapEff"], 16) == 0
+        assert int(status["CapPrm"], 16) == 0
+        assert status["NoNewPrivs"] == "1"
+
+
+def test_public_tcp_needs_a_word(store):
+    done = harness.run([harness.program("pilliond"), "--store", store.url, "--serve", "rides/driver_stats@production",
+                        "--listen", "resp=tcp:0.0.0.0:0"], code=3)
+    assert "not a loopback address" in done.stderr
+
+
+def limits(daemon: harness.Pilliond, reason: str) -> float:
+    return daemon.metrics().get(f'pillion_connections_closed_total{{protocol="resp",reason="{reason}"}}', 0)
+
+
+def test_a_client_that_never_reads_harms_nobody(store, start_pilliond, engine):
+    store.make_release(rows=ROWS, seed=1, features=50)
+    daemon = start_pilliond(store, engine=engine, args=["--limits.output_stall", "500ms"])
+    greedy = harness.connect(daemon.resp_unix)
+    greedy.setblocking(False)
+    request = b"*2\r\n$7\r\nHGETALL\r\n$14\r\ndriver_stats:1\r\n" * 500
+    try:
+        for _ in range(2000):
+            greedy.send(request)
+    except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+        pass
+    load = Load(daemon, {1}, features=50)
+    load.start()
+    harness.wait_until("the greedy one is closed", lambda: limits(daemon, "output_stall") == 1)
+    load.finish()
+
+
+def test_one_byte_at_a_time_is_answered_and_a_stalled_request_is_closed(store, start_pilliond, engine):
+    store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store, engine=engine, args=["--limits.request_timeout", "1s"])
+    slow = harness.connect(daemon.resp_unix)
+    for byte in b"*3\r\n$4\r\nHGET\r\n$14\r\ndriver_stats:1\r\n$2\r\nf0\r\n":
+        slow.send(bytes([byte]))
+    assert slow.recv(100) == b"$4\r\n32.0\r\n"
+    slow.send(b"*3\r\n$4\r\nHG")
+    assert slow.recv(100) == b""
+    assert limits(daemon, "request_timeout") == 1
+
+
+def test_half_closed_clients_get_their_answers(store, start_pilliond, engine):
+    store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store, engine=engine)
+    sock = harness.connect(daemon.resp_tcp)
+    sock.sendall(b"PING\r\n" * 1000)
+    sock.shutdown(socket.SHUT_WR)
+    got = b""
+    while chunk := sock.recv(65536):
+        got += chunk
+    assert got == b"+PONG\r\n" * 1000
+
+
+def test_connections_over_the_limit_are_closed_and_counted(store, start_pilliond, engine):
+    store.make_release(rows=10, seed=1)
+    daemon = start_pilliond(store, engine=engine, args=["--limits.connections", "8"])
+    kept = [harness.connect(daemon.resp_unix) for _ in range(8)]
+    for sock in kept:
+        sock.sendall(b"PING\r\n")
+        assert sock.recv(10) == b"+PONG\r\n"
+    extra = harness.connect(daemon.resp_unix)
+    assert extra.recv(10) == b""
+    kept.pop().close()
+
+    def served() -> Any:
+        with harness.connect(daemon.resp_unix) as sock:
+            sock.sendall(b"PING\r\n")
+            return sock.recv(10) == b"+PONG\r\n"
+    harness.wait_until("a free place", served)
+
+
+def test_ten_thousand_short_connections(store, start_pilliond, engine):
+    store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store, engine=engine)
+    for i in range(10000):
+        with harness.connect(daemon.resp_unix) as sock:
+            if i % 100 == 0:
+                sock.sendall(b"PING\r\n")
+                assert sock.recv(10) == b"+PONG\r\n"
+    harness.wait_until("all are gone", lambda: daemon.metrics()['pillion_connections{protocol="resp"}'] == 0)
+
+
+def test_requests_before_the_first_valid_one_have_tiny_limits(store, start_pilliond, engine):
+    store.make_release(rows=10, seed=1)
+    daemon = start_pilliond(store, engine=engine)
+    sock = harness.connect(daemon.resp_unix)
+    sock.sendall(b"*1000000\r\n")
+    assert sock.recv(200).startswith(b"-ERR Protocol error: invalid multibulk length")
+    assert sock.recv(10) == b""
+    sock = harness.connect(daemon.resp_unix)
+    sock.sendall(b"PING\r\n*20\r\n" + b"$4\r\nPING\r\n" * 20)
+    assert sock.recv(200).startswith(b"+PONG\r\n-ERR wrong number of arguments for 'ping' command")

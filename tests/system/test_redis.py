@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RESP against a real redis-server that holds the same data: the same bytes for the same requests, in RESP2 and RESP3; and the
+clients that people have, unmodified. Where we mean to differ, the request is in INTENDED with the reason.
+"""
+from __future__ import annotations
+
+import re
+from typing import Any, Iterator
+
+import harness
+import pytest
+import synthetic
+
+ROWS = 40
+VIEW = "all_types"
+
+
+def load_redis(client: Any) -> None:
+    client.config_set("hash-max-listpack-value", 4096)  # keeps the order of fields, which is ours
+    pipe = client.pipeline(transaction=False)
+    for key in range(ROWS):
+        fields = {k: synthetic.resp_text(v) for k, v in synthetic.row("all", key, 1).items() if v is not None}
+        pipe.hset(f"{VIEW}:{key}", mapping=fields)
+    pipe.execute()
+
+
+@pytest.fixture
+def pair(store, start_pilliond, redis_server, engine) -> Iterator[tuple[harness.Pilliond, harness.RedisServer]]:
+    store.make_release(view=VIEW, rows=ROWS, kind="all", seed=1)
+    daemon = start_pilliond(store, serve=[f"rides/{VIEW}@production"], engine=engine)
+    load_redis(redis_server.redis())
+    yield daemon, redis_server
+
+
+class Raw:
+    """One connection; requests as words or as bytes, replies as their bytes."""
+
+    def __init__(self, address: str):
+        self.sock = harness.connect(address)
+        self.buffer = b""
+
+    def _fill(self) -> None:
+        chunk = self.sock.recv(65536)
+        if not chunk:
+            raise ConnectionError(f"closed, after {self.buffer!r}")
+        self.buffer += chunk
+
+    def _line(self) -> bytes:
+        while b"\r\n" not in self.buffer:
+            self._fill()
+        line, _, self.buffer = self.buffer.partition(b"\r\n")
+        return line + b"\r\n"
+
+    def reply(self) -> bytes:
+        line = self._line()
+        kind, rest = line[:1], line[1:-2]
+        if kind in b"$=" and rest != b"-1":
+            size = int(rest) + 2
+            while len(self.buffer) < size:
+                self._fill()
+            line, self.buffer = line + self.buffer[:size], self.buffer[size:]
+        elif kind in b"*~%>" and rest != b"-1":
+            for _ in range(int(rest) * (2 if kind == b"%" else 1)):
+                line += self.reply()
+        return line
+
+    def ask(self, request: str | bytes | list[Any]) -> bytes:
+        if isinstance(request, str):
+            request = request.split(" ")
+        if isinstance(request, list):
+            words = [w if isinstance(w, bytes) else str(w).encode() for w in request]
+            request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+        self.sock.sendall(request)
+        return self.reply()
+
+
+def data_requests() -> list[Any]:
+    requests: list[Any] = []
+    for key in (0, 1, 5, 11, 39, 99999):
+        name = f"{VIEW}:{key}"
+        requests += [f"HGETALL {name}", f"HKEYS {name}", f"HVALS {name}", f"HLEN {name}", f"EXISTS {name}", f"TYPE {name}",
+                     f"TTL {name}", f"PTTL {name}", f"HMGET {name} " + " ".join(synthetic.NAMES), f"hmget {name} int32 nope int32"]
+        requests += [f"HGET {name} {feature}" for feature in synthetic.NAMES[:8]]
+        requests += [f"HEXISTS {name} {feature}" for feature in ("int32", "string", "list_bool", "nope")]
+        requests += [f"HSTRLEN {name} {feature}" for feature in ("float64", "string", "vector_float32_4", "list_string", "nope")]
+    requests += [f"EXISTS {VIEW}:1 {VIEW}:2 {VIEW}:1 {VIEW}:777", "DBSIZE", "PING", "PING hello", ["ECHO", b"a\r\nb\x00"],
+                 "ECHO", "PING a b", "HGET", f"HGET {VIEW}:1", f"HGET {VIEW}:1 a b", "HMGET", f"HMGET {VIEW}:1", "HLEN", "TTL a b",
+                 "EXISTS", "TYPE", "GET", "MGET", "DBSIZE x", "SELECT 0", "SELECT 99", "SELECT x", "SELECT", "CLIENT GETNAME",
+                 "CLIENT SETNAME me", "CLIENT GETNAME", ["CLIENT", "SETNAME", "a b"], "CLIENT NO-EVICT on", "CLIENT NO-EVICT maybe",
+                 "CLIENT", "CLIENT NOSUCH", "COMMAND NOSUCH", "CONFIG NOSUCH x", "LATENCY NOSUCH", "SLOWLOG NOSUCH", "NOSUCH",
+                 "NOSUCH a b c", ["NOSUCH", "x" * 300, "y"], "AUTH secret", "AUTH nobody secret", "AUTH default secret",
+                 "AUTH a b c", "HELLO 4", "HELLO x", "HELLO 2 AUTH nobody x", "HELLO 2 NOSUCH", "CONFIG GET save",
+                 "CONFIG GET appendonly", "CONFIG GET nosuch*", "SLOWLOG LEN", "SLOWLOG GET -5", "SLOWLOG RESET", "SCAN x", "SCAN 0 COUNT 0",
+                 "SCAN 0 COUNT x", "SCAN 0 NOSUCH 1", "SCAN 0 MATCH nosuch* COUNT 1000", "SCAN 0 TYPE string COUNT 1000", "HSCAN",
+                 f"HSCAN {VIEW}:5 0 MATCH int* COUNT 100", f"HSCAN {VIEW}:5 0 MATCH nosuch", f"HSCAN {VIEW}:99999 0",
+                 f"HSCAN {VIEW}:5 0 COUNT 0", "RESET", "CLIENT GETNAME", "COMMAND COUNT x"]
+    return requests
+
+
+# Requests whose answers are meant to differ, and why.
+INTENDED = {
+    "COMMAND COUNT x": "Redis refuses the argument; we do not look at it",
+    "AUTH default secret": "Redis's user default has no password and accepts any; so do we, but only by this name",
+}
+
+
+def normal(answer: bytes) -> bytes:
+    """Without what differs between any two servers."""
+    return re.sub(rb":\d+\r\n(?=\$4\r\nmode)", b":ID\r\n", answer)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_the_same_bytes_as_redis(pair, protocol):
+    daemon, server = pair
+    ours, theirs = Raw(daemon.resp_unix), Raw(f"unix:{server.path}")
+    differences, asked = [], 0
+    for side in (ours, theirs):
+        side.ask(f"HELLO {protocol}")
+    for request in data_requests():
+        mine, real = normal(ours.ask(request)), normal(theirs.ask(request))
+        asked += 1
+        if request == "RESET":
+            for side in (ours, theirs):
+                side.ask(f"HELLO {protocol}")
+        if mine != real and str(request) not in INTENDED:
+            differences.append(f"{request}\n  ours  {mine[:300]!r}\n  redis {real[:300]!r}")
+    assert not differences, f"{len(differences)} of {asked}:\n" + "\n".join(differences)
+    assert asked > 170
+
+
+def test_pipelines_inline_commands_and_quoting_are_redis_s(pair):
+    daemon, server = pair
+    for stream in (b"PING\r\n", b"ping\n", b"  PING   \r\n", b"\r\n\r\nPING\r\n", b'ECHO "a b\\x41\\n"\r\n', b"ECHO 'it\\'s'\r\n", b"*0\r\n*-1\r\nPING\r\n",
+                   f"HGET {VIEW}:5 int32\r\n".encode(), b"ECHO a\r\n" * 500):
+        answers = []
+        for address in (daemon.resp_unix, f"unix:{server.path}"):
+            raw = Raw(address)
+            raw.sock.sendall(stream + b"QUIT\r\n")
+            got = b""
+            while chunk := raw.sock.recv(65536):
+                got += chunk
+            answers.append(got)
+        assert answers[0] == answers[1], stream
+
+
+@pytest.mark.parametrize("stream", [b"*x\r\n", b"*1\r\n+PING\r\n", b"*1\r\n$x\r\n", b"*1\r\n$-5\r\n", b'ECHO "open\r\n', b"*99999999999\r\n"])
+def test_protocol_errors_are_told_and_close(pair, stream):
+    daemon, server = pair
+    answers = []
+    for address in (daemon.resp_unix, f"unix:{server.path}"):
+        raw = Raw(address)
+        raw.sock.sendall(stream)
+        got = b""
+        while chunk := raw.sock.recv(65536):
+            got += chunk
+        answers.append(got)
+    assert answers[0] == answers[1]
+
+
+def test_every_split_of_a_request_gives_the_same_answer(pair):
+    daemon, _ = pair
+    request = f"*4\r\n$5\r\nHMGET\r\n${len(VIEW) + 2}\r\n{VIEW}:5\r\n$5\r\nint32\r\n$6\r\nstring\r\n".encode()
+    raw = Raw(daemon.resp_unix)
+    whole = raw.ask(request)
+    for cut in range(1, len(request)):
+        raw.sock.sendall(request[:cut])
+        raw.sock.sendall(request[cut:])
+        assert raw.reply() == whole
+
+
+def test_ten_thousand_pipelined_commands(pair):
+    daemon, _ = pair
+    pipe = daemon.redis().pipeline(transaction=False)
+    for i in range(10000):
+        pipe.hget(f"{VIEW}:{i % ROWS}", "int64")
+    got = pipe.execute()
+    assert got == [None if v is None else synthetic.resp_text(v)
+                   for v in (synthetic.value("all", i % ROWS, 2, 1) for i in range(10000))]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_redis_py_reads_every_type(pair, protocol):
+    daemon, _ = pair
+    client = daemon.redis(protocol=protocol)
+    for key in range(ROWS):
+        want = {k.encode(): synthetic.resp_text(v) for k, v in synthetic.row("all", key, 1).items() if v is not None}
+        assert client.hgetall(f"{VIEW}:{key}") == want
+    assert client.ping()
+    assert client.info("pillion")["view_0"]["rows"] == ROWS
+    assert sorted(client.scan_iter(count=7)) == sorted(f"{VIEW}:{k}".encode() for k in range(ROWS))
+    assert client.client_list()[0]["lib-name"].startswith("redis-py")
+    assert client.time()[0] > 1_700_000_000
+    with pytest.raises(Exception, match="immutable"):
+        client.set("a", "b")
+
+
+def test_packed_rows(store, start_pilliond):
+    import struct
+    store.make_release(rows=100, features=50, seed=3)
+    daemon = start_pilliond(store)
+    rows = daemon.redis().mget([f"driver_stats:{k}" for k in range(99, 102)])
+    assert rows[1] is None and rows[2] is None
+    assert struct.unpack("<50f", rows[0][:200]) == tuple(float((99 * 31 + f * 7 + 3) % 1000003) for f in range(50))
+    assert rows[0][200:] == bytes(7)
+
+
+def test_packed_rows_of_variable_width_are_an_error(pair):
+    daemon, _ = pair
+    with pytest.raises(Exception, match="variable width"):
+        daemon.redis().get(f"{VIEW}:1")
+
+
+def test_composite_keys_and_their_escapes(store, start_pilliond):
+    done = harness.run([harness.program("make_release"), "--store", store.url, "--project", "rides", "--view", "zones", "--rows", "50",
+                        "--features", "3", "--key", "pair", "--channel", "production"])
+    assert done.stdout.startswith("rides/zones@")
+    daemon = start_pilliond(store, serve=["rides/zones@production"])
+    client = daemon.redis()
+    assert client.hget("zones:9|z2", "f0") == b"279.0"
+    assert client.hget("rides/zones:9|z2", "f0") == b"279.0"
+    assert client.hget("zones:9|z3", "f0") is None
+    for bad in ("zones:9", "zones:9|z\\2", "zones:9|z2|x", "zones:x|z2"):
+        with pytest.raises(Exception, match="key of view zones"):
+            client.hget(bad, "f0")
+    assert set(client.scan_iter(count=100)) == {f"zones:{k}|z{k % 7}".encode() for k in range(50)}
+
+
+def test_two_projects_need_the_prefix(store, start_pilliond):
+    store.make_release(project="rides", view="a", rows=10, seed=1)
+    store.make_release(project="eats", view="a", rows=10, seed=5)
+    daemon = start_pilliond(store, serve=["rides/a@production", "eats/a@production"])
+    client = daemon.redis()
+    assert client.hget("rides/a:1", "f0") == b"32.0"
+    assert client.hget("eats/a:1", "f0") == b"36.0"
+    with pytest.raises(Exception, match="no view 'a'"):
+        client.hget("a:1", "f0")
+
+
+def test_redis_cli_and_redis_benchmark_work_unmodified(pair):
+    daemon, _ = pair
+    path = daemon.resp_path
+    for flags in ([], ["-3"]):
+        done = harness.run([harness.tool("redis-cli"), *flags, "-s", path, "HMGET", f"{VIEW}:5", "int32", "string"])
+        assert done.stdout.split("\n")[0] == str(synthetic.value("all", 5, 1, 1))
+    done = harness.run([harness.tool("redis-benchmark"), "-s", path, "-n", "2000", "-c", "10", "-P", "8", "-q",
+                        "HGET", f"{VIEW}:5", "int32"])
+    assert "requests per second" in done.stdout and "ERR" not in done.stdout
+
+
+def test_hiredis_parses_what_we_send(pair):
+    hiredis = pytest.importorskip("hiredis")
+    daemon, _ = pair
+    raw = Raw(daemon.resp_unix)
+    raw.ask("HELLO 3")
+    reader = hiredis.Reader()
+    reader.feed(raw.ask(f"HGETALL {VIEW}:5"))
+    parsed = reader.gets()
+    assert parsed[b"int32" if isinstance(parsed, dict) else 0] is not None
