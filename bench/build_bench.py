@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time and memory of `pillion build`, phase by phase: N rows of int64 keys and float32 features from Parquet files.
 
-Goal: rows per second of each phase (source: reading and converting in one thread, as the core sees it; read: encoding and
-spilling; merge: winners and profile; write: shards and upload) and the peak resident memory against its cap.
-Method: DuckDB writes deterministic files once (they are kept and reused); the build runs in a process of its own, with the
-Python that runs this file, into a fresh store. Usage: build/venv/bin/python bench/build_bench.py [--rows N] …
+Goal: rows per second of each phase (source: what the core waits for reading and converting, which run in a thread of
+their own; read: encoding and spilling; merge: winners and profile; write: shards and upload) and the peak resident
+memory against its cap.
+Method: DuckDB writes deterministic files once (they are kept and reused); the build runs in a process of its own, with
+the Python that runs this file, into a fresh store. Usage: build/venv/bin/python bench/build_bench.py [--rows N] …
 """
 from __future__ import annotations
 
@@ -28,13 +29,11 @@ def write_data(folder: Path, rows: int, keys: int, features: int) -> None:
     """Hashes instead of random numbers: the same files on every machine."""
     connection = duckdb.connect()
     columns = ", ".join(f"(hash(i * {features} + {f}) % 1000003 / 1000003.0)::FLOAT AS f{f}" for f in range(features))
+    key = f"hash(i) % {keys}" if keys < rows else "i"
     for number in range(FILES):
         first, last = rows * number // FILES, rows * (number + 1) // FILES
         connection.execute(
-            f"COPY (SELECT (hash(i) % {keys})::BIGINT AS id, to_timestamp(1700000000 + i % 864000) AS ts, {columns} "
-            f"FROM range({first}, {last}) t(i)) TO '{folder / f'part-{number}.parquet'}' (FORMAT parquet)"
-            if keys < rows else
-            f"COPY (SELECT i::BIGINT AS id, to_timestamp(1700000000 + i % 864000) AS ts, {columns} "
+            f"COPY (SELECT ({key})::BIGINT AS id, to_timestamp(1700000000 + i % 864000) AS ts, {columns} "
             f"FROM range({first}, {last}) t(i)) TO '{folder / f'part-{number}.parquet'}' (FORMAT parquet)")
 
 
@@ -81,10 +80,12 @@ def main() -> None:
     result, memory = build(folder, options.memory_limit)
     counts, seconds = result["counts"], result["seconds"]
     print(f"{counts['rows_in']:,} rows in, {counts['rows_out']:,} out, {options.features} float32, "
-          f"{result['shards']} shards, {result['bytes'] / 1e6:,.0f} MB, {result['bytes_spilled'] / 1e6:,.0f} MB spilled, "
+          f"{result['shards']} shards, {result['bytes'] / 1e6:,.0f} MB, "
+          f"{result['bytes_spilled'] / 1e6:,.0f} MB spilled, "
           f"{len(os.sched_getaffinity(0))} cores")
     for phase in ("source", "read", "merge", "write", "total"):
-        print(f"  {phase:7} {seconds[phase]:7.2f} s  {counts['rows_in'] / max(seconds[phase], 1e-9) / 1e6:7.2f} M rows/s")
+        rate = counts["rows_in"] / max(seconds[phase], 1e-9) / 1e6
+        print(f"  {phase:7} {seconds[phase]:7.2f} s  {rate:7.2f} M rows/s")
     print(f"  {memory}")
 
 

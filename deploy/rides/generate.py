@@ -52,7 +52,8 @@ DRIVER_COLUMNS = """
   CASE WHEN mix(v, 18) % 30 > 0 THEN city(mix(v, 19)) END AS last_city,
   CASE WHEN mix(v, 20) % 12 > 0 THEN event_timestamp - to_seconds(mix(v, 21) % 86400) END AS last_trip,
   CASE WHEN mix(v, 22) % 18 > 0 THEN list_filter(
-    [CASE WHEN mix(driver_id, 23) % 3 = 0 THEN 'electric' END, CASE WHEN mix(driver_id, 24) % 4 = 0 THEN 'wheelchair' END,
+    [CASE WHEN mix(driver_id, 23) % 3 = 0 THEN 'electric' END,
+     CASE WHEN mix(driver_id, 24) % 4 = 0 THEN 'wheelchair' END,
      CASE WHEN mix(driver_id, 25) % 2 = 0 THEN 'child seat' END], lambda x: x IS NOT NULL) END AS vehicle,
   '+49 30 ' || lpad((mix(driver_id, 26) % 10000000)::VARCHAR, 7, '0') AS phone
 """
@@ -91,7 +92,8 @@ def taste_of(connection: duckdb.DuckDBPyConnection, table: str) -> pa.Array:
 
 
 def write_file(connection: duckdb.DuckDBPyConnection, path: Path, columns: str, where: str, with_taste: bool) -> None:
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS SELECT *, row_number() OVER (ORDER BY created_us, i, v) AS n "
+    connection.execute("CREATE OR REPLACE TEMP TABLE part AS "
+                       "SELECT *, row_number() OVER (ORDER BY created_us, i, v) AS n "
                        f"FROM all_events WHERE {where}")
     table = connection.sql(f"SELECT {columns} FROM part ORDER BY n").to_arrow_table()
     if with_taste:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One view from its source to a release. A thread reads and converts batches; this thread hands them to the C core, which
-encodes, merges, writes and publishes. What is wrong with a row is said with its file, row group and number."""
+"""One view from its source to a release. A thread reads and converts batches; this thread hands them to the C core,
+which encodes, merges, writes and publishes. What is wrong with a row is said with its file, row group and number."""
 from __future__ import annotations
 
 import bisect
@@ -65,7 +65,8 @@ class BadRows:
             if not self._options.skip_bad_rows:
                 self.error = BadInput(text)
             elif self.count > self._options.max_bad_rows:
-                self.error = BadInput(f"more than {self._options.max_bad_rows} bad rows (--max-bad-rows); the last: {text}")
+                self.error = BadInput(f"more than {self._options.max_bad_rows} bad rows (--max-bad-rows); "
+                                      f"the last: {text}")
             if self.error is not None:
                 raise self.error
             if self.count <= REPORTED_MAX:
@@ -217,7 +218,8 @@ class ViewBuild:
         finally:
             self._progress.close()
             source.close()
-        seconds = {"source": read_s - result["seconds"]["read"], **result["seconds"], "total": time.monotonic() - started}
+        seconds = {"source": read_s - result["seconds"]["read"], **result["seconds"],
+                   "total": time.monotonic() - started}
         return {**result, "view": f"{self._project.name}/{self._view.name}", "counts": counts, "seconds": seconds,
                 "dry_run": options.store is None}
 
@@ -247,5 +249,6 @@ class ViewBuild:
         if counts["rows_in"] == 0:
             raise BadInput(f"{where}: the source is empty; a release without rows would answer nothing")
         if counts["rows_out"] == 0:
-            raise BadInput(f"{where}: none of {counts['rows_in']} rows is left: {counts['after_as_of']} are after --as-of, "
+            raise BadInput(f"{where}: none of {counts['rows_in']} rows is left: "
+                           f"{counts['after_as_of']} are after --as-of, "
                            f"{counts['null_keys'] + counts['bad_rows']} are bad; nothing is published")

@@ -3,9 +3,9 @@
 
 The rules. Integers go into any integer or float type that holds the value exactly; floats into an integer type when
 they are whole and in range; float64 into float32 is rounded to nearest when it is in range, and timestamps finer than
-a microsecond are cut: both are counted as "rounded". Strings are never parsed, except those of a CSV file, which knows no
-other type. A timestamp without a zone is UTC. Null elements, lengths of vectors, UTF-8, keys and times are checked by the
-C core.
+a microsecond are cut: both are counted as "rounded". Strings are never parsed, except those of a CSV file, which knows
+no other type. A timestamp without a zone is UTC. Null elements, lengths of vectors, UTF-8, keys and times are checked
+by the C core.
 """
 from __future__ import annotations
 

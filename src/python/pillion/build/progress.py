@@ -8,7 +8,7 @@ import time
 from typing import TextIO
 
 LINE_S = 10.0
-BAR_CHARS = 24
+BAR_CHARS = 16
 _WORDS = {"read": ("reading", "rows"), "merge": ("merging", "B"), "write": ("writing", "B")}
 
 
@@ -26,7 +26,9 @@ def amount(value: float, unit: str) -> str:
 
 def duration(seconds: float) -> str:
     whole = int(seconds + 0.5)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}" if whole >= 3600 else f"{whole // 60}:{whole % 60:02}"
+    if whole >= 3600:
+        return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+    return f"{whole // 60}:{whole % 60:02}"
 
 
 class Progress:
@@ -68,9 +70,9 @@ class Progress:
             if self._moving:
                 parts.append("[" + "█" * full + "·" * (BAR_CHARS - full) + "]")
             parts.append(f"{share * 100:3.0f} %")
+            if 0 < done < total:
+                parts.append(f"{duration((total - done) / rate)} left")
         parts += [amount(done, unit), amount(rate, unit) + "/s"]
-        if 0 < done < total:
-            parts.append(f"{duration((total - done) / rate)} left")
         return "  ".join(parts)
 
     def close(self) -> None:

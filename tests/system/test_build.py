@@ -1,0 +1,634 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Goal: `pillion build` makes exactly the release that the data says, names what is wrong with bad data, and leaves
+nothing behind when it fails or is killed.
+
+Method: small files written with pyarrow, the builder run as a user runs it (a process of its own), the shards read back
+by the independent reader in tests/python and compared with what DuckDB answers from the same files.
+"""
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional, Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+import shard_reader  # noqa: E402
+
+BUILDER = (sys.executable, "-m", "pillion.build")
+UTC = datetime.timezone.utc
+START = datetime.datetime(2025, 1, 1, tzinfo=UTC)
+
+FEATURES = {
+    "conv_rate": "float32", "score": "float64", "trips": "int32", "total": "int64", "active": "bool", "city": "string",
+    "token": "bytes", "seen": "unix_timestamp", "cars": "list<string>", "hours": "list<int32>",
+    "taste": "vector<float32,4>", "small": "vector<float16,2>",
+}
+ARROW = {
+    "driver_id": pa.int64(), "event_timestamp": pa.timestamp("us", "UTC"), "created": pa.timestamp("us", "UTC"),
+    "conv_rate": pa.float32(), "score": pa.float64(), "trips": pa.int32(), "total": pa.int64(), "active": pa.bool_(),
+    "city": pa.string(), "token": pa.binary(), "seen": pa.timestamp("us", "UTC"), "cars": pa.list_(pa.string()),
+    "hours": pa.list_(pa.int32()), "taste": pa.list_(pa.float32(), 4), "small": pa.list_(pa.float32()),
+}
+PARQUET = '{type: parquet, path: "data/*.parquet", timestamp_field: event_timestamp, created_timestamp_column: created}'
+
+
+# ---- Data and project
+
+def rows(count: int, keys: int, seed: int = 1) -> pa.Table:
+    """Rows of all types with nulls, late ones, copies and corrections."""
+    rng = random.Random(seed)
+
+    def maybe(value: Any) -> Any:
+        return None if rng.random() < 0.1 else value
+
+    made = []
+    for number in range(count):
+        event = START + datetime.timedelta(seconds=rng.randrange(count // 4 + 1))
+        made.append({
+            "driver_id": rng.randrange(keys), "event_timestamp": event,
+            "created": event + datetime.timedelta(microseconds=number), "conv_rate": maybe(rng.randrange(1000) / 1000),
+            "score": maybe(rng.random()), "trips": maybe(rng.randrange(-5, 100)), "total": maybe(rng.getrandbits(62)),
+            "active": maybe(rng.random() < 0.5), "city": maybe(rng.choice(["", "köln", "a city with a long name"])),
+            "token": maybe(rng.randbytes(rng.randrange(20))), "seen": maybe(event),
+            "cars": maybe([rng.choice(["van", "", "a very long car"]) for _ in range(rng.randrange(4))]),
+            "hours": maybe([rng.randrange(24) for _ in range(rng.randrange(5))]),
+            "taste": maybe([rng.randrange(256) / 256 for _ in range(4)]),
+            "small": maybe([rng.randrange(16) / 4, -1.5])})
+    made += rng.sample(made, count // 20)
+    return pa.Table.from_pylist(made, schema=pa.schema(list(ARROW.items())))
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Of --json."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+@dataclass
+class Project:
+    """A folder with a project file, its data and a store."""
+    folder: Path
+    name: str = "p"
+    features: dict[str, str] = field(default_factory=lambda: dict(FEATURES))
+    source: str = PARQUET
+    keys: dict[str, str] = field(default_factory=lambda: {"driver_id": "int64"})
+
+    @property
+    def data(self) -> Path:
+        path = self.folder / "data"
+        path.mkdir(exist_ok=True)
+        return path
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def write(self) -> None:
+        lines = [f"project: {self.name}", "entities:"]
+        lines += [f"  - {{name: of_{key}, join_key: {key}, type: {kind}}}" for key, kind in self.keys.items()]
+        entities = ", ".join(f"of_{key}" for key in self.keys)
+        lines += ["feature_views:", "  - name: stats", f"    entities: [{entities}]", "    ttl: 7d",
+                  f"    source: {self.source}", "    features:"]
+        lines += [f'      - {{name: {name}, type: "{kind}"}}' for name, kind in self.features.items()]
+        (self.folder / "p.yaml").write_text("\n".join(lines) + "\n")
+
+    def command(self, *options: str) -> list[str]:
+        return [*BUILDER, str(self.folder / "p.yaml"), "--store", f"dir:{self.store}", *options]
+
+    def build(self, *options: str, code: Optional[int] = 0, **environment: str) -> Done:
+        self.write()
+        done = subprocess.run(self.command(*options), capture_output=True, text=True, timeout=300, check=False,
+                              env={**os.environ, **environment})
+        assert code is None or done.returncode == code, done.stdout + done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def manifests(self) -> list[Path]:
+        return sorted((self.store / "views").glob("*/*/releases/*.json"))
+
+    def manifest(self, release: str) -> dict[str, Any]:
+        return json.loads((self.store / "views" / self.name / "stats" / "releases" / f"{release}.json").read_text())
+
+    def shards(self, release: str) -> Iterator[shard_reader.Shard]:
+        for shard in self.manifest(release)["shards"]:
+            yield shard_reader.Shard((self.store / "shards" / shard["id"][:2] / f"{shard['id']}.shard").read_bytes())
+
+    def content(self, release: str) -> dict[bytes, tuple[int, dict[str, Any]]]:
+        """Canonical key → event time and values, as the independent reader finds them."""
+        found = {}
+        for shard in self.shards(release):
+            for row in shard.rows():
+                found[row.key] = (row.event_ts_us, shard.decode(row))
+        return found
+
+
+@pytest.fixture(name="project")
+def _project(folder: Path) -> Project:
+    return Project(folder)
+
+
+def us(moment: datetime.datetime) -> int:
+    return (moment - datetime.datetime(1970, 1, 1, tzinfo=UTC)) // datetime.timedelta(microseconds=1)
+
+
+def truth(table: pa.Table, where: str = "true") -> dict[bytes, tuple[int, dict[str, Any]]]:
+    """The latest row of each driver, by DuckDB."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.register("history", table)
+    latest = connection.sql(f"SELECT * FROM history WHERE {where} QUALIFY row_number() OVER (PARTITION BY driver_id "
+                            "ORDER BY event_timestamp DESC, created DESC) = 1")
+    found = {}
+    for row in latest.to_arrow_table().to_pylist():
+        values = {name: row[name] for name in FEATURES}
+        values["seen"] = us(values["seen"]) if values["seen"] is not None else None
+        found[row["driver_id"].to_bytes(8, "little", signed=True)] = (us(row["event_timestamp"]), values)
+    return found
+
+
+def expect(project: Project, release: str, table: pa.Table, where: str = "true") -> None:
+    wanted, found = truth(table, where), project.content(release)
+    assert found.keys() == wanted.keys()
+    for key, answer in wanted.items():
+        assert found[key] == answer
+
+
+def release_of(done: Done) -> str:
+    view, _, release = done.out.splitlines()[-1].partition("@")
+    assert view == "p/stats" and len(release) == 16
+    return release
+
+
+# ---- The release is what the data says
+
+def test_parquet_agrees_with_duckdb(project: Project) -> None:
+    table = rows(6000, 1500)
+    for number in range(4):
+        pq.write_table(table.slice(number * 1600, 1600), project.data / f"{number}.parquet", row_group_size=500)
+    release = release_of(project.build())
+    expect(project, release, table)
+    manifest = project.manifest(release)
+    counts = manifest["counts"]
+    assert counts["rows_in"] == table.num_rows
+    assert counts["rows_out"] == manifest["row_count"] == len(truth(table))
+    assert counts["rows_in"] == sum(counts[name] for name in (
+        "rows_out", "duplicates", "late", "after_as_of", "null_keys", "bad_rows"))
+    sources = manifest["sources"]
+    assert [source["path"] for source in sources] == [f"data/{number}.parquet" for number in range(4)]
+    for source in sources:
+        data = (project.folder / source["path"]).read_bytes()
+        assert source["bytes"] == len(data) and source["sha256"] == hashlib.sha256(data).hexdigest()
+    assert sum(source["rows"] for source in sources) == table.num_rows
+    assert manifest["builder"]["name"] == "pillion-build" and manifest["as_of_us"] is None
+
+
+def test_profile_agrees_with_duckdb(project: Project) -> None:
+    table = rows(4000, 1000)
+    pq.write_table(table, project.data / "a.parquet")
+    features = project.manifest(release_of(project.build()))["profile"]["features"]
+    latest = [values for _, values in truth(table).values()]
+    for name in ("conv_rate", "score", "trips", "total"):
+        numbers = [values[name] for values in latest if values[name] is not None]
+        mean = sum(numbers) / len(numbers)
+        profile = features[name]
+        assert (profile["count"], profile["nulls"]) == (len(numbers), len(latest) - len(numbers))
+        assert (profile["min"], profile["max"]) == (min(numbers), max(numbers))
+        assert profile["mean"] == pytest.approx(mean, rel=1e-12)
+        variance = sum((number - mean) ** 2 for number in numbers) / len(numbers)
+        assert profile["stddev"] == pytest.approx(variance ** 0.5, rel=1e-9)
+        assert profile["distinct"] == pytest.approx(len(set(numbers)), rel=0.07)
+        assert sum(profile["histogram"]["counts"]) == len(numbers)
+    cities = [values["city"] for values in latest]
+    assert {top["value"]: top["count"] for top in features["city"]["top"]} == {
+        city: cities.count(city) for city in set(cities) - {None}}
+
+
+def test_order_of_files_decides_nothing(project: Project) -> None:
+    table = rows(3000, 700)
+    halves = [table.slice(0, 1000), table.slice(1000)]
+    for number, half in enumerate(halves):
+        pq.write_table(half, project.data / f"{number}.parquet")
+    first = release_of(project.build())
+    for number, half in enumerate(reversed(halves)):
+        pq.write_table(half, project.data / f"{number}.parquet", row_group_size=77)
+    assert release_of(project.build()) == first
+
+
+def test_a_folder_a_file_and_a_glob_are_the_same(project: Project) -> None:
+    table = rows(500, 100)
+    (project.data / "deep").mkdir()
+    pq.write_table(table, project.data / "deep" / "a.parquet")
+    (project.data / "_SUCCESS").write_text("")
+    releases = set()
+    for path in ("data", "data/deep/a.parquet", "data/**/*.parquet"):
+        project.source = PARQUET.replace("data/*.parquet", path)
+        releases.add(release_of(project.build()))
+    assert len(releases) == 1
+
+
+def test_as_of_is_inclusive(project: Project) -> None:
+    table = rows(2000, 300)
+    pq.write_table(table, project.data / "a.parquet")
+    release = release_of(project.build("--as-of", "2025-01-01T00:03:00Z"))
+    expect(project, release, table, "event_timestamp <= TIMESTAMPTZ '2025-01-01 00:03:00Z'")
+    manifest = project.manifest(release)
+    assert manifest["as_of_us"] == us(START + datetime.timedelta(minutes=3))
+    assert manifest["counts"]["after_as_of"] > 0
+
+
+CSV_TYPES = {name: kind for name, kind in FEATURES.items() if name not in ("token",)}
+
+
+def test_csv_agrees_with_duckdb(project: Project) -> None:
+    table = rows(2000, 400)
+    project.features = CSV_TYPES
+    project.source = PARQUET.replace("parquet", "csv")
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.register("history", table)
+    lists = ", ".join(f"to_json({name})::VARCHAR AS {name}" for name in ("cars", "hours", "taste", "small"))
+    connection.execute(f"COPY (SELECT * EXCLUDE token REPLACE ({lists}) FROM history) TO "
+                       f"'{project.data / 'a.csv'}' (HEADER, FORCE_QUOTE (city, cars))")
+    # A quoted empty text is a text, an unquoted one is null: DuckDB quotes what is there only.
+    release = release_of(project.build())
+    found = project.content(release)
+    for key, (event, values) in truth(table).items():
+        del values["token"]
+        assert found[key] == (event, values)
+
+
+def test_sql_agrees_with_duckdb(project: Project) -> None:
+    table = rows(1000, 200)
+    pq.write_table(table, project.data / "a.parquet")
+    project.source = ('{type: sql, setup: "CREATE VIEW d AS FROM \'data/a.parquet\'", query: "SELECT * FROM d", '
+                      "timestamp_field: event_timestamp, created_timestamp_column: created}")
+    release = release_of(project.build())
+    expect(project, release, table)
+    sources = project.manifest(release)["sources"]
+    assert sources == [{"query_sha256": hashlib.sha256(b"SELECT * FROM d").hexdigest(), "rows": table.num_rows}]
+
+
+def test_composite_keys_mapping_and_naive_times(project: Project) -> None:
+    project.keys = {"city": "string", "driver_id": "int32"}
+    project.features = {"trips": "int32"}
+    project.source = ("{type: parquet, path: data, timestamp_field: at, "
+                      "field_mapping: {n: trips, driver: driver_id}}")
+    at = pa.array([datetime.datetime(2025, 1, 1), datetime.datetime(2025, 1, 2)], pa.timestamp("ns"))
+    pq.write_table(pa.table({"driver": pa.array([7, 8], pa.int64()), "city": ["a city with a long name", ""],
+                             "n": pa.array([1, 2], pa.int8()), "at": at}), project.data / "a.parquet")
+    release = release_of(project.build())
+    shard = next(project.shards(release))
+    row = shard.get(shard.key(["a city with a long name", 7]))
+    assert row is not None and shard.decode(row) == {"trips": 1} and row.event_ts_us == us(START)
+    assert shard.get(shard.key(["", 8])) is not None
+
+
+def test_two_shards_and_a_cap_that_makes_it_spill(project: Project) -> None:
+    count = 1_300_000
+    project.features = {"x": "float32"}
+    project.source = "{type: parquet, path: data, timestamp_field: ts}"
+    duckdb.connect().execute(
+        f"COPY (SELECT i AS driver_id, (i % 1000)::FLOAT AS x, to_timestamp(1700000000 + i % 1000) AS ts "
+        f"FROM range({count}) r(i)) TO '{project.data / 'a.parquet'}'")
+    roomy = project.build("--json", "--memory-limit", "2G").result
+    tight = project.build("--json", "--memory-limit", "400M", "--tmp", str(project.folder))
+    assert tight.result["release"] == roomy["release"] and tight.result["shards"] == 2
+    assert roomy["bytes_spilled"] == 0 and tight.result["bytes_spilled"] > 0
+    peak, limit = [int(word) for word in tight.err.splitlines()[-1].replace(",", "").split() if word.isdigit()]
+    assert peak <= limit == 400
+    for shard in project.manifest(roomy["release"])["shards"]:
+        data = (project.store / "shards" / shard["id"][:2] / f"{shard['id']}.shard").read_bytes()
+        assert abs(shard["row_count"] - count / 2) < 5000 and len(data) == shard["bytes"]
+
+
+# ---- Again, and dry
+
+def test_a_second_build_puts_nothing(project: Project) -> None:
+    pq.write_table(rows(500, 100), project.data / "a.parquet")
+    first = project.build("--json").result
+    files = sorted((path, path.stat().st_ino) for path in project.store.rglob("*.*"))
+    second = project.build("--json").result
+    assert (first["shards_uploaded"], first["existed"]) == (1, False)
+    assert (second["shards_uploaded"], second["bytes_uploaded"], second["existed"]) == (0, 0, True)
+    assert second["release"] == first["release"]
+    assert files == sorted((path, path.stat().st_ino) for path in project.store.rglob("*.*"))
+
+
+def test_a_new_release_names_the_one_before(project: Project) -> None:
+    table = rows(500, 100)
+    pq.write_table(table.slice(0, 400), project.data / "a.parquet")
+    first = release_of(project.build())
+    pq.write_table(table.slice(400), project.data / "b.parquet")
+    second = release_of(project.build())
+    assert second != first and project.manifest(second)["previous"] == first
+
+
+def test_a_dry_run_puts_nothing(project: Project) -> None:
+    pq.write_table(rows(500, 100), project.data / "a.parquet")
+    dry = release_of(project.build("--dry-run"))
+    assert not project.store.exists()
+    assert release_of(project.build()) == dry
+
+
+# ---- Bad input: one message, exit code 1, nothing published
+
+def changed(table: pa.Table, name: str, array: Any) -> pa.Table:
+    index = table.schema.get_field_index(name)
+    if array is None:
+        return table.remove_column(index)
+    return table.set_column(index, name, array)
+
+
+def at_row(table: pa.Table, name: str, row: int, value: Any, kind: Any = None) -> pa.Table:
+    values = table[name].to_pylist()
+    values[row] = value
+    return changed(table, name, pa.array(values, kind or table.schema.field(name).type))
+
+
+Change = Callable[[pa.Table], pa.Table]
+FUTURE = datetime.datetime.now(UTC) + datetime.timedelta(minutes=30)
+BAD: dict[str, tuple[Change, Sequence[str]]] = {
+    "missing_column": (lambda t: changed(t, "trips", None), ("column trips is missing", "int32", "field_mapping")),
+    "missing_timestamp": (lambda t: changed(t, "event_timestamp", None), ("column event_timestamp is missing",)),
+    "wrong_type": (lambda t: changed(t, "trips", pa.array(["x"] * t.num_rows)),
+                   ("column trips is string where the view has int32", "declare string")),
+    "wrong_key_type": (lambda t: changed(t, "driver_id", pa.array([1.5] * t.num_rows)),
+                       ("row 1:", "column driver_id holds a double value that does not fit int64",)),
+    "number_as_time": (lambda t: changed(t, "event_timestamp", pa.array([1] * t.num_rows)),
+                       ("column event_timestamp is int64", "as a timestamp")),
+    "fraction": (lambda t: at_row(t, "trips", 123, 1.5, pa.float64()),
+                 ("row group 1, row 124:", "trips holds a double value that does not fit int32", "declare float64")),
+    "overflow": (lambda t: at_row(t, "trips", 99, 2**31, pa.int64()),
+                 ("row group 0, row 100:", "column trips holds a int64 value", "declare int64")),
+    "beyond_float32": (lambda t: at_row(t, "conv_rate", 5, 1e300, pa.float64()),
+                       ("row 6:", "conv_rate", "declare float64")),
+    "null_key": (lambda t: at_row(t, "driver_id", 150, None),
+                 ("row group 1, row 151:", "column driver_id (int64) is null", "--on-bad-row=skip")),
+    "null_timestamp": (lambda t: at_row(t, "event_timestamp", 0, None), ("row 1:", "event_timestamp", "is null")),
+    "future": (lambda t: at_row(t, "event_timestamp", 7, FUTURE),
+               ("row 8:", "event_timestamp", "in the future", "unit")),
+    "null_element": (lambda t: at_row(t, "hours", 3, [1, None]), ("row 4:", "column hours", "null at element 1")),
+    "vector_length": (lambda t: at_row(t, "taste", 2, [1.0], pa.list_(pa.float32())),
+                      ("row 3:", "column taste", "has 1 elements where vector<float32,4> needs 4")),
+    "half_range": (lambda t: at_row(t, "small", 2, [1e6, 1.0]),
+                   ("row 3:", "column small", "range of vector<float16,2>")),
+    "time_overflow": (lambda t: changed(t, "seen", pa.array([2**62] * t.num_rows, pa.timestamp("ms"))),
+                      ("row 1:", "column seen", "does not fit unix_timestamp")),
+    "no_rows": (lambda t: t.slice(0, 0), ("the source is empty",)),
+    "twice": (lambda t: t.append_column("trips", t["trips"]), ("column trips is there 2 times",)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named_and_nothing_published(project: Project, name: str) -> None:
+    change, says = BAD[name]
+    pq.write_table(change(rows(190, 50).slice(0, 190)), project.data / "a.parquet", row_group_size=100)
+    done = project.build(code=1)
+    message = done.err.strip().splitlines()
+    assert len(message) == 1 and message[0].startswith("pillion build: ") and done.out == ""
+    assert "data/a.parquet" in message[0] or "data/*.parquet" in message[0]
+    for part in says:
+        assert part in message[0]
+    assert project.manifests() == []
+
+
+def test_text_that_is_not_utf8_is_named(project: Project) -> None:
+    table = rows(20, 10)
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+    cities = pa.chunked_array([broken, table["city"].slice(1).combine_chunks()])
+    pq.write_table(changed(table, "city", cities), project.data / "a.parquet", store_schema=False)
+    done = project.build(code=1)
+    assert "row 1: column city (string) is not UTF-8" in done.err and "declare bytes" in done.err
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not a parquet file at all, by any measure"])
+def test_unreadable_files_are_named(project: Project, content: bytes) -> None:
+    (project.data / "a.parquet").write_bytes(content)
+    done = project.build(code=1)
+    assert "data/a.parquet: cannot be read" in done.err and project.manifests() == []
+
+
+def test_a_damaged_page_is_bad_input(project: Project) -> None:
+    path = project.data / "a.parquet"
+    pq.write_table(rows(3000, 500), path, compression="zstd")
+    data = bytearray(path.read_bytes())
+    data[2000:6000] = bytes(4000)
+    path.write_bytes(data)
+    done = project.build(code=1)
+    assert "data/a.parquet: cannot be read" in done.err and project.manifests() == []
+
+
+def test_no_file_is_bad_input(project: Project) -> None:
+    done = project.build(code=1)
+    assert "data/*.parquet: no such file" in done.err
+
+
+def test_csv_mistakes_have_their_row(project: Project) -> None:
+    project.features = {"trips": "int32"}
+    project.source = "{type: csv, path: data/a.csv, timestamp_field: ts}"
+    text = "driver_id,ts,trips\n1,2025-01-01,5\n2,2025-01-01T10:00:00Z, 6 \n3,2025-01-01,seven\n"
+    (project.data / "a.csv").write_text(text)
+    done = project.build(code=1)
+    assert "data/a.csv, row 3: column trips holds text that is no int32" in done.err
+    (project.data / "a.csv").write_text(text.replace("seven", ""))
+    shard = next(project.shards(release_of(project.build())))
+    assert [shard.decode(shard.get(shard.key([key])))["trips"] for key in (1, 2, 3)] == [5, 6, None]
+
+
+def test_sql_errors_keep_duckdbs_words(project: Project) -> None:
+    project.source = '{type: sql, query: "SELECT * FROM nowhere", timestamp_field: event_timestamp}'
+    done = project.build(code=1)
+    assert "query of stats" in done.err and "nowhere" in done.err
+
+
+def test_skipped_rows_are_counted_and_reported(project: Project) -> None:
+    table = rows(300, 50)
+    table = at_row(table, "driver_id", 10, None)
+    table = at_row(table, "event_timestamp", 20, FUTURE)
+    table = at_row(table, "hours", 30, [None])
+    table = at_row(table, "trips", 40, 1.5, pa.float64())
+    table = at_row(table, "trips", 250, 2.5, pa.float64())
+    pq.write_table(table, project.data / "a.parquet", row_group_size=100)
+    done = project.build("--on-bad-row=skip", "--json")
+    counts = done.result["counts"]
+    assert counts["rows_in"] == table.num_rows
+    assert (counts["null_keys"], counts["bad_rows"]) == (1, 4)
+    assert counts == project.manifest(done.result["release"])["counts"]
+    skipped = [line for line in done.err.splitlines() if line.startswith("skipped: ")]
+    assert len(skipped) == 5
+    for row in (11, 21, 31, 41, 251):
+        assert any(f"row {row}:" in line for line in skipped)
+    good = table.take(pa.array([i for i in range(table.num_rows) if i not in (10, 20, 30, 40, 250)]))
+    good = changed(good, "trips", good["trips"].cast(pa.int32()))
+    expect(project, done.result["release"], good)
+    more = project.build("--on-bad-row=skip", "--max-bad-rows", "4", code=1)
+    assert "more than 4 bad rows" in more.err
+
+
+def test_rounding_is_counted(project: Project) -> None:
+    table = rows(50, 50)
+    table = changed(table, "conv_rate", pa.array([0.1] * 25 + [0.5] * (table.num_rows - 25), pa.float64()))
+    pq.write_table(table, project.data / "a.parquet")
+    assert project.build("--json").result["counts"]["rounded"] == 25
+
+
+def test_mistakes_of_the_project_come_all_at_once(project: Project) -> None:
+    project.features = {"a": "float33", "b": "vector<float32>"}
+    done = project.build(code=1)
+    assert len([line for line in done.err.splitlines() if "p.yaml:" in line]) == 2
+
+
+def test_usage_is_checked_before_anything(project: Project) -> None:
+    project.write()
+    path = str(project.folder / "p.yaml")
+    wrong = (["--memory-limit", "much"], ["--as-of", "x"], ["--tmp", "/nowhere"], ["--on-bad-row=hope"])
+    for options in ([], [path], *([path, "--store", "dir:x", *more] for more in wrong)):
+        done = subprocess.run([*BUILDER, *options], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+
+
+def test_a_limit_that_is_too_small_says_what_is_needed(project: Project) -> None:
+    pq.write_table(rows(50, 50), project.data / "a.parquet")
+    done = project.build("--memory-limit", "100M", code=2)
+    needed = int(done.err.partition("at least ")[2].split()[0])
+    project.build("--memory-limit", f"{needed + 16}M")
+
+
+def test_a_store_that_cannot_be_written_is_no_bad_input(project: Project) -> None:
+    pq.write_table(rows(50, 50), project.data / "a.parquet")
+    project.store.write_text("a file where the folder should be")
+    done = project.build(code=None)
+    assert done.code in (1, 3) and "store" in done.err and done.out == ""
+
+
+# ---- Killed
+
+@pytest.fixture(name="large")
+def _large(project: Project) -> Project:
+    project.features = {f"f{i}": "float32" for i in range(10)}
+    project.source = "{type: parquet, path: data, timestamp_field: ts}"
+    features = ", ".join(f"(r.i % {i + 7})::FLOAT AS f{i}" for i in range(10))
+    duckdb.connect().execute(f"COPY (SELECT i AS driver_id, to_timestamp(1700000000 + i % 1000) AS ts, {features} "
+                             f"FROM range(400000) r(i)) TO '{project.data / 'a.parquet'}'")
+    return project
+
+
+def test_kill_9_leaves_nothing_visible(large: Project) -> None:
+    seed = int(os.environ.get("PIL_SEED", time.time_ns()))
+    print(f"PIL_SEED={seed}")
+    rng = random.Random(seed)
+    temporary = large.folder / "tmp"
+    temporary.mkdir()
+    options = ("--memory-limit", "300M", "--tmp", str(temporary))
+    started = time.monotonic()
+    wanted = release_of(large.build("--dry-run", *options))
+    whole_s = time.monotonic() - started
+    killed = 0
+    for _ in range(20):
+        process = subprocess.Popen(large.command(*options), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                   text=True)
+        time.sleep(rng.uniform(0.3, 1.0) * whole_s)
+        process.kill()
+        out, _ = process.communicate()
+        assert list(temporary.iterdir()) == []
+        for path in large.manifests():  # all or nothing
+            assert path.stem == wanted
+            for shard in large.manifest(wanted)["shards"]:
+                name = large.store / "shards" / shard["id"][:2] / f"{shard['id']}.shard"
+                assert name.stat().st_size == shard["bytes"]
+        killed += process.returncode == -signal.SIGKILL
+        if out:
+            assert out == f"p/stats@{wanted}\n"
+    assert killed > 0
+    assert release_of(large.build(*options)) == wanted
+    assert sum(shard.row_count for shard in large.shards(wanted)) == 400000
+    stored = [path for path in (large.store / "shards").rglob("*") if path.is_file()]
+    assert len(stored) == len(large.manifest(wanted)["shards"])
+
+
+def test_an_interrupt_is_told_and_leaves_nothing(large: Project) -> None:
+    large.write()
+    process = subprocess.Popen(large.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Once it has opened the data it is past the start of the interpreter.
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        links = (os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.is_symlink())
+        try:
+            if any(link.endswith("a.parquet") for link in links):
+                break
+        except OSError:
+            pass
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    if process.returncode != 0:  # a machine may be so fast that it is over
+        assert process.returncode == 130 and "interrupted" in err and out == ""
+        assert large.manifests() == []
+
+
+# ---- What people see
+
+def test_progress_has_rate_and_time_left() -> None:
+    from pillion.build.progress import Progress, amount, duration
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert [amount(999, "rows"), amount(1_234_567, "rows")] == ["999 rows", "1.2 M rows"]
+    assert amount(34_500_000, "B") == "34.5 MB"
+    assert (duration(5), duration(75), duration(3700)) == ("0:05", "1:15", "1:01:40")
+    terminal, os.environ["TERM"] = Terminal(), "xterm"
+    progress = Progress(terminal, "p/v", rows_expected=1000)
+    progress._shown -= 60  # pylint: disable=protected-access
+    progress("read", 500, 0)
+    progress.close()
+    shown = terminal.getvalue()
+    assert "p/v: reading" in shown and "50 %" in shown and "left" in shown and "████" in shown
+    plain = io.StringIO()
+    progress = Progress(plain, "p/v", rows_expected=1000)
+    progress("read", 500, 0)
+    assert plain.getvalue() == ""  # not before ten seconds are over
+    progress._shown -= 60  # pylint: disable=protected-access
+    progress("read", 600, 0)
+    assert plain.getvalue().count("\n") == 1 and "\r" not in plain.getvalue()
+
+
+def test_memory_is_what_the_cgroup_allows(folder: Path) -> None:
+    from pillion.build import memory
+
+    proc, mount = folder / "proc", folder / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemTotal: 9000000 kB\nMemAvailable: 8000000 kB\n")
+    (mount / "a" / "b").mkdir(parents=True)
+    (proc / "self" / "cgroup").write_text("0::/a/b\n")
+    (mount / "a" / "b" / "memory.max").write_text("max\n")
+    assert memory.available_bytes(proc, mount) == 8000000 * 1024
+    (mount / "a" / "memory.max").write_text(f"{1 << 30}\n")  # the limit of a parent counts
+    assert memory.available_bytes(proc, mount) == 1 << 30
+    (proc / "self" / "cgroup").write_text("4:cpu,memory:/c\n")  # version 1
+    (mount / "memory" / "c").mkdir(parents=True)
+    (mount / "memory" / "c" / "memory.limit_in_bytes").write_text(f"{1 << 29}\n")
+    assert memory.available_bytes(proc, mount) == 1 << 29
+    assert [memory.parse_bytes(text) for text in ("512M", "1.5GiB", "1000", "2 kb")] == [512 << 20, 3 << 29, 1000, 2048]
+    with pytest.raises(ValueError, match="no size"):
+        memory.parse_bytes("many")
