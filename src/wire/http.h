@@ -26,6 +26,7 @@ extern const struct pil_http_limits pil_http_limits_default; /* 32 KiB, 100 fiel
 struct pil_http_cursor {
     size_t scanned;       /* bytes in which the end of the head was searched */
     size_t line_begin;    /* where the line being scanned starts */
+    uint32_t line_count;  /* lines of the head that are whole */
     size_t head_bytes;    /* 0 = the end of the head is not here yet */
     size_t body_bytes;
     bool expect_continue; /* the client waits for "100 Continue": after AGAIN send it once, then clear this */
@@ -67,7 +68,8 @@ struct pil_http_head {
 
 enum { PIL_HTTP_LENGTH_CHARS = 10 };
 /* Writes a response head. The body comes next; when its length is known, patch it in at the returned place:
- * "content-length: 254       " (digits, then spaces: RFC 9110 §5.5 lets white space follow a value). Until then it says 0. */
+ * "content-length: 254       " (digits, then spaces: RFC 9110 §5.5 lets white space follow a value). Until then it says 0.
+ * The place is valid as long as the sink's memory stays where it is. */
 uint8_t *pil_http_put_head(struct pil_sink *sink, const struct pil_http_head *head);
 void pil_http_patch_length(uint8_t *patch, uint64_t body_bytes);
 
@@ -85,7 +87,7 @@ struct pil_http_response {
     struct pil_bytes body;
     size_t consumed;
 };
-/* The response at the start of `input`; it needs a Content-Length, except for 204 and 304. OK, AGAIN, INVALID, TOO_LARGE
- * (of *limits), UNSUPPORTED (chunked, or delimited by the end of the connection). */
+/* The response at the start of `input`; it needs a Content-Length, except for 1xx, 204 and 304. OK, AGAIN (starts over with
+ * the next call), INVALID, TOO_LARGE (of *limits), UNSUPPORTED (chunked, or delimited by the end of the connection). */
 pil_status pil_http_decode_response(struct pil_bytes input, const struct pil_http_limits *limits,
                                     struct pil_http_response *ret_response) PIL_CHECKED;

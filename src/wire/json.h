@@ -18,7 +18,8 @@ typedef enum pil_json_kind {
     PIL_JSON_OBJECT,
 } pil_json_kind;
 
-/* Reader state. After INVALID or TOO_LARGE: `error` is a static phrase, `at` the place; nothing more can be read. */
+/* Reader state. After INVALID or TOO_LARGE: `error` is a static phrase (Python's where Python has one), `at` the place, and
+ * nothing more may be read. */
 struct pil_json {
     const uint8_t *begin;
     const uint8_t *at;
@@ -26,6 +27,7 @@ struct pil_json {
     uint8_t *scratch; /* strings with escapes are decoded to here; as many bytes as the text is enough */
     uint8_t *scratch_end;
     const char *error;
+    bool is_not_utf8; /* the mistake is in the encoding, not in the JSON */
     uint32_t depth;
 };
 

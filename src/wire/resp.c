@@ -1,226 +1,366 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests. Replies are in resp_reply.c. */
+ * Requests of RESP into arguments, and replies into bytes. */
 #include "wire/resp.h"
+#include "base/decimal.h"
+#include "base/panic.h"
+#include "wire/internal.h"
 
 #include <stdio.h>
 
-const struct pil_resp_limits pil_resp_limits_initial = {.args_max = 10, .bulk_bytes_max = 16384, .inline_bytes_max = 16384, .request_bytes_max = 16384};
-const struct pil_resp_limits pil_resp_limits_default = {.args_max = 1 << 20, .bulk_bytes_max = 1 << 20, .inline_bytes_max = 65536, .request_bytes_max = 64 << 20};
+/* Longest "*…" or "$…" line that can make sense: the sign, 19 digits, CR. A longer one is refused before its CR arrives. */
+enum { HEADER_BYTES_MAX = 32 };
 
-enum { LENGTH_LINE_BYTES_MAX = 32 };
+const struct pil_resp_limits pil_resp_limits_initial = {
+    .args_max = 10,
+    .bulk_bytes_max = 16 << 10,
+    .inline_bytes_max = 4 << 10,
+    .request_bytes_max = 64 << 10,
+};
+const struct pil_resp_limits pil_resp_limits_default = {
+    .args_max = 16 << 10,
+    .bulk_bytes_max = 1 << 20,
+    .inline_bytes_max = 64 << 10,
+    .request_bytes_max = 16 << 20,
+};
 
-static pil_status refuse(struct pil_resp_request *request, pil_status status, const char *text) {
+static pil_status fail(struct pil_resp_request *request, pil_status status, const char *text) {
     snprintf(request->error, sizeof request->error, "Protocol error: %s", text);
     return status;
 }
 
-/* A line "<sign>digits\r\n" at `at` + 1. AGAIN when its end is not here; INVALID when it is no number. */
-static pil_status read_length(struct pil_bytes input, size_t at, int64_t *ret_value, size_t *ret_next) {
-    size_t i = at + 1;
-    bool negative = i < input.len && input.data[i] == '-';
-    int64_t value = 0;
-    size_t digits = i += negative;
-    for (; i < input.len && input.data[i] >= '0' && input.data[i] <= '9'; i++) {
-        if (i - digits >= 18) {
-            return PIL_STATUS_INVALID;
-        }
-        value = value * 10 + (input.data[i] - '0');
-    }
-    if (i == input.len) {
-        return i - at > LENGTH_LINE_BYTES_MAX ? PIL_STATUS_INVALID : PIL_STATUS_AGAIN;
-    }
-    if (i == digits || input.data[i] != '\r') {
-        return PIL_STATUS_INVALID;
-    }
-    if (i + 1 == input.len) {
-        return PIL_STATUS_AGAIN;
-    }
-    if (input.data[i + 1] != '\n') {
-        return PIL_STATUS_INVALID;
-    }
-    *ret_value = negative ? -value : value;
-    *ret_next = i + 2;
-    return PIL_STATUS_OK;
-}
+/* ---- Arrays of bulk strings. */
 
-/* Steps over one bulk string; the cursor remembers each part that is read for good. */
-static pil_status scan_bulk(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits, struct pil_resp_request *request) {
-    if (!cursor->bulk_known) {
-        size_t next = 0;
-        int64_t len = 0;
-        if (cursor->at == input.len) {
-            return PIL_STATUS_AGAIN;
-        }
-        if (input.data[cursor->at] != '$') {
-            uint8_t c = input.data[cursor->at];
-            char text[32];
-            snprintf(text, sizeof text, "expected '$', got '%c'", c >= 0x20 && c < 0x7f ? c : '?');
-            return refuse(request, PIL_STATUS_INVALID, text);
-        }
-        pil_status status = read_length(input, cursor->at, &len, &next);
-        if (status == PIL_STATUS_AGAIN) {
-            return status;
-        }
-        if (status != PIL_STATUS_OK || len < 0) {
-            return refuse(request, PIL_STATUS_INVALID, "invalid bulk length");
-        }
-        if (len > limits->bulk_bytes_max) {
-            return refuse(request, PIL_STATUS_TOO_LARGE, "invalid bulk length");
-        }
-        cursor->at = next;
-        cursor->bulk_bytes = len;
-        cursor->bulk_known = true;
-    }
-    size_t len = (size_t)cursor->bulk_bytes;
-    if (cursor->at + len + 2 > limits->request_bytes_max) {
-        return refuse(request, PIL_STATUS_TOO_LARGE, "too big request");
-    }
-    if (input.len - cursor->at < len + 2) {
-        return PIL_STATUS_AGAIN;
-    }
-    if (input.data[cursor->at + len] != '\r' || input.data[cursor->at + len + 1] != '\n') {
-        return refuse(request, PIL_STATUS_INVALID, "bulk string without CRLF");
-    }
-    cursor->at += len + 2;
-    cursor->bulk_known = false;
-    cursor->args_done++;
-    return PIL_STATUS_OK;
-}
-
-/* The request is known to be whole and well-formed: points the arguments into it. */
-static void take_args(struct pil_bytes input, struct pil_resp_request *request, uint32_t count) {
-    size_t at = 0;
-    int64_t len = 0;
-    if (read_length(input, 0, &len, &at) != PIL_STATUS_OK) {
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        size_t next = 0;
-        if (read_length(input, at, &len, &next) != PIL_STATUS_OK) {
-            return;
-        }
-        request->args[i] = pil_bytes_from(input.data + next, (size_t)len);
-        at = next + (size_t)len + 2;
-    }
-}
-
-static pil_status decode_array(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits, struct pil_resp_request *request) {
-    if (cursor->args_total == 0) {
-        int64_t count = 0;
-        size_t next = 0;
-        pil_status status = read_length(input, 0, &count, &next);
-        if (status == PIL_STATUS_AGAIN) {
-            return status;
-        }
-        if (status != PIL_STATUS_OK) {
-            return refuse(request, PIL_STATUS_INVALID, "invalid multibulk length");
-        }
-        if (count > limits->args_max) {
-            return refuse(request, PIL_STATUS_TOO_LARGE, "invalid multibulk length");
-        }
-        if (count <= 0) { /* Redis skips these, too */
-            request->arg_count = 0;
-            request->consumed = next;
-            *cursor = (struct pil_resp_cursor){0};
-            return PIL_STATUS_OK;
-        }
-        cursor->args_total = (uint32_t)count;
-        cursor->at = next;
-    }
-    while (cursor->args_done < cursor->args_total) {
-        PIL_TRY(scan_bulk(cursor, input, limits, request));
-    }
-    take_args(input, request, cursor->args_total);
-    request->arg_count = cursor->args_total;
-    request->consumed = cursor->at;
-    *cursor = (struct pil_resp_cursor){0};
-    return PIL_STATUS_OK;
-}
-
-/* ---- Inline commands: a line of words, with the quoting of Redis's sdssplitargs. */
-
-static bool is_space(uint8_t c) {
-    return c == ' ' || (c >= '\t' && c <= '\r') || c == '\0';
-}
-
-static int hex_value(uint8_t c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* One character behind a backslash in double quotes; moves *at behind it. */
-static uint8_t unescape(struct pil_bytes line, size_t *at) {
-    uint8_t c = line.data[*at];
-    if (c == 'x' && *at + 2 < line.len && hex_value(line.data[*at + 1]) >= 0 && hex_value(line.data[*at + 2]) >= 0) {
-        uint8_t value = (uint8_t)(hex_value(line.data[*at + 1]) << 4 | hex_value(line.data[*at + 2]));
-        *at += 3;
-        return value;
-    }
-    ++*at;
-    return c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : c == 'b' ? '\b' : c == 'a' ? '\a' : c;
-}
-
-/* A quoted part from its opening quote; false when it does not end, or when more than white space follows. */
-static bool take_quoted(struct pil_bytes line, size_t *at, uint8_t *to, size_t *used) {
-    uint8_t quote = line.data[(*at)++];
-    while (*at < line.len && line.data[*at] != quote) {
-        if (line.data[*at] == '\\' && *at + 1 < line.len && (quote == '"' || line.data[*at + 1] == '\'')) {
-            ++*at;
-            to[(*used)++] = quote == '"' ? unescape(line, at) : line.data[(*at)++];
-        } else {
-            to[(*used)++] = line.data[(*at)++];
-        }
-    }
-    if (*at == line.len) {
+/* Digits as Redis's string2ll takes them: no plus sign, no leading zeros, no "-0", nothing else. */
+static bool parse_integer(const uint8_t *at, size_t len, int64_t *ret_value) {
+    bool is_negative = len > 0 && at[0] == '-';
+    size_t i = is_negative ? 1 : 0;
+    if (i == len || len - i > 18 || (at[i] == '0' && len > 1)) {
         return false;
     }
-    ++*at;
-    return *at == line.len || is_space(line.data[*at]);
+    int64_t value = 0;
+    for (; i < len; i++) {
+        unsigned digit = at[i] - (unsigned)'0';
+        if (digit > 9) {
+            return false;
+        }
+        value = value * 10 + (int64_t)digit;
+    }
+    *ret_value = is_negative ? -value : value;
+    return true;
+}
+
+/* What may go wrong with a header line, in the words of Redis. */
+struct header_errors {
+    const char *too_long;
+    const char *invalid;
+};
+
+/* Reads the number between the type byte at *at and CRLF; on OK *at is behind the line. */
+static pil_status read_header(struct pil_bytes input, size_t *at, const struct header_errors *errors, struct pil_resp_request *request,
+                              int64_t *ret_value) {
+    const uint8_t *line = input.data + *at + 1;
+    size_t available = input.len - *at - 1;
+    size_t window = available < HEADER_BYTES_MAX ? available : HEADER_BYTES_MAX;
+    size_t len = 0;
+    while (len < window && line[len] != '\r') {
+        len++;
+    }
+    if (len == window) {
+        return window == HEADER_BYTES_MAX ? fail(request, PIL_STATUS_INVALID, errors->too_long) : PIL_STATUS_AGAIN;
+    }
+    if (len + 1 == available) {
+        return PIL_STATUS_AGAIN;
+    }
+    if (line[len + 1] != '\n' || !parse_integer(line, len, ret_value)) {
+        return fail(request, PIL_STATUS_INVALID, errors->invalid);
+    }
+    *at += 1 + len + 2;
+    return PIL_STATUS_OK;
+}
+
+static pil_status read_array_header(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
+                                    struct pil_resp_request *request) {
+    static const struct header_errors errors = {"too big mbulk count string", "invalid multibulk length"};
+    size_t at = cursor->at;
+    int64_t count;
+    PIL_TRY(read_header(input, &at, &errors, request, &count));
+    if (count > limits->args_max) {
+        return fail(request, PIL_STATUS_TOO_LARGE, errors.invalid);
+    }
+    cursor->at = at;
+    cursor->args_total = count > 0 ? (uint32_t)count : 0;
+    return PIL_STATUS_OK;
+}
+
+static pil_status read_bulk_header(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
+                                   struct pil_resp_request *request) {
+    static const struct header_errors errors = {"too big bulk count string", "invalid bulk length"};
+    size_t at = cursor->at;
+    if (at == input.len) {
+        return PIL_STATUS_AGAIN;
+    }
+    uint8_t type = input.data[at];
+    if (type != '$') {
+        char text[] = "expected '$', got '?'";
+        text[sizeof text - 3] = type == '\r' || type == '\n' ? ' ' : (char)(type == '\0' ? '?' : type);
+        return fail(request, PIL_STATUS_INVALID, text);
+    }
+    int64_t bytes;
+    PIL_TRY(read_header(input, &at, &errors, request, &bytes));
+    if (bytes < 0) {
+        return fail(request, PIL_STATUS_INVALID, errors.invalid);
+    }
+    if (bytes > limits->bulk_bytes_max || at + (size_t)bytes + 2 > limits->request_bytes_max) {
+        return fail(request, PIL_STATUS_TOO_LARGE, errors.invalid);
+    }
+    cursor->at = at;
+    cursor->bulk_bytes = bytes;
+    cursor->bulk_known = true;
+    return PIL_STATUS_OK;
+}
+
+static pil_status read_bulk(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
+                            struct pil_resp_request *request) {
+    if (!cursor->bulk_known) {
+        PIL_TRY(read_bulk_header(cursor, input, limits, request));
+    }
+    size_t bytes = (size_t)cursor->bulk_bytes, available = input.len - cursor->at;
+    const uint8_t *data = input.data + cursor->at;
+    if ((available > bytes && data[bytes] != '\r') || (available > bytes + 1 && data[bytes + 1] != '\n')) {
+        return fail(request, PIL_STATUS_INVALID, "expected CRLF after bulk string");
+    }
+    if (available < bytes + 2) {
+        return PIL_STATUS_AGAIN;
+    }
+    request->args[cursor->args_done++] = pil_bytes_from(data, bytes);
+    cursor->at += bytes + 2;
+    cursor->bulk_known = false;
+    return PIL_STATUS_OK;
+}
+
+static pil_status decode_array(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
+                               struct pil_resp_request *request) {
+    if (cursor->at == 0) {
+        PIL_TRY(read_array_header(cursor, input, limits, request));
+    }
+    while (cursor->args_done < cursor->args_total) {
+        PIL_TRY(read_bulk(cursor, input, limits, request));
+    }
+    request->arg_count = cursor->args_total;
+    request->consumed = cursor->at;
+    return PIL_STATUS_OK;
+}
+
+/* ---- Inline commands: words with the quoting of Redis's sdssplitargs. */
+
+static bool is_space(uint8_t byte) {
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+/* Decodes the escape behind the backslash at `at` inside double quotes; returns the bytes read, backslash included. */
+static size_t unescape(const uint8_t *at, size_t len, uint8_t *ret_byte) {
+    if (len >= 4 && at[1] == 'x' && pil_hex_digit(at[2]) >= 0 && pil_hex_digit(at[3]) >= 0) {
+        *ret_byte = (uint8_t)(pil_hex_digit(at[2]) * 16 + pil_hex_digit(at[3]));
+        return 4;
+    }
+    static const char letters[] = "nrtba", bytes[] = "\n\r\t\b\a";
+    const char *found = memchr(letters, at[1], sizeof letters - 1);
+    *ret_byte = found != NULL ? (uint8_t)bytes[found - letters] : at[1];
+    return 2;
+}
+
+/* Decodes the quoted part that starts at line[*at], a quote; false when it is not closed. */
+static bool read_quoted(struct pil_bytes line, size_t *at, uint8_t **to) {
+    uint8_t quote = line.data[(*at)++];
+    for (size_t i = *at; i < line.len;) {
+        uint8_t byte = line.data[i];
+        if (byte == quote) {
+            *at = i + 1;
+            return *at == line.len || is_space(line.data[*at]); /* a closing quote ends the word */
+        }
+        size_t taken = 1;
+        bool has_next = i + 1 < line.len;
+        if (byte == '\\' && quote == '"' && has_next) {
+            taken = unescape(line.data + i, line.len - i, &byte);
+        } else if (byte == '\\' && has_next && line.data[i + 1] == '\'') {
+            byte = '\'';
+            taken = 2;
+        }
+        *(*to)++ = byte;
+        i += taken;
+    }
+    return false;
+}
+
+/* One word from line[*at] on; points into the line unless it has quotes. */
+static bool read_word(struct pil_bytes line, size_t *at, uint8_t **scratch, struct pil_bytes *ret_word) {
+    size_t begin = *at, i = begin;
+    while (i < line.len && !is_space(line.data[i]) && line.data[i] != '"' && line.data[i] != '\'') {
+        i++;
+    }
+    *at = i;
+    if (i == line.len || is_space(line.data[i])) {
+        *ret_word = pil_bytes_from(line.data + begin, i - begin);
+        return true;
+    }
+    uint8_t *to = *scratch;
+    memcpy(to, line.data + begin, i - begin);
+    to += i - begin;
+    if (!read_quoted(line, at, &to)) {
+        return false;
+    }
+    *ret_word = pil_bytes_from(*scratch, (size_t)(to - *scratch));
+    *scratch = to;
+    return true;
 }
 
 static pil_status split_line(struct pil_bytes line, const struct pil_resp_limits *limits, struct pil_resp_request *request) {
-    size_t used = 0;
-    request->arg_count = 0;
+    uint8_t *scratch = request->scratch;
+    uint32_t count = 0;
     for (size_t at = 0;;) {
         while (at < line.len && is_space(line.data[at])) {
             at++;
         }
         if (at == line.len) {
+            request->arg_count = count;
             return PIL_STATUS_OK;
         }
-        if (request->arg_count == limits->args_max) {
-            return refuse(request, PIL_STATUS_TOO_LARGE, "too many arguments in inline request");
+        if (count == limits->args_max) {
+            return fail(request, PIL_STATUS_TOO_LARGE, "too many arguments in request");
         }
-        size_t begin = used;
-        while (at < line.len && !is_space(line.data[at])) {
-            if (line.data[at] != '"' && line.data[at] != '\'') {
-                request->scratch[used++] = line.data[at++];
-            } else if (!take_quoted(line, &at, request->scratch, &used)) {
-                return refuse(request, PIL_STATUS_INVALID, "unbalanced quotes in request");
-            }
+        if (!read_word(line, &at, &scratch, &request->args[count])) {
+            return fail(request, PIL_STATUS_INVALID, "unbalanced quotes in request");
         }
-        request->args[request->arg_count++] = pil_bytes_from(request->scratch + begin, used - begin);
+        count++;
     }
 }
 
-static pil_status decode_inline(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits, struct pil_resp_request *request) {
-    const uint8_t *newline = memchr(input.data + cursor->at, '\n', input.len - cursor->at);
-    size_t len = newline != NULL ? (size_t)(newline - input.data) : input.len;
-    if (len > limits->inline_bytes_max) {
-        return refuse(request, PIL_STATUS_TOO_LARGE, "too big inline request");
-    }
+static pil_status decode_inline(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
+                                struct pil_resp_request *request) {
+    size_t window = input.len < limits->inline_bytes_max ? input.len : limits->inline_bytes_max;
+    const uint8_t *newline = memchr(input.data + cursor->at, '\n', window - cursor->at);
     if (newline == NULL) {
-        cursor->at = input.len;
-        return PIL_STATUS_AGAIN;
+        cursor->at = window;
+        return window == limits->inline_bytes_max ? fail(request, PIL_STATUS_TOO_LARGE, "too big inline request") : PIL_STATUS_AGAIN;
     }
-    struct pil_bytes line = pil_bytes_from(input.data, len - (len > 0 && input.data[len - 1] == '\r'));
-    *cursor = (struct pil_resp_cursor){0};
+    size_t len = (size_t)(newline - input.data);
     request->consumed = len + 1;
-    return split_line(line, limits, request);
+    return split_line(pil_bytes_from(input.data, len), limits, request);
 }
 
-pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits, struct pil_resp_request *request) {
+pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
+                           struct pil_resp_request *request) {
+    PIL_ASSERT(cursor->args_total <= limits->args_max);
     if (input.len == 0) {
         return PIL_STATUS_AGAIN;
     }
-    return input.data[0] == '*' ? decode_array(cursor, input, limits, request) : decode_inline(cursor, input, limits, request);
+    bool is_array = input.data[0] == '*';
+    bool is_resumed = cursor->args_done > 0;
+    pil_status status = is_array ? decode_array(cursor, input, limits, request) : decode_inline(cursor, input, limits, request);
+    if (status != PIL_STATUS_OK) {
+        return status;
+    }
+    *cursor = (struct pil_resp_cursor){0};
+    if (is_resumed) {
+        /* Arguments found by earlier calls point to where the input lay then: find them again, once. */
+        struct pil_resp_cursor again = {0};
+        status = decode_array(&again, input, limits, request);
+    }
+    return status;
+}
+
+/* ---- Replies. */
+
+/* The type byte, a number, CRLF. */
+static void put_header(struct pil_sink *sink, char type, uint64_t value) {
+    pil_sink_put(sink, (uint8_t)type);
+    pil_sink_write_u64(sink, value);
+    pil_sink_write(sink, "\r\n", 2);
+}
+
+/* A line must not hold line ends. */
+static void put_line(struct pil_sink *sink, char type, const char *text) {
+    pil_sink_put(sink, (uint8_t)type);
+    for (; *text != '\0'; text++) {
+        pil_sink_put(sink, (uint8_t)(*text == '\r' || *text == '\n' ? ' ' : *text));
+    }
+    pil_sink_write(sink, "\r\n", 2);
+}
+
+void pil_resp_put_simple(struct pil_sink *sink, const char *text) {
+    put_line(sink, '+', text);
+}
+
+void pil_resp_put_error(struct pil_sink *sink, const char *text) {
+    put_line(sink, '-', text);
+}
+
+void pil_resp_put_integer(struct pil_sink *sink, int64_t value) {
+    pil_sink_put(sink, ':');
+    pil_sink_write_i64(sink, value);
+    pil_sink_write(sink, "\r\n", 2);
+}
+
+void pil_resp_put_bulk(struct pil_sink *sink, struct pil_bytes bytes) {
+    put_header(sink, '$', bytes.len);
+    pil_sink_write_bytes(sink, bytes);
+    pil_sink_write(sink, "\r\n", 2);
+}
+
+void pil_resp_put_bulk_text(struct pil_sink *sink, const char *text) {
+    pil_resp_put_bulk(sink, pil_bytes_from_text(text));
+}
+
+void pil_resp_put_null(struct pil_sink *sink, pil_resp_protocol protocol) {
+    pil_sink_write_text(sink, protocol == PIL_RESP_3 ? "_\r\n" : "$-1\r\n");
+}
+
+void pil_resp_put_array(struct pil_sink *sink, uint64_t count) {
+    put_header(sink, '*', count);
+}
+
+void pil_resp_put_map(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t pairs) {
+    put_header(sink, protocol == PIL_RESP_3 ? '%' : '*', protocol == PIL_RESP_3 ? pairs : pairs * 2);
+}
+
+void pil_resp_put_set(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t count) {
+    put_header(sink, protocol == PIL_RESP_3 ? '~' : '*', count);
+}
+
+void pil_resp_put_double(struct pil_sink *sink, pil_resp_protocol protocol, double value) {
+    char text[PIL_DECIMAL_BYTES];
+    struct pil_bytes bytes = pil_bytes_from(text, (size_t)pil_decimal_f64(value, text));
+    if (protocol == PIL_RESP_2) {
+        pil_resp_put_bulk(sink, bytes);
+        return;
+    }
+    pil_sink_put(sink, ',');
+    pil_sink_write_bytes(sink, bytes);
+    pil_sink_write(sink, "\r\n", 2);
+}
+
+void pil_resp_put_boolean(struct pil_sink *sink, pil_resp_protocol protocol, bool value) {
+    if (protocol == PIL_RESP_2) {
+        pil_resp_put_integer(sink, value);
+    } else {
+        pil_sink_write_text(sink, value ? "#t\r\n" : "#f\r\n");
+    }
+}
+
+void pil_resp_put_verbatim(struct pil_sink *sink, pil_resp_protocol protocol, struct pil_bytes text) {
+    if (protocol == PIL_RESP_2) {
+        pil_resp_put_bulk(sink, text);
+        return;
+    }
+    put_header(sink, '=', text.len + 4);
+    pil_sink_write(sink, "txt:", 4);
+    pil_sink_write_bytes(sink, text);
+    pil_sink_write(sink, "\r\n", 2);
+}
+
+void pil_resp_put_request(struct pil_sink *sink, const struct pil_bytes *args, uint32_t arg_count) {
+    pil_resp_put_array(sink, arg_count);
+    for (uint32_t i = 0; i < arg_count; i++) {
+        pil_resp_put_bulk(sink, args[i]);
+    }
 }

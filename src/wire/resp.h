@@ -90,7 +90,7 @@ typedef enum pil_resp_kind {
 struct pil_resp_value {
     pil_resp_kind kind;
     int64_t integer;        /* INTEGER; BOOLEAN 0 or 1; number of values that follow an aggregate */
-    struct pil_bytes text;  /* SIMPLE, ERROR, BULK, DOUBLE; points into the input */
+    struct pil_bytes text;  /* SIMPLE, ERROR, BULK, DOUBLE (else nothing to go by); points into the input */
 };
 
 /* Takes one value off the front of *input (of an aggregate: its header; its values come with the next calls).
@@ -102,7 +102,8 @@ struct pil_resp_reply_cursor {
     size_t at;
     uint64_t values_open; /* values still to come, the reply itself included; 0 = not begun */
 };
-/* OK: *ret_len is the length of the whole reply and the cursor is reset. AGAIN: call again with more; O(1) per byte. */
+/* OK: *ret_len is the length of the whole reply and the cursor is reset. AGAIN: call again with more; complete
+ * values are not read again. */
 pil_status pil_resp_reply_length(struct pil_resp_reply_cursor *cursor, struct pil_bytes input, size_t *ret_len) PIL_CHECKED;
 
 /* A request as clients send it: "*2\r\n$3\r\nGET\r\n…". */

@@ -1,236 +1,157 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Replies: into bytes for the server, out of bytes for clients. */
+ * Replies of RESP2 and RESP3 into values, for clients. Aggregates are not nested here: a header says how many values follow,
+ * so that the end of a reply is found by counting, whatever its depth. */
 #include "wire/resp.h"
-#include "base/decimal.h"
 
-static void put_line(struct pil_sink *sink, uint8_t kind, const char *text) {
-    pil_sink_put(sink, kind);
-    for (const char *at = text; *at != '\0'; at++) {
-        pil_sink_put(sink, *at == '\r' || *at == '\n' ? ' ' : (uint8_t)*at);
-    }
-    pil_sink_write(sink, "\r\n", 2);
-}
-
-static void put_count(struct pil_sink *sink, uint8_t kind, uint64_t count) {
-    pil_sink_put(sink, kind);
-    pil_sink_write_u64(sink, count);
-    pil_sink_write(sink, "\r\n", 2);
-}
-
-void pil_resp_put_simple(struct pil_sink *sink, const char *text) {
-    put_line(sink, '+', text);
-}
-
-void pil_resp_put_error(struct pil_sink *sink, const char *text) {
-    put_line(sink, '-', text);
-}
-
-void pil_resp_put_integer(struct pil_sink *sink, int64_t value) {
-    pil_sink_put(sink, ':');
-    pil_sink_write_i64(sink, value);
-    pil_sink_write(sink, "\r\n", 2);
-}
-
-void pil_resp_put_bulk(struct pil_sink *sink, struct pil_bytes bytes) {
-    put_count(sink, '$', bytes.len);
-    pil_sink_write_bytes(sink, bytes);
-    pil_sink_write(sink, "\r\n", 2);
-}
-
-void pil_resp_put_bulk_text(struct pil_sink *sink, const char *text) {
-    pil_resp_put_bulk(sink, pil_bytes_from_text(text));
-}
-
-void pil_resp_put_null(struct pil_sink *sink, pil_resp_protocol protocol) {
-    if (protocol == PIL_RESP_3) {
-        pil_sink_write(sink, "_\r\n", 3);
-    } else {
-        pil_sink_write(sink, "$-1\r\n", 5);
-    }
-}
-
-void pil_resp_put_array(struct pil_sink *sink, uint64_t count) {
-    put_count(sink, '*', count);
-}
-
-void pil_resp_put_map(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t pairs) {
-    put_count(sink, protocol == PIL_RESP_3 ? '%' : '*', protocol == PIL_RESP_3 ? pairs : 2 * pairs);
-}
-
-void pil_resp_put_set(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t count) {
-    put_count(sink, protocol == PIL_RESP_3 ? '~' : '*', count);
-}
-
-void pil_resp_put_double(struct pil_sink *sink, pil_resp_protocol protocol, double value) {
-    char text[PIL_DECIMAL_BYTES];
-    int len = pil_decimal_f64(value, text);
-    if (protocol == PIL_RESP_3) {
-        pil_sink_put(sink, ',');
-        pil_sink_write(sink, text, (size_t)len);
-        pil_sink_write(sink, "\r\n", 2);
-    } else {
-        pil_resp_put_bulk(sink, pil_bytes_from(text, (size_t)len));
-    }
-}
-
-void pil_resp_put_boolean(struct pil_sink *sink, pil_resp_protocol protocol, bool value) {
-    if (protocol == PIL_RESP_3) {
-        pil_sink_write(sink, value ? "#t\r\n" : "#f\r\n", 4);
-    } else {
-        pil_resp_put_integer(sink, value);
-    }
-}
-
-void pil_resp_put_verbatim(struct pil_sink *sink, pil_resp_protocol protocol, struct pil_bytes text) {
-    if (protocol == PIL_RESP_2) {
-        pil_resp_put_bulk(sink, text);
-        return;
-    }
-    put_count(sink, '=', text.len + 4);
-    pil_sink_write(sink, "txt:", 4);
-    pil_sink_write_bytes(sink, text);
-    pil_sink_write(sink, "\r\n", 2);
-}
-
-void pil_resp_put_request(struct pil_sink *sink, const struct pil_bytes *args, uint32_t arg_count) {
-    put_count(sink, '*', arg_count);
-    for (uint32_t i = 0; i < arg_count; i++) {
-        pil_resp_put_bulk(sink, args[i]);
-    }
-}
-
-/* ---- Clients. */
-
-/* The line at the start of input, without its CRLF. */
-static pil_status take_line(struct pil_bytes input, struct pil_bytes *ret_line) {
-    const uint8_t *newline = input.len > 1 ? memchr(input.data + 1, '\n', input.len - 1) : NULL;
-    if (newline == NULL) {
-        return PIL_STATUS_AGAIN;
-    }
-    size_t len = (size_t)(newline - input.data);
-    if (len < 2 || newline[-1] != '\r') {
-        return PIL_STATUS_INVALID;
-    }
-    *ret_line = pil_bytes_from(input.data, len - 1);
-    return PIL_STATUS_OK;
-}
+enum {
+    LINE_BYTES_MAX = 64 << 10, /* a line that is longer is no reply of anybody */
+};
+static const int64_t values_max = INT64_C(1) << 31;
+static const int64_t bulk_bytes_max = INT64_C(512) << 20; /* as Redis's proto-max-bulk-len */
 
 static bool parse_integer(struct pil_bytes text, int64_t *ret_value) {
-    bool negative = text.len > 0 && text.data[0] == '-';
-    int64_t value = 0;
-    if (text.len == (negative ? 1u : 0u)) {
+    bool is_negative = text.len > 0 && text.data[0] == '-';
+    size_t i = text.len > 0 && (is_negative || text.data[0] == '+') ? 1 : 0;
+    if (i == text.len) {
         return false;
     }
-    for (size_t i = negative; i < text.len; i++) {
+    int64_t value = 0;
+    for (; i < text.len; i++) {
         int digit = text.data[i] - '0';
         if (digit < 0 || digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
-            (negative ? __builtin_sub_overflow(value, digit, &value) : __builtin_add_overflow(value, digit, &value))) {
+            __builtin_sub_overflow(value, digit, &value)) { /* negative: there is one more of them */
             return false;
         }
     }
-    *ret_value = value;
+    if (!is_negative && value == INT64_MIN) {
+        return false;
+    }
+    *ret_value = is_negative ? value : -value;
     return true;
 }
 
-/* A bulk or verbatim string of `len` bytes behind its line. */
-static pil_status take_bulk(struct pil_bytes *input, size_t line_bytes, int64_t len, bool is_verbatim, struct pil_resp_value *value) {
-    if (len == -1) {
-        value->kind = PIL_RESP_KIND_NULL;
-        *input = pil_bytes_from(input->data + line_bytes, input->len - line_bytes);
-        return PIL_STATUS_OK;
+/* The line at the front of the input without its type byte and CRLF. */
+static pil_status read_line(struct pil_bytes input, struct pil_bytes *ret_line, size_t *ret_taken) {
+    size_t window = input.len < LINE_BYTES_MAX ? input.len : LINE_BYTES_MAX;
+    const uint8_t *newline = memchr(input.data, '\n', window);
+    if (newline == NULL) {
+        return window == LINE_BYTES_MAX ? PIL_STATUS_INVALID : PIL_STATUS_AGAIN;
     }
-    if (len < 0 || (is_verbatim && len < 4)) {
+    size_t len = (size_t)(newline - input.data);
+    if (len < 2 || input.data[len - 1] != '\r') {
         return PIL_STATUS_INVALID;
     }
-    if (input->len - line_bytes < 2 || input->len - line_bytes - 2 < (uint64_t)len) {
+    *ret_line = pil_bytes_from(input.data + 1, len - 2);
+    *ret_taken = len + 1;
+    return PIL_STATUS_OK;
+}
+
+/* Bulk and verbatim strings: `taken` is what the header took; a verbatim string has "txt:" first. */
+static pil_status read_bulk(struct pil_bytes input, struct pil_bytes line, size_t *taken, struct pil_resp_value *value) {
+    bool is_verbatim = input.data[0] == '=';
+    int64_t bytes;
+    if (!parse_integer(line, &bytes) || bytes < -1 || bytes > bulk_bytes_max || (is_verbatim && bytes < 4)) {
+        return PIL_STATUS_INVALID;
+    }
+    if (bytes == -1) {
+        value->kind = PIL_RESP_KIND_NULL;
+        return PIL_STATUS_OK;
+    }
+    size_t len = (size_t)bytes;
+    if (input.len - *taken < len + 2) {
         return PIL_STATUS_AGAIN;
     }
-    const uint8_t *begin = input->data + line_bytes;
-    if (begin[len] != '\r' || begin[len + 1] != '\n') {
+    const uint8_t *data = input.data + *taken;
+    if (data[len] != '\r' || data[len + 1] != '\n') {
         return PIL_STATUS_INVALID;
     }
+    size_t prefix = is_verbatim ? 4 : 0;
     value->kind = PIL_RESP_KIND_BULK;
-    value->text = pil_bytes_from(begin + (is_verbatim ? 4 : 0), (size_t)len - (is_verbatim ? 4 : 0));
-    *input = pil_bytes_from(begin + len + 2, input->len - line_bytes - (size_t)len - 2);
+    value->text = pil_bytes_from(data + prefix, len - prefix);
+    *taken += len + 2;
     return PIL_STATUS_OK;
 }
 
-static pil_status set_aggregate(struct pil_resp_value *value, int64_t count) {
-    if (count == -1) {
-        value->kind = PIL_RESP_KIND_NULL;
-        return PIL_STATUS_OK;
-    }
-    if (count < 0 || count > INT64_MAX / 2) {
+static pil_status read_aggregate(struct pil_bytes line, pil_resp_kind kind, struct pil_resp_value *value) {
+    int64_t count;
+    if (!parse_integer(line, &count) || count < -1 || count > values_max) {
         return PIL_STATUS_INVALID;
     }
-    value->integer = value->kind == PIL_RESP_KIND_MAP ? 2 * count : count;
+    value->kind = count < 0 ? PIL_RESP_KIND_NULL : kind;
+    value->integer = count < 0 ? 0 : kind == PIL_RESP_KIND_MAP ? count * 2 : count;
     return PIL_STATUS_OK;
 }
 
-/* Everything but strings: the line says all. */
-static pil_status read_line_value(uint8_t kind, struct pil_bytes text, int64_t number, bool is_number, struct pil_resp_value *value) {
-    value->text = text;
-    switch (kind) {
-    case '+': value->kind = PIL_RESP_KIND_SIMPLE; return PIL_STATUS_OK;
-    case '-': value->kind = PIL_RESP_KIND_ERROR; return PIL_STATUS_OK;
-    case ',': case '(': value->kind = PIL_RESP_KIND_DOUBLE; return PIL_STATUS_OK;
-    case '_': value->kind = PIL_RESP_KIND_NULL; return text.len == 0 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
-    case '#':
-        value->kind = PIL_RESP_KIND_BOOLEAN;
-        value->integer = text.len == 1 && text.data[0] == 't';
-        return text.len == 1 && (text.data[0] == 't' || text.data[0] == 'f') ? PIL_STATUS_OK : PIL_STATUS_INVALID;
+static pil_status read_value(struct pil_bytes input, struct pil_bytes line, size_t *taken, struct pil_resp_value *value) {
+    value->text = line;
+    switch (input.data[0]) {
+    case '+':
+        value->kind = PIL_RESP_KIND_SIMPLE;
+        return PIL_STATUS_OK;
+    case '-':
+        value->kind = PIL_RESP_KIND_ERROR;
+        return PIL_STATUS_OK;
     case ':':
         value->kind = PIL_RESP_KIND_INTEGER;
-        value->integer = number;
-        return is_number ? PIL_STATUS_OK : PIL_STATUS_INVALID;
-    case '*': case '>': value->kind = PIL_RESP_KIND_ARRAY; break;
-    case '~': value->kind = PIL_RESP_KIND_SET; break;
-    case '%': value->kind = PIL_RESP_KIND_MAP; break;
-    default: return PIL_STATUS_INVALID;
+        return parse_integer(line, &value->integer) ? PIL_STATUS_OK : PIL_STATUS_INVALID;
+    case '$':
+    case '=':
+        return read_bulk(input, line, taken, value);
+    case '_':
+        value->kind = PIL_RESP_KIND_NULL;
+        return line.len == 0 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
+    case '#':
+        value->kind = PIL_RESP_KIND_BOOLEAN;
+        value->integer = pil_bytes_equal_text(line, "t");
+        return line.len == 1 && (line.data[0] == 't' || line.data[0] == 'f') ? PIL_STATUS_OK : PIL_STATUS_INVALID;
+    case ',':
+    case '(':
+        value->kind = PIL_RESP_KIND_DOUBLE;
+        return line.len > 0 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
+    case '*':
+    case '>':
+        return read_aggregate(line, PIL_RESP_KIND_ARRAY, value);
+    case '~':
+        return read_aggregate(line, PIL_RESP_KIND_SET, value);
+    case '%':
+        return read_aggregate(line, PIL_RESP_KIND_MAP, value);
     }
-    return is_number ? set_aggregate(value, number) : PIL_STATUS_INVALID;
+    return PIL_STATUS_INVALID;
 }
 
 pil_status pil_resp_value_next(struct pil_bytes *input, struct pil_resp_value *ret_value) {
-    struct pil_resp_value value = {0};
     struct pil_bytes line;
-    PIL_TRY(take_line(*input, &line));
-    struct pil_bytes text = pil_bytes_from(line.data + 1, line.len - 1);
-    int64_t number = 0;
-    bool is_number = parse_integer(text, &number);
-    size_t line_bytes = line.len + 2;
-    if (line.data[0] == '$' || line.data[0] == '=') {
-        if (!is_number) {
-            return PIL_STATUS_INVALID;
-        }
-        PIL_TRY(take_bulk(input, line_bytes, number, line.data[0] == '=', &value));
-        *ret_value = value;
-        return PIL_STATUS_OK;
+    size_t taken;
+    struct pil_resp_value value = {0};
+    if (input->len == 0) {
+        return PIL_STATUS_AGAIN;
     }
-    PIL_TRY(read_line_value(line.data[0], text, number, is_number, &value));
-    *input = pil_bytes_from(input->data + line_bytes, input->len - line_bytes);
+    PIL_TRY(read_line(*input, &line, &taken));
+    PIL_TRY(read_value(*input, line, &taken, &value));
     *ret_value = value;
+    *input = pil_bytes_from(input->data + taken, input->len - taken);
     return PIL_STATUS_OK;
 }
 
 pil_status pil_resp_reply_length(struct pil_resp_reply_cursor *cursor, struct pil_bytes input, size_t *ret_len) {
-    uint64_t open = cursor->values_open != 0 ? cursor->values_open : 1;
-    struct pil_bytes rest = pil_bytes_from(input.data + cursor->at, input.len - cursor->at);
-    while (open > 0) {
-        struct pil_resp_value value;
-        pil_status status = pil_resp_value_next(&rest, &value);
-        if (status != PIL_STATUS_OK) {
-            cursor->at = input.len - rest.len;
-            cursor->values_open = open;
-            return status;
+    if (cursor->values_open == 0) {
+        cursor->values_open = 1;
+    }
+    while (cursor->values_open > 0) {
+        if (cursor->at == input.len) {
+            return PIL_STATUS_AGAIN;
         }
+        struct pil_bytes rest = pil_bytes_from(input.data + cursor->at, input.len - cursor->at);
+        struct pil_resp_value value;
+        PIL_TRY(pil_resp_value_next(&rest, &value));
+        cursor->at = input.len - rest.len;
         bool is_aggregate = value.kind == PIL_RESP_KIND_ARRAY || value.kind == PIL_RESP_KIND_SET || value.kind == PIL_RESP_KIND_MAP;
-        open--;
-        if (is_aggregate && __builtin_add_overflow(open, (uint64_t)value.integer, &open)) {
+        cursor->values_open += (is_aggregate ? (uint64_t)value.integer : 0) - 1;
+        if (cursor->values_open > (uint64_t)values_max * 2) {
             return PIL_STATUS_INVALID;
         }
     }
-    *ret_len = input.len - rest.len;
+    *ret_len = cursor->at;
     *cursor = (struct pil_resp_reply_cursor){0};
     return PIL_STATUS_OK;
 }

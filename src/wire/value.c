@@ -3,6 +3,7 @@
 #include "wire/value.h"
 #include "base/decimal.h"
 #include "base/panic.h"
+#include "wire/internal.h"
 
 #include <math.h>
 
@@ -148,26 +149,6 @@ static void put_number(struct pil_sink *sink, pil_scalar scalar, const uint8_t *
 
 /* ---- Strings. */
 
-/* Length of the well-formed UTF-8 sequence at the start of `at`, which is not ASCII; 0 = none (RFC 3629). */
-static size_t utf8_sequence(const uint8_t *at, size_t len) {
-    uint8_t first = at[0];
-    size_t want = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || len < want) {
-        return 0;
-    }
-    uint8_t second_min = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t second_max = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (at[1] < second_min || at[1] > second_max) {
-        return 0;
-    }
-    for (size_t i = 2; i < want; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return want;
-}
-
 static void put_escaped(struct pil_sink *sink, uint8_t byte) {
     static const char hex[] = "0123456789abcdef", plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
     uint8_t *at = pil_sink_reserve(sink, 6);
@@ -192,7 +173,7 @@ void pil_value_put_json_string(struct pil_sink *sink, struct pil_bytes text) {
             i++;
             continue;
         }
-        size_t sequence = byte >= 0x80 ? utf8_sequence(text.data + i, text.len - i) : 0;
+        size_t sequence = byte >= 0x80 ? pil_utf8_sequence(text.data + i, text.len - i) : 0;
         if (sequence > 0) {
             i += sequence;
             continue;
