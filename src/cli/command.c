@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The table of commands, and what follows from it without running one: parsing and help. */
+#include "cli/command.h"
+
+#include "cli/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct pil_option_row pil_options[PIL_OPTION_COUNT] = {
+#define X(id, name, value, follows, help) {name, value, PIL_FOLLOWS_##follows, help},
+    PIL_OPTION_TABLE(X)
+#undef X
+};
+
+#define OPT(id) (1u << PIL_OPTION_##id)
+
+const struct pil_command pil_commands[] = {
+    {"check", "FILE", "look for mistakes in a project file",
+     "Prints each mistake as FILE:LINE:COLUMN: what; what to do. Exit code 1 when there is one.", OPT(JSON), 0, 1, 1,
+     PIL_FOLLOWS_FILE, pil_cli_check},
+    {"apply", "FILE", "make a project file the project of a store",
+     "Nothing is written when the store has the same project already. Incompatible changes of a view in use, one that "
+     "a\n"
+     "channel points to, are refused with a list of what breaks, unless --force is given.",
+     OPT(STORE) | OPT(FORCE) | OPT(JSON), OPT(STORE), 1, 1, PIL_FOLLOWS_FILE, pil_cli_apply},
+    {"build", "FILE", "build releases from a project's sources",
+     "Is pillion-build, of the Python package; `pillion build --help` lists all of its options.",
+     OPT(VIEW) | OPT(STORE) | OPT(AS_OF) | OPT(DRY_RUN) | OPT(JSON), 0, 1, 1, PIL_FOLLOWS_FILE, NULL},
+    {"releases", "[PROJECT[/VIEW]]", "list releases and the channels that point to them", NULL, OPT(STORE) | OPT(JSON),
+     OPT(STORE), 0, 1, PIL_FOLLOWS_NONE, pil_cli_releases},
+    {"promote", "PROJECT/VIEW@RELEASE", "point a channel to a release",
+     "A channel in place of the release means what that channel serves: PROJECT/VIEW@staging --channel production.",
+     OPT(STORE) | OPT(CHANNEL) | OPT(JSON), OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_NONE, pil_cli_promote},
+    {"rollback", "PROJECT/VIEW", "point a channel to the release it had before", "Again: to the one before that.",
+     OPT(STORE) | OPT(CHANNEL) | OPT(JSON), OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_NONE, pil_cli_rollback},
+    {"pin", "PROJECT/VIEW[@RELEASE]", "hold a channel at a release, whatever is promoted",
+     "Without a release: at the one that it serves.", OPT(STORE) | OPT(CHANNEL) | OPT(JSON), OPT(STORE) | OPT(CHANNEL),
+     1, 1, PIL_FOLLOWS_NONE, pil_cli_pin},
+    {"unpin", "PROJECT/VIEW", "let a channel follow promotions again", NULL, OPT(STORE) | OPT(CHANNEL) | OPT(JSON),
+     OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_NONE, pil_cli_unpin},
+    {"inspect", "FILE|PROJECT/VIEW@RELEASE", "show schema, sizes, profile and sample rows",
+     "FILE is a shard. For a release give the store, too; a channel in place of the release means what it serves.",
+     OPT(STORE) | OPT(ROWS) | OPT(JSON), 0, 1, 1, PIL_FOLLOWS_FILE, pil_cli_inspect},
+    {"verify", "FILE|PROJECT/VIEW@RELEASE|dir:PATH", "check every byte of a shard, a release or a whole store",
+     "Lists everything that is wrong. Exit code 1 when something is.", OPT(STORE) | OPT(JSON), 0, 1, 1,
+     PIL_FOLLOWS_FILE, pil_cli_verify},
+    {"gc", NULL, "remove releases and shards that nobody needs",
+     "The newest --keep releases of each view stay, and what a channel points to, is pinned to or would roll back to.",
+     OPT(STORE) | OPT(KEEP) | OPT(GRACE) | OPT(DRY_RUN) | OPT(JSON), OPT(STORE) | OPT(KEEP), 0, 0, PIL_FOLLOWS_NONE,
+     pil_cli_gc},
+    {"get", "VIEW KEY...", "ask a running pilliond for features",
+     "VIEW is view or project/view; the parts of a composite key are joined by '|', of which '\\|' and '\\\\' are "
+     "escapes.\n"
+     "--json prints one object for each key, values as text.",
+     OPT(SOCKET) | OPT(FEATURES) | OPT(JSON), OPT(SOCKET), 2, UINT32_MAX, PIL_FOLLOWS_NONE, pil_cli_get},
+    {"status", NULL, "what a running pilliond serves, and whether it is ready", "Exit code 1 when it is not ready.",
+     OPT(ADMIN) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_status},
+    {"hist", NULL, "draw the latency histograms of a running pilliond, by stage",
+     "On a terminal: of the last second, again and again until interrupted. Otherwise, or with --once: since its "
+     "start.",
+     OPT(ADMIN) | OPT(ONCE) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_hist},
+    {"top", NULL, "watch a running pilliond: status and request rates", NULL, OPT(ADMIN) | OPT(ONCE) | OPT(JSON), 0, 0,
+     0, PIL_FOLLOWS_NONE, pil_cli_top},
+    {"slowlog", NULL, "list the slow requests of a running pilliond",
+     "Without keys and values, which are nobody's business here.", OPT(ADMIN) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE,
+     pil_cli_slowlog},
+    {"completion", "bash|zsh|fish", "print completions for a shell",
+     "bash: source <(pillion completion bash)    zsh: pillion completion zsh >FOLDER_OF_FPATH/_pillion\n"
+     "fish: pillion completion fish | source",
+     0, 0, 1, 1, PIL_FOLLOWS_SHELL, pil_cli_completion},
+};
+const uint32_t pil_command_count = sizeof pil_commands / sizeof pil_commands[0];
+
+const struct pil_command *pil_command_find(const char *name) {
+    for (uint32_t i = 0; i < pil_command_count; i++) {
+        if (strcmp(pil_commands[i].name, name) == 0) {
+            return &pil_commands[i];
+        }
+    }
+    return NULL;
+}
+
+enum { NEAR_NAME_BYTES = 24, NEAR_EDITS = 2 };
+
+/* Levenshtein's distance, one row at a time. */
+static uint32_t edits_between(const char *a, const char *b) {
+    uint32_t row[NEAR_NAME_BYTES + 1], len = (uint32_t)strlen(b);
+    for (uint32_t j = 0; j <= len; j++) {
+        row[j] = j;
+    }
+    for (uint32_t i = 1; a[i - 1] != '\0'; i++) {
+        uint32_t diagonal = row[0];
+        row[0] = i;
+        for (uint32_t j = 1; j <= len; j++) {
+            uint32_t best = diagonal + (a[i - 1] != b[j - 1]);
+            best = row[j] + 1 < best ? row[j] + 1 : best;
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[len];
+}
+
+const struct pil_command *pil_command_nearest(const char *name) {
+    const struct pil_command *nearest = NULL;
+    uint32_t least = NEAR_EDITS + 1;
+    for (uint32_t i = 0; i < pil_command_count && strlen(name) <= NEAR_NAME_BYTES; i++) {
+        uint32_t edits = edits_between(pil_commands[i].name, name);
+        if (edits < least) {
+            least = edits;
+            nearest = &pil_commands[i];
+        }
+    }
+    return nearest;
+}
+
+/* ---- Parsing */
+
+static int usage_error(const struct pil_command *command, const char *what, const char *text) {
+    fprintf(stderr, "pillion: %s%s; `pillion %s --help` says more\n", what, text, command->name);
+    return PIL_EXIT_USAGE;
+}
+
+/* Takes the option at argv[*at], and its value. */
+static int take_option(struct pil_invocation *invocation, int argc, char **argv, int *at) {
+    const char *name = argv[*at] + 2, *equals = strchr(name, '=');
+    size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
+    for (pil_option option = 0; option < PIL_OPTION_COUNT; option++) {
+        const struct pil_option_row *row = &pil_options[option];
+        bool known = strlen(row->name) == len && memcmp(row->name, name, len) == 0;
+        if (!known || (invocation->command->options & 1u << option) == 0) {
+            continue;
+        }
+        if (row->value == NULL) {
+            invocation->values[option] = "";
+            return equals != NULL ? usage_error(invocation->command, argv[*at], ": this option has no value") : 0;
+        }
+        if (equals == NULL && *at + 1 >= argc) {
+            return usage_error(invocation->command, argv[*at], " needs a value");
+        }
+        invocation->values[option] = equals != NULL ? equals + 1 : argv[++*at];
+        return PIL_EXIT_OK;
+    }
+    return usage_error(invocation->command, "unknown option ", argv[*at]);
+}
+
+static int check_complete(struct pil_invocation *invocation) {
+    const struct pil_command *command = invocation->command;
+    if ((command->options & OPT(STORE)) != 0 && !pil_invocation_has(invocation, PIL_OPTION_STORE)) {
+        const char *store = getenv("PILLION_STORE");
+        invocation->values[PIL_OPTION_STORE] = store != NULL && store[0] != '\0' ? store : NULL;
+    }
+    for (pil_option option = 0; option < PIL_OPTION_COUNT; option++) {
+        if ((command->required & 1u << option) != 0 && !pil_invocation_has(invocation, option)) {
+            fprintf(stderr, "pillion: %s needs --%s %s: %s\n", command->name, pil_options[option].name,
+                    pil_options[option].value, pil_options[option].help);
+            return PIL_EXIT_USAGE;
+        }
+    }
+    if (invocation->arg_count < command->args_min || invocation->arg_count > command->args_max) {
+        return usage_error(command,
+                           invocation->arg_count < command->args_min ? "missing argument: " : "too many arguments: ",
+                           command->args != NULL ? command->args : "it takes none");
+    }
+    return PIL_EXIT_OK;
+}
+
+int pil_command_parse(const struct pil_command *command, int argc, char **argv, const char **args,
+                      struct pil_invocation *ret_invocation, bool *ret_help) {
+    struct pil_invocation invocation = {.command = command, .args = args};
+    bool options = true;
+    int exit_code = PIL_EXIT_OK;
+    *ret_help = false;
+    for (int i = 0; i < argc && exit_code == PIL_EXIT_OK; i++) {
+        if (options && strcmp(argv[i], "--") == 0) {
+            options = false;
+        } else if (options && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
+            *ret_help = true;
+            return PIL_EXIT_OK;
+        } else if (options && strncmp(argv[i], "--", 2) == 0) {
+            exit_code = take_option(&invocation, argc, argv, &i);
+        } else {
+            args[invocation.arg_count++] = argv[i];
+        }
+    }
+    if (exit_code == PIL_EXIT_OK) {
+        exit_code = check_complete(&invocation);
+        *ret_invocation = invocation;
+    }
+    return exit_code;
+}
+
+/* ---- Help */
+
+void pil_command_print_overview(void) {
+    printf("usage: pillion COMMAND [ARGUMENTS] [--help]\n\ncommands\n");
+    for (uint32_t i = 0; i < pil_command_count; i++) {
+        printf("  %s%-11s%s %s\n", pil_report_style(PIL_STYLE_BOLD), pil_commands[i].name,
+               pil_report_style(PIL_STYLE_PLAIN), pil_commands[i].summary);
+    }
+    printf("  %s%-11s%s %s\n", pil_report_style(PIL_STYLE_BOLD), "help", pil_report_style(PIL_STYLE_PLAIN),
+           "this and the help of every command; of one: help COMMAND");
+    printf("\nAny other COMMAND runs the program pillion-COMMAND, found beside this one or on PATH. --version prints "
+           "the version.\n"
+           "\nexit codes\n"
+           "  0  done\n"
+           "  1  mistakes were found, or the store or the server refused\n"
+           "  2  the command line is wrong\n"
+           "  3  a file, the store or the server could not be read or written\n");
+}
+
+void pil_command_print_help(const struct pil_command *command) {
+    printf("usage: pillion %s%s%s", command->name, command->args != NULL ? " " : "",
+           command->args != NULL ? command->args : "");
+    for (pil_option option = 0; option < PIL_OPTION_COUNT; option++) {
+        if ((command->options & 1u << option) != 0) {
+            const struct pil_option_row *row = &pil_options[option];
+            bool required = (command->required & 1u << option) != 0;
+            printf(" %s--%s%s%s%s", required ? "" : "[", row->name, row->value != NULL ? " " : "",
+                   row->value != NULL ? row->value : "", required ? "" : "]");
+        }
+    }
+    printf("\n%s.\n", command->summary);
+    if (command->details != NULL) {
+        printf("%s\n", command->details);
+    }
+    for (pil_option option = 0; option < PIL_OPTION_COUNT; option++) {
+        if ((command->options & 1u << option) != 0) {
+            char name[32];
+            const struct pil_option_row *row = &pil_options[option];
+            snprintf(name, sizeof name, "--%s %s", row->name, row->value != NULL ? row->value : "");
+            printf("  %-20s %s\n", name, row->help);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The commands of `pillion`, their options, and what was said on the command line. One table (command.c) yields the
+ * dispatch, the help, the reference page and the shell completions. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*  id         name         value    what follows it (for completion)  help */
+#define PIL_OPTION_TABLE(X)                                                                                            \
+    X(STORE, "store", "URL", STORE, "where releases live: dir:PATH; $PILLION_STORE when it is not given")              \
+    X(CHANNEL, "channel", "NAME", CHANNEL, "the channel: production, staging, canary …")                               \
+    X(SOCKET, "socket", "ADDRESS", SOCKET, "where pilliond listens for resp: unix:PATH or tcp:HOST:PORT")              \
+    X(ADMIN, "admin", "ADDRESS", SOCKET, "where pilliond listens for admin (default tcp:127.0.0.1:9466)")              \
+    X(FEATURES, "features", "A,B", NONE, "only these features, in this order")                                         \
+    X(VIEW, "view", "NAME", NONE, "only this feature view")                                                            \
+    X(KEEP, "keep", "N", NONE, "how many of the newest releases of each view stay anyway")                             \
+    X(GRACE, "grace", "SECONDS", NONE, "what is younger stays, too: builds may be under way (default 3600)")           \
+    X(ROWS, "rows", "N", NONE, "how many sample rows are shown (default 5)")                                           \
+    X(AS_OF, "as-of", "TIME", NONE, "leave out rows with a later event timestamp")                                     \
+    X(FORCE, "force", NULL, NONE, "change views in use, whatever breaks")                                              \
+    X(ONCE, "once", NULL, NONE, "draw once and end, also on a terminal")                                               \
+    X(DRY_RUN, "dry-run", NULL, NONE, "say what would be done, change nothing")                                        \
+    X(JSON, "json", NULL, NONE, "print JSON for programs")
+
+typedef enum pil_option {
+#define X(id, name, value, follows, help) PIL_OPTION_##id,
+    PIL_OPTION_TABLE(X)
+#undef X
+    PIL_OPTION_COUNT
+} pil_option;
+
+/* What a value may be, as far as a shell can complete it. */
+typedef enum pil_follows {
+    PIL_FOLLOWS_NONE,
+    PIL_FOLLOWS_FILE,
+    PIL_FOLLOWS_STORE,
+    PIL_FOLLOWS_SOCKET,
+    PIL_FOLLOWS_CHANNEL,
+    PIL_FOLLOWS_SHELL, /* bash, zsh or fish */
+} pil_follows;
+
+struct pil_option_row {
+    const char *name;  /* without "--" */
+    const char *value; /* NULL: a flag */
+    pil_follows follows;
+    const char *help;
+};
+extern const struct pil_option_row pil_options[PIL_OPTION_COUNT];
+
+/* A command line that fits its command. All texts are borrowed from argv, the environment or the tables. */
+struct pil_invocation {
+    const struct pil_command *command;
+    const char *const *args; /* without options */
+    uint32_t arg_count;
+    const char *values[PIL_OPTION_COUNT]; /* NULL: not given; flags are "" */
+};
+
+static inline bool pil_invocation_has(const struct pil_invocation *invocation, pil_option option) {
+    return invocation->values[option] != NULL;
+}
+
+struct pil_command {
+    const char *name;
+    const char *args; /* for the usage line; NULL: none */
+    const char *summary;
+    const char *details; /* paragraphs of the help; NULL: none */
+    uint32_t options;    /* bits 1 << pil_option */
+    uint32_t required;   /* the same: those that must be there */
+    uint32_t args_min, args_max;
+    pil_follows arg_follows;
+    /* Exit code. NULL: a program of its own, pillion-NAME, that comes with the project. */
+    int (*run)(const struct pil_invocation *invocation);
+};
+extern const struct pil_command pil_commands[];
+extern const uint32_t pil_command_count;
+
+/* NULL when there is none. */
+const struct pil_command *pil_command_find(const char *name);
+/* The command whose name is nearest to a mistyped one; NULL when none is near. */
+const struct pil_command *pil_command_nearest(const char *name);
+
+/* Fits argv (behind the command's name) to the command. `args` has room for argc. Exit code: 0, or 2 after saying why;
+ * *ret_help says that only help was wanted. */
+int pil_command_parse(const struct pil_command *command, int argc, char **argv, const char **args,
+                      struct pil_invocation *ret_invocation, bool *ret_help);
+
+/* To stdout. */
+void pil_command_print_overview(void);
+void pil_command_print_help(const struct pil_command *command);
+
+/* The commands. */
+int pil_cli_check(const struct pil_invocation *invocation);
+int pil_cli_apply(const struct pil_invocation *invocation);
+int pil_cli_releases(const struct pil_invocation *invocation);
+int pil_cli_promote(const struct pil_invocation *invocation);
+int pil_cli_rollback(const struct pil_invocation *invocation);
+int pil_cli_pin(const struct pil_invocation *invocation);
+int pil_cli_unpin(const struct pil_invocation *invocation);
+int pil_cli_inspect(const struct pil_invocation *invocation);
+int pil_cli_verify(const struct pil_invocation *invocation);
+int pil_cli_gc(const struct pil_invocation *invocation);
+int pil_cli_get(const struct pil_invocation *invocation);
+int pil_cli_status(const struct pil_invocation *invocation);
+int pil_cli_hist(const struct pil_invocation *invocation);
+int pil_cli_top(const struct pil_invocation *invocation);
+int pil_cli_slowlog(const struct pil_invocation *invocation);
+int pil_cli_completion(const struct pil_invocation *invocation);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pillion: the command-line tool. As git does, it runs pillion-X for an X that it does not know. */
+#include "base/panic.h"
+#include "cli/command.h"
+#include "cli/report.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Replaces this process by FOLDER/pillion-NAME if that can be run. */
+static void try_folder(const char *folder, size_t folder_len, const char *name, char **argv) {
+    char path[PATH_MAX];
+    int len = snprintf(path, sizeof path, "%.*s/pillion-%s", (int)folder_len, folder, name);
+    if (len > 0 && (size_t)len < sizeof path && access(path, X_OK) == 0) {
+        argv[0] = path;
+        execv(path, argv);
+        pil_report_note("run %s: %s", path, strerror(errno));
+        exit(PIL_EXIT_FAILED);
+    }
+}
+
+/* Beside this program first, so that what was built together runs together; then PATH. argv[0] is the name. */
+static int run_external(const char *name, char **argv) {
+    char own[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", own, sizeof own - 1);
+    if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(name) && name[0] != '-') {
+        if (len > 0) {
+            own[len] = '\0';
+            try_folder(own, (size_t)(strrchr(own, '/') - own), name, argv);
+        }
+        const char *path = getenv("PATH");
+        for (const char *at = path != NULL ? path : ""; *at != '\0';) {
+            size_t folder_len = strcspn(at, ":");
+            if (folder_len > 0) { /* an empty entry means the working folder: not a place to run things from */
+                try_folder(at, folder_len, name, argv);
+            }
+            at += folder_len + (at[folder_len] == ':');
+        }
+    }
+    const struct pil_command *command = pil_command_find(name), *nearest = pil_command_nearest(name);
+    if (command != NULL) {
+        return pil_report_usage("`pillion %s` is the program pillion-%s, which is neither beside this one nor on PATH; "
+                                "install the Python package of Pillion and put its bin folder on PATH",
+                                name, name);
+    }
+    return pil_report_usage(
+        "there is no command '%s' and no program pillion-%s%s%s; `pillion --help` lists the commands", name, name,
+        nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest->name : "");
+}
+
+static int help(int argc, char **argv) {
+    if (argc > 1 || (argc == 1 && pil_command_find(argv[0]) == NULL)) {
+        return pil_report_usage("help takes the name of a command; `pillion --help` lists them");
+    }
+    if (argc == 1) {
+        pil_command_print_help(pil_command_find(argv[0]));
+        return PIL_EXIT_OK;
+    }
+    pil_command_print_overview();
+    for (uint32_t i = 0; i < pil_command_count; i++) {
+        printf("\n");
+        pil_command_print_help(&pil_commands[i]);
+    }
+    return PIL_EXIT_OK;
+}
+
+static int run_command(const struct pil_command *command, int argc, char **argv) {
+    struct pil_invocation invocation;
+    bool wants_help;
+    const char **args = calloc((size_t)argc + 1, sizeof *args);
+    PIL_ASSERT(args != NULL);
+    int exit_code = pil_command_parse(command, argc, argv, args, &invocation, &wants_help);
+    if (exit_code == PIL_EXIT_OK && wants_help) {
+        pil_command_print_help(command);
+    } else if (exit_code == PIL_EXIT_OK) {
+        exit_code = command->run(&invocation);
+    }
+    free(args);
+    return exit_code;
+}
+
+static int dispatch(int argc, char **argv) {
+    if (argc < 2) {
+        return pil_report_usage("say what to do; `pillion --help` lists the commands");
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        pil_command_print_overview();
+        return PIL_EXIT_OK;
+    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+        printf("pillion %s\n", PIL_VERSION);
+        return PIL_EXIT_OK;
+    }
+    if (strcmp(name, "help") == 0) {
+        return help(argc - 2, argv + 2);
+    }
+    const struct pil_command *command = pil_command_find(name);
+    return command != NULL && command->run != NULL ? run_command(command, argc - 2, argv + 2)
+                                                   : run_external(name, argv + 1);
+}
+
+int main(int argc, char **argv) {
+    int exit_code = dispatch(argc, argv);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "pillion: the output could not be written: %s\n", strerror(errno));
+        return PIL_EXIT_FAILED;
+    }
+    return exit_code;
+}

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <jansson.h>
+
+/* Draws the column profile of a manifest ("profile") on stdout. What is not as the builder writes it is left out. */
+void pil_profile_view_print(const json_t *profile);

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * check, apply. */
+#include "cli/command.h"
+#include "cli/report.h"
+#include "release/project.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* "FILE:LINE:COLUMN: what; what to do", as an object. */
+static json_t *problem_to_json(const char *line, size_t len, const char *file) {
+    char *text = strndup(line, len), *at = text, *end;
+    if (strncmp(at, file, strlen(file)) == 0 && at[strlen(file)] == ':') {
+        at += strlen(file) + 1;
+    }
+    long row = strtol(at, &end, 10);
+    long column = *end == ':' ? strtol(end + 1, &end, 10) : 0;
+    at = *end == ':' && end[1] == ' ' ? end + 2 : text;
+    char *fix = strstr(at, "; ");
+    if (fix != NULL) {
+        *fix = '\0';
+        fix += 2;
+    }
+    json_t *problem = json_pack("{s:I, s:I, s:s, s:s?}", "line", (json_int_t)row, "column", (json_int_t)column, "what",
+                                at, "fix", fix);
+    free(text);
+    return problem;
+}
+
+static json_t *problems_to_json(const struct pil_text *problems, const char *file) {
+    json_t *list = json_array();
+    for (const char *line = pil_text_chars(problems); *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        json_array_append_new(list, problem_to_json(line, len, file));
+        line += len + (line[len] == '\n');
+    }
+    return list;
+}
+
+/* Problem lines hold pieces of the file. */
+static void print_problems(const struct pil_text *problems, FILE *to) {
+    for (const char *line = pil_text_chars(problems); *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        struct pil_text text = {0};
+        pil_report_append_printable(&text, pil_bytes_from(line, len), 0);
+        fprintf(to, "%s\n", pil_text_chars(&text));
+        pil_text_deinit(&text);
+        line += len + (line[len] == '\n');
+    }
+}
+
+static int exit_code_of_problems(pil_status status) {
+    return status == PIL_STATUS_DENIED || status == PIL_STATUS_IO || status == PIL_STATUS_SYSTEM ? PIL_EXIT_FAILED
+                                                                                                 : PIL_EXIT_REFUSED;
+}
+
+int pil_cli_check(const struct pil_invocation *invocation) {
+    const char *file = invocation->args[0];
+    struct pil_project *project = NULL;
+    struct pil_text problems = {0};
+    pil_status status = pil_project_load_yaml(file, &project, &problems);
+    if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
+        pil_report_json(json_pack("{s:s, s:b, s:o}", "file", file, "ok", status == PIL_STATUS_OK, "mistakes",
+                                  problems_to_json(&problems, file)));
+    } else if (status != PIL_STATUS_OK) {
+        print_problems(&problems, stdout);
+    } else {
+        printf("%s: no mistakes; project %s has %u entities, %u feature views, %u feature services\n", file,
+               project->name, project->entity_count, project->view_count, project->service_count);
+    }
+    pil_project_destroy(&project);
+    pil_text_deinit(&problems);
+    return status == PIL_STATUS_OK ? PIL_EXIT_OK : exit_code_of_problems(status);
+}
+
+static void print_applied(const struct pil_invocation *invocation, const struct pil_project *project,
+                          const struct pil_project_published *published, const struct pil_text *lines) {
+    if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
+        json_t *breaking = json_array();
+        for (const char *line = pil_text_chars(lines); published->breaking > 0 && *line != '\0';) {
+            size_t len = strcspn(line, "\n");
+            json_array_append_new(breaking, json_stringn(line, len));
+            line += len + (line[len] == '\n');
+        }
+        pil_report_json(json_pack("{s:s, s:I, s:b, s:o}", "project", project->name, "sequence",
+                                  (json_int_t)published->sequence, "changed", published->changed, "breaking",
+                                  breaking));
+        return;
+    }
+    if (published->breaking > 0) {
+        pil_report_note("--force: these changes break what is in use:");
+        print_problems(lines, stderr);
+    }
+    printf(published->changed ? "project %s is applied, version %llu\n"
+                              : "project %s is applied already, version %llu\n",
+           project->name, (unsigned long long)published->sequence);
+}
+
+static int apply(const struct pil_invocation *invocation, struct pil_store *store, const struct pil_project *project) {
+    struct pil_project_published published;
+    struct pil_text lines = {0};
+    struct pil_error error = {0};
+    int exit_code = PIL_EXIT_OK;
+    bool force = pil_invocation_has(invocation, PIL_OPTION_FORCE);
+    pil_status status = pil_project_publish(store, project, force, &published, &lines, &error);
+    if (status == PIL_STATUS_OK) {
+        print_applied(invocation, project, &published, &lines);
+    } else {
+        if (status == PIL_STATUS_BUSY) {
+            print_problems(&lines, stderr);
+        }
+        exit_code = pil_report_failure(status, &error);
+    }
+    pil_text_deinit(&lines);
+    return exit_code;
+}
+
+int pil_cli_apply(const struct pil_invocation *invocation) {
+    struct pil_project *project = NULL;
+    struct pil_store *store = NULL;
+    struct pil_text problems = {0};
+    struct pil_error error = {0};
+    int exit_code;
+    pil_status status = pil_project_load_yaml(invocation->args[0], &project, &problems);
+    if (status != PIL_STATUS_OK) {
+        print_problems(&problems, stderr);
+        exit_code = exit_code_of_problems(status);
+    } else {
+        status = pil_store_open(invocation->values[PIL_OPTION_STORE], true, &store, &error);
+        exit_code = status == PIL_STATUS_OK ? apply(invocation, store, project) : pil_report_failure(status, &error);
+    }
+    pil_store_close(&store);
+    pil_project_destroy(&project);
+    pil_text_deinit(&problems);
+    return exit_code;
+}

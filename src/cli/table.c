@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Tables with aligned columns. */
+#include "base/panic.h"
+#include "cli/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct pil_table_cell {
+    char *text;
+    size_t width; /* characters */
+    pil_style style;
+};
+
+static size_t width_of(const char *text) {
+    size_t width = 0;
+    for (; *text != '\0'; text++) {
+        width += (*text & 0xc0) != 0x80; /* not the continuation of a character */
+    }
+    return width;
+}
+
+void pil_table_init(struct pil_table *table, uint32_t column_count, uint64_t right) {
+    *table = (struct pil_table){.column_count = column_count, .right = right};
+}
+
+void pil_table_deinit(struct pil_table *table) {
+    for (size_t i = 0; i < table->cell_count; i++) {
+        free(table->cells[i].text);
+    }
+    free(table->cells);
+    *table = (struct pil_table){0};
+}
+
+void pil_table_add(struct pil_table *table, pil_style style, const char *text) {
+    if ((table->cell_count & (table->cell_count - 1)) == 0) { /* doubles at powers of two */
+        size_t capacity = table->cell_count == 0 ? 1 : 2 * table->cell_count;
+        table->cells = realloc(table->cells, capacity * sizeof *table->cells);
+        PIL_ASSERT(table->cells != NULL);
+    }
+    struct pil_table_cell *cell = &table->cells[table->cell_count++];
+    *cell = (struct pil_table_cell){.text = strdup(text), .width = width_of(text), .style = style};
+    PIL_ASSERT(cell->text != NULL);
+}
+
+void pil_table_format(struct pil_table *table, const char *format, ...) {
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    pil_table_add(table, PIL_STYLE_PLAIN, text);
+}
+
+void pil_table_print(const struct pil_table *table, int indent) {
+    PIL_ASSERT(table->cell_count % table->column_count == 0);
+    size_t *widths = calloc(table->column_count, sizeof *widths);
+    PIL_ASSERT(widths != NULL);
+    for (size_t i = 0; i < table->cell_count; i++) {
+        size_t *width = &widths[i % table->column_count];
+        *width = table->cells[i].width > *width ? table->cells[i].width : *width;
+    }
+    for (size_t i = 0; i < table->cell_count; i++) {
+        const struct pil_table_cell *cell = &table->cells[i];
+        uint32_t column = (uint32_t)(i % table->column_count);
+        bool last = column + 1 == table->column_count, right = column < 64 && (table->right >> column & 1) != 0;
+        int blanks = (int)(widths[column] - cell->width);
+        pil_style style = i < table->column_count ? PIL_STYLE_BOLD : cell->style;
+        printf("%*s%s%s%s%*s%s", (column == 0 ? indent : 2) + (right ? blanks : 0), "",
+               style != PIL_STYLE_PLAIN ? pil_report_style(style) : "", cell->text,
+               style != PIL_STYLE_PLAIN ? pil_report_style(PIL_STYLE_PLAIN) : "", right || last ? 0 : blanks, "",
+               last ? "\n" : "");
+    }
+    free(widths);
+}
