@@ -60,6 +60,23 @@ static PyObject *project_json(PyObject *module, PyObject *arguments) {
     return result;
 }
 
+/* ---- check_store */
+
+static PyObject *check_store(PyObject *module, PyObject *arguments) {
+    const char *url;
+    struct pil_store *store = NULL;
+    struct pil_error error = {0};
+    if (!PyArg_ParseTuple(arguments, "s:check_store", &url)) {
+        return NULL;
+    }
+    pil_status status = pil_store_open(url, true, &store, &error);
+    if (status != PIL_STATUS_OK) {
+        return fail(module, status, error.text);
+    }
+    pil_store_close(&store);
+    Py_RETURN_NONE;
+}
+
 /* ---- Ingest */
 
 struct ingest_object {
@@ -355,6 +372,7 @@ static int core_clear(PyObject *module) {
 static PyMethodDef core_methods[] = {
     {"project_json", project_json, METH_VARARGS,
      "project_json(path): the project file as JSON; Error lists all its mistakes."},
+    {"check_store", check_store, METH_VARARGS, "check_store(url): opens it, and makes it when it is not there."},
     {NULL, NULL, 0, NULL},
 };
 

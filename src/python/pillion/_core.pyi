@@ -11,6 +11,8 @@ class Error(Exception):
 
 def project_json(path: str) -> str: ...
 
+def check_store(store: str) -> None: ...
+
 class Ingest:
     def __init__(self, project: str, view: str, temporary: str, memory_bytes: int, threads: int, event_ts_us_max: int,
                  as_of_us: int, on_flaw: Callable[[int, str, str, str], bool],

@@ -9,3 +9,8 @@ builder  one view: reads in one thread, encodes in the other, merges, publishes 
 memory   how much is ours, and how it is shared out
 progress one moving line, or one line every ten seconds
 """
+import os
+
+# Arrow's own allocator keeps what was freed; under a cap of resident memory that is a third of the reader's share. Arrow
+# looks at this once, when it is imported.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -179,6 +179,16 @@ class Reader:
         self._thread.join()
 
 
+def check_store(options: Options) -> None:
+    """Before hours of reading rather than after."""
+    if options.store is None:
+        return
+    try:
+        _core.check_store(options.store)
+    except _core.Error as error:
+        raise from_core(*error.args) from None
+
+
 class ViewBuild:
     """One build of one view."""
 

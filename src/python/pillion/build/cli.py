@@ -85,6 +85,7 @@ def _report(result: dict[str, Any], options: builder.Options) -> None:
 
 def _run(arguments: argparse.Namespace, options: builder.Options) -> None:
     loaded = project.load(arguments.project)
+    builder.check_store(options)
     for view in loaded.chosen(arguments.view):
         result = builder.ViewBuild(loaded, view, options).run()
         _report(result, options)

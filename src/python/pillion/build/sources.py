@@ -46,6 +46,8 @@ class Chunk:
 
 def _failure(name: str, error: Exception) -> BuildError:
     """Of reading `name`: with an errno it is the machine's, without one the content's."""
+    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
+        return IoFailure(f"{name}: the memory limit does not suffice ({error}); raise it (--memory-limit)")
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
         return IoFailure(f"{name}: {error.strerror or error}")
     text = str(error).strip().split("\n\n")[0].replace("\n", " ")
