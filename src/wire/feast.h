@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Bodies of Feast's HTTP API: the request of POST /get-online-features into arrays, its column-oriented response and its
- * errors into bytes. Byte shapes are those of Feast 0.67's Python server. Pure: no input or output, no allocation. */
+ * errors into bytes. Byte shapes are those of Feast 0.67's Python server. Pure: no input or output, no allocation.
+ * feast.c reads requests, feast_reply.c writes responses and errors. */
 #pragma once
 
 #include "base/clock.h"
@@ -58,7 +59,7 @@ struct pil_feast_request {
 /* Why a body was refused, in the shape of FastAPI: what, and where. The server makes its own for keys that cannot be coerced. */
 struct pil_feast_rejection {
     int http_status;         /* 422; 400 for bytes that are not UTF-8; 413 for more than the buffers hold */
-    const char *type;        /* "json_invalid", "missing", "list_type", "int_parsing", … */
+    const char *type;        /* "json_invalid", "missing", "list_type", "int_parsing", …; NULL: the message is all there is */
     const char *message;
     const char *member;      /* loc[1]: "entities", "features", …; NULL: the body itself */
     struct pil_bytes field;  /* loc[2]: the join key; empty: none */
@@ -71,6 +72,8 @@ struct pil_feast_rejection {
 pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers *buffers, struct pil_feast_request *ret_request,
                            struct pil_feast_rejection *ret_rejection) PIL_CHECKED;
 
+/* For a key that the schema refuses: row `row` of a column, whose entity has this type. */
+void pil_feast_reject_key(const struct pil_feast_column *column, uint32_t row, pil_scalar type, struct pil_feast_rejection *ret_rejection);
 /* {"detail":[{"type":…,"loc":["body",…],"msg":…,"input":…}]} */
 void pil_feast_put_rejection(struct pil_sink *sink, const struct pil_feast_rejection *rejection);
 /* {"detail":"Not Found"} */
@@ -108,6 +111,8 @@ typedef enum pil_feast_error {
 } pil_feast_error;
 
 int pil_feast_error_http_status(pil_feast_error error);
+/* Arguments come from outside: what passes PIL_FEAST_ARGUMENT_BYTES of one is cut. */
+enum { PIL_FEAST_ARGUMENT_BYTES = 192 };
 void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pil_bytes first, struct pil_bytes second);
 
 /* ---- Response. One after the other:
@@ -129,11 +134,15 @@ const char *pil_feast_status_text(pil_feast_status status);
 /* Zero-initialised but for the sink. */
 struct pil_feast_encoder {
     struct pil_sink *sink;
-    bool comma;            /* before the next element of the innermost list */
+    bool comma;        /* before the next element of the innermost list */
     bool column_open;
-    uint8_t time_bytes;    /* length of time_text; 0 = nothing cached */
-    int64_t time_us;       /* the time of which time_text is the text */
-    char time_text[PIL_CLOCK_TEXT_BYTES + 2]; /* with its quotes */
+    /* The last time and its text, between a comma and a quote: equal ones are copied, and of others of the same day only the
+     * time of day is written anew. */
+    bool day_known;
+    uint8_t time_bytes; /* 0 = nothing yet */
+    int64_t time_us;
+    int64_t day_us;     /* midnight before time_us */
+    char time_text[PIL_CLOCK_TEXT_BYTES + 4];
 };
 
 void pil_feast_put_begin(struct pil_feast_encoder *encoder);
@@ -144,7 +153,7 @@ void pil_feast_put_null(struct pil_feast_encoder *encoder);
 void pil_feast_put_statuses(struct pil_feast_encoder *encoder);
 void pil_feast_put_status(struct pil_feast_encoder *encoder, pil_feast_status status);
 void pil_feast_put_timestamps(struct pil_feast_encoder *encoder);
-/* 0 for keys and for entities that were not found. Equal times in a row are formatted once. */
+/* 0 for keys and for entities that were not found. */
 void pil_feast_put_timestamp(struct pil_feast_encoder *encoder, int64_t event_us);
 void pil_feast_put_names(struct pil_feast_encoder *encoder);
 /* "name", or "view__name" when `view` is not empty. */

@@ -111,7 +111,7 @@ static pil_status scan_head(struct pil_http_cursor *cursor, struct pil_bytes inp
 /* The head from its first line on, the empty line at its end included. */
 static struct pil_bytes head_of(struct pil_bytes input, size_t head_bytes) {
     size_t begin = 0;
-    while (input.data[begin] == '\r') {
+    while (input.data[begin] == '\r' && input.data[begin + 1] == '\n') {
         begin += 2;
     }
     return cut(input, begin, head_bytes);
