@@ -68,6 +68,12 @@ class Rules(unittest.TestCase):
     def test_include_without_its_module(self) -> None:
         self.expect("layers", "src/base/a.c", c('#include "status.h"\n'), 2)
 
+    def test_a_test_may_include_the_header_beside_it(self) -> None:
+        text = c('#include "loop.h"\n')
+        self.expect("layers", "tests/unit/base/a_test.c", text, 2)
+        header = {"tests/unit/base/loop.h": c("#pragma once\n")}
+        self.assertEqual(findings({"tests/unit/base/a_test.c": text, **header}), [])
+
     def test_internal_header_of_another_module(self) -> None:
         self.expect("layers", "src/cache/a.c", c('#include "schema/internal.h"\n'), 2)
 
