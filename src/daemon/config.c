@@ -27,7 +27,7 @@ static const struct pil_config_option options[] = {
     {"log_format", PIL_OPTION_CHOICE, AT(log_format), 8, "logfmt", 0, 0, "logfmt|json", true, "Form of log lines, on standard error."},
     {"user", PIL_OPTION_TEXT, AT(user), 64, "", 0, 0, NULL, false, "User to become after the listeners are open, when started as root."},
     {"limits.connections", PIL_OPTION_COUNT, LIMIT(connections_max), "4096", 1, 1000000, NULL, false, "Connections, of all workers together; more are closed at once."},
-    {"limits.request_bytes", PIL_OPTION_BYTES, LIMIT(request_bytes_max), "4M", 16384, 64 * MIB, NULL, false, "One request. Before the first valid one of a connection: 16K."},
+    {"limits.request_bytes", PIL_OPTION_BYTES, LIMIT(request_bytes_max), "4M", 16384, 64 * MIB, NULL, false, "One request. Before the first valid one of a connection: 64K."},
     {"limits.requests_per_turn", PIL_OPTION_COUNT, LIMIT(requests_per_turn), "256", 1, 65536, NULL, false, "Pipelined requests of one connection before others get their turn."},
     {"limits.keys_per_request", PIL_OPTION_COUNT, LIMIT(keys_per_request_max), "16384", 1, 16384, NULL, false, "Entity lookups of one request."},
     {"limits.output_pause_bytes", PIL_OPTION_BYTES, LIMIT(output_pause_bytes), "256K", 4096, 64 * MIB, NULL, false, "A connection with this much unsent is not read from until it took it."},

@@ -147,12 +147,12 @@ static void refuse(struct pil_worker *worker, struct pil_connection *connection,
 
 pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data, size_t *ret_consumed) {
     struct pil_batch *batch = worker->batch;
-    struct pil_resp_limits limits = connection->is_valid ? pil_resp_limits_default : pil_resp_limits_initial;
-    if (connection->is_valid) {
-        limits.args_max = PIL_RESP_ARGS_MAX;
-        limits.request_bytes_max = worker->server->settings->limits.request_bytes_max;
-        limits.inline_bytes_max = limits.inline_bytes_max < PIL_INPUT_BYTES_MIN ? limits.inline_bytes_max : PIL_INPUT_BYTES_MIN;
-    }
+    const struct pil_resp_limits limits = {
+        .args_max = connection->is_valid ? PIL_RESP_ARGS_MAX : PIL_INITIAL_ARGS_MAX,
+        .bulk_bytes_max = connection->is_valid ? pil_resp_limits_default.bulk_bytes_max : pil_resp_limits_initial.bulk_bytes_max,
+        .inline_bytes_max = pil_resp_limits_initial.inline_bytes_max,
+        .request_bytes_max = connection->is_valid ? worker->server->settings->limits.request_bytes_max : PIL_INITIAL_REQUEST_BYTES,
+    };
     if (batch->arg_count + limits.args_max > PIL_BATCH_ARGS_MAX || batch->scratch_used > sizeof batch->scratch / 2) {
         pil_batch_run(worker);
     }

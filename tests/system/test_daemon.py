@@ -317,7 +317,7 @@ def test_one_byte_at_a_time_is_answered_and_a_stalled_request_is_closed(store, s
     assert slow.recv(100) == b"$4\r\n32.0\r\n"
     slow.send(b"*3\r\n$4\r\nHG")
     assert slow.recv(100) == b""
-    assert limits(daemon, "request_timeout") == 1
+    harness.wait_until("it is counted", lambda: limits(daemon, "request_timeout") == 1)
 
 
 def test_half_closed_clients_get_their_answers(store, start_pilliond, engine):
