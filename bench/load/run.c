@@ -125,6 +125,17 @@ static void flush_connection(struct run *run, struct connection *connection) {
     pil_engine_send(run->engine, connection->handle, &part, 1);
 }
 
+/* Servers may allow strangers little: one small command first, whose answer does not count (intended_ns 0). */
+static void greet(struct run *run, struct connection *connection) {
+    static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+    if (run->protocol == &load_protocol_resp) {
+        pil_text_append(&connection->filling, ping, sizeof ping - 1);
+        connection->window[connection->count++] = (struct outstanding){.intended_ns = 0};
+        run->open_count++;
+        flush_connection(run, connection);
+    }
+}
+
 /* One pipeline; its requests share the intended time. */
 static void issue(struct run *run, struct connection *connection, uint64_t intended_ns) {
     struct load_record *record = run->record;
@@ -174,6 +185,14 @@ static void capture(struct run *run, struct pil_bytes reply) {
     }
 }
 
+static void on_reply(struct run *run, const struct outstanding *entry, struct pil_bytes reply, uint64_t now_ns) {
+    load_verdict verdict = run->protocol->check(run->plan, entry->random, reply);
+    load_record_reply(run->record, entry->intended_ns, now_ns, verdict);
+    if (run->plan->capture_path != NULL) {
+        capture(run, reply);
+    }
+}
+
 /* Takes whole replies off the front of `input`; false: it is not the protocol, or nobody asked. */
 static bool take_replies(struct run *run, struct connection *connection, struct pil_bytes *input, uint64_t now_ns) {
     while (input->len > 0) {
@@ -186,11 +205,8 @@ static bool take_replies(struct run *run, struct connection *connection, struct 
             return false;
         }
         const struct outstanding *entry = &connection->window[connection->first];
-        struct pil_bytes reply = pil_bytes_from(input->data, len);
-        load_verdict verdict = run->protocol->check(run->plan, entry->random, reply);
-        load_record_reply(run->record, entry->intended_ns, now_ns, verdict);
-        if (run->plan->capture_path != NULL) {
-            capture(run, reply);
+        if (entry->intended_ns > 0) {
+            on_reply(run, entry, pil_bytes_from(input->data, len), now_ns);
         }
         connection->first = (connection->first + 1) % WINDOW;
         connection->count--;
@@ -345,6 +361,7 @@ static pil_status open_connections(struct run *run) {
         }
         PIL_TRY(load_connect(plan->address, &fd, run->error));
         PIL_TRY(pil_engine_attach(run->engine, fd, connection, &connection->handle));
+        greet(run, connection);
     }
     return PIL_STATUS_OK;
 }
