@@ -220,7 +220,7 @@ static pil_status reject(struct encoder *encoder, const struct pil_row_flaw *fla
     return PIL_STATUS_OK;
 }
 
-/* Canonical bytes of a variable key (schema/view.h); false when it is too long. */
+/* Canonical bytes of a variable key (schema/view.h); false when it is too long: then only the length counts. */
 static bool build_key(struct encoder *encoder, int64_t row, struct pil_bytes *ret_key) {
     const struct pil_view *view = encoder->view;
     if (view->entity_count == 1) {
@@ -235,7 +235,8 @@ static bool build_key(struct encoder *encoder, int64_t row, struct pil_bytes *re
         struct pil_bytes part = fixed
                                     ? pil_bytes_from(column->cells.values + (column->cells.first + row) * width, width)
                                     : pil_column_text(column, row);
-        if (part.len + 4 > PIL_KEY_BYTES_MAX - len) {
+        if (part.len + (fixed ? 0 : 4) > PIL_KEY_BYTES_MAX - len) {
+            ret_key->len = len + part.len + 4;
             return false;
         }
         if (!fixed) {

@@ -11,6 +11,6 @@ progress one moving line, or one line every ten seconds
 """
 import os
 
-# Arrow's own allocator keeps what was freed; under a cap of resident memory that is a third of the reader's share. Arrow
+# Arrow's own allocator keeps what was freed: a third of the reader's share of a cap of resident memory. Arrow
 # looks at this once, when it is imported.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

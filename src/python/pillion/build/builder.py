@@ -24,17 +24,17 @@ CLOCK_SKEW_US = 5 * 60 * 1_000_000
 AS_OF_NONE = 2**63 - 1
 BATCHES_WAITING = 1
 REPORTED_MAX = 10
-SKIP = "leave such rows out with --on-bad-row=skip"
+SKIP = "or leave such rows out with --on-bad-row=skip"
 
 _FIXES = {
-    "null_key": f"give each row its key, or {SKIP}",
-    "null_timestamp": f"give each row its time, or {SKIP}",
-    "absurd_timestamp": f"mend the clock or the unit (milliseconds taken for microseconds?), or {SKIP}",
-    "null_element": f"write lists without nulls, or {SKIP}",
-    "vector_length": f"write vectors of one length, declare another dimension, or {SKIP}",
-    "invalid_utf8": f"declare bytes, write UTF-8, or {SKIP}",
-    "out_of_range": f"declare vector<float32,…>, or {SKIP}",
-    "too_large": f"a value may have 16 MiB, a key 64 KiB; write less, or {SKIP}",
+    "null_key": "give each row its key, ",
+    "null_timestamp": "give each row its time, ",
+    "absurd_timestamp": "mend the clock or the unit (milliseconds taken for microseconds?), ",
+    "null_element": "write lists without nulls, ",
+    "vector_length": "write vectors of one length, declare another dimension, ",
+    "invalid_utf8": "declare bytes, write UTF-8, ",
+    "out_of_range": "declare vector<float32,…>, ",
+    "too_large": "write less (a value may have 16 MiB, a key 64 KiB), ",
 }
 
 
@@ -52,25 +52,27 @@ class Options:
 class BadRows:
     """Decides on rows that cannot be taken; both threads ask it."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, progress: Progress) -> None:
         self._options = options
+        self._progress = progress
         self._lock = threading.Lock()
         self.count = 0
+        self.limit = options.max_bad_rows + 1 if options.skip_bad_rows else 1  # that many end the build
         self.error: Optional[BadInput] = None
 
-    def take(self, text: str) -> None:
-        """Counts and reports one, or raises BadInput."""
+    def take(self, text: str, fix: str) -> None:
+        """Counts and reports one, or raises BadInput. `fix` ends in a comma."""
         with self._lock:
             self.count += 1
             if not self._options.skip_bad_rows:
-                self.error = BadInput(text)
-            elif self.count > self._options.max_bad_rows:
+                self.error = BadInput(f"{text}; {fix}{SKIP}")
+            elif self.count >= self.limit:
                 self.error = BadInput(f"more than {self._options.max_bad_rows} bad rows (--max-bad-rows); "
                                       f"the last: {text}")
             if self.error is not None:
                 raise self.error
             if self.count <= REPORTED_MAX:
-                self._options.err.write(f"skipped: {text}\n")
+                self._progress.message(f"skipped: {text}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Reader:
     def _convert_column(self, chunk: sources.Chunk, column: Column, bad: dict[int, Column]) -> pa.Array:
         array = chunk.batch.column(column.source)
         try:
-            converted = check.convert(array, column.target, self._source.is_text)
+            converted = check.convert(array, column.target, self._source.is_text, self._bad_rows.limit)
         except check.WrongType as error:
             raise BadInput(f"{chunk.place.text(0)}: column {column.source} {error}") from None
         self.rounded += converted.rounded
@@ -142,7 +144,7 @@ class Reader:
         for row in sorted(bad):
             column = bad[row]
             what, fix = check.misfit(kinds[column.name], column.target, self._source.is_text)
-            self._bad_rows.take(f"{chunk.place.text(row)}: column {column.source} {what}; {fix}, or {SKIP}")
+            self._bad_rows.take(f"{chunk.place.text(row)}: column {column.source} {what}", fix)
         batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
         kept = None
         if bad:
@@ -197,14 +199,14 @@ class ViewBuild:
         self._view = view
         self._options = options
         self._labels = {column.name: column for column in view.columns}
-        self._bad_rows = BadRows(options)
-        self._reader: Optional[Reader] = None
         self._progress = Progress(options.err, f"{project.name}/{view.name}")
+        self._bad_rows = BadRows(options, self._progress)
+        self._reader: Optional[Reader] = None
 
     def _on_flaw(self, row: int, name: str, flaw: str, text: str) -> bool:
         assert self._reader is not None
         sent, column = self._reader.sent(row), self._labels[name]
-        self._bad_rows.take(f"{sent.text(row)}: column {column.source} ({sent.kinds[name]}) {text}; {_FIXES[flaw]}")
+        self._bad_rows.take(f"{sent.text(row)}: column {column.source} ({sent.kinds[name]}) {text}", _FIXES[flaw])
         return True
 
     def run(self) -> dict[str, Any]:

@@ -63,17 +63,19 @@ class Converted:
 
 # ---- Scalars
 
-def _located(array: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> Converted:
-    """Casts; when that raises, halves until the cells that do not fit stand alone."""
+def _located(array: pa.Array, cast: Callable[[pa.Array], pa.Array], limit: int) -> Converted:
+    """Casts; when that raises, halves until the cells that do not fit stand alone, the first `limit` of them."""
     try:
         return Converted(cast(array))
     except (pa.ArrowException, ValueError, TypeError):
         if len(array) == 1:
             return Converted(pa.nulls(1, cast(array[:0]).type), [0])
     half = len(array) // 2
-    low, high = _located(array[:half], cast), _located(array[half:], cast)
-    joined = pa.concat_arrays([low.array, high.array])
-    return Converted(joined, low.bad + [half + i for i in high.bad])
+    low = _located(array[:half], cast, limit)
+    if len(low.bad) >= limit:
+        return Converted(pa.concat_arrays([low.array, pa.nulls(len(array) - half, low.array.type)]), low.bad)
+    high = _located(array[half:], cast, limit - len(low.bad))
+    return Converted(pa.concat_arrays([low.array, high.array]), low.bad + [half + i for i in high.bad])
 
 
 def _count(mask: pa.Array) -> int:
@@ -100,7 +102,7 @@ def _is_binary(kind: pa.DataType) -> bool:
             or str(kind) == "binary_view")
 
 
-def _convert_scalar(array: pa.Array, scalar: str) -> Optional[Converted]:
+def _convert_scalar(array: pa.Array, scalar: str, limit: int) -> Optional[Converted]:
     """None: the type does not go there."""
     kind, wanted = array.type, _ARROW[scalar]
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
@@ -109,26 +111,27 @@ def _convert_scalar(array: pa.Array, scalar: str) -> Optional[Converted]:
     if pa.types.is_null(kind):
         return Converted(pa.nulls(len(array), wanted))
     if scalar in ("int8", "int32", "int64") and number:
-        return _located(array, lambda part: pc.cast(part, wanted))
+        return _located(array, lambda part: pc.cast(part, wanted), limit)
     if pa.types.is_floating(wanted) and number:
         if pa.types.is_decimal(kind):
             array = pc.cast(array, pa.float64())
         if wanted == pa.float32() and array.type == pa.float64():
             return _narrow(array)
-        return _located(array, lambda part: pc.cast(part, wanted))
+        return _located(array, lambda part: pc.cast(part, wanted), limit)
     if scalar == "string" and _is_string(kind) or scalar == "bytes" and (_is_string(kind) or _is_binary(kind)):
         return Converted(pc.cast(array, wanted))
     if scalar == "unix_timestamp" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-        return _convert_timestamp(array)
+        return _convert_timestamp(array, limit)
     return None
 
 
-def _convert_timestamp(array: pa.Array) -> Converted:
+def _convert_timestamp(array: pa.Array, limit: int) -> Converted:
     kind, utc = array.type, _ARROW["unix_timestamp"]
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         cut = pc.cast(array, pa.timestamp("us", kind.tz), safe=False)
         return Converted(pc.cast(cut, utc), [], _count(pc.not_equal(pc.cast(cut, kind), array)))
-    return _located(array, lambda part: pc.cast(pc.cast(part, pa.timestamp("us", getattr(kind, "tz", None))), utc))
+    micro = pa.timestamp("us", getattr(kind, "tz", None))
+    return _located(array, lambda part: pc.cast(pc.cast(part, micro), utc), limit)
 
 
 # ---- Lists and vectors
@@ -150,7 +153,7 @@ def _is_list(kind: pa.DataType) -> bool:
             or str(kind).startswith(("list_view", "large_list_view")))
 
 
-def _convert_list(array: pa.Array, target: Target) -> Optional[Converted]:
+def _convert_list(array: pa.Array, target: Target, limit: int) -> Optional[Converted]:
     kind = array.type
     if pa.types.is_null(kind):
         return Converted(pa.nulls(len(array), target.arrow))
@@ -163,13 +166,14 @@ def _convert_list(array: pa.Array, target: Target) -> Optional[Converted]:
     items, rows = _items(array)
     if pa.types.is_dictionary(items.type):
         items = items.dictionary_decode()
-    converted = _convert_scalar(items, target.scalar)
+    converted = _convert_scalar(items, target.scalar, limit)
     if converted is None:
         return None
     bad = sorted(set(pc.take(rows, pa.array(converted.bad, pa.int64())).to_pylist())) if converted.bad else []
     result = _rebuild(array, converted.array)
     if bad:
-        mask = pa.array([row in set(bad) for row in range(len(result))])
+        gone = set(bad)
+        mask = pa.array([row in gone for row in range(len(result))])
         result = pc.if_else(mask, pa.scalar(None, result.type), result)
     return Converted(result, bad, converted.rounded)
 
@@ -192,33 +196,37 @@ def _parse_lists(part: pa.Array, wanted: pa.DataType) -> pa.Array:
     return pa.array(values, wanted)
 
 
-def parse_text(array: pa.Array, target: Target) -> Converted:
+def _parse_text(array: pa.Array, target: Target, limit: int) -> Converted:
     """A column of strings to any type."""
     if target.shape != "scalar":
-        return _located(array, lambda part: _parse_lists(part, target.arrow))
+        return _located(array, lambda part: _parse_lists(part, target.arrow), limit)
     if target.scalar in ("string", "bytes"):
         return Converted(pc.cast(array, target.arrow))
     trimmed = pc.utf8_trim_whitespace(array)
     if target.scalar == "unix_timestamp":
-        return _located(trimmed, _parse_timestamps)
+        return _located(trimmed, _parse_timestamps, limit)
     if target.scalar == "float32":
-        parsed = _located(trimmed, lambda part: pc.cast(part, pa.float64()))
+        parsed = _located(trimmed, lambda part: pc.cast(part, pa.float64()), limit)
         narrowed = _narrow(parsed.array)
         return Converted(narrowed.array, sorted(parsed.bad + narrowed.bad), narrowed.rounded)
-    return _located(trimmed, lambda part: pc.cast(part, target.arrow))
+    return _located(trimmed, lambda part: pc.cast(part, target.arrow), limit)
 
 
 # ---- The way in
 
-def convert(array: pa.Array, target: Target, is_text: bool) -> Converted:
-    """`is_text`: the source has only strings. WrongType when the column's type does not go into the target at all."""
+def convert(array: pa.Array, target: Target, is_text: bool, limit: int) -> Converted:
+    """`is_text`: the source has only strings. Of cells that do not fit the first `limit` are found, which must be more
+    than the caller accepts. WrongType when the column's type does not go into the target at all."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if is_text:
-        return parse_text(array, target)
-    converted = _convert_scalar(array, target.scalar) if target.shape == "scalar" else _convert_list(array, target)
+        return _parse_text(array, target, limit)
+    if target.shape == "scalar":
+        converted = _convert_scalar(array, target.scalar, limit)
+    else:
+        converted = _convert_list(array, target, limit)
     if converted is None:
         raise WrongType(f"is {array.type} where the view has {target.text}; {_fix_type(array.type, target)}")
     return converted
@@ -239,10 +247,10 @@ def _fix_type(kind: pa.DataType, target: Target) -> str:
 def misfit(kind: pa.DataType, target: Target, is_text: bool) -> tuple[str, str]:
     """What to say about a cell that does not fit, and what to do."""
     if is_text:
-        return f"holds text that is no {target.text}", "mend the row"
+        return f"holds text that is no {target.text}", "mend the row, "
     item = kind.value_type if _is_list(kind) else kind
     whole = target.scalar in ("int32", "int64") and not pa.types.is_integer(item)
     wider = _WIDER_ITEM if target.shape == "vector" else _WIDER
     scalar = "float64" if whole else wider.get(target.scalar)
-    fix = f"declare {target.text.replace(target.scalar, scalar)} in the project file, or " if scalar else ""
-    return f"holds a {item} value that does not fit {target.text} without loss", f"{fix}mend the row"
+    fix = f"declare {target.text.replace(target.scalar, scalar)} in the project file, " if scalar else ""
+    return f"holds a {item} value that does not fit {target.text} without loss", f"{fix}mend the row, "

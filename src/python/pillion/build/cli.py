@@ -2,6 +2,7 @@
 """`pillion build PROJECT.yaml --store S`: arguments, messages, exit codes.
 
 0: built. 1: the input has to be mended, nothing was published. 2: wrong usage. 3: a disk, a network, a permission.
+130: interrupted.
 """
 from __future__ import annotations
 

@@ -75,6 +75,11 @@ class Progress:
         parts += [amount(done, unit), amount(rate, unit) + "/s"]
         return "  ".join(parts)
 
+    def message(self, text: str) -> None:
+        """A line of its own."""
+        self.close()
+        self._out.write(text + "\n")
+
     def close(self) -> None:
         if self._drawn:
             self._out.write("\r\x1b[K")
