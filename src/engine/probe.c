@@ -84,7 +84,7 @@ static bool try_receive(struct probe *probe) {
     static const char text[] = "pillion";
     struct io_uring_cqe cqe;
     pil_ring_prepare_receive(next_sqe(probe, TAG_RECEIVE), probe->pair[0]);
-    io_uring_prep_send(next_sqe(probe, TAG_SEND), probe->pair[1], text, sizeof text, MSG_WAITALL | MSG_NOSIGNAL);
+    io_uring_prep_send(next_sqe(probe, TAG_SEND), probe->pair[1], text, sizeof text, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (!await_shot(probe, TAG_RECEIVE, &cqe)) {
         return false;
     }

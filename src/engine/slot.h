@@ -60,10 +60,11 @@ struct pil_slot {
     struct iovec parts[PIL_ENGINE_SEND_PARTS_MAX]; /* message.msg_iov points at what is left of them */
 
     /* io_uring */
-    uint32_t in_flight; /* operations whose last completion has not come, cancellations included */
-    bool is_armed;      /* receive, accept or poll is in flight */
-    bool is_cancelling; /* and its cancellation was queued */
-    bool accepts_once;  /* multishot accept gave a bad descriptor: one at a time from here */
+    uint32_t in_flight;         /* operations whose last completion has not come, cancellations included */
+    uint32_t armed, cancelling; /* bit sets of those that wait in the kernel, and of those that were told to stop */
+    bool accepts_once;          /* multishot accept gave a bad descriptor: one at a time from here */
+    bool saw_hangup;            /* the peer has shut down its side, at least */
+    bool is_blocked, saw_room;  /* the socket is full; there was room while a send was in flight */
 
     uint32_t interest; /* epoll: the events asked for; 0: not in the set */
 };

@@ -14,7 +14,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-typedef enum operation { OP_MULTISHOT, OP_SEND, OP_CANCEL, OP_WAKE } operation;
+typedef enum operation {
+    OP_MAIN,   /* multishot receive or accept, or the poll of a watch */
+    OP_HANGUP, /* a poll for the peer's end */
+    OP_ROOM,   /* a multishot poll for room to send */
+    OP_SEND,
+    OP_CANCEL,
+    OP_WAKE,
+} operation;
 
 enum {
     SUBMIT_TRIES = 1000,
@@ -70,19 +77,31 @@ static struct io_uring_sqe *next_sqe(struct pil_engine *engine) {
     return &uring->spare;
 }
 
-static void start_operation(struct pil_engine *engine, struct pil_slot *slot, struct io_uring_sqe *sqe, operation op) {
+static void start(struct pil_engine *engine, struct pil_slot *slot, struct io_uring_sqe *sqe, operation op) {
     struct uring *uring = engine->back;
     sqe->user_data = user_data(slot != NULL ? pil_slot_handle(slot) : 0, op);
     uring->in_flight++;
     if (slot != NULL) {
         slot->in_flight++;
+        slot->armed |= 1U << op;
     }
 }
 
 static void cancel(struct pil_engine *engine, struct pil_slot *slot, operation op) {
     struct io_uring_sqe *sqe = next_sqe(engine);
     io_uring_prep_cancel64(sqe, user_data(slot != NULL ? pil_slot_handle(slot) : 0, op), 0);
-    start_operation(engine, slot, sqe, OP_CANCEL);
+    start(engine, slot, sqe, OP_CANCEL);
+}
+
+static bool is_armed(const struct pil_slot *slot, operation op) {
+    return (slot->armed & 1U << op) != 0;
+}
+
+static void stop(struct pil_engine *engine, struct pil_slot *slot, operation op) {
+    if (is_armed(slot, op) && (slot->cancelling & 1U << op) == 0) {
+        slot->cancelling |= 1U << op;
+        cancel(engine, slot, op);
+    }
 }
 
 /* ---- receiving, accepting, polling ---- */
@@ -101,17 +120,27 @@ static void arm(struct pil_engine *engine, struct pil_slot *slot) {
     case PIL_SLOT_WATCH: io_uring_prep_poll_add(sqe, slot->fd, POLLIN); break;
     case PIL_SLOT_FREE: PIL_UNREACHABLE("a free slot is never armed");
     }
-    slot->is_armed = true;
-    start_operation(engine, slot, sqe, OP_MULTISHOT);
+    start(engine, slot, sqe, OP_MAIN);
+}
+
+/* A multishot receive that is woken by the last bytes and by the end at nearly the same time may take them for one, and
+ * then waits for ever (seen on Linux 6.18, docs/adr/0010). A poll of its own watches for the end. */
+static void arm_hangup(struct pil_engine *engine, struct pil_slot *slot) {
+    struct io_uring_sqe *sqe = next_sqe(engine);
+    io_uring_prep_poll_add(sqe, slot->fd, POLLRDHUP);
+    start(engine, slot, sqe, OP_HANGUP);
 }
 
 static bool update(struct pil_engine *engine, struct pil_slot *slot) {
-    bool wants = pil_engine_wants(slot);
-    if (wants && !slot->is_armed && !slot->rearm.is_linked) {
+    if (!pil_engine_wants(slot)) {
+        stop(engine, slot, OP_MAIN);
+        return true;
+    }
+    if (!is_armed(slot, OP_MAIN) && !slot->rearm.is_linked) {
         arm(engine, slot);
-    } else if (!wants && slot->is_armed && !slot->is_cancelling) {
-        slot->is_cancelling = true;
-        cancel(engine, slot, OP_MULTISHOT);
+    }
+    if (slot->kind == PIL_SLOT_CONNECTION && !slot->saw_hangup && !is_armed(slot, OP_HANGUP)) {
+        arm_hangup(engine, slot);
     }
     return true;
 }
@@ -133,7 +162,7 @@ static bool begin(struct pil_engine *engine) {
     if (!uring->is_wake_armed) {
         struct io_uring_sqe *sqe = next_sqe(engine);
         io_uring_prep_poll_add(sqe, engine->wake_fd, POLLIN);
-        start_operation(engine, NULL, sqe, OP_WAKE);
+        start(engine, NULL, sqe, OP_WAKE);
         uring->is_wake_armed = true;
     }
     return starved->count > 0 && uring->buffers_free > 0;
@@ -146,25 +175,40 @@ static void give_back(struct pil_engine *engine, struct pil_piece *piece) {
     uring->buffers_free++;
 }
 
+/* ---- sending ----
+ * A send never waits inside the kernel (MSG_DONTWAIT). Left to wait, it is polled for hang-ups of the peer's, too: when the
+ * peer has shut down its side and does not read, each poll says "ready" at once, and the kernel tries 128 times, then moves
+ * the send to a thread of its own (docs/adr/0010). So a full socket is polled for room here, by edges: a multishot poll says
+ * "hang-up" once and from then on speaks only when there is room. */
+
 static void queue_send(struct pil_engine *engine, struct pil_slot *slot) {
     const struct msghdr *message = &slot->message;
     struct io_uring_sqe *sqe = next_sqe(engine);
     if (message->msg_iovlen == 1) {
         size_t bytes = message->msg_iov->iov_len < SEND_BYTES_MAX ? message->msg_iov->iov_len : SEND_BYTES_MAX;
-        io_uring_prep_send(sqe, slot->fd, message->msg_iov->iov_base, bytes, MSG_WAITALL | MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, slot->fd, message->msg_iov->iov_base, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
     } else {
-        io_uring_prep_sendmsg(sqe, slot->fd, message, MSG_WAITALL | MSG_NOSIGNAL);
+        io_uring_prep_sendmsg(sqe, slot->fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
-    start_operation(engine, slot, sqe, OP_SEND);
+    slot->is_blocked = slot->saw_room = false;
+    start(engine, slot, sqe, OP_SEND);
     engine->has_sends = true;
 }
 
-static void close_slot(struct pil_engine *engine, struct pil_slot *slot) {
-    update(engine, slot);
-    if (slot->is_sending && !slot->is_sent) {
-        cancel(engine, slot, OP_SEND);
+static void await_room(struct pil_engine *engine, struct pil_slot *slot) {
+    slot->is_blocked = true;
+    if (!is_armed(slot, OP_ROOM)) {
+        struct io_uring_sqe *sqe = next_sqe(engine);
+        io_uring_prep_poll_multishot(sqe, slot->fd, POLLOUT);
+        start(engine, slot, sqe, OP_ROOM);
     }
-    if (slot->in_flight == 0) {
+}
+
+static void close_slot(struct pil_engine *engine, struct pil_slot *slot) {
+    stop(engine, slot, OP_MAIN);
+    stop(engine, slot, OP_HANGUP);
+    stop(engine, slot, OP_ROOM);
+    if (slot->in_flight == 0) { /* a send is not cancelled: it is on its way out, submitted or not */
         pil_engine_closed(engine, slot);
     }
 }
@@ -217,9 +261,7 @@ static void on_receive_end(struct pil_engine *engine, struct pil_slot *slot, int
 }
 
 /* The last completion of what arm() started. */
-static void on_end(struct pil_engine *engine, struct pil_slot *slot, int result) {
-    bool was_cancelling = slot->is_cancelling;
-    slot->is_armed = slot->is_cancelling = false;
+static void on_end(struct pil_engine *engine, struct pil_slot *slot, int result, bool was_cancelling) {
     if (slot->is_closing) {
         return;
     }
@@ -240,23 +282,79 @@ static void on_send_end(struct pil_engine *engine, struct pil_slot *slot, int re
     if (slot->is_closing) {
         return;
     }
-    if (result == -EINTR || (result > 0 && !pil_engine_sent(engine, slot, (size_t)result))) {
+    bool is_short = result > 0 && !pil_engine_sent(engine, slot, (size_t)result);
+    if (is_short || result == -EINTR || (result == -EAGAIN && slot->saw_room)) {
         queue_send(engine, slot);
-    } else if (result <= 0) {
-        pil_engine_send_failed(engine, slot);
+    } else if (result == -EAGAIN) {
+        await_room(engine, slot);
+    } else {
+        if (result <= 0) {
+            pil_engine_send_failed(engine, slot);
+        }
+        stop(engine, slot, OP_ROOM);
     }
 }
 
-static void on_multishot(struct pil_engine *engine, struct pil_slot *slot, const struct io_uring_cqe *cqe) {
+static void on_room(struct pil_engine *engine, struct pil_slot *slot) {
+    if (slot->is_closing) {
+        return;
+    }
+    if (slot->is_blocked) {
+        queue_send(engine, slot);
+    } else {
+        slot->saw_room = true;
+    }
+}
+
+/* A receive that was started after the end cannot miss it. */
+static void on_hangup(struct pil_engine *engine, struct pil_slot *slot) {
+    slot->saw_hangup = true;
+    stop(engine, slot, OP_MAIN);
+}
+
+static void on_main(struct pil_engine *engine, struct pil_slot *slot, const struct io_uring_cqe *cqe, bool was_cancelling) {
     if (slot->kind == PIL_SLOT_LISTENER && cqe->res >= 0) {
         on_accept(engine, slot, cqe->res);
     } else if (slot->kind == PIL_SLOT_WATCH && !slot->is_closing) {
         pil_engine_readable(engine, slot);
     }
-    if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
-        on_end(engine, slot, cqe->res);
+    if (!is_armed(slot, OP_MAIN)) {
+        on_end(engine, slot, cqe->res, was_cancelling);
     } else {
         update(engine, slot); /* stops it when pieces are held */
+    }
+}
+
+/* The kernel looks for an operation among those that wait: one that is just being tried again is not found (ENOENT) and
+ * goes on to live. So as long as it has not ended, it is cancelled once more. */
+static void on_cancel_end(struct pil_engine *engine, struct pil_slot *slot, int result) {
+    uint32_t missed = result < 0 ? slot->cancelling : 0;
+    slot->cancelling &= ~missed;
+    for (operation op = OP_MAIN; op <= OP_ROOM; op++) {
+        if ((missed & 1U << op) != 0) {
+            stop(engine, slot, op);
+        }
+    }
+}
+
+static void on_slot(struct pil_engine *engine, struct pil_slot *slot, operation op, const struct io_uring_cqe *cqe) {
+    bool was_cancelling = (slot->cancelling & 1U << op) != 0;
+    if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
+        PIL_ASSERT(slot->in_flight > 0);
+        slot->in_flight--;
+        slot->armed &= ~(1U << op);
+        slot->cancelling &= ~(1U << op);
+    }
+    switch (op) {
+    case OP_MAIN: on_main(engine, slot, cqe, was_cancelling); break;
+    case OP_HANGUP: on_hangup(engine, slot); break;
+    case OP_ROOM: on_room(engine, slot); break;
+    case OP_SEND: on_send_end(engine, slot, cqe->res); break;
+    case OP_CANCEL: on_cancel_end(engine, slot, cqe->res); break;
+    case OP_WAKE: PIL_UNREACHABLE("the wake has no slot");
+    }
+    if (slot->is_closing && !slot->is_closed && slot->in_flight == 0) {
+        pil_engine_closed(engine, slot);
     }
 }
 
@@ -264,27 +362,15 @@ static void handle(struct pil_engine *engine, const struct io_uring_cqe *cqe) {
     struct uring *uring = engine->back;
     struct pil_slot *slot = pil_slot_find(&engine->table, cqe->user_data);
     operation op = (cqe->user_data >> PIL_SLOT_INDEX_BITS) & 0xff;
-    bool is_last = (cqe->flags & IORING_CQE_F_MORE) == 0;
-    uring->in_flight -= is_last;
+    uring->in_flight -= (cqe->flags & IORING_CQE_F_MORE) == 0;
     if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
         on_buffer(engine, slot, cqe);
     }
     if (op == OP_WAKE) {
         uring->is_wake_armed = false;
         pil_engine_woken(engine);
-    }
-    if (slot == NULL) {
-        return;
-    }
-    PIL_ASSERT(slot->in_flight > 0);
-    slot->in_flight -= is_last;
-    if (op == OP_MULTISHOT) {
-        on_multishot(engine, slot, cqe);
-    } else if (op == OP_SEND) {
-        on_send_end(engine, slot, cqe->res);
-    }
-    if (slot->is_closing && !slot->is_closed && slot->in_flight == 0) {
-        pil_engine_closed(engine, slot);
+    } else if (slot != NULL) {
+        on_slot(engine, slot, op, cqe);
     }
 }
 

@@ -3,6 +3,7 @@
  * waking mean. Method: each test runs on io_uring and on epoll, with real sockets whose other end is in the same thread. */
 #include "loop.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -87,6 +88,26 @@ static void answers_after_half_close(void **state) {
     loop_close(loop);
 }
 
+/* Bytes and end wake a waiting receive at once; kernels took the second for a part of the first. */
+static void sees_end_right_behind_bytes(void **state) {
+    struct loop *loop = loop_open(state);
+    for (int i = 0; i < 20; i++) {
+        struct peer *peer = peer_open(loop, 64);
+        loop_turn_for(loop, 0, 0); /* the receive waits */
+        client_write(peer->client, "bye", 3);
+        if (i % 2 == 0) {
+            shutdown(peer->client, SHUT_WR);
+        } else {
+            close(peer->client);
+            peer->client = -1;
+        }
+        LOOP_UNTIL(loop, peer->ends == 1);
+        assert_int_equal(peer->received, 3);
+        peer_finish(peer);
+    }
+    loop_close(loop);
+}
+
 static void reports_reset_as_failed_end(void **state) {
     struct loop *loop = loop_open(state);
     struct peer *peer = peer_open(loop, 64);
@@ -137,6 +158,58 @@ static void sends_more_than_socket_holds_to_slow_reader(void **state) {
     assert_int_equal(loop_stats(loop).send_bytes, LEN + other->sents);
     peer_finish(peer);
     peer_finish(other);
+    loop_close(loop);
+}
+
+static uint32_t thread_count(void) {
+    uint32_t count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    while (readdir(tasks) != NULL) {
+        count++;
+    }
+    closedir(tasks);
+    return count - 2; /* . and .. */
+}
+
+/* Where io_uring polls by itself, the peer's half-close makes it believe that there is room all the time. */
+static void waits_quietly_for_half_closed_peer_to_read(void **state) {
+    enum { LEN = 1 << 20 };
+    struct loop *loop = loop_open(state);
+    struct peer *peer = peer_open(loop, LEN);
+    uint32_t threads = thread_count();
+    for (size_t i = 0; i < LEN; i++) {
+        peer->bytes[i] = pattern(5, i);
+    }
+    shutdown(peer->client, SHUT_WR);
+    peer->received = LEN;
+    peer_flush(peer);
+    LOOP_UNTIL(loop, peer->ends == 1);
+    loop_turn(loop);
+    loop_turn(loop);
+    struct pil_engine_stats before = loop_stats(loop);
+    for (int i = 0; i < 10; i++) {
+        loop_turn(loop);
+        assert_int_equal(loop->count, 0);
+    }
+    assert_in_range(loop_stats(loop).enters - before.enters, 0, 10);
+    assert_int_equal(loop_stats(loop).parks - before.parks, 10);
+    assert_int_equal(thread_count(), threads);
+    uint8_t back[5000];
+    for (size_t got = 0; got < LEN;) {
+        ssize_t more = client_read(peer->client, back, sizeof back);
+        for (ssize_t i = 0; i < more; i++) {
+            if (back[i] != pattern(5, got + (size_t)i)) {
+                fail_msg("byte %zu is wrong", got + (size_t)i);
+            }
+        }
+        got += more > 0 ? (size_t)more : 0;
+        loop_turn_for(loop, 0, more > 0 ? 0 : SECOND_NS / 100);
+    }
+    LOOP_UNTIL(loop, peer->sents == 1);
+    assert_int_equal(peer->sends_failed, 0);
+    assert_int_equal(thread_count(), threads);
+    peer_finish(peer);
     loop_close(loop);
 }
 
@@ -511,8 +584,10 @@ static const struct CMUnitTest tests[] = {
     BOTH(echoes_over_pair_unix_and_tcp),
     BOTH(takes_one_byte_at_a_time),
     BOTH(answers_after_half_close),
+    BOTH(sees_end_right_behind_bytes),
     BOTH(reports_reset_as_failed_end),
     BOTH(sends_more_than_socket_holds_to_slow_reader),
+    BOTH(waits_quietly_for_half_closed_peer_to_read),
     BOTH(sends_nothing_at_once),
     BOTH(pause_keeps_bytes_until_resume),
     BOTH(pause_and_resume_at_random_lose_nothing),
