@@ -71,7 +71,7 @@ start_pilliond() {
     pilliond --store "dir:$work/store" --serve rides/driver_stats@production --serve rides/driver_city_stats@production \
         --listen "resp=unix:$socket" --listen "resp=tcp:127.0.0.1:$resp_port" \
         --listen "feast=tcp:127.0.0.1:$feast_port" --listen "admin=tcp:127.0.0.1:$admin_port" \
-        --ready-fd 3 3>"$fifo" >"$work/pilliond.log" 2>&1 </dev/null &
+        --ready-fd 3 3>"$fifo" {lock}>&- >"$work/pilliond.log" 2>&1 </dev/null &
     echo $! >"$work/pilliond.pid"
     read -r -t 60 line <"$fifo" || true
     rm -f "$fifo"
@@ -84,16 +84,20 @@ start_pilliond() {
 # ---- What is shown is what is run.
 shown() {
     printf '  %s$ %s%s\n' "$dim" "$*" "$plain"
-    "$@"
+    "$@" | sed 's/^/    /'
 }
-indented() { shown "$@" | sed 's/^/    /'; }
-# build VIEW [OPTION...] → $release. The builder's own progress goes to the terminal.
+# build VIEW [OPTION...] → $release. On a terminal the builder draws its progress itself.
 build() {
-    local view=$1
+    local view=$1 command
     shift
-    printf '  %s$ pillion build rides.yaml --view %s --store dir:store %s%s\n' "$dim" "$view" "$*" "$plain"
-    release=$(pillion build rides.yaml --view "$view" --store dir:store "$@" | tail -n 1)
-    good "$release"
+    command=(pillion build rides.yaml --view "$view" --store dir:store "$@")
+    printf '  %s$ %s%s\n' "$dim" "${command[*]}" "$plain"
+    if [ "$moving" = 1 ]; then
+        release=$("${command[@]}" | tail -n 1)
+    else
+        release=$("${command[@]}" 2> >(sed 's/^/    /' >&2) | tail -n 1)
+    fi
+    say "  $release"
 }
 helper() {
     local script=$1
@@ -109,6 +113,8 @@ cleanup() {
 }
 
 # ---- The story
+exec {lock}>"$work/.lock"
+flock -n "$lock" || die "another quickstart is running in this checkout"
 printf '%sPillion quickstart%s\n' "$bold" "$plain"
 trap cleanup EXIT
 
@@ -130,14 +136,14 @@ helper describe "$work/data"
 section "3  From files to releases"
 cd "$work"
 rm -rf store
-indented pillion check rides.yaml
-indented pillion apply rides.yaml --store dir:store
+shown pillion check rides.yaml
+shown pillion apply rides.yaml --store dir:store
 build driver_stats --as-of "$as_of"
 first=$release
 build driver_city_stats
 second=$release
-indented pillion promote "$first" --channel production --store dir:store
-indented pillion promote "$second" --channel production --store dir:store
+shown pillion promote "$first" --channel production --store dir:store
+shown pillion promote "$second" --channel production --store dir:store
 
 section "4  Serving"
 start_pilliond
@@ -151,13 +157,16 @@ good "every answer agrees with the Parquet"
 section "5  A new release under load, and back"
 helper swap --store store --socket "$socket" --release "$first" \
     --files "data/driver_stats/*.parquet" --as-of "$as_of" -- \
-    "build of the second=pillion build rides.yaml --view driver_stats --store dir:store | tail -n 1 >second" \
+    "while the second is built=pillion build rides.yaml --view driver_stats --store dir:store | tail -n 1 >second" \
     'promote: the swap=pillion promote "$(cat second)" --channel production --store dir:store' \
     "rollback=pillion rollback rides/driver_stats --channel production --store dir:store"
 good "no error, no wrong value"
 
 section "6  Where the time went"
-indented pillion hist --once --admin "tcp:127.0.0.1:$admin_port"
+printf '  %s$ pillion hist --once --admin tcp:127.0.0.1:%s%s   (of which: driver_stats over RESP)\n' \
+    "$dim" "$admin_port" "$plain"
+pillion hist --once --admin "tcp:127.0.0.1:$admin_port" |
+    awk 'NR == 1; /^  (resp|feast) / { show = /^  resp rides\/driver_stats / } show' | sed 's/^/    /'
 
 section "Where things are"
 say "Redis clients    redis-cli -s $socket HGETALL driver_stats:1001   (also port $resp_port)"

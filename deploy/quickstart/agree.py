@@ -39,7 +39,7 @@ def row_of(view: truth.View, texts: Sequence[Any]) -> Row:
 
 def by_redis_cli(view: truth.View, keys: Sequence[Key], options: argparse.Namespace) -> list[Row]:
     names = " ".join(feature.name for feature in view.features)
-    quoted = (json.dumps(f"{view.name}:{truth.key_text(key)}") for key in keys)
+    quoted = (json.dumps(f"{view.name}:{truth.key_text(key)}", ensure_ascii=False) for key in keys)
     commands = "".join(f"HMGET {key} {names}\n" for key in quoted)
     lines = run(["redis-cli", "-s", options.socket, "--json"], commands).splitlines()
     return [row_of(view, json.loads(line)) for line in lines]
@@ -56,7 +56,7 @@ def by_curl(view: truth.View, keys: Sequence[Key], options: argparse.Namespace) 
 
 def by_pillion(view: truth.View, keys: Sequence[Key], options: argparse.Namespace) -> list[Row]:
     names = ",".join(feature.name for feature in view.features)
-    printed = run(["pillion", "get", "--socket", options.socket, "--json", "--features", names, view.name,
+    printed = run(["pillion", "get", "--socket", f"unix:{options.socket}", "--json", "--features", names, view.name,
                    *(truth.key_text(key) for key in keys)])
     rows = [json.loads(line) for line in printed.splitlines()]
     return [row_of(view, [row[feature.name] for feature in view.features]) for row in rows]

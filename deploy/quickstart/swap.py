@@ -32,6 +32,9 @@ class Client:
         self.socket.settimeout(5)
         self.socket.connect(path)
         self.buffer = b""
+        self.socket.sendall(command("PING"))
+        if self._line() != b"+PONG":
+            raise ConnectionError("no answer to PING")
 
     def _line(self) -> bytes:
         while (end := self.buffer.find(b"\r\n")) < 0:
@@ -117,7 +120,7 @@ class Load:
             values = self.client.ask(request)
         except (OSError, ValueError) as error:
             phase.errors += 1
-            phase.detail = str(error)
+            phase.detail = phase.detail or str(error)
             if isinstance(error, OSError):
                 raise
             return
@@ -169,7 +172,7 @@ def main() -> int:
         print("no entity differs between the two releases", file=sys.stderr)
         return 1
     print(f"    {len(load.entities):,} entities, {load.changed:,} of which the new release changes")
-    quiet = Phase("outside")
+    quiet = Phase("nothing else going on")
     phases = [quiet]
     try:
         load.run_for(quiet, QUIET_S)
@@ -180,8 +183,7 @@ def main() -> int:
     except OSError:
         pass  # counted; the connection is gone
     code = report(phases)
-    turned = load.newest
-    print(f"    served at the end: the {'first' if turned == 'old' else 'second'} release")
+    print(f"    served at the end: the {'first' if load.newest == 'old' else 'second'} release")
     return code
 
 
