@@ -281,14 +281,14 @@ static bool add_row(struct planner *planner, const struct pil_plan_view *planned
     uint8_t *buffer = pil_batch_scratch(batch, room);
     uint32_t bad = 0;
     size_t len = 0;
+    if (buffer != NULL && pil_view_key_encode(schema, parts, schema->entity_count, buffer, room, &len, &bad) != PIL_STATUS_OK) {
+        reject_key(planner, &schema->entities[bad], &feast->columns[columns[bad]], row);
+        return false;
+    }
     struct pil_lookup *lookup = buffer != NULL ? pil_batch_lookup(planner->worker, planner->request) : NULL;
     if (lookup == NULL) {
         fail(planner->worker, planner->request, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("entity lookups in one request"),
              pil_bytes_from_text("rows times views, see limits.keys_per_request"));
-        return false;
-    }
-    if (pil_view_key_encode(schema, parts, schema->entity_count, buffer, room, &len, &bad) != PIL_STATUS_OK) {
-        reject_key(planner, &schema->entities[bad], &feast->columns[columns[bad]], row);
         return false;
     }
     *lookup = (struct pil_lookup){.release = planned->release, .key = buffer, .key_len = (uint32_t)len, .line_mask = line_mask};
