@@ -14,20 +14,23 @@
 #include <unistd.h>
 
 enum {
-    EVENTS = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF |
-             IN_ONLYDIR | IN_DONT_FOLLOW
+    /* IN_MASK_ADD: a folder may be on the way to one prefix and be another one itself. */
+    WAY_EVENTS =
+        IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_MASK_ADD,
+    FOLDER_EVENTS = WAY_EVENTS | IN_CLOSE_WRITE, /* we rename into place; others may copy */
 };
 
 /* Whether at least the root could be watched. */
 static bool arm(struct pil_watch *watch, const char *root, const char *prefix) {
-    if (inotify_add_watch(watch->fd, root, EVENTS & ~IN_DONT_FOLLOW) < 0) {
+    if (inotify_add_watch(watch->fd, root, prefix[0] != '\0' ? WAY_EVENTS : FOLDER_EVENTS) < 0) {
         return false;
     }
     struct pil_text path = {0};
     for (const char *slash = strchr(prefix, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         pil_text_clear(&path);
         pil_text_format(&path, "%s/%.*s", root, (int)(slash - prefix), prefix);
-        if (inotify_add_watch(watch->fd, path.data, EVENTS) < 0) {
+        uint32_t events = IN_DONT_FOLLOW | (slash[1] != '\0' ? (uint32_t)WAY_EVENTS : (uint32_t)FOLDER_EVENTS);
+        if (inotify_add_watch(watch->fd, path.data, events) < 0) {
             break;
         }
     }

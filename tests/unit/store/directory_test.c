@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: a folder behaves as every store must, and what is special about it holds: links lead nowhere, disks that are
+ * full, read-only or broken lose nothing, and messages name the file. Method: the conformance tests; then attacks and
+ * faults on a real folder. fsync is replaced by one that can fail. */
+#include "unit/store/conformance.h"
+#include "unit/store/folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* ---- fsync that fails when it is told to */
+
+static int fsync_calls, fsync_fails_at;
+
+int fsync(int fd) {
+    fsync_calls++;
+    if (fsync_calls == fsync_fails_at) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static void a_failed_fsync_is_reported_and_never_retried(void **state) {
+    struct pil_store *store = *state;
+    put_text(store, "pointer", "old");
+    struct pil_store_tag tag = expect_text(store, "pointer", "old");
+    int calls = 0;
+    for (int fail_at = 1;; fail_at++) {
+        struct pil_error error = {0};
+        fsync_calls = 0;
+        fsync_fails_at = fail_at;
+        pil_status status = store->ops->put_if_match(store, "pointer", pil_bytes_from_text("new"), &tag, &error);
+        calls = fsync_calls;
+        fsync_fails_at = 0;
+        assert_int_equal(temporary_count(), 0);
+        if (status == PIL_STATUS_OK) {
+            break;
+        }
+        assert_int_equal(status, PIL_STATUS_IO);
+        assert_int_equal(calls, fail_at); /* nothing was fsynced after the failure */
+        assert_non_null(strstr(error.text, "pointer"));
+        struct pil_text content = {0};
+        assert_int_equal(store->ops->get(store, "pointer", 10, &content, &tag, NULL), PIL_STATUS_OK);
+        assert_true(strcmp(content.data, "old") == 0 || strcmp(content.data, "new") == 0);
+        assert_true(fail_at > 1 || strcmp(content.data, "old") == 0); /* the file's own fsync comes before the rename */
+        pil_text_deinit(&content);
+    }
+    assert_true(calls >= 2); /* the file and its folder */
+}
+
+/* ---- Links and things that are no files */
+
+static void links_lead_nowhere(void **state) {
+    struct pil_store *store = *state;
+    struct pil_error error = {0};
+    struct pil_text content = {0};
+    struct pil_bytes x = pil_bytes_from_text("x");
+    put_text(store, "real/object", "inside");
+    assert_int_equal(symlink("/etc", in_folder("folder")), 0);
+    assert_int_equal(symlink("/etc/passwd", in_folder("file")), 0);
+    assert_int_equal(symlink("real/object", in_folder("inner")), 0);
+    const char *const names[] = {"folder/passwd", "file", "inner"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(store->ops->get(store, names[i], 1 << 20, &content, NULL, &error), PIL_STATUS_DENIED);
+        assert_non_null(strstr(error.text, "symbolic link"));
+    }
+    assert_int_equal(store->ops->put_if_absent(store, "folder/pillion", x, &error), PIL_STATUS_DENIED);
+    assert_non_null(strstr(error.text, "symbolic link"));
+    assert_int_equal(access("/etc/pillion", F_OK), -1);
+    assert_int_equal(store->ops->put_if_absent(store, "file", x, &error), PIL_STATUS_EXISTS);
+    struct pil_store_tag tag = {"0"};
+    assert_int_equal(store->ops->put_if_match(store, "file", x, &tag, &error), PIL_STATUS_DENIED);
+    struct pil_text names_text = {0};
+    assert_int_equal(store->ops->list(store, "", visit_name, &names_text, NULL), PIL_STATUS_OK);
+    assert_string_equal(names_text.data, "real/object 6\n");
+    pil_text_deinit(&names_text);
+    /* The store's own files are not followed either. */
+    assert_int_equal(unlink(in_folder(".lock")), 0);
+    assert_int_equal(symlink("/etc/passwd", in_folder(".lock")), 0);
+    assert_int_equal(store->ops->put_if_absent(store, "more", x, &error), PIL_STATUS_DENIED);
+}
+
+static void what_is_no_file_is_named(void **state) {
+    struct pil_store *store = *state;
+    struct pil_error error = {0};
+    struct pil_text content = {0};
+    assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0); /* opening it must not wait for a writer */
+    assert_int_equal(mkdir(in_folder("folder"), 0700), 0);
+    assert_int_equal(store->ops->get(store, "fifo", 10, &content, NULL, &error), PIL_STATUS_CORRUPT);
+    assert_non_null(strstr(error.text, "fifo is not a regular file"));
+    assert_int_equal(store->ops->get(store, "folder", 10, &content, NULL, &error), PIL_STATUS_CORRUPT);
+    assert_int_equal(store->ops->put_if_absent(store, "folder", pil_bytes_from_text("x"), NULL), PIL_STATUS_EXISTS);
+    assert_int_equal(temporary_count(), 0);
+}
+
+static void foreign_files_are_left_alone(void **state) {
+    struct pil_store *store = *state;
+    struct pil_text names = {0};
+    const char *const foreign[] = {"a file~ with blanks", ".hidden", "name:colon"};
+    for (size_t i = 0; i < 3; i++) {
+        int fd = open(in_folder(foreign[i]), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    put_text(store, "ours", "1");
+    assert_int_equal(store->ops->list(store, "", visit_name, &names, NULL), PIL_STATUS_OK);
+    assert_string_equal(names.data, "ours 1\n");
+    pil_text_deinit(&names);
+}
+
+/* ---- Opening */
+
+static void urls_and_missing_folders_are_explained(void **state) {
+    (void)state;
+    struct pil_store *store = NULL;
+    struct pil_error error = {0};
+    char url[PATH_MAX + 8];
+    assert_int_equal(pil_store_open("s3://bucket", true, &store, &error), PIL_STATUS_INVALID);
+    assert_non_null(strstr(error.text, "dir:PATH"));
+    assert_int_equal(pil_store_open("dir:", true, &store, &error), PIL_STATUS_INVALID);
+    snprintf(url, sizeof url, "dir:%s", in_folder("new/deep/store"));
+    assert_int_equal(pil_store_open(url, false, &store, &error), PIL_STATUS_NOT_FOUND);
+    assert_non_null(strstr(error.text, "new/deep/store"));
+    assert_null(store);
+    assert_int_equal(pil_store_open(url, true, &store, &error), PIL_STATUS_OK);
+    assert_string_equal(store->url, url);
+    assert_string_equal(store->ops->scheme, "dir");
+    put_text(store, "x", "1");
+    pil_store_close(&store);
+    assert_null(store);
+    pil_store_close(&store);
+    snprintf(url, sizeof url, "dir:%s", in_folder("new/deep/store/x"));
+    assert_int_equal(pil_store_open(url, true, &store, &error), PIL_STATUS_INVALID);
+    assert_non_null(strstr(error.text, "Not a directory"));
+}
+
+/* ---- Faults; each in a child that gives up its rights or has its own mounts */
+
+enum { CHILD_SKIPPED = 77 };
+
+static void expect_child(int (*child)(void)) {
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        _exit(child());
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == CHILD_SKIPPED) {
+        print_message("skipped: this needs root\n");
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* 0 when `condition` holds, else says which one did not. */
+#define CHILD_EXPECT(condition)                                                                                        \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            return 1;                                                                                                  \
+        }                                                                                                              \
+    } while (0)
+
+static int use_as_nobody(void) {
+    struct pil_store *store;
+    struct pil_error error = {0};
+    struct pil_text content = {0};
+    if (geteuid() == 0 && (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0)) {
+        return CHILD_SKIPPED;
+    }
+    CHILD_EXPECT(pil_directory_open(folder, false, &store, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(store->ops->get(store, "readable", 10, &content, NULL, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(store->ops->get(store, "unreadable", 10, &content, NULL, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(strstr(error.text, "unreadable: Permission denied") != NULL);
+    CHILD_EXPECT(store->ops->put_if_absent(store, "new", pil_bytes_from_text("x"), &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(strstr(error.text, folder) != NULL && strstr(error.text, "Permission denied") != NULL);
+    CHILD_EXPECT(store->ops->remove(store, "readable", INT64_MAX, &error) == PIL_STATUS_DENIED);
+    pil_store_close(&store);
+    return 0;
+}
+
+static void a_store_that_we_may_only_read_is_read(void **state) {
+    struct pil_store *store = *state;
+    put_text(store, "readable", "1");
+    put_text(store, "unreadable", "1");
+    assert_int_equal(chmod(in_folder("unreadable"), 0), 0);
+    assert_int_equal(chmod(folder, 0555), 0);
+    assert_int_equal(chmod(in_folder(".tmp"), 0555), 0);
+    expect_child(use_as_nobody);
+    assert_int_equal(chmod(folder, 0755), 0);
+    expect_text(store, "readable", "1");
+}
+
+static int mount_here(const char *options, unsigned long flags) {
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", folder, "tmpfs", flags, options) != 0) {
+        return CHILD_SKIPPED;
+    }
+    return 0;
+}
+
+static int fill_the_disk(void) {
+    struct pil_store *store;
+    struct pil_error error = {0};
+    static char block[100000];
+    int skipped = mount_here("size=1m", 0);
+    if (skipped != 0) {
+        return skipped;
+    }
+    CHILD_EXPECT(pil_directory_open(folder, true, &store, &error) == PIL_STATUS_OK);
+    pil_status status = PIL_STATUS_OK;
+    int put = 0;
+    char name[32];
+    for (; status == PIL_STATUS_OK && put < 100; put++) {
+        snprintf(name, sizeof name, "blocks/%d", put);
+        status = store->ops->put_if_absent(store, name, pil_bytes_from(block, sizeof block), &error);
+    }
+    CHILD_EXPECT(status == PIL_STATUS_NO_SPACE);
+    CHILD_EXPECT(strstr(error.text, name) != NULL && strstr(error.text, "No space left") != NULL);
+    CHILD_EXPECT(temporary_count() == 0);
+    uint64_t bytes;
+    for (int i = 0; i < put - 1; i++) { /* what was put before is whole, what failed is not there */
+        snprintf(name, sizeof name, "blocks/%d", i);
+        CHILD_EXPECT(store->ops->stat(store, name, &bytes, NULL, NULL) == PIL_STATUS_OK && bytes == sizeof block);
+    }
+    snprintf(name, sizeof name, "blocks/%d", put - 1);
+    CHILD_EXPECT(store->ops->stat(store, name, &bytes, NULL, NULL) == PIL_STATUS_NOT_FOUND);
+    CHILD_EXPECT(store->ops->remove(store, "blocks/0", INT64_MAX, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(store->ops->put_if_absent(store, name, pil_bytes_from(block, 50000), &error) == PIL_STATUS_OK);
+    pil_store_close(&store);
+    return 0;
+}
+
+static void a_full_disk_loses_nothing(void **state) {
+    (void)state;
+    expect_child(fill_the_disk);
+}
+
+static int use_read_only(void) {
+    struct pil_store *store;
+    struct pil_error error = {0};
+    struct pil_bytes x = pil_bytes_from_text("x");
+    int skipped = mount_here("size=1m", 0);
+    if (skipped != 0) {
+        return skipped;
+    }
+    CHILD_EXPECT(pil_directory_open(folder, true, &store, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(store->ops->put_if_absent(store, "before", x, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+    CHILD_EXPECT(store->ops->put_if_absent(store, "after", x, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(strstr(error.text, "Read-only file system") != NULL);
+    CHILD_EXPECT(store->ops->remove(store, "before", INT64_MAX, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(store->ops->put_if_absent(store, "before", x, &error) == PIL_STATUS_EXISTS);
+    pil_store_close(&store);
+    return 0;
+}
+
+static void a_read_only_file_system_says_so(void **state) {
+    (void)state;
+    expect_child(use_read_only);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        STORE_CONFORMANCE_TESTS(folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_failed_fsync_is_reported_and_never_retried, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(links_lead_nowhere, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_file_is_named, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(foreign_files_are_left_alone, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(urls_and_missing_folders_are_explained, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_store_that_we_may_only_read_is_read, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_read_only_file_system_says_so, folder_setup, folder_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
