@@ -226,7 +226,7 @@ static pil_status read_escape(struct pil_json *json, uint8_t to[4], size_t *ret_
     }
     int32_t unit = hex_unit(json, at + 2);
     if (unit < 0) {
-        return fail(json, "Invalid \\uXXXX escape");
+        return fail_at(json, at + 1, "Invalid \\uXXXX escape");
     }
     json->at += 6;
     uint32_t point = (uint32_t)unit;
