@@ -90,8 +90,8 @@ void pil_metric_registry_destroy(struct pil_metric_registry **registry);
  * at a time. */
 pil_status pil_metric_series_get(struct pil_metric_registry *registry, pil_metric metric,
                                  const char *const *label_values, pil_metric_series *ret_series) PIL_CHECKED;
-/* Drops a series (a release that is gone): it is no longer exposed and its index may be given again. The caller made sure
- * that no thread adds to it any more. */
+/* Drops a series (a release that is gone): it is no longer exposed and its index may be given again. The caller made
+ * sure that no thread adds to it any more. */
 void pil_metric_series_drop(struct pil_metric_registry *registry, pil_metric_series series);
 
 /* Owner thread of `shard`. */

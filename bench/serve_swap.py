@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Latency while releases are swapped: an open loop whose values are checked, promotions meanwhile, and the quantiles of
+requests that were due during a swap beside those of the others."""
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from serve_servers import VIEW, Pilliond, make_release
+
+SEEDS = (1, 2, 3)  # more than a node keeps: each swap fetches, verifies, publishes and lets one go
+SWAPS, PAUSE_S, SETTLE_S, SWAP_MAX_S = 9, 1.0, 0.2, 60.0
+CONNECTIONS = 4
+
+
+def now_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def is_served(admin: str, release: str) -> bool:
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
+        page = answer.read().decode()
+    wanted = f'release="{release.rpartition("@")[2]}"'
+    return any(line.startswith("pillion_release_info{") and wanted in line for line in page.splitlines())
+
+
+def swap(options: argparse.Namespace, store: Path, pillion: Pilliond, release: str) -> tuple[int, int]:
+    """Promotes; returns when the swap began and when it was over and the old release gone for a while."""
+    begin = now_ns()
+    done = subprocess.run([str(options.bin / "pillion"), "promote", release, "--channel", "production", "--store",
+                           f"dir:{store}"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"pillion promote failed: {done.stdout}{done.stderr}")
+    while not is_served(pillion.admin, release):
+        if now_ns() - begin > SWAP_MAX_S * 1e9:
+            sys.exit(f"{release} is not served after {SWAP_MAX_S:g} s; {pillion.log_path.read_text()[-2000:]}")
+        time.sleep(0.02)
+    time.sleep(SETTLE_S)
+    return begin, now_ns()
+
+
+def run_swap(options: argparse.Namespace, folder: Path, engine: str) -> dict:
+    store = options.data / f"swap-{options.swap_rows}-{options.features}"
+    releases = [make_release(options.bin, store, options.swap_rows, options.features, seed,
+                             "production" if seed == SEEDS[0] else None) for seed in SEEDS]
+    windows = folder / "windows"
+    windows.write_text("")
+    pillion = Pilliond(options.bin, folder, store, engine, options.spin_us, set(range(1024)))
+    try:
+        with subprocess.Popen(
+                [str(options.bin / "pillion-load"), "--address", pillion.addresses["unix"], "--command", "hmget",
+                 "--features", str(options.features), "--keys", str(options.swap_rows), "--key-prefix", f"{VIEW}:",
+                 "--rate", str(options.swap_rate), "--connections", str(CONNECTIONS), "--duration", "3600",
+                 "--allow-late", "--verify", ",".join(map(str, SEEDS)), "--window-file", str(windows), "--json"],
+                stdout=subprocess.PIPE, text=True) as load:
+            time.sleep(2 * PAUSE_S)
+            for number in range(1, SWAPS + 1):
+                begin, end = swap(options, store, pillion, releases[number % len(releases)])
+                with windows.open("a") as out:
+                    out.write(f"{begin} {end}\n")
+                time.sleep(PAUSE_S)
+            load.send_signal(2)
+            result = json.loads(load.communicate()[0].splitlines()[-1])
+    finally:
+        pillion.stop()
+    inside, outside = result["inside"], result["outside"]
+    late = result["late"] / max(1, result["sent"])
+    result["line"] = (
+        f"swap x {SWAPS} of {options.swap_rows:,} rows, {engine}: p99.9 inside {inside['p999_us']:.0f} µs, outside "
+        f"{outside['p999_us']:.0f} µs, ratio {inside['p999_us'] / outside['p999_us']:.2f}; p99 {inside['p99_us']:.0f} "
+        f"/ {outside['p99_us']:.0f}; max {inside['max_us']:.0f} / {outside['max_us']:.0f}; {inside['count']:,} and "
+        f"{outside['count']:,} requests at {options.swap_rate:,.0f}/s, {late:.2%} sent late; wrong {result['wrong']}, "
+        f"mixed {result['mixed']}, missing {result['missing']}, errors {result['errors']}")
+    return result
