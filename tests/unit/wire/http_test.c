@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: well-formed requests are read, every message whose end is in doubt is refused, and how the bytes arrive makes no
- * difference. Method: each request is decoded whole, byte by byte and split at every place, from memory that moves between
- * calls; cases after RFC 9112 §2.2, §3, §5, §6 and §11.2, and captured requests of real clients. */
+ * Goal: well-formed requests are read, every message whose end is in doubt is refused, and how the bytes arrive makes
+ * no difference. Method: each request is decoded whole, byte by byte and split at every place, from memory that moves
+ * between calls; cases after RFC 9112 §2.2, §3, §5, §6 and §11.2, and captured requests of real clients. */
 #include "wire/http.h"
 #include "unit/wire/collect.h"
 
@@ -253,10 +253,12 @@ static void a_client_that_waits_for_100_is_seen_while_its_body_is_missing(void *
         assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(head, len), &limits, &request), PIL_STATUS_AGAIN);
         assert_false(cursor.expect_continue);
     }
-    assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(head, sizeof head - 1), &limits, &request), PIL_STATUS_AGAIN);
+    assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(head, sizeof head - 1), &limits, &request),
+                     PIL_STATUS_AGAIN);
     assert_true(cursor.expect_continue);
     cursor.expect_continue = false;
-    assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(whole, strlen(whole) - 1), &limits, &request), PIL_STATUS_AGAIN);
+    assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(whole, strlen(whole) - 1), &limits, &request),
+                     PIL_STATUS_AGAIN);
     assert_false(cursor.expect_continue);
     assert_int_equal(pil_http_decode(&cursor, pil_bytes_from_text(whole), &limits, &request), PIL_STATUS_OK);
     assert_true(pil_bytes_equal_text(request.body, "abc"));
@@ -290,18 +292,21 @@ static void heads_take_their_length_afterwards(void **state) {
     collect_init(&out);
     struct pil_http_head head = {.status = 200, .minor = 1, .keep_alive = true, .content_type = "application/json"};
     pil_http_patch_length(pil_http_put_head(&out.sink, &head), 254);
-    assert_string_equal(collect_text(&out), "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 254       \r\n\r\n");
+    assert_string_equal(collect_text(&out),
+                        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 254       \r\n\r\n");
     collect_deinit(&out);
     collect_init(&out);
     head = (struct pil_http_head){.status = 405, .minor = 0, .keep_alive = true, .fields = "allow: POST\r\n"};
     pil_http_put_head(&out.sink, &head);
-    assert_string_equal(collect_text(&out), "HTTP/1.1 405 Method Not Allowed\r\nconnection: keep-alive\r\nallow: POST\r\n"
-                                            "content-length: 0         \r\n\r\n");
+    assert_string_equal(collect_text(&out),
+                        "HTTP/1.1 405 Method Not Allowed\r\nconnection: keep-alive\r\nallow: POST\r\n"
+                        "content-length: 0         \r\n\r\n");
     collect_deinit(&out);
     collect_init(&out);
     head = (struct pil_http_head){.status = 400, .minor = 1};
     pil_http_patch_length(pil_http_put_head(&out.sink, &head), 9999999999);
-    assert_string_equal(collect_text(&out), "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 9999999999\r\n\r\n");
+    assert_string_equal(collect_text(&out),
+                        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 9999999999\r\n\r\n");
     collect_deinit(&out);
 }
 
@@ -319,7 +324,8 @@ static void clients_read_what_servers_write(void **state) {
     assert_int_equal(response.status, 100);
     input = pil_bytes_from(input.data + response.consumed, input.len - response.consumed);
     for (size_t len = 0; len < input.len; len++) {
-        assert_int_equal(pil_http_decode_response(pil_bytes_from(input.data, len), &limits, &response), PIL_STATUS_AGAIN);
+        assert_int_equal(pil_http_decode_response(pil_bytes_from(input.data, len), &limits, &response),
+                         PIL_STATUS_AGAIN);
     }
     assert_int_equal(pil_http_decode_response(input, &limits, &response), PIL_STATUS_OK);
     assert_int_equal(response.status, 404);
@@ -346,7 +352,8 @@ static void clients_refuse_what_has_no_length(void **state) {
         {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", PIL_STATUS_OK},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_int_equal(pil_http_decode_response(pil_bytes_from_text(cases[i].text), &limits, &response), cases[i].status);
+        assert_int_equal(pil_http_decode_response(pil_bytes_from_text(cases[i].text), &limits, &response),
+                         cases[i].status);
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: the reader takes exactly RFC 8259, says where and what a mistake is in the words of Python's json, and keeps integers
- * exact. Method: accepted and refused texts by chapter of the RFC, each from memory exactly as long as the text. */
+ * Goal: the reader takes exactly RFC 8259, says where and what a mistake is in the words of Python's json, and keeps
+ * integers exact. Method: accepted and refused texts by chapter of the RFC, each from memory exactly as long as the
+ * text. */
 #include "wire/json.h"
 
 #include <setjmp.h>
@@ -54,11 +55,40 @@ static void refuse(const char *text, const char *error, long at) {
 
 static void accepts_what_the_rfc_allows(void **state) {
     (void)state;
-    static const char *const texts[] = {
-        "null", "true", "false", "0", "-0", "1", "-1", "10", "0.5", "-0.5", "1e5", "1E+5", "1e-5", "1.5e300", "123456789012345678901234567890",
-        "\"\"", "\"a\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\u0000\\u00e9\\uD83D\\uDE00\"", "\"\x7f\xc3\xa9\xe2\x9c\x93\xf0\x9f\x98\x80\"",
-        "[]", "[ ]", "[1]", "[1,2]", " [ 1 , 2 ] ", "[[],{}]", "{}", "{ }", "{\"a\":1}", "{\"a\":1,\"a\":2}", "{\"\":0}",
-        "\t\r\n {\"a\" : [ null , true , {\"b\":\"c\"} ] }\n", "\xef\xbb\xbf{}", "[[[[[[[[1]]]]]]]]"};
+    static const char *const texts[] = {"null",
+                                        "true",
+                                        "false",
+                                        "0",
+                                        "-0",
+                                        "1",
+                                        "-1",
+                                        "10",
+                                        "0.5",
+                                        "-0.5",
+                                        "1e5",
+                                        "1E+5",
+                                        "1e-5",
+                                        "1.5e300",
+                                        "123456789012345678901234567890",
+                                        "\"\"",
+                                        "\"a\"",
+                                        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+                                        "\"\\u0000\\u00e9\\uD83D\\uDE00\"",
+                                        "\"\x7f\xc3\xa9\xe2\x9c\x93\xf0\x9f\x98\x80\"",
+                                        "[]",
+                                        "[ ]",
+                                        "[1]",
+                                        "[1,2]",
+                                        " [ 1 , 2 ] ",
+                                        "[[],{}]",
+                                        "{}",
+                                        "{ }",
+                                        "{\"a\":1}",
+                                        "{\"a\":1,\"a\":2}",
+                                        "{\"\":0}",
+                                        "\t\r\n {\"a\" : [ null , true , {\"b\":\"c\"} ] }\n",
+                                        "\xef\xbb\xbf{}",
+                                        "[[[[[[[[1]]]]]]]]"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         accept(texts[i], strlen(texts[i]));
     }
@@ -117,7 +147,8 @@ static void refuses_what_it_does_not(void **state) {
 
 static void refuses_what_is_not_utf8(void **state) {
     (void)state;
-    static const char *const texts[] = {"\"\x80\"", "\"\xc0\xaf\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"", "\"\xff\""};
+    static const char *const texts[] = {"\"\x80\"",     "\"\xc0\xaf\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
+                                        "\"\xe2\x82\"", "\"\xff\""};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         refuse(texts[i], "Invalid UTF-8", 1);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: clients read every form of reply, find its end however it arrives, and refuse what is not RESP. Method: values known
- * beforehand; each reply measured whole and byte by byte. */
+ * Goal: clients read every form of reply, find its end however it arrives, and refuse what is not RESP. Method: values
+ * known beforehand; each reply measured whole and byte by byte. */
 #include "wire/resp.h"
 
 #include <setjmp.h>
@@ -47,9 +47,10 @@ static void reads_every_kind(void **state) {
 
 static void refuses_what_is_not_resp(void **state) {
     (void)state;
-    const char *const bad[] = {"x\r\n",   "\r\n",      ":\r\n",      ":1a\r\n", ":9223372036854775808\r\n", ":-9223372036854775809\r\n",
-                               "$-2\r\n", "$1\r\nab\r\n", "$x\r\n", "*-2\r\n", "*99999999999\r\n",        "#x\r\n",
-                               "_x\r\n",  ",\r\n",     "=3\r\nabc\r\n", "+OK\n", "$9999999999\r\n"};
+    const char *const bad[] = {
+        "x\r\n",   "\r\n",         ":\r\n",         ":1a\r\n", ":9223372036854775808\r\n", ":-9223372036854775809\r\n",
+        "$-2\r\n", "$1\r\nab\r\n", "$x\r\n",        "*-2\r\n", "*99999999999\r\n",         "#x\r\n",
+        "_x\r\n",  ",\r\n",        "=3\r\nabc\r\n", "+OK\n",   "$9999999999\r\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct pil_bytes rest = pil_bytes_from_text(bad[i]);
         struct pil_resp_value value;
@@ -60,8 +61,12 @@ static void refuses_what_is_not_resp(void **state) {
 
 static void finds_the_end_of_nested_replies_however_they_arrive(void **state) {
     (void)state;
-    const char *const replies[] = {"+OK\r\n", "*0\r\n", "*2\r\n*1\r\n:1\r\n$2\r\n\r\n\r\n", "%2\r\n+a\r\n*2\r\n_\r\n#t\r\n+b\r\n~0\r\n",
-                                   "*-1\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*0\r\n"};
+    const char *const replies[] = {"+OK\r\n",
+                                   "*0\r\n",
+                                   "*2\r\n*1\r\n:1\r\n$2\r\n\r\n\r\n",
+                                   "%2\r\n+a\r\n*2\r\n_\r\n#t\r\n+b\r\n~0\r\n",
+                                   "*-1\r\n",
+                                   "*1\r\n*1\r\n*1\r\n*1\r\n*0\r\n"};
     for (size_t i = 0; i < sizeof replies / sizeof *replies; i++) {
         size_t len = strlen(replies[i]), found = 0;
         char *twice = malloc(len * 2);

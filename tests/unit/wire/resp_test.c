@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: requests are read as Redis reads them, hostile ones are refused in Redis's words, and how the bytes arrive makes no
- * difference. Method: each request is decoded whole, byte by byte and split at every place, from memory that moves between
- * calls and is exactly as long as it is said to be. */
+ * Goal: requests are read as Redis reads them, hostile ones are refused in Redis's words, and how the bytes arrive
+ * makes no difference. Method: each request is decoded whole, byte by byte and split at every place, from memory that
+ * moves between calls and is exactly as long as it is said to be. */
 #include "wire/resp.h"
 #include "unit/wire/collect.h"
 
@@ -197,7 +197,8 @@ static void bounds_the_whole_request(void **state) {
     memset(filler, 'a', sizeof filler);
     for (size_t over = 0; over < 2; over++) {
         /* *2 CRLF is 4 bytes, each header 5 or 6, each end 2 */
-        struct pil_bytes args[] = {pil_bytes_from(filler, 1000), pil_bytes_from(filler, 2000 - 4 - (7 + 1002) - (6 + 2) + over)};
+        struct pil_bytes args[] = {pil_bytes_from(filler, 1000),
+                                   pil_bytes_from(filler, 2000 - 4 - (7 + 1002) - (6 + 2) + over)};
         struct collect out;
         collect_init(&out);
         pil_resp_put_request(&out.sink, args, 2);
@@ -266,7 +267,8 @@ static void limits_before_the_first_command_are_tiny(void **state) {
     struct pil_resp_request request = {.args = args};
     assert_int_equal(pil_resp_decode(&cursor, pil_bytes_from_text("*11\r\n"), initial, &request), PIL_STATUS_TOO_LARGE);
     cursor = (struct pil_resp_cursor){0};
-    assert_int_equal(pil_resp_decode(&cursor, pil_bytes_from_text("*1\r\n$16385\r\n"), initial, &request), PIL_STATUS_TOO_LARGE);
+    assert_int_equal(pil_resp_decode(&cursor, pil_bytes_from_text("*1\r\n$16385\r\n"), initial, &request),
+                     PIL_STATUS_TOO_LARGE);
 }
 
 static void long_pipelines_are_cut_at_the_same_places(void **state) {
@@ -276,7 +278,8 @@ static void long_pipelines_are_cut_at_the_same_places(void **state) {
     for (int i = 0; i < 10000; i++) {
         char key[32];
         int len = snprintf(key, sizeof key, "view:%d", i);
-        struct pil_bytes args[] = {pil_bytes_from_text("HGET"), pil_bytes_from(key, (size_t)len), pil_bytes_from_text("f")};
+        struct pil_bytes args[] = {pil_bytes_from_text("HGET"), pil_bytes_from(key, (size_t)len),
+                                   pil_bytes_from_text("f")};
         pil_resp_put_request(&out.sink, args, 3);
     }
     struct pil_bytes rest = collect_bytes(&out);
@@ -316,16 +319,18 @@ static void replies_have_the_form_of_the_protocol(void **state) {
     struct collect out;
     collect_init(&out);
     put_all_replies(&out.sink, PIL_RESP_2);
-    const char two[] = "+OK\r\n-ERR no such view 'a  b'\r\n:-9223372036854775808\r\n$3\r\na\0b\r\n$0\r\n\r\n$-1\r\n*0\r\n"
-                       "*2\r\n$1\r\nk\r\n$3\r\n1.5\r\n*1\r\n:1\r\n$4\r\ntext\r\n";
+    const char two[] =
+        "+OK\r\n-ERR no such view 'a  b'\r\n:-9223372036854775808\r\n$3\r\na\0b\r\n$0\r\n\r\n$-1\r\n*0\r\n"
+        "*2\r\n$1\r\nk\r\n$3\r\n1.5\r\n*1\r\n:1\r\n$4\r\ntext\r\n";
     assert_int_equal(collect_bytes(&out).len, sizeof two - 1);
     assert_memory_equal(out.text, two, sizeof two - 1);
     collect_deinit(&out);
 
     collect_init(&out);
     put_all_replies(&out.sink, PIL_RESP_3);
-    const char three[] = "+OK\r\n-ERR no such view 'a  b'\r\n:-9223372036854775808\r\n$3\r\na\0b\r\n$0\r\n\r\n_\r\n*0\r\n"
-                         "%1\r\n$1\r\nk\r\n,1.5\r\n~1\r\n#t\r\n=8\r\ntxt:text\r\n";
+    const char three[] =
+        "+OK\r\n-ERR no such view 'a  b'\r\n:-9223372036854775808\r\n$3\r\na\0b\r\n$0\r\n\r\n_\r\n*0\r\n"
+        "%1\r\n$1\r\nk\r\n,1.5\r\n~1\r\n#t\r\n=8\r\ntxt:text\r\n";
     assert_int_equal(collect_bytes(&out).len, sizeof three - 1);
     assert_memory_equal(out.text, three, sizeof three - 1);
     collect_deinit(&out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: each type's text is exactly what RESP clients and Feast's client read. Method: known vectors for every type and shape,
- * damaged payloads, bulk strings against the bare text. */
+ * Goal: each type's text is exactly what RESP clients and Feast's client read. Method: known vectors for every type and
+ * shape, damaged payloads, bulk strings against the bare text. */
 #include "wire/value.h"
 #include "unit/wire/collect.h"
 
@@ -64,8 +64,9 @@ static void floats_are_shortest_and_json_widens_float32(void **state) {
     (void)state;
     const float values[] = {0.1f, 1.0f, 0.023668857f, -3.4028235e38f, NAN, INFINITY, -INFINITY, -0.0f};
     const char *resp[] = {"0.1", "1.0", "0.023668857", "-3.4028235e+38", "nan", "inf", "-inf", "-0.0"};
-    const char *json[] = {"0.10000000149011612", "1.0", "0.023668857291340828", "-3.4028234663852886e+38", "\"NaN\"",
-                          "\"Infinity\"", "\"-Infinity\"", "-0.0"};
+    const char *json[] = {"0.10000000149011612",     "1.0",     "0.023668857291340828",
+                          "-3.4028234663852886e+38", "\"NaN\"", "\"Infinity\"",
+                          "\"-Infinity\"",           "-0.0"};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         CHECK(scalar(PIL_SCALAR_FLOAT32), values[i], resp[i], json[i]);
     }
@@ -78,7 +79,8 @@ static void floats_are_shortest_and_json_widens_float32(void **state) {
 static void timestamps_are_seconds(void **state) {
     (void)state;
     const int64_t us[] = {0, 1767323045000000, 1767323045123456, 1767323045120000, -1, -1500000, INT64_MIN};
-    const char *resp[] = {"0", "1767323045", "1767323045.123456", "1767323045.12", "-0.000001", "-1.5", "-9223372036854.775808"};
+    const char *resp[] = {"0",         "1767323045", "1767323045.123456",    "1767323045.12",
+                          "-0.000001", "-1.5",       "-9223372036854.775808"};
     const char *json[] = {"0", "1767323045", "1767323045", "1767323045", "-1", "-2", "-9223372036855"};
     for (size_t i = 0; i < sizeof us / sizeof *us; i++) {
         CHECK(scalar(PIL_SCALAR_UNIX_TIMESTAMP), us[i], resp[i], json[i]);
@@ -87,7 +89,8 @@ static void timestamps_are_seconds(void **state) {
 
 static void strings_are_raw_in_resp_and_escaped_in_json(void **state) {
     (void)state;
-    const char *text[] = {"", "plain", "h\xc3\xa9llo \"q\" \\ \xe2\x9c\x93 \xf0\x9f\x98\x80", "x\ny\t\x01\x1f\x7f\xe2\x80\xa8/\b\f\r"};
+    const char *text[] = {"", "plain", "h\xc3\xa9llo \"q\" \\ \xe2\x9c\x93 \xf0\x9f\x98\x80",
+                          "x\ny\t\x01\x1f\x7f\xe2\x80\xa8/\b\f\r"};
     const char *json[] = {"\"\"", "\"plain\"", "\"h\xc3\xa9llo \\\"q\\\" \\\\ \xe2\x9c\x93 \xf0\x9f\x98\x80\"",
                           "\"x\\ny\\t\\u0001\\u001f\x7f\xe2\x80\xa8/\\b\\f\\r\""};
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
