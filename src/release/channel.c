@@ -208,7 +208,7 @@ static pil_status rollback(struct pil_store *store, const struct pil_release_ref
     }
     pil_status status = check_release(store, &target, error);
     if (status != PIL_STATUS_OK) {
-        return pil_fail_in(error, status, "cannot go back to %s", target.release);
+        return pil_fail_in(error, status, "channel %s cannot go back to %s", channel->name, target.release);
     }
     *ret_changed = true;
     set_release(channel->release, target.release);

@@ -25,4 +25,5 @@ pil_status pil_project_read(struct pil_store *store, const char *name, struct pi
                             uint64_t *ret_sequence, struct pil_error *ret_error) PIL_CHECKED;
 
 /* The document itself, as the fetcher hands it to the server. Hostile text: CORRUPT, UNSUPPORTED. */
-pil_status pil_project_document_parse(struct pil_bytes text, struct pil_project **ret_project, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_project_document_parse(struct pil_bytes text, struct pil_project **ret_project,
+                                      struct pil_error *ret_error) PIL_CHECKED;

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: applying a project writes once, never over somebody else's change, and never breaks a view in use unless told
+ * to. Method: a view that becomes used by a channel; changes that are compatible and that are not. */
+#include "unit/release/fixture.h"
+
+static struct pil_text lines;
+static struct pil_project_published published;
+
+static int setup(void **state) {
+    memset(&published, 0, sizeof published);
+    return folder_setup(state);
+}
+
+static int teardown(void **state) {
+    pil_text_deinit(&lines);
+    return folder_teardown(state);
+}
+
+/* The fixture's project with `from` replaced by `to`. */
+static struct pil_project *changed_project(const char *from, const char *to) {
+    struct pil_text yaml = {0};
+    const char *at = strstr(fixture_yaml, from);
+    assert_non_null(at);
+    pil_text_format(&yaml, "%.*s%s%s", (int)(at - fixture_yaml), fixture_yaml, to, at + strlen(from));
+    struct pil_project *project = fixture_project(yaml.data);
+    pil_text_deinit(&yaml);
+    return project;
+}
+
+static pil_status publish(struct pil_store *store, const char *from, const char *to, bool force,
+                          struct pil_error *error) {
+    struct pil_project *project = changed_project(from, to);
+    pil_status status = pil_project_publish(store, project, force, &published, &lines, error);
+    pil_project_destroy(&project);
+    return status;
+}
+
+static void an_equal_project_is_not_written_again(void **state) {
+    struct pil_store *store = *state;
+    struct pil_project *read = NULL;
+    struct pil_error error = {0};
+    struct pil_store_tag before, after;
+    uint64_t sequence = 0, bytes;
+    assert_int_equal(pil_project_read(store, "rides", &read, &sequence, &error), PIL_STATUS_NOT_FOUND);
+    assert_non_null(strstr(error.text, "was not applied"));
+    assert_int_equal(pil_project_read(store, "../x", &read, NULL, &error), PIL_STATUS_INVALID);
+    assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
+    assert_true(published.changed);
+    assert_int_equal(published.sequence, 1);
+    assert_int_equal(store->ops->stat(store, "projects/rides.json", &bytes, &before, NULL), PIL_STATUS_OK);
+    assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
+    assert_false(published.changed);
+    assert_int_equal(published.sequence, 1);
+    assert_int_equal(store->ops->stat(store, "projects/rides.json", &bytes, &after, NULL), PIL_STATUS_OK);
+    assert_string_equal(before.text, after.text);
+    assert_int_equal(pil_project_read(store, "rides", &read, &sequence, NULL), PIL_STATUS_OK);
+    assert_int_equal(sequence, 1);
+    assert_string_equal(read->views[0].view->features[0].name, "rate");
+    pil_project_destroy(&read);
+}
+
+static void views_in_use_are_not_broken(void **state) {
+    struct pil_store *store = *state;
+    struct pil_error error = {0};
+    struct pil_channel channel;
+    struct pil_release_ref ref = fixture_release(store, 1);
+    assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
+    /* Not in use yet: anything goes. */
+    assert_int_equal(publish(store, "float32", "int64", false, NULL), PIL_STATUS_OK);
+    assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
+    assert_int_equal(published.sequence, 3);
+    assert_int_equal(pil_channel_promote(store, &ref, "staging", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(publish(store, "float32", "int64", false, &error), PIL_STATUS_BUSY);
+    assert_non_null(strstr(error.text, "--force"));
+    assert_non_null(strstr(lines.data, "rate"));
+    assert_int_equal(publish(store, "ttl: 1d", "ttl: 2d", false, NULL), PIL_STATUS_OK);
+    assert_int_equal(published.sequence, 4);
+    assert_int_equal(published.breaking, 0);
+    assert_int_equal(publish(store, "float32", "int64", true, NULL), PIL_STATUS_OK);
+    assert_true(published.changed);
+    assert_int_equal(published.breaking, 1);
+    assert_non_null(strstr(lines.data, "rate"));
+    assert_int_equal(published.sequence, 5);
+}
+
+static void a_damaged_project_is_named_and_kept(void **state) {
+    struct pil_store *store = *state;
+    struct pil_project *read = NULL;
+    const char *const damaged[] = {"", "{}", "{\"format\":1,\"sequence\":1}",
+                                   "{\"format\":1,\"sequence\":1,\"project\":{}}",
+                                   "{\"format\":9,\"sequence\":1,\"project\":{}}"};
+    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        struct pil_error error = {0};
+        assert_int_equal(store->ops->put_if_absent(store, "projects/rides.json", pil_bytes_from_text(damaged[i]), NULL),
+                         PIL_STATUS_OK);
+        pil_status status = pil_project_read(store, "rides", &read, NULL, &error);
+        assert_int_equal(status, i == 4 ? PIL_STATUS_UNSUPPORTED : PIL_STATUS_CORRUPT);
+        assert_memory_equal(error.text, "projects/rides.json", strlen("projects/rides.json"));
+        assert_int_equal(publish(store, "rides", "rides", true, &error), status);
+        assert_int_equal(store->ops->remove(store, "projects/rides.json", INT64_MAX, NULL), PIL_STATUS_OK);
+    }
+    assert_null(read);
+}
+
+static void a_document_is_of_the_project_that_it_is_named_after(void **state) {
+    struct pil_store *store = *state;
+    struct pil_project *read = NULL;
+    struct pil_error error = {0};
+    assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", in_folder("projects/other.json"));
+    assert_int_equal(link(in_folder("projects/rides.json"), path), 0);
+    assert_int_equal(pil_project_read(store, "other", &read, NULL, &error), PIL_STATUS_CORRUPT);
+    assert_non_null(strstr(error.text, "project rides"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_equal_project_is_not_written_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(views_in_use_are_not_broken, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_project_is_named_and_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_document_is_of_the_project_that_it_is_named_after, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
