@@ -4,6 +4,7 @@
 
 Goal: ratios that hold on a shared machine. Method: bench/README.md. Usage: bash bench/run.sh serve [option...].
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,8 +20,18 @@ from typing import Dict, Iterator, List, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from serve_measure import Loader, Ratio, Sample, machine, ratio  # noqa: E402
-from serve_servers import (HASH_PREFIX, PACKED_PREFIX, SEED, VIEW, Feast, Null, Pilliond, Redis, Server,  # noqa: E402
-                           make_release)
+from serve_servers import (
+    HASH_PREFIX,
+    PACKED_PREFIX,
+    SEED,
+    VIEW,
+    Feast,
+    Null,
+    Pilliond,
+    Redis,
+    Server,  # noqa: E402
+    make_release,
+)
 from serve_swap import run_swap  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +42,7 @@ FEAST_DURATION_S = 3.0
 @dataclass(frozen=True)
 class Case:
     """What is asked. Redis keeps hashes and packed rows under different prefixes; the bytes are the same."""
+
     name: str
     flags: tuple[str, ...]
     is_feast: bool = False
@@ -44,8 +56,9 @@ def cases(features: int) -> list[Case]:
         Case(f"HMGET {few[1]}", ("--command", "hmget", *few)),
         Case(f"HMGET {features}", ("--command", "hmget", *wide)),
         Case(f"GET packed {features}", ("--command", "get", *wide), redis_prefix=PACKED_PREFIX),
-        Case(f"MGET 100 packed {features}", ("--command", "mget", "--entities", "100", *wide),
-             redis_prefix=PACKED_PREFIX),
+        Case(
+            f"MGET 100 packed {features}", ("--command", "mget", "--entities", "100", *wide), redis_prefix=PACKED_PREFIX
+        ),
         Case(f"Feast 1 x {features}", (*feast, "--entities", "1"), is_feast=True),
         Case(f"Feast 100 x {features}", (*feast, "--entities", "100"), is_feast=True),
     ]
@@ -59,7 +72,7 @@ class Combination:
     connections: int
     depth: int
     samples: dict[str, list[Sample]] = field(default_factory=dict)
-    rounds: int = 0    # measured; the quietest of them count
+    rounds: int = 0  # measured; the quietest of them count
     noise: float = 0.0  # of those that count, the worst
 
     @property
@@ -73,15 +86,26 @@ class Combination:
     def ratio(self, other: str, what: str = "cpu_us") -> Ratio | None:
         if other not in self.samples or not self.samples[other]:
             return None
-        return ratio([getattr(s, what) for s in self.samples["pillion"]],
-                     [getattr(s, what) for s in self.samples[other]])
+        return ratio(
+            [getattr(s, what) for s in self.samples["pillion"]], [getattr(s, what) for s in self.samples[other]]
+        )
 
     def result(self) -> dict:
-        return {"case": self.case.name, "engine": self.engine, "transport": self.kind, "connections": self.connections,
-                "depth": self.depth, "rounds": self.rounds, "noise": self.noise,
-                "samples": {name: [asdict(sample) for sample in samples] for name, samples in self.samples.items()},
-                "cpu_ratio": {name: asdict(found) for name in self.samples
-                              if name != "pillion" and (found := self.ratio(name)) is not None}}
+        return {
+            "case": self.case.name,
+            "engine": self.engine,
+            "transport": self.kind,
+            "connections": self.connections,
+            "depth": self.depth,
+            "rounds": self.rounds,
+            "noise": self.noise,
+            "samples": {name: [asdict(sample) for sample in samples] for name, samples in self.samples.items()},
+            "cpu_ratio": {
+                name: asdict(found)
+                for name in self.samples
+                if name != "pillion" and (found := self.ratio(name)) is not None
+            },
+        }
 
 
 Round = Dict[str, List[Sample]]  # by server
@@ -164,9 +188,21 @@ class Bench:
         if isinstance(server, Feast):
             duration, warmup = max(duration, FEAST_DURATION_S), max(warmup, 1.0)
         return self.loader.measure(
-            [*self.flags(combination, server), "--connections", str(combination.connections), "--depth",
-             str(combination.depth), "--duration", str(duration), "--warmup", str(warmup), "--spin-us",
-             str(self.options.load_spin_us)], server.pids())
+            [
+                *self.flags(combination, server),
+                "--connections",
+                str(combination.connections),
+                "--depth",
+                str(combination.depth),
+                "--duration",
+                str(duration),
+                "--warmup",
+                str(warmup),
+                "--spin-us",
+                str(self.options.load_spin_us),
+            ],
+            server.pids(),
+        )
 
     def run_round(self, combination: Combination, servers: Sequence[Server]) -> Round:
         """There and back again (ABBA), so that a slow change of the machine weighs on all alike."""
@@ -179,8 +215,10 @@ class Bench:
         """Until there are enough quiet rounds; at most twice as many as are needed, then the quietest count."""
         wanted = max(1, self.options.pairs // 2)
         rounds: list[Round] = []
-        while (sum(noise_of(found) <= self.options.noise_max / 100 for found in rounds) < wanted
-               and len(rounds) < 2 * wanted):
+        while (
+            sum(noise_of(found) <= self.options.noise_max / 100 for found in rounds) < wanted
+            and len(rounds) < 2 * wanted
+        ):
             rounds.append(self.run_round(combination, servers))
         combination.rounds = len(rounds)
         for found in sorted(rounds, key=noise_of)[:wanted]:
@@ -195,8 +233,16 @@ class Bench:
         if combination.case.is_feast and self.feast is not None and combination.kind == "tcp":
             servers.append(self.feast)
         answer = self.check_same_work(combination, servers)
-        null = Null(self.options.bin, self.folder, combination.kind, "http" if combination.case.is_feast else "resp",
-                    answer, combination.engine, self.options.spin_us, self.server_cores)
+        null = Null(
+            self.options.bin,
+            self.folder,
+            combination.kind,
+            "http" if combination.case.is_feast else "resp",
+            answer,
+            combination.engine,
+            self.options.spin_us,
+            self.server_cores,
+        )
         try:
             self.run_rounds(combination, [*servers, null])
         finally:
@@ -207,8 +253,9 @@ class Bench:
     def run(self) -> None:
         self.prepare()
         for engine in self.options.engines:
-            pillion = Pilliond(self.options.bin, self.folder, self.store, engine, self.options.spin_us,
-                               self.server_cores)
+            pillion = Pilliond(
+                self.options.bin, self.folder, self.store, engine, self.options.spin_us, self.server_cores
+            )
             try:
                 for combination in self.combinations(engine):
                     self.run_combination(combination, pillion)
@@ -242,26 +289,31 @@ def text_of(combination: Combination, noise_max: float) -> str:
     ratios = "  ".join(f"/{name} {combination.ratio(name)}" for name in names if name != "pillion")
     loud = f"  (noisy: others took up to {combination.noise:.0%})" if combination.noise > noise_max else ""
     rates = "  ".join(f"{name} {number(combination.medians(name, 'rate'))}" for name in names)
-    tails = "  ".join(f"{name} {number(combination.medians(name, 'p50_us'))} / "
-                      f"{number(combination.medians(name, 'p99_us'))}" for name in names)
+    tails = "  ".join(
+        f"{name} {number(combination.medians(name, 'p50_us'))} / " f"{number(combination.medians(name, 'p99_us'))}"
+        for name in names
+    )
     text = f"{combination.title} CPU µs: {cpu}   {ratios}{loud}\n    requests/s: {rates}   p50 / p99 µs: {tails}"
     if combination.medians("pillion", "instructions") is not None:
         text += "   instructions: " + "  ".join(
-            f"{name} {number(combination.medians(name, 'instructions'))}" for name in names)
+            f"{name} {number(combination.medians(name, 'instructions'))}" for name in names
+        )
     return text
 
 
 def head(bench: Bench) -> str:
     options = bench.options
-    lines = [f"machine: {machine()}",
-             f"data: {options.rows:,} rows x {options.features} float32, int64 key; keys uniform",
-             f"servers: one worker on core {sorted(bench.server_cores)}, spin {options.spin_us} µs; load: other cores, "
-             f"closed loop, spin {options.load_spin_us} µs, {options.duration:g} s each",
-             "figures: µs of server CPU per request, medians; ratios pillion / other of CPU per request, median of the "
-             "pairs [95 % bootstrap interval]",
-             "instructions per request: " + (bench.loader.perf.reason or "by perf stat"),
-             f"noise: rounds in which others took over {options.noise_max:g} % of the machine are repeated; where none "
-             "are quiet, the quietest count and are marked"]
+    lines = [
+        f"machine: {machine()}",
+        f"data: {options.rows:,} rows x {options.features} float32, int64 key; keys uniform",
+        f"servers: one worker on core {sorted(bench.server_cores)}, spin {options.spin_us} µs; load: other cores, "
+        f"closed loop, spin {options.load_spin_us} µs, {options.duration:g} s each",
+        "figures: µs of server CPU per request, medians; ratios pillion / other of CPU per request, median of the "
+        "pairs [95 % bootstrap interval]",
+        "instructions per request: " + (bench.loader.perf.reason or "by perf stat"),
+        f"noise: rounds in which others took over {options.noise_max:g} % of the machine are repeated; where none "
+        "are quiet, the quietest count and are marked",
+    ]
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measuring for run_serve.py: one run of pillion-load and what else the machine did meanwhile; statistics of pairs."""
+
 from __future__ import annotations
 
 import json
@@ -24,12 +25,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 @dataclass
 class Sample:
     """One measurement of one server."""
-    cpu_us: float           # of the server, per request
-    rate: float             # requests per second
+
+    cpu_us: float  # of the server, per request
+    rate: float  # requests per second
     p50_us: float
     p99_us: float
     p999_us: float
-    noise: float            # share of the machine that others took, stolen time included
+    noise: float  # share of the machine that others took, stolen time included
     instructions: float | None
 
 
@@ -64,8 +66,9 @@ class Perf:
         if shutil.which("perf") is None:
             self.reason = "perf is not installed"
             return
-        done = subprocess.run(["perf", "stat", "-x,", "-e", "instructions", "true"], capture_output=True, text=True,
-                              check=False)
+        done = subprocess.run(
+            ["perf", "stat", "-x,", "-e", "instructions", "true"], capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             self.reason = "perf stat is refused: " + (done.stderr.strip() or "it does not say why").splitlines()[0]
         elif "<not supported>" in done.stderr:
@@ -92,8 +95,13 @@ class Loader:
         self.perf = Perf()
 
     def run(self, argv: Sequence[str], prefix: Sequence[str] = ()) -> dict:
-        done = subprocess.run([*prefix, self.program, *argv, "--json"], capture_output=True, text=True, check=False,
-                              preexec_fn=lambda: os.sched_setaffinity(0, self.cores))
+        done = subprocess.run(
+            [*prefix, self.program, *argv, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: os.sched_setaffinity(0, self.cores),
+        )
         if done.returncode != 0:
             sys.exit(f"pillion-load {' '.join(argv)}\nexit {done.returncode}: {done.stderr}{done.stdout}")
         lines = done.stdout.splitlines()
@@ -118,8 +126,15 @@ class Loader:
         answers = sum(result[name] for name in ("ok", "errors", "missing", "wrong", "mixed"))
         instructions = self.perf.read(out)
         out.unlink()
-        return Sample(result["server_cpu_us"], result["rate"], result["p50_us"], result["p99_us"], result["p999_us"],
-                      others / capacity, instructions / answers if instructions is not None else None)
+        return Sample(
+            result["server_cpu_us"],
+            result["rate"],
+            result["p50_us"],
+            result["p99_us"],
+            result["p999_us"],
+            others / capacity,
+            instructions / answers if instructions is not None else None,
+        )
 
 
 @dataclass

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers that run_serve.py compares: pilliond, redis-server, pillion-null, Feast's own. All on one core, on Unix
 sockets and loopback ports of their own, started by us and stopped by us."""
+
 from __future__ import annotations
 
 import os
@@ -51,8 +52,13 @@ class Server:
         self.addresses: dict[str, str] = {}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [str(part) for part in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=lambda: os.sched_setaffinity(0, cores), **options)
+                [str(part) for part in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
+                **options,
+            )
 
     def pids(self) -> list[int]:
         return descendants(self.process.pid)
@@ -92,11 +98,28 @@ class Pilliond(Server):
     name = "pillion"
 
     def __init__(self, binaries: Path, folder: Path, store: Path, engine: str, spin_us: int, cores: set[int]):
-        addresses = {"unix": f"unix:{folder}/resp.sock", "tcp": f"tcp:127.0.0.1:{free_port()}",
-                     "feast-unix": f"unix:{folder}/feast.sock", "feast-tcp": f"tcp:127.0.0.1:{free_port()}"}
+        addresses = {
+            "unix": f"unix:{folder}/resp.sock",
+            "tcp": f"tcp:127.0.0.1:{free_port()}",
+            "feast-unix": f"unix:{folder}/feast.sock",
+            "feast-tcp": f"tcp:127.0.0.1:{free_port()}",
+        }
         self.admin = f"127.0.0.1:{free_port()}"
-        argv = [binaries / "pilliond", "--store", f"dir:{store}", "--serve", f"{PROJECT}/{VIEW}@production",
-                "--workers", "1", "--engine", engine, "--spin", f"{spin_us}us", "--listen", f"admin=tcp:{self.admin}"]
+        argv = [
+            binaries / "pilliond",
+            "--store",
+            f"dir:{store}",
+            "--serve",
+            f"{PROJECT}/{VIEW}@production",
+            "--workers",
+            "1",
+            "--engine",
+            engine,
+            "--spin",
+            f"{spin_us}us",
+            "--listen",
+            f"admin=tcp:{self.admin}",
+        ]
         for kind, address in addresses.items():
             argv += ["--listen", f"{'feast' if kind.startswith('feast') else 'resp'}={address}"]
         ready_read, ready_write = os.pipe()
@@ -116,21 +139,51 @@ class Redis(Server):
 
     def __init__(self, folder: Path, cores: set[int]):
         port = free_port()
-        super().__init__(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket",
-                          f"{folder}/redis.sock", "--save", "", "--appendonly", "no", "--dir", str(folder)],
-                         folder, cores)
+        super().__init__(
+            [
+                "redis-server",
+                "--port",
+                str(port),
+                "--bind",
+                "127.0.0.1",
+                "--unixsocket",
+                f"{folder}/redis.sock",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                str(folder),
+            ],
+            folder,
+            cores,
+        )
         self.addresses = {"unix": f"unix:{folder}/redis.sock", "tcp": f"tcp:127.0.0.1:{port}"}
         for address in self.addresses.values():
             self.wait_connectable(address)
 
     def fill(self, binaries: Path, rows: int, features: int) -> None:
         """The same rows twice: hashes of decimal text, and packed rows."""
-        source = subprocess.Popen([str(binaries / "pillion-fill"), "--rows", str(rows), "--features", str(features),
-                                   "--seed", str(SEED), "--hash", HASH_PREFIX, "--packed", PACKED_PREFIX],
-                                  stdout=subprocess.PIPE)
+        source = subprocess.Popen(
+            [
+                str(binaries / "pillion-fill"),
+                "--rows",
+                str(rows),
+                "--features",
+                str(features),
+                "--seed",
+                str(SEED),
+                "--hash",
+                HASH_PREFIX,
+                "--packed",
+                PACKED_PREFIX,
+            ],
+            stdout=subprocess.PIPE,
+        )
         path = self.addresses["unix"].partition(":")[2]
-        done = subprocess.run(["redis-cli", "-s", path, "--pipe"], stdin=source.stdout, capture_output=True, text=True,
-                              check=False)
+        done = subprocess.run(
+            ["redis-cli", "-s", path, "--pipe"], stdin=source.stdout, capture_output=True, text=True, check=False
+        )
         if source.wait() != 0 or done.returncode != 0 or f"errors: 0, replies: {2 * rows}" not in done.stdout:
             sys.exit(f"redis could not be filled: {done.stdout}{done.stderr}")
 
@@ -138,11 +191,35 @@ class Redis(Server):
 class Null(Server):
     name = "null"
 
-    def __init__(self, binaries: Path, folder: Path, kind: str, protocol: str, reply: Path, engine: str, spin_us: int,
-                 cores: set[int]):
+    def __init__(
+        self,
+        binaries: Path,
+        folder: Path,
+        kind: str,
+        protocol: str,
+        reply: Path,
+        engine: str,
+        spin_us: int,
+        cores: set[int],
+    ):
         address = f"unix:{folder}/null.sock" if kind == "unix" else f"tcp:127.0.0.1:{free_port()}"
-        super().__init__([binaries / "pillion-null", "--listen", address, "--reply", reply, "--protocol", protocol,
-                          "--engine", engine, "--spin-us", str(spin_us)], folder, cores)
+        super().__init__(
+            [
+                binaries / "pillion-null",
+                "--listen",
+                address,
+                "--reply",
+                reply,
+                "--protocol",
+                protocol,
+                "--engine",
+                engine,
+                "--spin-us",
+                str(spin_us),
+            ],
+            folder,
+            cores,
+        )
         self.addresses = {kind: address}
         self.wait_connectable(address)
 
@@ -187,14 +264,38 @@ class Feast(Server):
         repo = folder / "feast"
         (repo / "data").mkdir(parents=True)
         (repo / "feature_store.yaml").write_text(FEAST_YAML.format(project=PROJECT))
-        done = subprocess.run([str(feast_bin / "python"), "-c", FEAST_FILL, VIEW, str(rows), str(features), str(SEED)],
-                              cwd=repo, capture_output=True, text=True, check=False, env=self.environment())
+        done = subprocess.run(
+            [str(feast_bin / "python"), "-c", FEAST_FILL, VIEW, str(rows), str(features), str(SEED)],
+            cwd=repo,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.environment(),
+        )
         if done.returncode != 0:
             sys.exit(f"Feast's repository could not be made: {done.stdout[-1000:]}{done.stderr[-2000:]}")
         port = free_port()
-        super().__init__([feast_bin / "feast", "serve", "--host", "127.0.0.1", "--port", str(port), "--no-access-log",
-                          "--workers", "1", "--max-requests", "1000000000", "--max-requests-jitter", "0"],
-                         folder, cores, cwd=repo, env=self.environment())
+        super().__init__(
+            [
+                feast_bin / "feast",
+                "serve",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--no-access-log",
+                "--workers",
+                "1",
+                "--max-requests",
+                "1000000000",
+                "--max-requests-jitter",
+                "0",
+            ],
+            folder,
+            cores,
+            cwd=repo,
+            env=self.environment(),
+        )
         self.addresses = {"feast-tcp": f"tcp:127.0.0.1:{port}"}
         self.wait_connectable(self.addresses["feast-tcp"])
 
@@ -204,11 +305,27 @@ class Feast(Server):
 
 
 def make_release(binaries: Path, store: Path, rows: int, features: int, seed: int, channel: str | None) -> str:
-    tool = next(path for path in (binaries / "make_release", binaries.parent / "tests" / "make_release")
-                if path.exists())
+    tool = next(
+        path for path in (binaries / "make_release", binaries.parent / "tests" / "make_release") if path.exists()
+    )
     channel_flags = ["--channel", channel] if channel else []
-    argv = [str(tool), "--store", f"dir:{store}", "--project", PROJECT, "--view", VIEW, "--rows", str(rows),
-            "--features", str(features), "--seed", str(seed), "--kind", "floats"]
+    argv = [
+        str(tool),
+        "--store",
+        f"dir:{store}",
+        "--project",
+        PROJECT,
+        "--view",
+        VIEW,
+        "--rows",
+        str(rows),
+        "--features",
+        str(features),
+        "--seed",
+        str(seed),
+        "--kind",
+        "floats",
+    ]
     done = subprocess.run(argv + channel_flags, capture_output=True, text=True, check=False)
     found = re.search(r"^\S+@\S+$", done.stdout, re.MULTILINE)
     if done.returncode != 0 or found is None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latency while releases are swapped: an open loop whose values are checked, promotions meanwhile, and the quantiles of
 requests that were due during a swap beside those of the others."""
+
 from __future__ import annotations
 
 import argparse
@@ -32,8 +33,12 @@ def is_served(admin: str, release: str) -> bool:
 def swap(options: argparse.Namespace, store: Path, pillion: Pilliond, release: str) -> tuple[int, int]:
     """Promotes; returns when the swap began and when it was over and the old release gone for a while."""
     begin = now_ns()
-    done = subprocess.run([str(options.bin / "pillion"), "promote", release, "--channel", "production", "--store",
-                           f"dir:{store}"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(options.bin / "pillion"), "promote", release, "--channel", "production", "--store", f"dir:{store}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         sys.exit(f"pillion promote failed: {done.stdout}{done.stderr}")
     while not is_served(pillion.admin, release):
@@ -46,18 +51,45 @@ def swap(options: argparse.Namespace, store: Path, pillion: Pilliond, release: s
 
 def run_swap(options: argparse.Namespace, folder: Path, engine: str) -> dict:
     store = options.data / f"swap-{options.swap_rows}-{options.features}"
-    releases = [make_release(options.bin, store, options.swap_rows, options.features, seed,
-                             "production" if seed == SEEDS[0] else None) for seed in SEEDS]
+    releases = [
+        make_release(
+            options.bin, store, options.swap_rows, options.features, seed, "production" if seed == SEEDS[0] else None
+        )
+        for seed in SEEDS
+    ]
     windows = folder / "windows"
     windows.write_text("")
     pillion = Pilliond(options.bin, folder, store, engine, options.spin_us, set(range(1024)))
     try:
         with subprocess.Popen(
-                [str(options.bin / "pillion-load"), "--address", pillion.addresses["unix"], "--command", "hmget",
-                 "--features", str(options.features), "--keys", str(options.swap_rows), "--key-prefix", f"{VIEW}:",
-                 "--rate", str(options.swap_rate), "--connections", str(CONNECTIONS), "--duration", "3600",
-                 "--allow-late", "--verify", ",".join(map(str, SEEDS)), "--window-file", str(windows), "--json"],
-                stdout=subprocess.PIPE, text=True) as load:
+            [
+                str(options.bin / "pillion-load"),
+                "--address",
+                pillion.addresses["unix"],
+                "--command",
+                "hmget",
+                "--features",
+                str(options.features),
+                "--keys",
+                str(options.swap_rows),
+                "--key-prefix",
+                f"{VIEW}:",
+                "--rate",
+                str(options.swap_rate),
+                "--connections",
+                str(CONNECTIONS),
+                "--duration",
+                "3600",
+                "--allow-late",
+                "--verify",
+                ",".join(map(str, SEEDS)),
+                "--window-file",
+                str(windows),
+                "--json",
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as load:
             time.sleep(2 * PAUSE_S)
             for number in range(1, SWAPS + 1):
                 begin, end = swap(options, store, pillion, releases[number % len(releases)])
@@ -75,5 +107,6 @@ def run_swap(options: argparse.Namespace, folder: Path, engine: str) -> dict:
         f"{outside['p999_us']:.0f} µs, ratio {inside['p999_us'] / outside['p999_us']:.2f}; p99 {inside['p99_us']:.0f} "
         f"/ {outside['p99_us']:.0f}; max {inside['max_us']:.0f} / {outside['max_us']:.0f}; {inside['count']:,} and "
         f"{outside['count']:,} requests at {options.swap_rate:,.0f}/s, {late:.2%} sent late; wrong {result['wrong']}, "
-        f"mixed {result['mixed']}, missing {result['missing']}, errors {result['errors']}")
+        f"mixed {result['mixed']}, missing {result['missing']}, errors {result['errors']}"
+    )
     return result

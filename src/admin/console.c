@@ -7,7 +7,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CONSOLE_MAGIC = 0x434f4e53, CLIENT_MAGIC = 0x41444d43, CLIENTS_MAX = 64, REQUEST_BYTES_MAX = 16384, HEAD_BYTES = 512 };
+enum {
+    CONSOLE_MAGIC = 0x434f4e53,
+    CLIENT_MAGIC = 0x41444d43,
+    CLIENTS_MAX = 64,
+    REQUEST_BYTES_MAX = 16384,
+    HEAD_BYTES = 512
+};
 #define IDLE_NS 60000000000ull
 
 struct client {
@@ -95,13 +101,18 @@ static void accept_client(struct pil_console *console, int fd) {
 static void send_page(struct pil_console *console, struct client *client, const struct pil_page *page, uint8_t minor) {
     uint8_t head[HEAD_BYTES];
     struct pil_sink sink = {.at = head, .end = head + sizeof head};
-    struct pil_http_head fields = {.status = page->status, .minor = minor, .keep_alive = !client->is_closing, .content_type = page->content_type, .fields = page->fields};
+    struct pil_http_head fields = {.status = page->status,
+                                   .minor = minor,
+                                   .keep_alive = !client->is_closing,
+                                   .content_type = page->content_type,
+                                   .fields = page->fields};
     pil_http_patch_length(pil_http_put_head(&sink, &fields), page->body.len);
     pil_text_clear(&client->head);
     pil_text_append(&client->head, head, (size_t)(sink.at - head));
     pil_text_deinit(&client->body);
     client->body = page->body;
-    struct iovec parts[2] = {{.iov_base = client->head.data, .iov_len = client->head.len}, {.iov_base = client->body.data, .iov_len = client->body.len}};
+    struct iovec parts[2] = {{.iov_base = client->head.data, .iov_len = client->head.len},
+                             {.iov_base = client->body.data, .iov_len = client->body.len}};
     client->is_sending = true;
     pil_engine_send(console->engine, client->handle, parts, client->body.len > 0 ? 2 : 1);
 }
@@ -114,7 +125,8 @@ static void serve(struct pil_console *console, struct client *client) {
     if (client->is_sending || client->is_closing || client->is_closed || client->input_len == 0) {
         return;
     }
-    pil_status status = pil_http_decode(&client->cursor, pil_bytes_from(client->input, client->input_len), &limits, &request);
+    pil_status status =
+        pil_http_decode(&client->cursor, pil_bytes_from(client->input, client->input_len), &limits, &request);
     if (status == PIL_STATUS_AGAIN) {
         if (client->input_len == sizeof client->input) {
             close_client(console, client);

@@ -18,19 +18,23 @@ static void view_terms(const struct pil_node *node, uint32_t index, struct pil_t
     char text[2 * PIL_NODE_TEXT_BYTES];
     int64_t now_us = pil_clock_wall_us();
     if (release != NULL) {
-        snprintf(text, sizeof text, "%s/%s@%s: release %s, published %lld s ago", settings->project, settings->view, settings->channel, release->id,
-                 (long long)((now_us - release->published_us) / 1000000));
+        snprintf(text, sizeof text, "%s/%s@%s: release %s, published %lld s ago", settings->project, settings->view,
+                 settings->channel, release->id, (long long)((now_us - release->published_us) / 1000000));
     } else {
-        snprintf(text, sizeof text, "%s/%s@%s: no release%s%s", settings->project, settings->view, settings->channel, view->refused_result != NULL ? "; " : " yet",
-                 view->refused_result != NULL ? view->refused_why : "");
+        snprintf(text, sizeof text, "%s/%s@%s: no release%s%s", settings->project, settings->view, settings->channel,
+                 view->refused_result != NULL ? "; " : " yet", view->refused_result != NULL ? view->refused_why : "");
     }
     term(terms, all, release != NULL, text);
-    uint64_t age_us = view->checked_us == 0 ? UINT64_MAX : now_us > view->checked_us ? (uint64_t)(now_us - view->checked_us) : 0;
+    uint64_t age_us = view->checked_us == 0       ? UINT64_MAX
+                      : now_us > view->checked_us ? (uint64_t)(now_us - view->checked_us)
+                                                  : 0;
     if (view->checked_us == 0) {
-        snprintf(text, sizeof text, "%s/%s@%s: channel not read yet", settings->project, settings->view, settings->channel);
+        snprintf(text, sizeof text, "%s/%s@%s: channel not read yet", settings->project, settings->view,
+                 settings->channel);
     } else {
-        snprintf(text, sizeof text, "%s/%s@%s: channel read %llu s ago, bound %llu s", settings->project, settings->view, settings->channel,
-                 (unsigned long long)(age_us / 1000000), (unsigned long long)(settings->staleness_bound_us / 1000000));
+        snprintf(text, sizeof text, "%s/%s@%s: channel read %llu s ago, bound %llu s", settings->project,
+                 settings->view, settings->channel, (unsigned long long)(age_us / 1000000),
+                 (unsigned long long)(settings->staleness_bound_us / 1000000));
     }
     term(terms, all, age_us <= settings->staleness_bound_us, text);
 }
@@ -67,7 +71,8 @@ void pil_node_update_metrics(const struct pil_node *node) {
         if (release != NULL) {
             set(node, PIL_METRIC_release_rows, label, (double)release->row_count);
             set(node, PIL_METRIC_release_published_timestamp_seconds, label, (double)release->published_us / 1e6);
-            set(node, PIL_METRIC_release_age_seconds, label, release->row_count > 0 ? (double)(now_us - release->event_ts_us_max) / 1e6 : 0.0);
+            set(node, PIL_METRIC_release_age_seconds, label,
+                release->row_count > 0 ? (double)(now_us - release->event_ts_us_max) / 1e6 : 0.0);
         }
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the control thread of the server knows about the node beside the cache: channels, fetches, memory. The one source of
- * readiness, of /status and of the gauges. Thread: control. */
+ * What the control thread of the server knows about the node beside the cache: channels, fetches, memory. The one
+ * source of readiness, of /status and of the gauges. Thread: control. */
 #pragma once
 
 #include "server/server.h"
@@ -8,7 +8,7 @@
 enum { PIL_NODE_TEXT_BYTES = 512 };
 
 struct pil_node_view {
-    int64_t checked_us;  /* last time the channel was read; 0: never */
+    int64_t checked_us;                       /* last time the channel was read; 0: never */
     char effective[PIL_RELEASE_ID_CHARS + 8]; /* the release that the channel points to; "": not known */
     bool is_pinned;
     uint64_t sequence;
@@ -29,8 +29,8 @@ struct pil_node {
     struct pil_node_view views[PIL_SETTINGS_VIEWS_MAX];
 };
 
-/* Every served view has a verified release, and its channel was read within the staleness bound; no worker has failed; not draining.
- * One line for each term is appended to *terms when it is not NULL: "[+] …" holds, "[-] …" does not. */
+/* Every served view has a verified release, and its channel was read within the staleness bound; no worker has failed;
+ * not draining. One line for each term is appended to *terms when it is not NULL: "[+] …" holds, "[-] …" does not. */
 bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms);
 /* Sets the gauges that are derived from the node's state. */
 void pil_node_update_metrics(const struct pil_node *node);

@@ -17,13 +17,17 @@ static void take_json(json_t *document, struct pil_page *page) {
     page->content_type = JSON;
 }
 
-/* OpenMetrics for scrapers that ask for it; the classic text else. Prometheus 3 refuses a page without a content type. */
+/* OpenMetrics for scrapers that ask for it; the classic text else. Prometheus 3 refuses a page without a content type.
+ */
 static void metrics(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
     struct pil_bytes accept = {0};
     pil_node_update_metrics(node);
-    bool open = pil_http_field(request->fields, "accept", &accept) && memmem(accept.data, accept.len, "application/openmetrics-text", 28) != NULL;
-    page->content_type = open ? "application/openmetrics-text; version=1.0.0; charset=utf-8" : "text/plain; version=0.0.4; charset=utf-8";
-    pil_metric_expose(pil_server_metrics(node->server), open ? PIL_EXPOSITION_OPENMETRICS : PIL_EXPOSITION_TEXT, &page->body);
+    bool open = pil_http_field(request->fields, "accept", &accept) &&
+                memmem(accept.data, accept.len, "application/openmetrics-text", 28) != NULL;
+    page->content_type = open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                              : "text/plain; version=0.0.4; charset=utf-8";
+    pil_metric_expose(pil_server_metrics(node->server), open ? PIL_EXPOSITION_OPENMETRICS : PIL_EXPOSITION_TEXT,
+                      &page->body);
 }
 
 static void healthz(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
@@ -45,9 +49,11 @@ static json_t *view_status(const struct pil_node *node, uint32_t index) {
     const struct pil_view_settings *settings = &pil_server_settings(node->server)->views[index];
     const struct pil_node_view *view = &node->views[index];
     const struct pil_release *release = pil_cache_live(pil_cache_view_at(pil_server_cache(node->server), index));
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i}", "project", settings->project, "view", settings->view, "channel", settings->channel,
-                             "channel_release", view->effective, "pinned", view->is_pinned, "channel_sequence", (json_int_t)view->sequence, "checked_us",
-                             (json_int_t)view->checked_us, "held_bytes", (json_int_t)view->held_bytes, "held_releases", (int)view->held_count);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i}", "project", settings->project, "view", settings->view,
+                  "channel", settings->channel, "channel_release", view->effective, "pinned", view->is_pinned,
+                  "channel_sequence", (json_int_t)view->sequence, "checked_us", (json_int_t)view->checked_us,
+                  "held_bytes", (json_int_t)view->held_bytes, "held_releases", (int)view->held_count);
     if (release != NULL) {
         json_object_set_new(json, "release", json_string(release->id));
         json_object_set_new(json, "generation", json_integer((json_int_t)release->generation));
@@ -55,11 +61,13 @@ static json_t *view_status(const struct pil_node *node, uint32_t index) {
         json_object_set_new(json, "bytes", json_integer((json_int_t)release->bytes));
         json_object_set_new(json, "shards", json_integer(release->shard_count));
         json_object_set_new(json, "published_us", json_integer(release->published_us));
-        json_object_set_new(json, "newest_event_us", json_integer(release->row_count > 0 ? release->event_ts_us_max : 0));
+        json_object_set_new(json, "newest_event_us",
+                            json_integer(release->row_count > 0 ? release->event_ts_us_max : 0));
     }
     if (view->refused_result != NULL) {
-        json_object_set_new(json, "refused", json_pack("{s:s, s:s, s:s, s:I}", "release", view->refused, "result", view->refused_result, "why", view->refused_why, "when_us",
-                                                       (json_int_t)view->refused_us));
+        json_object_set_new(json, "refused",
+                            json_pack("{s:s, s:s, s:s, s:I}", "release", view->refused, "result", view->refused_result,
+                                      "why", view->refused_why, "when_us", (json_int_t)view->refused_us));
     }
     return json;
 }
@@ -72,12 +80,16 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
         json_array_append_new(views, view_status(node, i));
     }
     for (uint32_t i = 0; i < settings->listener_count; i++) {
-        json_array_append_new(listeners, json_pack("{s:s, s:s}", "protocol", pil_protocol_text(settings->listeners[i].protocol), "address", settings->listeners[i].address));
+        json_array_append_new(listeners,
+                              json_pack("{s:s, s:s}", "protocol", pil_protocol_text(settings->listeners[i].protocol),
+                                        "address", settings->listeners[i].address));
     }
-    take_json(json_pack("{s:s, s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", PIL_VERSION, "ready", pil_node_is_ready(node, NULL), "engine",
-                        pil_engine_kind_text(settings->engine), "engine_reason", settings->engine_reason, "workers", (int)settings->worker_count, "started_us",
-                        (json_int_t)node->started_us, "now_us", (json_int_t)pil_clock_wall_us(), "memory_budget", (json_int_t)settings->memory_budget, "server_restarts",
-                        (json_int_t)node->server_restarts, "fetcher_restarts", (json_int_t)node->fetcher_restarts, "listeners", listeners, "views", views),
+    take_json(json_pack("{s:s, s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", PIL_VERSION, "ready",
+                        pil_node_is_ready(node, NULL), "engine", pil_engine_kind_text(settings->engine),
+                        "engine_reason", settings->engine_reason, "workers", (int)settings->worker_count, "started_us",
+                        (json_int_t)node->started_us, "now_us", (json_int_t)pil_clock_wall_us(), "memory_budget",
+                        (json_int_t)settings->memory_budget, "server_restarts", (json_int_t)node->server_restarts,
+                        "fetcher_restarts", (json_int_t)node->fetcher_restarts, "listeners", listeners, "views", views),
               page);
 }
 
@@ -94,11 +106,13 @@ static json_t *histogram(const struct pil_node *node, const char *protocol, cons
     json_t *buckets = json_array();
     for (uint32_t i = 0; i < PIL_HISTOGRAM_BUCKETS; i++) {
         if (counts->counts[i] > 0) {
-            json_array_append_new(buckets, json_pack("[I, I]", (json_int_t)pil_histogram_bucket_low(i), (json_int_t)counts->counts[i]));
+            json_array_append_new(
+                buckets, json_pack("[I, I]", (json_int_t)pil_histogram_bucket_low(i), (json_int_t)counts->counts[i]));
         }
     }
     json_t *json = counts->count == 0 ? NULL
-                                      : json_pack("{s:s, s:s, s:s, s:I, s:I, s:O}", "protocol", protocol, "view", view, "stage", stage, "count", (json_int_t)counts->count, "sum_ns",
+                                      : json_pack("{s:s, s:s, s:s, s:I, s:I, s:O}", "protocol", protocol, "view", view,
+                                                  "stage", stage, "count", (json_int_t)counts->count, "sum_ns",
                                                   (json_int_t)counts->sum, "buckets", buckets);
     json_decref(buckets);
     free(counts);
@@ -114,7 +128,8 @@ static void hist(const struct pil_node *node, const struct pil_http_request *req
         for (uint32_t view = 0; view <= settings->view_count; view++) {
             char label[2 * PIL_NAME_BYTES_MAX + 2] = "-";
             if (view > 0) {
-                snprintf(label, sizeof label, "%s/%s", settings->views[view - 1].project, settings->views[view - 1].view);
+                snprintf(label, sizeof label, "%s/%s", settings->views[view - 1].project,
+                         settings->views[view - 1].view);
             }
             for (size_t stage = 0; stage < sizeof stages / sizeof stages[0]; stage++) {
                 json_t *one = histogram(node, pil_protocol_text((pil_protocol)protocol), label, stages[stage]);
@@ -133,12 +148,17 @@ static void slowlog(const struct pil_node *node, const struct pil_http_request *
     json_t *all = json_array();
     (void)request;
     for (uint32_t i = 0; i < count; i++) {
-        json_array_append_new(all, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:s}", "id", (json_int_t)slow[i].id, "when_us", (json_int_t)slow[i].wall_us, "duration_us",
-                                             (json_int_t)slow[i].duration_us, "queue_us", (json_int_t)slow[i].queue_us, "lookup_us", (json_int_t)slow[i].lookup_us, "encode_us",
-                                             (json_int_t)slow[i].encode_us, "keys", (int)slow[i].keys, "values", (int)slow[i].values, "what", slow[i].what, "peer", slow[i].peer));
+        json_array_append_new(
+            all, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:s}", "id", (json_int_t)slow[i].id,
+                           "when_us", (json_int_t)slow[i].wall_us, "duration_us", (json_int_t)slow[i].duration_us,
+                           "queue_us", (json_int_t)slow[i].queue_us, "lookup_us", (json_int_t)slow[i].lookup_us,
+                           "encode_us", (json_int_t)slow[i].encode_us, "keys", (int)slow[i].keys, "values",
+                           (int)slow[i].values, "what", slow[i].what, "peer", slow[i].peer));
     }
     free(slow);
-    take_json(json_pack("{s:I, s:o}", "threshold_us", (json_int_t)pil_server_settings(node->server)->slowlog_us, "requests", all), page);
+    take_json(json_pack("{s:I, s:o}", "threshold_us", (json_int_t)pil_server_settings(node->server)->slowlog_us,
+                        "requests", all),
+              page);
 }
 
 static const struct {
@@ -171,7 +191,8 @@ void pil_page_answer(const struct pil_node *node, const struct pil_http_request 
     }
     bool is_root = pil_bytes_equal_text(request->path, "/");
     ret_page->status = is_root ? 200 : 404;
-    pil_text_format(&ret_page->body, is_root ? "pilliond %s\n\n" : "no such page (pilliond %s); there are\n\n", PIL_VERSION);
+    pil_text_format(&ret_page->body, is_root ? "pilliond %s\n\n" : "no such page (pilliond %s); there are\n\n",
+                    PIL_VERSION);
     for (size_t i = 0; i < PAGE_COUNT; i++) {
         pil_text_format(&ret_page->body, "%-10s %s\n", pages[i].path, pages[i].help);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pages of the admin listener: /metrics, /healthz, /readyz, /status, /hist, /slowlog. Thread: control; allocates. */
+ * The pages of the admin listener: /metrics, /healthz, /readyz, /status, /hist, /slowlog. Thread: control; allocates.
+ */
 #pragma once
 
 #include "admin/node.h"
@@ -8,7 +9,7 @@
 struct pil_page {
     int status;
     const char *content_type;
-    const char *fields; /* more response fields, or NULL */
+    const char *fields;   /* more response fields, or NULL */
     struct pil_text body; /* the caller's: pil_text_deinit */
 };
 

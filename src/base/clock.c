@@ -51,7 +51,8 @@ int pil_clock_format_us(int64_t wall_us, char ret_text[PIL_CLOCK_TEXT_BYTES]) {
     at = put_digits(at, (unsigned)(in_day % 60), 2);
     if (fraction != 0) {
         *at++ = '.';
-        at = fraction % 1000 == 0 ? put_digits(at, (unsigned)(fraction / 1000), 3) : put_digits(at, (unsigned)fraction, 6);
+        at = fraction % 1000 == 0 ? put_digits(at, (unsigned)(fraction / 1000), 3)
+                                  : put_digits(at, (unsigned)fraction, 6);
     }
     *at++ = 'Z';
     *at = '\0';

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Schubfach: of all decimals inside the rounding interval of a number, the shortest; of those, the closest. Names c, q, k, h
- * and g are the paper's. A number is c * 2^q; its decimal is digits * 10^exponent. */
+ * Schubfach: of all decimals inside the rounding interval of a number, the shortest; of those, the closest. Names c, q,
+ * k, h and g are the paper's. A number is c * 2^q; its decimal is digits * 10^exponent. */
 #include "base/decimal.h"
 #include "base/bytes.h"
 #include "base/decimal_table.h"
@@ -86,9 +86,11 @@ static struct decimal shortest(uint64_t significand, int exponent, int fraction_
     uint64_t lower = (4 * c - 2 + lower_is_closer) << h, value = (4 * c) << h, upper = (4 * c + 2) << h;
     struct interval interval;
     if (fraction_bits == 52) {
-        interval = (struct interval){round_to_odd_f64(g, lower), round_to_odd_f64(g, value), round_to_odd_f64(g, upper)};
+        interval =
+            (struct interval){round_to_odd_f64(g, lower), round_to_odd_f64(g, value), round_to_odd_f64(g, upper)};
     } else {
-        interval = (struct interval){round_to_odd_f32(g, lower), round_to_odd_f32(g, value), round_to_odd_f32(g, upper)};
+        interval =
+            (struct interval){round_to_odd_f32(g, lower), round_to_odd_f32(g, value), round_to_odd_f32(g, upper)};
     }
     return choose(interval, (c & 1) == 0, k);
 }
@@ -128,7 +130,8 @@ static char *put_exponent(char *at, int exponent) {
     return at + 2;
 }
 
-/* Python writes the point among the digits when it comes behind the 1st to 16th, or up to three zeros before the first. */
+/* Python writes the point among the digits when it comes behind the 1st to 16th, or up to three zeros before the first.
+ */
 static char *put_decimal(char *at, struct decimal decimal) {
     char buffer[DIGITS_MAX];
     const char *digits = put_digits(buffer, decimal.digits);

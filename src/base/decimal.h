@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Floating-point numbers as text: the shortest decimal digits that read back as the same number, in the form of Python's
- * repr(float): "1.0", "0.023668857291340828", "1e+16", "1e-05", "-0.0", "nan", "inf", "-inf".
- * Source: Raffaello Giulietti, "The Schubfach way to render doubles" (2020). */
+ * Floating-point numbers as text: the shortest decimal digits that read back as the same number, in the form of
+ * Python's repr(float): "1.0", "0.023668857291340828", "1e+16", "1e-05", "-0.0", "nan", "inf", "-inf". Source:
+ * Raffaello Giulietti, "The Schubfach way to render doubles" (2020). */
 #pragma once
 
 enum { PIL_DECIMAL_BYTES = 32 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The three hashes of the formats, by name: XXH64 places keys in shards (the same as Spark's xxhash64), XXH3 indexes and
- * checks blocks, SHA-256 names content. */
+ * The three hashes of the formats, by name: XXH64 places keys in shards (the same as Spark's xxhash64), XXH3 indexes
+ * and checks blocks, SHA-256 names content. */
 #pragma once
 
 #include "base/bytes.h"
@@ -21,7 +21,8 @@ struct pil_sha256 {
 
 struct pil_sha256 pil_hash_sha256(struct pil_bytes data);
 
-/* Incremental SHA-256. create panics only when out of memory. finish returns the digest and destroys; NULLs the pointer. */
+/* Incremental SHA-256. create panics only when out of memory. finish returns the digest and destroys; NULLs the
+ * pointer. */
 struct pil_sha256_stream;
 struct pil_sha256_stream *pil_sha256_stream_create(void);
 void pil_sha256_stream_update(struct pil_sha256_stream *stream, struct pil_bytes data);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where encoders write: a run of memory that can be continued in another run. Encoders never check for room: when growing
- * fails, the sink swallows what follows and `failed` says so; the owner looks once, at the end. No allocation of its own. */
+ * Where encoders write: a run of memory that can be continued in another run. Encoders never check for room: when
+ * growing fails, the sink swallows what follows and `failed` says so; the owner looks once, at the end. No allocation
+ * of its own. */
 #pragma once
 
 #include "base/bytes.h"
@@ -10,13 +11,15 @@ enum { PIL_SINK_RESERVE_MAX = 512 };
 struct pil_sink {
     uint8_t *at;  /* next byte */
     uint8_t *end; /* end of this run */
-    /* Makes at..end a run of at least PIL_SINK_RESERVE_MAX bytes (it takes `at` as the end of the run before). false: no more. */
+    /* Makes at..end a run of at least PIL_SINK_RESERVE_MAX bytes (it takes `at` as the end of the run before). false:
+     * no more. */
     bool (*grow)(struct pil_sink *sink);
     bool failed;
     uint8_t overflow[PIL_SINK_RESERVE_MAX]; /* the swallowing place */
 };
 
-/* At least `bytes` (at most PIL_SINK_RESERVE_MAX) contiguous bytes to write to; then pil_sink_advance by what was used. */
+/* At least `bytes` (at most PIL_SINK_RESERVE_MAX) contiguous bytes to write to; then pil_sink_advance by what was used.
+ */
 static inline uint8_t *pil_sink_reserve(struct pil_sink *sink, size_t bytes) {
     if ((size_t)(sink->end - sink->at) >= bytes) {
         return sink->at;

@@ -18,17 +18,29 @@ const char *pil_status_text(pil_status status) {
 pil_status pil_status_from_errno(int error_number) {
     switch (error_number) {
     case 0: return PIL_STATUS_OK;
-    case ENOENT: case ENOTDIR: return PIL_STATUS_NOT_FOUND;
-    case EEXIST: case ENOTEMPTY: return PIL_STATUS_EXISTS;
-    case EACCES: case EPERM: case EROFS: return PIL_STATUS_DENIED;
+    case ENOENT:
+    case ENOTDIR: return PIL_STATUS_NOT_FOUND;
+    case EEXIST:
+    case ENOTEMPTY: return PIL_STATUS_EXISTS;
+    case EACCES:
+    case EPERM:
+    case EROFS: return PIL_STATUS_DENIED;
     case ENOMEM: return PIL_STATUS_NO_MEMORY;
-    case ENOSPC: case EDQUOT: return PIL_STATUS_NO_SPACE;
-    case EADDRINUSE: case EBUSY: return PIL_STATUS_BUSY;
-    case EAGAIN: case EINTR: return PIL_STATUS_AGAIN;
-    case EPIPE: case ECONNRESET: case ECONNREFUSED: return PIL_STATUS_CLOSED;
+    case ENOSPC:
+    case EDQUOT: return PIL_STATUS_NO_SPACE;
+    case EADDRINUSE:
+    case EBUSY: return PIL_STATUS_BUSY;
+    case EAGAIN:
+    case EINTR: return PIL_STATUS_AGAIN;
+    case EPIPE:
+    case ECONNRESET:
+    case ECONNREFUSED: return PIL_STATUS_CLOSED;
     case ETIMEDOUT: return PIL_STATUS_TIMEOUT;
     case EIO: return PIL_STATUS_IO;
-    case EFBIG: case ENAMETOOLONG: case E2BIG: case EMSGSIZE: return PIL_STATUS_TOO_LARGE;
+    case EFBIG:
+    case ENAMETOOLONG:
+    case E2BIG:
+    case EMSGSIZE: return PIL_STATUS_TOO_LARGE;
     default: return PIL_STATUS_SYSTEM;
     }
 }

@@ -20,7 +20,8 @@ static pil_status fail_errno(struct pil_error *error, const char *what, const ch
     return pil_fail(error, pil_status_from_errno(number), "%s %s: %s", what, path, strerror(number));
 }
 
-static pil_status read_into(int fd, const char *path, size_t bytes_max, struct pil_text *text, struct pil_error *ret_error) {
+static pil_status read_into(int fd, const char *path, size_t bytes_max, struct pil_text *text,
+                            struct pil_error *ret_error) {
     char chunk[65536];
     for (;;) {
         ssize_t got = read(fd, chunk, sizeof chunk);
@@ -40,7 +41,8 @@ static pil_status read_into(int fd, const char *path, size_t bytes_max, struct p
     }
 }
 
-pil_status pil_sys_read_file(const char *path, size_t bytes_max, struct pil_text *ret_text, struct pil_error *ret_error) {
+pil_status pil_sys_read_file(const char *path, size_t bytes_max, struct pil_text *ret_text,
+                             struct pil_error *ret_error) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return fail_errno(ret_error, "open", path);

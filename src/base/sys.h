@@ -7,7 +7,8 @@
 #include "base/text.h"
 
 /* Reads a whole file of at most bytes_max. Owns: *ret_text is the caller's (pil_text_deinit). */
-pil_status pil_sys_read_file(const char *path, size_t bytes_max, struct pil_text *ret_text, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_sys_read_file(const char *path, size_t bytes_max, struct pil_text *ret_text,
+                             struct pil_error *ret_error) PIL_CHECKED;
 
 /* Writes all bytes, through EINTR and short writes. */
 pil_status pil_sys_write_all(int fd, struct pil_bytes data, struct pil_error *ret_error) PIL_CHECKED;

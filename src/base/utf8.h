@@ -13,11 +13,19 @@ static inline size_t pil_utf8_sequence(struct pil_bytes text) {
     if (at[0] < 0x80) {
         return 1;
     }
-    size_t len = at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3 : at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
+    size_t len = at[0] >= 0xc2 && at[0] < 0xe0   ? 2
+                 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
+                 : at[0] >= 0xf0 && at[0] < 0xf5 ? 4
+                                                 : 0;
     if (len == 0 || text.len < len) {
         return 0;
     }
-    uint8_t low = at[0] == 0xe0 ? 0xa0 : at[0] == 0xf0 ? 0x90 : 0x80, high = at[0] == 0xed ? 0x9f : at[0] == 0xf4 ? 0x8f : 0xbf;
+    uint8_t low = at[0] == 0xe0   ? 0xa0
+                  : at[0] == 0xf0 ? 0x90
+                                  : 0x80,
+            high = at[0] == 0xed   ? 0x9f
+                   : at[0] == 0xf4 ? 0x8f
+                                   : 0xbf;
     if (at[1] < low || at[1] > high) {
         return 0;
     }

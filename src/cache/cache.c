@@ -94,7 +94,8 @@ struct pil_cache_view *pil_cache_view_find_in(const struct pil_cache *cache, str
     }
     for (uint32_t i = 0; i < cache->view_count; i++) {
         const struct pil_cache_view *view = &cache->views[i];
-        if (pil_bytes_equal_text(name, view->name) && (project.len == 0 || pil_bytes_equal_text(project, view->project))) {
+        if (pil_bytes_equal_text(name, view->name) &&
+            (project.len == 0 || pil_bytes_equal_text(project, view->project))) {
             return (struct pil_cache_view *)view;
         }
     }
@@ -116,7 +117,8 @@ void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, str
     PIL_ASSERT(release != NULL && release->magic == PIL_CACHE_MAGIC && release->generation == 0);
     release->generation = ++view->generation;
     release->published_us = pil_clock_wall_us();
-    /* Release: pairs with the acquire in pil_cache_live, so that whoever sees the pointer sees the open shards behind it. */
+    /* Release: pairs with the acquire in pil_cache_live, so that whoever sees the pointer sees the open shards behind
+     * it. */
     struct pil_release *old = atomic_exchange_explicit(&view->live, release, memory_order_acq_rel);
     if (old != NULL) {
         old->retire_ticket = pil_qsbr_begin(cache->qsbr);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Live releases. Each served view has one published pointer; workers borrow it within a turn (rules: src/cache/README.md).
- * Releases are mapped, published, retired and unmapped by the control thread only. */
+ * Live releases. Each served view has one published pointer; workers borrow it within a turn (rules:
+ * src/cache/README.md). Releases are mapped, published, retired and unmapped by the control thread only. */
 #pragma once
 
 #include "base/bounds.h"
@@ -48,12 +48,14 @@ struct pil_qsbr *pil_cache_qsbr(struct pil_cache *cache);
 uint32_t pil_cache_view_count(const struct pil_cache *cache);
 struct pil_cache_view *pil_cache_view_at(struct pil_cache *cache, uint32_t index);
 /* Before start: names one of the view slots. INVALID when project/name is there already. */
-pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const char *project, const char *name, const char *channel) PIL_CHECKED;
+pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const char *project, const char *name,
+                                 const char *channel) PIL_CHECKED;
 
 /* "view" (when only one project is served) or "project/view". NULL when not served. Any thread; no allocation. */
 struct pil_cache_view *pil_cache_view_find(const struct pil_cache *cache, struct pil_bytes name);
 /* The same with project and view apart; an empty project means the only one. */
-struct pil_cache_view *pil_cache_view_find_in(const struct pil_cache *cache, struct pil_bytes project, struct pil_bytes view);
+struct pil_cache_view *pil_cache_view_find_in(const struct pil_cache *cache, struct pil_bytes project,
+                                              struct pil_bytes view);
 
 /* Worker: the release to use for one request, from start to end; valid until this worker's next quiescent state. */
 static inline const struct pil_release *pil_cache_live(const struct pil_cache_view *view) {
@@ -62,9 +64,10 @@ static inline const struct pil_release *pil_cache_live(const struct pil_cache_vi
 
 /* ---- Control thread */
 
-/* Maps the sealed descriptors (kept open by the caller) of a verified release. shard i is fds[i]. CORRUPT when the shards do
- * not make one release; DENIED when one is not sealed. */
-pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count, struct pil_release **ret_release, struct pil_error *ret_error) PIL_CHECKED;
+/* Maps the sealed descriptors (kept open by the caller) of a verified release. shard i is fds[i]. CORRUPT when the
+ * shards do not make one release; DENIED when one is not sealed. */
+pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count,
+                           struct pil_release **ret_release, struct pil_error *ret_error) PIL_CHECKED;
 /* Unmaps a release that was never published; NULLs the pointer. */
 void pil_release_destroy(struct pil_release **release);
 /* One pointer store. The old release, if any, is retired: reclaimed after a grace period by pil_cache_reclaim. */
@@ -76,12 +79,12 @@ uint32_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max);
 
 struct pil_lookup {
     const struct pil_release *release;
-    const uint8_t *key;      /* canonical bytes */
+    const uint8_t *key; /* canonical bytes */
     uint32_t key_len;
-    uint32_t shard_index;    /* private */
-    uint64_t line_mask;      /* 64-byte lines of the row that the answer needs; bit 63 = that one and all after it */
-    const uint8_t *row;      /* result; NULL when missing; valid until the next quiescent state */
-    uint64_t hash;           /* private */
+    uint32_t shard_index; /* private */
+    uint64_t line_mask;   /* 64-byte lines of the row that the answer needs; bit 63 = that one and all after it */
+    const uint8_t *row;   /* result; NULL when missing; valid until the next quiescent state */
+    uint64_t hash;        /* private */
 };
 /* Looks all up together: hash and prefetch pilots, prefetch row lines, compare. Any mix of releases; any count. */
 void pil_cache_lookup(struct pil_lookup *lookups, uint32_t count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The batch pipeline: hash and prefetch the pilots of a group, then the row lines, then compare. A single dependent lookup costs
- * two cache misses in series; a group of 32 overlaps them (asynchronous memory access chaining: Kocberber et al., VLDB 2015). */
+ * The batch pipeline: hash and prefetch the pilots of a group, then the row lines, then compare. A single dependent
+ * lookup costs two cache misses in series; a group of 32 overlaps them (asynchronous memory access chaining: Kocberber
+ * et al., VLDB 2015). */
 #include "cache/cache.h"
 
 enum { GROUP = 32, LINE_BYTES = 64, MASK_LAST = 63 };

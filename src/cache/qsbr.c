@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Epochs. `now` only grows. A worker's epoch is the value of `now` that it saw last, or 0 while it is offline. A ticket is the
- * value of `now` after a bump; it has passed when every worker is offline or has seen that value.
+ * Epochs. `now` only grows. A worker's epoch is the value of `now` that it saw last, or 0 while it is offline. A ticket
+ * is the value of `now` after a bump; it has passed when every worker is offline or has seen that value.
  *
- * Why there is no fence: going online must order the store of the epoch before the loads of live pointers, which is a store-load
- * order. Both sides do a read-modify-write on `now`, and read-modify-writes of one location are totally ordered: either the
- * reclaimer's comes later and sees the worker's epoch, or the worker's comes later and sees what the reclaimer unpublished.
- * ThreadSanitizer understands this form and does not understand stand-alone fences. */
+ * Why there is no fence: going online must order the store of the epoch before the loads of live pointers, which is a
+ * store-load order. Both sides do a read-modify-write on `now`, and read-modify-writes of one location are totally
+ * ordered: either the reclaimer's comes later and sees the worker's epoch, or the worker's comes later and sees what
+ * the reclaimer unpublished. ThreadSanitizer understands this form and does not understand stand-alone fences. */
 #include "cache/qsbr.h"
 #include "base/panic.h"
 
@@ -51,7 +51,7 @@ void pil_qsbr_offline(struct pil_qsbr *qsbr, uint32_t worker) {
 }
 
 void pil_qsbr_quiescent(struct pil_qsbr *qsbr, uint32_t worker) {
-    uint64_t now = atomic_load_explicit(&qsbr->now, memory_order_acquire); /* pairs with pil_qsbr_begin */
+    uint64_t now = atomic_load_explicit(&qsbr->now, memory_order_acquire);          /* pairs with pil_qsbr_begin */
     atomic_store_explicit(&qsbr->workers[worker].epoch, now, memory_order_release); /* pairs with pil_qsbr_passed */
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Quiescent-state based reclamation for a fixed set of workers. A worker holds no borrowed pointer when it says `quiescent`
- * (once per loop turn) or while it is `offline` (parked in the kernel). Reclaimers wait for a grace period: every worker
- * was quiescent or offline once since. Source: Hart, McKenney, Brown, "Making Lockless Synchronization Fast", IPDPS 2006. */
+ * Quiescent-state based reclamation for a fixed set of workers. A worker holds no borrowed pointer when it says
+ * `quiescent` (once per loop turn) or while it is `offline` (parked in the kernel). Reclaimers wait for a grace period:
+ * every worker was quiescent or offline once since. Source: Hart, McKenney, Brown, "Making Lockless Synchronization
+ * Fast", IPDPS 2006. */
 #pragma once
 
 #include <stdatomic.h>

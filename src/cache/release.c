@@ -42,8 +42,8 @@ static struct pil_bytes schema_section(const struct pil_shard *shard) {
 static pil_status check_shard(const struct pil_release *release, const struct pil_shard *shard, uint32_t index,
                               struct pil_error *ret_error) {
     if (shard->superblock.shard_index != index || shard->superblock.shard_bits != release->shard_bits) {
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "it says that it is shard %u of 2^%u", shard->superblock.shard_index,
-                        shard->superblock.shard_bits);
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "it says that it is shard %u of 2^%u",
+                        shard->superblock.shard_index, shard->superblock.shard_bits);
     }
     if (!pil_bytes_equal(schema_section(shard), schema_section(&release->shards[0]))) {
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "its schema differs from that of shard 0");
@@ -51,10 +51,11 @@ static pil_status check_shard(const struct pil_release *release, const struct pi
     return PIL_STATUS_OK;
 }
 
-pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count, struct pil_release **ret_release,
-                           struct pil_error *ret_error) {
+pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count,
+                           struct pil_release **ret_release, struct pil_error *ret_error) {
     uint32_t bits = shard_count == 0 ? 0 : (uint32_t)__builtin_ctz(shard_count);
-    if (shard_count == 0 || shard_count != 1u << bits || bits > PIL_SHARD_BITS_MAX || strlen(release_id) > PIL_RELEASE_ID_CHARS) {
+    if (shard_count == 0 || shard_count != 1u << bits || bits > PIL_SHARD_BITS_MAX ||
+        strlen(release_id) > PIL_RELEASE_ID_CHARS) {
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "release %s of %u shards", release_id, shard_count);
     }
     struct pil_release *release = calloc(1, sizeof *release);

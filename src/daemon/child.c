@@ -23,7 +23,8 @@ _Noreturn static void exec_role(const char *role, int socket, const char *socket
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() == parent && fcntl(socket, F_SETFD, 0) == 0) {
-        char *arguments[] = {(char *)(uintptr_t)"pilliond", (char *)(uintptr_t)"--role", (char *)(uintptr_t)role, (char *)(uintptr_t)"--role-fd", (char *)(uintptr_t)socket_text, NULL};
+        char *arguments[] = {(char *)(uintptr_t) "pilliond",  (char *)(uintptr_t) "--role",   (char *)(uintptr_t)role,
+                             (char *)(uintptr_t) "--role-fd", (char *)(uintptr_t)socket_text, NULL};
         execv("/proc/self/exe", arguments);
     }
     _exit(127);

@@ -14,27 +14,50 @@
 
 /* key, kind, place, default, bounds, reloadable, help */
 static const struct pil_config_option options[] = {
-    {"store", PIL_OPTION_TEXT, AT(store), PIL_CONFIG_TEXT_BYTES, "", 0, 0, NULL, false, "The store that releases come from: dir:PATH."},
-    {"workers", PIL_OPTION_AUTO_COUNT, AT(workers), 8, "auto", 1, PIL_SETTINGS_WORKERS_MAX, NULL, false, "Worker threads; auto: one for each core that is ours (affinity, cgroup quota)."},
-    {"engine", PIL_OPTION_CHOICE, AT(engine), 8, "auto", 0, 0, "auto|io_uring|epoll", false, "Event loop; auto: io_uring when the start-up probe passes."},
-    {"memory_budget", PIL_OPTION_AUTO_BYTES, AT(memory_budget), 8, "auto", 1 * MIB, 1ull << 46, NULL, true, "Memory for releases; auto: 3/4 of what the cgroup allows, or half of the machine's. What will not fit is refused, the old release goes on."},
-    {"keep_releases", PIL_OPTION_COUNT, AT(settings.keep_releases), 4, "2", 1, 16, NULL, true, "Releases of each view that stay in memory, the served one included: rolling back to them needs no I/O."},
-    {"poll_interval", PIL_OPTION_DURATION, AT(settings.poll_interval_ms), 8, "10s", 10, 86400 * SECOND_MS, NULL, true, "How often channels are read when the store cannot tell of changes, and at the latest."},
-    {"staleness_bound", PIL_OPTION_DURATION, AT(staleness_bound_ms), 8, "5m", 1 * SECOND_MS, 30 * 86400 * SECOND_MS, NULL, true, "A view is not ready when its channel could not be read for longer."},
-    {"spin", PIL_OPTION_AUTO_DURATION_US, AT(spin_us), 8, "auto", 0, 1000000, NULL, false, "How long a worker looks for work before it sleeps, at most; adaptive; auto: 50us, off when the workers have no core to spare."},
-    {"slowlog", PIL_OPTION_DURATION_US, AT(settings.slowlog_us), 8, "10ms", 0, 3600 * SECOND_MS * 1000, NULL, false, "Requests that take longer are remembered."},
-    {"log_level", PIL_OPTION_CHOICE, AT(log_level), 8, "info", 0, 0, "debug|info|warn|error", true, "Least severe event that is logged."},
-    {"log_format", PIL_OPTION_CHOICE, AT(log_format), 8, "logfmt", 0, 0, "logfmt|json", true, "Form of log lines, on standard error."},
-    {"user", PIL_OPTION_TEXT, AT(user), 64, "", 0, 0, NULL, false, "User to become after the listeners are open, when started as root."},
-    {"limits.connections", PIL_OPTION_COUNT, LIMIT(connections_max), "4096", 1, 1000000, NULL, false, "Connections, of all workers together; more are closed at once."},
-    {"limits.request_bytes", PIL_OPTION_BYTES, LIMIT(request_bytes_max), "4M", 16384, 64 * MIB, NULL, false, "One request. Before the first valid one of a connection: 64K."},
-    {"limits.requests_per_turn", PIL_OPTION_COUNT, LIMIT(requests_per_turn), "256", 1, 65536, NULL, false, "Pipelined requests of one connection before others get their turn."},
-    {"limits.keys_per_request", PIL_OPTION_COUNT, LIMIT(keys_per_request_max), "16384", 1, 16384, NULL, false, "Entity lookups of one request."},
-    {"limits.output_pause_bytes", PIL_OPTION_BYTES, LIMIT(output_pause_bytes), "256K", 4096, 64 * MIB, NULL, false, "A connection with this much unsent is not read from until it took it."},
-    {"limits.output_bytes", PIL_OPTION_BYTES, LIMIT(output_bytes_max), "64M", 65536, 1024 * MIB, NULL, false, "A connection with this much unsent is closed."},
-    {"limits.output_stall", PIL_OPTION_DURATION, LIMIT(output_stall_ms), "5s", 100, 3600 * SECOND_MS, NULL, false, "A connection that takes nothing of its output for so long is closed."},
-    {"limits.idle_timeout", PIL_OPTION_DURATION, LIMIT(idle_timeout_ms), "0s", 0, 86400 * SECOND_MS, NULL, false, "A connection without requests for so long is closed; 0: never."},
-    {"limits.request_timeout", PIL_OPTION_DURATION, LIMIT(request_timeout_ms), "10s", 100, 3600 * SECOND_MS, NULL, false, "From the first byte of a request to its last."},
+    {"store", PIL_OPTION_TEXT, AT(store), PIL_CONFIG_TEXT_BYTES, "", 0, 0, NULL, false,
+     "The store that releases come from: dir:PATH."},
+    {"workers", PIL_OPTION_AUTO_COUNT, AT(workers), 8, "auto", 1, PIL_SETTINGS_WORKERS_MAX, NULL, false,
+     "Worker threads; auto: one for each core that is ours (affinity, cgroup quota)."},
+    {"engine", PIL_OPTION_CHOICE, AT(engine), 8, "auto", 0, 0, "auto|io_uring|epoll", false,
+     "Event loop; auto: io_uring when the start-up probe passes."},
+    {"memory_budget", PIL_OPTION_AUTO_BYTES, AT(memory_budget), 8, "auto", 1 * MIB, 1ull << 46, NULL, true,
+     "Memory for releases; auto: 3/4 of what the cgroup allows, or half of the machine's. What will not fit is "
+     "refused, the old release goes on."},
+    {"keep_releases", PIL_OPTION_COUNT, AT(settings.keep_releases), 4, "2", 1, 16, NULL, true,
+     "Releases of each view that stay in memory, the served one included: rolling back to them needs no I/O."},
+    {"poll_interval", PIL_OPTION_DURATION, AT(settings.poll_interval_ms), 8, "10s", 10, 86400 * SECOND_MS, NULL, true,
+     "How often channels are read when the store cannot tell of changes, and at the latest."},
+    {"staleness_bound", PIL_OPTION_DURATION, AT(staleness_bound_ms), 8, "5m", 1 * SECOND_MS, 30 * 86400 * SECOND_MS,
+     NULL, true, "A view is not ready when its channel could not be read for longer."},
+    {"spin", PIL_OPTION_AUTO_DURATION_US, AT(spin_us), 8, "auto", 0, 1000000, NULL, false,
+     "How long a worker looks for work before it sleeps, at most; adaptive; auto: 50us, off when the workers have no "
+     "core to spare."},
+    {"slowlog", PIL_OPTION_DURATION_US, AT(settings.slowlog_us), 8, "10ms", 0, 3600 * SECOND_MS * 1000, NULL, false,
+     "Requests that take longer are remembered."},
+    {"log_level", PIL_OPTION_CHOICE, AT(log_level), 8, "info", 0, 0, "debug|info|warn|error", true,
+     "Least severe event that is logged."},
+    {"log_format", PIL_OPTION_CHOICE, AT(log_format), 8, "logfmt", 0, 0, "logfmt|json", true,
+     "Form of log lines, on standard error."},
+    {"user", PIL_OPTION_TEXT, AT(user), 64, "", 0, 0, NULL, false,
+     "User to become after the listeners are open, when started as root."},
+    {"limits.connections", PIL_OPTION_COUNT, LIMIT(connections_max), "4096", 1, 1000000, NULL, false,
+     "Connections, of all workers together; more are closed at once."},
+    {"limits.request_bytes", PIL_OPTION_BYTES, LIMIT(request_bytes_max), "4M", 16384, 64 * MIB, NULL, false,
+     "One request. Before the first valid one of a connection: 64K."},
+    {"limits.requests_per_turn", PIL_OPTION_COUNT, LIMIT(requests_per_turn), "256", 1, 65536, NULL, false,
+     "Pipelined requests of one connection before others get their turn."},
+    {"limits.keys_per_request", PIL_OPTION_COUNT, LIMIT(keys_per_request_max), "16384", 1, 16384, NULL, false,
+     "Entity lookups of one request."},
+    {"limits.output_pause_bytes", PIL_OPTION_BYTES, LIMIT(output_pause_bytes), "256K", 4096, 64 * MIB, NULL, false,
+     "A connection with this much unsent is not read from until it took it."},
+    {"limits.output_bytes", PIL_OPTION_BYTES, LIMIT(output_bytes_max), "64M", 65536, 1024 * MIB, NULL, false,
+     "A connection with this much unsent is closed."},
+    {"limits.output_stall", PIL_OPTION_DURATION, LIMIT(output_stall_ms), "5s", 100, 3600 * SECOND_MS, NULL, false,
+     "A connection that takes nothing of its output for so long is closed."},
+    {"limits.idle_timeout", PIL_OPTION_DURATION, LIMIT(idle_timeout_ms), "0s", 0, 86400 * SECOND_MS, NULL, false,
+     "A connection without requests for so long is closed; 0: never."},
+    {"limits.request_timeout", PIL_OPTION_DURATION, LIMIT(request_timeout_ms), "10s", 100, 3600 * SECOND_MS, NULL,
+     false, "From the first byte of a request to its last."},
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 
@@ -74,7 +97,8 @@ static bool parse_number(const char *text, const struct unit *units, uint64_t *r
     uint64_t value = 0;
     size_t i = 0;
     for (; text[i] >= '0' && text[i] <= '9'; i++) {
-        if (__builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, (uint64_t)(text[i] - '0'), &value)) {
+        if (__builtin_mul_overflow(value, 10u, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(text[i] - '0'), &value)) {
             return false;
         }
     }
@@ -99,24 +123,24 @@ static bool parse_choice(const char *text, const char *choices, uint64_t *ret_va
     return false;
 }
 
-static bool parse_value(const struct pil_config_option *option, const char *text, uint64_t *ret_value, const char **ret_form) {
+static bool parse_value(const struct pil_config_option *option, const char *text, uint64_t *ret_value,
+                        const char **ret_form) {
     static const struct unit counts[] = {{"", 1}, {NULL, 0}};
-    static const struct unit sizes[] = {{"", 1}, {"K", 1024}, {"KiB", 1024}, {"M", MIB}, {"MiB", MIB}, {"G", 1024 * MIB}, {"GiB", 1024 * MIB}, {NULL, 0}};
-    static const struct unit durations_ms[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+    static const struct unit sizes[] = {{"", 1},      {"K", 1024},       {"KiB", 1024},       {"M", MIB},
+                                        {"MiB", MIB}, {"G", 1024 * MIB}, {"GiB", 1024 * MIB}, {NULL, 0}};
+    static const struct unit durations_ms[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                               {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
     static const struct unit durations_us[] = {{"us", 1}, {"ms", 1000}, {"s", 1000000}, {NULL, 0}};
-    bool may_be_auto = option->kind == PIL_OPTION_AUTO_COUNT || option->kind == PIL_OPTION_AUTO_BYTES || option->kind == PIL_OPTION_AUTO_DURATION_US;
+    bool may_be_auto = option->kind == PIL_OPTION_AUTO_COUNT || option->kind == PIL_OPTION_AUTO_BYTES ||
+                       option->kind == PIL_OPTION_AUTO_DURATION_US;
     if (may_be_auto && strcmp(text, "auto") == 0) {
         *ret_value = option->kind == PIL_OPTION_AUTO_DURATION_US ? UINT64_MAX : 0;
         return true;
     }
     switch (option->kind) {
-    case PIL_OPTION_CHOICE:
-        *ret_form = option->choices;
-        return parse_choice(text, option->choices, ret_value);
+    case PIL_OPTION_CHOICE: *ret_form = option->choices; return parse_choice(text, option->choices, ret_value);
     case PIL_OPTION_COUNT:
-    case PIL_OPTION_AUTO_COUNT:
-        *ret_form = "a whole number";
-        return parse_number(text, counts, ret_value);
+    case PIL_OPTION_AUTO_COUNT: *ret_form = "a whole number"; return parse_number(text, counts, ret_value);
     case PIL_OPTION_BYTES:
     case PIL_OPTION_AUTO_BYTES:
         *ret_form = "bytes, as in 4096, 64K, 512M or 2G";
@@ -133,11 +157,13 @@ static bool parse_value(const struct pil_config_option *option, const char *text
     return false;
 }
 
-pil_status pil_config_option_set(struct pil_config *config, const struct pil_config_option *option, const char *text, struct pil_error *ret_error) {
+pil_status pil_config_option_set(struct pil_config *config, const struct pil_config_option *option, const char *text,
+                                 struct pil_error *ret_error) {
     if (option->kind == PIL_OPTION_TEXT) {
         size_t len = strlen(text);
         if (len >= option->bytes) {
-            return pil_fail(ret_error, PIL_STATUS_INVALID, "%s is %zu bytes long; at most %zu are possible", option->key, len, option->bytes - 1);
+            return pil_fail(ret_error, PIL_STATUS_INVALID, "%s is %zu bytes long; at most %zu are possible",
+                            option->key, len, option->bytes - 1);
         }
         memcpy((uint8_t *)config + option->offset, text, len + 1);
         return PIL_STATUS_OK;
@@ -149,8 +175,8 @@ pil_status pil_config_option_set(struct pil_config *config, const struct pil_con
     }
     bool is_auto = strcmp(text, "auto") == 0;
     if (option->kind != PIL_OPTION_CHOICE && !is_auto && (value < option->min || value > option->max)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s is '%s'; it must be within %llu and %llu of its base unit", option->key, text,
-                        (unsigned long long)option->min, (unsigned long long)option->max);
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s is '%s'; it must be within %llu and %llu of its base unit",
+                        option->key, text, (unsigned long long)option->min, (unsigned long long)option->max);
     }
     store_number(config, option, value);
     return PIL_STATUS_OK;
@@ -175,7 +201,8 @@ pil_status pil_config_add_view(struct pil_config *config, const char *text, stru
     }
     for (uint32_t i = 0; i < settings->view_count; i++) {
         if (strcmp(settings->views[i].project, ref.project) == 0 && strcmp(settings->views[i].view, ref.view) == 0) {
-            return pil_fail(ret_error, PIL_STATUS_INVALID, "view %s/%s is served twice; name it once", ref.project, ref.view);
+            return pil_fail(ret_error, PIL_STATUS_INVALID, "view %s/%s is served twice; name it once", ref.project,
+                            ref.view);
         }
     }
     struct pil_view_settings *view = &settings->views[settings->view_count++];
@@ -189,14 +216,16 @@ pil_status pil_config_add_view(struct pil_config *config, const char *text, stru
 static pil_status check_address(const char *address, struct pil_error *ret_error) {
     bool is_unix = strncmp(address, "unix:", 5) == 0 && address[5] != '\0';
     bool is_tcp = strncmp(address, "tcp:", 4) == 0 && strrchr(address + 4, ':') != NULL;
-    if ((!is_unix && !is_tcp) || strlen(address) >= PIL_SETTINGS_ADDRESS_BYTES || (is_unix && strlen(address + 5) > 107)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT", address);
+    if ((!is_unix && !is_tcp) || strlen(address) >= PIL_SETTINGS_ADDRESS_BYTES ||
+        (is_unix && strlen(address + 5) > 107)) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID,
+                        "'%s' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT", address);
     }
     return PIL_STATUS_OK;
 }
 
-pil_status pil_config_add_listener(struct pil_config *config, const char *protocol, const char *address, struct pil_listener_settings **ret_listener,
-                                   struct pil_error *ret_error) {
+pil_status pil_config_add_listener(struct pil_config *config, const char *protocol, const char *address,
+                                   struct pil_listener_settings **ret_listener, struct pil_error *ret_error) {
     struct pil_settings *settings = &config->settings;
     uint64_t kind = 0;
     if (!parse_choice(protocol, "resp|feast|admin", &kind)) {
@@ -214,7 +243,8 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
     return PIL_STATUS_OK;
 }
 
-uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *wanted, struct pil_text *changed, struct pil_text *kept) {
+uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *wanted, struct pil_text *changed,
+                           struct pil_text *kept) {
     uint32_t kept_count = 0;
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const struct pil_config_option *option = &options[i];
@@ -243,8 +273,10 @@ uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *
 }
 
 static void describe_listener_keys(struct pil_text *page) {
-    pil_text_format(page,
-        "\n## serve\n\nA list of `{view: PROJECT/VIEW, channel: CHANNEL}`; flag `--serve PROJECT/VIEW@CHANNEL`, once for each. At most %d.\n"
+    pil_text_format(
+        page,
+        "\n## serve\n\nA list of `{view: PROJECT/VIEW, channel: CHANNEL}`; flag `--serve PROJECT/VIEW@CHANNEL`, once "
+        "for each. At most %d.\n"
         "\n## listen\n\nA list; flag `--listen PROTOCOL=ADDRESS`, once for each. At most %d.\n\n"
         "| key | values | default | meaning |\n|---|---|---|---|\n"
         "| protocol | resp, feast, admin | | What is spoken; never guessed. |\n"
@@ -253,31 +285,38 @@ static void describe_listener_keys(struct pil_text *page) {
         "| group | name | | Group of a Unix socket. |\n"
         "| public | true, false | false | Allows a TCP address that is not loopback. |\n"
         "| statuses | strict, feast-python, feast-go | strict | How feature statuses are told over feast. |\n"
-        "| expired | serve, hide | serve | Rows older than the ttl: served (with status OUTSIDE_MAX_AGE where there are statuses) or as if missing. |\n",
+        "| expired | serve, hide | serve | Rows older than the ttl: served (with status OUTSIDE_MAX_AGE where there "
+        "are statuses) or as if missing. |\n",
         PIL_SETTINGS_VIEWS_MAX, PIL_SETTINGS_LISTENERS_MAX);
 }
 
 void pil_config_describe(struct pil_text *page) {
-    pil_text_format(page, "# Configuration of pilliond\n\nPrinted by `pilliond --describe config`. Each option is a key of the YAML file and a flag "
-                          "`--KEY VALUE`; flags win. Options marked reloadable follow SIGHUP.\n\n| key | default | reloadable | meaning |\n|---|---|---|---|\n");
+    pil_text_format(page, "# Configuration of pilliond\n\nPrinted by `pilliond --describe config`. Each option is a "
+                          "key of the YAML file and a flag "
+                          "`--KEY VALUE`; flags win. Options marked reloadable follow SIGHUP.\n\n| key | default | "
+                          "reloadable | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const struct pil_config_option *option = &options[i];
-        pil_text_format(page, "| %s | %s | %s | %s |\n", option->key, option->default_text, option->is_reloadable ? "yes" : "no", option->help);
+        pil_text_format(page, "| %s | %s | %s | %s |\n", option->key, option->default_text,
+                        option->is_reloadable ? "yes" : "no", option->help);
     }
     describe_listener_keys(page);
 }
 
 void pil_config_usage(struct pil_text *page) {
-    pil_text_format(page,
+    pil_text_format(
+        page,
         "pilliond %s: serves feature vectors on localhost from immutable releases\n\n"
-        "usage: pilliond [--config FILE] [--store dir:PATH] [--serve PROJECT/VIEW@CHANNEL]… [--listen PROTOCOL=ADDRESS]… [--KEY VALUE]…\n\n"
+        "usage: pilliond [--config FILE] [--store dir:PATH] [--serve PROJECT/VIEW@CHANNEL]… [--listen "
+        "PROTOCOL=ADDRESS]… [--KEY VALUE]…\n\n"
         "  --config FILE        YAML file; flags win over it\n"
         "  --serve V@C          serve the release that channel C of view V points to; once for each view\n"
         "  --listen P=A         resp, feast or admin on unix:/PATH or tcp:HOST:PORT; once for each listener\n"
         "  --check-config       check everything, start nothing; exit code 0 or 1\n"
         "  --describe TABLE     print a reference page: config, metrics, commands, limits\n"
         "  --ready-fd N         write \"ready\\n\" to descriptor N when every served view is ready\n"
-        "  --version, --help\n\noptions (YAML keys, too):\n", PIL_VERSION);
+        "  --version, --help\n\noptions (YAML keys, too):\n",
+        PIL_VERSION);
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         pil_text_format(page, "  --%-28s %s [%s]\n", options[i].key, options[i].help, options[i].default_text);
     }

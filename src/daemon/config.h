@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configuration of pilliond: one table of options yields the YAML keys, the command line flags, the checks and the reference page.
- * Plain data: the supervisor hands it to its children as bytes. */
+ * Configuration of pilliond: one table of options yields the YAML keys, the command line flags, the checks and the
+ * reference page. Plain data: the supervisor hands it to its children as bytes. */
 #pragma once
 
 #include "base/log.h"
@@ -12,11 +12,11 @@ enum { PIL_CONFIG_TEXT_BYTES = 1024 };
 struct pil_config {
     struct pil_settings settings;
     char store[PIL_CONFIG_TEXT_BYTES];
-    char user[64]; /* switch to it when started as root; "" stays */
-    uint64_t log_level;  /* pil_log_level */
-    uint64_t log_format; /* pil_log_format */
-    uint64_t workers;    /* 0: auto */
-    uint64_t engine;     /* 0: auto, else pil_engine_kind + 1 */
+    char user[64];          /* switch to it when started as root; "" stays */
+    uint64_t log_level;     /* pil_log_level */
+    uint64_t log_format;    /* pil_log_format */
+    uint64_t workers;       /* 0: auto */
+    uint64_t engine;        /* 0: auto, else pil_engine_kind + 1 */
     uint64_t memory_budget; /* 0: auto */
     uint64_t spin_us;       /* UINT64_MAX: auto */
     uint64_t staleness_bound_ms;
@@ -27,18 +27,21 @@ struct pil_command_line {
     const char *config_path; /* NULL: none */
     const char *describe;    /* NULL, or a table's name */
     bool check_only, help, version;
-    int ready_fd;   /* -1: none */
-    int role_fd;    /* -1: supervisor */
+    int ready_fd; /* -1: none */
+    int role_fd;  /* -1: supervisor */
     const char *role;
 };
 
-/* Defaults, then the file, then the flags. Every mistake is one line of *problems: "file:line:column: what; what to do" or
- * "--flag: what; what to do". Then `auto` values are settled from the machine and the cgroup. INVALID when there was any. */
+/* Defaults, then the file, then the flags. Every mistake is one line of *problems: "file:line:column: what; what to do"
+ * or
+ * "--flag: what; what to do". Then `auto` values are settled from the machine and the cgroup. INVALID when there was
+ * any. */
 pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
                            struct pil_text *problems) PIL_CHECKED;
-/* What `running` may take from `wanted` without a restart is copied; a line for each option that differs and cannot be changed is
- * appended to *kept. Returns how many of those there are. */
-uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *wanted, struct pil_text *changed, struct pil_text *kept);
+/* What `running` may take from `wanted` without a restart is copied; a line for each option that differs and cannot be
+ * changed is appended to *kept. Returns how many of those there are. */
+uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *wanted, struct pil_text *changed,
+                           struct pil_text *kept);
 /* docs/reference/config.md */
 void pil_config_describe(struct pil_text *page);
 void pil_config_usage(struct pil_text *page);

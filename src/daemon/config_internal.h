@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shared by the parts of the configuration: the option table (config.c), the YAML file (config_yaml.c), the command line and what
- * `auto` means (config_load.c). */
+ * Shared by the parts of the configuration: the option table (config.c), the YAML file (config_yaml.c), the command
+ * line and what `auto` means (config_load.c). */
 #pragma once
 
 #include "daemon/config.h"
@@ -32,12 +32,14 @@ struct pil_config_option {
 };
 
 const struct pil_config_option *pil_config_option_find(const char *key, size_t key_len);
-pil_status pil_config_option_set(struct pil_config *config, const struct pil_config_option *option, const char *text, struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_config_option_set(struct pil_config *config, const struct pil_config_option *option, const char *text,
+                                 struct pil_error *ret_error) PIL_CHECKED;
 void pil_config_defaults(struct pil_config *config);
 /* "PROJECT/VIEW@CHANNEL" */
 pil_status pil_config_add_view(struct pil_config *config, const char *text, struct pil_error *ret_error) PIL_CHECKED;
 /* Fields beyond protocol and address are at their defaults; the caller may set them. */
-pil_status pil_config_add_listener(struct pil_config *config, const char *protocol, const char *address, struct pil_listener_settings **ret_listener,
+pil_status pil_config_add_listener(struct pil_config *config, const char *protocol, const char *address,
+                                   struct pil_listener_settings **ret_listener,
                                    struct pil_error *ret_error) PIL_CHECKED;
 /* config_yaml.c: adds what the file says; a line of *problems for each mistake. */
 void pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems);

@@ -39,7 +39,8 @@ static int read_fd(const char *flag, const char *text, struct pil_text *problems
     return (int)fd;
 }
 
-static void read_value_flag(struct pil_command_line *line, struct pil_config *config, const char *flag, const char *value, struct pil_text *problems) {
+static void read_value_flag(struct pil_command_line *line, struct pil_config *config, const char *flag,
+                            const char *value, struct pil_text *problems) {
     struct pil_error error;
     if (strcmp(flag, "config") == 0) {
         line->config_path = value;
@@ -73,7 +74,8 @@ static void read_value_flag(struct pil_command_line *line, struct pil_config *co
 }
 
 /* --flag value, or --flag=value. `config_only` looks for --config first, because the file comes before the flags. */
-static void read_flags(int argc, char **argv, bool config_only, struct pil_command_line *line, struct pil_config *config, struct pil_text *problems) {
+static void read_flags(int argc, char **argv, bool config_only, struct pil_command_line *line,
+                       struct pil_config *config, struct pil_text *problems) {
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "--", 2) != 0) {
             if (!config_only) {
@@ -85,8 +87,10 @@ static void read_flags(int argc, char **argv, bool config_only, struct pil_comma
         const char *equals = strchr(argv[i], '=');
         size_t len = equals != NULL ? (size_t)(equals - argv[i]) - 2 : strlen(argv[i]) - 2;
         snprintf(flag, sizeof flag, "%.*s", (int)len, argv[i] + 2);
-        bool *boolean = strcmp(flag, "check-config") == 0 ? &line->check_only : strcmp(flag, "help") == 0 ? &line->help
-                        : strcmp(flag, "version") == 0 ? &line->version : NULL;
+        bool *boolean = strcmp(flag, "check-config") == 0 ? &line->check_only
+                        : strcmp(flag, "help") == 0       ? &line->help
+                        : strcmp(flag, "version") == 0    ? &line->version
+                                                          : NULL;
         if (boolean != NULL) {
             *boolean = true;
             continue;
@@ -206,13 +210,15 @@ static void check_whole(const struct pil_config *config, struct pil_text *proble
     for (uint32_t i = 0; i < settings->listener_count; i++) {
         for (uint32_t k = 0; k < i; k++) {
             if (strcmp(settings->listeners[i].address, settings->listeners[k].address) == 0) {
-                pil_text_format(problems, "listen: %s is there twice; use an address once\n", settings->listeners[i].address);
+                pil_text_format(problems, "listen: %s is there twice; use an address once\n",
+                                settings->listeners[i].address);
             }
         }
     }
 }
 
-pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config, struct pil_text *problems) {
+pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
+                           struct pil_text *problems) {
     struct pil_command_line line = {.ready_fd = -1, .role_fd = -1};
     struct pil_config config;
     size_t problems_before = problems->len;

@@ -15,7 +15,8 @@ struct reader {
 };
 
 static void problem(struct reader *reader, const yaml_node_t *node, const char *text) {
-    pil_text_format(reader->problems, "%s:%zu:%zu: %s\n", reader->path, node->start_mark.line + 1, node->start_mark.column + 1, text);
+    pil_text_format(reader->problems, "%s:%zu:%zu: %s\n", reader->path, node->start_mark.line + 1,
+                    node->start_mark.column + 1, text);
 }
 
 static void problem_error(struct reader *reader, const yaml_node_t *node, const struct pil_error *error) {
@@ -47,7 +48,8 @@ static void read_option(struct reader *reader, yaml_node_t *key, yaml_node_t *va
     const struct pil_config_option *option = pil_config_option_find(name, strlen(name));
     struct pil_error error;
     if (option == NULL) {
-        pil_ignore(pil_fail(&error, PIL_STATUS_INVALID, "unknown key '%s'; see pilliond --describe config", name), "told below");
+        pil_ignore(pil_fail(&error, PIL_STATUS_INVALID, "unknown key '%s'; see pilliond --describe config", name),
+                   "told below");
         problem_error(reader, key, &error);
         return;
     }
@@ -58,7 +60,8 @@ static void read_option(struct reader *reader, yaml_node_t *key, yaml_node_t *va
 }
 
 /* Fills fields[i] with the text of the member named keys[i]; other members are problems. */
-static void read_fields(struct reader *reader, yaml_node_t *map, const char *const *keys, const char **fields, yaml_node_t **nodes) {
+static void read_fields(struct reader *reader, yaml_node_t *map, const char *const *keys, const char **fields,
+                        yaml_node_t **nodes) {
     for (size_t i = 0; keys[i] != NULL; i++) {
         fields[i] = NULL;
         nodes[i] = map;
@@ -75,7 +78,9 @@ static void read_fields(struct reader *reader, yaml_node_t *map, const char *con
         }
         if (name != NULL && keys[i] == NULL) {
             struct pil_error error;
-            pil_ignore(pil_fail(&error, PIL_STATUS_INVALID, "unknown key '%s' here; see pilliond --describe config", name), "told below");
+            pil_ignore(
+                pil_fail(&error, PIL_STATUS_INVALID, "unknown key '%s' here; see pilliond --describe config", name),
+                "told below");
             problem_error(reader, node_at(reader, pair->key), &error);
         } else if (name != NULL) {
             nodes[i] = node_at(reader, pair->value);
@@ -90,7 +95,8 @@ static void read_view(struct reader *reader, yaml_node_t *node) {
     yaml_node_t *nodes[2];
     read_fields(reader, node, keys, fields, nodes);
     if (fields[0] == NULL || fields[1] == NULL) {
-        problem(reader, node, "an entry of serve needs view and channel; write {view: PROJECT/VIEW, channel: production}");
+        problem(reader, node,
+                "an entry of serve needs view and channel; write {view: PROJECT/VIEW, channel: production}");
         return;
     }
     char text[2 * PIL_CONFIG_TEXT_BYTES];
@@ -102,7 +108,8 @@ static void read_view(struct reader *reader, yaml_node_t *node) {
 }
 
 /* The index of `text` among NULL-terminated choices; problem and 0 when it is none. */
-static uint32_t choose(struct reader *reader, yaml_node_t *node, const char *text, const char *const *choices, const char *forms) {
+static uint32_t choose(struct reader *reader, yaml_node_t *node, const char *text, const char *const *choices,
+                       const char *forms) {
     for (uint32_t i = 0; choices[i] != NULL; i++) {
         if (strcmp(choices[i], text) == 0) {
             return i;
@@ -123,12 +130,15 @@ static void read_listener(struct reader *reader, yaml_node_t *node) {
     yaml_node_t *nodes[FIELD_COUNT];
     read_fields(reader, node, keys, fields, nodes);
     if (fields[PROTOCOL] == NULL || fields[ADDRESS] == NULL) {
-        problem(reader, node, "an entry of listen needs protocol and address; write {protocol: resp, address: \"unix:/run/pillion/resp.sock\"}");
+        problem(reader, node,
+                "an entry of listen needs protocol and address; write {protocol: resp, address: "
+                "\"unix:/run/pillion/resp.sock\"}");
         return;
     }
     struct pil_listener_settings *listener = NULL;
     struct pil_error error;
-    if (pil_config_add_listener(reader->config, fields[PROTOCOL], fields[ADDRESS], &listener, &error) != PIL_STATUS_OK) {
+    if (pil_config_add_listener(reader->config, fields[PROTOCOL], fields[ADDRESS], &listener, &error) !=
+        PIL_STATUS_OK) {
         problem_error(reader, nodes[PROTOCOL], &error);
         return;
     }
@@ -146,10 +156,13 @@ static void read_listener(struct reader *reader, yaml_node_t *node) {
     } else if (fields[GROUP] != NULL) {
         problem(reader, nodes[GROUP], "this group name is too long");
     }
-    listener->is_public = fields[PUBLIC] != NULL && choose(reader, nodes[PUBLIC], fields[PUBLIC], booleans, "true or false") == 1;
-    listener->hide_expired = fields[EXPIRED] != NULL && choose(reader, nodes[EXPIRED], fields[EXPIRED], expiry, "serve or hide") == 1;
+    listener->is_public =
+        fields[PUBLIC] != NULL && choose(reader, nodes[PUBLIC], fields[PUBLIC], booleans, "true or false") == 1;
+    listener->hide_expired =
+        fields[EXPIRED] != NULL && choose(reader, nodes[EXPIRED], fields[EXPIRED], expiry, "serve or hide") == 1;
     if (fields[STATUSES] != NULL) {
-        listener->statuses = (pil_status_mode)choose(reader, nodes[STATUSES], fields[STATUSES], statuses, "strict, feast-python or feast-go");
+        listener->statuses = (pil_status_mode)choose(reader, nodes[STATUSES], fields[STATUSES], statuses,
+                                                     "strict, feast-python or feast-go");
     }
 }
 
@@ -176,7 +189,8 @@ static void read_root(struct reader *reader, yaml_node_t *root) {
         } else if (strcmp(name, "listen") == 0) {
             read_list(reader, value, read_listener);
         } else if (strcmp(name, "limits") == 0 && value->type == YAML_MAPPING_NODE) {
-            for (yaml_node_pair_t *limit = value->data.mapping.pairs.start; limit < value->data.mapping.pairs.top; limit++) {
+            for (yaml_node_pair_t *limit = value->data.mapping.pairs.start; limit < value->data.mapping.pairs.top;
+                 limit++) {
                 read_option(reader, node_at(reader, limit->key), node_at(reader, limit->value), "limits.");
             }
         } else {

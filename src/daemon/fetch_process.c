@@ -96,7 +96,8 @@ static pil_status take_message(struct process *process, bool block, struct pil_m
     return PIL_STATUS_OK;
 }
 
-static pil_status admit(void *context, uint32_t view_index, const char *release, uint64_t bytes, struct pil_error *ret_error) {
+static pil_status admit(void *context, uint32_t view_index, const char *release, uint64_t bytes,
+                        struct pil_error *ret_error) {
     struct process *process = context;
     struct pil_message message = pil_message_make(PIL_MESSAGE_ADMIT, view_index, release);
     message.numbers[0] = bytes;
@@ -107,7 +108,8 @@ static pil_status admit(void *context, uint32_t view_index, const char *release,
     return message.index == 1 ? PIL_STATUS_OK : pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "%s", message.text);
 }
 
-static pil_status hand_over(void *context, uint32_t view_index, const char *release, uint32_t shard_index, uint32_t shard_count, int fd) {
+static pil_status hand_over(void *context, uint32_t view_index, const char *release, uint32_t shard_index,
+                            uint32_t shard_count, int fd) {
     struct pil_message message = pil_message_make(PIL_MESSAGE_SHARD, view_index, release);
     message.index = shard_index;
     message.count = shard_count;
@@ -142,10 +144,12 @@ static void reported(void *context, uint32_t view_index, const struct pil_fetch_
     snprintf(message.text, sizeof message.text, "%.*s", (int)sizeof message.text - 1, report->text);
     const char *view = process->views[view_index].view;
     if (report->result == PIL_FETCH_OK) {
-        pil_log(PIL_LOG_INFO, "release handed over", "view", view, "release", report->release, "bytes", PIL_LOG_NUM(report->bytes), "copy_ms",
-                PIL_LOG_NUM(report->copy_ns / 1000000), "verify_ms", PIL_LOG_NUM(report->verify_ns / 1000000), NULL);
+        pil_log(PIL_LOG_INFO, "release handed over", "view", view, "release", report->release, "bytes",
+                PIL_LOG_NUM(report->bytes), "copy_ms", PIL_LOG_NUM(report->copy_ns / 1000000), "verify_ms",
+                PIL_LOG_NUM(report->verify_ns / 1000000), NULL);
     } else {
-        pil_log(PIL_LOG_WARN, "release not taken, the one before goes on", "view", view, "channel", process->views[view_index].channel, "release", report->release, "result",
+        pil_log(PIL_LOG_WARN, "release not taken, the one before goes on", "view", view, "channel",
+                process->views[view_index].channel, "release", report->release, "result",
                 pil_fetch_result_text(report->result), "why", report->text, NULL);
     }
     pil_ignore(send_message(context, &message, -1), "a supervisor that is gone ends this process");
@@ -190,7 +194,8 @@ static bool begin(struct process *process) {
     return !process->is_stopping;
 }
 
-static pil_status open_store(struct process *process, const struct pil_fetcher_hooks *hooks, struct pil_error *ret_error) {
+static pil_status open_store(struct process *process, const struct pil_fetcher_hooks *hooks,
+                             struct pil_error *ret_error) {
     const struct pil_settings *settings = &process->config.settings;
     PIL_TRY(pil_store_open(process->config.store, false, &process->store, ret_error));
     process->fetcher = pil_fetcher_create(process->store, process->views, settings->view_count, hooks);
@@ -214,7 +219,9 @@ static void run(struct process *process) {
     int watch = process->store->ops->watch(process->store, "views/");
     while (!process->is_stopping) {
         uint64_t retry_ms = pil_fetcher_pass(process->fetcher), poll_ms = process->config.settings.poll_interval_ms;
-        struct pollfd waits[] = {{.fd = process->signals, .events = POLLIN}, {.fd = process->control, .events = POLLIN}, {.fd = watch, .events = POLLIN}};
+        struct pollfd waits[] = {{.fd = process->signals, .events = POLLIN},
+                                 {.fd = process->control, .events = POLLIN},
+                                 {.fd = watch, .events = POLLIN}};
         poll(waits, watch >= 0 ? 3 : 2, (int)(retry_ms < poll_ms ? retry_ms : poll_ms));
         if (watch >= 0 && waits[2].revents != 0) {
             process->store->ops->changed(process->store);
@@ -226,8 +233,15 @@ static void run(struct process *process) {
 
 int pil_fetch_process_run(int control) {
     struct process *process = calloc(1, sizeof *process);
-    struct pil_fetcher_hooks hooks = {.context = process, .is_held = is_held, .admit = admit, .hand_over = hand_over, .publish = publish,
-                                      .checked = checked, .reported = reported, .project = project, .is_cancelled = is_cancelled};
+    struct pil_fetcher_hooks hooks = {.context = process,
+                                      .is_held = is_held,
+                                      .admit = admit,
+                                      .hand_over = hand_over,
+                                      .publish = publish,
+                                      .checked = checked,
+                                      .reported = reported,
+                                      .project = project,
+                                      .is_cancelled = is_cancelled};
     struct pil_error error = {.text = "the supervisor is gone"};
     sigset_t signals;
     PIL_ASSERT(process != NULL);
@@ -240,7 +254,8 @@ int pil_fetch_process_run(int control) {
     process->control = control;
     process->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     int code = EXIT_SYSTEM;
-    if (process->signals >= 0 && pil_privilege_drop("", &error) == PIL_STATUS_OK && begin(process) && open_store(process, &hooks, &error) == PIL_STATUS_OK) {
+    if (process->signals >= 0 && pil_privilege_drop("", &error) == PIL_STATUS_OK && begin(process) &&
+        open_store(process, &hooks, &error) == PIL_STATUS_OK) {
         run(process);
         code = EXIT_OK;
     } else if (!process->is_stopping) {

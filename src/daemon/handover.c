@@ -80,7 +80,8 @@ pil_status pil_message_receive(int socket, bool block, struct pil_message *ret_m
         struct cmsghdr header;
         char bytes[CMSG_SPACE(4 * sizeof(int))];
     } control;
-    struct msghdr envelope = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr envelope = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     ssize_t got;
     do {
         got = recvmsg(socket, &envelope, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));

@@ -58,7 +58,9 @@ static unsigned long listening_inode(const char *table, unsigned port) {
     while (inode == 0 && file != NULL && fgets(line, sizeof line, file) != NULL) {
         unsigned local_port = 0, state = 0;
         unsigned long found = 0;
-        if (sscanf(line, "%*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x %*s %*s %*s %*d %*d %lu", &local_port, &state, &found) == 3 && local_port == port && state == 10) {
+        if (sscanf(line, "%*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x %*s %*s %*s %*d %*d %lu", &local_port, &state, &found) ==
+                3 &&
+            local_port == port && state == 10) {
             inode = found;
         }
     }
@@ -140,7 +142,8 @@ static pil_status open_unix(const struct pil_listener_settings *settings, int *r
         if (group == NULL) {
             pil_sys_close(&fd);
             unlink(path);
-            return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: there is no group '%s'", settings->address, settings->group);
+            return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: there is no group '%s'", settings->address,
+                            settings->group);
         }
         if (chown(path, (uid_t)-1, group->gr_gid) != 0) {
             return fail(fd, settings->address, "set its group", ret_error);
@@ -160,13 +163,18 @@ static bool is_loopback(const struct sockaddr *address) {
     if (address->sa_family == AF_INET) {
         return (ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24) == 127;
     }
-    return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+    return address->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
 }
 
-static pil_status listen_tcp(const struct pil_listener_settings *settings, const struct addrinfo *info, const char *port, int *ret_fd, struct pil_error *ret_error) {
+static pil_status listen_tcp(const struct pil_listener_settings *settings, const struct addrinfo *info,
+                             const char *port, int *ret_fd, struct pil_error *ret_error) {
     int on = 1;
     if (!settings->is_public && !is_loopback(info->ai_addr)) {
-        return pil_fail(ret_error, PIL_STATUS_DENIED, "%s is not a loopback address; anybody who reaches it could read: use 127.0.0.1, or say `public: true` for this listener in the file", settings->address);
+        return pil_fail(ret_error, PIL_STATUS_DENIED,
+                        "%s is not a loopback address; anybody who reaches it could read: use 127.0.0.1, or say "
+                        "`public: true` for this listener in the file",
+                        settings->address);
     }
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
@@ -180,7 +188,8 @@ static pil_status listen_tcp(const struct pil_listener_settings *settings, const
         char holder[HOLDER_BYTES];
         pil_sys_close(&fd);
         find_tcp_holder((unsigned)strtoul(port, NULL, 10), holder);
-        return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is held by %s; stop it or choose another port", settings->address, holder);
+        return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is held by %s; stop it or choose another port",
+                        settings->address, holder);
     }
     *ret_fd = fd;
     return PIL_STATUS_OK;
@@ -204,7 +213,8 @@ static pil_status open_tcp(const struct pil_listener_settings *settings, int *re
 }
 
 pil_status pil_listener_open(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
-    return strncmp(settings->address, "unix:", 5) == 0 ? open_unix(settings, ret_fd, ret_error) : open_tcp(settings, ret_fd, ret_error);
+    return strncmp(settings->address, "unix:", 5) == 0 ? open_unix(settings, ret_fd, ret_error)
+                                                       : open_tcp(settings, ret_fd, ret_error);
 }
 
 void pil_listener_remove(const struct pil_listener_settings *settings) {

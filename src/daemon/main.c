@@ -21,7 +21,8 @@ static int describe(const char *table) {
     static const struct {
         const char *name;
         void (*fill)(struct pil_text *page);
-    } tables[] = {{"config", pil_config_describe}, {"metrics", pil_metric_describe}, {"commands", pil_server_describe_commands}};
+    } tables[] = {
+        {"config", pil_config_describe}, {"metrics", pil_metric_describe}, {"commands", pil_server_describe_commands}};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (strcmp(tables[i].name, table) == 0) {
             return print(tables[i].fill);
@@ -33,8 +34,10 @@ static int describe(const char *table) {
 
 static int run_supervisor(struct pil_config *config, const struct pil_command_line *line, int argc, char **argv) {
     if (line->check_only) {
-        printf("ok: %u views, %u listeners, %u workers, %s (%s), budget %llu MiB\n", config->settings.view_count, config->settings.listener_count, config->settings.worker_count,
-               pil_engine_kind_text(config->settings.engine), config->settings.engine_reason, (unsigned long long)(config->settings.memory_budget >> 20));
+        printf("ok: %u views, %u listeners, %u workers, %s (%s), budget %llu MiB\n", config->settings.view_count,
+               config->settings.listener_count, config->settings.worker_count,
+               pil_engine_kind_text(config->settings.engine), config->settings.engine_reason,
+               (unsigned long long)(config->settings.memory_budget >> 20));
         return EXIT_OK;
     }
     return pil_supervisor_run(config, argc, argv, line->ready_fd);

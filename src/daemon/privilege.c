@@ -17,8 +17,9 @@ static pil_status become(const char *name, struct pil_error *ret_error) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "user: there is no user '%s'", name);
     }
     if (geteuid() != 0) {
-        return geteuid() == user->pw_uid ? PIL_STATUS_OK
-                                         : pil_fail(ret_error, PIL_STATUS_DENIED, "user: only root can become '%s'", name);
+        return geteuid() == user->pw_uid
+                   ? PIL_STATUS_OK
+                   : pil_fail(ret_error, PIL_STATUS_DENIED, "user: only root can become '%s'", name);
     }
     if (initgroups(name, user->pw_gid) != 0 || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) != 0 ||
         setresuid(user->pw_uid, user->pw_uid, user->pw_uid) != 0) {

@@ -4,6 +4,6 @@
 
 #include "base/status.h"
 
-/* Becomes `user` ("" stays; needs root), then gives up every capability for good, and new privileges by exec; no core dumps,
- * not dumpable. Listeners must be open. */
+/* Becomes `user` ("" stays; needs root), then gives up every capability for good, and new privileges by exec; no core
+ * dumps, not dumpable. Listeners must be open. */
 pil_status pil_privilege_drop(const char *user, struct pil_error *ret_error) PIL_CHECKED;

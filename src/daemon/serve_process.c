@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The server's process: workers on their threads, and here the control thread: messages of the supervisor, publishing, reclaiming and
- * the admin listeners. It opens no file and no connection of its own. */
+ * The server's process: workers on their threads, and here the control thread: messages of the supervisor, publishing,
+ * reclaiming and the admin listeners. It opens no file and no connection of its own. */
 #include "admin/console.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -73,9 +73,11 @@ static void set_release_info(struct process *process, uint32_t view_index, const
     const struct pil_view_settings *view = &process->config.settings.views[view_index];
     char label[2 * PIL_NAME_BYTES_MAX + 2];
     snprintf(label, sizeof label, "%s/%s", view->project, view->view);
-    const char *old_labels[] = {label, view->channel, old, NULL}, *new_labels[] = {label, view->channel, new, NULL}, *view_labels[] = {label, NULL};
+    const char *old_labels[] = {label, view->channel, old, NULL}, *new_labels[] = {label, view->channel, new, NULL},
+               *view_labels[] = {label, NULL};
     pil_metric_series series = PIL_METRIC_SERIES_NONE;
-    if (old[0] != '\0' && pil_metric_series_get(metrics, PIL_METRIC_release_info, old_labels, &series) == PIL_STATUS_OK) {
+    if (old[0] != '\0' &&
+        pil_metric_series_get(metrics, PIL_METRIC_release_info, old_labels, &series) == PIL_STATUS_OK) {
         pil_metric_series_drop(metrics, series);
     }
     if (pil_metric_series_get(metrics, PIL_METRIC_release_info, new_labels, &series) == PIL_STATUS_OK) {
@@ -101,7 +103,8 @@ static void on_publish(struct process *process, const struct pil_message *messag
         snprintf(old, sizeof old, "%s", live->id);
     }
     if (pil_release_map(message->release, arrival->fds, arrival->shard_count, &release, &error) != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_ERROR, "release not published", "view", view->name, "release", message->release, "why", error.text, NULL);
+        pil_log(PIL_LOG_ERROR, "release not published", "view", view->name, "release", message->release, "why",
+                error.text, NULL);
     } else {
         set_release_info(process, message->view_index, old, message->release);
         pil_cache_publish(cache, view, release);
@@ -109,7 +112,8 @@ static void on_publish(struct process *process, const struct pil_message *messag
             process->retired[process->retired_count].view_index = message->view_index;
             memcpy(process->retired[process->retired_count++].release, old, sizeof old);
         }
-        pil_log(PIL_LOG_INFO, "release published", "view", view->name, "release", release->id, "rows", PIL_LOG_NUM(release->row_count), "generation", PIL_LOG_NUM(release->generation), NULL);
+        pil_log(PIL_LOG_INFO, "release published", "view", view->name, "release", release->id, "rows",
+                PIL_LOG_NUM(release->row_count), "generation", PIL_LOG_NUM(release->generation), NULL);
     }
     drop_arrival(arrival); /* mappings stay; the supervisor holds the descriptors */
 }
@@ -143,7 +147,8 @@ static void on_report(struct process *process, const struct pil_message *message
         return;
     }
     record_fetch(process, message, label);
-    view->refused_result = message->index == PIL_FETCH_OK ? NULL : pil_fetch_result_text((pil_fetch_result)message->index);
+    view->refused_result =
+        message->index == PIL_FETCH_OK ? NULL : pil_fetch_result_text((pil_fetch_result)message->index);
     view->refused_us = pil_clock_wall_us();
     memcpy(view->refused, message->release, sizeof view->refused);
     snprintf(view->refused_why, sizeof view->refused_why, "%.*s", PIL_NODE_TEXT_BYTES - 1, message->text);
@@ -161,7 +166,8 @@ static void on_project(struct process *process, int fd) {
         return;
     }
     if (pil_project_document_parse(pil_bytes_from(data, (size_t)info.st_size), &project, &error) == PIL_STATUS_OK) {
-        pil_log(PIL_LOG_INFO, "project taken", "project", project->name, "services", PIL_LOG_NUM(project->service_count), NULL);
+        pil_log(PIL_LOG_INFO, "project taken", "project", project->name, "services",
+                PIL_LOG_NUM(project->service_count), NULL);
         pil_server_set_project(process->node.server, project);
     } else {
         pil_log(PIL_LOG_WARN, "project refused, the one before goes on", "why", error.text, NULL);
@@ -186,7 +192,8 @@ static pil_status create_server(struct process *process, struct pil_error *error
         fds[i] = settings->listeners[i].protocol == PIL_PROTOCOL_ADMIN ? -1 : process->listener_fds[i];
     }
     PIL_TRY(pil_server_create(settings, fds, &process->node.server, error));
-    const char *engine_labels[] = {pil_engine_kind_text(settings->engine), settings->engine_reason, NULL}, *version_labels[] = {PIL_VERSION, NULL};
+    const char *engine_labels[] = {pil_engine_kind_text(settings->engine), settings->engine_reason, NULL},
+               *version_labels[] = {PIL_VERSION, NULL};
     pil_metric_series series = PIL_METRIC_SERIES_NONE;
     struct pil_metric_registry *metrics = pil_server_metrics(process->node.server);
     if (pil_metric_series_get(metrics, PIL_METRIC_io_engine_info, engine_labels, &series) == PIL_STATUS_OK) {
@@ -214,12 +221,14 @@ static void count_restarts(struct process *process, const char *name, uint64_t r
     pil_metric_series series = PIL_METRIC_SERIES_NONE;
     struct pil_metric_registry *metrics = pil_server_metrics(process->node.server);
     if (pil_metric_series_get(metrics, PIL_METRIC_process_restarts_total, labels, &series) == PIL_STATUS_OK) {
-        pil_metric_add_owner(metrics, pil_server_control_shard(process->node.server), series, restarts - pil_metric_read(metrics, series));
+        pil_metric_add_owner(metrics, pil_server_control_shard(process->node.server), series,
+                             restarts - pil_metric_read(metrics, series));
     }
 }
 
 /* Messages before the server is there: its configuration and its listeners. */
-static pil_status on_early_message(struct process *process, const struct pil_message *message, int *fd, struct pil_error *error) {
+static pil_status on_early_message(struct process *process, const struct pil_message *message, int *fd,
+                                   struct pil_error *error) {
     if (message->kind == PIL_MESSAGE_LISTENER && message->index < PIL_SETTINGS_LISTENERS_MAX) {
         process->listener_fds[message->index] = *fd;
         *fd = -1;
@@ -232,7 +241,8 @@ static pil_status on_early_message(struct process *process, const struct pil_mes
     return process->node.server == NULL ? create_server(process, error) : PIL_STATUS_OK;
 }
 
-static pil_status on_message(struct process *process, const struct pil_message *message, int *fd, struct pil_error *error) {
+static pil_status on_message(struct process *process, const struct pil_message *message, int *fd,
+                             struct pil_error *error) {
     PIL_TRY(on_early_message(process, message, fd, error));
     if (process->node.server == NULL || message->view_index >= process->config.settings.view_count) {
         return PIL_STATUS_OK;
@@ -287,7 +297,8 @@ static pil_status read_control(struct process *process, bool block, struct pil_e
 /* Tells the supervisor which releases' memory is free again: those whose grace period is over and that are unmapped. */
 static void tell_reclaimed(struct process *process, uint32_t left) {
     while (process->retired_count > left) { /* reclaimed in the order in which they were retired */
-        struct pil_message message = pil_message_make(PIL_MESSAGE_RECLAIMED, process->retired[0].view_index, process->retired[0].release);
+        struct pil_message message =
+            pil_message_make(PIL_MESSAGE_RECLAIMED, process->retired[0].view_index, process->retired[0].release);
         pil_ignore(pil_message_send(process->control, &message, -1), "a supervisor that is gone is seen by reading");
         process->retired_count--;
         memmove(&process->retired[0], &process->retired[1], process->retired_count * sizeof process->retired[0]);
@@ -360,7 +371,8 @@ int pil_server_process_run(int control) {
     process->node.is_draining = true;
     if (status != PIL_STATUS_OK && !process->is_stopping) {
         pil_log(PIL_LOG_ERROR, "server cannot run", "status", pil_status_text(status), "why", error.text, NULL);
-        return EXIT_SYSTEM; /* workers may still run: the process ends as it is, and is restarted from the sealed releases */
+        return EXIT_SYSTEM; /* workers may still run: the process ends as it is, and is restarted from the sealed
+                               releases */
     }
     if (process->is_started && !pil_server_drain(process->node.server, DRAIN_MS)) {
         pil_log(PIL_LOG_WARN, "connections were cut at the end of the drain", NULL);

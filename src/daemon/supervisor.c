@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The supervisor: opens the listeners, holds them and every sealed shard, and keeps the other two processes running. It reads no
- * client's bytes and no store. */
+ * The supervisor: opens the listeners, holds them and every sealed shard, and keeps the other two processes running. It
+ * reads no client's bytes and no store. */
 #include "base/clock.h"
 #include "base/panic.h"
 #include "base/sys.h"
@@ -157,8 +157,11 @@ static void on_admit(struct supervisor *supervisor, const struct pil_message *re
         }
     }
     if (answer.index == 0) {
-        snprintf(answer.text, sizeof answer.text, "it will not fit: %llu MiB in use + %llu MiB for release %s > budget of %llu MiB; raise memory_budget or serve less",
-                 (unsigned long long)(used >> 20), (unsigned long long)((wanted + (1 << 20) - 1) >> 20), request->release, (unsigned long long)(budget >> 20));
+        snprintf(answer.text, sizeof answer.text,
+                 "it will not fit: %llu MiB in use + %llu MiB for release %s > budget of %llu MiB; raise memory_budget "
+                 "or serve less",
+                 (unsigned long long)(used >> 20), (unsigned long long)((wanted + (1 << 20) - 1) >> 20),
+                 request->release, (unsigned long long)(budget >> 20));
     }
     send_to(&supervisor->fetcher, &answer, -1);
 }
@@ -179,9 +182,11 @@ static void on_fetcher_message(struct supervisor *supervisor, const struct pil_m
         return;
     }
     if (message->kind == PIL_MESSAGE_SHARD) {
-        pil_status status = pil_vault_add(&supervisor->vault, message->view_index, message->release, message->index, message->count, fd);
+        pil_status status = pil_vault_add(&supervisor->vault, message->view_index, message->release, message->index,
+                                          message->count, fd);
         if (status != PIL_STATUS_OK) {
-            pil_log(PIL_LOG_ERROR, "shard refused", "release", message->release, "status", pil_status_text(status), NULL);
+            pil_log(PIL_LOG_ERROR, "shard refused", "release", message->release, "status", pil_status_text(status),
+                    NULL);
         }
         return;
     }
@@ -206,7 +211,8 @@ static void on_fetcher_message(struct supervisor *supervisor, const struct pil_m
 
 static void tell_ready(struct supervisor *supervisor) {
     if (supervisor->ready_fd >= 0) {
-        pil_ignore(pil_sys_write_all(supervisor->ready_fd, pil_bytes_from_text("ready\n"), NULL), "whoever waited is gone");
+        pil_ignore(pil_sys_write_all(supervisor->ready_fd, pil_bytes_from_text("ready\n"), NULL),
+                   "whoever waited is gone");
         pil_sys_close(&supervisor->ready_fd);
     }
 }
@@ -246,13 +252,15 @@ static void read_child(struct supervisor *supervisor, struct pil_child *child) {
 static void on_child_ended(struct supervisor *supervisor, struct pil_child *child, int wait_status) {
     char how[64];
     read_child(supervisor, child);
-    snprintf(how, sizeof how, WIFSIGNALED(wait_status) ? "signal %d" : "exit code %d", WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
+    snprintf(how, sizeof how, WIFSIGNALED(wait_status) ? "signal %d" : "exit code %d",
+             WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
     pil_child_ended(child);
     if (child == &supervisor->server) {
         pil_vault_unmapped(&supervisor->vault, 0, NULL);
     }
     if (supervisor->stop_ns == 0) {
-        pil_log(PIL_LOG_ERROR, "child ended, restarting", "child", child->role, "how", how, "failures", PIL_LOG_NUM(child->failures), NULL);
+        pil_log(PIL_LOG_ERROR, "child ended, restarting", "child", child->role, "how", how, "failures",
+                PIL_LOG_NUM(child->failures), NULL);
     }
 }
 
@@ -281,7 +289,8 @@ static void reload(struct supervisor *supervisor) {
         if (kept_count > 0) {
             pil_log(PIL_LOG_WARN, "changes that need a restart were not taken", "options", pil_text_chars(&kept), NULL);
         }
-        pil_log_init("supervisor", (pil_log_level)supervisor->config->log_level, (pil_log_format)supervisor->config->log_format);
+        pil_log_init("supervisor", (pil_log_level)supervisor->config->log_level,
+                     (pil_log_format)supervisor->config->log_format);
         pil_ignore(send_config(supervisor, &supervisor->server, &error), "logged by the child when it cannot go on");
         pil_ignore(send_config(supervisor, &supervisor->fetcher, &error), "likewise");
         for (uint32_t i = 0; i < supervisor->config->settings.view_count; i++) {
@@ -320,9 +329,11 @@ static void on_signal(struct supervisor *supervisor) {
     }
 }
 
-static void restart_due(struct supervisor *supervisor, struct pil_child *child, pil_status (*start)(struct supervisor *, struct pil_error *)) {
+static void restart_due(struct supervisor *supervisor, struct pil_child *child,
+                        pil_status (*start)(struct supervisor *, struct pil_error *)) {
     struct pil_error error;
-    if (child->pid == 0 && supervisor->stop_ns == 0 && pil_clock_monotonic_ns() >= child->restart_ns && start(supervisor, &error) != PIL_STATUS_OK) {
+    if (child->pid == 0 && supervisor->stop_ns == 0 && pil_clock_monotonic_ns() >= child->restart_ns &&
+        start(supervisor, &error) != PIL_STATUS_OK) {
         pil_log(PIL_LOG_ERROR, "child did not start", "child", child->role, "why", error.text, NULL);
         pil_child_ended(child);
     }
@@ -377,7 +388,9 @@ static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     supervisor->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    return supervisor->signals >= 0 ? PIL_STATUS_OK : pil_fail(ret_error, pil_status_from_errno(errno), "signalfd: %s", strerror(errno));
+    return supervisor->signals >= 0
+               ? PIL_STATUS_OK
+               : pil_fail(ret_error, pil_status_from_errno(errno), "signalfd: %s", strerror(errno));
 }
 
 static void close_all(struct supervisor *supervisor) {
@@ -410,8 +423,13 @@ int pil_supervisor_run(struct pil_config *config, int argc, char **argv, int rea
     struct pil_error error;
     int code = EXIT_OK;
     PIL_ASSERT(supervisor != NULL);
-    *supervisor = (struct supervisor){.config = config, .argc = argc, .argv = argv, .ready_fd = ready_fd, .signals = -1,
-                                      .server = {.role = "server", .socket = -1}, .fetcher = {.role = "fetcher", .socket = -1}};
+    *supervisor = (struct supervisor){.config = config,
+                                      .argc = argc,
+                                      .argv = argv,
+                                      .ready_fd = ready_fd,
+                                      .signals = -1,
+                                      .server = {.role = "server", .socket = -1},
+                                      .fetcher = {.role = "fetcher", .socket = -1}};
     memset(supervisor->listener_fds, -1, sizeof supervisor->listener_fds);
     memset(supervisor->project_fds, -1, sizeof supervisor->project_fds);
     pil_log_init("supervisor", (pil_log_level)config->log_level, (pil_log_format)config->log_format);
@@ -419,8 +437,10 @@ int pil_supervisor_run(struct pil_config *config, int argc, char **argv, int rea
         fprintf(stderr, "pilliond: %s\n", error.text);
         code = EXIT_SYSTEM;
     } else {
-        pil_log(PIL_LOG_INFO, "started", "version", PIL_VERSION, "engine", pil_engine_kind_text(config->settings.engine), "engine_reason", config->settings.engine_reason,
-                "workers", PIL_LOG_NUM(config->settings.worker_count), "memory_budget", PIL_LOG_NUM(config->settings.memory_budget), NULL);
+        pil_log(PIL_LOG_INFO, "started", "version", PIL_VERSION, "engine",
+                pil_engine_kind_text(config->settings.engine), "engine_reason", config->settings.engine_reason,
+                "workers", PIL_LOG_NUM(config->settings.worker_count), "memory_budget",
+                PIL_LOG_NUM(config->settings.memory_budget), NULL);
         run(supervisor);
         pil_log(PIL_LOG_INFO, "stopped", NULL);
     }

@@ -57,7 +57,8 @@ uint32_t pil_vault_count(const struct pil_vault *vault, uint32_t view_index) {
     return count;
 }
 
-static struct pil_held_release *add_release(struct pil_vault *vault, uint32_t view_index, const char *release, uint32_t shard_count) {
+static struct pil_held_release *add_release(struct pil_vault *vault, uint32_t view_index, const char *release,
+                                            uint32_t shard_count) {
     struct pil_held_release *held = calloc(1, sizeof *held);
     PIL_ASSERT(held != NULL);
     held->view_index = view_index;
@@ -73,9 +74,11 @@ static struct pil_held_release *add_release(struct pil_vault *vault, uint32_t vi
     return held;
 }
 
-pil_status pil_vault_add(struct pil_vault *vault, uint32_t view_index, const char *release, uint32_t shard_index, uint32_t shard_count, int fd) {
+pil_status pil_vault_add(struct pil_vault *vault, uint32_t view_index, const char *release, uint32_t shard_index,
+                         uint32_t shard_count, int fd) {
     struct stat info;
-    bool fits = shard_count > 0 && shard_count <= 1u << PIL_SHARD_BITS_MAX && shard_index < shard_count && strlen(release) == PIL_RELEASE_ID_CHARS;
+    bool fits = shard_count > 0 && shard_count <= 1u << PIL_SHARD_BITS_MAX && shard_index < shard_count &&
+                strlen(release) == PIL_RELEASE_ID_CHARS;
     if (!fits || fd < 0 || fstat(fd, &info) != 0) {
         pil_sys_close(&fd);
         return PIL_STATUS_CORRUPT;
@@ -90,7 +93,8 @@ pil_status pil_vault_add(struct pil_vault *vault, uint32_t view_index, const cha
     }
     if (held->shard_count != shard_count || held->fds[shard_index] >= 0) {
         pil_sys_close(&fd);
-        return held->shard_count != shard_count ? PIL_STATUS_CORRUPT : PIL_STATUS_OK; /* the same shard again: ours is as good */
+        return held->shard_count != shard_count ? PIL_STATUS_CORRUPT
+                                                : PIL_STATUS_OK; /* the same shard again: ours is as good */
     }
     held->fds[shard_index] = fd;
     held->shards_here++;
@@ -121,14 +125,17 @@ static void drop(struct pil_vault *vault, struct pil_held_release *dropped) {
     destroy(dropped);
 }
 
-bool pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index, char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
+bool pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index,
+                     char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
     struct pil_held_release *oldest = NULL;
     if (view_index != UINT32_MAX && pil_vault_count(vault, view_index) <= keep) {
         return false;
     }
     for (struct pil_held_release *held = vault->releases; held != NULL; held = held->next) {
-        bool wanted = !held->is_dropped && held->shards_here == held->shard_count && (view_index == UINT32_MAX || held->view_index == view_index);
-        if (wanted && strcmp(vault->live[held->view_index], held->release) != 0 && (oldest == NULL || held->used < oldest->used)) {
+        bool wanted = !held->is_dropped && held->shards_here == held->shard_count &&
+                      (view_index == UINT32_MAX || held->view_index == view_index);
+        if (wanted && strcmp(vault->live[held->view_index], held->release) != 0 &&
+            (oldest == NULL || held->used < oldest->used)) {
             oldest = held;
         }
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The sealed shards that the supervisor holds: what makes a restarted server warm and a rollback free of I/O. Bounded by the memory
- * budget and by keep_releases. Thread: one. */
+ * The sealed shards that the supervisor holds: what makes a restarted server warm and a rollback free of I/O. Bounded
+ * by the memory budget and by keep_releases. Thread: one. */
 #pragma once
 
 #include "server/settings.h"
@@ -13,9 +13,9 @@ struct pil_held_release {
     uint32_t shard_count;
     uint32_t shards_here;
     uint64_t bytes;
-    uint64_t used; /* counter of the last publish: the smallest goes first */
+    uint64_t used;      /* counter of the last publish: the smallest goes first */
     uint32_t map_count; /* times that the server maps it: its memory stays even when it is dropped here */
-    bool is_dropped; /* only counted until the server lets go */
+    bool is_dropped;    /* only counted until the server lets go */
 };
 
 struct pil_vault {
@@ -32,14 +32,16 @@ bool pil_vault_is_held(const struct pil_vault *vault, uint32_t view_index, const
 uint64_t pil_vault_bytes(const struct pil_vault *vault, uint32_t view_index, bool all_views);
 uint32_t pil_vault_count(const struct pil_vault *vault, uint32_t view_index);
 
-/* Takes a shard (fd is the vault's from here, also on failure). DENIED when it is not sealed, CORRUPT when it does not fit what came
- * before. */
-pil_status pil_vault_add(struct pil_vault *vault, uint32_t view_index, const char *release, uint32_t shard_index, uint32_t shard_count, int fd) PIL_CHECKED;
+/* Takes a shard (fd is the vault's from here, also on failure). DENIED when it is not sealed, CORRUPT when it does not
+ * fit what came before. */
+pil_status pil_vault_add(struct pil_vault *vault, uint32_t view_index, const char *release, uint32_t shard_index,
+                         uint32_t shard_count, int fd) PIL_CHECKED;
 /* Makes a whole release the live one; NOT_FOUND when it is not held. */
 pil_status pil_vault_publish(struct pil_vault *vault, uint32_t view_index, const char *release) PIL_CHECKED;
-/* Drops the longest unused release that is not live: of this view beyond `keep`, or of any view when view_index is UINT32_MAX. Its
- * name is copied out. false: there is none. */
-bool pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index, char ret_release[PIL_RELEASE_ID_CHARS + 1]);
+/* Drops the longest unused release that is not live: of this view beyond `keep`, or of any view when view_index is
+ * UINT32_MAX. Its name is copied out. false: there is none. */
+bool pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index,
+                     char ret_release[PIL_RELEASE_ID_CHARS + 1]);
 /* Releases of which only some shards came: the fetch failed or its process ended. */
 void pil_vault_drop_partial(struct pil_vault *vault);
 /* The server lets go of one mapping, or (release NULL) is gone with all. */

@@ -14,11 +14,11 @@
 #include <unistd.h>
 
 enum {
-    OTHERS_MAX = 64,              /* listeners and watches, beside the connections */
+    OTHERS_MAX = 64, /* listeners and watches, beside the connections */
     CONNECTIONS_MAX = 1 << 20,
-    BUFFERS_MAX = 32768,          /* of a provided buffer ring */
-    SHED_MAX = 1024,              /* connections accepted and closed at once when descriptors ran out */
-    REST_NS = 100 * 1000 * 1000,  /* of a listener that fails, before it is tried again */
+    BUFFERS_MAX = 32768,         /* of a provided buffer ring */
+    SHED_MAX = 1024,             /* connections accepted and closed at once when descriptors ran out */
+    REST_NS = 100 * 1000 * 1000, /* of a listener that fails, before it is tried again */
 };
 
 const char *pil_engine_kind_text(pil_engine_kind kind) {
@@ -90,7 +90,8 @@ static struct pil_piece *move_to_heap(struct pil_engine *engine, struct pil_piec
     if (copy == NULL) {
         return piece;
     }
-    *copy = (struct pil_piece){.next = piece->next, .data = (const uint8_t *)(copy + 1), .len = piece->len, .buffer = -1};
+    *copy =
+        (struct pil_piece){.next = piece->next, .data = (const uint8_t *)(copy + 1), .len = piece->len, .buffer = -1};
     memcpy(copy + 1, piece->data, piece->len);
     engine->ops->give_back(engine, piece);
     return copy;
@@ -190,8 +191,7 @@ bool pil_engine_wants(const struct pil_slot *slot) {
         return false;
     }
     switch (slot->kind) {
-    case PIL_SLOT_CONNECTION:
-        return !slot->is_paused && slot->end == PIL_SLOT_OPEN && slot->held_first == NULL;
+    case PIL_SLOT_CONNECTION: return !slot->is_paused && slot->end == PIL_SLOT_OPEN && slot->held_first == NULL;
     case PIL_SLOT_LISTENER: return slot->rest_until_ns == 0;
     case PIL_SLOT_WATCH: return true;
     case PIL_SLOT_FREE: return false;
@@ -445,7 +445,8 @@ void pil_engine_destroy(struct pil_engine **engine) {
 
 /* ---- what the owner calls ---- */
 
-static pil_status start(struct pil_engine *engine, int fd, pil_slot_kind kind, void *owner, struct pil_slot **ret_slot) {
+static pil_status start(struct pil_engine *engine, int fd, pil_slot_kind kind, void *owner,
+                        struct pil_slot **ret_slot) {
     assert_thread(engine);
     bool is_connection = kind == PIL_SLOT_CONNECTION;
     if (is_connection ? engine->stats.connections == engine->options.connections_max : engine->others == OTHERS_MAX) {
@@ -506,7 +507,8 @@ static struct pil_slot *live(struct pil_engine *engine, pil_engine_handle handle
     return slot != NULL && !slot->is_closing ? slot : NULL;
 }
 
-void pil_engine_send(struct pil_engine *engine, pil_engine_handle handle, const struct iovec *parts, uint32_t part_count) {
+void pil_engine_send(struct pil_engine *engine, pil_engine_handle handle, const struct iovec *parts,
+                     uint32_t part_count) {
     struct pil_slot *slot = live(engine, handle);
     if (slot == NULL) {
         return;
@@ -646,8 +648,8 @@ static pil_status gather(struct pil_engine *engine, uint64_t spin_ns, uint64_t t
     return park(engine, timeout_ns);
 }
 
-pil_status pil_engine_wait(struct pil_engine *engine, struct pil_event *events, uint32_t event_capacity, uint64_t spin_ns,
-                           uint64_t timeout_ns, uint32_t *ret_count) {
+pil_status pil_engine_wait(struct pil_engine *engine, struct pil_event *events, uint32_t event_capacity,
+                           uint64_t spin_ns, uint64_t timeout_ns, uint32_t *ret_count) {
     assert_thread(engine);
     PIL_ASSERT(event_capacity > 0);
     engine->events = events;

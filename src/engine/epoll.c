@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The epoll back end: level-triggered, so that whatever is left unread is reported again; sends are tried at once.
- * Events that found no room are kept and come first in the next turn: the kernel would put them behind the busy ones. */
+ * Events that found no room are kept and come first in the next turn: the kernel would put them behind the busy ones.
+ */
 #include "engine/internal.h"
 
 #include "base/panic.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the common part of the engine and its two back ends share. The common part knows what a connection wants and what
- * the owner gets to see (order, shares, pauses, limits); a back end moves bytes and says what happened. */
+ * What the common part of the engine and its two back ends share. The common part knows what a connection wants and
+ * what the owner gets to see (order, shares, pauses, limits); a back end moves bytes and says what happened. */
 #pragma once
 
 #include "engine/slot.h"
@@ -45,10 +45,10 @@ struct pil_engine {
 
     struct pil_event *events; /* the owner's array of this turn */
     uint32_t capacity, count;
-    uint32_t accepted;        /* of this turn, perhaps not attached yet */
+    uint32_t accepted; /* of this turn, perhaps not attached yet */
     uint64_t turn;
     bool has_more;
-    bool has_sends;           /* sends were queued and not submitted: their ends can be had without blocking */
+    bool has_sends; /* sends were queued and not submitted: their ends can be had without blocking */
 
     int wake_fd;
     int reserve_fd; /* given up for a moment to accept and close when descriptors run out; -1: lost */
@@ -65,10 +65,11 @@ bool pil_engine_wants(const struct pil_slot *slot);
 uint64_t pil_engine_share(const struct pil_engine *engine, const struct pil_slot *slot);
 
 /* What happened, for the back ends to say. */
-void pil_engine_woken(struct pil_engine *engine); /* needs room */
-void pil_engine_readable(struct pil_engine *engine, struct pil_slot *slot); /* needs room */
+void pil_engine_woken(struct pil_engine *engine);                                   /* needs room */
+void pil_engine_readable(struct pil_engine *engine, struct pil_slot *slot);         /* needs room */
 void pil_engine_accepted(struct pil_engine *engine, struct pil_slot *slot, int fd); /* needs room */
-/* Sheds waiting connections when descriptors have run out, lets the listener rest when trying again at once is no use. */
+/* Sheds waiting connections when descriptors have run out, lets the listener rest when trying again at once is no use.
+ */
 void pil_engine_accept_failed(struct pil_engine *engine, struct pil_slot *slot, int error_number);
 /* Hands the piece out, or holds it for later turns: no room, paused, or the connection had its share. */
 void pil_engine_received(struct pil_engine *engine, struct pil_slot *slot, struct pil_piece *piece);

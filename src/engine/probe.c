@@ -32,9 +32,10 @@ static bool __attribute__((format(printf, 2, 3))) refuse(struct probe *probe, co
 }
 
 static const char *tag_text(uint64_t tag) {
-    static const char *const texts[] = {
-        [TAG_NOP] = "an empty operation", [TAG_RECEIVE] = "multishot receive", [TAG_ACCEPT] = "multishot accept",
-        [TAG_POLL] = "poll"};
+    static const char *const texts[] = {[TAG_NOP] = "an empty operation",
+                                        [TAG_RECEIVE] = "multishot receive",
+                                        [TAG_ACCEPT] = "multishot accept",
+                                        [TAG_POLL] = "poll"};
     return texts[tag];
 }
 
@@ -104,8 +105,8 @@ static bool try_accept(struct probe *probe) {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     socklen_t name_bytes = sizeof name;
     /* A name of the kernel's choice, outside the file system. */
-    if (bind(probe->listener, (struct sockaddr *)&name, sizeof name.sun_family) != 0 || listen(probe->listener, 1) != 0 ||
-        getsockname(probe->listener, (struct sockaddr *)&name, &name_bytes) != 0 ||
+    if (bind(probe->listener, (struct sockaddr *)&name, sizeof name.sun_family) != 0 ||
+        listen(probe->listener, 1) != 0 || getsockname(probe->listener, (struct sockaddr *)&name, &name_bytes) != 0 ||
         connect(probe->client, (struct sockaddr *)&name, name_bytes) != 0) {
         return refuse(probe, "probe of io_uring: connect a socket: %s", strerror(errno));
     }
@@ -117,7 +118,8 @@ static bool try_accept(struct probe *probe) {
     if (cqe.res < 0) {
         return refuse(probe, "io_uring: poll: %s", strerror(-cqe.res));
     }
-    io_uring_prep_multishot_accept(next_sqe(probe, TAG_ACCEPT), probe->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    io_uring_prep_multishot_accept(next_sqe(probe, TAG_ACCEPT), probe->listener, NULL, NULL,
+                                   SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (!await_shot(probe, TAG_ACCEPT, &cqe)) {
         return false;
     }

@@ -35,7 +35,8 @@ int pil_ring_init(struct pil_ring *ring, uint32_t submit_entries, uint32_t compl
     if (result < 0) {
         return result;
     }
-    const uint32_t needed = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG;
+    const uint32_t needed =
+        IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG;
     result = (params.features & needed) == needed ? register_buffers(ring) : -EOPNOTSUPP;
     if (result == 0) {
         result = io_uring_register_ring_fd(&ring->uring); /* saves finding the file at each enter */

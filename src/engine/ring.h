@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One io_uring with a provided-buffer ring, set up the one way we use it; for the back end and the probe. liburing 2.3 and
- * Linux 6.1 have all that it takes: no definition of ours is needed. */
+ * One io_uring with a provided-buffer ring, set up the one way we use it; for the back end and the probe. liburing 2.3
+ * and Linux 6.1 have all that it takes: no definition of ours is needed. */
 #pragma once
 
 #include "base/bytes.h"

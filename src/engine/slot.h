@@ -51,7 +51,7 @@ struct pil_slot {
     uint64_t rest_until_ns; /* listeners: no accept before */
 
     struct pil_piece *held_first, *held_last;
-    uint64_t received_turn;  /* the turn that received_bytes is about */
+    uint64_t received_turn; /* the turn that received_bytes is about */
     uint64_t received_bytes;
 
     bool is_sending, is_sent, send_failed;
@@ -76,7 +76,8 @@ struct pil_slot_table {
     struct pil_slot_list recycled; /* through `ready` */
 };
 
-/* Handles, and the io_uring back end's user_data, which has the operation in between: generation 32 | operation 8 | index 24. */
+/* Handles, and the io_uring back end's user_data, which has the operation in between: generation 32 | operation 8 |
+ * index 24. */
 enum { PIL_SLOT_INDEX_BITS = 24 };
 static inline pil_engine_handle pil_slot_handle(const struct pil_slot *slot) {
     return (uint64_t)slot->generation << 32 | slot->index;
@@ -94,7 +95,8 @@ struct pil_slot *pil_slot_find(const struct pil_slot_table *table, uint64_t hand
 /* Slots 0 .. slots_made - 1, free ones too. */
 struct pil_slot *pil_slot_at(const struct pil_slot_table *table, uint32_t index);
 
-/* Each list uses one link, told by its offset in the slot. Adding what is linked and removing what is not does nothing. */
+/* Each list uses one link, told by its offset in the slot. Adding what is linked and removing what is not does nothing.
+ */
 #define PIL_SLOT_LINK(link) offsetof(struct pil_slot, link)
 void pil_slot_list_add(struct pil_slot_list *list, size_t link, struct pil_slot *slot);
 void pil_slot_list_remove(struct pil_slot_list *list, size_t link, struct pil_slot *slot);

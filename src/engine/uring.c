@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The io_uring back end. An operation lives until a completion without F_MORE came, whatever its result: that flag alone is
- * believed. Multishot operations end for many reasons (no buffer, full completion ring, the kernel's mood) and are started
- * again as long as the slot wants them. */
+ * The io_uring back end. An operation lives until a completion without F_MORE came, whatever its result: that flag
+ * alone is believed. Multishot operations end for many reasons (no buffer, full completion ring, the kernel's mood) and
+ * are started again as long as the slot wants them. */
 #include "engine/internal.h"
 #include "engine/ring.h"
 
@@ -145,7 +145,8 @@ static bool update(struct pil_engine *engine, struct pil_slot *slot) {
     return true;
 }
 
-/* Starved connections get as many receives as there are buffers, in order of arrival, and the next turn sees to the rest. */
+/* Starved connections get as many receives as there are buffers, in order of arrival, and the next turn sees to the
+ * rest. */
 static bool begin(struct pil_engine *engine) {
     struct uring *uring = engine->back;
     struct pil_slot_list *starved = &engine->rearm[PIL_SLOT_CONNECTION], *watches = &engine->rearm[PIL_SLOT_WATCH];
@@ -176,10 +177,10 @@ static void give_back(struct pil_engine *engine, struct pil_piece *piece) {
 }
 
 /* ---- sending ----
- * A send never waits inside the kernel (MSG_DONTWAIT). Left to wait, it is polled for hang-ups of the peer's, too: when the
- * peer has shut down its side and does not read, each poll says "ready" at once, and the kernel tries 128 times, then moves
- * the send to a thread of its own (docs/adr/0010). So a full socket is polled for room here, by edges: a multishot poll says
- * "hang-up" once and from then on speaks only when there is room. */
+ * A send never waits inside the kernel (MSG_DONTWAIT). Left to wait, it is polled for hang-ups of the peer's, too: when
+ * the peer has shut down its side and does not read, each poll says "ready" at once, and the kernel tries 128 times,
+ * then moves the send to a thread of its own (docs/adr/0010). So a full socket is polled for room here, by edges: a
+ * multishot poll says "hang-up" once and from then on speaks only when there is room. */
 
 static void queue_send(struct pil_engine *engine, struct pil_slot *slot) {
     const struct msghdr *message = &slot->message;
@@ -237,7 +238,8 @@ static void on_buffer(struct pil_engine *engine, struct pil_slot *slot, const st
     }
 }
 
-/* Some kernels gave out numbers that are no descriptors from multishot accept (Linux 6.6 to 6.8-rc, liburing issue 1062). */
+/* Some kernels gave out numbers that are no descriptors from multishot accept (Linux 6.6 to 6.8-rc, liburing issue
+ * 1062). */
 static void on_accept(struct pil_engine *engine, struct pil_slot *slot, int fd) {
     if (fcntl(fd, F_GETFD) < 0) {
         engine->stats.accept_failures++;
@@ -312,7 +314,8 @@ static void on_hangup(struct pil_engine *engine, struct pil_slot *slot) {
     stop(engine, slot, OP_MAIN);
 }
 
-static void on_main(struct pil_engine *engine, struct pil_slot *slot, const struct io_uring_cqe *cqe, bool was_cancelling) {
+static void on_main(struct pil_engine *engine, struct pil_slot *slot, const struct io_uring_cqe *cqe,
+                    bool was_cancelling) {
     if (slot->kind == PIL_SLOT_LISTENER && cqe->res >= 0) {
         on_accept(engine, slot, cqe->res);
     } else if (slot->kind == PIL_SLOT_WATCH && !slot->is_closing) {
@@ -428,8 +431,8 @@ static pil_status turn(struct pil_engine *engine, uint64_t timeout_ns) {
 
 /* ---- create and destroy ---- */
 
-/* Leaving the ring is asynchronous in the kernel: only what is waited for here is certain to have let go of its socket, so
- * that an address can be bound again at once, and of its buffer. */
+/* Leaving the ring is asynchronous in the kernel: only what is waited for here is certain to have let go of its socket,
+ * so that an address can be bound again at once, and of its buffer. */
 static void destroy(struct pil_engine *engine) {
     struct uring *uring = engine->back;
     if (uring->is_wake_armed) {
@@ -457,8 +460,7 @@ static pil_status create(struct pil_engine *engine, struct pil_error *ret_error)
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for an event loop");
     }
     const struct pil_engine_options *options = &engine->options;
-    int result =
-        pil_ring_init(&uring->ring, options->submit_entries, options->complete_entries, options->buffer_count);
+    int result = pil_ring_init(&uring->ring, options->submit_entries, options->complete_entries, options->buffer_count);
     if (result < 0) {
         free(uring);
         return pil_fail(ret_error, pil_status_from_errno(-result), "set up an io_uring: %s", strerror(-result));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The batch of a turn: requests collect their lookups here, then all are looked up together, encoded in order and sent. */
+ * The batch of a turn: requests collect their lookups here, then all are looked up together, encoded in order and sent.
+ */
 #include "server/internal.h"
 
 #include <stdarg.h>
@@ -57,7 +58,8 @@ struct pil_lookup *pil_batch_lookup(struct pil_worker *worker, struct pil_reques
     return &batch->lookups[batch->lookup_count++];
 }
 
-/* The lookups of a request are done: counts by view and result. The one place that sees every access, request by request. */
+/* The lookups of a request are done: counts by view and result. The one place that sees every access, request by
+ * request. */
 static void account(struct pil_worker *worker, const struct pil_request *request) {
     const struct pil_batch *batch = worker->batch;
     for (uint32_t i = 0; i < request->lookup_count;) {
@@ -84,7 +86,8 @@ static void account_values(struct pil_worker *worker) {
     for (uint32_t view = 0; view < worker->server->settings->view_count; view++) {
         for (uint32_t status = 0; status < PIL_FEAST_STATUS_COUNT; status++) {
             if (worker->values_by_status[view][status] != 0) {
-                pil_worker_count(worker, worker->server->series.values[view][status], worker->values_by_status[view][status]);
+                pil_worker_count(worker, worker->server->series.values[view][status],
+                                 worker->values_by_status[view][status]);
                 worker->values_by_status[view][status] = 0;
             }
         }
@@ -136,7 +139,9 @@ static void note_slow(struct pil_worker *worker, const struct pil_request *reque
         .keys = request->lookup_count,
         .values = request->is_feast ? request->plan_feature_count * request->row_count : request->field_count,
     };
-    const char *name = request->command != NULL ? request->command->name : request->is_feast ? "get-online-features" : "http";
+    const char *name = request->command != NULL ? request->command->name
+                       : request->is_feast      ? "get-online-features"
+                                                : "http";
     snprintf(slow.what, sizeof slow.what, "%.20s %.70s", name, request->view != NULL ? request->view->name : "");
     snprintf(slow.peer, sizeof slow.peer, "%s", connection->peer);
     pil_slowlog_add(worker->server, &slow);
@@ -151,7 +156,8 @@ static void measure(struct pil_worker *worker, const struct times *times) {
         const struct pil_request *request = &batch->requests[i];
         uint64_t received_ns = request->connection->received_ns, total = times->encoded - received_ns;
         pil_protocol protocol = request->connection->listener->protocol;
-        const pil_metric_series *series = server->series.stage[protocol][request->view != NULL ? request->view->index + 1 : 0];
+        const pil_metric_series *series =
+            server->series.stage[protocol][request->view != NULL ? request->view->index + 1 : 0];
         pil_worker_record(worker, series[PIL_STAGE_QUEUE], times->start - received_ns, 1);
         pil_worker_record(worker, series[PIL_STAGE_LOOKUP], times->looked_up - times->start, 1);
         pil_worker_record(worker, series[PIL_STAGE_ENCODE], times->encoded - times->looked_up, 1);

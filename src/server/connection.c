@@ -61,10 +61,12 @@ static void unlink_connection(struct pil_worker *worker, struct pil_connection *
     atomic_fetch_sub_explicit(&worker->server->connection_count, 1, memory_order_relaxed);
 }
 
-struct pil_connection *pil_connection_create(struct pil_worker *worker, const struct pil_listener_settings *listener, int fd) {
+struct pil_connection *pil_connection_create(struct pil_worker *worker, const struct pil_listener_settings *listener,
+                                             int fd) {
     struct pil_server *server = worker->server;
     uint32_t now_open = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed);
-    struct pil_connection *connection = now_open < server->settings->limits.connections_max ? calloc(1, sizeof *connection) : NULL;
+    struct pil_connection *connection =
+        now_open < server->settings->limits.connections_max ? calloc(1, sizeof *connection) : NULL;
     if (connection == NULL) {
         atomic_fetch_sub_explicit(&server->connection_count, 1, memory_order_relaxed);
         close(fd);
@@ -91,7 +93,8 @@ struct pil_connection *pil_connection_create(struct pil_worker *worker, const st
 void pil_connection_destroy(struct pil_worker *worker, struct pil_connection *connection) {
     PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC && connection->pending == 0);
     unlink_connection(worker, connection);
-    pil_worker_count(worker, worker->server->series.closed[connection->listener->protocol][connection->close_reason], 1);
+    pil_worker_count(worker, worker->server->series.closed[connection->listener->protocol][connection->close_reason],
+                     1);
     pil_output_clear(&connection->output, &worker->chunks);
     free(connection->input);
     connection->magic = 0;
@@ -160,7 +163,8 @@ static size_t decode(struct pil_worker *worker, struct pil_connection *connectio
     return connection->is_closing || connection->is_closed ? data.len : done;
 }
 
-/* Adds bytes behind those that wait. Requests of the current batch may point into the buffer: they are answered first. */
+/* Adds bytes behind those that wait. Requests of the current batch may point into the buffer: they are answered first.
+ */
 static bool keep_input(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data) {
     if (connection->input_batch == worker->batch->number && connection->pending > 0) {
         pil_batch_run(worker);
@@ -175,7 +179,8 @@ static bool keep_input(struct pil_worker *worker, struct pil_connection *connect
     if (wanted > connection->input_capacity) {
         /* One whole request, and what was in flight behind it when reading was paused. */
         size_t limit = (size_t)worker->server->settings->limits.request_bytes_max + (1u << 18);
-        size_t capacity = connection->input_capacity < PIL_INPUT_BYTES_MIN ? PIL_INPUT_BYTES_MIN : connection->input_capacity;
+        size_t capacity =
+            connection->input_capacity < PIL_INPUT_BYTES_MIN ? PIL_INPUT_BYTES_MIN : connection->input_capacity;
         while (capacity < wanted) {
             capacity *= 2;
         }
@@ -267,10 +272,11 @@ void pil_connection_sweep(struct pil_worker *worker, struct pil_connection *conn
         pil_connection_close(worker, connection, PIL_CLOSE_STALL);
     } else if (is_past(connection->partial_ns, worker->now_ns, limits->request_timeout_ms)) {
         pil_connection_close(worker, connection, PIL_CLOSE_REQUEST_TIMEOUT);
-    } else if (connection->output.bytes == 0 && is_past(connection->active_ns, worker->now_ns, limits->idle_timeout_ms)) {
+    } else if (connection->output.bytes == 0 &&
+               is_past(connection->active_ns, worker->now_ns, limits->idle_timeout_ms)) {
         pil_connection_close(worker, connection, PIL_CLOSE_IDLE);
-    } else if (worker->is_draining && connection->pending == 0 && connection->output.bytes == 0 && !connection->is_ready &&
-               is_past(connection->active_ns, worker->now_ns, DRAIN_QUIET_MS)) {
+    } else if (worker->is_draining && connection->pending == 0 && connection->output.bytes == 0 &&
+               !connection->is_ready && is_past(connection->active_ns, worker->now_ns, DRAIN_QUIET_MS)) {
         pil_connection_close(worker, connection, PIL_CLOSE_DRAIN);
     }
 }

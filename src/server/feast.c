@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * POST /get-online-features: from a body to lookups (a block of one lookup a row for each view asked), and from rows to the
- * column-oriented response. Order of the answer: join keys as in the request, then features as in the request. */
+ * POST /get-online-features: from a body to lookups (a block of one lookup a row for each view asked), and from rows to
+ * the column-oriented response. Order of the answer: join keys as in the request, then features as in the request. */
 #include "server/redis.h"
 
 #include <stdio.h>
@@ -31,14 +31,16 @@ static void keep_error(struct pil_request *request, int status, const uint8_t *b
     }
 }
 
-static void fail(struct pil_worker *worker, struct pil_request *request, pil_feast_error error, struct pil_bytes first, struct pil_bytes second) {
+static void fail(struct pil_worker *worker, struct pil_request *request, pil_feast_error error, struct pil_bytes first,
+                 struct pil_bytes second) {
     uint8_t *body = NULL;
     struct pil_sink sink = error_sink(worker, &body);
     pil_feast_put_error(&sink, error, first, second);
     keep_error(request, pil_feast_error_http_status(error), body, &sink);
 }
 
-static void reject(struct pil_worker *worker, struct pil_request *request, const struct pil_feast_rejection *rejection) {
+static void reject(struct pil_worker *worker, struct pil_request *request,
+                   const struct pil_feast_rejection *rejection) {
     uint8_t *body = NULL;
     struct pil_sink sink = error_sink(worker, &body);
     pil_feast_put_rejection(&sink, rejection);
@@ -102,10 +104,12 @@ static bool plan_feature(struct planner *planner, struct pil_bytes view_name, st
         return false;
     }
     if (planner->feature_count == PIL_SERVICE_FEATURES_MAX) {
-        fail(planner->worker, planner->request, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("features in one request"), pil_bytes_from_text("4096"));
+        fail(planner->worker, planner->request, PIL_FEAST_ERROR_TOO_LARGE,
+             pil_bytes_from_text("features in one request"), pil_bytes_from_text("4096"));
         return false;
     }
-    planner->features[planner->feature_count++] = (struct pil_plan_feature){.view_slot = slot, .feature = (uint32_t)index};
+    planner->features[planner->feature_count++] =
+        (struct pil_plan_feature){.view_slot = slot, .feature = (uint32_t)index};
     return true;
 }
 
@@ -144,7 +148,8 @@ static bool plan_service(struct planner *planner, struct pil_bytes name) {
             const struct pil_view *schema = project->views[service->features[f].view_index].view;
             char full[2 * PIL_NAME_BYTES_MAX + 2];
             int len = snprintf(full, sizeof full, "%s/%s", schema->project, schema->name);
-            if (!plan_feature(planner, pil_bytes_from(full, (size_t)len), pil_bytes_from_text(schema->features[service->features[f].feature_index].name))) {
+            if (!plan_feature(planner, pil_bytes_from(full, (size_t)len),
+                              pil_bytes_from_text(schema->features[service->features[f].feature_index].name))) {
                 return false;
             }
         }
@@ -161,10 +166,12 @@ static struct pil_bytes feature_name(const struct planner *planner, uint32_t i) 
 
 static bool collides(const struct planner *planner, uint32_t i, uint32_t k) {
     bool same_view = planner->features[i].view_slot == planner->features[k].view_slot;
-    return (!planner->request->feast.full_feature_names || same_view) && pil_bytes_equal(feature_name(planner, i), feature_name(planner, k));
+    return (!planner->request->feast.full_feature_names || same_view) &&
+           pil_bytes_equal(feature_name(planner, i), feature_name(planner, k));
 }
 
-/* Two features of one name need full names; Feast refuses such requests, too. Names go through a table of twice their number. */
+/* Two features of one name need full names; Feast refuses such requests, too. Names go through a table of twice their
+ * number. */
 static bool names_are_distinct(struct planner *planner) {
     uint16_t *table = planner->worker->batch->names;
     memset(table, 0, sizeof planner->worker->batch->names);
@@ -173,7 +180,8 @@ static bool names_are_distinct(struct planner *planner) {
         for (; table[slot] != 0; slot = (slot + 1) % PIL_PLAN_NAMES) {
             if (collides(planner, i, table[slot] - 1u)) {
                 fail(planner->worker, planner->request,
-                     planner->request->feast.full_feature_names ? PIL_FEAST_ERROR_NAME_COLLISION_FULL : PIL_FEAST_ERROR_NAME_COLLISION,
+                     planner->request->feast.full_feature_names ? PIL_FEAST_ERROR_NAME_COLLISION_FULL
+                                                                : PIL_FEAST_ERROR_NAME_COLLISION,
                      feature_name(planner, i), (struct pil_bytes){0});
                 return false;
             }
@@ -196,7 +204,8 @@ static bool plan(struct planner *planner) {
         }
     }
     if (planner->feature_count == 0) {
-        fail(planner->worker, planner->request, PIL_FEAST_ERROR_FEATURES_MISSING, (struct pil_bytes){0}, (struct pil_bytes){0});
+        fail(planner->worker, planner->request, PIL_FEAST_ERROR_FEATURES_MISSING, (struct pil_bytes){0},
+             (struct pil_bytes){0});
         return false;
     }
     return names_are_distinct(planner);
@@ -225,7 +234,8 @@ static bool count_rows(struct planner *planner) {
     request->row_count = feast->column_count > 0 ? feast->columns[0].value_count : 0;
     for (uint32_t i = 1; i < feast->column_count; i++) {
         if (feast->columns[i].value_count != request->row_count) {
-            fail(planner->worker, request, PIL_FEAST_ERROR_COLUMNS_UNEQUAL, (struct pil_bytes){0}, (struct pil_bytes){0});
+            fail(planner->worker, request, PIL_FEAST_ERROR_COLUMNS_UNEQUAL, (struct pil_bytes){0},
+                 (struct pil_bytes){0});
             return false;
         }
     }
@@ -247,24 +257,31 @@ static bool to_part(const struct pil_feast_value *value, struct pil_key_part *re
     case PIL_FEAST_KIND_NULL:
     case PIL_FEAST_KIND_BOOL:
     case PIL_FEAST_KIND_NUMBER:
-    case PIL_FEAST_KIND_NESTED:
-        return false;
+    case PIL_FEAST_KIND_NESTED: return false;
     }
     PIL_UNREACHABLE("kind of a JSON value");
 }
 
-static void reject_key(struct planner *planner, const struct pil_entity *entity, const struct pil_feast_column *column, uint32_t row) {
+static void reject_key(struct planner *planner, const struct pil_entity *entity, const struct pil_feast_column *column,
+                       uint32_t row) {
     const struct pil_feast_value *value = &planner->request->feast.values[column->value_first + row];
-    const char *message = pil_batch_text(planner->worker->batch, "join key %s of entity %s must be %s", entity->join_key, entity->name, pil_scalar_text(entity->type));
+    const char *message = pil_batch_text(planner->worker->batch, "join key %s of entity %s must be %s",
+                                         entity->join_key, entity->name, pil_scalar_text(entity->type));
     struct pil_feast_rejection rejection = {
-        .http_status = 422, .type = "join_key_type", .message = message, .member = "entities", .field = column->name, .index = row,
+        .http_status = 422,
+        .type = "join_key_type",
+        .message = message,
+        .member = "entities",
+        .field = column->name,
+        .index = row,
         .input = value->kind == PIL_FEAST_KIND_STRING ? (struct pil_bytes){0} : value->text,
     };
     reject(planner->worker, planner->request, &rejection);
 }
 
 /* One lookup for row `row` of a view; false with the error set. */
-static bool add_row(struct planner *planner, const struct pil_plan_view *planned, const int32_t *columns, uint32_t row, uint64_t line_mask) {
+static bool add_row(struct planner *planner, const struct pil_plan_view *planned, const int32_t *columns, uint32_t row,
+                    uint64_t line_mask) {
     struct pil_batch *batch = planner->worker->batch;
     const struct pil_feast_request *feast = &planner->request->feast;
     const struct pil_view *schema = planned->release->view;
@@ -281,17 +298,20 @@ static bool add_row(struct planner *planner, const struct pil_plan_view *planned
     uint8_t *buffer = pil_batch_scratch(batch, room);
     uint32_t bad = 0;
     size_t len = 0;
-    if (buffer != NULL && pil_view_key_encode(schema, parts, schema->entity_count, buffer, room, &len, &bad) != PIL_STATUS_OK) {
+    if (buffer != NULL &&
+        pil_view_key_encode(schema, parts, schema->entity_count, buffer, room, &len, &bad) != PIL_STATUS_OK) {
         reject_key(planner, &schema->entities[bad], &feast->columns[columns[bad]], row);
         return false;
     }
     struct pil_lookup *lookup = buffer != NULL ? pil_batch_lookup(planner->worker, planner->request) : NULL;
     if (lookup == NULL) {
-        fail(planner->worker, planner->request, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("entity lookups in one request"),
+        fail(planner->worker, planner->request, PIL_FEAST_ERROR_TOO_LARGE,
+             pil_bytes_from_text("entity lookups in one request"),
              pil_bytes_from_text("rows times views, see limits.keys_per_request"));
         return false;
     }
-    *lookup = (struct pil_lookup){.release = planned->release, .key = buffer, .key_len = (uint32_t)len, .line_mask = line_mask};
+    *lookup = (struct pil_lookup){
+        .release = planned->release, .key = buffer, .key_len = (uint32_t)len, .line_mask = line_mask};
     return true;
 }
 
@@ -302,7 +322,8 @@ static bool add_view_rows(struct planner *planner, uint32_t slot) {
     for (uint32_t e = 0; e < schema->entity_count; e++) {
         columns[e] = find_column(&planner->request->feast, &schema->entities[e]);
         if (columns[e] == NOT_FOUND_COLUMN) {
-            fail(planner->worker, planner->request, PIL_FEAST_ERROR_KEY_MISSING, pil_bytes_from_text(schema->entities[e].join_key), pil_bytes_from_text(schema->name));
+            fail(planner->worker, planner->request, PIL_FEAST_ERROR_KEY_MISSING,
+                 pil_bytes_from_text(schema->entities[e].join_key), pil_bytes_from_text(schema->name));
             return false;
         }
     }
@@ -325,21 +346,29 @@ void pil_feast_prepare(struct pil_worker *worker, struct pil_request *request, s
     struct pil_batch *batch = worker->batch;
     size_t scratch_bytes = body.len + 1;
     struct pil_feast_buffers buffers = {
-        .columns = batch->columns, .column_max = PIL_FEAST_COLUMNS_MAX,
-        .values = batch->values, .value_max = PIL_FEAST_VALUES_MAX,
-        .features = batch->features, .feature_max = PIL_SERVICE_FEATURES_MAX,
-        .scratch = pil_batch_scratch(batch, scratch_bytes), .scratch_bytes = scratch_bytes,
+        .columns = batch->columns,
+        .column_max = PIL_FEAST_COLUMNS_MAX,
+        .values = batch->values,
+        .value_max = PIL_FEAST_VALUES_MAX,
+        .features = batch->features,
+        .feature_max = PIL_SERVICE_FEATURES_MAX,
+        .scratch = pil_batch_scratch(batch, scratch_bytes),
+        .scratch_bytes = scratch_bytes,
     };
     struct pil_feast_rejection rejection;
     if (buffers.scratch == NULL) {
-        fail(worker, request, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("body bytes"), pil_bytes_from_text("4 MiB"));
+        fail(worker, request, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("body bytes"),
+             pil_bytes_from_text("4 MiB"));
         return;
     }
     if (pil_feast_parse(body, &buffers, &request->feast, &rejection) != PIL_STATUS_OK) {
         reject(worker, request, &rejection);
         return;
     }
-    struct planner planner = {.worker = worker, .request = request, .views = batch->plan_views, .features = batch->plan_features,
+    struct planner planner = {.worker = worker,
+                              .request = request,
+                              .views = batch->plan_views,
+                              .features = batch->plan_features,
                               .project = pil_bytes_from_text(worker->server->settings->views[0].project)};
     batch->feast_used = true;
     if (!plan(&planner) || !count_rows(&planner)) {
@@ -365,7 +394,8 @@ static const struct pil_entity *entity_of_column(const struct pil_request *reque
     for (uint32_t slot = 0; slot < request->plan_view_count; slot++) {
         const struct pil_view *schema = request->plan_views[slot].release->view;
         for (uint32_t e = 0; e < schema->entity_count; e++) {
-            if (pil_bytes_equal_text(name, schema->entities[e].join_key) || pil_bytes_equal_text(name, schema->entities[e].name)) {
+            if (pil_bytes_equal_text(name, schema->entities[e].join_key) ||
+                pil_bytes_equal_text(name, schema->entities[e].name)) {
                 return &schema->entities[e];
             }
         }
@@ -373,7 +403,8 @@ static const struct pil_entity *entity_of_column(const struct pil_request *reque
     return NULL;
 }
 
-static void put_key(struct pil_feast_encoder *encoder, const struct pil_entity *entity, const struct pil_feast_value *value) {
+static void put_key(struct pil_feast_encoder *encoder, const struct pil_entity *entity,
+                    const struct pil_feast_value *value) {
     static const struct pil_type text = {.scalar = PIL_SCALAR_STRING, .shape = PIL_SHAPE_SCALAR};
     static const struct pil_type integer = {.scalar = PIL_SCALAR_INT64, .shape = PIL_SHAPE_SCALAR};
     bool wants_text = entity->type == PIL_SCALAR_STRING || entity->type == PIL_SCALAR_BYTES;
@@ -389,7 +420,8 @@ static void put_key(struct pil_feast_encoder *encoder, const struct pil_entity *
     pil_feast_put_value(encoder, integer, pil_bytes_from(&number, sizeof number));
 }
 
-static void put_key_column(struct pil_feast_encoder *encoder, const struct pil_request *request, const struct pil_feast_column *column, const struct pil_entity *entity) {
+static void put_key_column(struct pil_feast_encoder *encoder, const struct pil_request *request,
+                           const struct pil_feast_column *column, const struct pil_entity *entity) {
     pil_feast_put_column(encoder);
     for (uint32_t row = 0; row < request->row_count; row++) {
         put_key(encoder, entity, &request->feast.values[column->value_first + row]);
@@ -404,7 +436,8 @@ static void put_key_column(struct pil_feast_encoder *encoder, const struct pil_r
     }
 }
 
-/* What each peer says (design: statuses). Feast's Python server knows neither expiry nor nulls; its Go server no nulls. */
+/* What each peer says (design: statuses). Feast's Python server knows neither expiry nor nulls; its Go server no nulls.
+ */
 static pil_feast_status told_status(pil_status_mode mode, pil_row_state state, bool is_null) {
     if (state == PIL_ROW_MISSING) {
         return PIL_FEAST_STATUS_NOT_FOUND;
@@ -412,14 +445,19 @@ static pil_feast_status told_status(pil_status_mode mode, pil_row_state state, b
     switch (mode) {
     case PIL_STATUS_MODE_FEAST_PYTHON: return PIL_FEAST_STATUS_PRESENT;
     case PIL_STATUS_MODE_FEAST_GO:
-        return is_null ? PIL_FEAST_STATUS_NOT_FOUND : state == PIL_ROW_EXPIRED ? PIL_FEAST_STATUS_OUTSIDE_MAX_AGE : PIL_FEAST_STATUS_PRESENT;
+        return is_null                    ? PIL_FEAST_STATUS_NOT_FOUND
+               : state == PIL_ROW_EXPIRED ? PIL_FEAST_STATUS_OUTSIDE_MAX_AGE
+                                          : PIL_FEAST_STATUS_PRESENT;
     case PIL_STATUS_MODE_STRICT:
-        return is_null ? PIL_FEAST_STATUS_NULL_VALUE : state == PIL_ROW_EXPIRED ? PIL_FEAST_STATUS_OUTSIDE_MAX_AGE : PIL_FEAST_STATUS_PRESENT;
+        return is_null                    ? PIL_FEAST_STATUS_NULL_VALUE
+               : state == PIL_ROW_EXPIRED ? PIL_FEAST_STATUS_OUTSIDE_MAX_AGE
+                                          : PIL_FEAST_STATUS_PRESENT;
     }
     PIL_UNREACHABLE("status mode");
 }
 
-static void put_feature_column(struct pil_worker *worker, struct pil_feast_encoder *encoder, const struct pil_request *request, const struct pil_plan_feature *planned) {
+static void put_feature_column(struct pil_worker *worker, struct pil_feast_encoder *encoder,
+                               const struct pil_request *request, const struct pil_plan_feature *planned) {
     const struct pil_plan_view *view = &request->plan_views[planned->view_slot];
     const struct pil_view *schema = view->release->view;
     const struct pil_feature *feature = &schema->features[planned->feature];
@@ -471,7 +509,8 @@ void pil_feast_reply(struct pil_worker *worker, struct pil_request *request, str
     for (uint32_t i = 0; i < request->plan_feature_count; i++) {
         const struct pil_view *schema = request->plan_views[request->plan_features[i].view_slot].release->view;
         struct pil_bytes view = feast->full_feature_names ? pil_bytes_from_text(schema->name) : (struct pil_bytes){0};
-        pil_feast_put_name(&encoder, view, pil_bytes_from_text(schema->features[request->plan_features[i].feature].name));
+        pil_feast_put_name(&encoder, view,
+                           pil_bytes_from_text(schema->features[request->plan_features[i].feature].name));
     }
     if (feast->include_view_metadata) {
         pil_feast_put_views(&encoder);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the parts of the server share. One worker = one thread = one `struct pil_worker`; nothing in it is touched by others but
- * the atomics that say so.
+ * What the parts of the server share. One worker = one thread = one `struct pil_worker`; nothing in it is touched by
+ * others but the atomics that say so.
  *
- * A turn of a worker: take all events; decode requests into the batch, which collects their entity lookups; look all up together
- * (pil_batch_run); encode the replies in the order of the requests; send. Arguments point into receive buffers, which stay until
- * the next turn; so a batch never outlives its turn. */
+ * A turn of a worker: take all events; decode requests into the batch, which collects their entity lookups; look all up
+ * together (pil_batch_run); encode the replies in the order of the requests; send. Arguments point into receive
+ * buffers, which stay until the next turn; so a batch never outlives its turn. */
 #pragma once
 
 #include "base/clock.h"
@@ -26,11 +26,11 @@ enum {
     PIL_LISTENER_MAGIC = 0x4c495354,
     PIL_WORKER_EVENTS = 256,
     PIL_BATCH_REQUESTS_MAX = 1024,
-    PIL_BATCH_LOOKUPS_RUN = 1024,     /* a batch is run when it has so many lookups */
+    PIL_BATCH_LOOKUPS_RUN = 1024,      /* a batch is run when it has so many lookups */
     PIL_BATCH_LOOKUPS_MAX = 2 * 16384, /* room for one more whole request (limits.keys_per_request) */
     PIL_BATCH_ARGS_MAX = 4 * 16512,
-    PIL_RESP_ARGS_MAX = 16512,        /* keys_per_request_max and a few more */
-    PIL_BATCH_FIELDS_MAX = 4 * 16512, /* resolved feature indexes */
+    PIL_RESP_ARGS_MAX = 16512,         /* keys_per_request_max and a few more */
+    PIL_BATCH_FIELDS_MAX = 4 * 16512,  /* resolved feature indexes */
     PIL_BATCH_SCRATCH_BYTES = 4 << 20, /* canonical keys, error texts, unescaped strings */
     PIL_FEAST_VALUES_MAX = 65536,
     PIL_FEAST_COLUMNS_MAX = 256,
@@ -43,10 +43,17 @@ enum {
 };
 
 typedef enum pil_close_reason {
-    PIL_CLOSE_PEER, PIL_CLOSE_QUIT, PIL_CLOSE_PROTOCOL, PIL_CLOSE_REQUEST_BYTES, PIL_CLOSE_OUTPUT, PIL_CLOSE_STALL, PIL_CLOSE_IDLE,
-    PIL_CLOSE_REQUEST_TIMEOUT, PIL_CLOSE_DRAIN, PIL_CLOSE_COUNT
+    PIL_CLOSE_PEER,
+    PIL_CLOSE_QUIT,
+    PIL_CLOSE_PROTOCOL,
+    PIL_CLOSE_REQUEST_BYTES,
+    PIL_CLOSE_OUTPUT,
+    PIL_CLOSE_STALL,
+    PIL_CLOSE_IDLE,
+    PIL_CLOSE_REQUEST_TIMEOUT,
+    PIL_CLOSE_DRAIN,
+    PIL_CLOSE_COUNT
 } pil_close_reason;
-
 
 struct pil_worker;
 struct pil_request;
@@ -66,21 +73,21 @@ struct pil_connection {
     struct pil_http_cursor http_cursor;
 
     struct pil_output output;
-    uint64_t received_ns;   /* of the bytes being decoded */
-    uint64_t active_ns;     /* last request */
-    uint64_t partial_ns;    /* since when a request is incomplete; 0: none is */
-    uint64_t taken_ns;      /* since when output waits without the peer taking any; 0: none waits */
-    uint64_t send_ns;       /* start of the send in flight */
+    uint64_t received_ns; /* of the bytes being decoded */
+    uint64_t active_ns;   /* last request */
+    uint64_t partial_ns;  /* since when a request is incomplete; 0: none is */
+    uint64_t taken_ns;    /* since when output waits without the peer taking any; 0: none waits */
+    uint64_t send_ns;     /* start of the send in flight */
 
-    uint32_t pending;  /* requests in the batch that are not answered yet */
+    uint32_t pending;              /* requests in the batch that are not answered yet */
     pil_close_reason close_reason; /* once is_closing or is_closed */
-    bool is_valid;     /* a valid request has been seen: the full limits apply */
-    bool is_ready;     /* on the ready list */
-    bool is_dirty;     /* on the list of connections with new output */
-    bool is_paused;    /* the engine does not receive for it */
-    bool is_ended;     /* the peer sends no more */
-    bool is_closing;   /* no more requests; closed when the output is out */
-    bool is_closed;    /* pil_engine_close was called */
+    bool is_valid;                 /* a valid request has been seen: the full limits apply */
+    bool is_ready;                 /* on the ready list */
+    bool is_dirty;                 /* on the list of connections with new output */
+    bool is_paused;                /* the engine does not receive for it */
+    bool is_ended;                 /* the peer sends no more */
+    bool is_closing;               /* no more requests; closed when the output is out */
+    bool is_closed;                /* pil_engine_close was called */
     pil_resp_protocol resp;
     char name[PIL_CLIENT_NAME_BYTES];
     char library[PIL_CLIENT_NAME_BYTES], library_version[PIL_CLIENT_NAME_BYTES];
@@ -92,8 +99,8 @@ struct pil_connection {
 
 /* One RESP command: a row of redis_commands.def. */
 struct pil_command {
-    const char *name; /* lower case */
-    int arity;        /* as Redis has it: negative = at least */
+    const char *name;  /* lower case */
+    int arity;         /* as Redis has it: negative = at least */
     const char *flags; /* space-separated */
     int first_key, last_key, key_step;
     const char *category; /* ACL category */
@@ -126,16 +133,16 @@ struct pil_request {
     const struct pil_cache_view *view; /* of the first lookup; NULL: none */
     const uint32_t *fields;            /* resolved feature indexes; UINT32_MAX: no such feature */
     uint32_t field_count;
-    const char *error;                 /* RESP: answered instead of a reply */
+    const char *error; /* RESP: answered instead of a reply */
     /* HTTP */
     struct pil_http_head head;
-    bool is_feast;                     /* a parsed feast request; else `error_body` or an empty body */
+    bool is_feast; /* a parsed feast request; else `error_body` or an empty body */
     struct pil_feast_request feast;
     const struct pil_plan_view *plan_views;
     const struct pil_plan_feature *plan_features;
     uint32_t plan_view_count, plan_feature_count, row_count;
-    struct pil_bytes error_body;       /* in scratch */
-    const char *detail;                /* {"detail":…} when there is neither */
+    struct pil_bytes error_body; /* in scratch */
+    const char *detail;          /* {"detail":…} when there is neither */
 };
 
 /* Everything that the requests of one batch point to; emptied after each run. */
@@ -162,15 +169,21 @@ struct pil_batch {
 
 /* Series that a worker adds to; SERIES_NONE where the registry was full. */
 struct pil_worker_series {
-    pil_metric_series requests[PIL_PROTOCOL_COUNT][2]; /* ok, error */
+    pil_metric_series requests[PIL_PROTOCOL_COUNT][2];                          /* ok, error */
     pil_metric_series stage[PIL_PROTOCOL_COUNT][PIL_SETTINGS_VIEWS_MAX + 1][5]; /* queue, lookup, encode, send, total */
-    pil_metric_series lookups[PIL_SETTINGS_VIEWS_MAX][2]; /* hit, not_found */
+    pil_metric_series lookups[PIL_SETTINGS_VIEWS_MAX][2];                       /* hit, not_found */
     pil_metric_series values[PIL_SETTINGS_VIEWS_MAX][PIL_FEAST_STATUS_COUNT];
     pil_metric_series batch_size, turn;
     pil_metric_series accepted[PIL_PROTOCOL_COUNT], received_bytes[PIL_PROTOCOL_COUNT], sent_bytes[PIL_PROTOCOL_COUNT];
     pil_metric_series closed[PIL_PROTOCOL_COUNT][PIL_CLOSE_COUNT];
 };
-typedef enum pil_stage { PIL_STAGE_QUEUE, PIL_STAGE_LOOKUP, PIL_STAGE_ENCODE, PIL_STAGE_SEND, PIL_STAGE_TOTAL } pil_stage;
+typedef enum pil_stage {
+    PIL_STAGE_QUEUE,
+    PIL_STAGE_LOOKUP,
+    PIL_STAGE_ENCODE,
+    PIL_STAGE_SEND,
+    PIL_STAGE_TOTAL
+} pil_stage;
 
 struct pil_listener {
     uint32_t magic;
@@ -194,10 +207,10 @@ struct pil_worker {
     struct pil_chunk_pool chunks;
     struct pil_batch *batch;
     struct pil_event events[PIL_WORKER_EVENTS];
-    uint64_t now_ns;      /* start of this turn */
-    int64_t now_wall_us;  /* of this batch: what ttl is compared with */
+    uint64_t now_ns;     /* start of this turn */
+    int64_t now_wall_us; /* of this batch: what ttl is compared with */
     uint64_t swept_ns;
-    uint64_t spin_ns;     /* adaptive, up to settings->spin_ns_max */
+    uint64_t spin_ns;            /* adaptive, up to settings->spin_ns_max */
     bool is_draining, is_closed; /* closed: no longer accepts */
     uint64_t drain_ns;
     struct pil_histogram *command_histograms; /* one per RESP command: LATENCY HISTOGRAM */
@@ -208,7 +221,8 @@ struct pil_worker {
     _Atomic bool is_done;
     _Atomic bool is_failed;
     _Atomic uint32_t connections_now[PIL_PROTOCOL_COUNT];
-    _Atomic uint64_t engine_turns, engine_enters, engine_parks, engine_buffers_empty, engine_overflows; /* copied each sweep */
+    _Atomic uint64_t engine_turns, engine_enters, engine_parks, engine_buffers_empty,
+        engine_overflows; /* copied each sweep */
 };
 
 struct pil_slow_slot;       /* slowlog.c */
@@ -250,7 +264,8 @@ struct pil_lookup *pil_batch_lookup(struct pil_worker *worker, struct pil_reques
 
 /* ---- connection.c */
 
-struct pil_connection *pil_connection_create(struct pil_worker *worker, const struct pil_listener_settings *listener, int fd);
+struct pil_connection *pil_connection_create(struct pil_worker *worker, const struct pil_listener_settings *listener,
+                                             int fd);
 void pil_connection_destroy(struct pil_worker *worker, struct pil_connection *connection);
 /* New bytes, or a turn for what is left over: decodes requests into the batch. */
 void pil_connection_receive(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data);
@@ -267,7 +282,8 @@ void pil_connection_sweep(struct pil_worker *worker, struct pil_connection *conn
 /* ---- redis.c: RESP requests */
 
 /* Decodes one request at the front of data into the batch. AGAIN: incomplete. Anything else: *ret_consumed are done. */
-pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data, size_t *ret_consumed) PIL_CHECKED;
+pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data,
+                            size_t *ret_consumed) PIL_CHECKED;
 void pil_redis_encode(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink);
 const struct pil_command *pil_redis_commands(uint32_t *ret_count);
 const struct pil_command *pil_redis_command_find(struct pil_bytes name);
@@ -275,7 +291,8 @@ uint32_t pil_redis_command_index(const struct pil_command *command);
 
 /* ---- http.c: feast requests over HTTP */
 
-pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data, size_t *ret_consumed) PIL_CHECKED;
+pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data,
+                          size_t *ret_consumed) PIL_CHECKED;
 void pil_web_encode(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink);
 
 /* ---- feast.c */
@@ -287,9 +304,10 @@ void pil_feast_reply(struct pil_worker *worker, struct pil_request *request, str
 /* ---- row.c: a row as a request sees it */
 
 typedef enum pil_row_state { PIL_ROW_MISSING, PIL_ROW_FRESH, PIL_ROW_EXPIRED } pil_row_state;
-/* Whether the row is there, and whether it is within the view's ttl at worker->now_wall_us; an expired one is missing where the
- * listener hides those. */
-pil_row_state pil_row_state_of(const struct pil_worker *worker, const struct pil_lookup *lookup, const struct pil_listener_settings *listener);
+/* Whether the row is there, and whether it is within the view's ttl at worker->now_wall_us; an expired one is missing
+ * where the listener hides those. */
+pil_row_state pil_row_state_of(const struct pil_worker *worker, const struct pil_lookup *lookup,
+                               const struct pil_listener_settings *listener);
 /* The bytes of a feature value: the field, or the payload of its reference. */
 struct pil_bytes pil_row_value(const struct pil_lookup *lookup, const struct pil_feature *feature);
 
@@ -306,7 +324,8 @@ pil_status pil_server_metrics_create(struct pil_server *server, struct pil_error
 static inline void pil_worker_count(struct pil_worker *worker, pil_metric_series series, uint64_t value) {
     pil_metric_add_owner(worker->server->metrics, worker->index, series, value);
 }
-static inline void pil_worker_record(struct pil_worker *worker, pil_metric_series series, uint64_t value, uint64_t times) {
+static inline void pil_worker_record(struct pil_worker *worker, pil_metric_series series, uint64_t value,
+                                     uint64_t times) {
     pil_metric_record_owner(worker->server->metrics, worker->index, series, value, times);
 }
 

@@ -4,10 +4,12 @@
 
 #include <stdio.h>
 
-static const char *const close_reasons[PIL_CLOSE_COUNT] = {"peer", "quit", "protocol_error", "request_bytes", "output_bytes", "output_stall",
-                                                           "idle_timeout", "request_timeout", "drain"};
+static const char *const close_reasons[PIL_CLOSE_COUNT] = {
+    "peer",         "quit",         "protocol_error",  "request_bytes", "output_bytes",
+    "output_stall", "idle_timeout", "request_timeout", "drain"};
 static const char *const stages[] = {"queue", "lookup", "encode", "send", "total"};
-static const char *const value_statuses[PIL_FEAST_STATUS_COUNT] = {"present", "null_value", "not_found", "outside_max_age", "denied"};
+static const char *const value_statuses[PIL_FEAST_STATUS_COUNT] = {"present", "null_value", "not_found",
+                                                                   "outside_max_age", "denied"};
 
 const char *pil_protocol_text(pil_protocol protocol) {
     static const char *const texts[PIL_PROTOCOL_COUNT] = {"resp", "feast", "admin"};
@@ -15,7 +17,8 @@ const char *pil_protocol_text(pil_protocol protocol) {
 }
 
 /* A full registry costs a series, never the start. */
-static void get(struct pil_server *server, pil_metric metric, pil_metric_series *series, const char *first, const char *second, const char *third) {
+static void get(struct pil_server *server, pil_metric metric, pil_metric_series *series, const char *first,
+                const char *second, const char *third) {
     const char *labels[] = {first, second, third, NULL};
     *series = PIL_METRIC_SERIES_NONE;
     pil_ignore(pil_metric_series_get(server->metrics, metric, labels, series), "SERIES_NONE is ignored by every add");
@@ -30,7 +33,8 @@ static void protocol_series(struct pil_server *server, pil_protocol protocol) {
     get(server, PIL_METRIC_received_bytes_total, &series->received_bytes[protocol], name, NULL, NULL);
     get(server, PIL_METRIC_sent_bytes_total, &series->sent_bytes[protocol], name, NULL, NULL);
     for (uint32_t reason = 0; reason < PIL_CLOSE_COUNT; reason++) {
-        get(server, PIL_METRIC_connections_closed_total, &series->closed[protocol][reason], name, close_reasons[reason], NULL);
+        get(server, PIL_METRIC_connections_closed_total, &series->closed[protocol][reason], name, close_reasons[reason],
+            NULL);
     }
 }
 
@@ -56,7 +60,8 @@ pil_status pil_server_metrics_create(struct pil_server *server, struct pil_error
     uint32_t views = server->settings->view_count;
     /* What the loops below and the control plane ask for; the shard past the workers' is the control thread's. */
     uint32_t histograms = 2 * (views + 1) * (PIL_STAGE_TOTAL + 1) + 3 * views + 4;
-    uint32_t series_max = histograms + PIL_PROTOCOL_COUNT * (8 + PIL_CLOSE_COUNT) + views * 64 + server->worker_count + 64;
+    uint32_t series_max =
+        histograms + PIL_PROTOCOL_COUNT * (8 + PIL_CLOSE_COUNT) + views * 64 + server->worker_count + 64;
     pil_status status = pil_metric_registry_create(server->worker_count + 1, series_max, histograms, &server->metrics);
     if (status != PIL_STATUS_OK) {
         return pil_fail(ret_error, status, "metrics: %s", pil_status_text(status));

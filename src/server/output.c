@@ -9,7 +9,8 @@ PIL_STATIC_ASSERT(sizeof(struct pil_chunk) == PIL_CHUNK_BYTES);
 
 void pil_chunk_pool_init(struct pil_chunk_pool *pool, uint64_t bytes_max) {
     uint64_t chunks = bytes_max / PIL_CHUNK_BYTES;
-    *pool = (struct pil_chunk_pool){.chunk_max = chunks < SLABS_MAX * SLAB_CHUNKS ? (uint32_t)chunks : SLABS_MAX * SLAB_CHUNKS};
+    *pool = (struct pil_chunk_pool){.chunk_max =
+                                        chunks < SLABS_MAX * SLAB_CHUNKS ? (uint32_t)chunks : SLABS_MAX * SLAB_CHUNKS};
 }
 
 void pil_chunk_pool_deinit(struct pil_chunk_pool *pool) {
@@ -82,7 +83,8 @@ static bool grow(struct pil_sink *base) {
     return true;
 }
 
-void pil_output_begin(struct pil_output_sink *sink, struct pil_output *output, struct pil_chunk_pool *pool, uint64_t bytes_max) {
+void pil_output_begin(struct pil_output_sink *sink, struct pil_output *output, struct pil_chunk_pool *pool,
+                      uint64_t bytes_max) {
     sink->sink.grow = grow;
     sink->sink.failed = false;
     sink->output = output;

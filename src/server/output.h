@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Bytes on their way to one connection: a queue of fixed-size chunks from the worker's pool. Encoders write to a sink over its end
- * while its front is being sent; chunks never move, so lengths may be patched in later. Thread: the worker. */
+ * Bytes on their way to one connection: a queue of fixed-size chunks from the worker's pool. Encoders write to a sink
+ * over its end while its front is being sent; chunks never move, so lengths may be patched in later. Thread: the
+ * worker. */
 #pragma once
 
 #include "base/sink.h"
@@ -16,7 +17,8 @@ struct pil_chunk {
     uint8_t data[PIL_CHUNK_BYTES - 16];
 };
 
-/* Chunks are mapped in slabs as they are first needed and go back to the free list: nothing is allocated in a steady state. */
+/* Chunks are mapped in slabs as they are first needed and go back to the free list: nothing is allocated in a steady
+ * state. */
 struct pil_chunk_pool {
     struct pil_chunk *free;
     uint32_t chunk_count;
@@ -40,7 +42,8 @@ struct pil_output_sink {
     struct pil_chunk_pool *pool;
     uint64_t bytes_max;
 };
-void pil_output_begin(struct pil_output_sink *sink, struct pil_output *output, struct pil_chunk_pool *pool, uint64_t bytes_max);
+void pil_output_begin(struct pil_output_sink *sink, struct pil_output *output, struct pil_chunk_pool *pool,
+                      uint64_t bytes_max);
 /* Unsent bytes as of now: the difference of two calls is what was written in between. */
 uint64_t pil_output_position(const struct pil_output_sink *sink);
 /* false: something did not fit; the connection must be closed. */

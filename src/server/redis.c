@@ -12,7 +12,8 @@ static PIL_REPLY(reply_write) {
 static const struct pil_command commands[] = {
 #define PIL_COMMAND(name, arity, flags, first, last, step, category, group, since, prepare, reply, summary) \
     {name, arity, flags, first, last, step, category, group, since, summary, prepare, reply},
-#define PIL_WRITE(name) {name, -1, "write", 0, 0, 0, "write", "write", "1.0.0", "Refused: releases are immutable.", NULL, reply_write},
+#define PIL_WRITE(name) \
+    {name, -1, "write", 0, 0, 0, "write", "write", "1.0.0", "Refused: releases are immutable.", NULL, reply_write},
 #include "server/redis_commands.def"
 #undef PIL_COMMAND
 #undef PIL_WRITE
@@ -117,8 +118,8 @@ static const char *unknown_command(struct pil_batch *batch, const struct pil_byt
         int len = args[i].len < 128 - used ? (int)args[i].len : (int)(128 - used);
         used += (size_t)snprintf(shown + used, sizeof shown - used, "'%.*s' ", len, (const char *)args[i].data);
     }
-    return pil_batch_text(batch, "ERR unknown command '%.*s', with args beginning with: %s", args[0].len < 128 ? (int)args[0].len : 128,
-                          (const char *)args[0].data, shown);
+    return pil_batch_text(batch, "ERR unknown command '%.*s', with args beginning with: %s",
+                          args[0].len < 128 ? (int)args[0].len : 128, (const char *)args[0].data, shown);
 }
 
 static void dispatch(struct pil_worker *worker, struct pil_request *request) {
@@ -142,21 +143,26 @@ static void dispatch(struct pil_worker *worker, struct pil_request *request) {
 static void refuse(struct pil_worker *worker, struct pil_connection *connection, pil_status status, const char *error) {
     struct pil_request *request = pil_batch_add(worker, connection);
     request->error = pil_batch_text(worker->batch, "ERR %s", error);
-    pil_connection_finish(worker, connection, status == PIL_STATUS_TOO_LARGE ? PIL_CLOSE_REQUEST_BYTES : PIL_CLOSE_PROTOCOL);
+    pil_connection_finish(worker, connection,
+                          status == PIL_STATUS_TOO_LARGE ? PIL_CLOSE_REQUEST_BYTES : PIL_CLOSE_PROTOCOL);
 }
 
-pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data, size_t *ret_consumed) {
+pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data,
+                            size_t *ret_consumed) {
     struct pil_batch *batch = worker->batch;
     const struct pil_resp_limits limits = {
         .args_max = connection->is_valid ? PIL_RESP_ARGS_MAX : PIL_INITIAL_ARGS_MAX,
-        .bulk_bytes_max = connection->is_valid ? pil_resp_limits_default.bulk_bytes_max : pil_resp_limits_initial.bulk_bytes_max,
+        .bulk_bytes_max =
+            connection->is_valid ? pil_resp_limits_default.bulk_bytes_max : pil_resp_limits_initial.bulk_bytes_max,
         .inline_bytes_max = pil_resp_limits_initial.inline_bytes_max,
-        .request_bytes_max = connection->is_valid ? worker->server->settings->limits.request_bytes_max : PIL_INITIAL_REQUEST_BYTES,
+        .request_bytes_max =
+            connection->is_valid ? worker->server->settings->limits.request_bytes_max : PIL_INITIAL_REQUEST_BYTES,
     };
     if (batch->arg_count + limits.args_max > PIL_BATCH_ARGS_MAX || batch->scratch_used > sizeof batch->scratch / 2) {
         pil_batch_run(worker);
     }
-    struct pil_resp_request decoded = {.args = &batch->args[batch->arg_count], .scratch = batch->scratch + batch->scratch_used};
+    struct pil_resp_request decoded = {.args = &batch->args[batch->arg_count],
+                                       .scratch = batch->scratch + batch->scratch_used};
     pil_status status = pil_resp_decode(&connection->resp_cursor, data, &limits, &decoded);
     if (status == PIL_STATUS_AGAIN) {
         return status;
@@ -170,7 +176,8 @@ pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *co
     if (decoded.arg_count == 0) {
         return PIL_STATUS_OK;
     }
-    /* The arguments are claimed before adding, which may run the batch and begin a new one: then they are moved there. */
+    /* The arguments are claimed before adding, which may run the batch and begin a new one: then they are moved there.
+     */
     uint64_t number = batch->number;
     bool is_inline = data.data[0] != '*';
     struct pil_request *request = pil_batch_add(worker, connection);
@@ -196,24 +203,29 @@ void pil_redis_encode(struct pil_worker *worker, struct pil_request *request, st
     }
 }
 
-void pil_redis_put_unknown_subcommand(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink) {
+void pil_redis_put_unknown_subcommand(struct pil_worker *worker, const struct pil_request *request,
+                                      struct pil_sink *sink) {
     char upper[32];
     size_t i = 0;
     for (; request->command->name[i] != '\0' && i + 1 < sizeof upper; i++) {
         upper[i] = (char)(request->command->name[i] - 32);
     }
     upper[i] = '\0';
-    pil_resp_put_error(sink, pil_batch_text(worker->batch, "ERR unknown subcommand '%.*s'. Try %s HELP.", request->args[1].len < 128 ? (int)request->args[1].len : 128,
+    pil_resp_put_error(sink, pil_batch_text(worker->batch, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                                            request->args[1].len < 128 ? (int)request->args[1].len : 128,
                                             (const char *)request->args[1].data, upper));
 }
 
 void pil_server_describe_commands(struct pil_text *page) {
-    pil_text_format(page, "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key` (`project/view:key` where several projects are served); "
-                          "the parts of a composite key are joined by `|`, with `\\` before a `|` or `\\` inside a part.\n\n"
-                          "| command | arity | category | meaning |\n|---|---|---|---|\n");
+    pil_text_format(page,
+                    "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key` "
+                    "(`project/view:key` where several projects are served); "
+                    "the parts of a composite key are joined by `|`, with `\\` before a `|` or `\\` inside a part.\n\n"
+                    "| command | arity | category | meaning |\n|---|---|---|---|\n");
     for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
         if (commands[i].reply != reply_write) {
-            pil_text_format(page, "| %s | %d | @%s | %s |\n", commands[i].name, commands[i].arity, commands[i].category, commands[i].summary);
+            pil_text_format(page, "| %s | %d | @%s | %s |\n", commands[i].name, commands[i].arity, commands[i].category,
+                            commands[i].summary);
         }
     }
     pil_text_format(page, "\nRefused with READONLY:");

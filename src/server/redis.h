@@ -50,8 +50,10 @@ PIL_REPLY(pil_redis_reply_latency);
 PIL_REPLY(pil_redis_reply_slowlog);
 
 /* redis.c: the error of an unknown subcommand, as Redis words it. */
-void pil_redis_put_unknown_subcommand(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink);
-/* Whether text matches a Redis glob (*, ?, [a-c], [^a], \x), in time of at most len(text) * len(pattern), without recursion. */
+void pil_redis_put_unknown_subcommand(struct pil_worker *worker, const struct pil_request *request,
+                                      struct pil_sink *sink);
+/* Whether text matches a Redis glob (*, ?, [a-c], [^a], \x), in time of at most len(text) * len(pattern), without
+ * recursion. */
 bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text);
 /* A decimal int64 and nothing else. */
 bool pil_redis_parse_i64(struct pil_bytes text, int64_t *ret_value);

@@ -102,8 +102,13 @@ static void put_infos(const struct pil_request *request, struct pil_sink *sink) 
 }
 
 PIL_REPLY(pil_redis_reply_command) {
-    static const char *const help[] = {"COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "(no subcommand)", "COUNT",
-                                       "DOCS [<command-name> ...]", "INFO [<command-name> ...]", "LIST", "HELP"};
+    static const char *const help[] = {"COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                                       "(no subcommand)",
+                                       "COUNT",
+                                       "DOCS [<command-name> ...]",
+                                       "INFO [<command-name> ...]",
+                                       "LIST",
+                                       "HELP"};
     uint32_t count = 0;
     const struct pil_command *commands = pil_redis_commands(&count);
     if (request->arg_count == 1 || is(request, 1, "info")) {
@@ -128,11 +133,29 @@ PIL_REPLY(pil_redis_reply_command) {
 
 enum { PARAMETER_BYTES = 32 };
 
-static uint32_t config_value(const struct pil_settings *settings, uint32_t index, const char **ret_name, char value[PARAMETER_BYTES]) {
-    static const char *const names[] = {"save", "appendonly", "databases", "maxclients", "maxmemory", "maxmemory-policy", "timeout", "slowlog-log-slower-than", "slowlog-max-len", "io-threads"};
+static uint32_t config_value(const struct pil_settings *settings, uint32_t index, const char **ret_name,
+                             char value[PARAMETER_BYTES]) {
+    static const char *const names[] = {"save",
+                                        "appendonly",
+                                        "databases",
+                                        "maxclients",
+                                        "maxmemory",
+                                        "maxmemory-policy",
+                                        "timeout",
+                                        "slowlog-log-slower-than",
+                                        "slowlog-max-len",
+                                        "io-threads"};
     enum { COUNT = sizeof names / sizeof names[0] };
-    const long long values[COUNT] = {0, 0, 1, settings->limits.connections_max, (long long)settings->memory_budget, 0, settings->limits.idle_timeout_ms / 1000,
-                                     (long long)settings->slowlog_us, PIL_SLOWLOG_MAX, settings->worker_count};
+    const long long values[COUNT] = {0,
+                                     0,
+                                     1,
+                                     settings->limits.connections_max,
+                                     (long long)settings->memory_budget,
+                                     0,
+                                     settings->limits.idle_timeout_ms / 1000,
+                                     (long long)settings->slowlog_us,
+                                     PIL_SLOWLOG_MAX,
+                                     settings->worker_count};
     if (index < COUNT) {
         *ret_name = names[index];
         const char *text = index == 0 ? "" : index == 1 ? "no" : index == 5 ? "noeviction" : NULL;
@@ -155,7 +178,8 @@ static bool is_wanted(const struct pil_request *request, const char *name) {
 }
 
 PIL_REPLY(pil_redis_reply_config) {
-    static const char *const help[] = {"CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "GET <pattern>", "HELP"};
+    static const char *const help[] = {
+        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "GET <pattern>", "HELP"};
     const struct pil_settings *settings = worker->server->settings;
     const char *name = NULL;
     char value[PARAMETER_BYTES];
@@ -164,7 +188,8 @@ PIL_REPLY(pil_redis_reply_config) {
         return;
     }
     if (is(request, 1, "set") || is(request, 1, "rewrite") || is(request, 1, "resetstat")) {
-        pil_resp_put_error(sink, "ERR the configuration of pilliond is its file and flags; change them and send SIGHUP");
+        pil_resp_put_error(sink,
+                           "ERR the configuration of pilliond is its file and flags; change them and send SIGHUP");
         return;
     }
     if (!is(request, 1, "get") || request->arg_count < 3) {
@@ -209,7 +234,8 @@ static bool wants_section(const struct pil_request *request, const char *name) {
         return true;
     }
     for (uint32_t i = 1; i < request->arg_count; i++) {
-        if (is(request, i, name) || is(request, i, "all") || is(request, i, "everything") || is(request, i, "default")) {
+        if (is(request, i, name) || is(request, i, "all") || is(request, i, "everything") ||
+            is(request, i, "default")) {
             return true;
         }
     }
@@ -228,13 +254,16 @@ static void add_keyspace(struct pil_worker *worker, struct info *info) {
 
 static void add_views(struct pil_worker *worker, struct info *info) {
     struct pil_cache *cache = worker->server->cache;
-    add(info, "# Pillion\r\npillion_version:%s\r\nio_engine:%s\r\nworkers:%u\r\n", PIL_VERSION, pil_engine_kind_text(worker->server->settings->engine), worker->server->worker_count);
+    add(info, "# Pillion\r\npillion_version:%s\r\nio_engine:%s\r\nworkers:%u\r\n", PIL_VERSION,
+        pil_engine_kind_text(worker->server->settings->engine), worker->server->worker_count);
     for (uint32_t i = 0; i < pil_cache_view_count(cache); i++) {
         const struct pil_cache_view *view = pil_cache_view_at(cache, i);
         const struct pil_release *release = pil_cache_live(view);
-        add(info, "view_%u:name=%s/%s,channel=%s,release=%s,generation=%llu,rows=%llu,bytes=%llu\r\n", i, view->project, view->name, view->channel,
-            release != NULL ? release->id : "", (unsigned long long)(release != NULL ? release->generation : 0),
-            (unsigned long long)(release != NULL ? release->row_count : 0), (unsigned long long)(release != NULL ? release->bytes : 0));
+        add(info, "view_%u:name=%s/%s,channel=%s,release=%s,generation=%llu,rows=%llu,bytes=%llu\r\n", i, view->project,
+            view->name, view->channel, release != NULL ? release->id : "",
+            (unsigned long long)(release != NULL ? release->generation : 0),
+            (unsigned long long)(release != NULL ? release->row_count : 0),
+            (unsigned long long)(release != NULL ? release->bytes : 0));
     }
     add(info, "\r\n");
 }
@@ -257,17 +286,26 @@ PIL_REPLY(pil_redis_reply_info) {
         return;
     }
     if (wants_section(request, "server")) {
-        add(&info, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\nprocess_id:%d\r\nuptime_in_seconds:%llu\r\n\r\n", getpid(),
-            (unsigned long long)((worker->now_ns - server->started_ns) / 1000000000));
+        add(&info,
+            "# "
+            "Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\nprocess_id:%"
+            "d\r\nuptime_in_seconds:%llu\r\n\r\n",
+            getpid(), (unsigned long long)((worker->now_ns - server->started_ns) / 1000000000));
     }
     if (wants_section(request, "clients")) {
-        add(&info, "# Clients\r\nconnected_clients:%u\r\nmaxclients:%u\r\n\r\n", atomic_load_explicit(&server->connection_count, memory_order_relaxed), server->settings->limits.connections_max);
+        add(&info, "# Clients\r\nconnected_clients:%u\r\nmaxclients:%u\r\n\r\n",
+            atomic_load_explicit(&server->connection_count, memory_order_relaxed),
+            server->settings->limits.connections_max);
     }
     if (wants_section(request, "memory")) {
-        add(&info, "# Memory\r\nused_memory:%llu\r\nmaxmemory:%llu\r\nmaxmemory_policy:noeviction\r\n\r\n", (unsigned long long)release_bytes(server->cache), (unsigned long long)server->settings->memory_budget);
+        add(&info, "# Memory\r\nused_memory:%llu\r\nmaxmemory:%llu\r\nmaxmemory_policy:noeviction\r\n\r\n",
+            (unsigned long long)release_bytes(server->cache), (unsigned long long)server->settings->memory_budget);
     }
     if (wants_section(request, "stats")) {
-        add(&info, "# Stats\r\ntotal_connections_received:%llu\r\ntotal_commands_processed:%llu\r\nexpired_keys:0\r\nevicted_keys:0\r\n\r\n",
+        add(&info,
+            "# "
+            "Stats\r\ntotal_connections_received:%llu\r\ntotal_commands_processed:%llu\r\nexpired_keys:0\r\nevicted_"
+            "keys:0\r\n\r\n",
             (unsigned long long)atomic_load_explicit(&server->connection_id_next, memory_order_relaxed),
             (unsigned long long)pil_metric_read(server->metrics, server->series.requests[PIL_PROTOCOL_RESP][0]));
     }
@@ -302,7 +340,8 @@ static void merge_command(const struct pil_server *server, uint32_t index, struc
 }
 
 /* Cumulative counts at powers of two microseconds, as Redis shows them; the last one is all calls. */
-static void put_histogram(struct pil_sink *sink, pil_resp_protocol protocol, const char *name, const struct pil_histogram_view *view) {
+static void put_histogram(struct pil_sink *sink, pil_resp_protocol protocol, const char *name,
+                          const struct pil_histogram_view *view) {
     uint64_t bounds[48], counts[48], sum = 0;
     uint32_t count = 0, bucket = 0;
     for (uint64_t limit_us = 1; sum < view->count && count < 48; limit_us *= 2) {
@@ -340,7 +379,8 @@ static bool is_asked(const struct pil_request *request, const char *name) {
 }
 
 PIL_REPLY(pil_redis_reply_latency) {
-    static const char *const help[] = {"LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "HISTOGRAM [COMMAND ...]", "HELP"};
+    static const char *const help[] = {
+        "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "HISTOGRAM [COMMAND ...]", "HELP"};
     if (is(request, 1, "help") && request->arg_count == 2) {
         put_lines(sink, help, sizeof help / sizeof help[0]);
         return;
@@ -384,7 +424,8 @@ static void put_slow(struct pil_sink *sink, const struct pil_slow_request *slow)
 }
 
 PIL_REPLY(pil_redis_reply_slowlog) {
-    static const char *const help[] = {"SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "GET [<count>]", "LEN", "RESET", "HELP"};
+    static const char *const help[] = {
+        "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "GET [<count>]", "LEN", "RESET", "HELP"};
     struct pil_server *server = worker->server;
     int64_t wanted = 10;
     if (is(request, 1, "help") && request->arg_count == 2) {
@@ -392,9 +433,11 @@ PIL_REPLY(pil_redis_reply_slowlog) {
     } else if (is(request, 1, "reset") && request->arg_count == 2) {
         pil_slowlog_reset(server);
         pil_resp_put_simple(sink, "OK");
-    } else if ((is(request, 1, "get") && request->arg_count <= 3) || (is(request, 1, "len") && request->arg_count == 2)) {
+    } else if ((is(request, 1, "get") && request->arg_count <= 3) ||
+               (is(request, 1, "len") && request->arg_count == 2)) {
         size_t begin = worker->batch->scratch_used;
-        struct pil_slow_request *slow = (struct pil_slow_request *)(void *)pil_batch_scratch(worker->batch, sizeof *slow * PIL_SLOWLOG_MAX + 16);
+        struct pil_slow_request *slow =
+            (struct pil_slow_request *)(void *)pil_batch_scratch(worker->batch, sizeof *slow * PIL_SLOWLOG_MAX + 16);
         slow = slow != NULL ? (struct pil_slow_request *)pil_align_up((uintptr_t)slow, 16) : NULL;
         int64_t count = slow != NULL ? pil_server_slowlog(server, slow) : 0;
         if (is(request, 1, "len")) {

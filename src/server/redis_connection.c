@@ -89,7 +89,9 @@ PIL_REPLY(pil_redis_reply_hello) {
             has_name = true;
             i += 2;
         } else {
-            pil_resp_put_error(sink, pil_batch_text(worker->batch, "ERR Syntax error in HELLO option '%.*s'", (int)(request->args[i].len & 127), (const char *)request->args[i].data));
+            pil_resp_put_error(sink,
+                               pil_batch_text(worker->batch, "ERR Syntax error in HELLO option '%.*s'",
+                                              (int)(request->args[i].len & 127), (const char *)request->args[i].data));
             return;
         }
     }
@@ -106,7 +108,8 @@ PIL_REPLY(pil_redis_reply_auth) {
     if (request->arg_count > 3) {
         pil_resp_put_error(sink, "ERR syntax error");
     } else if (request->arg_count == 2) {
-        pil_resp_put_error(sink, "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?");
+        pil_resp_put_error(sink, "ERR AUTH <password> called without any password configured for the default user. Are "
+                                 "you sure your configuration is correct?");
     } else if (!user_is_ok(request->args[1])) {
         pil_resp_put_error(sink, wrong_pass);
     } else {
@@ -127,18 +130,22 @@ PIL_REPLY(pil_redis_reply_select) {
 }
 
 static const char *client_line(struct pil_worker *worker, const struct pil_connection *connection) {
-    return pil_batch_text(worker->batch, "id=%llu addr=%s laddr=%s fd=-1 name=%s age=%llu idle=%llu flags=N db=0 cmd=%s user=default lib-name=%s lib-ver=%s resp=%d\n",
-                          (unsigned long long)connection->id, connection->peer, connection->listener->address, connection->name,
-                          (unsigned long long)((worker->now_ns - connection->created_ns) / 1000000000),
-                          (unsigned long long)((worker->now_ns - connection->active_ns) / 1000000000), connection->last_command, connection->library,
-                          connection->library_version, (int)connection->resp);
+    return pil_batch_text(
+        worker->batch,
+        "id=%llu addr=%s laddr=%s fd=-1 name=%s age=%llu idle=%llu flags=N db=0 cmd=%s user=default lib-name=%s "
+        "lib-ver=%s resp=%d\n",
+        (unsigned long long)connection->id, connection->peer, connection->listener->address, connection->name,
+        (unsigned long long)((worker->now_ns - connection->created_ns) / 1000000000),
+        (unsigned long long)((worker->now_ns - connection->active_ns) / 1000000000), connection->last_command,
+        connection->library, connection->library_version, (int)connection->resp);
 }
 
 /* The connections of this worker: those of others belong to other threads. */
 static void put_list(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink) {
     size_t begin = worker->batch->scratch_used, len = 0;
     char *all = (char *)pil_batch_scratch(worker->batch, 65536);
-    for (const struct pil_connection *connection = worker->connections; all != NULL && connection != NULL; connection = connection->next) {
+    for (const struct pil_connection *connection = worker->connections; all != NULL && connection != NULL;
+         connection = connection->next) {
         const char *line = connection->listener->protocol == PIL_PROTOCOL_RESP ? client_line(worker, connection) : "";
         size_t bytes = strlen(line);
         if (len + bytes > 65536) {
@@ -153,9 +160,13 @@ static void put_list(struct pil_worker *worker, const struct pil_request *reques
 
 static void set_info(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink) {
     struct pil_connection *connection = request->connection;
-    char *to = is(request, 2, "lib-name") ? connection->library : is(request, 2, "lib-ver") ? connection->library_version : NULL;
+    char *to = is(request, 2, "lib-name")  ? connection->library
+               : is(request, 2, "lib-ver") ? connection->library_version
+                                           : NULL;
     if (to == NULL) {
-        pil_resp_put_error(sink, pil_batch_text(worker->batch, "ERR Unrecognized option '%.*s'", (int)(request->args[2].len & 127), (const char *)request->args[2].data));
+        pil_resp_put_error(sink,
+                           pil_batch_text(worker->batch, "ERR Unrecognized option '%.*s'",
+                                          (int)(request->args[2].len & 127), (const char *)request->args[2].data));
     } else if (!set_text(to, request->args[3])) {
         pil_resp_put_error(sink, "ERR lib-name and lib-ver cannot contain spaces, newlines or special characters.");
     } else {
@@ -171,8 +182,16 @@ static void put_help(struct pil_sink *sink, const char *const *lines, uint32_t c
 }
 
 PIL_REPLY(pil_redis_reply_client) {
-    static const char *const help[] = {"CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "ID", "GETNAME", "SETNAME <name>",
-                                       "SETINFO (lib-name|lib-ver) <text>", "INFO", "LIST", "NO-EVICT (ON|OFF)", "NO-TOUCH (ON|OFF)", "HELP"};
+    static const char *const help[] = {"CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                                       "ID",
+                                       "GETNAME",
+                                       "SETNAME <name>",
+                                       "SETINFO (lib-name|lib-ver) <text>",
+                                       "INFO",
+                                       "LIST",
+                                       "NO-EVICT (ON|OFF)",
+                                       "NO-TOUCH (ON|OFF)",
+                                       "HELP"};
     struct pil_connection *connection = request->connection;
     uint32_t count = request->arg_count;
     if (is(request, 1, "id") && count == 2) {

@@ -1,37 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RESP commands that read rows. A view is a hash per entity: a field that is null is a field that is not there, as it would be in a
- * Redis that was loaded with the same data. */
+ * RESP commands that read rows. A view is a hash per entity: a field that is null is a field that is not there, as it
+ * would be in a Redis that was loaded with the same data. */
 #include "server/redis.h"
 #include "wire/value.h"
 
 /* "view:key" into a view and the rest; NULL and an error when the view is not served. */
-static struct pil_cache_view *find_view(struct pil_worker *worker, struct pil_request *request, struct pil_bytes key, struct pil_bytes *ret_rest) {
+static struct pil_cache_view *find_view(struct pil_worker *worker, struct pil_request *request, struct pil_bytes key,
+                                        struct pil_bytes *ret_rest) {
     const uint8_t *colon = memchr(key.data, ':', key.len);
     struct pil_bytes name = colon != NULL ? pil_bytes_from(key.data, (size_t)(colon - key.data)) : key;
     struct pil_cache_view *view = colon != NULL ? pil_cache_view_find(worker->server->cache, name) : NULL;
     if (view == NULL) {
-        request->error = pil_batch_text(worker->batch, "ERR no view '%.*s' is served here; keys are view:key", name.len < 128 ? (int)name.len : 128, (const char *)name.data);
+        request->error = pil_batch_text(worker->batch, "ERR no view '%.*s' is served here; keys are view:key",
+                                        name.len < 128 ? (int)name.len : 128, (const char *)name.data);
         return NULL;
     }
     *ret_rest = pil_bytes_from(colon + 1, key.len - name.len - 1);
     return view;
 }
 
-static void set_key_error(struct pil_worker *worker, struct pil_request *request, const struct pil_cache_view *view, const struct pil_view *schema, uint32_t entity, pil_status status) {
+static void set_key_error(struct pil_worker *worker, struct pil_request *request, const struct pil_cache_view *view,
+                          const struct pil_view *schema, uint32_t entity, pil_status status) {
     if (status == PIL_STATUS_TOO_LARGE) {
-        request->error = pil_batch_text(worker->batch, "ERR a key of view %s is longer than %d bytes", view->name, PIL_KEY_BYTES_MAX);
+        request->error = pil_batch_text(worker->batch, "ERR a key of view %s is longer than %d bytes", view->name,
+                                        PIL_KEY_BYTES_MAX);
     } else if (entity < schema->entity_count) {
-        request->error = pil_batch_text(worker->batch, "ERR a key of view %s cannot be read: %s must be %s", view->name, schema->entities[entity].join_key,
-                                        pil_scalar_text(schema->entities[entity].type));
+        request->error =
+            pil_batch_text(worker->batch, "ERR a key of view %s cannot be read: %s must be %s", view->name,
+                           schema->entities[entity].join_key, pil_scalar_text(schema->entities[entity].type));
     } else {
-        request->error = pil_batch_text(worker->batch, "ERR a key of view %s has %u parts, joined by |", view->name, schema->entity_count);
+        request->error = pil_batch_text(worker->batch, "ERR a key of view %s has %u parts, joined by |", view->name,
+                                        schema->entity_count);
     }
 }
 
 /* Encodes a key into scratch, or points to the text itself where that is the canonical form. */
-static pil_status encode_key(struct pil_worker *worker, const struct pil_view *schema, struct pil_bytes text, struct pil_bytes *ret_key, uint32_t *ret_entity) {
+static pil_status encode_key(struct pil_worker *worker, const struct pil_view *schema, struct pil_bytes text,
+                             struct pil_bytes *ret_key, uint32_t *ret_entity) {
     pil_scalar first = schema->entities[0].type;
-    if (schema->entity_count == 1 && (first == PIL_SCALAR_STRING || first == PIL_SCALAR_BYTES) && text.len <= PIL_KEY_BYTES_MAX) {
+    if (schema->entity_count == 1 && (first == PIL_SCALAR_STRING || first == PIL_SCALAR_BYTES) &&
+        text.len <= PIL_KEY_BYTES_MAX) {
         *ret_key = text;
         return PIL_STATUS_OK;
     }
@@ -72,7 +80,8 @@ static struct pil_lookup *add_key(struct pil_worker *worker, struct pil_request 
     }
     struct pil_lookup *lookup = pil_batch_lookup(worker, request);
     if (lookup != NULL) {
-        *lookup = (struct pil_lookup){.release = release, .key = key.data, .key_len = (uint32_t)key.len, .line_mask = 1};
+        *lookup =
+            (struct pil_lookup){.release = release, .key = key.data, .key_len = (uint32_t)key.len, .line_mask = 1};
         request->view = view;
     }
     return lookup;
@@ -126,8 +135,10 @@ PIL_PREPARE(pil_redis_prepare_packed) {
         const struct pil_view *schema = lookup->release->view;
         for (uint32_t f = 0; i == 1 && f < schema->feature_count; f++) {
             if (pil_type_is_reference(schema->features[f].type)) {
-                request->error = pil_batch_text(worker->batch, "ERR view %s has feature %s of variable width; packed rows need fixed widths: use HMGET", request->view->name,
-                                                schema->features[f].name);
+                request->error = pil_batch_text(
+                    worker->batch,
+                    "ERR view %s has feature %s of variable width; packed rows need fixed widths: use HMGET",
+                    request->view->name, schema->features[f].name);
             }
         }
         lookup->line_mask = whole_row(schema);
@@ -144,12 +155,14 @@ static const struct pil_lookup *lookup_of(const struct pil_worker *worker, const
     return &worker->batch->lookups[request->lookup_first];
 }
 
-static bool is_there(const struct pil_worker *worker, const struct pil_request *request, const struct pil_lookup *lookup, pil_row_state *ret_state) {
+static bool is_there(const struct pil_worker *worker, const struct pil_request *request,
+                     const struct pil_lookup *lookup, pil_row_state *ret_state) {
     *ret_state = pil_row_state_of(worker, lookup, request->connection->listener);
     return *ret_state != PIL_ROW_MISSING;
 }
 
-static void count_value(struct pil_worker *worker, const struct pil_request *request, pil_feast_status status, uint64_t count) {
+static void count_value(struct pil_worker *worker, const struct pil_request *request, pil_feast_status status,
+                        uint64_t count) {
     worker->values_by_status[request->view->index][status] += count;
 }
 
@@ -158,7 +171,8 @@ static pil_feast_status status_of(pil_row_state state) {
 }
 
 /* A field as a bulk string; nil when it is missing or null. */
-static void put_field(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink, uint32_t index) {
+static void put_field(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink,
+                      uint32_t index) {
     const struct pil_lookup *lookup = lookup_of(worker, request);
     const struct pil_view *schema = lookup->release->view;
     pil_row_state state;
@@ -196,7 +210,8 @@ static uint32_t count_present(const struct pil_lookup *lookup) {
 }
 
 /* Names, values, or both of the features that are not null. */
-static void put_row(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink, bool names, bool values) {
+static void put_row(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink, bool names,
+                    bool values) {
     const struct pil_lookup *lookup = lookup_of(worker, request);
     const struct pil_view *schema = lookup->release->view;
     pil_row_state state;
@@ -297,7 +312,8 @@ PIL_REPLY(pil_redis_reply_hscan) {
         if (has_value && pil_bytes_equal_nocase(request->args[i], "match")) {
             pattern = request->args[i + 1];
         } else {
-            ok = has_value && pil_bytes_equal_nocase(request->args[i], "count") && pil_redis_parse_i64(request->args[i + 1], &ignored) && ignored > 0;
+            ok = has_value && pil_bytes_equal_nocase(request->args[i], "count") &&
+                 pil_redis_parse_i64(request->args[i + 1], &ignored) && ignored > 0;
         }
     }
     if (!ok) {
@@ -308,7 +324,8 @@ PIL_REPLY(pil_redis_reply_hscan) {
     bool there = cursor == 0 && is_there(worker, request, lookup, &state);
     uint32_t count = 0;
     for (uint32_t i = 0; there && i < schema->feature_count; i++) {
-        count += !pil_row_is_null(schema, lookup->row, i) && pil_redis_match(pattern, pil_bytes_from_text(schema->features[i].name));
+        count += !pil_row_is_null(schema, lookup->row, i) &&
+                 pil_redis_match(pattern, pil_bytes_from_text(schema->features[i].name));
     }
     pil_resp_put_array(sink, 2);
     pil_resp_put_bulk_text(sink, "0");
@@ -324,16 +341,21 @@ PIL_REPLY(pil_redis_reply_hscan) {
 
 /* Packed rows: null floats are quiet NaNs, other nulls zeros; the bitmap behind the values tells which are null. */
 static void put_null_value(struct pil_sink *sink, const struct pil_feature *feature) {
-    static const uint8_t nan32[4] = {0, 0, 0xc0, 0x7f}, nan64[8] = {0, 0, 0, 0, 0, 0, 0xf8, 0x7f}, nan16[2] = {0, 0x7e}, nanb16[2] = {0xc0, 0x7f}, zeros[8];
+    static const uint8_t nan32[4] = {0, 0, 0xc0, 0x7f}, nan64[8] = {0, 0, 0, 0, 0, 0, 0xf8, 0x7f}, nan16[2] = {0, 0x7e},
+                         nanb16[2] = {0xc0, 0x7f}, zeros[8];
     uint32_t count = feature->type.shape == PIL_SHAPE_VECTOR ? feature->type.dimension : 1;
-    const uint8_t *value = feature->type.scalar == PIL_SCALAR_FLOAT32 ? nan32 : feature->type.scalar == PIL_SCALAR_FLOAT64 ? nan64
-                           : feature->type.scalar == PIL_SCALAR_FLOAT16 ? nan16 : feature->type.scalar == PIL_SCALAR_BFLOAT16 ? nanb16 : zeros;
+    const uint8_t *value = feature->type.scalar == PIL_SCALAR_FLOAT32    ? nan32
+                           : feature->type.scalar == PIL_SCALAR_FLOAT64  ? nan64
+                           : feature->type.scalar == PIL_SCALAR_FLOAT16  ? nan16
+                           : feature->type.scalar == PIL_SCALAR_BFLOAT16 ? nanb16
+                                                                         : zeros;
     for (uint32_t i = 0; i < count; i++) {
         pil_sink_write(sink, value, pil_scalar_bytes(feature->type.scalar));
     }
 }
 
-static void put_packed(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink, const struct pil_lookup *lookup) {
+static void put_packed(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink,
+                       const struct pil_lookup *lookup) {
     const struct pil_view *schema = lookup->release->view;
     pil_row_state state;
     if (!is_there(worker, request, lookup, &state)) {
@@ -360,7 +382,9 @@ static void put_packed(struct pil_worker *worker, const struct pil_request *requ
             continue;
         }
         /* Neighbours in the row that are neighbours in declared order, too, go in one piece. */
-        for (i++; i < schema->feature_count && schema->features[i].offset == end && !(nulls > 0 && pil_row_is_null(schema, lookup->row, i)); i++) {
+        for (i++; i < schema->feature_count && schema->features[i].offset == end &&
+                  !(nulls > 0 && pil_row_is_null(schema, lookup->row, i));
+             i++) {
             end += pil_type_row_bytes(schema->features[i].type);
         }
         pil_sink_write(sink, lookup->row + begin, end - begin);
@@ -406,7 +430,8 @@ static int64_t left_us(const struct pil_worker *worker, const struct pil_request
     if (schema->ttl_us == 0) {
         return -1;
     }
-    if (__builtin_add_overflow(pil_row_event_ts_us(schema, lookup->row), schema->ttl_us, &left) || __builtin_sub_overflow(left, worker->now_wall_us, &left)) {
+    if (__builtin_add_overflow(pil_row_event_ts_us(schema, lookup->row), schema->ttl_us, &left) ||
+        __builtin_sub_overflow(left, worker->now_wall_us, &left)) {
         return 0;
     }
     return left > 0 ? left : 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * SCAN and DBSIZE: over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40 bits, plus 1 so that
- * it is never 0 in the middle; it means the same as long as no release is swapped. */
+ * SCAN and DBSIZE: over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40
+ * bits, plus 1 so that it is never 0 in the middle; it means the same as long as no release is swapped. */
 #include "server/redis.h"
 
 enum { COUNT_DEFAULT = 10, COUNT_MAX = 10000, KEY_TEXT_BYTES = 2 * PIL_KEY_BYTES_MAX + PIL_NAME_BYTES_MAX };
@@ -19,8 +19,11 @@ static bool parse(const struct pil_request *request, struct scan *scan, const ch
         return false;
     }
     uint64_t position = cursor == 0 ? 0 : (uint64_t)cursor - 1;
-    *scan = (struct scan){.view = position >> 56, .shard = position >> 40 & 0xffff, .slot = position & ((1ull << 40) - 1),
-                          .pattern = pil_bytes_from_text("*"), .count = COUNT_DEFAULT};
+    *scan = (struct scan){.view = position >> 56,
+                          .shard = position >> 40 & 0xffff,
+                          .slot = position & ((1ull << 40) - 1),
+                          .pattern = pil_bytes_from_text("*"),
+                          .count = COUNT_DEFAULT};
     *ret_error = "ERR syntax error";
     for (uint32_t i = 2; i < request->arg_count; i += 2) {
         if (i + 1 == request->arg_count) {
@@ -45,7 +48,8 @@ static bool parse(const struct pil_request *request, struct scan *scan, const ch
 }
 
 /* The text of a row's key behind its view's name; the length. */
-static size_t key_text(const struct pil_cache_view *view, const struct pil_release *release, const struct pil_shard *shard, const uint8_t *row, char *text) {
+static size_t key_text(const struct pil_cache_view *view, const struct pil_release *release,
+                       const struct pil_shard *shard, const uint8_t *row, char *text) {
     size_t len = strlen(view->name);
     memcpy(text, view->name, len);
     text[len++] = ':';
@@ -88,7 +92,8 @@ PIL_REPLY(pil_redis_reply_scan) {
         if (text == NULL) {
             break; /* the cursor says where to go on */
         }
-        size_t len = row != NULL ? key_text(pil_cache_view_at(cache, (uint32_t)scan.view), release, shard, row, text + 4) : 0;
+        size_t len =
+            row != NULL ? key_text(pil_cache_view_at(cache, (uint32_t)scan.view), release, shard, row, text + 4) : 0;
         bool wanted = row != NULL && !scan.wants_none && pil_redis_match(scan.pattern, pil_bytes_from(text + 4, len));
         batch->scratch_used = (size_t)((uint8_t *)text - batch->scratch) + (wanted ? 4 + len : 0);
         if (wanted) {

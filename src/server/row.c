@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/internal.h"
 
-pil_row_state pil_row_state_of(const struct pil_worker *worker, const struct pil_lookup *lookup, const struct pil_listener_settings *listener) {
+pil_row_state pil_row_state_of(const struct pil_worker *worker, const struct pil_lookup *lookup,
+                               const struct pil_listener_settings *listener) {
     if (lookup->row == NULL) {
         return PIL_ROW_MISSING;
     }
     const struct pil_view *view = lookup->release->view;
     int64_t age_us = 0;
-    bool is_expired = view->ttl_us != 0 && (__builtin_sub_overflow(worker->now_wall_us, pil_row_event_ts_us(view, lookup->row), &age_us) ||
-                                            age_us > view->ttl_us);
+    bool is_expired = view->ttl_us != 0 &&
+                      (__builtin_sub_overflow(worker->now_wall_us, pil_row_event_ts_us(view, lookup->row), &age_us) ||
+                       age_us > view->ttl_us);
     if (!is_expired) {
         return PIL_ROW_FRESH;
     }

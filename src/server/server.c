@@ -41,8 +41,8 @@ static void init_workers(struct pil_server *server) {
     }
 }
 
-pil_status pil_server_create(const struct pil_settings *settings, const int *listener_fds, struct pil_server **ret_server,
-                             struct pil_error *ret_error) {
+pil_status pil_server_create(const struct pil_settings *settings, const int *listener_fds,
+                             struct pil_server **ret_server, struct pil_error *ret_error) {
     struct pil_server *server = calloc(1, sizeof *server);
     PIL_ASSERT(server != NULL);
     server->settings = settings;
@@ -172,7 +172,8 @@ void pil_server_set_project(struct pil_server *server, struct pil_project *proje
     if (old != NULL) {
         struct pil_retired_project *retired = calloc(1, sizeof *retired);
         PIL_ASSERT(retired != NULL);
-        *retired = (struct pil_retired_project){.next = server->retired_projects, .project = old, .ticket = pil_qsbr_begin(pil_cache_qsbr(server->cache))};
+        *retired = (struct pil_retired_project){
+            .next = server->retired_projects, .project = old, .ticket = pil_qsbr_begin(pil_cache_qsbr(server->cache))};
         server->retired_projects = retired;
     }
 }
@@ -194,11 +195,13 @@ static void sum_engines(struct pil_server *server) {
         uint64_t sum = 0;
         pil_metric_series series = PIL_METRIC_SERIES_NONE;
         for (uint32_t w = 0; w < server->worker_count; w++) {
-            const _Atomic uint64_t *value = (const _Atomic uint64_t *)(const void *)((const char *)&server->workers[w] + sums[i].offset);
+            const _Atomic uint64_t *value =
+                (const _Atomic uint64_t *)(const void *)((const char *)&server->workers[w] + sums[i].offset);
             sum += atomic_load_explicit(value, memory_order_relaxed);
         }
         if (pil_metric_series_get(server->metrics, sums[i].metric, labels, &series) == PIL_STATUS_OK) {
-            pil_metric_add_owner(server->metrics, server->worker_count, series, sum - pil_metric_read(server->metrics, series));
+            pil_metric_add_owner(server->metrics, server->worker_count, series,
+                                 sum - pil_metric_read(server->metrics, series));
         }
     }
 }
@@ -216,7 +219,8 @@ static void watch_workers(struct pil_server *server) {
     for (uint32_t i = 0; i < server->worker_count; i++) {
         uint64_t started_ns = atomic_load_explicit(&server->workers[i].turn_started_ns, memory_order_relaxed);
         const char *label = PIL_LOG_NUM(i);
-        set_gauge(server, PIL_METRIC_worker_lag_seconds, label, started_ns == 0 || started_ns > now_ns ? 0.0 : (double)(now_ns - started_ns) / 1e9);
+        set_gauge(server, PIL_METRIC_worker_lag_seconds, label,
+                  started_ns == 0 || started_ns > now_ns ? 0.0 : (double)(now_ns - started_ns) / 1e9);
     }
     for (uint32_t protocol = 0; protocol < PIL_PROTOCOL_ADMIN; protocol++) {
         uint32_t sum = 0;

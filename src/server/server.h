@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The data plane: worker threads that each run one event loop over the shared listeners and answer from the cache. It opens
- * nothing: listeners and releases come in as descriptors. The control thread (whoever calls this interface) creates it,
- * publishes through pil_server_cache, and may read its state at any time. */
+ * The data plane: worker threads that each run one event loop over the shared listeners and answer from the cache. It
+ * opens nothing: listeners and releases come in as descriptors. The control thread (whoever calls this interface)
+ * creates it, publishes through pil_server_cache, and may read its state at any time. */
 #pragma once
 
 #include "base/text.h"
@@ -14,10 +14,11 @@ struct pil_server;
 
 /* listener_fds[i] belongs to settings->listeners[i], -1 for those that the server does not serve (admin); they stay the
  * caller's. `settings` is borrowed for the server's life. Workers start at pil_server_start. */
-pil_status pil_server_create(const struct pil_settings *settings, const int *listener_fds, struct pil_server **ret_server,
-                             struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_server_create(const struct pil_settings *settings, const int *listener_fds,
+                             struct pil_server **ret_server, struct pil_error *ret_error) PIL_CHECKED;
 pil_status pil_server_start(struct pil_server *server, struct pil_error *ret_error) PIL_CHECKED;
-/* Stops accepting, answers what has arrived, then stops the workers; waits at most timeout_ms. Returns whether all were done. */
+/* Stops accepting, answers what has arrived, then stops the workers; waits at most timeout_ms. Returns whether all were
+ * done. */
 bool pil_server_drain(struct pil_server *server, uint64_t timeout_ms);
 /* Workers must have been drained. */
 void pil_server_destroy(struct pil_server **server);
@@ -28,8 +29,8 @@ const struct pil_settings *pil_server_settings(const struct pil_server *server);
 /* The metric shard of the control thread. */
 uint32_t pil_server_control_shard(const struct pil_server *server);
 
-/* Control thread: the applied project (feature services), owned by the server from here; workers see it from their next request on.
- * The one before is freed after a grace period, by pil_server_tick. */
+/* Control thread: the applied project (feature services), owned by the server from here; workers see it from their next
+ * request on. The one before is freed after a grace period, by pil_server_tick. */
 void pil_server_set_project(struct pil_server *server, struct pil_project *project);
 /* Control thread, a few times a second: reclaims releases, sums engine counters into metrics, watches the workers.
  * Returns releases that still wait to be unmapped. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a server is told at start: plain data without pointers, so that the supervisor can hand it to its children as bytes. */
+ * What a server is told at start: plain data without pointers, so that the supervisor can hand it to its children as
+ * bytes. */
 #pragma once
 
 #include "base/bounds.h"
@@ -12,11 +13,20 @@ enum {
     PIL_SETTINGS_WORKERS_MAX = 128,
 };
 
-typedef enum pil_protocol { PIL_PROTOCOL_RESP, PIL_PROTOCOL_FEAST, PIL_PROTOCOL_ADMIN, PIL_PROTOCOL_COUNT } pil_protocol;
+typedef enum pil_protocol {
+    PIL_PROTOCOL_RESP,
+    PIL_PROTOCOL_FEAST,
+    PIL_PROTOCOL_ADMIN,
+    PIL_PROTOCOL_COUNT
+} pil_protocol;
 const char *pil_protocol_text(pil_protocol protocol);
 
 /* How feature statuses are reported over Feast's API; peers differ among themselves. */
-typedef enum pil_status_mode { PIL_STATUS_MODE_STRICT, PIL_STATUS_MODE_FEAST_PYTHON, PIL_STATUS_MODE_FEAST_GO } pil_status_mode;
+typedef enum pil_status_mode {
+    PIL_STATUS_MODE_STRICT,
+    PIL_STATUS_MODE_FEAST_PYTHON,
+    PIL_STATUS_MODE_FEAST_GO
+} pil_status_mode;
 
 struct pil_listener_settings {
     pil_protocol protocol;
@@ -36,15 +46,15 @@ struct pil_view_settings {
 };
 
 struct pil_limits {
-    uint32_t connections_max;      /* of all workers together */
-    uint32_t request_bytes_max;    /* one request, arguments or body */
-    uint32_t requests_per_turn;    /* of one connection, before others get their turn */
+    uint32_t connections_max;   /* of all workers together */
+    uint32_t request_bytes_max; /* one request, arguments or body */
+    uint32_t requests_per_turn; /* of one connection, before others get their turn */
     uint32_t keys_per_request_max;
-    uint32_t output_pause_bytes;   /* a connection with this much unsent is not read from */
-    uint32_t output_bytes_max;     /* … and with this much is closed */
-    uint32_t output_stall_ms;      /* … or when it takes nothing for so long */
-    uint32_t idle_timeout_ms;      /* 0: never */
-    uint32_t request_timeout_ms;   /* from the first byte of a request to its last */
+    uint32_t output_pause_bytes; /* a connection with this much unsent is not read from */
+    uint32_t output_bytes_max;   /* … and with this much is closed */
+    uint32_t output_stall_ms;    /* … or when it takes nothing for so long */
+    uint32_t idle_timeout_ms;    /* 0: never */
+    uint32_t request_timeout_ms; /* from the first byte of a request to its last */
 };
 
 struct pil_settings {
@@ -56,8 +66,8 @@ struct pil_settings {
     pil_engine_kind engine;
     char engine_reason[PIL_ENGINE_REASON_BYTES];
     uint64_t spin_ns_max;
-    uint64_t slowlog_us;      /* requests that took longer are remembered */
-    uint64_t memory_budget;   /* bytes */
+    uint64_t slowlog_us;    /* requests that took longer are remembered */
+    uint64_t memory_budget; /* bytes */
     uint32_t keep_releases;
     uint64_t poll_interval_ms;
     struct pil_limits limits;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The last slow requests of all workers, in a ring of slots. A writer claims a slot by a counter and marks it odd while it writes;
- * a reader that sees an odd or changed mark skips the slot. Words are atomic, so that a torn read is a skipped one and no race. */
+ * The last slow requests of all workers, in a ring of slots. A writer claims a slot by a counter and marks it odd while
+ * it writes; a reader that sees an odd or changed mark skips the slot. Words are atomic, so that a torn read is a
+ * skipped one and no race. */
 #include "server/internal.h"
 
 #include <stdlib.h>

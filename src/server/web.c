@@ -31,7 +31,9 @@ static void refuse(struct pil_worker *worker, struct pil_connection *connection,
     struct pil_request *request = pil_batch_add(worker, connection);
     request->head = (struct pil_http_head){.status = http->error_status, .minor = 1, .keep_alive = false};
     request->detail = http->error;
-    pil_connection_finish(worker, connection, http->error_status == 413 || http->error_status == 431 ? PIL_CLOSE_REQUEST_BYTES : PIL_CLOSE_PROTOCOL);
+    pil_connection_finish(worker, connection,
+                          http->error_status == 413 || http->error_status == 431 ? PIL_CLOSE_REQUEST_BYTES
+                                                                                 : PIL_CLOSE_PROTOCOL);
 }
 
 static void put_continue(struct pil_worker *worker, struct pil_connection *connection) {
@@ -44,7 +46,8 @@ static void put_continue(struct pil_worker *worker, struct pil_connection *conne
     }
 }
 
-pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data, size_t *ret_consumed) {
+pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data,
+                          size_t *ret_consumed) {
     struct pil_http_limits limits = pil_http_limits_default;
     limits.body_bytes_max = worker->server->settings->limits.request_bytes_max;
     struct pil_http_request http = {0};

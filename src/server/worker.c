@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A worker's loop. It never locks, never blocks but in pil_engine_wait, and allocates only when a connection is made. */
+ * A worker's loop. It never locks, never blocks but in pil_engine_wait, and allocates only when a connection is made.
+ */
 #include "server/internal.h"
 
 #include "base/log.h"
@@ -32,7 +33,8 @@ static pil_status open_engine(struct pil_worker *worker, struct pil_error *error
     PIL_TRY(pil_engine_create(&options, &worker->engine, error));
     for (uint32_t i = 0; i < settings->listener_count; i++) {
         struct pil_listener *listener = &worker->listeners[i];
-        *listener = (struct pil_listener){.magic = PIL_LISTENER_MAGIC, .settings = &settings->listeners[i], .fd = worker->server->listener_fds[i]};
+        *listener = (struct pil_listener){
+            .magic = PIL_LISTENER_MAGIC, .settings = &settings->listeners[i], .fd = worker->server->listener_fds[i]};
         if (listener->fd >= 0) {
             PIL_TRY(pil_engine_listen(worker->engine, listener->fd, listener, &listener->handle));
         }
@@ -55,11 +57,13 @@ static void on_sent(struct pil_worker *worker, struct pil_connection *connection
     pil_connection_flush(worker, connection);
 }
 
-static void on_connection_event(struct pil_worker *worker, struct pil_connection *connection, const struct pil_event *event) {
+static void on_connection_event(struct pil_worker *worker, struct pil_connection *connection,
+                                const struct pil_event *event) {
     PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC);
     switch (event->kind) {
     case PIL_EVENT_RECEIVE:
-        pil_worker_count(worker, worker->server->series.received_bytes[connection->listener->protocol], event->data.len);
+        pil_worker_count(worker, worker->server->series.received_bytes[connection->listener->protocol],
+                         event->data.len);
         pil_connection_receive(worker, connection, event->data);
         break;
     case PIL_EVENT_END:
@@ -70,9 +74,7 @@ static void on_connection_event(struct pil_worker *worker, struct pil_connection
             pil_connection_flush(worker, connection);
         }
         break;
-    case PIL_EVENT_SENT:
-        on_sent(worker, connection, event);
-        break;
+    case PIL_EVENT_SENT: on_sent(worker, connection, event); break;
     case PIL_EVENT_CLOSED:
         if (connection->is_ready) {
             connection->handle = 0; /* freed when the ready list lets it go */
@@ -82,8 +84,7 @@ static void on_connection_event(struct pil_worker *worker, struct pil_connection
         break;
     case PIL_EVENT_ACCEPT:
     case PIL_EVENT_READABLE:
-    case PIL_EVENT_WAKE:
-        PIL_UNREACHABLE("not an event of a connection");
+    case PIL_EVENT_WAKE: PIL_UNREACHABLE("not an event of a connection");
     }
 }
 
@@ -145,7 +146,8 @@ static void sweep(struct pil_worker *worker) {
     copy_stats(worker);
 }
 
-/* Connections that the kernel has accepted for us already are in flight, too: they get a moment before the listeners close. */
+/* Connections that the kernel has accepted for us already are in flight, too: they get a moment before the listeners
+ * close. */
 static void drain(struct pil_worker *worker) {
     if (!worker->is_draining) {
         worker->is_draining = true;
@@ -179,7 +181,8 @@ static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
     pil_engine_stats(worker->engine, &before);
     pil_qsbr_quiescent(pil_cache_qsbr(worker->server->cache), worker->index);
     uint64_t timeout_ns = worker->ready != NULL ? 0 : worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS;
-    PIL_TRY(pil_engine_wait(worker->engine, worker->events, PIL_WORKER_EVENTS, worker->ready != NULL ? 0 : worker->spin_ns, timeout_ns, ret_count));
+    PIL_TRY(pil_engine_wait(worker->engine, worker->events, PIL_WORKER_EVENTS,
+                            worker->ready != NULL ? 0 : worker->spin_ns, timeout_ns, ret_count));
     adapt_spin(worker, before.parks, before.spins_hit);
     return PIL_STATUS_OK;
 }
@@ -231,7 +234,8 @@ void *pil_worker_main(void *argument) {
         copy_stats(worker);
     }
     if (status != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_ERROR, "worker failed", "worker", PIL_LOG_NUM(worker->index), "status", pil_status_text(status), "why", error.text, NULL);
+        pil_log(PIL_LOG_ERROR, "worker failed", "worker", PIL_LOG_NUM(worker->index), "status", pil_status_text(status),
+                "why", error.text, NULL);
         atomic_store_explicit(&worker->is_failed, true, memory_order_release);
     }
     close_all(worker);

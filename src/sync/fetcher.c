@@ -36,7 +36,8 @@ const char *pil_fetch_result_text(pil_fetch_result result) {
     return texts[result];
 }
 
-struct pil_fetcher *pil_fetcher_create(struct pil_store *store, const struct pil_fetcher_view *views, uint32_t view_count, const struct pil_fetcher_hooks *hooks) {
+struct pil_fetcher *pil_fetcher_create(struct pil_store *store, const struct pil_fetcher_view *views,
+                                       uint32_t view_count, const struct pil_fetcher_hooks *hooks) {
     struct pil_fetcher *fetcher = calloc(1, sizeof *fetcher + view_count * sizeof fetcher->targets[0]);
     PIL_ASSERT(fetcher != NULL);
     fetcher->store = store;
@@ -72,11 +73,13 @@ static struct pil_release_ref ref_of(const struct target *target, const char *re
 }
 
 /* Copies a shard's object into an unsealed memfd. Its size is the manifest's: a longer or shorter object is corrupt. */
-static pil_status copy_shard(struct pil_fetcher *fetcher, const struct pil_manifest_shard *shard, int fd, struct pil_error *ret_error) {
+static pil_status copy_shard(struct pil_fetcher *fetcher, const struct pil_manifest_shard *shard, int fd,
+                             struct pil_error *ret_error) {
     char name[PIL_STORE_NAME_BYTES];
     pil_layout_shard(&shard->id, name);
     if (ftruncate(fd, (off_t)shard->bytes) != 0) {
-        return pil_fail(ret_error, pil_status_from_errno(errno), "memory for %llu bytes: %s", (unsigned long long)shard->bytes, strerror(errno));
+        return pil_fail(ret_error, pil_status_from_errno(errno), "memory for %llu bytes: %s",
+                        (unsigned long long)shard->bytes, strerror(errno));
     }
     for (uint64_t done = 0; done < shard->bytes;) {
         size_t wanted = shard->bytes - done < COPY_BYTES ? (size_t)(shard->bytes - done) : COPY_BYTES, len = 0;
@@ -85,7 +88,8 @@ static pil_status copy_shard(struct pil_fetcher *fetcher, const struct pil_manif
         }
         PIL_TRY(fetcher->store->ops->get_range(fetcher->store, name, done, fetcher->buffer, wanted, &len, ret_error));
         if (len == 0) {
-            return pil_fail(ret_error, PIL_STATUS_CORRUPT, "%s ends after %llu bytes; the manifest says %llu", name, (unsigned long long)done, (unsigned long long)shard->bytes);
+            return pil_fail(ret_error, PIL_STATUS_CORRUPT, "%s ends after %llu bytes; the manifest says %llu", name,
+                            (unsigned long long)done, (unsigned long long)shard->bytes);
         }
         ssize_t wrote = pwrite(fd, fetcher->buffer, len, (off_t)done);
         if (wrote != (ssize_t)len) {
@@ -97,10 +101,12 @@ static pil_status copy_shard(struct pil_fetcher *fetcher, const struct pil_manif
     return PIL_STATUS_OK;
 }
 
-static pil_status verify_shard(const struct pil_manifest *manifest, const struct pil_manifest_shard *shard, int fd, struct pil_error *ret_error) {
+static pil_status verify_shard(const struct pil_manifest *manifest, const struct pil_manifest_shard *shard, int fd,
+                               struct pil_error *ret_error) {
     void *data = mmap(NULL, shard->bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) {
-        return pil_fail(ret_error, pil_status_from_errno(errno), "mmap of %llu bytes: %s", (unsigned long long)shard->bytes, strerror(errno));
+        return pil_fail(ret_error, pil_status_from_errno(errno), "mmap of %llu bytes: %s",
+                        (unsigned long long)shard->bytes, strerror(errno));
     }
     struct pil_verify_options options = {.id = &shard->id, .view = manifest->view};
     pil_status status = pil_verify(pil_bytes_from(data, shard->bytes), &options, ret_error);
@@ -109,7 +115,8 @@ static pil_status verify_shard(const struct pil_manifest *manifest, const struct
 }
 
 /* A sealed descriptor of a verified copy. */
-static pil_status fetch_shard(struct pil_fetcher *fetcher, const struct pil_manifest *manifest, uint32_t index, int *ret_fd, struct pil_fetch_report *report, struct pil_error *ret_error) {
+static pil_status fetch_shard(struct pil_fetcher *fetcher, const struct pil_manifest *manifest, uint32_t index,
+                              int *ret_fd, struct pil_fetch_report *report, struct pil_error *ret_error) {
     const struct pil_manifest_shard *shard = &manifest->shards[index];
     char name[192];
     int fd = -1;
@@ -135,7 +142,8 @@ static pil_status fetch_shard(struct pil_fetcher *fetcher, const struct pil_mani
 }
 
 /* All shards agree with the manifest on the schema: pil_verify compared each with manifest->view. */
-static pil_status fetch_release(struct pil_fetcher *fetcher, uint32_t view_index, const char *release, struct pil_fetch_report *report, struct pil_error *ret_error) {
+static pil_status fetch_release(struct pil_fetcher *fetcher, uint32_t view_index, const char *release,
+                                struct pil_fetch_report *report, struct pil_error *ret_error) {
     struct target *target = &fetcher->targets[view_index];
     const struct pil_fetcher_hooks *hooks = fetcher->hooks;
     struct pil_release_ref ref = ref_of(target, release);
@@ -157,12 +165,23 @@ static pil_status fetch_release(struct pil_fetcher *fetcher, uint32_t view_index
 static pil_fetch_result result_of(pil_status status) {
     switch (status) {
     case PIL_STATUS_OK: return PIL_FETCH_OK;
-    case PIL_STATUS_CORRUPT: case PIL_STATUS_UNSUPPORTED: case PIL_STATUS_INVALID: return PIL_FETCH_CORRUPT;
-    case PIL_STATUS_TOO_LARGE: case PIL_STATUS_NO_MEMORY: case PIL_STATUS_NO_SPACE: return PIL_FETCH_WILL_NOT_FIT;
+    case PIL_STATUS_CORRUPT:
+    case PIL_STATUS_UNSUPPORTED:
+    case PIL_STATUS_INVALID: return PIL_FETCH_CORRUPT;
+    case PIL_STATUS_TOO_LARGE:
+    case PIL_STATUS_NO_MEMORY:
+    case PIL_STATUS_NO_SPACE: return PIL_FETCH_WILL_NOT_FIT;
     case PIL_STATUS_NOT_FOUND: return PIL_FETCH_NOT_FOUND;
-    case PIL_STATUS_EXISTS: case PIL_STATUS_CONFLICT: case PIL_STATUS_DENIED: case PIL_STATUS_BUSY: case PIL_STATUS_AGAIN:
-    case PIL_STATUS_CLOSED: case PIL_STATUS_TIMEOUT: case PIL_STATUS_IO: case PIL_STATUS_SYSTEM: case PIL_STATUS_COUNT:
-        return PIL_FETCH_ERROR;
+    case PIL_STATUS_EXISTS:
+    case PIL_STATUS_CONFLICT:
+    case PIL_STATUS_DENIED:
+    case PIL_STATUS_BUSY:
+    case PIL_STATUS_AGAIN:
+    case PIL_STATUS_CLOSED:
+    case PIL_STATUS_TIMEOUT:
+    case PIL_STATUS_IO:
+    case PIL_STATUS_SYSTEM:
+    case PIL_STATUS_COUNT: return PIL_FETCH_ERROR;
     }
     PIL_UNREACHABLE("status");
 }
@@ -234,7 +253,8 @@ static void check_project(struct pil_fetcher *fetcher, uint32_t view_index) {
     }
     pil_layout_project(target->view->project, name);
     if (fetcher->store->ops->get(fetcher->store, name, PROJECT_BYTES_MAX, &document, &tag, &error) != PIL_STATUS_OK) {
-        return; /* a store without an applied project serves views, only no services; a broken store is told by the channel */
+        return; /* a store without an applied project serves views, only no services; a broken store is told by the
+                   channel */
     }
     if (strcmp(tag.text, target->project_tag.text) != 0) {
         target->project_tag = tag;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The fetcher: which release each served view should have, by its channel, and the way there: manifest, admission, a private copy
- * of each shard, verification, seal, hand over. It never publishes anything that was not verified whole, and what fails leaves
- * what is served alone. No process knowledge: what is held, admitted and handed over goes through functions of the daemon.
- * Thread: one. */
+ * The fetcher: which release each served view should have, by its channel, and the way there: manifest, admission, a
+ * private copy of each shard, verification, seal, hand over. It never publishes anything that was not verified whole,
+ * and what fails leaves what is served alone. No process knowledge: what is held, admitted and handed over goes through
+ * functions of the daemon. Thread: one. */
 #pragma once
 
 #include "base/bounds.h"
@@ -38,9 +38,11 @@ struct pil_fetcher_hooks {
     /* Whether all shards of this release are in memory already: publishing it needs no I/O. */
     bool (*is_held)(void *context, uint32_t view_index, const char *release);
     /* Whether `bytes` more may be loaded; TOO_LARGE with the sum in *ret_error. */
-    pil_status (*admit)(void *context, uint32_t view_index, const char *release, uint64_t bytes, struct pil_error *ret_error);
+    pil_status (*admit)(void *context, uint32_t view_index, const char *release, uint64_t bytes,
+                        struct pil_error *ret_error);
     /* A verified, sealed shard; fd is the callee's. */
-    pil_status (*hand_over)(void *context, uint32_t view_index, const char *release, uint32_t shard_index, uint32_t shard_count, int fd);
+    pil_status (*hand_over)(void *context, uint32_t view_index, const char *release, uint32_t shard_index,
+                            uint32_t shard_count, int fd);
     /* All shards were handed over or held: serve it. */
     pil_status (*publish)(void *context, uint32_t view_index, const char *release);
     /* The channel was read with success, now. */
@@ -54,12 +56,13 @@ struct pil_fetcher_hooks {
 
 struct pil_fetcher;
 /* The store and the views are borrowed for the fetcher's life. */
-struct pil_fetcher *pil_fetcher_create(struct pil_store *store, const struct pil_fetcher_view *views, uint32_t view_count, const struct pil_fetcher_hooks *hooks);
+struct pil_fetcher *pil_fetcher_create(struct pil_store *store, const struct pil_fetcher_view *views,
+                                       uint32_t view_count, const struct pil_fetcher_hooks *hooks);
 void pil_fetcher_destroy(struct pil_fetcher **fetcher);
 /* Before the first pass: what is being served already. */
 void pil_fetcher_set_live(struct pil_fetcher *fetcher, uint32_t view_index, const char *release);
 
-/* Reads every channel once and fetches what is due. A release that was refused is tried again after a back-off of 1 s, doubling up to
- * 60 s, or at once when the channel points elsewhere. Returns the milliseconds until the next retry is due, UINT64_MAX when
- * none waits. */
+/* Reads every channel once and fetches what is due. A release that was refused is tried again after a back-off of 1 s,
+ * doubling up to 60 s, or at once when the channel points elsewhere. Returns the milliseconds until the next retry is
+ * due, UINT64_MAX when none waits. */
 uint64_t pil_fetcher_pass(struct pil_fetcher *fetcher);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reads the body of POST /get-online-features. As in Feast's server, the JSON is read to its end first: a mistake in it goes
- * before a member of the wrong type, of which the first is reported. */
+ * Reads the body of POST /get-online-features. As in Feast's server, the JSON is read to its end first: a mistake in it
+ * goes before a member of the wrong type, of which the first is reported. */
 #include "wire/feast.h"
 #include "wire/json.h"
 
@@ -52,8 +52,7 @@ static pil_status read_value(struct parser *parser, struct pil_feast_value *valu
     bool flag;
     *value = (struct pil_feast_value){.kind = PIL_FEAST_KIND_NULL};
     switch (pil_json_peek(json)) {
-    case PIL_JSON_NULL:
-        return pil_json_read_null(json);
+    case PIL_JSON_NULL: return pil_json_read_null(json);
     case PIL_JSON_BOOL:
         PIL_TRY(pil_json_read_bool(json, &flag));
         value->kind = PIL_FEAST_KIND_BOOL;
@@ -65,14 +64,10 @@ static pil_status read_value(struct parser *parser, struct pil_feast_value *valu
         value->integer = number.integer;
         value->text = number.text;
         return PIL_STATUS_OK;
-    case PIL_JSON_STRING:
-        value->kind = PIL_FEAST_KIND_STRING;
-        return pil_json_read_string(json, &value->text);
+    case PIL_JSON_STRING: value->kind = PIL_FEAST_KIND_STRING; return pil_json_read_string(json, &value->text);
     case PIL_JSON_ARRAY:
     case PIL_JSON_OBJECT:
-    case PIL_JSON_END:
-        value->kind = PIL_FEAST_KIND_NESTED;
-        return pil_json_skip(json, &value->text);
+    case PIL_JSON_END: value->kind = PIL_FEAST_KIND_NESTED; return pil_json_skip(json, &value->text);
     }
     return PIL_STATUS_INVALID;
 }
@@ -102,8 +97,11 @@ static pil_status read_column(struct parser *parser, struct pil_bytes name, cons
     column->value_first = parser->value_count;
     column->value_count = 0;
     if (pil_json_peek(&parser->json) != PIL_JSON_ARRAY) {
-        return refuse_value(parser, (struct pil_feast_rejection){.type = "list_type", .message = "Input should be a valid list",
-                                                                 .member = member, .field = name, .index = -1});
+        return refuse_value(parser, (struct pil_feast_rejection){.type = "list_type",
+                                                                 .message = "Input should be a valid list",
+                                                                 .member = member,
+                                                                 .field = name,
+                                                                 .index = -1});
     }
     PIL_TRY(pil_json_enter(&parser->json, PIL_JSON_ARRAY));
     for (bool first = true, more;;) {
@@ -125,8 +123,10 @@ static pil_status read_entities(struct parser *parser, const char *member) {
     parser->request.column_count = 0;
     parser->value_count = 0;
     if (pil_json_peek(&parser->json) != PIL_JSON_OBJECT) {
-        return refuse_value(parser, (struct pil_feast_rejection){.type = "dict_type", .message = "Input should be a valid dictionary",
-                                                                 .member = member, .index = -1});
+        return refuse_value(parser, (struct pil_feast_rejection){.type = "dict_type",
+                                                                 .message = "Input should be a valid dictionary",
+                                                                 .member = member,
+                                                                 .index = -1});
     }
     PIL_TRY(pil_json_enter(&parser->json, PIL_JSON_OBJECT));
     for (bool first = true, more;;) {
@@ -144,8 +144,9 @@ static pil_status read_features(struct parser *parser, const char *member) {
     request->has_features = true;
     request->feature_count = 0;
     if (pil_json_peek(&parser->json) != PIL_JSON_ARRAY) {
-        return refuse_value(parser, (struct pil_feast_rejection){.type = "list_type", .message = "Input should be a valid list",
-                                                                 .member = member, .index = -1});
+        return refuse_value(
+            parser, (struct pil_feast_rejection){
+                        .type = "list_type", .message = "Input should be a valid list", .member = member, .index = -1});
     }
     PIL_TRY(pil_json_enter(&parser->json, PIL_JSON_ARRAY));
     int64_t index = 0;
@@ -161,8 +162,10 @@ static pil_status read_features(struct parser *parser, const char *member) {
             PIL_TRY(pil_json_read_string(&parser->json, &parser->buffers->features[request->feature_count]));
             request->feature_count++;
         } else {
-            PIL_TRY(refuse_value(parser, (struct pil_feast_rejection){.type = "string_type", .message = "Input should be a valid string",
-                                                                      .member = member, .index = index}));
+            PIL_TRY(refuse_value(parser, (struct pil_feast_rejection){.type = "string_type",
+                                                                      .message = "Input should be a valid string",
+                                                                      .member = member,
+                                                                      .index = index}));
         }
     }
 }
@@ -170,24 +173,23 @@ static pil_status read_features(struct parser *parser, const char *member) {
 static pil_status read_service(struct parser *parser, const char *member) {
     parser->request.feature_service = no_bytes;
     switch (pil_json_peek(&parser->json)) {
-    case PIL_JSON_NULL:
-        return pil_json_read_null(&parser->json);
-    case PIL_JSON_STRING:
-        return pil_json_read_string(&parser->json, &parser->request.feature_service);
+    case PIL_JSON_NULL: return pil_json_read_null(&parser->json);
+    case PIL_JSON_STRING: return pil_json_read_string(&parser->json, &parser->request.feature_service);
     case PIL_JSON_BOOL:
     case PIL_JSON_NUMBER:
     case PIL_JSON_ARRAY:
     case PIL_JSON_OBJECT:
-    case PIL_JSON_END:
-        break;
+    case PIL_JSON_END: break;
     }
-    return refuse_value(parser, (struct pil_feast_rejection){.type = "string_type", .message = "Input should be a valid string",
-                                                             .member = member, .index = -1});
+    return refuse_value(
+        parser, (struct pil_feast_rejection){
+                    .type = "string_type", .message = "Input should be a valid string", .member = member, .index = -1});
 }
 
 /* Pydantic's words for true and false; -1 for any other. */
 static int bool_of_word(struct pil_bytes text) {
-    static const char *const words[2][6] = {{"false", "0", "off", "f", "n", "no"}, {"true", "1", "on", "t", "y", "yes"}};
+    static const char *const words[2][6] = {{"false", "0", "off", "f", "n", "no"},
+                                            {"true", "1", "on", "t", "y", "yes"}};
     for (int value = 0; value < 2; value++) {
         for (int i = 0; i < 6; i++) {
             if (pil_bytes_equal_nocase(text, words[value][i])) {
@@ -217,7 +219,8 @@ static pil_status read_flag(struct parser *parser, const char *member, bool *fla
     bool is_parsing = kind == PIL_JSON_STRING || kind == PIL_JSON_NUMBER;
     note(parser, (struct pil_feast_rejection){
                      .type = is_parsing ? "bool_parsing" : "bool_type",
-                     .message = is_parsing ? "Input should be a valid boolean, unable to interpret input" : "Input should be a valid boolean",
+                     .message = is_parsing ? "Input should be a valid boolean, unable to interpret input"
+                                           : "Input should be a valid boolean",
                      .member = member,
                      .index = -1,
                      .input = pil_bytes_from(begin, (size_t)(parser->json.at - begin)),
@@ -237,29 +240,24 @@ static pil_status read_member(struct parser *parser, struct pil_bytes name) {
     }
     struct pil_bytes raw;
     switch (i) {
-    case 0:
-        return read_entities(parser, members[i]);
-    case 1:
-        return read_features(parser, members[i]);
-    case 2:
-        return read_service(parser, members[i]);
-    case 3:
-        return read_flag(parser, members[i], &parser->request.full_feature_names);
-    case 4:
-        return read_flag(parser, members[i], &parser->request.include_view_metadata);
-    default:
-        return pil_json_skip(&parser->json, &raw);
+    case 0: return read_entities(parser, members[i]);
+    case 1: return read_features(parser, members[i]);
+    case 2: return read_service(parser, members[i]);
+    case 3: return read_flag(parser, members[i], &parser->request.full_feature_names);
+    case 4: return read_flag(parser, members[i], &parser->request.include_view_metadata);
+    default: return pil_json_skip(&parser->json, &raw);
     }
 }
 
 static pil_status read_body(struct parser *parser) {
     struct pil_json *json = &parser->json;
     if (pil_json_peek(json) != PIL_JSON_OBJECT) {
-        PIL_TRY(refuse_value(parser, (struct pil_feast_rejection){
-                                         .type = "model_attributes_type",
-                                         .message = "Input should be a valid dictionary or object to extract fields from",
-                                         .index = -1,
-                                     }));
+        PIL_TRY(
+            refuse_value(parser, (struct pil_feast_rejection){
+                                     .type = "model_attributes_type",
+                                     .message = "Input should be a valid dictionary or object to extract fields from",
+                                     .index = -1,
+                                 }));
         return pil_json_finish(json);
     }
     const uint8_t *begin = json->at;
@@ -273,8 +271,9 @@ static pil_status read_body(struct parser *parser) {
     }
     if (!parser->has_entities) {
         struct pil_bytes input = pil_bytes_from(begin, (size_t)(json->at - begin));
-        note(parser, (struct pil_feast_rejection){
-                         .type = "missing", .message = "Field required", .member = "entities", .index = -1, .input = input});
+        note(parser,
+             (struct pil_feast_rejection){
+                 .type = "missing", .message = "Field required", .member = "entities", .index = -1, .input = input});
     }
     return pil_json_finish(json);
 }
@@ -293,7 +292,8 @@ static struct pil_feast_rejection reject_json(pil_status status, const struct pi
         return (struct pil_feast_rejection){.http_status = 413, .message = json->error, .index = -1};
     }
     if (json->is_not_utf8) {
-        return (struct pil_feast_rejection){.http_status = 400, .message = "There was an error parsing the body", .index = -1};
+        return (struct pil_feast_rejection){
+            .http_status = 400, .message = "There was an error parsing the body", .index = -1};
     }
     return (struct pil_feast_rejection){
         .http_status = 422,
@@ -305,11 +305,14 @@ static struct pil_feast_rejection reject_json(pil_status status, const struct pi
     };
 }
 
-pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers *buffers, struct pil_feast_request *ret_request,
-                           struct pil_feast_rejection *ret_rejection) {
+pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers *buffers,
+                           struct pil_feast_request *ret_request, struct pil_feast_rejection *ret_rejection) {
     if (body.len == 0) {
-        *ret_rejection = (struct pil_feast_rejection){
-            .http_status = 422, .type = "missing", .message = "Field required", .index = -1, .input = pil_bytes_from_text("null")};
+        *ret_rejection = (struct pil_feast_rejection){.http_status = 422,
+                                                      .type = "missing",
+                                                      .message = "Field required",
+                                                      .index = -1,
+                                                      .input = pil_bytes_from_text("null")};
         return PIL_STATUS_INVALID;
     }
     struct parser parser = {.buffers = buffers};

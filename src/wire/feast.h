@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Bodies of Feast's HTTP API: the request of POST /get-online-features into arrays, its column-oriented response and its
- * errors into bytes. Byte shapes are those of Feast 0.67's Python server. Pure: no input or output, no allocation.
+ * Bodies of Feast's HTTP API: the request of POST /get-online-features into arrays, its column-oriented response and
+ * its errors into bytes. Byte shapes are those of Feast 0.67's Python server. Pure: no input or output, no allocation.
  * feast.c reads requests, feast_reply.c writes responses and errors. */
 #pragma once
 
@@ -37,9 +37,9 @@ struct pil_feast_buffers {
     struct pil_feast_column *columns;
     struct pil_feast_value *values;
     struct pil_bytes *features;
-    uint8_t *scratch;    /* as many bytes as the longest body is always enough */
+    uint8_t *scratch; /* as many bytes as the longest body is always enough */
     uint32_t column_max;
-    uint32_t value_max;  /* over all columns */
+    uint32_t value_max; /* over all columns */
     uint32_t feature_max;
     size_t scratch_bytes;
 };
@@ -53,61 +53,68 @@ struct pil_feast_request {
     bool has_features;                /* "features" was there, though it may be empty */
     struct pil_bytes feature_service; /* empty when missing, null or ""; otherwise it wins over features */
     bool full_feature_names;
-    bool include_view_metadata;       /* include_feature_view_version_metadata */
+    bool include_view_metadata; /* include_feature_view_version_metadata */
 };
 
-/* Why a body was refused, in the shape of FastAPI: what, and where. The server makes its own for keys that cannot be coerced. */
+/* Why a body was refused, in the shape of FastAPI: what, and where. The server makes its own for keys that cannot be
+ * coerced. */
 struct pil_feast_rejection {
-    int http_status;         /* 422; 400 for bytes that are not UTF-8; 413 for more than the buffers hold */
-    const char *type;        /* "json_invalid", "missing", "list_type", "int_parsing", …; NULL: the message is all there is */
+    int http_status;  /* 422; 400 for bytes that are not UTF-8; 413 for more than the buffers hold */
+    const char *type; /* "json_invalid", "missing", "list_type", "int_parsing", …; NULL: the message is all there is */
     const char *message;
-    const char *member;      /* loc[1]: "entities", "features", …; NULL: the body itself */
-    struct pil_bytes field;  /* loc[2]: the join key; empty: none */
-    int64_t index;           /* the last of loc: position in the list; for json_invalid the character; -1: none */
-    const char *detail;      /* json_invalid: ctx.error; else NULL */
-    struct pil_bytes input;  /* JSON text of the offending value; shown when short; empty: not shown */
+    const char *member;     /* loc[1]: "entities", "features", …; NULL: the body itself */
+    struct pil_bytes field; /* loc[2]: the join key; empty: none */
+    int64_t index;          /* the last of loc: position in the list; for json_invalid the character; -1: none */
+    const char *detail;     /* json_invalid: ctx.error; else NULL */
+    struct pil_bytes input; /* JSON text of the offending value; shown when short; empty: not shown */
 };
 
-/* OK, or INVALID or TOO_LARGE with *ret_rejection. Unknown members are skipped; of equal members the last one counts. */
-pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers *buffers, struct pil_feast_request *ret_request,
+/* OK, or INVALID or TOO_LARGE with *ret_rejection. Unknown members are skipped; of equal members the last one counts.
+ */
+pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers *buffers,
+                           struct pil_feast_request *ret_request,
                            struct pil_feast_rejection *ret_rejection) PIL_CHECKED;
 
 /* For a key that the schema refuses: row `row` of a column, whose entity has this type. */
-void pil_feast_reject_key(const struct pil_feast_column *column, uint32_t row, pil_scalar type, struct pil_feast_rejection *ret_rejection);
+void pil_feast_reject_key(const struct pil_feast_column *column, uint32_t row, pil_scalar type,
+                          struct pil_feast_rejection *ret_rejection);
 /* {"detail":[{"type":…,"loc":["body",…],"msg":…,"input":…}]} */
 void pil_feast_put_rejection(struct pil_sink *sink, const struct pil_feast_rejection *rejection);
 /* {"detail":"Not Found"} */
 void pil_feast_put_detail(struct pil_sink *sink, const char *text);
 
 /* ---- Errors of requests that parsed. %1 and %2 are the arguments. With a class: a JSON string that holds JSON
- * {"module","class","message"}, and Feast's client raises that class; without: a JSON string. Where Feast answers 500, we
- * answer 400: its client retries 429, 500 and 503 for three seconds and then loses the message. */
+ * {"module","class","message"}, and Feast's client raises that class; without: a JSON string. Where Feast answers 500,
+ * we answer 400: its client retries 429, 500 and 503 for three seconds and then loses the message. */
 #define PIL_FEAST_ERROR_TABLE(X) \
     /* name            status class                                 message */ \
-    X(VIEW_UNKNOWN,      404, "FeatureViewNotFoundException",    "Feature view %1 does not exist in project %2") \
-    X(SERVICE_UNKNOWN,   404, "FeatureServiceNotFoundException", "Feature service %1 does not exist in project %2") \
-    X(FEATURE_UNKNOWN,   400, NULL, "'Feature %1 not found in projection %2'") \
-    X(REFERENCE_INVALID, 400, NULL, "Invalid feature reference '%1'. Expected format: '<feature_view>:<feature>' or " \
-                                    "'<feature_view>@<version>:<feature>'") \
-    X(VERSION_UNKNOWN,   400, NULL, "Version-qualified ref '%1' not supported: only '@latest' is served") \
-    X(COLUMNS_UNEQUAL,   400, NULL, "All entity rows must have the same columns.") \
-    X(FEATURES_MISSING,  400, NULL, "No features specified for retrieval") \
-    X(ROWS_MISSING,      400, NULL, "No entity rows: the list of join key '%1' is empty") \
-    X(KEY_MISSING,       400, NULL, "Missing join key values for keys: ['%1'], required by feature view %2") \
-    X(NAME_COLLISION,    400, "FeatureNameCollisionError", "Duplicate features named %1 found.\nTo resolve this collision, " \
-                                    "either use the full feature name by setting 'full_feature_names=True', or ensure that " \
-                                    "the features in question have different names.") \
-    X(NAME_COLLISION_FULL, 400, "FeatureNameCollisionError", "Duplicate features named %1 found.\nTo resolve this " \
-                                    "collision, please ensure that the feature views or their own features have different names.") \
-    X(DENIED,            403, "FeastPermissionError", "Access to feature view %1 of project %2 is denied") \
-    X(VIEW_NOT_LOADED,   503, NULL, "Feature view %1 has no release loaded yet") \
-    X(TOO_LARGE,         413, NULL, "The request is over the limit of %1: %2")
+    X(VIEW_UNKNOWN, 404, "FeatureViewNotFoundException", "Feature view %1 does not exist in project %2") \
+    X(SERVICE_UNKNOWN, 404, "FeatureServiceNotFoundException", "Feature service %1 does not exist in project %2") \
+    X(FEATURE_UNKNOWN, 400, NULL, "'Feature %1 not found in projection %2'") \
+    X(REFERENCE_INVALID, 400, NULL, \
+      "Invalid feature reference '%1'. Expected format: '<feature_view>:<feature>' or " \
+      "'<feature_view>@<version>:<feature>'") \
+    X(VERSION_UNKNOWN, 400, NULL, "Version-qualified ref '%1' not supported: only '@latest' is served") \
+    X(COLUMNS_UNEQUAL, 400, NULL, "All entity rows must have the same columns.") \
+    X(FEATURES_MISSING, 400, NULL, "No features specified for retrieval") \
+    X(ROWS_MISSING, 400, NULL, "No entity rows: the list of join key '%1' is empty") \
+    X(KEY_MISSING, 400, NULL, "Missing join key values for keys: ['%1'], required by feature view %2") \
+    X(NAME_COLLISION, 400, "FeatureNameCollisionError", \
+      "Duplicate features named %1 found.\nTo resolve this collision, " \
+      "either use the full feature name by setting 'full_feature_names=True', or ensure that " \
+      "the features in question have different names.") \
+    X(NAME_COLLISION_FULL, 400, "FeatureNameCollisionError", \
+      "Duplicate features named %1 found.\nTo resolve this " \
+      "collision, please ensure that the feature views or their own features have different names.") \
+    X(DENIED, 403, "FeastPermissionError", "Access to feature view %1 of project %2 is denied") \
+    X(VIEW_NOT_LOADED, 503, NULL, "Feature view %1 has no release loaded yet") \
+    X(TOO_LARGE, 413, NULL, "The request is over the limit of %1: %2")
 
 typedef enum pil_feast_error {
 #define X(name, status, class_name, message) PIL_FEAST_ERROR_##name,
     PIL_FEAST_ERROR_TABLE(X)
 #undef X
-    PIL_FEAST_ERROR_COUNT
+        PIL_FEAST_ERROR_COUNT
 } pil_feast_error;
 
 int pil_feast_error_http_status(pil_feast_error error);
@@ -117,9 +124,9 @@ void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pi
 
 /* ---- Response. One after the other:
  *     pil_feast_put_begin
- *     for each column: put_column; per row a value; put_statuses; per row put_status; put_timestamps; per row put_timestamp
- *     put_names; per column put_name; when asked for: put_views, per view put_view; put_end
- * A value is pil_feast_put_value, or put_null. */
+ *     for each column: put_column; per row a value; put_statuses; per row put_status; put_timestamps; per row
+ * put_timestamp put_names; per column put_name; when asked for: put_views, per view put_view; put_end A value is
+ * pil_feast_put_value, or put_null. */
 
 typedef enum pil_feast_status {
     PIL_FEAST_STATUS_PRESENT,
@@ -134,14 +141,14 @@ const char *pil_feast_status_text(pil_feast_status status);
 /* Zero-initialised but for the sink. */
 struct pil_feast_encoder {
     struct pil_sink *sink;
-    bool comma;        /* before the next element of the innermost list */
+    bool comma; /* before the next element of the innermost list */
     bool column_open;
-    /* The last time and its text, between a comma and a quote: equal ones are copied, and of others of the same day only the
-     * time of day is written anew. */
+    /* The last time and its text, between a comma and a quote: equal ones are copied, and of others of the same day
+     * only the time of day is written anew. */
     bool day_known;
     uint8_t time_bytes; /* 0 = nothing yet */
     int64_t time_us;
-    int64_t day_us;     /* midnight before time_us */
+    int64_t day_us; /* midnight before time_us */
     char time_text[PIL_CLOCK_TEXT_BYTES + 4];
 };
 

@@ -57,7 +57,8 @@ void pil_feast_put_rejection(struct pil_sink *sink, const struct pil_feast_rejec
     put_text(sink, "}]}");
 }
 
-void pil_feast_reject_key(const struct pil_feast_column *column, uint32_t row, pil_scalar type, struct pil_feast_rejection *ret_rejection) {
+void pil_feast_reject_key(const struct pil_feast_column *column, uint32_t row, pil_scalar type,
+                          struct pil_feast_rejection *ret_rejection) {
     bool is_text = type == PIL_SCALAR_STRING || type == PIL_SCALAR_BYTES;
     *ret_rejection = (struct pil_feast_rejection){
         .http_status = 422,
@@ -123,7 +124,8 @@ int pil_feast_error_http_status(pil_feast_error error) {
     return errors[error].http_status;
 }
 
-void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pil_bytes first, struct pil_bytes second) {
+void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pil_bytes first,
+                         struct pil_bytes second) {
     struct note message, inner;
     note_init(&message);
     put_message(&message.sink, errors[error].message, first, second);
@@ -261,7 +263,8 @@ void pil_feast_put_timestamp(struct pil_feast_encoder *encoder, int64_t event_us
 }
 
 void pil_feast_put_names(struct pil_feast_encoder *encoder) {
-    open_list(encoder, encoder->column_open ? "]}],\"metadata\":{\"feature_names\":[" : "],\"metadata\":{\"feature_names\":[");
+    open_list(encoder,
+              encoder->column_open ? "]}],\"metadata\":{\"feature_names\":[" : "],\"metadata\":{\"feature_names\":[");
 }
 
 void pil_feast_put_name(struct pil_feast_encoder *encoder, struct pil_bytes view, struct pil_bytes name) {

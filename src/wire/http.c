@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests and responses of HTTP/1.x. A head is searched for its end line by line as bytes arrive, then parsed whole. */
+ * Requests and responses of HTTP/1.x. A head is searched for its end line by line as bytes arrive, then parsed whole.
+ */
 #include "wire/http.h"
 #include "base/panic.h"
 #include "wire/internal.h"
@@ -75,8 +76,8 @@ static struct pil_bytes take_line(struct pil_bytes *text) {
 /* ---- The end of the head. */
 
 /* Looks at each line end once. OK: cursor->head_bytes is set. */
-static pil_status scan_head(struct pil_http_cursor *cursor, struct pil_bytes input, const struct pil_http_limits *limits,
-                            struct refusal *refusal) {
+static pil_status scan_head(struct pil_http_cursor *cursor, struct pil_bytes input,
+                            const struct pil_http_limits *limits, struct refusal *refusal) {
     size_t window = input.len < limits->head_bytes_max ? input.len : limits->head_bytes_max;
     if (!is_token_char(input.data[0]) && input.data[0] != '\r') {
         return refuse(refusal, 400, "this is not HTTP");
@@ -140,7 +141,8 @@ static pil_status read_length(struct facts *facts, struct pil_bytes value, struc
         if (!pil_is_digit(value.data[i])) {
             return refuse(refusal, 400, "Content-Length is not a number");
         }
-        if (__builtin_mul_overflow(length, 10, &length) || __builtin_add_overflow(length, value.data[i] - '0', &length)) {
+        if (__builtin_mul_overflow(length, 10, &length) ||
+            __builtin_add_overflow(length, value.data[i] - '0', &length)) {
             return refuse(refusal, 413, "Content-Length is too large");
         }
     }
@@ -170,7 +172,8 @@ static pil_status read_host(struct facts *facts, struct pil_bytes value, struct 
     return PIL_STATUS_OK;
 }
 
-static pil_status read_field(struct facts *facts, struct pil_bytes name, struct pil_bytes value, struct refusal *refusal) {
+static pil_status read_field(struct facts *facts, struct pil_bytes name, struct pil_bytes value,
+                             struct refusal *refusal) {
     if (pil_bytes_equal_nocase(name, "content-length")) {
         return read_length(facts, value, refusal);
     }
@@ -236,7 +239,8 @@ static pil_status read_target(struct pil_bytes target, struct pil_http_request *
     }
     size_t scheme = find(target, ':');
     bool is_absolute = scheme + 2 < target.len && memcmp(target.data + scheme, "://", 3) == 0 &&
-                       (pil_bytes_equal_nocase(cut(target, 0, scheme), "http") || pil_bytes_equal_nocase(cut(target, 0, scheme), "https"));
+                       (pil_bytes_equal_nocase(cut(target, 0, scheme), "http") ||
+                        pil_bytes_equal_nocase(cut(target, 0, scheme), "https"));
     if (is_absolute) {
         struct pil_bytes rest = cut(target, scheme + 3, target.len);
         size_t slash = find(rest, '/'), mark = find(rest, '?');
@@ -287,8 +291,8 @@ static pil_status check_request_framing(const struct facts *facts, const struct 
     return facts->body_bytes > limits->body_bytes_max ? refuse(refusal, 413, "the body is too large") : PIL_STATUS_OK;
 }
 
-static pil_status parse_request_head(struct pil_bytes head, const struct pil_http_limits *limits, struct pil_http_request *request,
-                                     struct facts *facts, struct refusal *refusal) {
+static pil_status parse_request_head(struct pil_bytes head, const struct pil_http_limits *limits,
+                                     struct pil_http_request *request, struct facts *facts, struct refusal *refusal) {
     PIL_TRY(read_request_line(take_line(&head), request, refusal));
     request->fields = cut(head, 0, head.len - 2); /* without the empty line */
     PIL_TRY(read_fields(request->fields, facts, refusal));
@@ -297,8 +301,8 @@ static pil_status parse_request_head(struct pil_bytes head, const struct pil_htt
     return PIL_STATUS_OK;
 }
 
-/* The head is parsed when its end is found, for the length of the body, and once more when the body is here: spans of the
- * first time may point to where the input lay then. */
+/* The head is parsed when its end is found, for the length of the body, and once more when the body is here: spans of
+ * the first time may point to where the input lay then. */
 static pil_status decode(struct pil_http_cursor *cursor, struct pil_bytes input, const struct pil_http_limits *limits,
                          struct pil_http_request *request, struct refusal *refusal) {
     bool is_known = cursor->head_bytes > 0;
@@ -434,7 +438,8 @@ void pil_http_put_continue(struct pil_sink *sink) {
     pil_sink_write_text(sink, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-static pil_status read_status_line(struct pil_bytes line, uint8_t *ret_minor, int *ret_status, struct refusal *refusal) {
+static pil_status read_status_line(struct pil_bytes line, uint8_t *ret_minor, int *ret_status,
+                                   struct refusal *refusal) {
     PIL_TRY(read_version(take_until(&line, ' '), ret_minor, refusal));
     struct pil_bytes code = take_until(&line, ' ');
     if (code.len != 3 || !pil_is_digit(code.data[0]) || !pil_is_digit(code.data[1]) || !pil_is_digit(code.data[2])) {

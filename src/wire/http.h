@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * HTTP/1.0 and 1.1 messages with a Content-Length: requests into spans, response heads into bytes, responses into spans for
- * our own clients. Pure: no input or output, no allocation. Strict: a message whose end two readers could see at different
- * places is an error and the connection must be closed. Chunked requests are refused with 411. Source: RFC 9110, RFC 9112. */
+ * HTTP/1.0 and 1.1 messages with a Content-Length: requests into spans, response heads into bytes, responses into spans
+ * for our own clients. Pure: no input or output, no allocation. Strict: a message whose end two readers could see at
+ * different places is an error and the connection must be closed. Chunked requests are refused with 411. Source: RFC
+ * 9110, RFC 9112. */
 #pragma once
 
 #include "base/sink.h"
@@ -21,33 +22,34 @@ struct pil_http_limits {
 };
 extern const struct pil_http_limits pil_http_limits_default; /* 32 KiB, 100 fields, 16 MiB */
 
-/* How far the request at the start of the input was read; one per connection. Zero-initialised = at its start; decode resets
- * it when a request is complete. */
+/* How far the request at the start of the input was read; one per connection. Zero-initialised = at its start; decode
+ * resets it when a request is complete. */
 struct pil_http_cursor {
-    size_t scanned;       /* bytes in which the end of the head was searched */
-    size_t line_begin;    /* where the line being scanned starts */
-    uint32_t line_count;  /* lines of the head that are whole */
-    size_t head_bytes;    /* 0 = the end of the head is not here yet */
+    size_t scanned;      /* bytes in which the end of the head was searched */
+    size_t line_begin;   /* where the line being scanned starts */
+    uint32_t line_count; /* lines of the head that are whole */
+    size_t head_bytes;   /* 0 = the end of the head is not here yet */
     size_t body_bytes;
     bool expect_continue; /* the client waits for "100 Continue": after AGAIN send it once, then clear this */
 };
 
 struct pil_http_request {
     pil_http_method method;
-    uint8_t minor;             /* HTTP/1.minor: 0 or 1 */
+    uint8_t minor; /* HTTP/1.minor: 0 or 1 */
     bool keep_alive;
-    struct pil_bytes path;     /* starts with one '/' (more leading ones are skipped), or is "*"; still percent-encoded */
-    struct pil_bytes query;    /* behind '?', still percent-encoded */
-    struct pil_bytes fields;   /* the field lines, checked; see pil_http_field */
+    struct pil_bytes path;   /* starts with one '/' (more leading ones are skipped), or is "*"; still percent-encoded */
+    struct pil_bytes query;  /* behind '?', still percent-encoded */
+    struct pil_bytes fields; /* the field lines, checked; see pil_http_field */
     struct pil_bytes body;
-    size_t consumed;           /* bytes of the input that the request took */
-    int error_status;          /* out, INVALID and TOO_LARGE: 400, 411, 413, 414, 417, 431, 501 or 505 */
-    const char *error;         /* out, likewise: a phrase that says what is wrong */
+    size_t consumed;   /* bytes of the input that the request took */
+    int error_status;  /* out, INVALID and TOO_LARGE: 400, 411, 413, 414, 417, 431, 501 or 505 */
+    const char *error; /* out, likewise: a phrase that says what is wrong */
 };
 
-/* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the memory
- * may move between calls. Spans point into `input`. OK; AGAIN: call again with more input (see cursor->expect_continue);
- * INVALID, TOO_LARGE: answer error_status with "connection: close", then close. Cost: O(1) per byte overall. */
+/* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the
+ * memory may move between calls. Spans point into `input`. OK; AGAIN: call again with more input (see
+ * cursor->expect_continue); INVALID, TOO_LARGE: answer error_status with "connection: close", then close. Cost: O(1)
+ * per byte overall. */
 pil_status pil_http_decode(struct pil_http_cursor *cursor, struct pil_bytes input, const struct pil_http_limits *limits,
                            struct pil_http_request *request) PIL_CHECKED;
 
@@ -60,7 +62,7 @@ bool pil_http_query(struct pil_bytes query, const char *name, struct pil_bytes *
 
 struct pil_http_head {
     int status;
-    uint8_t minor;            /* of the request; 1 when there is none */
+    uint8_t minor; /* of the request; 1 when there is none */
     bool keep_alive;
     const char *content_type; /* NULL: none */
     const char *fields;       /* more whole lines, each with its CRLF ("allow: POST\r\n"); NULL: none */
@@ -68,8 +70,8 @@ struct pil_http_head {
 
 enum { PIL_HTTP_LENGTH_CHARS = 10 };
 /* Writes a response head. The body comes next; when its length is known, patch it in at the returned place:
- * "content-length: 254       " (digits, then spaces: RFC 9110 §5.5 lets white space follow a value). Until then it says 0.
- * The place is valid as long as the sink's memory stays where it is. */
+ * "content-length: 254       " (digits, then spaces: RFC 9110 §5.5 lets white space follow a value). Until then it says
+ * 0. The place is valid as long as the sink's memory stays where it is. */
 uint8_t *pil_http_put_head(struct pil_sink *sink, const struct pil_http_head *head);
 void pil_http_patch_length(uint8_t *patch, uint64_t body_bytes);
 
@@ -87,7 +89,8 @@ struct pil_http_response {
     struct pil_bytes body;
     size_t consumed;
 };
-/* The response at the start of `input`; it needs a Content-Length, except for 1xx, 204 and 304. OK, AGAIN (starts over with
- * the next call), INVALID, TOO_LARGE (of *limits), UNSUPPORTED (chunked, or delimited by the end of the connection). */
+/* The response at the start of `input`; it needs a Content-Length, except for 1xx, 204 and 304. OK, AGAIN (starts over
+ * with the next call), INVALID, TOO_LARGE (of *limits), UNSUPPORTED (chunked, or delimited by the end of the
+ * connection). */
 pil_status pil_http_decode_response(struct pil_bytes input, const struct pil_http_limits *limits,
                                     struct pil_http_response *ret_response) PIL_CHECKED;

@@ -46,13 +46,13 @@ pil_json_kind pil_json_peek(struct pil_json *json) {
         return PIL_JSON_END;
     }
     uint8_t byte = *json->at;
-    return byte == '"'                          ? PIL_JSON_STRING
-           : byte == '{'                        ? PIL_JSON_OBJECT
-           : byte == '['                        ? PIL_JSON_ARRAY
-           : byte == 'n'                        ? PIL_JSON_NULL
-           : byte == 't' || byte == 'f'         ? PIL_JSON_BOOL
-           : byte == '-' || pil_is_digit(byte)  ? PIL_JSON_NUMBER
-                                                : PIL_JSON_END;
+    return byte == '"'                         ? PIL_JSON_STRING
+           : byte == '{'                       ? PIL_JSON_OBJECT
+           : byte == '['                       ? PIL_JSON_ARRAY
+           : byte == 'n'                       ? PIL_JSON_NULL
+           : byte == 't' || byte == 'f'        ? PIL_JSON_BOOL
+           : byte == '-' || pil_is_digit(byte) ? PIL_JSON_NUMBER
+                                               : PIL_JSON_END;
 }
 
 static pil_status read_word(struct pil_json *json, const char *word) {
@@ -79,8 +79,8 @@ pil_status pil_json_read_bool(struct pil_json *json, bool *ret_value) {
 
 /* ---- Numbers. */
 
-/* A decimal on its way to an int64: the digits read so far without trailing zeros, times 10^zeros. Kept negative, because
- * there is one more negative number. */
+/* A decimal on its way to an int64: the digits read so far without trailing zeros, times 10^zeros. Kept negative,
+ * because there is one more negative number. */
 struct whole {
     int64_t negative;
     int64_t zeros;
@@ -231,7 +231,8 @@ static pil_status read_escape(struct pil_json *json, uint8_t to[4], size_t *ret_
     json->at += 6;
     uint32_t point = (uint32_t)unit;
     if (unit >= 0xd800 && unit < 0xe000) {
-        int32_t low = json->end - json->at >= 6 && json->at[0] == '\\' && json->at[1] == 'u' ? hex_unit(json, json->at + 2) : -1;
+        int32_t low =
+            json->end - json->at >= 6 && json->at[0] == '\\' && json->at[1] == 'u' ? hex_unit(json, json->at + 2) : -1;
         if (unit >= 0xdc00 || low < 0xdc00 || low >= 0xe000) {
             return fail_at(json, at, "Unpaired surrogate escape");
         }
@@ -357,21 +358,16 @@ static pil_status skip_scalar(struct pil_json *json, pil_json_kind kind) {
     struct pil_bytes string;
     uint8_t *scratch = json->scratch;
     switch (kind) {
-    case PIL_JSON_NULL:
-        return pil_json_read_null(json);
-    case PIL_JSON_BOOL:
-        return pil_json_read_bool(json, &flag);
-    case PIL_JSON_NUMBER:
-        return pil_json_read_number(json, &number);
+    case PIL_JSON_NULL: return pil_json_read_null(json);
+    case PIL_JSON_BOOL: return pil_json_read_bool(json, &flag);
+    case PIL_JSON_NUMBER: return pil_json_read_number(json, &number);
     case PIL_JSON_STRING:
         PIL_TRY(pil_json_read_string(json, &string));
         json->scratch = scratch; /* nobody keeps it */
         return PIL_STATUS_OK;
-    case PIL_JSON_END:
-        return fail(json, "Expecting value");
+    case PIL_JSON_END: return fail(json, "Expecting value");
     case PIL_JSON_ARRAY:
-    case PIL_JSON_OBJECT:
-        break;
+    case PIL_JSON_OBJECT: break;
     }
     PIL_UNREACHABLE("not a scalar");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A pull reader for JSON from outside: strict (RFC 8259, UTF-8), bounded depth, no recursion, no allocation, numbers exact.
- * Used for requests; documents of the control plane go through jansson. */
+ * A pull reader for JSON from outside: strict (RFC 8259, UTF-8), bounded depth, no recursion, no allocation, numbers
+ * exact. Used for requests; documents of the control plane go through jansson. */
 #pragma once
 
 #include "base/bytes.h"
@@ -18,8 +18,8 @@ typedef enum pil_json_kind {
     PIL_JSON_OBJECT,
 } pil_json_kind;
 
-/* Reader state. After INVALID or TOO_LARGE: `error` is a static phrase (Python's where Python has one), `at` the place, and
- * nothing more may be read. */
+/* Reader state. After INVALID or TOO_LARGE: `error` is a static phrase (Python's where Python has one), `at` the place,
+ * and nothing more may be read. */
 struct pil_json {
     const uint8_t *begin;
     const uint8_t *at;
@@ -51,10 +51,11 @@ pil_status pil_json_read_string(struct pil_json *json, struct pil_bytes *ret_str
 /* Reads any value and checks all of it; *ret_raw is its text. */
 pil_status pil_json_skip(struct pil_json *json, struct pil_bytes *ret_raw) PIL_CHECKED;
 
-/* Steps into an array or object; then next_element or next_member until *ret_more is false: then it is closed. Each member
- * or element must be read or skipped before the next step. *first: true before the first step. */
+/* Steps into an array or object; then next_element or next_member until *ret_more is false: then it is closed. Each
+ * member or element must be read or skipped before the next step. *first: true before the first step. */
 pil_status pil_json_enter(struct pil_json *json, pil_json_kind kind) PIL_CHECKED;
 pil_status pil_json_next_element(struct pil_json *json, bool *first, bool *ret_more) PIL_CHECKED;
-pil_status pil_json_next_member(struct pil_json *json, bool *first, struct pil_bytes *ret_name, bool *ret_more) PIL_CHECKED;
+pil_status pil_json_next_member(struct pil_json *json, bool *first, struct pil_bytes *ret_name,
+                                bool *ret_more) PIL_CHECKED;
 /* Nothing but white space may follow. */
 pil_status pil_json_finish(struct pil_json *json) PIL_CHECKED;

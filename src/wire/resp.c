@@ -7,7 +7,8 @@
 
 #include <stdio.h>
 
-/* Longest "*…" or "$…" line that can make sense: the sign, 19 digits, CR. A longer one is refused before its CR arrives. */
+/* Longest "*…" or "$…" line that can make sense: the sign, 19 digits, CR. A longer one is refused before its CR
+ * arrives. */
 enum { HEADER_BYTES_MAX = 32 };
 
 const struct pil_resp_limits pil_resp_limits_initial = {
@@ -56,8 +57,8 @@ struct header_errors {
 };
 
 /* Reads the number between the type byte at *at and CRLF; on OK *at is behind the line. */
-static pil_status read_header(struct pil_bytes input, size_t *at, const struct header_errors *errors, struct pil_resp_request *request,
-                              int64_t *ret_value) {
+static pil_status read_header(struct pil_bytes input, size_t *at, const struct header_errors *errors,
+                              struct pil_resp_request *request, int64_t *ret_value) {
     const uint8_t *line = input.data + *at + 1;
     size_t available = input.len - *at - 1;
     size_t window = available < HEADER_BYTES_MAX ? available : HEADER_BYTES_MAX;
@@ -78,8 +79,8 @@ static pil_status read_header(struct pil_bytes input, size_t *at, const struct h
     return PIL_STATUS_OK;
 }
 
-static pil_status read_array_header(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
-                                    struct pil_resp_request *request) {
+static pil_status read_array_header(struct pil_resp_cursor *cursor, struct pil_bytes input,
+                                    const struct pil_resp_limits *limits, struct pil_resp_request *request) {
     static const struct header_errors errors = {"too big mbulk count string", "invalid multibulk length"};
     size_t at = cursor->at;
     int64_t count;
@@ -92,8 +93,8 @@ static pil_status read_array_header(struct pil_resp_cursor *cursor, struct pil_b
     return PIL_STATUS_OK;
 }
 
-static pil_status read_bulk_header(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
-                                   struct pil_resp_request *request) {
+static pil_status read_bulk_header(struct pil_resp_cursor *cursor, struct pil_bytes input,
+                                   const struct pil_resp_limits *limits, struct pil_resp_request *request) {
     static const struct header_errors errors = {"too big bulk count string", "invalid bulk length"};
     size_t at = cursor->at;
     if (at == input.len) {
@@ -119,8 +120,8 @@ static pil_status read_bulk_header(struct pil_resp_cursor *cursor, struct pil_by
     return PIL_STATUS_OK;
 }
 
-static pil_status read_bulk(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
-                            struct pil_resp_request *request) {
+static pil_status read_bulk(struct pil_resp_cursor *cursor, struct pil_bytes input,
+                            const struct pil_resp_limits *limits, struct pil_resp_request *request) {
     if (!cursor->bulk_known) {
         PIL_TRY(read_bulk_header(cursor, input, limits, request));
     }
@@ -138,8 +139,8 @@ static pil_status read_bulk(struct pil_resp_cursor *cursor, struct pil_bytes inp
     return PIL_STATUS_OK;
 }
 
-static pil_status decode_array(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
-                               struct pil_resp_request *request) {
+static pil_status decode_array(struct pil_resp_cursor *cursor, struct pil_bytes input,
+                               const struct pil_resp_limits *limits, struct pil_resp_request *request) {
     if (cursor->at == 0) {
         PIL_TRY(read_array_header(cursor, input, limits, request));
     }
@@ -214,7 +215,8 @@ static bool read_word(struct pil_bytes line, size_t *at, uint8_t **scratch, stru
     return true;
 }
 
-static pil_status split_line(struct pil_bytes line, const struct pil_resp_limits *limits, struct pil_resp_request *request) {
+static pil_status split_line(struct pil_bytes line, const struct pil_resp_limits *limits,
+                             struct pil_resp_request *request) {
     uint8_t *scratch = request->scratch;
     uint32_t count = 0;
     for (size_t at = 0;;) {
@@ -235,13 +237,14 @@ static pil_status split_line(struct pil_bytes line, const struct pil_resp_limits
     }
 }
 
-static pil_status decode_inline(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
-                                struct pil_resp_request *request) {
+static pil_status decode_inline(struct pil_resp_cursor *cursor, struct pil_bytes input,
+                                const struct pil_resp_limits *limits, struct pil_resp_request *request) {
     size_t window = input.len < limits->inline_bytes_max ? input.len : limits->inline_bytes_max;
     const uint8_t *newline = memchr(input.data + cursor->at, '\n', window - cursor->at);
     if (newline == NULL) {
         cursor->at = window;
-        return window == limits->inline_bytes_max ? fail(request, PIL_STATUS_TOO_LARGE, "too big inline request") : PIL_STATUS_AGAIN;
+        return window == limits->inline_bytes_max ? fail(request, PIL_STATUS_TOO_LARGE, "too big inline request")
+                                                  : PIL_STATUS_AGAIN;
     }
     size_t len = (size_t)(newline - input.data);
     request->consumed = len + 1;
@@ -256,7 +259,8 @@ pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes inpu
     }
     bool is_array = input.data[0] == '*';
     bool is_resumed = cursor->args_done > 0;
-    pil_status status = is_array ? decode_array(cursor, input, limits, request) : decode_inline(cursor, input, limits, request);
+    pil_status status =
+        is_array ? decode_array(cursor, input, limits, request) : decode_inline(cursor, input, limits, request);
     if (status != PIL_STATUS_OK) {
         return status;
     }

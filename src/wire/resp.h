@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RESP2 and RESP3, the protocol of Redis: requests into arguments (server), replies into bytes (server), replies into values
- * (clients). Pure: no input or output, no allocation. Stricter than Redis in one point: CR and LF must be where they belong.
- * Source: redis.io/docs/reference/protocol-spec; texts of errors as in Redis 7.0's networking.c. */
+ * RESP2 and RESP3, the protocol of Redis: requests into arguments (server), replies into bytes (server), replies into
+ * values (clients). Pure: no input or output, no allocation. Stricter than Redis in one point: CR and LF must be where
+ * they belong. Source: redis.io/docs/reference/protocol-spec; texts of errors as in Redis 7.0's networking.c. */
 #pragma once
 
 #include "base/sink.h"
@@ -13,36 +13,36 @@
 struct pil_resp_limits {
     uint32_t args_max;
     uint32_t bulk_bytes_max;
-    uint32_t inline_bytes_max;  /* also the room that quoted inline arguments need in `scratch` */
-    size_t request_bytes_max;   /* one request as it is on the wire */
+    uint32_t inline_bytes_max; /* also the room that quoted inline arguments need in `scratch` */
+    size_t request_bytes_max;  /* one request as it is on the wire */
 };
 /* Before the first valid command: 10 arguments of 16 KiB, as Redis does for clients that have not authenticated. */
 extern const struct pil_resp_limits pil_resp_limits_initial;
 /* After it. */
 extern const struct pil_resp_limits pil_resp_limits_default;
 
-/* How far the request at the start of the input was read; one per connection. Zero-initialised = at its start; decode resets
- * it when a request is complete. */
+/* How far the request at the start of the input was read; one per connection. Zero-initialised = at its start; decode
+ * resets it when a request is complete. */
 struct pil_resp_cursor {
     size_t at;           /* bytes of the request that are read for good */
     uint32_t args_total; /* of the array header; 0 = not read yet */
     uint32_t args_done;
-    int64_t bulk_bytes;  /* length of the bulk string that starts at `at`; meaningful when bulk_known */
+    int64_t bulk_bytes; /* length of the bulk string that starts at `at`; meaningful when bulk_known */
     bool bulk_known;
 };
 
 enum { PIL_RESP_ERROR_BYTES = 64 };
 struct pil_resp_request {
-    struct pil_bytes *args;           /* in: room for limits.args_max */
-    uint8_t *scratch;                 /* in: room for limits.inline_bytes_max; holds inline arguments that were quoted */
-    uint32_t arg_count;               /* out: 0 = an empty request, to be skipped without a reply */
-    size_t consumed;                  /* out: bytes of the input that the request took */
+    struct pil_bytes *args; /* in: room for limits.args_max */
+    uint8_t *scratch;       /* in: room for limits.inline_bytes_max; holds inline arguments that were quoted */
+    uint32_t arg_count;     /* out: 0 = an empty request, to be skipped without a reply */
+    size_t consumed;        /* out: bytes of the input that the request took */
     char error[PIL_RESP_ERROR_BYTES]; /* out, INVALID and TOO_LARGE: "Protocol error: …", the text after "-ERR " */
 };
 
-/* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the memory
- * may move between calls. The arguments point into `input` (or scratch) and live as long as it does.
- * OK: arg_count and consumed are set. AGAIN: call again with more input; each byte is looked at O(1) times overall.
+/* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the
+ * memory may move between calls. The arguments point into `input` (or scratch) and live as long as it does. OK:
+ * arg_count and consumed are set. AGAIN: call again with more input; each byte is looked at O(1) times overall.
  * INVALID, TOO_LARGE: send the error and close; nothing behind it can be framed. */
 pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
                            struct pil_resp_request *request) PIL_CHECKED;
@@ -78,19 +78,19 @@ typedef enum pil_resp_kind {
     PIL_RESP_KIND_SIMPLE,
     PIL_RESP_KIND_ERROR,
     PIL_RESP_KIND_INTEGER,
-    PIL_RESP_KIND_BULK,     /* also verbatim strings, without their "txt:" */
+    PIL_RESP_KIND_BULK, /* also verbatim strings, without their "txt:" */
     PIL_RESP_KIND_NULL,
     PIL_RESP_KIND_BOOLEAN,
-    PIL_RESP_KIND_DOUBLE,   /* `text` is the number as sent; also big numbers */
-    PIL_RESP_KIND_ARRAY,    /* `integer` values follow; also pushes */
+    PIL_RESP_KIND_DOUBLE, /* `text` is the number as sent; also big numbers */
+    PIL_RESP_KIND_ARRAY,  /* `integer` values follow; also pushes */
     PIL_RESP_KIND_SET,
-    PIL_RESP_KIND_MAP,      /* `integer` values follow: twice the number of pairs */
+    PIL_RESP_KIND_MAP, /* `integer` values follow: twice the number of pairs */
 } pil_resp_kind;
 
 struct pil_resp_value {
     pil_resp_kind kind;
-    int64_t integer;        /* INTEGER; BOOLEAN 0 or 1; number of values that follow an aggregate */
-    struct pil_bytes text;  /* SIMPLE, ERROR, BULK, DOUBLE (else nothing to go by); points into the input */
+    int64_t integer;       /* INTEGER; BOOLEAN 0 or 1; number of values that follow an aggregate */
+    struct pil_bytes text; /* SIMPLE, ERROR, BULK, DOUBLE (else nothing to go by); points into the input */
 };
 
 /* Takes one value off the front of *input (of an aggregate: its header; its values come with the next calls).
@@ -104,7 +104,8 @@ struct pil_resp_reply_cursor {
 };
 /* OK: *ret_len is the length of the whole reply and the cursor is reset. AGAIN: call again with more; complete
  * values are not read again. */
-pil_status pil_resp_reply_length(struct pil_resp_reply_cursor *cursor, struct pil_bytes input, size_t *ret_len) PIL_CHECKED;
+pil_status pil_resp_reply_length(struct pil_resp_reply_cursor *cursor, struct pil_bytes input,
+                                 size_t *ret_len) PIL_CHECKED;
 
 /* A request as clients send it: "*2\r\n$3\r\nGET\r\n…". */
 void pil_resp_put_request(struct pil_sink *sink, const struct pil_bytes *args, uint32_t arg_count);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Replies of RESP2 and RESP3 into values, for clients. Aggregates are not nested here: a header says how many values follow,
- * so that the end of a reply is found by counting, whatever its depth. */
+ * Replies of RESP2 and RESP3 into values, for clients. Aggregates are not nested here: a header says how many values
+ * follow, so that the end of a reply is found by counting, whatever its depth. */
 #include "wire/resp.h"
 
 enum {
@@ -47,7 +47,8 @@ static pil_status read_line(struct pil_bytes input, struct pil_bytes *ret_line, 
 }
 
 /* Bulk and verbatim strings: `taken` is what the header took; a verbatim string has "txt:" first. */
-static pil_status read_bulk(struct pil_bytes input, struct pil_bytes line, size_t *taken, struct pil_resp_value *value) {
+static pil_status read_bulk(struct pil_bytes input, struct pil_bytes line, size_t *taken,
+                            struct pil_resp_value *value) {
     bool is_verbatim = input.data[0] == '=';
     int64_t bytes;
     if (!parse_integer(line, &bytes) || bytes < -1 || bytes > bulk_bytes_max || (is_verbatim && bytes < 4)) {
@@ -82,39 +83,28 @@ static pil_status read_aggregate(struct pil_bytes line, pil_resp_kind kind, stru
     return PIL_STATUS_OK;
 }
 
-static pil_status read_value(struct pil_bytes input, struct pil_bytes line, size_t *taken, struct pil_resp_value *value) {
+static pil_status read_value(struct pil_bytes input, struct pil_bytes line, size_t *taken,
+                             struct pil_resp_value *value) {
     value->text = line;
     switch (input.data[0]) {
-    case '+':
-        value->kind = PIL_RESP_KIND_SIMPLE;
-        return PIL_STATUS_OK;
-    case '-':
-        value->kind = PIL_RESP_KIND_ERROR;
-        return PIL_STATUS_OK;
+    case '+': value->kind = PIL_RESP_KIND_SIMPLE; return PIL_STATUS_OK;
+    case '-': value->kind = PIL_RESP_KIND_ERROR; return PIL_STATUS_OK;
     case ':':
         value->kind = PIL_RESP_KIND_INTEGER;
         return parse_integer(line, &value->integer) ? PIL_STATUS_OK : PIL_STATUS_INVALID;
     case '$':
-    case '=':
-        return read_bulk(input, line, taken, value);
-    case '_':
-        value->kind = PIL_RESP_KIND_NULL;
-        return line.len == 0 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
+    case '=': return read_bulk(input, line, taken, value);
+    case '_': value->kind = PIL_RESP_KIND_NULL; return line.len == 0 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
     case '#':
         value->kind = PIL_RESP_KIND_BOOLEAN;
         value->integer = pil_bytes_equal_text(line, "t");
         return line.len == 1 && (line.data[0] == 't' || line.data[0] == 'f') ? PIL_STATUS_OK : PIL_STATUS_INVALID;
     case ',':
-    case '(':
-        value->kind = PIL_RESP_KIND_DOUBLE;
-        return line.len > 0 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
+    case '(': value->kind = PIL_RESP_KIND_DOUBLE; return line.len > 0 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
     case '*':
-    case '>':
-        return read_aggregate(line, PIL_RESP_KIND_ARRAY, value);
-    case '~':
-        return read_aggregate(line, PIL_RESP_KIND_SET, value);
-    case '%':
-        return read_aggregate(line, PIL_RESP_KIND_MAP, value);
+    case '>': return read_aggregate(line, PIL_RESP_KIND_ARRAY, value);
+    case '~': return read_aggregate(line, PIL_RESP_KIND_SET, value);
+    case '%': return read_aggregate(line, PIL_RESP_KIND_MAP, value);
     }
     return PIL_STATUS_INVALID;
 }
@@ -145,7 +135,8 @@ pil_status pil_resp_reply_length(struct pil_resp_reply_cursor *cursor, struct pi
         struct pil_resp_value value;
         PIL_TRY(pil_resp_value_next(&rest, &value));
         cursor->at = input.len - rest.len;
-        bool is_aggregate = value.kind == PIL_RESP_KIND_ARRAY || value.kind == PIL_RESP_KIND_SET || value.kind == PIL_RESP_KIND_MAP;
+        bool is_aggregate =
+            value.kind == PIL_RESP_KIND_ARRAY || value.kind == PIL_RESP_KIND_SET || value.kind == PIL_RESP_KIND_MAP;
         cursor->values_open += (is_aggregate ? (uint64_t)value.integer : 0) - 1;
         if (cursor->values_open > (uint64_t)values_max * 2) {
             return PIL_STATUS_INVALID;

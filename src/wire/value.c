@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The text of values. Everything that is not a string is rendered by format_number into a few bytes; the rest is framing. */
+ * The text of values. Everything that is not a string is rendered by format_number into a few bytes; the rest is
+ * framing. */
 #include "wire/value.h"
 #include "base/decimal.h"
 #include "base/panic.h"
@@ -121,23 +122,17 @@ static int format_number(char at[NUMBER_BYTES], pil_scalar scalar, const uint8_t
     switch (scalar) {
     case PIL_SCALAR_BOOL:
         return format_text(at, style == STYLE_RESP ? (*from != 0 ? "1" : "0") : (*from != 0 ? "true" : "false"));
-    case PIL_SCALAR_INT8:
-        return format_i64(at, (int8_t)*from);
-    case PIL_SCALAR_INT32:
-        return format_i64(at, pil_load_i32(from));
-    case PIL_SCALAR_INT64:
-        return format_i64(at, pil_load_i64(from));
-    case PIL_SCALAR_UNIX_TIMESTAMP:
-        return format_timestamp(at, pil_load_i64(from), style);
+    case PIL_SCALAR_INT8: return format_i64(at, (int8_t)*from);
+    case PIL_SCALAR_INT32: return format_i64(at, pil_load_i32(from));
+    case PIL_SCALAR_INT64: return format_i64(at, pil_load_i64(from));
+    case PIL_SCALAR_UNIX_TIMESTAMP: return format_timestamp(at, pil_load_i64(from), style);
     case PIL_SCALAR_FLOAT16:
     case PIL_SCALAR_BFLOAT16:
     case PIL_SCALAR_FLOAT32:
-    case PIL_SCALAR_FLOAT64:
-        return format_float(at, scalar, from, style);
+    case PIL_SCALAR_FLOAT64: return format_float(at, scalar, from, style);
     case PIL_SCALAR_STRING:
     case PIL_SCALAR_BYTES:
-    case PIL_SCALAR_COUNT:
-        break;
+    case PIL_SCALAR_COUNT: break;
     }
     PIL_UNREACHABLE("not a number");
 }
@@ -266,7 +261,8 @@ static void put_array(struct pil_sink *sink, struct pil_type type, struct pil_by
     pil_sink_put(sink, ']');
 }
 
-/* Whether Feast's client can read the array: it infers a type from the elements and refuses nulls, strings and nothing. */
+/* Whether Feast's client can read the array: it infers a type from the elements and refuses nulls, strings and nothing.
+ */
 static bool is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {
     if (is_text(type.scalar)) {
         return raw.len >= 4 && pil_load_u32(raw.data) > 0;

@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The text of one feature value, as each protocol shows it. `raw` is the field's own bytes (fixed width, pil_type_row_bytes)
- * or, for references, the payload: the characters of a string; the packed little-endian elements of a list (a bool is one
- * byte); for list<string> and list<bytes> a u32 count, u32 end[count] (offsets from behind the table), then the bytes.
- * Payloads are checked, never trusted: what does not fit the type ends the list early. Null is the caller's business. */
+ * The text of one feature value, as each protocol shows it. `raw` is the field's own bytes (fixed width,
+ * pil_type_row_bytes) or, for references, the payload: the characters of a string; the packed little-endian elements of
+ * a list (a bool is one byte); for list<string> and list<bytes> a u32 count, u32 end[count] (offsets from behind the
+ * table), then the bytes. Payloads are checked, never trusted: what does not fit the type ends the list early. Null is
+ * the caller's business. */
 #pragma once
 
 #include "base/sink.h"
 #include "schema/type.h"
 
-/* RESP: bool 1 or 0; integers decimal; floats shortest ("0.1", "1.0", "nan", "inf", "-inf"), float32 with float32 digits;
- * string and bytes as they are; unix_timestamp in seconds, ".ffffff" without trailing zeros when not whole; lists and vectors
- * as a JSON array of the same texts (true/false for bool, base64 for bytes, "NaN", "Infinity", "-Infinity" quoted). */
+/* RESP: bool 1 or 0; integers decimal; floats shortest ("0.1", "1.0", "nan", "inf", "-inf"), float32 with float32
+ * digits; string and bytes as they are; unix_timestamp in seconds, ".ffffff" without trailing zeros when not whole;
+ * lists and vectors as a JSON array of the same texts (true/false for bool, base64 for bytes, "NaN", "Infinity",
+ * "-Infinity" quoted). */
 void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw);
 /* The same inside a bulk string: "$3\r\n1.0\r\n". A list or vector of more than 4 KiB of text is rendered twice. */
 void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw);
 
-/* JSON as Feast's server and client want it: floats always with ".0" or an exponent, float32 widened to double first; NaN and
- * infinities as "NaN", "Infinity", "-Infinity"; bytes as base64; unix_timestamp as whole seconds (floor); a list that is
- * empty, or that holds a NaN or an infinity, as null (Feast's client cannot read it: it would fail the whole reply). */
+/* JSON as Feast's server and client want it: floats always with ".0" or an exponent, float32 widened to double first;
+ * NaN and infinities as "NaN", "Infinity", "-Infinity"; bytes as base64; unix_timestamp as whole seconds (floor); a
+ * list that is empty, or that holds a NaN or an infinity, as null (Feast's client cannot read it: it would fail the
+ * whole reply). */
 void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw);
 
-/* A JSON string with its quotes: escapes as Python's json.dumps(ensure_ascii=False); what is not UTF-8 becomes U+FFFD. */
+/* A JSON string with its quotes: escapes as Python's json.dumps(ensure_ascii=False); what is not UTF-8 becomes U+FFFD.
+ */
 void pil_value_put_json_string(struct pil_sink *sink, struct pil_bytes text);

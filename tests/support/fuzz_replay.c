@@ -16,7 +16,8 @@ static int replay(const char *path) {
         return 1;
     }
     size_t size = (size_t)info.st_size;
-    uint8_t *data = malloc(size + 1); /* exactly as large as needed but for one byte: ASan sees reads past the end of `size` + 1 */
+    uint8_t *data =
+        malloc(size + 1); /* exactly as large as needed but for one byte: ASan sees reads past the end of `size` + 1 */
     size_t got = fread(data, 1, size, file);
     fclose(file);
     uint8_t *exact = realloc(data, size > 0 ? size : 1);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The values of tests/support/make_release, computed again: the independent side of every comparison."""
+
 from __future__ import annotations
 
 import base64
@@ -7,9 +8,28 @@ import json
 import struct
 from typing import Any
 
-TYPES = ("bool", "int32", "int64", "float32", "float64", "string", "bytes", "unix_timestamp", "list<bool>", "list<int32>",
-         "list<int64>", "list<float32>", "list<float64>", "list<string>", "list<bytes>", "list<unix_timestamp>",
-         "vector<float32,4>", "vector<float16,4>", "vector<bfloat16,4>", "vector<int8,4>")
+TYPES = (
+    "bool",
+    "int32",
+    "int64",
+    "float32",
+    "float64",
+    "string",
+    "bytes",
+    "unix_timestamp",
+    "list<bool>",
+    "list<int32>",
+    "list<int64>",
+    "list<float32>",
+    "list<float64>",
+    "list<string>",
+    "list<bytes>",
+    "list<unix_timestamp>",
+    "vector<float32,4>",
+    "vector<float16,4>",
+    "vector<bfloat16,4>",
+    "vector<int8,4>",
+)
 NAMES = tuple(t.replace("<", "_").replace(",", "_").replace(">", "") for t in TYPES)
 EVENT_US = 1_700_000_000_000_000
 
@@ -22,7 +42,9 @@ def scalar(name: str, x: int) -> Any:
     if name == "float16":
         return float(x % 1024)
     if name == "bfloat16":
-        return struct.unpack("<f", struct.pack("<I", struct.unpack("<I", struct.pack("<f", float(x)))[0] & 0xffff0000))[0]
+        return struct.unpack("<f", struct.pack("<I", struct.unpack("<I", struct.pack("<f", float(x)))[0] & 0xFFFF0000))[
+            0
+        ]
     if name == "int8":
         return x % 128
     if name == "string":

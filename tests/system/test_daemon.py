@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the daemon promises beside answers: swaps without a pause, restarts that stay warm, drains, admission, readiness.
+"""What the daemon promises beside answers: swaps without a pause, restarts that stay warm, drains, admission,
+readiness.
 
 Values of make_release's kind "floats" are (key * 31 + feature * 7 + seed) % 1000003, so that every answer tells which
 release it comes from.
 """
+
 from __future__ import annotations
 
 import json
@@ -38,6 +40,7 @@ class Load(threading.Thread):
     def client(self) -> Any:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
+
         return self.server.redis(retry=Retry(NoBackoff(), 0))
 
     def run(self) -> None:
@@ -189,8 +192,10 @@ def test_a_release_that_will_not_fit_is_refused_and_the_old_one_serves(store, st
     first = store.make_release(rows=ROWS, seed=1)
     daemon = start_pilliond(store, args=["--memory_budget", "4M"])
     store.make_release(rows=200000, seed=2)
-    status = harness.wait_until("the refusal", lambda: next(
-        (v for v in harness.http(daemon.admin, "GET", "/status").json()["views"] if "refused" in v), None))
+    status = harness.wait_until(
+        "the refusal",
+        lambda: next((v for v in harness.http(daemon.admin, "GET", "/status").json()["views"] if "refused" in v), None),
+    )
     assert status["refused"]["result"] == "will_not_fit"
     assert "budget of 4 MiB" in status["refused"]["why"]
     assert daemon.serving(first)
@@ -209,8 +214,10 @@ def test_a_corrupt_release_is_refused_and_the_old_one_serves(store, start_pillio
     shard.chmod(0o644)
     shard.write_bytes(data)
     store.promote(second)
-    status = harness.wait_until("the refusal", lambda: next(
-        (v for v in harness.http(daemon.admin, "GET", "/status").json()["views"] if "refused" in v), None))
+    status = harness.wait_until(
+        "the refusal",
+        lambda: next((v for v in harness.http(daemon.admin, "GET", "/status").json()["views"] if "refused" in v), None),
+    )
     assert status["refused"]["result"] == "corrupt"
     assert daemon.serving(first)
     data[len(data) // 2] ^= 1
@@ -238,7 +245,9 @@ def test_a_dead_store_is_staleness_and_not_an_outage(store, start_pilliond):
     views, hidden = store.path / "views", store.path / "hidden"
     views.rename(hidden)
     harness.wait_until("not ready", lambda: harness.http(daemon.admin, "GET", "/readyz").status == 503)
-    assert "[-] rides/driver_stats@production: channel read" in harness.http(daemon.admin, "GET", "/readyz?verbose").text
+    assert (
+        "[-] rides/driver_stats@production: channel read" in harness.http(daemon.admin, "GET", "/readyz?verbose").text
+    )
     assert daemon.redis().exists("driver_stats:1") == 1
     hidden.rename(views)
     harness.wait_until("ready again", lambda: harness.http(daemon.admin, "GET", "/readyz").status == 200)
@@ -255,19 +264,37 @@ def test_a_taken_address_is_an_error_that_names_the_holder(folder, store, kind):
         holder.bind(str(folder / "taken.sock"))
         holder.listen()
         address = f"unix:{folder}/taken.sock"
-    done = harness.run([harness.program("pilliond"), "--store", store.url, "--serve", "rides/driver_stats@production",
-                        "--listen", f"resp={address}"], code=3)
+    done = harness.run(
+        [
+            harness.program("pilliond"),
+            "--store",
+            store.url,
+            "--serve",
+            "rides/driver_stats@production",
+            "--listen",
+            f"resp={address}",
+        ],
+        code=3,
+    )
     assert f"(pid {os.getpid()})" in done.stderr
     holder.close()
 
 
 def test_every_mistake_of_a_configuration_is_told_at_once(folder):
     config = folder / "bad.yaml"
-    config.write_text("stor: dir:/x\nworkers: many\nserve:\n  - {view: nochannel}\nlisten:\n"
-                      "  - {protocol: gopher, address: \"tcp:127.0.0.1:70\"}\n  - {protocol: resp, address: nowhere}\n")
+    config.write_text(
+        "stor: dir:/x\nworkers: many\nserve:\n  - {view: nochannel}\nlisten:\n"
+        '  - {protocol: gopher, address: "tcp:127.0.0.1:70"}\n  - {protocol: resp, address: nowhere}\n'
+    )
     done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
-    for line in ("bad.yaml:1:1: unknown key 'stor'", "bad.yaml:2:10: workers is 'many'", "bad.yaml:4:5: an entry of serve",
-                 "bad.yaml:6:16: 'gopher' is no protocol", "'nowhere' is no address", "store: missing"):
+    for line in (
+        "bad.yaml:1:1: unknown key 'stor'",
+        "bad.yaml:2:10: workers is 'many'",
+        "bad.yaml:4:5: an entry of serve",
+        "bad.yaml:6:16: 'gopher' is no protocol",
+        "'nowhere' is no address",
+        "store: missing",
+    ):
         assert line in done.stderr, done.stderr
 
 
@@ -275,15 +302,29 @@ def test_children_have_no_privileges(store, start_pilliond):
     store.make_release(rows=10)
     daemon = start_pilliond(store)
     for name in ("server", "fetcher"):
-        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{daemon.child(name)}/status").read_text().splitlines() if ":\t" in line)
+        status = dict(
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{daemon.child(name)}/status").read_text().splitlines()
+            if ":\t" in line
+        )
         assert int(status["CapEff"], 16) == 0
         assert int(status["CapPrm"], 16) == 0
         assert status["NoNewPrivs"] == "1"
 
 
 def test_public_tcp_needs_a_word(store):
-    done = harness.run([harness.program("pilliond"), "--store", store.url, "--serve", "rides/driver_stats@production",
-                        "--listen", "resp=tcp:0.0.0.0:0"], code=3)
+    done = harness.run(
+        [
+            harness.program("pilliond"),
+            "--store",
+            store.url,
+            "--serve",
+            "rides/driver_stats@production",
+            "--listen",
+            "resp=tcp:0.0.0.0:0",
+        ],
+        code=3,
+    )
     assert "not a loopback address" in done.stderr
 
 
@@ -347,6 +388,7 @@ def test_connections_over_the_limit_are_closed_and_counted(store, start_pilliond
         with harness.connect(daemon.resp_unix) as sock:
             sock.sendall(b"PING\r\n")
             return sock.recv(10) == b"+PONG\r\n"
+
     harness.wait_until("a free place", served)
 
 

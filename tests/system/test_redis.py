@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RESP against a real redis-server that holds the same data: the same bytes for the same requests, in RESP2 and RESP3; and the
-clients that people have, unmodified. Where we mean to differ, the request is in INTENDED with the reason.
+"""RESP against a real redis-server that holds the same data: the same bytes for the same requests, in RESP2 and
+RESP3; and the clients that people have, unmodified. Where we mean to differ, the request is in INTENDED with the
+reason.
 """
+
 from __future__ import annotations
 
 import re
@@ -74,27 +76,99 @@ class Raw:
         return self.reply()
 
 
+# Besides the rows: the server, the connection, mistakes.
+OTHER_REQUESTS: list[Any] = [
+    f"EXISTS {VIEW}:1 {VIEW}:2 {VIEW}:1 {VIEW}:777",
+    "DBSIZE",
+    "PING",
+    "PING hello",
+    ["ECHO", b"a\r\nb\x00"],
+    "ECHO",
+    "PING a b",
+    "HGET",
+    f"HGET {VIEW}:1",
+    f"HGET {VIEW}:1 a b",
+    "HMGET",
+    f"HMGET {VIEW}:1",
+    "HLEN",
+    "TTL a b",
+    "EXISTS",
+    "TYPE",
+    "GET",
+    "MGET",
+    "DBSIZE x",
+    "SELECT 0",
+    "SELECT 99",
+    "SELECT x",
+    "SELECT",
+    "CLIENT GETNAME",
+    "CLIENT SETNAME me",
+    "CLIENT GETNAME",
+    ["CLIENT", "SETNAME", "a b"],
+    "CLIENT NO-EVICT on",
+    "CLIENT NO-EVICT maybe",
+    "CLIENT",
+    "CLIENT NOSUCH",
+    "COMMAND NOSUCH",
+    "CONFIG NOSUCH x",
+    "LATENCY NOSUCH",
+    "SLOWLOG NOSUCH",
+    "NOSUCH",
+    "NOSUCH a b c",
+    ["NOSUCH", "x" * 300, "y"],
+    "AUTH secret",
+    "AUTH nobody secret",
+    "AUTH default secret",
+    "AUTH a b c",
+    "HELLO 4",
+    "HELLO x",
+    "HELLO 2 AUTH nobody x",
+    "HELLO 2 NOSUCH",
+    "CONFIG GET save",
+    "CONFIG GET appendonly",
+    "CONFIG GET nosuch*",
+    "SLOWLOG LEN",
+    "SLOWLOG GET -5",
+    "SLOWLOG RESET",
+    "SCAN x",
+    "SCAN 0 COUNT 0",
+    "SCAN 0 COUNT x",
+    "SCAN 0 NOSUCH 1",
+    "SCAN 0 MATCH nosuch* COUNT 1000",
+    "SCAN 0 TYPE string COUNT 1000",
+    "HSCAN",
+    f"HSCAN {VIEW}:5 0 MATCH int* COUNT 100",
+    f"HSCAN {VIEW}:5 0 MATCH nosuch",
+    f"HSCAN {VIEW}:99999 0",
+    f"HSCAN {VIEW}:5 0 COUNT 0",
+    "RESET",
+    "CLIENT GETNAME",
+    "COMMAND COUNT x",
+]
+
+
 def data_requests() -> list[Any]:
     requests: list[Any] = []
     for key in (0, 1, 5, 11, 39, 99999):
         name = f"{VIEW}:{key}"
-        requests += [f"HGETALL {name}", f"HKEYS {name}", f"HVALS {name}", f"HLEN {name}", f"EXISTS {name}", f"TYPE {name}",
-                     f"TTL {name}", f"PTTL {name}", f"HMGET {name} " + " ".join(synthetic.NAMES), f"hmget {name} int32 nope int32"]
+        requests += [
+            f"HGETALL {name}",
+            f"HKEYS {name}",
+            f"HVALS {name}",
+            f"HLEN {name}",
+            f"EXISTS {name}",
+            f"TYPE {name}",
+            f"TTL {name}",
+            f"PTTL {name}",
+            f"HMGET {name} " + " ".join(synthetic.NAMES),
+            f"hmget {name} int32 nope int32",
+        ]
         requests += [f"HGET {name} {feature}" for feature in synthetic.NAMES[:8]]
         requests += [f"HEXISTS {name} {feature}" for feature in ("int32", "string", "list_bool", "nope")]
-        requests += [f"HSTRLEN {name} {feature}" for feature in ("float64", "string", "vector_float32_4", "list_string", "nope")]
-    requests += [f"EXISTS {VIEW}:1 {VIEW}:2 {VIEW}:1 {VIEW}:777", "DBSIZE", "PING", "PING hello", ["ECHO", b"a\r\nb\x00"],
-                 "ECHO", "PING a b", "HGET", f"HGET {VIEW}:1", f"HGET {VIEW}:1 a b", "HMGET", f"HMGET {VIEW}:1", "HLEN", "TTL a b",
-                 "EXISTS", "TYPE", "GET", "MGET", "DBSIZE x", "SELECT 0", "SELECT 99", "SELECT x", "SELECT", "CLIENT GETNAME",
-                 "CLIENT SETNAME me", "CLIENT GETNAME", ["CLIENT", "SETNAME", "a b"], "CLIENT NO-EVICT on", "CLIENT NO-EVICT maybe",
-                 "CLIENT", "CLIENT NOSUCH", "COMMAND NOSUCH", "CONFIG NOSUCH x", "LATENCY NOSUCH", "SLOWLOG NOSUCH", "NOSUCH",
-                 "NOSUCH a b c", ["NOSUCH", "x" * 300, "y"], "AUTH secret", "AUTH nobody secret", "AUTH default secret",
-                 "AUTH a b c", "HELLO 4", "HELLO x", "HELLO 2 AUTH nobody x", "HELLO 2 NOSUCH", "CONFIG GET save",
-                 "CONFIG GET appendonly", "CONFIG GET nosuch*", "SLOWLOG LEN", "SLOWLOG GET -5", "SLOWLOG RESET", "SCAN x", "SCAN 0 COUNT 0",
-                 "SCAN 0 COUNT x", "SCAN 0 NOSUCH 1", "SCAN 0 MATCH nosuch* COUNT 1000", "SCAN 0 TYPE string COUNT 1000", "HSCAN",
-                 f"HSCAN {VIEW}:5 0 MATCH int* COUNT 100", f"HSCAN {VIEW}:5 0 MATCH nosuch", f"HSCAN {VIEW}:99999 0",
-                 f"HSCAN {VIEW}:5 0 COUNT 0", "RESET", "CLIENT GETNAME", "COMMAND COUNT x"]
-    return requests
+        requests += [
+            f"HSTRLEN {name} {feature}" for feature in ("float64", "string", "vector_float32_4", "list_string", "nope")
+        ]
+    return requests + OTHER_REQUESTS
 
 
 # Requests whose answers are meant to differ, and why.
@@ -130,8 +204,17 @@ def test_the_same_bytes_as_redis(pair, protocol):
 
 def test_pipelines_inline_commands_and_quoting_are_redis_s(pair):
     daemon, server = pair
-    for stream in (b"PING\r\n", b"ping\n", b"  PING   \r\n", b"\r\n\r\nPING\r\n", b'ECHO "a b\\x41\\n"\r\n', b"ECHO 'it\\'s'\r\n", b"*0\r\n*-1\r\nPING\r\n",
-                   f"HGET {VIEW}:5 int32\r\n".encode(), b"ECHO a\r\n" * 500):
+    for stream in (
+        b"PING\r\n",
+        b"ping\n",
+        b"  PING   \r\n",
+        b"\r\n\r\nPING\r\n",
+        b'ECHO "a b\\x41\\n"\r\n',
+        b"ECHO 'it\\'s'\r\n",
+        b"*0\r\n*-1\r\nPING\r\n",
+        f"HGET {VIEW}:5 int32\r\n".encode(),
+        b"ECHO a\r\n" * 500,
+    ):
         answers = []
         for address in (daemon.resp_unix, f"unix:{server.path}"):
             raw = Raw(address)
@@ -143,7 +226,9 @@ def test_pipelines_inline_commands_and_quoting_are_redis_s(pair):
         assert answers[0] == answers[1], stream
 
 
-@pytest.mark.parametrize("stream", [b"*x\r\n", b"*1\r\n+PING\r\n", b"*1\r\n$x\r\n", b"*1\r\n$-5\r\n", b'ECHO "open\r\n', b"*99999999999\r\n"])
+@pytest.mark.parametrize(
+    "stream", [b"*x\r\n", b"*1\r\n+PING\r\n", b"*1\r\n$x\r\n", b"*1\r\n$-5\r\n", b'ECHO "open\r\n', b"*99999999999\r\n"]
+)
 def test_protocol_errors_are_told_and_close(pair, stream):
     daemon, server = pair
     answers = []
@@ -174,8 +259,10 @@ def test_ten_thousand_pipelined_commands(pair):
     for i in range(10000):
         pipe.hget(f"{VIEW}:{i % ROWS}", "int64")
     got = pipe.execute()
-    assert got == [None if v is None else synthetic.resp_text(v)
-                   for v in (synthetic.value("all", i % ROWS, 2, 1) for i in range(10000))]
+    assert got == [
+        None if v is None else synthetic.resp_text(v)
+        for v in (synthetic.value("all", i % ROWS, 2, 1) for i in range(10000))
+    ]
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -196,6 +283,7 @@ def test_redis_py_reads_every_type(pair, protocol):
 
 def test_packed_rows(store, start_pilliond):
     import struct
+
     store.make_release(rows=100, features=50, seed=3)
     daemon = start_pilliond(store)
     rows = daemon.redis().mget([f"driver_stats:{k}" for k in range(99, 102)])
@@ -211,8 +299,25 @@ def test_packed_rows_of_variable_width_are_an_error(pair):
 
 
 def test_composite_keys_and_their_escapes(store, start_pilliond):
-    done = harness.run([harness.program("make_release"), "--store", store.url, "--project", "rides", "--view", "zones", "--rows", "50",
-                        "--features", "3", "--key", "pair", "--channel", "production"])
+    done = harness.run(
+        [
+            harness.program("make_release"),
+            "--store",
+            store.url,
+            "--project",
+            "rides",
+            "--view",
+            "zones",
+            "--rows",
+            "50",
+            "--features",
+            "3",
+            "--key",
+            "pair",
+            "--channel",
+            "production",
+        ]
+    )
     assert done.stdout.startswith("rides/zones@")
     daemon = start_pilliond(store, serve=["rides/zones@production"])
     client = daemon.redis()
@@ -242,8 +347,23 @@ def test_redis_cli_and_redis_benchmark_work_unmodified(pair):
     for flags in ([], ["-3"]):
         done = harness.run([harness.tool("redis-cli"), *flags, "-s", path, "HMGET", f"{VIEW}:5", "int32", "string"])
         assert done.stdout.split("\n")[0] == str(synthetic.value("all", 5, 1, 1))
-    done = harness.run([harness.tool("redis-benchmark"), "-s", path, "-n", "2000", "-c", "10", "-P", "8", "-q",
-                        "HGET", f"{VIEW}:5", "int32"])
+    done = harness.run(
+        [
+            harness.tool("redis-benchmark"),
+            "-s",
+            path,
+            "-n",
+            "2000",
+            "-c",
+            "10",
+            "-P",
+            "8",
+            "-q",
+            "HGET",
+            f"{VIEW}:5",
+            "int32",
+        ]
+    )
     assert "requests per second" in done.stdout and "ERR" not in done.stdout
 
 

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: under any mix of connects, short and long writes, half-closes, resets, pauses and server-side closes, each client
- * gets back exactly what it sent, in order, and every handle is closed once. Method: an echo server on an engine with
- * random, mostly too small, sizes; a client thread that does random things and checks each byte against the pattern of
- * its stream. The model of a stream is three numbers: bytes sent, bytes echoed, whether the server chose to hang up. Seeds
- * are printed; PIL_SEED= repeats one (threads still interleave as they like), PIL_STEPS= makes it longer. */
+ * Goal: under any mix of connects, short and long writes, half-closes, resets, pauses and server-side closes, each
+ * client gets back exactly what it sent, in order, and every handle is closed once. Method: an echo server on an engine
+ * with random, mostly too small, sizes; a client thread that does random things and checks each byte against the
+ * pattern of its stream. The model of a stream is three numbers: bytes sent, bytes echoed, whether the server chose to
+ * hang up. Seeds are printed; PIL_SEED= repeats one (threads still interleave as they like), PIL_STEPS= makes it
+ * longer. */
 #include "unit/engine/loop.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 enum {
-    STREAMS_MAX = 4096,    /* connections of one run */
-    OPEN_MAX = 48,         /* at a time */
-    BACKLOG_MAX = 8192,    /* a connection with more to send is paused */
+    STREAMS_MAX = 4096, /* connections of one run */
+    OPEN_MAX = 48,      /* at a time */
+    BACKLOG_MAX = 8192, /* a connection with more to send is paused */
     BUFFER_BYTES = 1 << 16,
-    ID_BYTES = 4,          /* a stream begins with its number */
+    ID_BYTES = 4, /* a stream begins with its number */
 };
 
 struct random {
@@ -220,7 +221,8 @@ static void session_received(struct server *server, struct session *session, str
     session->received += data.len;
     server->received += data.len;
     /* Paused for its backlog, or for the fun of it. */
-    if (session->end - session->begin > BACKLOG_MAX || session->end > BUFFER_BYTES / 2 || next(&server->random, 50) == 0) {
+    if (session->end - session->begin > BACKLOG_MAX || session->end > BUFFER_BYTES / 2 ||
+        next(&server->random, 50) == 0) {
         pil_engine_pause(server->loop->engine, session->handle);
         session->is_paused = true;
     }
@@ -283,7 +285,8 @@ static void server_turn(struct server *server) {
     struct loop *loop = server->loop;
     uint32_t count = 0;
     uint64_t spin_ns = next(&server->random, 4) == 0 ? 20000 : 0;
-    assert_int_equal(pil_engine_wait(loop->engine, loop->events, loop->capacity, spin_ns, 1000000, &count), PIL_STATUS_OK);
+    assert_int_equal(pil_engine_wait(loop->engine, loop->events, loop->capacity, spin_ns, 1000000, &count),
+                     PIL_STATUS_OK);
     for (uint32_t i = 0; i < count; i++) {
         const struct pil_event *event = &loop->events[i];
         if (event->kind != PIL_EVENT_ACCEPT) {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs in Feast's own environment. `prepare FOLDER`: data and an applied, materialized repository. `ask FOLDER URL`: what the
-unmodified SDK with `online_store: {type: remote}` sees at URL, one JSON line for each question."""
+"""Runs in Feast's own environment. `prepare FOLDER`: data and an applied, materialized repository. `ask FOLDER URL`:
+what the unmodified SDK with `online_store: {type: remote}` sees at URL, one JSON line for each question.
+"""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -16,42 +18,72 @@ SCALARS = ("bool", "int32", "int64", "float32", "float64", "string", "bytes", "u
 
 
 def scalar(name: str, i: int) -> Any:
-    return {"bool": i % 2 == 0, "int32": i * 1000 - 7, "int64": 2**53 + 2 * i, "float32": i + 0.5, "float64": i / 3,
-            "string": f"naïve \"{i}\"\n", "bytes": bytes([i, 0, 255]), "unix_timestamp": NOW - dt.timedelta(days=i)}[name]
+    return {
+        "bool": i % 2 == 0,
+        "int32": i * 1000 - 7,
+        "int64": 2**53 + 2 * i,
+        "float32": i + 0.5,
+        "float64": i / 3,
+        "string": f'naïve "{i}"\n',
+        "bytes": bytes([i, 0, 255]),
+        "unix_timestamp": NOW - dt.timedelta(days=i),
+    }[name]
 
 
 def write_data(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    types = {"bool": pa.bool_(), "int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32(), "float64": pa.float64(),
-             "string": pa.string(), "bytes": pa.binary(), "unix_timestamp": pa.timestamp("us", "UTC")}
+
+    types = {
+        "bool": pa.bool_(),
+        "int32": pa.int32(),
+        "int64": pa.int64(),
+        "float32": pa.float32(),
+        "float64": pa.float64(),
+        "string": pa.string(),
+        "bytes": pa.binary(),
+        "unix_timestamp": pa.timestamp("us", "UTC"),
+    }
     rows = range(8)
-    # Row 3 has nulls where Feast keeps them apart from values: not in int64 and bool, which its own materialize sends through floats.
+    # Row 3 has nulls where Feast keeps them apart from values: not in int64 and bool, which its own materialize
+    # sends through floats.
     columns: dict[str, Any] = {"driver_id": pa.array([1000 + i for i in rows], pa.int64())}
     for name in SCALARS:
         nulls = name not in ("int32", "int64", "bool", "unix_timestamp")
         columns[f"s_{name}"] = pa.array([None if i == 3 and nulls else scalar(name, i) for i in rows], types[name])
     for name in SCALARS:
-        columns[f"l_{name}"] = pa.array([[scalar(name, k + 1) for k in range(1 + i % 3)] for i in rows], pa.list_(types[name]))
+        columns[f"l_{name}"] = pa.array(
+            [[scalar(name, k + 1) for k in range(1 + i % 3)] for i in rows], pa.list_(types[name])
+        )
     stamps = [NOW - dt.timedelta(hours=i) for i in rows]
     columns["event_timestamp"] = pa.array(stamps, pa.timestamp("us", "UTC"))
     columns["created"] = pa.array(stamps, pa.timestamp("us", "UTC"))
     pq.write_table(pa.table(columns), folder / "everything.parquet")
     pairs = [(1000 + i, city) for i in rows for city in ("Graz", "Linz")]
-    pq.write_table(pa.table({
-        "driver_id": pa.array([d for d, _ in pairs], pa.int64()), "city_name": pa.array([c for _, c in pairs]),
-        "trips": pa.array(range(len(pairs)), pa.int64()), "rate": pa.array([i / 8 for i in range(len(pairs))], pa.float32()),
-        "event_timestamp": pa.array([NOW] * len(pairs), pa.timestamp("us", "UTC")),
-        "created": pa.array([NOW] * len(pairs), pa.timestamp("us", "UTC"))}), folder / "by_city.parquet")
+    pq.write_table(
+        pa.table(
+            {
+                "driver_id": pa.array([d for d, _ in pairs], pa.int64()),
+                "city_name": pa.array([c for _, c in pairs]),
+                "trips": pa.array(range(len(pairs)), pa.int64()),
+                "rate": pa.array([i / 8 for i in range(len(pairs))], pa.float32()),
+                "event_timestamp": pa.array([NOW] * len(pairs), pa.timestamp("us", "UTC")),
+                "created": pa.array([NOW] * len(pairs), pa.timestamp("us", "UTC")),
+            }
+        ),
+        folder / "by_city.parquet",
+    )
 
 
 def prepare(folder: Path) -> None:
     from feast import FeatureStore
+
     for name in ("definitions.py", "everything.yaml"):
         (folder / name).write_text((HERE / name).read_text())
     (folder / "feature_store.yaml").write_text(
         "project: conformance\nprovider: local\nregistry: registry.db\nonline_store: {type: sqlite, path: online.db}\n"
-        "entity_key_serialization_version: 3\n")
+        "entity_key_serialization_version: 3\n"
+    )
     write_data(folder)
     subprocess.run([str(Path(sys.executable).with_name("feast")), "apply"], cwd=folder, check=True, capture_output=True)
     FeatureStore(str(folder)).materialize(NOW - dt.timedelta(days=30), NOW + dt.timedelta(days=1))
@@ -62,29 +94,43 @@ QUESTIONS: list[dict[str, Any]] = [
     {"features": EVERY, "entity_rows": [{"driver_id": 1000 + i} for i in range(8)]},
     {"features": EVERY[:8], "entity_rows": [{"driver_id": 1001}, {"driver_id": 999}]},
     {"features": ["everything:s_int64"], "entity_rows": [{"driver_id": 1002}], "full_feature_names": True},
-    {"features": ["by_city:trips", "by_city:rate"],
-     "entity_rows": [{"driver_id": 1003, "city_name": "Graz"}, {"driver_id": 1003, "city_name": "Rom"}]},
-    {"features": ["everything:s_string", "by_city:rate"],
-     "entity_rows": [{"driver_id": 1000 + i, "city_name": "Linz"} for i in range(5)], "full_feature_names": True},
+    {
+        "features": ["by_city:trips", "by_city:rate"],
+        "entity_rows": [{"driver_id": 1003, "city_name": "Graz"}, {"driver_id": 1003, "city_name": "Rom"}],
+    },
+    {
+        "features": ["everything:s_string", "by_city:rate"],
+        "entity_rows": [{"driver_id": 1000 + i, "city_name": "Linz"} for i in range(5)],
+        "full_feature_names": True,
+    },
     {"features": ["nosuch:x"], "entity_rows": [{"driver_id": 1001}]},
-    {"service": "mixed", "entity_rows": [{"driver_id": 1004, "city_name": "Graz"}, {"driver_id": 1, "city_name": "Graz"}]},
+    {
+        "service": "mixed",
+        "entity_rows": [{"driver_id": 1004, "city_name": "Graz"}, {"driver_id": 1, "city_name": "Graz"}],
+    },
     {"service": "nosuch", "entity_rows": [{"driver_id": 1004, "city_name": "Graz"}]},
 ]
 
 
 def ask(folder: Path, url: str) -> None:
     from feast import FeatureStore
+
     remote = folder / f"remote-{url.rpartition(':')[2]}"
     remote.mkdir(exist_ok=True)
     (remote / "feature_store.yaml").write_text(
-        f"project: conformance\nprovider: local\nregistry: {folder}/registry.db\nonline_store: {{type: remote, path: \"{url}\"}}\n"
-        "entity_key_serialization_version: 3\n")
+        f'project: conformance\nprovider: local\nregistry: {folder}/registry.db\n'
+        f'online_store: {{type: remote, path: "{url}"}}\n'
+        "entity_key_serialization_version: 3\n"
+    )
     store = FeatureStore(str(remote))
     for question in QUESTIONS:
         try:
             features = store.get_feature_service(question["service"]) if "service" in question else question["features"]
-            answer = store.get_online_features(features=features, entity_rows=question["entity_rows"],
-                                               full_feature_names=question.get("full_feature_names", False))
+            answer = store.get_online_features(
+                features=features,
+                entity_rows=question["entity_rows"],
+                full_feature_names=question.get("full_feature_names", False),
+            )
             frame = answer.to_df()
             seen: Any = {"dict": answer.to_dict(), "dtypes": {k: str(v) for k, v in frame.dtypes.items()}}
         except Exception as error:  # noqa: BLE001: the class is what is compared

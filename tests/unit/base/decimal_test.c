@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: decimal text is Python's repr: it reads back as the same bits, no shorter text does, and among the shortest it is the
- * closest. Method: known vectors, random bit patterns and edges of every binary exponent against strtod and printf.
- * PIL_SEED=n replays. */
+ * Goal: decimal text is Python's repr: it reads back as the same bits, no shorter text does, and among the shortest it
+ * is the closest. Method: known vectors, random bit patterns and edges of every binary exponent against strtod and
+ * printf. PIL_SEED=n replays. */
 #include "base/decimal.h"
 #include "base/bytes.h"
 
@@ -139,7 +139,8 @@ static void check_f64(double value, bool with_printf) {
         char reference[64];
         snprintf(reference, sizeof reference, "%.*e", precision, value);
         if (strtod(reference, NULL) == value) {
-            /* Ours may be shorter: at powers of two printf's closest decimal is not always the shortest inside the interval. */
+            /* Ours may be shorter: at powers of two printf's closest decimal is not always the shortest inside the
+             * interval. */
             if (digits_of(text) > digits_of(reference)) {
                 fail_msg("%a became %s, but %s is enough", value, text, reference);
             }

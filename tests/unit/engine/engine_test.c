@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: both back ends keep the contract of engine.h: what arrives, in which order, what closing, pausing, half-closing and
- * waking mean. Method: each test runs on io_uring and on epoll, with real sockets whose other end is in the same thread. */
+ * Goal: both back ends keep the contract of engine.h: what arrives, in which order, what closing, pausing, half-closing
+ * and waking mean. Method: each test runs on io_uring and on epoll, with real sockets whose other end is in the same
+ * thread. */
 #include "loop.h"
 
 #include <dirent.h>
@@ -555,7 +556,8 @@ static void spins_before_it_parks(void **state) {
 static void timeout_is_kept(void **state) {
     struct loop *loop = loop_open(state);
     uint64_t slept_ns = 0;
-    /* A ring that the test before has left ends in the kernel about now, which interrupts system calls like a signal. */
+    /* A ring that the test before has left ends in the kernel about now, which interrupts system calls like a signal.
+     */
     for (int tries = 0; tries < 3 && slept_ns < SECOND_NS / 50; tries++) {
         uint64_t start_ns = pil_clock_monotonic_ns();
         loop_turn_for(loop, 0, SECOND_NS / 50);
@@ -567,9 +569,10 @@ static void timeout_is_kept(void **state) {
 }
 
 static void rejects_options_that_cannot_work(void **state) {
-    struct pil_engine_options bad[] = {
-        {.connections_max = 0}, {.connections_max = UINT32_MAX}, {.connections_max = 1, .buffer_count = 3},
-        {.connections_max = 1, .buffer_count = 65536}};
+    struct pil_engine_options bad[] = {{.connections_max = 0},
+                                       {.connections_max = UINT32_MAX},
+                                       {.connections_max = 1, .buffer_count = 3},
+                                       {.connections_max = 1, .buffer_count = 65536}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         bad[i].kind = *(const pil_engine_kind *)*state;
         struct pil_engine *engine = NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * For the engine's tests: one loop of either back end, connections that echo, clients in the same thread. A test written
- * with BOTH runs on io_uring and on epoll; where io_uring is refused, its half is skipped and the program exits with 77. */
+ * For the engine's tests: one loop of either back end, connections that echo, clients in the same thread. A test
+ * written with BOTH runs on io_uring and on epoll; where io_uring is refused, its half is skipped and the program exits
+ * with 77. */
 #pragma once
 
 #include "base/clock.h"
@@ -49,9 +50,9 @@ static pil_engine_kind loop_kinds[] = {PIL_ENGINE_IO_URING, PIL_ENGINE_EPOLL};
 static char loop_reason[PIL_ENGINE_REASON_BYTES];
 static bool loop_has_uring;
 
-#define BOTH(test)                                                 \
-    {#test "/io_uring", test, NULL, NULL, &loop_kinds[0]}, {       \
-        #test "/epoll", test, NULL, NULL, &loop_kinds[1]           \
+#define BOTH(test) \
+    {#test "/io_uring", test, NULL, NULL, &loop_kinds[0]}, { \
+#test "/epoll", test, NULL, NULL, &loop_kinds[1] \
     }
 
 static inline void loop_park(void *context) {
@@ -157,7 +158,8 @@ static inline void loop_turn_for(struct loop *loop, uint64_t spin_ns, uint64_t t
     for (uint32_t i = 0; i < loop->count; i++) {
         const struct pil_event *event = &loop->events[i];
         const struct peer *peer = event->owner;
-        bool is_peers = event->kind != PIL_EVENT_ACCEPT && event->kind != PIL_EVENT_WAKE && event->kind != PIL_EVENT_READABLE;
+        bool is_peers =
+            event->kind != PIL_EVENT_ACCEPT && event->kind != PIL_EVENT_WAKE && event->kind != PIL_EVENT_READABLE;
         assert_false(is_peers && peer != NULL && peer->is_close_asked && event->kind != PIL_EVENT_CLOSED);
     }
     for (uint32_t i = 0; i < loop->count; i++) {
@@ -181,21 +183,22 @@ static inline void loop_turn(struct loop *loop) {
 }
 
 /* Turns until `condition` holds; a test that waits in vain fails after ten seconds. */
-#define LOOP_UNTIL(loop, condition)                                                    \
-    do {                                                                               \
-        uint64_t loop_until_ = pil_clock_monotonic_ns() + 10 * (uint64_t)SECOND_NS;    \
-        while (!(condition)) {                                                         \
-            if (pil_clock_monotonic_ns() > loop_until_) {                              \
-                fail_msg("waited in vain for %s", #condition);                         \
-            }                                                                          \
-            loop_turn(loop);                                                           \
-        }                                                                              \
+#define LOOP_UNTIL(loop, condition) \
+    do { \
+        uint64_t loop_until_ = pil_clock_monotonic_ns() + 10 * (uint64_t)SECOND_NS; \
+        while (!(condition)) { \
+            if (pil_clock_monotonic_ns() > loop_until_) { \
+                fail_msg("waited in vain for %s", #condition); \
+            } \
+            loop_turn(loop); \
+        } \
     } while (0)
 
 static inline struct peer *peer_attach(struct loop *loop, int server_fd, int client_fd, size_t capacity) {
     struct peer *peer = calloc(1, sizeof *peer);
     assert_non_null(peer);
-    *peer = (struct peer){.loop = loop, .client = client_fd, .echoes = true, .capacity = capacity, .bytes = malloc(capacity)};
+    *peer = (struct peer){
+        .loop = loop, .client = client_fd, .echoes = true, .capacity = capacity, .bytes = malloc(capacity)};
     assert_non_null(peer->bytes);
     assert_int_equal(pil_engine_attach(loop->engine, server_fd, peer, &peer->handle), PIL_STATUS_OK);
     return peer;
@@ -268,13 +271,13 @@ static inline int connect_to(const struct sockaddr_storage *name, socklen_t len)
 }
 
 /* Runs the group; 77 when the io_uring half had to be skipped. */
-#define LOOP_MAIN(tests)                                                                       \
-    int main(void) {                                                                           \
-        loop_has_uring = pil_engine_probe(loop_reason) == PIL_ENGINE_IO_URING;                 \
-        int failed = cmocka_run_group_tests(tests, NULL, NULL);                                \
-        if (failed == 0 && !loop_has_uring) {                                                  \
-            printf("skipped for io_uring: %s\n", loop_reason);                                 \
-            return 77;                                                                         \
-        }                                                                                      \
-        return failed;                                                                         \
+#define LOOP_MAIN(tests) \
+    int main(void) { \
+        loop_has_uring = pil_engine_probe(loop_reason) == PIL_ENGINE_IO_URING; \
+        int failed = cmocka_run_group_tests(tests, NULL, NULL); \
+        if (failed == 0 && !loop_has_uring) { \
+            printf("skipped for io_uring: %s\n", loop_reason); \
+            return 77; \
+        } \
+        return failed; \
     }

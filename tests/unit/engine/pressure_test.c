@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: whatever is too small (completion ring, submission ring, buffers, descriptors, an unfair sender's patience), nothing
- * is lost or reordered and nobody starves. Method: engines made too small on purpose, the counters that prove that the
- * narrow place was met, and turns counted instead of time. */
+ * Goal: whatever is too small (completion ring, submission ring, buffers, descriptors, an unfair sender's patience),
+ * nothing is lost or reordered and nobody starves. Method: engines made too small on purpose, the counters that prove
+ * that the narrow place was met, and turns counted instead of time. */
 #include "loop.h"
 
 #include <sys/resource.h>
@@ -48,7 +48,8 @@ static void exchange(struct loop *loop, size_t piece) {
 }
 
 static void loses_nothing_with_completion_ring_of_8(void **state) {
-    struct pil_engine_options options = {.submit_entries = 8, .complete_entries = 8, .buffer_bytes = 64, .buffer_count = 256};
+    struct pil_engine_options options = {
+        .submit_entries = 8, .complete_entries = 8, .buffer_bytes = 64, .buffer_count = 256};
     struct loop *loop = loop_open_with(state, options);
     exchange(loop, 500);
     struct pil_engine_stats stats = loop_stats(loop);
@@ -71,8 +72,11 @@ static void loses_nothing_with_two_buffers(void **state) {
 }
 
 static void loses_nothing_when_everything_is_tiny(void **state) {
-    struct pil_engine_options options = {
-        .submit_entries = 2, .complete_entries = 2, .buffer_bytes = 16, .buffer_count = 1, .receive_bytes_per_turn_max = 1};
+    struct pil_engine_options options = {.submit_entries = 2,
+                                         .complete_entries = 2,
+                                         .buffer_bytes = 16,
+                                         .buffer_count = 1,
+                                         .receive_bytes_per_turn_max = 1};
     struct loop *loop = loop_open_with(state, options);
     loop->capacity = 1;
     exchange(loop, 4000);
@@ -166,7 +170,8 @@ static void survives_ten_thousand_connects(void **state) {
     loop_close(loop);
 }
 
-/* The server of sheds_clients_when_descriptors_run_out, in a process of its own because of its limit. Asserts by abort. */
+/* The server of sheds_clients_when_descriptors_run_out, in a process of its own because of its limit. Asserts by abort.
+ */
 static void serve_with_few_descriptors(struct loop *loop, int listener, int commands) {
     struct rlimit limit = {24, 24};
     pil_engine_handle listening, watching;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: the probe says epoll, and why, wherever io_uring cannot be used, and never fails the start. Method: children that
- * refuse themselves the system calls (seccomp, as container runtimes do) or the descriptors that it needs. */
+ * Goal: the probe says epoll, and why, wherever io_uring cannot be used, and never fails the start. Method: children
+ * that refuse themselves the system calls (seccomp, as container runtimes do) or the descriptors that it needs. */
 #include "engine/engine.h"
 
 #include <setjmp.h>
@@ -150,12 +150,9 @@ int main(void) {
     kind_here = pil_engine_probe(reason);
     print_message("%s: %s\n", pil_engine_kind_text(kind_here), reason);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_seccomp_when_setup_is_refused),
-        cmocka_unit_test(notices_that_enter_is_refused),
-        cmocka_unit_test(notices_that_register_is_missing),
-        cmocka_unit_test(notices_lack_of_descriptors),
-        cmocka_unit_test(leaves_no_descriptor_behind),
-        cmocka_unit_test(says_what_can_be_created),
+        cmocka_unit_test(names_seccomp_when_setup_is_refused), cmocka_unit_test(notices_that_enter_is_refused),
+        cmocka_unit_test(notices_that_register_is_missing),    cmocka_unit_test(notices_lack_of_descriptors),
+        cmocka_unit_test(leaves_no_descriptor_behind),         cmocka_unit_test(says_what_can_be_created),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed == 0 && kind_here != PIL_ENGINE_IO_URING) {

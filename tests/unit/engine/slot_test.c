@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: the table of handles never confuses owners, and its lists hold under any order of joining and leaving. Method: a
- * small table filled, emptied and refilled; random list operations against a plain array. PIL_SEED= repeats a run. */
+ * Goal: the table of handles never confuses owners, and its lists hold under any order of joining and leaving. Method:
+ * a small table filled, emptied and refilled; random list operations against a plain array. PIL_SEED= repeats a run. */
 #include "engine/slot.h"
 
 #include <setjmp.h>
