@@ -68,7 +68,8 @@ start_pilliond() {
     local line= fifo=$work/ready
     rm -f "$fifo"
     mkfifo "$fifo"
-    pilliond --store "dir:$work/store" --serve rides/driver_stats@production --serve rides/driver_city_stats@production \
+    pilliond --store "dir:$work/store" \
+        --serve rides/driver_stats@production --serve rides/driver_city_stats@production \
         --listen "resp=unix:$socket" --listen "resp=tcp:127.0.0.1:$resp_port" \
         --listen "feast=tcp:127.0.0.1:$feast_port" --listen "admin=tcp:127.0.0.1:$admin_port" \
         --ready-fd 3 3>"$fifo" {lock}>&- >"$work/pilliond.log" 2>&1 </dev/null &
