@@ -141,14 +141,22 @@ static void print_shades(const struct pil_latency *latency) {
     }
 }
 
-static void print_stage(const struct pil_latency *latency) {
+/* A duration, flush right in `columns`; µ is two bytes and one column. */
+static void print_latency(uint64_t ns, int columns) {
     char text[24];
+    pil_latency_text(ns, text);
+    printf("%*s", strstr(text, "µ") != NULL ? columns + 1 : columns, text);
+}
+
+static void print_stage(const struct pil_latency *latency) {
     printf("    %-7s │", latency->stage);
     print_shades(latency);
-    printf("│ %8s", pil_latency_text(latency->p50_ns, text));
-    printf(" %9s", pil_latency_text(latency->p99_ns, text));
-    printf(" %9s", pil_latency_text(latency->p999_ns, text));
-    printf(" %9s\n", pil_latency_text(latency->max_ns, text));
+    printf("│");
+    print_latency(latency->p50_ns, 9);
+    print_latency(latency->p99_ns, 10);
+    print_latency(latency->p999_ns, 10);
+    print_latency(latency->max_ns, 10);
+    printf("\n");
 }
 
 /* A bar of eighths of cells. */
@@ -164,7 +172,6 @@ static void print_bar(uint64_t count, uint64_t most) {
 static void print_bars(const struct pil_latency *latency) {
     uint32_t first = PIL_LATENCY_BINS, last = 0;
     uint64_t most = 0;
-    char text[24];
     for (uint32_t bin = 0; bin < PIL_LATENCY_BINS; bin++) {
         if (latency->bins[bin] > 0) {
             first = bin < first ? bin : first;
@@ -173,10 +180,10 @@ static void print_bars(const struct pil_latency *latency) {
         }
     }
     for (uint32_t bin = first; bin <= last && bin < PIL_LATENCY_BINS; bin++) {
-        uint64_t bound = pil_latency_bound_ns(bin);
-        bool is_open = bound == UINT64_MAX;
-        printf("    %s %7s ┤", is_open ? ">" : "≤",
-               pil_latency_text(is_open ? pil_latency_bound_ns(bin - 1) : bound, text));
+        bool is_open = pil_latency_bound_ns(bin) == UINT64_MAX;
+        printf("    %s", is_open ? ">" : "≤");
+        print_latency(pil_latency_bound_ns(is_open ? bin - 1 : bin), 8);
+        printf(" ┤");
         print_bar(latency->bins[bin], most);
         printf(" %.2f %%\n", 100.0 * (double)latency->bins[bin] / (double)latency->count);
     }

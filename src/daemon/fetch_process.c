@@ -215,8 +215,20 @@ static void drain_messages(struct process *process) {
     }
 }
 
+/* One descriptor for all channels and projects, or -1 when the store cannot tell of changes. */
+static int watch_all(struct process *process) {
+    const struct pil_store_ops *ops = process->store->ops;
+    int watch = ops->watch(process->store, "projects/");
+    for (uint32_t i = 0; i < process->config.settings.view_count && watch >= 0; i++) {
+        char prefix[PIL_STORE_NAME_BYTES];
+        snprintf(prefix, sizeof prefix, "views/%s/%s/channels/", process->views[i].project, process->views[i].view);
+        watch = ops->watch(process->store, prefix);
+    }
+    return watch;
+}
+
 static void run(struct process *process) {
-    int watch = process->store->ops->watch(process->store, "views/");
+    int watch = watch_all(process);
     while (!process->is_stopping) {
         uint64_t retry_ms = pil_fetcher_pass(process->fetcher), poll_ms = process->config.settings.poll_interval_ms;
         struct pollfd waits[] = {{.fd = process->signals, .events = POLLIN},

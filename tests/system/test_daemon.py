@@ -89,6 +89,15 @@ def test_swap_and_rollback_under_load_never_mix_releases(store, start_pilliond, 
     assert load.reconnects == 0
 
 
+def test_promotions_are_noticed_without_polling(store, start_pilliond):
+    store.make_release(rows=10, seed=1)
+    daemon = start_pilliond(store, args=["--poll_interval", "1d"])
+    for seed in (2, 3):
+        daemon.wait_serving(store.make_release(rows=10, seed=seed))
+    store.pillion("rollback", "rides/driver_stats", "--channel", "production")
+    harness.wait_until("the rollback", lambda: daemon.redis().hget("driver_stats:1", "f0") == b"33.0")
+
+
 def test_rollback_needs_no_store_while_the_release_is_held(store, start_pilliond):
     first = store.make_release(rows=ROWS, seed=1)
     daemon = start_pilliond(store)
