@@ -15,7 +15,7 @@ typedef enum text_style {
     STYLE_JSON,
 } text_style;
 
-enum { NUMBER_BYTES = 32, BUFFER_BYTES = 4096 };
+enum { NUMBER_BYTES = 40, BUFFER_BYTES = 4096 };
 PIL_STATIC_ASSERT((int)NUMBER_BYTES >= (int)PIL_DECIMAL_BYTES);
 
 /* ---- Numbers. */
