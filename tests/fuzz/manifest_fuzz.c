@@ -45,10 +45,10 @@ static void check_channel(struct pil_bytes text) {
 }
 
 static void check_names(struct pil_bytes text) {
-    char name[256] = "";
+    char name[PIL_STORE_NAME_BYTES] = "";
     struct pil_layout_object object;
     struct pil_release_ref ref;
-    memcpy(name, text.len > 0 ? (const char *)text.data : "", text.len < sizeof name ? text.len : sizeof name - 1);
+    memcpy(name, text.len > 0 ? (const char *)text.data : "", text.len < 256 ? text.len : 255);
     pil_layout_parse(name, &object);
     PIL_ASSERT(object.kind == PIL_LAYOUT_FOREIGN || pil_store_name_ok(name));
     if (pil_release_ref_parse(name, &ref, NULL) == PIL_STATUS_OK && pil_release_id_ok(ref.release)) {
