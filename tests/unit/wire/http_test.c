@@ -310,6 +310,26 @@ static void heads_take_their_length_afterwards(void **state) {
     collect_deinit(&out);
 }
 
+static bool refuse_to_grow(struct pil_sink *sink) {
+    (void)sink;
+    return false;
+}
+
+static void a_full_sink_swallows_heads_and_bodies(void **state) {
+    (void)state;
+    uint8_t room[64] = {0};
+    for (size_t bytes = 0; bytes <= sizeof room; bytes++) {
+        uint8_t *exact = malloc(bytes > 0 ? bytes : 1);
+        struct pil_sink sink = {.at = exact, .end = exact + bytes, .grow = refuse_to_grow};
+        struct pil_http_head head = {.status = 200, .minor = 1, .keep_alive = true, .content_type = "application/json"};
+        uint8_t *patch = pil_http_put_head(&sink, &head);
+        pil_sink_write(&sink, room, sizeof room);
+        pil_http_patch_length(patch, sizeof room);
+        assert_true(sink.failed);
+        free(exact);
+    }
+}
+
 static void clients_read_what_servers_write(void **state) {
     (void)state;
     struct collect out;
@@ -369,6 +389,7 @@ int main(void) {
         cmocka_unit_test(a_client_that_waits_for_100_is_seen_while_its_body_is_missing),
         cmocka_unit_test(fields_and_parameters_are_found_by_name),
         cmocka_unit_test(heads_take_their_length_afterwards),
+        cmocka_unit_test(a_full_sink_swallows_heads_and_bodies),
         cmocka_unit_test(clients_read_what_servers_write),
         cmocka_unit_test(clients_refuse_what_has_no_length),
     };
