@@ -5,6 +5,7 @@
 #include "base/sys.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -72,6 +73,7 @@ bool load_cpu_read(const struct load_plan *plan, uint64_t *ret_ns) {
         snprintf(path, sizeof path, "/proc/%d/task", plan->cpu_pids[i]);
         DIR *tasks = opendir(path);
         if (tasks == NULL) {
+            fprintf(stderr, "pillion-load: --cpu-of %d: %s\n", plan->cpu_pids[i], strerror(errno));
             return false;
         }
         uint32_t read = 0;
@@ -83,6 +85,7 @@ bool load_cpu_read(const struct load_plan *plan, uint64_t *ret_ns) {
         }
         closedir(tasks);
         if (read == 0) {
+            fprintf(stderr, "pillion-load: --cpu-of %d: no schedstat of any thread can be read\n", plan->cpu_pids[i]);
             return false;
         }
     }
