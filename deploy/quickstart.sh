@@ -82,6 +82,11 @@ start_pilliond() {
     }
 }
 
+check_ports() {
+    /usr/bin/python3 deploy/quickstart/holder.py "$resp_port" "$feast_port" "$admin_port" "$socket" | sed 's/^/  /' ||
+        die "stop what holds it, or choose other ports (--help)"
+}
+
 # ---- What is shown is what is run.
 shown() {
     printf '  %s$ %s%s\n' "$dim" "$*" "$plain"
@@ -120,10 +125,10 @@ printf '%sPillion quickstart%s\n' "$bold" "$plain"
 trap cleanup EXIT
 
 section "1  Set-up"
-setup_for run
 stop_pilliond
-/usr/bin/python3 deploy/quickstart/holder.py "$resp_port" "$feast_port" "$admin_port" "$socket" | sed 's/^/  /' ||
-    die "stop what holds it, or choose other ports (--help)"
+[ ! -x /usr/bin/python3 ] || check_ports # early, when that is possible
+setup_for run
+check_ports
 setup_programs
 good "$(pilliond --version) in build/release/bin"
 
