@@ -14,7 +14,7 @@ static pil_status fail_errno(struct pil_error *error, const char *what) {
     int number = errno;
     bool late = number == EAGAIN || number == EWOULDBLOCK;
     return pil_fail(error, late ? PIL_STATUS_TIMEOUT : pil_status_from_errno(number), "%s the server: %s", what,
-                    late ? "no answer in time" : strerror(number));
+                    late ? "no answer in time; --socket wants a listener of protocol resp" : strerror(number));
 }
 
 pil_status pil_client_open(const char *address, struct pil_client *ret_client, struct pil_error *ret_error) {

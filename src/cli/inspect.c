@@ -199,14 +199,14 @@ static void print_rows(const struct subject *subject) {
 /* ---- The rest */
 
 static void print_head(const struct subject *subject) {
-    char count[PIL_REPORT_NUMBER_BYTES], bytes[PIL_REPORT_NUMBER_BYTES], time[PIL_CLOCK_TEXT_BYTES];
+    char count[PIL_REPORT_THINGS_BYTES], bytes[PIL_REPORT_NUMBER_BYTES], time[PIL_CLOCK_TEXT_BYTES];
     const struct pil_manifest *manifest = subject->manifest;
     printf("%s%s%s\n", pil_report_style(PIL_STYLE_BOLD), subject->name, pil_report_style(PIL_STYLE_PLAIN));
-    printf("  %s rows, %s", pil_report_count(subject->row_count, count), pil_report_bytes(subject->bytes, bytes));
+    printf("  %s, %s", pil_report_things(subject->row_count, "row", count), pil_report_bytes(subject->bytes, bytes));
     if (manifest != NULL) {
         pil_clock_format_us(manifest->created_us / 1000000 * 1000000, time);
-        printf(", %u shards, release %s, created %s, previous %s", manifest->shard_count, manifest->ref.release, time,
-               manifest->previous[0] != '\0' ? manifest->previous : "none");
+        printf(", %s, release %s, created %s, previous %s", pil_report_things(manifest->shard_count, "shard", count),
+               manifest->ref.release, time, manifest->previous[0] != '\0' ? manifest->previous : "none");
     } else {
         const struct pil_superblock *superblock = &subject->shard.superblock;
         printf(", shard %u of %u, view %s/%s", superblock->shard_index, 1u << superblock->shard_bits,

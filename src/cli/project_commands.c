@@ -65,8 +65,11 @@ int pil_cli_check(const struct pil_invocation *invocation) {
     } else if (status != PIL_STATUS_OK) {
         print_problems(&problems, stdout);
     } else {
-        printf("%s: no mistakes; project %s has %u entities, %u feature views, %u feature services\n", file,
-               project->name, project->entity_count, project->view_count, project->service_count);
+        char entities[PIL_REPORT_THINGS_BYTES], views[PIL_REPORT_THINGS_BYTES], services[PIL_REPORT_THINGS_BYTES];
+        printf("%s: no mistakes; project %s has %s, %s, %s\n", file, project->name,
+               pil_report_things(project->entity_count, "entity", entities),
+               pil_report_things(project->view_count, "feature view", views),
+               pil_report_things(project->service_count, "feature service", services));
     }
     pil_project_destroy(&project);
     pil_text_deinit(&problems);

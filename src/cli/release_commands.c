@@ -153,7 +153,7 @@ int pil_cli_releases(const struct pil_invocation *invocation) {
 /* ---- gc */
 
 static void print_collected(const struct pil_invocation *invocation, const struct pil_gc_result *result) {
-    char bytes[PIL_REPORT_NUMBER_BYTES], count[PIL_REPORT_NUMBER_BYTES];
+    char bytes[PIL_REPORT_NUMBER_BYTES], count[PIL_REPORT_THINGS_BYTES];
     bool dry_run = pil_invocation_has(invocation, PIL_OPTION_DRY_RUN);
     if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
         pil_report_json(json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "dry_run", dry_run, "releases_kept",
@@ -163,11 +163,12 @@ static void print_collected(const struct pil_invocation *invocation, const struc
                                   (json_int_t)result->bytes_kept, "bytes_removed", (json_int_t)result->bytes_removed));
         return;
     }
-    printf("%s %s releases", dry_run ? "would remove" : "removed", pil_report_count(result->releases_removed, count));
-    printf(" and %s shards of %s;", pil_report_count(result->shards_removed, count),
+    printf("%s %s", dry_run ? "would remove" : "removed",
+           pil_report_things(result->releases_removed, "release", count));
+    printf(" and %s of %s;", pil_report_things(result->shards_removed, "shard", count),
            pil_report_bytes(result->bytes_removed, bytes));
-    printf(" %s releases", pil_report_count(result->releases_kept, count));
-    printf(" and %s shards of %s stay\n", pil_report_count(result->shards_kept, count),
+    printf(" %s", pil_report_things(result->releases_kept, "release", count));
+    printf(" and %s of %s stay\n", pil_report_things(result->shards_kept, "shard", count),
            pil_report_bytes(result->bytes_kept, bytes));
 }
 

@@ -110,6 +110,18 @@ const char *pil_report_count(uint64_t count, char ret_text[PIL_REPORT_NUMBER_BYT
     return ret_text;
 }
 
+const char *pil_report_things(uint64_t count, const char *thing, char ret_text[PIL_REPORT_THINGS_BYTES]) {
+    char number[PIL_REPORT_NUMBER_BYTES];
+    size_t len = strlen(thing);
+    bool is_y = len > 0 && thing[len - 1] == 'y';
+    snprintf(ret_text, PIL_REPORT_THINGS_BYTES, "%s %.*s%s", pil_report_count(count, number),
+             (int)(is_y && count != 1 ? len - 1 : len), thing,
+             count == 1 ? ""
+             : is_y     ? "ies"
+                        : "s");
+    return ret_text;
+}
+
 /* Length of the UTF-8 character at `at`, 0 when there is none, or a control character. RFC 3629. */
 static size_t printable_len(struct pil_bytes at) {
     const uint8_t *s = at.data;

@@ -24,10 +24,11 @@ const char *pil_report_style(pil_style style);
 /* One line of JSON. Takes the reference. */
 void pil_report_json(json_t *document);
 
-/* "12.3 MiB"; "1,234,567". */
-enum { PIL_REPORT_NUMBER_BYTES = 32 };
+/* "12.3 MiB"; "1,234,567"; "1 release", "1,234 releases". */
+enum { PIL_REPORT_NUMBER_BYTES = 32, PIL_REPORT_THINGS_BYTES = 64 };
 const char *pil_report_bytes(uint64_t bytes, char ret_text[PIL_REPORT_NUMBER_BYTES]);
 const char *pil_report_count(uint64_t count, char ret_text[PIL_REPORT_NUMBER_BYTES]);
+const char *pil_report_things(uint64_t count, const char *thing, char ret_text[PIL_REPORT_THINGS_BYTES]);
 
 /* Appends text from outside, at most columns_max characters of it (cut with "…"; 0: all), so that no byte of it can
  * command the terminal: control characters as \xNN, what is not UTF-8 as well. */

@@ -206,8 +206,26 @@ static void inspection_deinit(struct inspection *inspection) {
     pil_store_close(&inspection->store);
 }
 
+static void print_summary(const char *name, const struct inspection *inspection, size_t problems) {
+    char things[PIL_REPORT_THINGS_BYTES], bytes[PIL_REPORT_NUMBER_BYTES];
+    printf("%s: %s of %s checked", name, pil_report_things(inspection->shards, "good shard", things),
+           pil_report_bytes(inspection->bytes, bytes));
+    if (inspection->releases > 0 || inspection->projects > 0) {
+        printf(", %s", pil_report_things(inspection->releases, "release", things));
+        printf(", %s", pil_report_things(inspection->channels, "channel", things));
+        printf(", %s", pil_report_things(inspection->projects, "project", things));
+    }
+    if (inspection->unreferenced > 0) {
+        printf("; no release names %s (`pillion gc`)", pil_report_things(inspection->unreferenced, "shard", things));
+    }
+    if (inspection->foreign > 0) {
+        printf("; %s", pil_report_things(inspection->foreign, "foreign object", things));
+    }
+    printf("; %s%s%s\n", problems == 0 ? "" : pil_report_style(PIL_STYLE_BAD),
+           pil_report_things(problems, "problem", things), problems == 0 ? "" : pil_report_style(PIL_STYLE_PLAIN));
+}
+
 static int print_result(const struct pil_invocation *invocation, const struct inspection *inspection) {
-    char bytes[PIL_REPORT_NUMBER_BYTES];
     size_t count = json_array_size(inspection->problems), i;
     json_t *problem;
     if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
@@ -225,18 +243,7 @@ static int print_result(const struct pil_invocation *invocation, const struct in
         printf("%s%s%s\n", pil_report_style(PIL_STYLE_BAD), pil_text_chars(&text), pil_report_style(PIL_STYLE_PLAIN));
         pil_text_deinit(&text);
     }
-    printf("%s: %llu shards of %s are good", invocation->args[0], (unsigned long long)inspection->shards,
-           pil_report_bytes(inspection->bytes, bytes));
-    if (inspection->releases > 0 || inspection->projects > 0) {
-        printf(", %llu releases, %llu channels, %llu projects", (unsigned long long)inspection->releases,
-               (unsigned long long)inspection->channels, (unsigned long long)inspection->projects);
-    }
-    if (inspection->unreferenced > 0 || inspection->foreign > 0) {
-        printf("; %llu shards that no release names (`pillion gc`), %llu foreign objects",
-               (unsigned long long)inspection->unreferenced, (unsigned long long)inspection->foreign);
-    }
-    printf("; %s%zu problems%s\n", count == 0 ? "" : pil_report_style(PIL_STYLE_BAD), count,
-           count == 0 ? "" : pil_report_style(PIL_STYLE_PLAIN));
+    print_summary(invocation->args[0], inspection, count);
     return count == 0 ? PIL_EXIT_OK : PIL_EXIT_REFUSED;
 }
 

@@ -8,11 +8,12 @@
  * Every value follows from its row's key (0 .. rows - 1), its feature's index and the seed, so that a reader can check
  * it: x = (key * 31 + feature * 7 + seed) mod 1000003
  * --kind floats   features f0, f1 … are float32 with the value x. Never null.
- * --kind all      one feature of each type, in the order of `types` below, named by its type; null when
- *                 (key + feature) mod 11 == 0. Lists have x mod 5 elements; element i of a list or vector is made from
- *                 x + i as a scalar is from x. bool: x is odd; integers and floats: x (int8: x mod 128; float16: x mod
- *                 1024; bfloat16: the upper half of the float32); string: "s<x>", and when x mod 3 == 0 " with a tail
- *                 that is out of line" behind it; bytes: x mod 40 bytes of value x mod 256; unix_timestamp: x seconds.
+ * --kind all      one feature of each type, in the order of `types` below, named by its type (`bytes` is tagged pii);
+ *                 null when (key + feature) mod 11 == 0. Lists have x mod 5 elements; element i of a list or vector is
+ *                 made from x + i as a scalar is from x. bool: x is odd; integers and floats: x (int8: x mod 128;
+ *                 float16: x mod 1024; bfloat16: the upper half of the float32); string: "s<x>", and when x mod 3 == 0
+ *                 " with a tail that is out of line" behind it; bytes: x mod 40 bytes of value x mod 256;
+ *                 unix_timestamp: x seconds.
  * --key int64     the join key `id` is the row number. --key pair: `id` and the string `zone`, which is "z<key mod 7>".
  * Event times are 2023-11-14T22:13:20Z and `key` milliseconds; views have no TTL. */
 #include "base/clock.h"
@@ -92,8 +93,9 @@ static struct pil_project *make_project(const struct arguments *arguments) {
     pil_text_format(&yaml, "    features:\n");
     for (uint32_t i = 0; i < feature_count(arguments); i++) {
         feature_name(arguments, i, name);
-        pil_text_format(&yaml, "      - {name: %s, type: \"%s\"}\n", name,
-                        strcmp(arguments->kind, "floats") == 0 ? "float32" : types[i]);
+        bool floats = strcmp(arguments->kind, "floats") == 0;
+        pil_text_format(&yaml, "      - {name: %s, type: \"%s\"%s}\n", name, floats ? "float32" : types[i],
+                        !floats && strcmp(types[i], "bytes") == 0 ? ", tags: [pii]" : "");
     }
     pil_text_format(&yaml, "feature_services:\n  - name: every\n    features:\n");
     for (uint32_t i = 0; i < feature_count(arguments); i++) {
