@@ -97,6 +97,7 @@ void pil_connection_destroy(struct pil_worker *worker, struct pil_connection *co
                      1);
     pil_output_clear(&connection->output, &worker->chunks);
     free(connection->input);
+    free(connection->transaction.bytes);
     connection->magic = 0;
     free(connection);
 }

@@ -58,6 +58,15 @@ typedef enum pil_close_reason {
 struct pil_worker;
 struct pil_request;
 
+/* Requests between MULTI and EXEC, as they came: decoded anew, all in one turn, when EXEC comes. */
+struct pil_transaction {
+    uint8_t *bytes;
+    size_t len, capacity;
+    uint32_t count;
+    bool is_open;
+    bool is_aborted; /* a queued command was a mistake */
+};
+
 struct pil_connection {
     uint32_t magic;
     const struct pil_listener_settings *listener;
@@ -89,6 +98,7 @@ struct pil_connection {
     bool is_closing;               /* no more requests; closed when the output is out */
     bool is_closed;                /* pil_engine_close was called */
     pil_resp_protocol resp;
+    struct pil_transaction transaction;
     char name[PIL_CLIENT_NAME_BYTES];
     char library[PIL_CLIENT_NAME_BYTES], library_version[PIL_CLIENT_NAME_BYTES];
     char peer[PIL_PEER_TEXT_BYTES];
@@ -133,7 +143,9 @@ struct pil_request {
     const struct pil_cache_view *view; /* of the first lookup; NULL: none */
     const uint32_t *fields;            /* resolved feature indexes; UINT32_MAX: no such feature */
     uint32_t field_count;
-    const char *error; /* RESP: answered instead of a reply */
+    const char *error;   /* RESP: answered instead of a reply */
+    uint32_t exec_count; /* RESP: requests of the transaction that EXEC answers */
+    bool is_queued;      /* RESP: waits for EXEC, answered with QUEUED */
     /* HTTP */
     struct pil_http_head head;
     bool is_feast; /* a parsed feast request; else `error_body` or an empty body */

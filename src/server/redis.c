@@ -135,7 +135,7 @@ static void dispatch(struct pil_worker *worker, struct pil_request *request) {
     uint32_t arity = (uint32_t)(command->arity < 0 ? -command->arity : command->arity);
     if (command->arity < 0 ? request->arg_count < arity : request->arg_count != arity) {
         request->error = pil_batch_text(batch, "ERR wrong number of arguments for '%s' command", command->name);
-    } else if (command->prepare != NULL) {
+    } else if (command->prepare != NULL && !pil_redis_is_queued(request)) {
         command->prepare(worker, request);
     }
 }
@@ -191,13 +191,19 @@ pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *co
     if (is_inline) {
         batch->scratch_used = (size_t)(decoded.scratch - batch->scratch) + limits.inline_bytes_max;
     }
+    bool is_queued = pil_redis_is_queued(request);
     dispatch(worker, request);
+    if (is_queued) {
+        pil_redis_queue(worker, request, pil_bytes_from(data.data, decoded.consumed));
+    }
     return PIL_STATUS_OK;
 }
 
 void pil_redis_encode(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink) {
     if (request->error != NULL) {
         pil_resp_put_error(sink, request->error);
+    } else if (request->is_queued) {
+        pil_resp_put_simple(sink, "QUEUED");
     } else {
         request->command->reply(worker, request, sink);
     }

@@ -38,9 +38,20 @@ PIL_REPLY(pil_redis_reply_hello);
 PIL_REPLY(pil_redis_reply_auth);
 PIL_REPLY(pil_redis_reply_select);
 PIL_REPLY(pil_redis_reply_client);
+PIL_PREPARE(pil_redis_prepare_reset);
 PIL_REPLY(pil_redis_reply_reset);
 PIL_PREPARE(pil_redis_prepare_quit);
 PIL_REPLY(pil_redis_reply_quit);
+/* redis_multi.c: transactions, which clients use to have several answers from one moment */
+PIL_PREPARE(pil_redis_prepare_multi);
+PIL_REPLY(pil_redis_reply_multi);
+PIL_PREPARE(pil_redis_prepare_exec);
+PIL_REPLY(pil_redis_reply_exec);
+PIL_PREPARE(pil_redis_prepare_discard);
+/* Whether a request of this connection waits for EXEC. */
+bool pil_redis_is_queued(const struct pil_request *request);
+/* Keeps its bytes until EXEC; a mistake in it aborts the transaction. */
+void pil_redis_queue(struct pil_worker *worker, struct pil_request *request, struct pil_bytes bytes);
 /* redis_admin.c */
 PIL_REPLY(pil_redis_reply_command);
 PIL_REPLY(pil_redis_reply_config);

@@ -228,6 +228,13 @@ PIL_REPLY(pil_redis_reply_client) {
     }
 }
 
+PIL_PREPARE(pil_redis_prepare_reset) {
+    (void)worker;
+    request->connection->transaction.is_open = false;
+    request->connection->transaction.len = 0;
+    request->connection->transaction.count = 0;
+}
+
 PIL_REPLY(pil_redis_reply_reset) {
     (void)worker;
     request->connection->resp = PIL_RESP_2;

@@ -141,6 +141,23 @@ OTHER_REQUESTS: list[Any] = [
     f"HSCAN {VIEW}:5 0 MATCH nosuch",
     f"HSCAN {VIEW}:99999 0",
     f"HSCAN {VIEW}:5 0 COUNT 0",
+    "EXEC",
+    "DISCARD",
+    "MULTI",
+    f"HGET {VIEW}:5 int32",
+    "HGET",
+    "EXEC",
+    "MULTI",
+    "MULTI",
+    f"HMGET {VIEW}:5 int32 nope",
+    "PING x",
+    f"HGETALL {VIEW}:99999",
+    "EXEC",
+    "MULTI",
+    "PING",
+    "DISCARD",
+    "MULTI",
+    "EXEC",
     "RESET",
     "CLIENT GETNAME",
     "COMMAND COUNT x",
@@ -279,6 +296,17 @@ def test_redis_py_reads_every_type(pair, protocol):
     assert client.time()[0] > 1_700_000_000
     with pytest.raises(Exception, match="immutable"):
         client.set("a", "b")
+
+
+def test_redis_py_s_default_pipelines_are_transactions(pair):
+    daemon, _ = pair
+    client = daemon.redis()
+    for _ in range(3):
+        pipe = client.pipeline()
+        for key in range(ROWS):
+            pipe.hget(f"{VIEW}:{key}", "string")
+        expected = [synthetic.value("all", key, 5, 1) for key in range(ROWS)]
+        assert pipe.execute() == [None if v is None else v.encode() for v in expected]
 
 
 def test_packed_rows(store, start_pilliond):
