@@ -75,9 +75,6 @@ pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers
                            struct pil_feast_request *ret_request,
                            struct pil_feast_rejection *ret_rejection) PIL_CHECKED;
 
-/* For a key that the schema refuses: row `row` of a column, whose entity has this type. */
-void pil_feast_reject_key(const struct pil_feast_column *column, uint32_t row, pil_scalar type,
-                          struct pil_feast_rejection *ret_rejection);
 /* {"detail":[{"type":…,"loc":["body",…],"msg":…,"input":…}]} */
 void pil_feast_put_rejection(struct pil_sink *sink, const struct pil_feast_rejection *rejection);
 /* {"detail":"Not Found"} */
@@ -87,7 +84,7 @@ void pil_feast_put_detail(struct pil_sink *sink, const char *text);
  * {"module","class","message"}, and Feast's client raises that class; without: a JSON string. Where Feast answers 500,
  * we answer 400: its client retries 429, 500 and 503 for three seconds and then loses the message. */
 #define PIL_FEAST_ERROR_TABLE(X) \
-    /* name            status class                                 message */ \
+    /* name, status, class, message */ \
     X(VIEW_UNKNOWN, 404, "FeatureViewNotFoundException", "Feature view %1 does not exist in project %2") \
     X(SERVICE_UNKNOWN, 404, "FeatureServiceNotFoundException", "Feature service %1 does not exist in project %2") \
     X(FEATURE_UNKNOWN, 400, NULL, "'Feature %1 not found in projection %2'") \
@@ -106,7 +103,6 @@ void pil_feast_put_detail(struct pil_sink *sink, const char *text);
     X(NAME_COLLISION_FULL, 400, "FeatureNameCollisionError", \
       "Duplicate features named %1 found.\nTo resolve this " \
       "collision, please ensure that the feature views or their own features have different names.") \
-    X(DENIED, 403, "FeastPermissionError", "Access to feature view %1 of project %2 is denied") \
     X(VIEW_NOT_LOADED, 503, NULL, "Feature view %1 has no release loaded yet") \
     X(TOO_LARGE, 413, NULL, "The request is over the limit of %1: %2")
 
@@ -136,7 +132,6 @@ typedef enum pil_feast_status {
     PIL_FEAST_STATUS_DENIED,
     PIL_FEAST_STATUS_COUNT
 } pil_feast_status;
-const char *pil_feast_status_text(pil_feast_status status);
 
 /* Zero-initialised but for the sink. */
 struct pil_feast_encoder {

@@ -57,22 +57,6 @@ void pil_feast_put_rejection(struct pil_sink *sink, const struct pil_feast_rejec
     put_text(sink, "}]}");
 }
 
-void pil_feast_reject_key(const struct pil_feast_column *column, uint32_t row, pil_scalar type,
-                          struct pil_feast_rejection *ret_rejection) {
-    bool is_text = type == PIL_SCALAR_STRING || type == PIL_SCALAR_BYTES;
-    *ret_rejection = (struct pil_feast_rejection){
-        .http_status = 422,
-        .type = is_text ? "string_type" : "int_parsing",
-        .message = is_text                             ? "Input should be a valid string"
-                   : type == PIL_SCALAR_INT32          ? "Input should be a valid integer within 32 bits"
-                   : type == PIL_SCALAR_UNIX_TIMESTAMP ? "Input should be a valid time in whole seconds since 1970"
-                                                       : "Input should be a valid integer within 64 bits",
-        .member = "entities",
-        .field = column->name,
-        .index = row,
-    };
-}
-
 /* ---- Errors. */
 
 static const struct error {

@@ -145,7 +145,7 @@ static void finish_number(struct pil_json_number *number, struct whole whole, in
 pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *ret_number) {
     skip_space(json);
     const uint8_t *begin = json->at;
-    struct pil_json_number number = {.is_plain = true};
+    struct pil_json_number number = {0};
     struct whole whole = {0};
     bool is_negative = json->at < json->end && *json->at == '-';
     json->at += is_negative;
@@ -157,7 +157,6 @@ pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *r
     int64_t scale = 0;
     if (json->at < json->end && *json->at == '.') {
         const uint8_t *point = json->at++;
-        number.is_plain = false;
         if (!take_digits(json, &whole)) {
             return fail_at(json, point, "Expecting digits after the decimal point");
         }
@@ -166,7 +165,6 @@ pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *r
     if (json->at < json->end && (*json->at == 'e' || *json->at == 'E')) {
         const uint8_t *letter = json->at++;
         int64_t exponent;
-        number.is_plain = false;
         if (!take_exponent(json, &exponent)) {
             return fail_at(json, letter, "Expecting digits of the exponent");
         }

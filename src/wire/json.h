@@ -39,7 +39,6 @@ pil_json_kind pil_json_peek(struct pil_json *json);
 struct pil_json_number {
     struct pil_bytes text; /* as written */
     bool is_integral;      /* a whole number within int64, however written: 1002, 1002.0, 1.002e3 */
-    bool is_plain;         /* without fraction and exponent */
     int64_t integer;       /* exact; 0 unless is_integral */
 };
 /* Each reads one value of that kind, or fails. */
