@@ -67,6 +67,12 @@ void pil_ring_prepare_receive(struct io_uring_sqe *sqe, int fd) {
     sqe->buf_group = PIL_RING_BUFFER_GROUP;
 }
 
+void pil_ring_prepare_receive_once(struct io_uring_sqe *sqe, int fd, uint32_t bytes) {
+    io_uring_prep_recv(sqe, fd, NULL, bytes, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = PIL_RING_BUFFER_GROUP;
+}
+
 bool pil_ring_next(struct pil_ring *ring, struct io_uring_cqe *ret_completion) {
     unsigned head;
     struct io_uring_cqe *cqe;

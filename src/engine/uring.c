@@ -109,7 +109,13 @@ static void stop(struct pil_engine *engine, struct pil_slot *slot, operation op)
 static void arm(struct pil_engine *engine, struct pil_slot *slot) {
     struct io_uring_sqe *sqe = next_sqe(engine);
     switch (slot->kind) {
-    case PIL_SLOT_CONNECTION: pil_ring_prepare_receive(sqe, slot->fd); break;
+    case PIL_SLOT_CONNECTION:
+        if (slot->saw_hangup) {
+            pil_ring_prepare_receive_once(sqe, slot->fd, engine->options.buffer_bytes);
+        } else {
+            pil_ring_prepare_receive(sqe, slot->fd);
+        }
+        break;
     case PIL_SLOT_LISTENER:
         if (slot->accepts_once) {
             io_uring_prep_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -123,8 +129,9 @@ static void arm(struct pil_engine *engine, struct pil_slot *slot) {
     start(engine, slot, sqe, OP_MAIN);
 }
 
-/* A multishot receive that is woken by the last bytes and by the end at nearly the same time may take them for one, and
- * then waits for ever (seen on Linux 6.18, docs/adr/0010). A poll of its own watches for the end. */
+/* A multishot receive that takes the last bytes when the end has come already may not look again, and then waits for ever
+ * (seen on Linux 6.18, docs/adr/0010). So a poll of its own watches for the end; from then on each receive is of one shot,
+ * which has nothing to wait for. */
 static void arm_hangup(struct pil_engine *engine, struct pil_slot *slot) {
     struct io_uring_sqe *sqe = next_sqe(engine);
     io_uring_prep_poll_add(sqe, slot->fd, POLLRDHUP);
@@ -274,7 +281,8 @@ static void on_end(struct pil_engine *engine, struct pil_slot *slot, int result,
     } else if (result < 0) {
         pil_engine_accept_failed(engine, slot, -result);
     }
-    if (pil_engine_wants(slot) && !slot->rearm.is_linked && !was_cancelling && !slot->accepts_once) {
+    bool was_multishot = !slot->accepts_once && !slot->saw_hangup;
+    if (was_multishot && !was_cancelling && pil_engine_wants(slot) && !slot->rearm.is_linked) {
         engine->stats.multishot_ended++;
     }
     update(engine, slot);
@@ -308,7 +316,6 @@ static void on_room(struct pil_engine *engine, struct pil_slot *slot) {
     }
 }
 
-/* A receive that was started after the end cannot miss it. */
 static void on_hangup(struct pil_engine *engine, struct pil_slot *slot) {
     slot->saw_hangup = true;
     stop(engine, slot, OP_MAIN);
