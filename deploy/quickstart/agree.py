@@ -89,9 +89,10 @@ def short(value: Any) -> str:
 
 
 def show(view: truth.View, key: Key, answers: dict[str, Row]) -> None:
-    # One feature of each kind says more than four numbers.
+    # One feature of each kind says more than four numbers; the last is often an embedding.
     by_kind = {feature.type: feature for feature in reversed(view.features)}
-    shown = [feature for feature in view.features if by_kind[feature.type] is feature][:SHOWN_FEATURES]
+    kinds = [feature for feature in view.features if by_kind[feature.type] is feature]
+    shown = kinds[: SHOWN_FEATURES - 1] + kinds[max(SHOWN_FEATURES - 1, len(kinds) - 1) :]
     label = f"{view.name}:{truth.key_text(key)}"
     print(f"    {label:28}" + "".join(f"{feature.name:>20}" for feature in shown))
     for name, row in answers.items():
@@ -115,7 +116,8 @@ def main() -> int:
                                               for key in absent_keys(view)]
     keys = [key for key, _ in wanted]
     got = {name: tool(view, keys, options) for name, tool in TOOLS.items()}
-    for key, row in wanted[:options.show]:
+    whole = [(key, row) for key, row in wanted if None not in row.values()]
+    for key, row in (whole or wanted)[: options.show]:
         show(view, key, {"Parquet (DuckDB)": row, **{name: rows[keys.index(key)] for name, rows in got.items()}})
     wrong = []
     for name, rows in got.items():
@@ -129,8 +131,10 @@ def main() -> int:
         print("\n".join(wrong[:10]) + f"\n{len(wrong)} values differ", file=sys.stderr)
         return 1
     values = len(wanted) * len(view.features) * len(got)
-    print(f"    {view.name}: {len(wanted) - 3:,} entities of {answer.rows:,} and 3 unknown ones, {len(view.features)} "
-          f"features, 3 tools: {values:,} values, all as in the Parquet")
+    print(
+        f"    {len(wanted) - 3:,} of {answer.rows:,} entities and 3 unknown ones, {len(view.features)} features, "
+        f"{len(got)} tools: {values:,} values, all right\n"
+    )
     return 0
 
 

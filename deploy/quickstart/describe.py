@@ -12,13 +12,13 @@ def line(folder: Path) -> str:
     files = sorted(folder.glob("*.parquet"))
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    rows, first, last, repeated = connection.execute(
+    rows, first, last, late = connection.execute(
         "SELECT count(*), min(event_timestamp)::VARCHAR, max(event_timestamp)::VARCHAR, "
         "sum((created > event_timestamp + INTERVAL 1 HOUR)::INT) FROM read_parquet(?)",
         [f"{folder}/*.parquet"]).fetchone()
     size = sum(file.stat().st_size for file in files) / 2**20
     return (f"  {folder.name:16} {rows:>10,} events in {len(files)} files, {size:,.0f} MiB, "
-            f"{first[:16]} to {last[:16]} UTC, {repeated:,} of them late")
+            f"{first[:10]} to {last[:10]}, {late:,} of them late")
 
 
 def main() -> int:
