@@ -56,7 +56,9 @@ static void add_row(struct pil_table *table, const struct pil_manifest *manifest
         const char *how = relation(&catalog->channels[i], &manifest->ref);
         if (how != NULL) {
             pil_text_format(&channels, "%s%s", channels.len > 0 ? ", " : "", catalog->channels[i].channel.name);
-            pil_text_format(&channels, strcmp(how, "serves") == 0 ? "" : " (%s)", how);
+            if (strcmp(how, "serves") != 0) {
+                pil_text_format(&channels, " (%s)", how);
+            }
         }
     }
     pil_clock_format_us(manifest->created_us / 1000000 * 1000000, created);

@@ -38,7 +38,7 @@ int pil_report_failure(pil_status status, const struct pil_error *error) {
     return exit_code_of(status);
 }
 
-static void say(const char *format, va_list arguments) {
+__attribute__((format(printf, 1, 0))) static void say(const char *format, va_list arguments) {
     fputs("pillion: ", stderr);
     vfprintf(stderr, format, arguments);
     fputs("\n", stderr);

@@ -113,6 +113,22 @@ static void foreign_files_are_left_alone(void **state) {
     pil_text_deinit(&names);
 }
 
+static void a_watch_survives_the_folder(void **state) {
+    struct pil_store *store = *state;
+    put_text(store, "views/c/x", "1");
+    int fd = store->ops->watch(store, "views/c/");
+    assert_true(fd >= 0);
+    assert_int_equal(nftw(in_folder("views"), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_true(becomes_readable(fd));
+    store->ops->changed(store);
+    put_text(store, "views/c/x", "2");
+    assert_true(becomes_readable(fd));
+    store->ops->changed(store);
+    struct pil_store_tag tag = expect_text(store, "views/c/x", "2");
+    assert_int_equal(store->ops->put_if_match(store, "views/c/x", pil_bytes_from_text("3"), &tag, NULL), PIL_STATUS_OK);
+    assert_true(becomes_readable(fd));
+}
+
 /* ---- Opening */
 
 static void urls_and_missing_folders_are_explained(void **state) {
@@ -161,12 +177,12 @@ static void expect_child(int (*child)(void)) {
 }
 
 /* 0 when `condition` holds, else says which one did not. */
-#define CHILD_EXPECT(condition)                                                                                        \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            return 1;                                                                                                  \
-        }                                                                                                              \
+#define CHILD_EXPECT(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            return 1; \
+        } \
     } while (0)
 
 static int use_as_nobody(void) {
@@ -275,6 +291,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(links_lead_nowhere, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_is_no_file_is_named, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(foreign_files_are_left_alone, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_watch_survives_the_folder, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(urls_and_missing_folders_are_explained, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_store_that_we_may_only_read_is_read, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing, folder_setup, folder_teardown),

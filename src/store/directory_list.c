@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Listing a directory store in byte order of whole names. */
+#include "store/directory.h"
+
+#include "base/panic.h"
+#include "base/sys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct listing {
+    const struct pil_directory *directory;
+    pil_status (*visit)(void *context, const struct pil_store_object *object);
+    void *context;
+    struct pil_error *error;
+    char name[PIL_STORE_NAME_BYTES]; /* of the folder or object that the walk is at */
+};
+
+struct entries {
+    char **names; /* folders end in '/', so that sorting gives the byte order of whole names */
+    size_t count;
+};
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names of the regular files and folders that a store can have made, sorted. */
+static void entries_read(DIR *folder, struct entries *ret_entries) {
+    struct entries entries = {0};
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        struct stat status;
+        bool ours = pil_store_name_ok(entry->d_name) &&
+                    fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+        if (ours) {
+            struct pil_text name = {0};
+            pil_text_format(&name, "%s%s", entry->d_name, S_ISDIR(status.st_mode) ? "/" : "");
+            entries.names = realloc(entries.names, (entries.count + 1) * sizeof *entries.names);
+            PIL_ASSERT(entries.names != NULL);
+            entries.names[entries.count++] = name.data;
+        }
+    }
+    if (entries.count > 0) {
+        qsort(entries.names, entries.count, sizeof *entries.names, compare_names);
+    }
+    *ret_entries = entries;
+}
+
+static pil_status list_folder(struct listing *listing, int fd, size_t name_len);
+
+static pil_status list_entry(struct listing *listing, int folder_fd, size_t name_len, const char *entry) {
+    size_t len = name_len + strlen(entry);
+    if (len >= sizeof listing->name) {
+        return PIL_STATUS_OK; /* no object has such a name */
+    }
+    memcpy(listing->name + name_len, entry, strlen(entry) + 1);
+    if (listing->name[len - 1] == '/') {
+        char segment[NAME_MAX + 2];
+        snprintf(segment, sizeof segment, "%.*s", (int)strlen(entry) - 1, entry);
+        int fd = openat(folder_fd, segment, PIL_DIRECTORY_FOLDER_FLAGS | O_NOFOLLOW);
+        if (fd < 0) {
+            return errno == ENOENT ? PIL_STATUS_OK
+                                   : pil_directory_fail(listing->directory, listing->error, "list", listing->name);
+        }
+        return list_folder(listing, fd, len);
+    }
+    struct stat status;
+    if (fstatat(folder_fd, entry, &status, AT_SYMLINK_NOFOLLOW) != 0 || !pil_store_name_ok(listing->name)) {
+        return PIL_STATUS_OK; /* removed meanwhile */
+    }
+    struct pil_store_object object = {
+        .name = listing->name, .bytes = (uint64_t)status.st_size, .modified_us = pil_directory_modified_us(&status)};
+    return listing->visit(listing->context, &object);
+}
+
+/* Depth is bounded by the length of names. Takes fd. */
+static pil_status list_folder(struct listing *listing, int fd, size_t name_len) {
+    DIR *folder = fdopendir(fd);
+    if (folder == NULL) {
+        pil_status status = pil_directory_fail(listing->directory, listing->error, "list", listing->name);
+        pil_sys_close(&fd);
+        return status;
+    }
+    struct entries entries;
+    entries_read(folder, &entries);
+    pil_status status = PIL_STATUS_OK;
+    for (size_t i = 0; i < entries.count; i++) {
+        if (status == PIL_STATUS_OK) {
+            status = list_entry(listing, dirfd(folder), name_len, entries.names[i]);
+        }
+        free(entries.names[i]);
+    }
+    free(entries.names);
+    closedir(folder);
+    return status;
+}
+
+pil_status pil_directory_list(struct pil_store *store, const char *prefix,
+                              pil_status (*visit)(void *context, const struct pil_store_object *object), void *context,
+                              struct pil_error *ret_error) {
+    struct pil_directory *directory = pil_directory_of(store);
+    struct listing listing = {.directory = directory, .visit = visit, .context = context, .error = ret_error};
+    int fd;
+    const char *leaf;
+    if (!pil_directory_prefix_ok(prefix)) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%.200s' is no prefix of names: it must be empty or end in '/'",
+                        prefix);
+    }
+    pil_status status = pil_directory_folder_open(directory, prefix, false, &fd, &leaf, ret_error);
+    if (status != PIL_STATUS_OK) {
+        return status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_OK : status;
+    }
+    memcpy(listing.name, prefix, strlen(prefix) + 1);
+    return list_folder(&listing, fd, strlen(prefix));
+}

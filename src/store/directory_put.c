@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Writing into a directory store. schemas/store.md, "A directory", specifies what is on the disk.
+ *
+ * A temporary file in ROOT/.tmp is written and fsynced; then, under an flock of ROOT/.lock, the condition is checked
+ * and the file renamed into its place, and the folder fsynced. A writer that is killed leaves the old object or the new
+ * one, and at most a temporary file; it held a lock on that, so the next writer sees that nobody does and removes it.
+ * After a failed fsync the kernel may have thrown the pages away and would call a second one a success: the file is
+ * discarded, never retried. */
+#include "store/directory.h"
+
+#include "base/hash.h"
+#include "base/panic.h"
+#include "base/sys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define TEMPORARY_FOLDER ".tmp"
+#define LOCK_FILE ".lock"
+
+enum { TEMPORARY_NAME_BYTES = 17 };
+
+/* Removes temporary files that no living writer holds. Under the lock. What belongs to another user is left to that
+ * user. */
+static void temporaries_sweep(const struct pil_directory *directory) {
+    int folder_fd = pil_directory_step(directory->root_fd, TEMPORARY_FOLDER, false);
+    DIR *folder = folder_fd >= 0 ? fdopendir(folder_fd) : NULL;
+    if (folder == NULL) {
+        pil_sys_close(&folder_fd);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        int fd = entry->d_name[0] == '.'
+                     ? -1
+                     : openat(folder_fd, entry->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            unlinkat(folder_fd, entry->d_name, 0);
+        }
+        pil_sys_close(&fd);
+    }
+    closedir(folder);
+}
+
+/* One writer at a time changes names below the root. Reading the lock file is enough to take it, except on NFS. */
+static pil_status lock(struct pil_directory *directory, int *ret_fd, struct pil_error *error) {
+    int fd = openat(directory->root_fd, LOCK_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        fd = openat(directory->root_fd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    } else if (fd < 0 && (errno == EACCES || errno == EROFS)) {
+        fd = openat(directory->root_fd, LOCK_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    }
+    if (fd < 0) {
+        return pil_directory_fail(directory, error, "lock", LOCK_FILE);
+    }
+    while (flock(fd, LOCK_EX) != 0) {
+        if (errno != EINTR) {
+            pil_status status = pil_directory_fail(directory, error, "lock", LOCK_FILE);
+            pil_sys_close(&fd);
+            return status;
+        }
+    }
+    if (!directory->swept) {
+        temporaries_sweep(directory);
+        directory->swept = true;
+    }
+    *ret_fd = fd;
+    return PIL_STATUS_OK;
+}
+
+struct temporary {
+    int folder_fd;
+    int fd; /* holds the flock that says that its writer lives */
+    char name[TEMPORARY_NAME_BYTES];
+};
+
+static pil_status temporary_create_locked(const struct pil_directory *directory, struct temporary *ret_temporary,
+                                          struct pil_error *error) {
+    struct temporary temporary = {.folder_fd = -1, .fd = -1};
+    uint8_t random[8];
+    PIL_ASSERT(getrandom(random, sizeof random, 0) == (ssize_t)sizeof random);
+    pil_hex_encode(pil_bytes_from(random, sizeof random), temporary.name);
+    temporary.folder_fd = pil_directory_step(directory->root_fd, TEMPORARY_FOLDER, true);
+    if (temporary.folder_fd < 0) {
+        return pil_directory_fail(directory, error, "make the folder", TEMPORARY_FOLDER);
+    }
+    temporary.fd = openat(temporary.folder_fd, temporary.name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (temporary.fd < 0 || flock(temporary.fd, LOCK_EX | LOCK_NB) != 0) {
+        pil_status status = pil_directory_fail(directory, error, "make a temporary file in", TEMPORARY_FOLDER);
+        pil_sys_close(&temporary.fd);
+        pil_sys_close(&temporary.folder_fd);
+        return status;
+    }
+    *ret_temporary = temporary;
+    return PIL_STATUS_OK;
+}
+
+/* Closes it; removes the file unless it was renamed away. */
+static void temporary_discard(struct temporary *temporary, bool renamed) {
+    if (!renamed) {
+        unlinkat(temporary->folder_fd, temporary->name, 0);
+    }
+    pil_sys_close(&temporary->fd);
+    pil_sys_close(&temporary->folder_fd);
+}
+
+/* A temporary file with this content, on the disk. */
+static pil_status temporary_write(struct pil_directory *directory, const char *name, struct pil_bytes content,
+                                  struct temporary *ret_temporary, struct pil_error *error) {
+    struct temporary temporary;
+    int lock_fd;
+    PIL_TRY(lock(directory, &lock_fd, error));
+    pil_status status = temporary_create_locked(directory, &temporary, error);
+    pil_sys_close(&lock_fd);
+    PIL_TRY(status);
+    status = pil_sys_write_all(temporary.fd, content, error);
+    if (status != PIL_STATUS_OK) {
+        status = pil_fail_in(error, status, "put %s (%zu bytes) into %s", name, content.len, directory->path);
+    } else if (fsync(temporary.fd) != 0) {
+        status = pil_directory_fail(directory, error, "fsync", name);
+    }
+    if (status != PIL_STATUS_OK) {
+        temporary_discard(&temporary, false);
+        return status;
+    }
+    *ret_temporary = temporary;
+    return PIL_STATUS_OK;
+}
+
+typedef enum put_condition { PUT_IF_ABSENT, PUT_IF_MATCH } put_condition;
+
+static bool is_there(int folder_fd, const char *leaf) {
+    struct stat status;
+    return fstatat(folder_fd, leaf, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Under the lock: whether the object is still the version `tag`. */
+static pil_status check_match(const struct pil_directory *directory, int folder_fd, const char *leaf, const char *name,
+                              const struct pil_store_tag *tag, struct pil_error *error) {
+    struct pil_store_tag now = {0};
+    if (is_there(folder_fd, leaf)) {
+        int fd;
+        PIL_TRY(pil_directory_object_open_in(directory, folder_fd, leaf, name, &fd, error));
+        pil_status status = pil_directory_read_whole(directory, fd, name, SIZE_MAX, NULL, &now, error);
+        pil_sys_close(&fd);
+        PIL_TRY(status);
+    }
+    if (strcmp(now.text, tag != NULL ? tag->text : "") != 0) {
+        return pil_fail(error, PIL_STATUS_CONFLICT,
+                        "%s was changed by somebody else meanwhile; look at it and try again", name);
+    }
+    return PIL_STATUS_OK;
+}
+
+/* Moves the temporary file into its place when the condition holds. */
+static pil_status commit(struct pil_directory *directory, const char *name, const struct temporary *temporary,
+                         put_condition condition, const struct pil_store_tag *tag, bool *ret_renamed,
+                         struct pil_error *error) {
+    int folder_fd, lock_fd = -1;
+    const char *leaf;
+    PIL_TRY(pil_directory_folder_open(directory, name, true, &folder_fd, &leaf, error));
+    pil_status status = lock(directory, &lock_fd, error);
+    if (status == PIL_STATUS_OK) {
+        if (condition == PUT_IF_MATCH) {
+            status = check_match(directory, folder_fd, leaf, name, tag, error);
+        } else if (is_there(folder_fd, leaf)) {
+            status = pil_fail(error, PIL_STATUS_EXISTS, "%s is there already", name);
+        }
+    }
+    if (status == PIL_STATUS_OK && renameat(temporary->folder_fd, temporary->name, folder_fd, leaf) != 0) {
+        status = pil_directory_fail(directory, error, "rename a temporary file to", name);
+    } else if (status == PIL_STATUS_OK) {
+        *ret_renamed = true;
+        if (fsync(folder_fd) != 0) {
+            status = pil_directory_fail(directory, error, "fsync the folder of", name);
+        }
+    }
+    pil_sys_close(&lock_fd);
+    pil_sys_close(&folder_fd);
+    return status;
+}
+
+static pil_status put(struct pil_directory *directory, const char *name, struct pil_bytes content,
+                      put_condition condition, const struct pil_store_tag *tag, struct pil_error *error) {
+    struct temporary temporary;
+    bool renamed = false;
+    PIL_TRY(temporary_write(directory, name, content, &temporary, error));
+    pil_status status = commit(directory, name, &temporary, condition, tag, &renamed, error);
+    temporary_discard(&temporary, renamed);
+    return status;
+}
+
+pil_status pil_directory_put_if_absent(struct pil_store *store, const char *name, struct pil_bytes content,
+                                       struct pil_error *ret_error) {
+    struct pil_directory *directory = pil_directory_of(store);
+    int folder_fd;
+    const char *leaf;
+    PIL_TRY(pil_directory_check_name(name, ret_error));
+    if (pil_directory_folder_open(directory, name, false, &folder_fd, &leaf, NULL) ==
+        PIL_STATUS_OK) { /* spares the write of a large object */
+        bool there = is_there(folder_fd, leaf);
+        pil_sys_close(&folder_fd);
+        if (there) {
+            return pil_fail(ret_error, PIL_STATUS_EXISTS, "%s is there already", name);
+        }
+    }
+    return put(directory, name, content, PUT_IF_ABSENT, NULL, ret_error);
+}
+
+pil_status pil_directory_put_if_match(struct pil_store *store, const char *name, struct pil_bytes content,
+                                      const struct pil_store_tag *tag, struct pil_error *ret_error) {
+    PIL_TRY(pil_directory_check_name(name, ret_error));
+    return put(pil_directory_of(store), name, content, PUT_IF_MATCH, tag, ret_error);
+}
+
+static pil_status touch_locked(const struct pil_directory *directory, int folder_fd, const char *leaf, const char *name,
+                               struct pil_error *error) {
+    if (utimensat(folder_fd, leaf, NULL, AT_SYMLINK_NOFOLLOW) != 0) {
+        return pil_directory_fail(directory, error, "touch", name);
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status remove_locked(const struct pil_directory *directory, int folder_fd, const char *leaf,
+                                const char *name, int64_t not_after_us, struct pil_error *error) {
+    struct stat status;
+    if (fstatat(folder_fd, leaf, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return pil_directory_fail(directory, error, "remove", name);
+    }
+    if (pil_directory_modified_us(&status) > not_after_us) {
+        return pil_fail(error, PIL_STATUS_CONFLICT, "%s was written or touched meanwhile", name);
+    }
+    if (unlinkat(folder_fd, leaf, 0) != 0 || fsync(folder_fd) != 0) {
+        return pil_directory_fail(directory, error, "remove", name);
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_directory_touch(struct pil_store *store, const char *name, struct pil_error *ret_error) {
+    struct pil_directory *directory = pil_directory_of(store);
+    int folder_fd, lock_fd;
+    const char *leaf;
+    PIL_TRY(pil_directory_check_name(name, ret_error));
+    PIL_TRY(pil_directory_folder_open(directory, name, false, &folder_fd, &leaf, ret_error));
+    pil_status status = lock(directory, &lock_fd, ret_error);
+    if (status == PIL_STATUS_OK) {
+        status = touch_locked(directory, folder_fd, leaf, name, ret_error);
+        pil_sys_close(&lock_fd);
+    }
+    pil_sys_close(&folder_fd);
+    return status;
+}
+
+pil_status pil_directory_remove(struct pil_store *store, const char *name, int64_t not_after_us,
+                                struct pil_error *ret_error) {
+    struct pil_directory *directory = pil_directory_of(store);
+    int folder_fd, lock_fd;
+    const char *leaf;
+    PIL_TRY(pil_directory_check_name(name, ret_error));
+    PIL_TRY(pil_directory_folder_open(directory, name, false, &folder_fd, &leaf, ret_error));
+    pil_status status = lock(directory, &lock_fd, ret_error);
+    if (status == PIL_STATUS_OK) {
+        status = remove_locked(directory, folder_fd, leaf, name, not_after_us, ret_error);
+        pil_sys_close(&lock_fd);
+    }
+    pil_sys_close(&folder_fd);
+    return status;
+}
