@@ -114,7 +114,7 @@ class Loader:
         return path.read_bytes()
 
     def measure(self, argv: Sequence[str], pids: Sequence[int]) -> Sample:
-        """Again when nothing was answered: a busy machine may leave a process no time at all for a fifth of a second."""
+        """Again when nothing was answered: a busy machine can starve a process for a fifth of a second."""
         for _ in range(ATTEMPTS):
             sample = self.try_to_measure(argv, pids)
             if sample is not None:
