@@ -215,14 +215,28 @@ static void print_head(const struct subject *subject) {
     printf("\n");
 }
 
+/* In the largest unit that is exact, as project files write it. */
+static const char *ttl_text(int64_t ttl_us, char ret_text[32]) {
+    static const struct {
+        int64_t us;
+        const char *name;
+    } units[] = {{86400000000, "d"}, {3600000000, "h"}, {60000000, "m"}, {1000000, "s"}, {1, "us"}};
+    size_t unit = 0;
+    while (ttl_us % units[unit].us != 0) {
+        unit++;
+    }
+    snprintf(ret_text, 32, "%lld%s", (long long)(ttl_us / units[unit].us), units[unit].name);
+    return ttl_us == 0 ? "none" : ret_text;
+}
+
 static void print_schema(const struct pil_view *view) {
     struct pil_table table;
+    char ttl[32];
     printf("\nschema: key");
     for (uint32_t i = 0; i < view->entity_count; i++) {
         printf("%s %s %s", i > 0 ? "," : "", view->entities[i].join_key, pil_scalar_text(view->entities[i].type));
     }
-    printf("; row %u bytes; ttl ", view->layout.stride);
-    printf(view->ttl_us == 0 ? "none\n" : "%lld s\n", (long long)(view->ttl_us / 1000000));
+    printf("; row %u bytes; ttl %s\n", view->layout.stride, ttl_text(view->ttl_us, ttl));
     pil_table_init(&table, 4, 1 << 2);
     const char *const head[] = {"FEATURE", "TYPE", "OFFSET", "TAGS"};
     for (size_t i = 0; i < 4; i++) {
@@ -304,7 +318,7 @@ static void print_subject(const struct pil_invocation *invocation, const struct 
     print_schema(subject->view);
     print_sections(subject);
     if (subject->manifest != NULL) {
-        pil_profile_view_print(json_object_get(subject->manifest->document, "profile"));
+        pil_profile_view_print(json_object_get(subject->manifest->document, "profile"), subject->view);
     }
     print_rows(subject);
 }

@@ -2,11 +2,13 @@
  * The profile comes from a store: text from outside, of any shape. */
 #include "cli/profile_view.h"
 
+#include "base/clock.h"
 #include "cli/report.h"
 
+#include <math.h>
 #include <stdio.h>
 
-enum { BARS = 24, BUCKETS_MAX = 1024, NAME_COLUMNS = 40, TOP_SHOWN = 3, TOP_COLUMNS = 16 };
+enum { BARS = 32, BUCKETS_MAX = 1024, TOP_SHOWN = 3, TOP_COLUMNS = 16 };
 
 static void append_json_scalar(struct pil_text *text, const json_t *value) {
     if (json_is_integer(value)) {
@@ -21,9 +23,18 @@ static void append_json_scalar(struct pil_text *text, const json_t *value) {
     }
 }
 
-static void add_member(struct pil_table *table, const json_t *feature, const char *member) {
+/* min, mean or max. Of a timestamp they are microseconds. */
+static void add_member(struct pil_table *table, const json_t *feature, const char *member, struct pil_type type) {
+    const json_t *value = json_object_get(feature, member);
     struct pil_text text = {0};
-    append_json_scalar(&text, json_object_get(feature, member));
+    if (type.shape == PIL_SHAPE_SCALAR && type.scalar == PIL_SCALAR_UNIX_TIMESTAMP && json_is_number(value) &&
+        fabs(json_number_value(value)) < 1e18) {
+        char time[PIL_CLOCK_TEXT_BYTES];
+        pil_clock_format_us((int64_t)(json_number_value(value) / 1e6) * 1000000, time);
+        pil_text_format(&text, "%s", time);
+    } else {
+        append_json_scalar(&text, value);
+    }
     pil_table_add(table, PIL_STYLE_PLAIN, pil_text_chars(&text));
     pil_text_deinit(&text);
 }
@@ -57,22 +68,28 @@ static void append_top(struct pil_text *text, const json_t *top) {
     }
 }
 
-static void add_feature(struct pil_table *table, const char *name, const json_t *feature) {
+static void add_count(struct pil_table *table, const json_t *feature, const char *member) {
+    char number[PIL_REPORT_NUMBER_BYTES];
+    const json_t *count = json_object_get(feature, member);
+    bool is_count = json_is_integer(count) && json_integer_value(count) >= 0;
+    pil_table_add(table, PIL_STYLE_PLAIN,
+                  is_count ? pil_report_count((uint64_t)json_integer_value(count), number) : "");
+}
+
+static void add_feature(struct pil_table *table, const struct pil_feature *feature, const json_t *profile) {
     struct pil_text text = {0};
-    pil_report_append_printable(&text, pil_bytes_from_text(name), NAME_COLUMNS);
-    pil_table_add(table, PIL_STYLE_PLAIN, pil_text_chars(&text));
-    pil_text_clear(&text);
-    add_member(table, feature, "count");
-    add_member(table, feature, "nulls");
-    add_member(table, feature, "distinct");
-    add_member(table, feature, "min");
-    add_member(table, feature, "mean");
-    add_member(table, feature, "max");
-    append_bars(&text, json_object_get(json_object_get(feature, "histogram"), "counts"));
+    const char *measure = json_string_value(json_object_get(profile, "measure"));
+    pil_table_add(table, PIL_STYLE_PLAIN, feature->name);
+    add_count(table, profile, "count");
+    add_count(table, profile, "nulls");
+    add_count(table, profile, "distinct");
+    add_member(table, profile, "min", feature->type);
+    add_member(table, profile, "mean", feature->type);
+    add_member(table, profile, "max", feature->type);
+    append_bars(&text, json_object_get(json_object_get(profile, "histogram"), "counts"));
     pil_table_add(table, PIL_STYLE_GOOD, pil_text_chars(&text));
     pil_text_clear(&text);
-    const char *measure = json_string_value(json_object_get(feature, "measure"));
-    append_top(&text, json_object_get(feature, "top"));
+    append_top(&text, json_object_get(profile, "top"));
     if (text.len == 0 && measure != NULL && strcmp(measure, "value") != 0) {
         pil_text_format(&text, strcmp(measure, "length") == 0 ? "(of lengths)" : "(of elements)");
     }
@@ -80,18 +97,20 @@ static void add_feature(struct pil_table *table, const char *name, const json_t 
     pil_text_deinit(&text);
 }
 
-void pil_profile_view_print(const json_t *profile) {
+void pil_profile_view_print(const json_t *profile, const struct pil_view *view) {
     static const char *const head[] = {"FEATURE", "COUNT", "NULLS",     "DISTINCT", "MIN",
                                        "MEAN",    "MAX",   "HISTOGRAM", "MOST"};
     struct pil_table table;
-    const char *name;
-    json_t *feature;
     pil_table_init(&table, 9, 0x7e);
     for (size_t i = 0; i < 9; i++) {
         pil_table_add(&table, PIL_STYLE_BOLD, head[i]);
     }
-    json_object_foreach(json_object_get(profile, "features"), name, feature) {
-        add_feature(&table, name, feature);
+    for (uint32_t i = 0; i < view->feature_count; i++) {
+        const json_t *features = json_object_get(profile, "features");
+        const json_t *feature = json_object_get(features, view->features[i].name);
+        if (feature != NULL) {
+            add_feature(&table, &view->features[i], feature);
+        }
     }
     if (table.cell_count > table.column_count) {
         printf("\nprofile\n");

@@ -210,9 +210,13 @@ static void print_summary(const char *name, const struct inspection *inspection,
     char things[PIL_REPORT_THINGS_BYTES], bytes[PIL_REPORT_NUMBER_BYTES];
     printf("%s: %s of %s checked", name, pil_report_things(inspection->shards, "good shard", things),
            pil_report_bytes(inspection->bytes, bytes));
-    if (inspection->releases > 0 || inspection->projects > 0) {
+    if (inspection->releases > 0) {
         printf(", %s", pil_report_things(inspection->releases, "release", things));
+    }
+    if (inspection->channels > 0) {
         printf(", %s", pil_report_things(inspection->channels, "channel", things));
+    }
+    if (inspection->projects > 0) {
         printf(", %s", pil_report_things(inspection->projects, "project", things));
     }
     if (inspection->unreferenced > 0) {
