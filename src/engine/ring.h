@@ -22,8 +22,8 @@ void pil_ring_deinit(struct pil_ring *ring);
 /* Gives a receive buffer to the kernel. */
 void pil_ring_provide(struct pil_ring *ring, void *data, uint32_t bytes, uint16_t number);
 
-/* Receives into provided buffers: multishot, or one buffer of at most `bytes`. (Multishot takes no length: before Linux 6.17
- * any but 0 is EINVAL.) */
+/* Receives into provided buffers: multishot, or one buffer of at most `bytes`. (Multishot takes no length: before
+ * Linux 6.17 any but 0 is EINVAL.) */
 void pil_ring_prepare_receive(struct io_uring_sqe *sqe, int fd);
 void pil_ring_prepare_receive_once(struct io_uring_sqe *sqe, int fd, uint32_t bytes);
 

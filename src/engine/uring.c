@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef enum operation {
@@ -27,6 +28,8 @@ enum {
     SUBMIT_TRIES = 1000,
     SEND_BYTES_MAX = 1 << 30, /* an operation's length has 32 bits */
     DESTROY_NS = 2000 * 1000 * 1000,
+    INIT_ATTEMPTS = 200,
+    INIT_PAUSE_NS = 5 * 1000 * 1000,
 };
 
 struct uring {
@@ -129,9 +132,9 @@ static void arm(struct pil_engine *engine, struct pil_slot *slot) {
     start(engine, slot, sqe, OP_MAIN);
 }
 
-/* A multishot receive that takes the last bytes when the end has come already may not look again, and then waits for ever
- * (seen on Linux 6.18, docs/adr/0010). So a poll of its own watches for the end; from then on each receive is of one shot,
- * which has nothing to wait for. */
+/* A multishot receive that takes the last bytes when the end has come already may not look again, and then waits for
+ * ever (seen on Linux 6.18, docs/adr/0010). So a poll of its own watches for the end; from then on each receive is of
+ * one shot, which has nothing to wait for. */
 static void arm_hangup(struct pil_engine *engine, struct pil_slot *slot) {
     struct io_uring_sqe *sqe = next_sqe(engine);
     io_uring_prep_poll_add(sqe, slot->fd, POLLRDHUP);
@@ -461,13 +464,26 @@ static void destroy(struct pil_engine *engine) {
     free(uring);
 }
 
+/* The kernel gives up the memory of a ring that ended some time after its process let go of it, and until then it
+ * counts against the user's limit of locked memory: a server that is restarted waits for what its predecessor held. */
+static int init_ring(struct pil_ring *ring, const struct pil_engine_options *options) {
+    int result = -ENOMEM;
+    for (int attempt = 0; result == -ENOMEM && attempt < INIT_ATTEMPTS; attempt++) {
+        if (attempt > 0) {
+            nanosleep(&(struct timespec){.tv_nsec = INIT_PAUSE_NS}, NULL);
+        }
+        result = pil_ring_init(ring, options->submit_entries, options->complete_entries, options->buffer_count);
+    }
+    return result;
+}
+
 static pil_status create(struct pil_engine *engine, struct pil_error *ret_error) {
     struct uring *uring = calloc(1, sizeof *uring);
     if (uring == NULL) {
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for an event loop");
     }
     const struct pil_engine_options *options = &engine->options;
-    int result = pil_ring_init(&uring->ring, options->submit_entries, options->complete_entries, options->buffer_count);
+    int result = init_ring(&uring->ring, options);
     if (result < 0) {
         free(uring);
         return pil_fail(ret_error, pil_status_from_errno(-result), "set up an io_uring: %s", strerror(-result));
