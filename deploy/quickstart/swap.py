@@ -3,7 +3,7 @@
 
 One connection, one request at a time, random entities. Each answer must be, as a whole, the row of the release before
 or of the one after; once the new one was seen, never the old one again until the next change. Each PHASE=COMMAND is run
-by the shell while the load goes on, with two quiet seconds around it. Prints for each phase: requests, errors, wrong
+by the shell while the load goes on, with quiet seconds around it. Prints for each phase: requests, errors, wrong
 values, latencies. Exit 1 on any error or wrong value. Latencies include this client (Python), which shares the cores.
 """
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 
 import truth
 
-QUIET_S = 2.0
 SETTLE_S = 1.0  # after a command: the fetch and the swap that it set off
 
 
@@ -165,6 +164,7 @@ def main() -> int:
     parser.add_argument("--as-of", required=True, help="the release that is served has the events up to here")
     parser.add_argument("--socket", required=True)
     parser.add_argument("--sample", type=int, default=20000)
+    parser.add_argument("--quiet", type=float, default=2.0, metavar="SECONDS", help="before and after each phase")
     parser.add_argument("phases", nargs="+", metavar="PHASE=COMMAND")
     options = parser.parse_args()
     load = Load(options)
@@ -175,11 +175,11 @@ def main() -> int:
     quiet = Phase("nothing else going on")
     phases = [quiet]
     try:
-        load.run_for(quiet, QUIET_S)
+        load.run_for(quiet, options.quiet)
         for name, _, shell in (text.partition("=") for text in options.phases):
             phases.append(Phase(name))
             load.run_while(phases[-1], shell)
-            load.run_for(quiet, QUIET_S)
+            load.run_for(quiet, options.quiet)
     except OSError:
         pass  # counted; the connection is gone
     code = report(phases)
