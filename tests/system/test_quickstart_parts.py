@@ -2,7 +2,8 @@
 """Goal: what the quickstart says can be believed: its checkers find what is wrong, its set-up does what it prints.
 
 Method: truth is compared with rows written by hand; the load checker runs against a redis-server that holds right rows,
-then a wrong one, then dies; the port checker against sockets of this test. The story as a whole is deploy/quickstart.sh.
+then a wrong one, then dies; the port checker against sockets of this test. The story as a whole is
+deploy/quickstart.sh.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def test_truth_takes_the_latest_event_and_then_the_latest_correction(view: Any, 
 
 def test_values_are_compared_without_rounding(view: Any) -> None:
     rate, trips, seen, taste = view.features
-    assert truth.value_of("0.1", rate) == truth.value_of(0.10000000149011612, rate) != truth.value_of("0.10000001", rate)
+    assert truth.value_of("0.1", rate) == truth.value_of(0.10000000149011612, rate)
+    assert truth.value_of("0.1", rate) != truth.value_of("0.10000001", rate)
     assert truth.value_of("7", trips) == 7 and truth.value_of(None, trips) is None
     assert truth.value_of("1767261600.5", seen) == 1767261600500000
     assert truth.value_of("[0.1, 1.0]", taste) == (truth.value_of("0.1", rate), 1.0)
