@@ -2,13 +2,17 @@
  * Reads the body of POST /get-online-features. As in Feast's server, the JSON is read to its end first: a mistake in it
  * goes before a member of the wrong type, of which the first is reported. */
 #include "wire/feast.h"
+#include "base/utf8.h"
 #include "wire/json.h"
+
+enum { MISTAKES_MAX = 8 };
 
 struct parser {
     struct pil_json json;
     const struct pil_feast_buffers *buffers;
     struct pil_feast_request request;
-    struct pil_feast_rejection rejection; /* type NULL = none yet */
+    struct pil_feast_rejection mistakes[MISTAKES_MAX]; /* in order; all of them unless the array is full */
+    uint32_t mistake_count;
     uint32_t value_count;
     bool has_entities;
 };
@@ -18,18 +22,26 @@ static const struct pil_bytes no_bytes;
 /* ---- Rejections. */
 
 static void note(struct parser *parser, struct pil_feast_rejection rejection) {
-    if (parser->rejection.type == NULL) {
-        parser->rejection = rejection;
-        parser->rejection.http_status = 422;
+    if (parser->mistake_count < MISTAKES_MAX) {
+        rejection.http_status = 422;
+        parser->mistakes[parser->mistake_count++] = rejection;
     }
 }
 
-/* A member that comes again counts alone: what was wrong with the one before is forgotten. */
+/* A member that comes again counts alone: what was wrong with the one before is forgotten, and nothing else. When the
+ * array is full, mistakes may have been dropped, and one must stay. */
 static void forget(struct parser *parser, const char *member, const struct pil_bytes *field) {
-    const struct pil_feast_rejection *rejection = &parser->rejection;
-    if (rejection->member == member && (field == NULL || pil_bytes_equal(rejection->field, *field))) {
-        parser->rejection = (struct pil_feast_rejection){0};
+    if (parser->mistake_count == MISTAKES_MAX) {
+        return;
     }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < parser->mistake_count; i++) {
+        const struct pil_feast_rejection *mistake = &parser->mistakes[i];
+        if (mistake->member != member || (field != NULL && !pil_bytes_equal(mistake->field, *field))) {
+            parser->mistakes[kept++] = *mistake;
+        }
+    }
+    parser->mistake_count = kept;
 }
 
 static pil_status too_many(struct parser *parser, const char *error) {
@@ -287,11 +299,12 @@ static int64_t character_index(const struct pil_json *json) {
     return count;
 }
 
+/* As in Feast's server, text that is not UTF-8 is refused before anything in it, wherever the reader stopped. */
 static struct pil_feast_rejection reject_json(pil_status status, const struct pil_json *json) {
     if (status == PIL_STATUS_TOO_LARGE) {
         return (struct pil_feast_rejection){.http_status = 413, .message = json->error, .index = -1};
     }
-    if (json->is_not_utf8) {
+    if (json->is_not_utf8 || !pil_utf8_is_valid(pil_bytes_from(json->at, (size_t)(json->end - json->at)))) {
         return (struct pil_feast_rejection){
             .http_status = 400, .message = "There was an error parsing the body", .index = -1};
     }
@@ -325,8 +338,8 @@ pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers
         *ret_rejection = reject_json(status, &parser.json);
         return status;
     }
-    if (parser.rejection.type != NULL) {
-        *ret_rejection = parser.rejection;
+    if (parser.mistake_count > 0) {
+        *ret_rejection = parser.mistakes[0];
         return PIL_STATUS_INVALID;
     }
     *ret_request = parser.request;

@@ -244,7 +244,11 @@ static pil_status read_target(struct pil_bytes target, struct pil_http_request *
     if (is_absolute) {
         struct pil_bytes rest = cut(target, scheme + 3, target.len);
         size_t slash = find(rest, '/'), mark = find(rest, '?');
-        target = cut(rest, slash < mark ? slash : mark, rest.len);
+        size_t host_end = slash < mark ? slash : mark;
+        if (host_end == 0) {
+            return refuse(refusal, 400, "the request target has no host"); /* RFC 9110 §4.2.1 */
+        }
+        target = cut(rest, host_end, rest.len);
     }
     struct pil_bytes path = take_until(&target, '?');
     if (is_absolute && path.len == 0) {

@@ -234,8 +234,43 @@ static void rejections_are_those_of_feasts_server(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         expect_rejection(cases[i][0], strlen(cases[i][0]), 422, cases[i][1]);
     }
-    const char not_utf8[] = "{\"entities\":{\"driver_id\":[\"\xff\"]}}";
-    expect_rejection(not_utf8, sizeof not_utf8 - 1, 400, "{\"detail\":\"There was an error parsing the body\"}");
+}
+
+/* Feast's server decodes the text before it reads it: a mistake in the JSON before the bad byte makes no difference. */
+static void bytes_that_are_not_utf8_are_refused_wherever_they_are(void **state) {
+    (void)state;
+    static const char *const bodies[] = {"{\"entities\":{\"driver_id\":[\"\xff\"]}}", "\xff{}", "{\"entities\":{}}\xc3",
+                                         "{\"entities\":{},\xed\xa0\x80}", "{\"entities\":,\"a\":\"\x80\"}"};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        expect_rejection(bodies[i], strlen(bodies[i]), 400, "{\"detail\":\"There was an error parsing the body\"}");
+    }
+}
+
+/* Taking back one mistake must not take back another. */
+static void a_member_that_comes_again_hides_no_other_mistake(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{\"entities\":{},\"features\":null,\"full_feature_names\":null,\"features\":[]}",
+         "{\"detail\":[{\"type\":\"bool_type\",\"loc\":[\"body\",\"full_feature_names\"],\"msg\":\"Input should be a "
+         "valid boolean\",\"input\":null}]}"},
+        {"{\"entities\":{\"a\":1,\"b\":2,\"a\":[]}}",
+         "{\"detail\":[{\"type\":\"list_type\",\"loc\":[\"body\",\"entities\",\"b\"],\"msg\":\"Input should be a valid "
+         "list\",\"input\":2}]}"},
+        {"{\"entities\":{\"a\":1},\"features\":[2],\"entities\":{\"a\":[1]}}",
+         "{\"detail\":[{\"type\":\"string_type\",\"loc\":[\"body\",\"features\",0],\"msg\":\"Input should be a valid "
+         "string\",\"input\":2}]}"},
+        {"{\"entities\":{\"a\":[]},\"features\":[1,2,3,\"x\",5,6,7,8,9],\"features\":[]}",
+         "{\"detail\":[{\"type\":\"string_type\",\"loc\":[\"body\",\"features\",0],\"msg\":\"Input should be a valid "
+         "string\",\"input\":1}]}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        expect_rejection(cases[i][0], strlen(cases[i][0]), 422, cases[i][1]);
+    }
+    struct fixture f;
+    parse(&f,
+          "{\"entities\":[],\"features\":[1,2,3,4],\"entities\":{\"a\":1,\"b\":2,\"a\":[],\"b\":[]},\"features\":[]}");
+    assert_int_equal(f.status, PIL_STATUS_OK);
+    end(&f);
 }
 
 static void long_inputs_are_not_echoed(void **state) {
@@ -463,6 +498,8 @@ int main(void) {
         cmocka_unit_test(unknown_members_and_a_mark_are_skipped),
         cmocka_unit_test(flags_take_the_words_that_pydantic_takes),
         cmocka_unit_test(rejections_are_those_of_feasts_server),
+        cmocka_unit_test(bytes_that_are_not_utf8_are_refused_wherever_they_are),
+        cmocka_unit_test(a_member_that_comes_again_hides_no_other_mistake),
         cmocka_unit_test(long_inputs_are_not_echoed),
         cmocka_unit_test(allows_each_limit_and_refuses_one_more),
         cmocka_unit_test(every_part_of_a_place_is_named),

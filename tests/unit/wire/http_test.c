@@ -189,6 +189,9 @@ static void refuses_malformed_start_lines(void **state) {
     expect_error("GET /#f HTTP/1.1\r\nHost: x\r\n\r\n", 400);
     expect_error("GET a HTTP/1.1\r\nHost: x\r\n\r\n", 400);
     expect_error("GET ?a HTTP/1.1\r\nHost: x\r\n\r\n", 400);
+    expect_error("GET http:///a HTTP/1.1\r\nHost: x\r\n\r\n", 400);
+    expect_error("GET http://?a HTTP/1.1\r\nHost: x\r\n\r\n", 400);
+    expect_error("GET http:// HTTP/1.1\r\nHost: x\r\n\r\n", 400);
     expect_error("CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 400);
     expect_error("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
     expect_error("GET / HTTP/0.9\r\n\r\n", 505);
