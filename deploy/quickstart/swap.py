@@ -99,6 +99,7 @@ class Load:
         self.client = Client(options.socket)
         self.random = random.Random(1)
         self.newest = "old"
+        self.turns = 0  # how often the other release was seen
 
     def check(self, old: dict[str, Any], new: dict[str, Any], values: list[str | None], phase: Phase,
               may_turn: bool) -> None:
@@ -111,6 +112,7 @@ class Load:
             phase.detail = f"got {got}, old release has {old}, new one {new}, {self.newest} was served"
         elif seen != self.newest:
             self.newest = seen
+            self.turns += 1
 
     def one(self, phase: Phase, may_turn: bool) -> None:
         _, request, old, new = self.entities[self.random.randrange(len(self.entities))]
@@ -165,6 +167,7 @@ def main() -> int:
     parser.add_argument("--socket", required=True)
     parser.add_argument("--sample", type=int, default=20000)
     parser.add_argument("--quiet", type=float, default=2.0, metavar="SECONDS", help="before and after each phase")
+    parser.add_argument("--turns", type=int, default=0, help="how often the release must be seen to change, at least")
     parser.add_argument("phases", nargs="+", metavar="PHASE=COMMAND")
     options = parser.parse_args()
     load = Load(options)
@@ -184,6 +187,9 @@ def main() -> int:
         pass  # counted; the connection is gone
     code = report(phases)
     print(f"    served at the end: the {'first' if load.newest == 'old' else 'second'} release")
+    if load.turns < options.turns:
+        print(f"    the release was seen to change {load.turns} times, not {options.turns}")
+        return 1
     return code
 
 
