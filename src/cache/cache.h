@@ -81,6 +81,7 @@ struct pil_lookup {
     const struct pil_release *release;
     const uint8_t *key; /* canonical bytes */
     uint32_t key_len;
+    uint32_t view_index;     /* the caller's: which view this is, for its accounts */
     uint32_t shard_index; /* private */
     uint64_t line_mask;   /* 64-byte lines of the row that the answer needs; bit 63 = that one and all after it */
     const uint8_t *row;   /* result; NULL when missing; valid until the next quiescent state */

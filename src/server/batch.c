@@ -47,6 +47,13 @@ const char *pil_batch_text(struct pil_batch *batch, const char *format, ...) {
     return (const char *)copy;
 }
 
+const struct pil_release *pil_batch_live(struct pil_batch *batch, const struct pil_cache_view *view) {
+    if (batch->live[view->index] == NULL) {
+        batch->live[view->index] = pil_cache_live(view);
+    }
+    return batch->live[view->index];
+}
+
 struct pil_lookup *pil_batch_lookup(struct pil_worker *worker, struct pil_request *request) {
     struct pil_batch *batch = worker->batch;
     uint32_t limit = worker->server->settings->limits.keys_per_request_max;
@@ -61,24 +68,14 @@ struct pil_lookup *pil_batch_lookup(struct pil_worker *worker, struct pil_reques
 /* The lookups of a request are done: counts by view and result. The one place that sees every access, request by
  * request. */
 static void account(struct pil_worker *worker, const struct pil_request *request) {
-    const struct pil_batch *batch = worker->batch;
+    const struct pil_lookup *lookups = &worker->batch->lookups[request->lookup_first];
     for (uint32_t i = 0; i < request->lookup_count;) {
-        /* Runs of one view: feast requests have several. */
-        const struct pil_lookup *lookup = &batch->lookups[request->lookup_first + i];
-        const struct pil_cache_view *view = request->view;
-        uint32_t end = request->lookup_count;
-        if (request->is_feast) {
-            view = request->plan_views[i / request->row_count].view;
-            end = i + request->row_count;
+        uint32_t view_index = lookups[i].view_index, hits = 0, begin = i;
+        for (; i < request->lookup_count && lookups[i].view_index == view_index; i++) {
+            hits += lookups[i].row != NULL;
         }
-        uint32_t hits = 0, count = end - i;
-        for (; i < end; i++, lookup++) {
-            hits += lookup->row != NULL;
-        }
-        if (view != NULL) {
-            pil_worker_count(worker, worker->server->series.lookups[view->index][0], hits);
-            pil_worker_count(worker, worker->server->series.lookups[view->index][1], count - hits);
-        }
+        pil_worker_count(worker, worker->server->series.lookups[view_index][0], hits);
+        pil_worker_count(worker, worker->server->series.lookups[view_index][1], i - begin - hits);
     }
 }
 
@@ -178,6 +175,7 @@ static void reset(struct pil_batch *batch) {
     batch->number++;
     batch->request_count = batch->lookup_count = batch->arg_count = batch->field_count = 0;
     batch->scratch_used = 0;
+    memset(batch->live, 0, sizeof batch->live);
     batch->feast_used = false;
 }
 

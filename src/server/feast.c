@@ -84,7 +84,7 @@ static uint32_t plan_view(struct planner *planner, struct pil_bytes name) {
             return slot;
         }
     }
-    const struct pil_release *release = pil_cache_live(view);
+    const struct pil_release *release = pil_batch_live(planner->worker->batch, view);
     if (release == NULL) {
         fail(planner->worker, planner->request, PIL_FEAST_ERROR_VIEW_NOT_LOADED, name, planner->project);
         return UINT32_MAX;
@@ -310,8 +310,11 @@ static bool add_row(struct planner *planner, const struct pil_plan_view *planned
              pil_bytes_from_text("rows times views, see limits.keys_per_request"));
         return false;
     }
-    *lookup = (struct pil_lookup){
-        .release = planned->release, .key = buffer, .key_len = (uint32_t)len, .line_mask = line_mask};
+    *lookup = (struct pil_lookup){.release = planned->release,
+                                  .key = buffer,
+                                  .key_len = (uint32_t)len,
+                                  .view_index = planned->view->index,
+                                  .line_mask = line_mask};
     return true;
 }
 

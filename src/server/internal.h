@@ -176,7 +176,8 @@ struct pil_batch {
     struct pil_plan_view plan_views[PIL_SETTINGS_VIEWS_MAX];
     struct pil_plan_feature plan_features[PIL_SERVICE_FEATURES_MAX];
     uint16_t names[PIL_PLAN_NAMES];
-    bool feast_used; /* the feast arrays belong to a request of this batch */
+    const struct pil_release *live[PIL_SETTINGS_VIEWS_MAX]; /* as first used in this batch; NULL: not yet */
+    bool feast_used;                                        /* the feast arrays belong to a request of this batch */
 };
 
 /* Series that a worker adds to; SERIES_NONE where the registry was full. */
@@ -271,6 +272,8 @@ void pil_batch_run(struct pil_worker *worker);
 uint8_t *pil_batch_scratch(struct pil_batch *batch, size_t bytes);
 /* Formats into scratch; a constant text when there is no room. */
 const char *pil_batch_text(struct pil_batch *batch, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The release that all requests of this batch use of a view; NULL: there is none yet. */
+const struct pil_release *pil_batch_live(struct pil_batch *batch, const struct pil_cache_view *view);
 /* Room for one more lookup of this request; NULL: request->error is set to the limit. */
 struct pil_lookup *pil_batch_lookup(struct pil_worker *worker, struct pil_request *request);
 

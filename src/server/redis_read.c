@@ -54,20 +54,14 @@ static pil_status encode_key(struct pil_worker *worker, const struct pil_view *s
     return PIL_STATUS_OK;
 }
 
-/* Adds the lookup of one key. The release of the first key of a view in this request is used for all of them. */
+/* Adds the lookup of one key. */
 static struct pil_lookup *add_key(struct pil_worker *worker, struct pil_request *request, struct pil_bytes text) {
     struct pil_bytes rest, key;
     struct pil_cache_view *view = find_view(worker, request, text, &rest);
     if (view == NULL) {
         return NULL;
     }
-    const struct pil_release *release = NULL;
-    const struct pil_lookup *before = &worker->batch->lookups[request->lookup_first];
-    if (request->lookup_count > 0 && request->view == view) {
-        release = before->release;
-    } else {
-        release = pil_cache_live(view);
-    }
+    const struct pil_release *release = pil_batch_live(worker->batch, view);
     if (release == NULL) {
         request->error = pil_batch_text(worker->batch, "LOADING view %s has no release yet", view->name);
         return NULL;
@@ -80,8 +74,11 @@ static struct pil_lookup *add_key(struct pil_worker *worker, struct pil_request 
     }
     struct pil_lookup *lookup = pil_batch_lookup(worker, request);
     if (lookup != NULL) {
-        *lookup =
-            (struct pil_lookup){.release = release, .key = key.data, .key_len = (uint32_t)key.len, .line_mask = 1};
+        *lookup = (struct pil_lookup){.release = release,
+                                      .key = key.data,
+                                      .key_len = (uint32_t)key.len,
+                                      .view_index = view->index,
+                                      .line_mask = 1};
         request->view = view;
     }
     return lookup;
@@ -127,13 +124,14 @@ PIL_PREPARE(pil_redis_prepare_row) {
 }
 
 PIL_PREPARE(pil_redis_prepare_packed) {
+    const struct pil_release *checked = NULL; /* the keys of one request may be of several views */
     for (uint32_t i = 1; i < request->arg_count && request->error == NULL; i++) {
         struct pil_lookup *lookup = add_key(worker, request, request->args[i]);
         if (lookup == NULL) {
             return;
         }
         const struct pil_view *schema = lookup->release->view;
-        for (uint32_t f = 0; i == 1 && f < schema->feature_count; f++) {
+        for (uint32_t f = 0; lookup->release != checked && f < schema->feature_count; f++) {
             if (pil_type_is_reference(schema->features[f].type)) {
                 request->error = pil_batch_text(
                     worker->batch,
@@ -141,6 +139,7 @@ PIL_PREPARE(pil_redis_prepare_packed) {
                     request->view->name, schema->features[f].name);
             }
         }
+        checked = lookup->release;
         lookup->line_mask = whole_row(schema);
     }
 }
@@ -161,9 +160,9 @@ static bool is_there(const struct pil_worker *worker, const struct pil_request *
     return *ret_state != PIL_ROW_MISSING;
 }
 
-static void count_value(struct pil_worker *worker, const struct pil_request *request, pil_feast_status status,
+static void count_value(struct pil_worker *worker, const struct pil_lookup *lookup, pil_feast_status status,
                         uint64_t count) {
-    worker->values_by_status[request->view->index][status] += count;
+    worker->values_by_status[lookup->view_index][status] += count;
 }
 
 static pil_feast_status status_of(pil_row_state state) {
@@ -177,14 +176,14 @@ static void put_field(struct pil_worker *worker, const struct pil_request *reque
     const struct pil_view *schema = lookup->release->view;
     pil_row_state state;
     if (!is_there(worker, request, lookup, &state)) {
-        count_value(worker, request, PIL_FEAST_STATUS_NOT_FOUND, 1);
+        count_value(worker, lookup, PIL_FEAST_STATUS_NOT_FOUND, 1);
         pil_resp_put_null(sink, request->connection->resp);
     } else if (index >= schema->feature_count || pil_row_is_null(schema, lookup->row, index)) {
-        count_value(worker, request, PIL_FEAST_STATUS_NULL_VALUE, 1);
+        count_value(worker, lookup, PIL_FEAST_STATUS_NULL_VALUE, 1);
         pil_resp_put_null(sink, request->connection->resp);
     } else {
         const struct pil_feature *feature = &schema->features[index];
-        count_value(worker, request, status_of(state), 1);
+        count_value(worker, lookup, status_of(state), 1);
         pil_value_put_resp_bulk(sink, feature->type, pil_row_value(lookup, feature));
     }
 }
@@ -223,11 +222,11 @@ static void put_row(struct pil_worker *worker, const struct pil_request *request
         pil_resp_put_array(sink, count);
     }
     if (!there) {
-        count_value(worker, request, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
+        count_value(worker, lookup, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
         return;
     }
-    count_value(worker, request, status_of(state), count);
-    count_value(worker, request, PIL_FEAST_STATUS_NULL_VALUE, schema->feature_count - count);
+    count_value(worker, lookup, status_of(state), count);
+    count_value(worker, lookup, PIL_FEAST_STATUS_NULL_VALUE, schema->feature_count - count);
     for (uint32_t i = 0; i < schema->feature_count; i++) {
         const struct pil_feature *feature = &schema->features[i];
         if (pil_row_is_null(schema, lookup->row, i)) {
@@ -354,53 +353,88 @@ static void put_null_value(struct pil_sink *sink, const struct pil_feature *feat
     }
 }
 
+enum { PACKED_RUNS_MAX = 64 };
+
+/* How rows of one release without nulls are copied: runs of fields that are neighbours both in the row and in declared
+ * order. */
+struct packed_plan {
+    const struct pil_release *release;
+    uint64_t bytes;     /* values and bitmap */
+    uint32_t run_count; /* PACKED_RUNS_MAX + 1: too many, field by field then */
+    struct {
+        uint32_t begin, bytes;
+    } runs[PACKED_RUNS_MAX];
+};
+
+static void make_plan(struct packed_plan *plan, const struct pil_release *release) {
+    const struct pil_view *schema = release->view;
+    plan->release = release;
+    plan->bytes = schema->layout.null_bytes;
+    plan->run_count = 0;
+    for (uint32_t i = 0, end = UINT32_MAX; i < schema->feature_count; i++) {
+        uint32_t begin = schema->features[i].offset, bytes = pil_type_row_bytes(schema->features[i].type);
+        plan->bytes += bytes;
+        if (begin == end && plan->run_count <= PACKED_RUNS_MAX) {
+            plan->runs[plan->run_count - 1].bytes += bytes;
+        } else if (plan->run_count < PACKED_RUNS_MAX) {
+            plan->runs[plan->run_count].begin = begin;
+            plan->runs[plan->run_count++].bytes = bytes;
+        } else {
+            plan->run_count = PACKED_RUNS_MAX + 1;
+        }
+        end = begin + bytes;
+    }
+}
+
+static void put_fields(struct pil_sink *sink, const struct pil_view *schema, const uint8_t *row) {
+    for (uint32_t i = 0; i < schema->feature_count; i++) {
+        const struct pil_feature *feature = &schema->features[i];
+        if (pil_row_is_null(schema, row, i)) {
+            put_null_value(sink, feature);
+        } else {
+            pil_sink_write(sink, row + feature->offset, pil_type_row_bytes(feature->type));
+        }
+    }
+}
+
 static void put_packed(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink,
-                       const struct pil_lookup *lookup) {
+                       const struct pil_lookup *lookup, struct packed_plan *plan) {
     const struct pil_view *schema = lookup->release->view;
     pil_row_state state;
     if (!is_there(worker, request, lookup, &state)) {
-        count_value(worker, request, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
+        count_value(worker, lookup, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
         pil_resp_put_null(sink, request->connection->resp);
         return;
     }
-    uint32_t nulls = schema->feature_count - count_present(lookup);
-    count_value(worker, request, PIL_FEAST_STATUS_NULL_VALUE, nulls);
-    count_value(worker, request, status_of(state), schema->feature_count - nulls);
-    uint64_t bytes = schema->layout.null_bytes;
-    for (uint32_t i = 0; i < schema->feature_count; i++) {
-        bytes += pil_type_row_bytes(schema->features[i].type);
+    if (plan->release != lookup->release) {
+        make_plan(plan, lookup->release);
     }
+    uint32_t nulls = schema->feature_count - count_present(lookup);
+    count_value(worker, lookup, PIL_FEAST_STATUS_NULL_VALUE, nulls);
+    count_value(worker, lookup, status_of(state), schema->feature_count - nulls);
     pil_sink_put(sink, '$');
-    pil_sink_write_u64(sink, bytes);
+    pil_sink_write_u64(sink, plan->bytes);
     pil_sink_write(sink, "\r\n", 2);
-    for (uint32_t i = 0; i < schema->feature_count;) {
-        const struct pil_feature *feature = &schema->features[i];
-        uint32_t begin = feature->offset, end = begin + pil_type_row_bytes(feature->type);
-        if (nulls > 0 && pil_row_is_null(schema, lookup->row, i)) {
-            put_null_value(sink, feature);
-            i++;
-            continue;
-        }
-        /* Neighbours in the row that are neighbours in declared order, too, go in one piece. */
-        for (i++; i < schema->feature_count && schema->features[i].offset == end &&
-                  !(nulls > 0 && pil_row_is_null(schema, lookup->row, i));
-             i++) {
-            end += pil_type_row_bytes(schema->features[i].type);
-        }
-        pil_sink_write(sink, lookup->row + begin, end - begin);
+    if (nulls > 0 || plan->run_count > PACKED_RUNS_MAX) {
+        put_fields(sink, schema, lookup->row);
+    }
+    for (uint32_t i = 0; nulls == 0 && plan->run_count <= PACKED_RUNS_MAX && i < plan->run_count; i++) {
+        pil_sink_write(sink, lookup->row + plan->runs[i].begin, plan->runs[i].bytes);
     }
     pil_sink_write(sink, lookup->row + schema->layout.null_offset, schema->layout.null_bytes);
     pil_sink_write(sink, "\r\n", 2);
 }
 
 PIL_REPLY(pil_redis_reply_get) {
-    put_packed(worker, request, sink, lookup_of(worker, request));
+    struct packed_plan plan = {.release = NULL};
+    put_packed(worker, request, sink, lookup_of(worker, request), &plan);
 }
 
 PIL_REPLY(pil_redis_reply_mget) {
+    struct packed_plan plan = {.release = NULL};
     pil_resp_put_array(sink, request->lookup_count);
     for (uint32_t i = 0; i < request->lookup_count; i++) {
-        put_packed(worker, request, sink, lookup_of(worker, request) + i);
+        put_packed(worker, request, sink, lookup_of(worker, request) + i, &plan);
     }
 }
 

@@ -404,3 +404,27 @@ def test_hiredis_parses_what_we_send(pair):
     reader.feed(raw.ask(f"HGETALL {VIEW}:5"))
     parsed = reader.gets()
     assert parsed[b"int32" if isinstance(parsed, dict) else 0] is not None
+
+
+def test_one_request_over_several_views(store, start_pilliond):
+    import struct
+
+    store.make_release(view="a", rows=100, features=2, seed=1)
+    store.make_release(view="b", rows=100, features=3, seed=2)
+    store.make_release(view="mixed_types", rows=100, kind="all", seed=1)
+    daemon = start_pilliond(
+        store, serve=["rides/a@production", "rides/b@production", "rides/mixed_types@production"]
+    )
+    client = daemon.redis()
+    rows = client.mget(["a:5", "b:6", "b:7", "a:8", "b:999"])
+    wanted = [(5, 2, 1), (6, 3, 2), (7, 3, 2), (8, 2, 1)]
+    for row, (key, features, seed) in zip(rows, wanted):
+        values = tuple(float((key * 31 + f * 7 + seed) % 1000003) for f in range(features))
+        assert struct.unpack(f"<{features}f", row[: 4 * features]) == values
+    assert rows[4] is None
+    assert client.exists("a:1", "b:1", "mixed_types:1", "a:1000") == 3
+    with pytest.raises(Exception, match="mixed_types has feature"):
+        client.mget(["a:5", "mixed_types:5"])
+    metrics = daemon.metrics()
+    assert metrics['pillion_lookups_total{view="rides/b",status="not_found"}'] == 1
+    assert metrics['pillion_lookups_total{view="rides/b",status="hit"}'] == 3
