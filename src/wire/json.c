@@ -2,7 +2,7 @@
  * The pull reader for JSON. Each reader function leaves `at` behind what it read. */
 #include "wire/json.h"
 #include "base/panic.h"
-#include "wire/internal.h"
+#include "base/utf8.h"
 
 static pil_status fail_at(struct pil_json *json, const uint8_t *at, const char *error) {
     json->at = at;
@@ -251,7 +251,7 @@ static pil_status pass_plain(struct pil_json *json, const uint8_t *string) {
         if (byte < 0x20) {
             return fail(json, "Invalid control character at");
         }
-        size_t len = byte < 0x80 ? 1 : pil_utf8_sequence(json->at, (size_t)(json->end - json->at));
+        size_t len = byte < 0x80 ? 1 : pil_utf8_sequence(pil_bytes_from(json->at, (size_t)(json->end - json->at)));
         if (len == 0) {
             json->is_not_utf8 = true;
             return fail(json, "Invalid UTF-8");

@@ -4,7 +4,7 @@
 #include "wire/value.h"
 #include "base/decimal.h"
 #include "base/panic.h"
-#include "wire/internal.h"
+#include "base/utf8.h"
 
 #include <math.h>
 
@@ -168,7 +168,7 @@ void pil_value_put_json_string(struct pil_sink *sink, struct pil_bytes text) {
             i++;
             continue;
         }
-        size_t sequence = byte >= 0x80 ? pil_utf8_sequence(text.data + i, text.len - i) : 0;
+        size_t sequence = byte >= 0x80 ? pil_utf8_sequence(pil_bytes_from(text.data + i, text.len - i)) : 0;
         if (sequence > 0) {
             i += sequence;
             continue;
