@@ -3,6 +3,7 @@
 #include "wire/json.h"
 #include "base/panic.h"
 #include "base/utf8.h"
+#include "wire/internal.h"
 
 static pil_status fail_at(struct pil_json *json, const uint8_t *at, const char *error) {
     json->at = at;

@@ -5,6 +5,7 @@
 #include "base/decimal.h"
 #include "base/panic.h"
 #include "base/utf8.h"
+#include "wire/internal.h"
 
 #include <math.h>
 
