@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: readers on threads of their own see whole releases while a publisher swaps them, and never memory that was
+ * unmapped (that would be a fault, or a report of ThreadSanitizer). Method: each batch must come from one release. */
+#include "support/cache_fixture.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+enum { READERS = 3, SWAPS = 150, ROWS = 500, BATCH = 32 };
+
+struct shared {
+    struct pil_cache *cache;
+    const struct pil_view *view;
+    _Atomic bool stop;
+    _Atomic uint64_t batches, wrong;
+};
+
+struct reader {
+    struct shared *shared;
+    uint32_t index;
+};
+
+static void read_batch(struct shared *shared, uint64_t first) {
+    uint64_t keys[BATCH];
+    struct pil_lookup lookups[BATCH];
+    const struct pil_release *release = pil_cache_live(pil_cache_view_at(shared->cache, 0));
+    uint64_t seed = strtoull(release->id, NULL, 16);
+    for (uint32_t i = 0; i < BATCH; i++) {
+        keys[i] = (first + i * 7919) % ROWS;
+        lookups[i] =
+            (struct pil_lookup){.release = release, .key = (const uint8_t *)&keys[i], .key_len = 8, .line_mask = 1};
+    }
+    pil_cache_lookup(lookups, BATCH);
+    for (uint32_t i = 0; i < BATCH; i++) {
+        float value = lookups[i].row != NULL ? pil_load_f32(lookups[i].row + shared->view->features[2].offset) : -1;
+        if (value != fixture_value(keys[i], 2, seed)) {
+            atomic_fetch_add(&shared->wrong, 1);
+        }
+    }
+    atomic_fetch_add_explicit(&shared->batches, 1, memory_order_relaxed);
+}
+
+static void *read_on(void *argument) {
+    struct reader *reader = argument;
+    struct shared *shared = reader->shared;
+    struct pil_qsbr *qsbr = pil_cache_qsbr(shared->cache);
+    pil_qsbr_online(qsbr, reader->index);
+    for (uint64_t turn = 0; !atomic_load(&shared->stop); turn++) {
+        read_batch(shared, turn * (reader->index + 1));
+        if (turn % 64 == 0) { /* parks now and then */
+            pil_qsbr_offline(qsbr, reader->index);
+            pil_qsbr_online(qsbr, reader->index);
+        }
+        pil_qsbr_quiescent(qsbr, reader->index);
+    }
+    pil_qsbr_offline(qsbr, reader->index);
+    return NULL;
+}
+
+static void readers_see_whole_releases_while_they_are_swapped(void **state) {
+    struct pil_project *project = fixture_project(4);
+    struct shared shared = {.cache = pil_cache_create(1, READERS), .view = project->views[0].view};
+    struct reader readers[READERS];
+    pthread_t threads[READERS];
+    (void)state;
+    assert_int_equal(pil_cache_view_define(shared.cache, 0, "p", "v", "c"), PIL_STATUS_OK);
+    pil_cache_publish(shared.cache, pil_cache_view_at(shared.cache, 0), fixture_release(shared.view, ROWS, 1, 1));
+    for (uint32_t i = 0; i < READERS; i++) {
+        readers[i] = (struct reader){.shared = &shared, .index = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, read_on, &readers[i]), 0);
+    }
+    for (uint64_t swap = 0; swap < SWAPS; swap++) {
+        pil_cache_publish(shared.cache, pil_cache_view_at(shared.cache, 0),
+                          fixture_release(shared.view, ROWS, swap + 2, (uint32_t)(swap % 3)));
+        pil_cache_reclaim(shared.cache, 16384);
+    }
+    atomic_store(&shared.stop, true);
+    for (uint32_t i = 0; i < READERS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    while (pil_cache_reclaim(shared.cache, 1 << 20) > 0) {
+    }
+    printf("%llu batches\n", (unsigned long long)atomic_load(&shared.batches));
+    assert_int_equal(atomic_load(&shared.wrong), 0);
+    assert_true(atomic_load(&shared.batches) > SWAPS);
+    pil_cache_destroy(&shared.cache);
+    pil_project_destroy(&project);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(readers_see_whole_releases_while_they_are_swapped)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

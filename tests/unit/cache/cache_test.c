@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: releases are mapped only when they are sealed and whole, published by one store, and unmapped only after a
+ * grace period; names find views; a batch finds what single lookups find. Method: small releases in memfds. */
+#include "support/cache_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static void grace_period_waits_for_each_online_worker(void **state) {
+    struct pil_qsbr *qsbr = pil_qsbr_create(3);
+    (void)state;
+    assert_true(pil_qsbr_passed(qsbr, pil_qsbr_begin(qsbr))); /* all offline */
+    pil_qsbr_online(qsbr, 0);
+    pil_qsbr_online(qsbr, 1);
+    uint64_t ticket = pil_qsbr_begin(qsbr);
+    assert_int_equal(pil_qsbr_laggard(qsbr, ticket), 0);
+    pil_qsbr_quiescent(qsbr, 0);
+    assert_int_equal(pil_qsbr_laggard(qsbr, ticket), 1);
+    assert_false(pil_qsbr_passed(qsbr, ticket));
+    pil_qsbr_offline(qsbr, 1);
+    assert_true(pil_qsbr_passed(qsbr, ticket));
+    pil_qsbr_online(qsbr, 2); /* came after: cannot hold what was unpublished before */
+    assert_true(pil_qsbr_passed(qsbr, ticket));
+    uint64_t later = pil_qsbr_begin(qsbr);
+    pil_qsbr_quiescent(qsbr, 0);
+    assert_int_equal(pil_qsbr_laggard(qsbr, later), 2);
+    pil_qsbr_destroy(&qsbr);
+}
+
+static void unsealed_and_foreign_shards_are_refused(void **state) {
+    struct pil_project *project = fixture_project(3), *other = fixture_project(4);
+    const struct pil_view *view = project->views[0].view;
+    struct pil_release *release = NULL;
+    struct pil_error error = {0};
+    (void)state;
+    int unsealed = -1;
+    assert_int_equal(pil_sys_memfd_create("x", &unsealed, &error), PIL_STATUS_OK);
+    assert_int_equal(pil_release_map("0123456789abcdef", &unsealed, 1, &release, &error), PIL_STATUS_DENIED);
+    int mixed[2] = {fixture_shard(view, 10, 1, 0, 1), fixture_shard(other->views[0].view, 10, 1, 1, 1)};
+    assert_int_equal(pil_release_map("0123456789abcdef", mixed, 2, &release, &error), PIL_STATUS_CORRUPT);
+    assert_non_null(strstr(error.text, "shard 1"));
+    int swapped[2] = {fixture_shard(view, 10, 1, 1, 1), mixed[0]};
+    assert_int_equal(pil_release_map("0123456789abcdef", swapped, 2, &release, &error), PIL_STATUS_CORRUPT);
+    assert_int_equal(pil_release_map("0123456789abcdef", mixed, 3, &release, &error), PIL_STATUS_CORRUPT);
+    assert_null(release);
+    close(unsealed), close(mixed[0]), close(mixed[1]), close(swapped[0]);
+    pil_project_destroy(&project);
+    pil_project_destroy(&other);
+}
+
+static void retired_releases_are_unmapped_in_slices_after_the_grace_period(void **state) {
+    struct pil_project *project = fixture_project(10);
+    const struct pil_view *view = project->views[0].view;
+    struct pil_cache *cache = pil_cache_create(1, 1);
+    (void)state;
+    assert_int_equal(pil_cache_view_define(cache, 0, "p", "v", "production"), PIL_STATUS_OK);
+    struct pil_cache_view *slot = pil_cache_view_at(cache, 0);
+    pil_cache_publish(cache, slot, fixture_release(view, 2000, 1, 1));
+    pil_qsbr_online(pil_cache_qsbr(cache), 0);
+    const struct pil_release *held = pil_cache_live(slot);
+    pil_cache_publish(cache, slot, fixture_release(view, 2000, 2, 1));
+    assert_int_equal(pil_cache_reclaim(cache, 1 << 30), 1); /* the worker may still read it */
+    assert_true(held->shards[0].superblock.row_count + held->shards[1].superblock.row_count == 2000);
+    pil_qsbr_quiescent(pil_cache_qsbr(cache), 0);
+    uint32_t slices = 0;
+    while (pil_cache_reclaim(cache, 8192) > 0) {
+        slices++;
+    }
+    assert_true(slices > 10);
+    assert_true(pil_cache_live(slot)->generation == 2);
+    pil_cache_publish(cache, slot, fixture_release(view, 100, 3, 0));
+    pil_qsbr_offline(pil_cache_qsbr(cache), 0);
+    pil_cache_reclaim(cache, 4096);
+    pil_cache_destroy(&cache); /* one partly unmapped, one live */
+    assert_null(cache);
+    pil_project_destroy(&project);
+}
+
+static void names_find_views_with_and_without_project(void **state) {
+    struct pil_cache *cache = pil_cache_create(2, 1);
+    (void)state;
+    assert_int_equal(pil_cache_view_define(cache, 0, "p", "a", "c"), PIL_STATUS_OK);
+    assert_int_equal(pil_cache_view_define(cache, 1, "p", "b", "c"), PIL_STATUS_OK);
+    assert_ptr_equal(pil_cache_view_find(cache, pil_bytes_from_text("b")), pil_cache_view_at(cache, 1));
+    assert_ptr_equal(pil_cache_view_find(cache, pil_bytes_from_text("p/a")), pil_cache_view_at(cache, 0));
+    assert_null(pil_cache_view_find(cache, pil_bytes_from_text("q/a")));
+    assert_null(pil_cache_view_find(cache, pil_bytes_from_text("/a")));
+    assert_null(pil_cache_view_find(cache, pil_bytes_from_text("")));
+    pil_cache_destroy(&cache);
+    cache = pil_cache_create(2, 1);
+    assert_int_equal(pil_cache_view_define(cache, 0, "p", "a", "c"), PIL_STATUS_OK);
+    assert_int_equal(pil_cache_view_define(cache, 1, "p", "a", "d"), PIL_STATUS_INVALID);
+    assert_int_equal(pil_cache_view_define(cache, 1, "q", "a", "c"), PIL_STATUS_OK);
+    assert_null(pil_cache_view_find(cache, pil_bytes_from_text("a")));
+    assert_ptr_equal(pil_cache_view_find(cache, pil_bytes_from_text("q/a")), pil_cache_view_at(cache, 1));
+    pil_cache_destroy(&cache);
+}
+
+static void a_batch_finds_what_single_lookups_find(void **state) {
+    enum { KEYS = 777 };
+    struct pil_project *project = fixture_project(50); /* stride 224: rows do not start on lines */
+    const struct pil_view *view = project->views[0].view;
+    struct pil_release *releases[3] = {fixture_release(view, 500, 1, 0), fixture_release(view, 300, 2, 3),
+                                       fixture_release(view, 0, 3, 0)};
+    struct pil_lookup *lookups = calloc(KEYS, sizeof *lookups);
+    uint64_t *keys = calloc(KEYS, sizeof *keys);
+    uint32_t features[2] = {0, 49};
+    (void)state;
+    for (uint32_t i = 0; i < KEYS; i++) {
+        keys[i] = i;
+        lookups[i] = (struct pil_lookup){.release = releases[i % 3],
+                                         .key = (const uint8_t *)&keys[i],
+                                         .key_len = 8,
+                                         .line_mask = pil_cache_line_mask(view, features, 2)};
+    }
+    pil_cache_lookup(lookups, KEYS);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        const struct pil_release *release = releases[i % 3];
+        struct pil_bytes key = pil_bytes_from(&keys[i], 8);
+        const struct pil_shard *shard = &release->shards[pil_shard_of(pil_hash_shard(key), release->shard_bits)];
+        assert_ptr_equal(lookups[i].row, pil_shard_find(shard, key));
+        assert_int_equal(lookups[i].row != NULL, i < (i % 3 == 0 ? 500u : i % 3 == 1 ? 300u : 0u));
+        if (lookups[i].row != NULL) {
+            assert_true(pil_load_f32(lookups[i].row + view->features[49].offset) == fixture_value(i, 49, i % 3 + 1));
+        }
+    }
+    free(keys);
+    free(lookups);
+    for (uint32_t i = 0; i < 3; i++) {
+        pil_release_destroy(&releases[i]);
+    }
+    pil_project_destroy(&project);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(grace_period_waits_for_each_online_worker),
+        cmocka_unit_test(unsealed_and_foreign_shards_are_refused),
+        cmocka_unit_test(retired_releases_are_unmapped_in_slices_after_the_grace_period),
+        cmocka_unit_test(names_find_views_with_and_without_project),
+        cmocka_unit_test(a_batch_finds_what_single_lookups_find),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
