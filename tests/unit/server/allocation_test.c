@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: the data plane allocates nothing: 0 calls of the allocator and of mmap over a million requests, on both back
+ * ends. Method: a server in this process, a client over a Unix socket, and counters in place of malloc and its kin. */
+#include "support/cache_fixture.h"
+
+#include "server/server.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cmocka.h>
+
+enum { REQUESTS = 1000000, PIPELINE = 250, KEYS = 5000, FEATURES = 10 };
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#else
+#define IS_SANITIZED 0
+
+static _Atomic uint64_t allocations;
+static _Atomic bool is_counting;
+
+extern void *__libc_malloc(size_t bytes);
+extern void *__libc_calloc(size_t count, size_t bytes);
+extern void *__libc_realloc(void *data, size_t bytes);
+extern void __libc_free(void *data);
+
+static void count(void) {
+    if (atomic_load_explicit(&is_counting, memory_order_relaxed)) {
+        atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
+    }
+}
+
+void *malloc(size_t bytes) {
+    count();
+    return __libc_malloc(bytes);
+}
+
+void *calloc(size_t number, size_t bytes) {
+    count();
+    return __libc_calloc(number, bytes);
+}
+
+void *realloc(void *data, size_t bytes) {
+    count();
+    return __libc_realloc(data, bytes);
+}
+
+void free(void *data) {
+    if (data != NULL) {
+        count();
+    }
+    __libc_free(data);
+}
+#endif
+
+static int listen_unix(const char *name, struct sockaddr_un *address) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(address->sun_path, sizeof address->sun_path, "/tmp/pil-alloc-%d-%s", getpid(), name);
+    unlink(address->sun_path);
+    assert_int_equal(bind(fd, (const struct sockaddr *)address, sizeof *address), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    return fd;
+}
+
+static int connect_unix(const struct sockaddr_un *address) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)address, sizeof *address), 0);
+    return fd;
+}
+
+/* One batch of requests and the number of bytes of its answers, which is the same each time. */
+struct script {
+    struct pil_text requests;
+    size_t answer_bytes;
+};
+
+/* Ended rings interrupt the system calls of their process once. */
+static ssize_t read_some(int fd, void *buffer, size_t bytes) {
+    ssize_t got;
+    do {
+        got = read(fd, buffer, bytes);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
+static void write_all(int fd, const struct pil_text *text) {
+    assert_int_equal(pil_sys_write_all(fd, pil_text_bytes(text), NULL), PIL_STATUS_OK);
+}
+
+static void add_command(struct pil_text *text, const char *const *words, uint32_t word_count) {
+    pil_text_format(text, "*%u\r\n", word_count);
+    for (uint32_t i = 0; i < word_count; i++) {
+        pil_text_format(text, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
+    }
+}
+
+static void make_resp(struct pil_text *text) {
+    for (uint32_t i = 0; i < PIPELINE; i++) {
+        char key[32], other[32];
+        snprintf(key, sizeof key, "v:%u", i * 17 % KEYS);
+        snprintf(other, sizeof other, "v:%u", i * 13 % (2 * KEYS));
+        const char *hmget[] = {"HMGET", key, "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9"};
+        const char *mget[] = {"MGET", key, other, key, other, key};
+        const char *others[][2] = {{"GET", key}, {"HGETALL", other}, {"EXISTS", other}, {"TTL", key}, {"PING", "x"}};
+        if (i % 3 == 0) {
+            add_command(text, hmget, 12);
+        } else if (i % 3 == 1) {
+            add_command(text, mget, 6);
+        } else {
+            add_command(text, others[i % 5], 2);
+        }
+    }
+}
+
+static void make_feast(struct pil_text *text) {
+    for (uint32_t i = 0; i < PIPELINE; i++) {
+        char body[256];
+        int len =
+            snprintf(body, sizeof body, "{\"entities\":{\"id\":[%u,\"%u\",%u]},\"features\":[\"v:f%u\",\"v:f9\"]}", i,
+                     i + 1, 9000 + i, i % 9);
+        pil_text_format(text,
+                        "POST /get-online-features HTTP/1.1\r\nhost: x\r\ncontent-type: "
+                        "application/json\r\ncontent-length: %d\r\n\r\n%s",
+                        len, body);
+    }
+}
+
+/* Reads until nothing comes for a moment: how long the answers of one batch are. */
+static size_t measure(int fd, const struct script *script) {
+    static uint8_t buffer[1 << 20];
+    struct timeval quiet = {.tv_usec = 300000};
+    size_t bytes = 0;
+    write_all(fd, &script->requests);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof quiet), 0);
+    for (ssize_t got; (got = read_some(fd, buffer, sizeof buffer)) > 0;) {
+        bytes += (size_t)got;
+    }
+    assert_int_equal(errno, EAGAIN);
+    quiet.tv_sec = 20;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof quiet), 0);
+    return bytes;
+}
+
+static void run(int fd, const struct script *script, uint32_t batches) {
+    static uint8_t buffer[1 << 20];
+    for (uint32_t i = 0; i < batches; i++) {
+        write_all(fd, &script->requests);
+        for (size_t left = script->answer_bytes; left > 0;) {
+            ssize_t got = read_some(fd, buffer, left < sizeof buffer ? left : sizeof buffer);
+            assert_true(got > 0);
+            left -= (size_t)got;
+        }
+    }
+}
+
+static void serve_a_million(pil_engine_kind kind) {
+#if IS_SANITIZED
+    (void)kind;
+    print_message("skipped: the sanitizer has an allocator of its own\n");
+    skip();
+#else
+    static struct pil_settings settings;
+    struct sockaddr_un addresses[2];
+    struct pil_error error = {0};
+    struct pil_server *server = NULL;
+    struct script scripts[2] = {0};
+    int listeners[2] = {listen_unix("resp", &addresses[0]), listen_unix("feast", &addresses[1])};
+    settings = (struct pil_settings){.view_count = 1,
+                                     .listener_count = 2,
+                                     .worker_count = 1,
+                                     .engine = kind,
+                                     .slowlog_us = 1000000,
+                                     .limits = {.connections_max = 64,
+                                                .request_bytes_max = 1 << 22,
+                                                .requests_per_turn = 256,
+                                                .keys_per_request_max = 16384,
+                                                .output_pause_bytes = 1 << 18,
+                                                .output_bytes_max = 1 << 26,
+                                                .output_stall_ms = 10000,
+                                                .request_timeout_ms = 10000}};
+    memcpy(settings.views[0].project, "p", 2);
+    memcpy(settings.views[0].view, "v", 2);
+    memcpy(settings.views[0].channel, "c", 2);
+    settings.listeners[1].protocol = PIL_PROTOCOL_FEAST;
+    assert_int_equal(pil_server_create(&settings, listeners, &server, &error), PIL_STATUS_OK);
+    struct pil_project *project = fixture_project(FEATURES);
+    struct pil_cache *cache = pil_server_cache(server);
+    pil_cache_publish(cache, pil_cache_view_at(cache, 0), fixture_release(project->views[0].view, KEYS, 1, 1));
+    pil_server_set_project(server, project);
+    assert_int_equal(pil_server_start(server, &error), PIL_STATUS_OK);
+    int clients[2] = {connect_unix(&addresses[0]), connect_unix(&addresses[1])};
+    make_resp(&scripts[0].requests);
+    make_feast(&scripts[1].requests);
+    for (int i = 0; i < 2; i++) {
+        scripts[i].answer_bytes = measure(clients[i], &scripts[i]);
+        run(clients[i], &scripts[i], 40); /* warm: chunks and buffers get their final sizes */
+    }
+    atomic_store(&is_counting, true);
+    run(clients[0], &scripts[0], REQUESTS * 8 / 10 / PIPELINE);
+    run(clients[1], &scripts[1], REQUESTS * 2 / 10 / PIPELINE);
+    atomic_store(&is_counting, false);
+    assert_int_equal(atomic_exchange(&allocations, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        close(clients[i]);
+        unlink(addresses[i].sun_path);
+        pil_text_deinit(&scripts[i].requests);
+    }
+    assert_true(pil_server_drain(server, 5000));
+    pil_server_destroy(&server);
+    close(listeners[0]), close(listeners[1]);
+#endif
+}
+
+static void a_million_requests_allocate_nothing_on_epoll(void **state) {
+    (void)state;
+    serve_a_million(PIL_ENGINE_EPOLL);
+}
+
+static void a_million_requests_allocate_nothing_on_io_uring(void **state) {
+    char reason[PIL_ENGINE_REASON_BYTES];
+    (void)state;
+    if (pil_engine_probe(reason) != PIL_ENGINE_IO_URING) {
+        print_message("skipped: %s\n", reason);
+        skip();
+    }
+    serve_a_million(PIL_ENGINE_IO_URING);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_million_requests_allocate_nothing_on_epoll),
+        cmocka_unit_test(a_million_requests_allocate_nothing_on_io_uring),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
