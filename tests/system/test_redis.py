@@ -412,9 +412,7 @@ def test_one_request_over_several_views(store, start_pilliond):
     store.make_release(view="a", rows=100, features=2, seed=1)
     store.make_release(view="b", rows=100, features=3, seed=2)
     store.make_release(view="mixed_types", rows=100, kind="all", seed=1)
-    daemon = start_pilliond(
-        store, serve=["rides/a@production", "rides/b@production", "rides/mixed_types@production"]
-    )
+    daemon = start_pilliond(store, serve=["rides/a@production", "rides/b@production", "rides/mixed_types@production"])
     client = daemon.redis()
     rows = client.mget(["a:5", "b:6", "b:7", "a:8", "b:999"])
     wanted = [(5, 2, 1), (6, 3, 2), (7, 3, 2), (8, 2, 1)]

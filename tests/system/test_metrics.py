@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an SRE sees: /metrics by promtool and a real Prometheus, counts that are the requests made, bounded labels,
+the pages and commands that draw them, and logs without keys and values."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.parse
+from typing import Any, Iterator
+
+import harness
+import pytest
+
+
+@pytest.fixture
+def daemon(store, start_pilliond) -> harness.Pilliond:
+    store.make_release(rows=1000, seed=1)
+    return start_pilliond(store, args=["--slowlog", "0us"])
+
+
+def ask(daemon: harness.Pilliond) -> None:
+    client = daemon.redis()
+    for key in range(20):
+        client.hmget(f"driver_stats:{key}", "f0", "f1", "nosuch")
+    client.hget("driver_stats:5000", "f0")
+    with pytest.raises(Exception):
+        client.hget("nosuchview:1", "f0")
+    assert daemon.online_features({"id": [1, 2, 9999]}, ["driver_stats:f0"]).status == 200
+    assert daemon.online_features({"id": ["x"]}, ["driver_stats:f0"]).status == 422
+
+
+def test_promtool_accepts_the_page_and_counts_are_the_requests_made(daemon):
+    before = daemon.metrics()
+    ask(daemon)
+    page = harness.http(daemon.admin, "GET", "/metrics")
+    assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
+    done = subprocess.run(
+        [harness.tool("promtool"), "check", "metrics"], input=page.text, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = daemon.metrics()
+
+    def grown(name: str) -> float:
+        return after.get(name, 0) - before.get(name, 0)
+
+    view = 'view="rides/driver_stats"'
+    assert grown(f'pillion_lookups_total{{{view},status="hit"}}') == 22
+    assert grown(f'pillion_lookups_total{{{view},status="not_found"}}') == 2
+    assert grown(f'pillion_values_total{{{view},status="present"}}') == 42
+    assert grown(f'pillion_values_total{{{view},status="null_value"}}') == 20
+    assert grown(f'pillion_values_total{{{view},status="not_found"}}') == 2
+    assert grown('pillion_requests_total{protocol="feast",code="ok"}') == 1
+    assert grown('pillion_requests_total{protocol="feast",code="error"}') == 1
+    assert grown('pillion_requests_total{protocol="resp",code="error"}') == 1
+    assert grown(f'pillion_request_duration_seconds_count{{protocol="resp",{view},stage="total"}}') == 21
+
+
+def test_openmetrics_where_the_scraper_asks(daemon):
+    page = harness.http(
+        daemon.admin, "GET", "/metrics", headers={"accept": "application/openmetrics-text;version=1.0.0"}
+    )
+    assert page.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert page.text.endswith("# EOF\n")
+
+
+def test_labels_do_not_grow_with_what_is_asked(daemon):
+    ask(daemon)
+    before = set(daemon.metrics())
+    client = daemon.redis()
+    for i in range(300):
+        for request in (f"driver_stats:{i * 7}", f"nosuch{i}:1"):
+            try:
+                client.hget(request, f"feature{i}")
+            except Exception:  # noqa: BLE001: unknown views are errors
+                pass
+        daemon.online_features({"id": [i]}, [f"view{i}:f"])
+    assert {name.split("{")[0] for name in daemon.metrics()} == {name.split("{")[0] for name in before}
+    assert len(daemon.metrics()) - len(before) < 40
+
+
+def test_every_family_is_described(daemon):
+    ask(daemon)
+    described = harness.run([harness.program("pilliond"), "--describe", "metrics"]).stdout
+    for line in harness.http(daemon.admin, "GET", "/metrics").text.splitlines():
+        if line.startswith("# TYPE "):
+            assert line.split(" ")[2] in described, line
+
+
+@pytest.fixture
+def prometheus(folder, daemon) -> Iterator[str]:
+    config, port = folder / "prometheus.yml", harness.free_port()
+    target = daemon.admin.partition(":")[2]
+    config.write_text(
+        "global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: pillion\n"
+        f"    static_configs: [{{targets: ['{target}']}}]\n"
+    )
+    process = harness.Process(
+        "prometheus",
+        [
+            harness.tool("prometheus"),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder}/tsdb",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        folder,
+    )
+    yield f"tcp:127.0.0.1:{port}"
+    process.destroy()
+
+
+def query(prometheus: str, expression: str) -> list[Any]:
+    answer = harness.http(prometheus, "GET", f"/api/v1/query?query={urllib.parse.quote(expression)}")
+    return answer.json()["data"]["result"] if answer.status == 200 else []
+
+
+def test_prometheus_scrapes_and_answers_quantiles(daemon, prometheus):
+    ask(daemon)
+    harness.wait_until("a scrape", lambda: query(prometheus, "up{job='pillion'} == 1"), 60)
+    ask(daemon)
+    expression = (
+        "histogram_quantile(0.99, sum by (le) (pillion_request_duration_seconds_bucket"
+        "{protocol='resp',stage='total',view='rides/driver_stats'}))"
+    )
+
+    def quantile() -> float:
+        result = query(prometheus, expression)
+        return float(result[0]["value"][1]) if result else 0
+
+    assert 0 < harness.wait_until("a quantile", quantile, 60) < 10
+    assert query(prometheus, "pillion_ready")[0]["value"][1] == "1"
+
+
+def test_pages_and_commands_show_the_same(daemon):
+    ask(daemon)
+    status = harness.http(daemon.admin, "GET", "/status").json()
+    assert status["ready"] is True and status["views"][0]["rows"] == 1000
+    hist = harness.http(daemon.admin, "GET", "/hist").json()
+    total = next(
+        s
+        for s in hist["series"]
+        if s["stage"] == "total" and s["view"] == "rides/driver_stats" and s["protocol"] == "resp"
+    )
+    assert total["count"] == sum(count for _, count in total["buckets"]) == 21
+    for command, part in (
+        ("status", "rides/driver_stats"),
+        ("hist", "lookup"),
+        ("top", "requests"),
+        ("slowlog", "hmget"),
+    ):
+        done = harness.run([harness.program("pillion"), command, "--admin", daemon.admin])
+        assert part in done.stdout, done.stdout
+        if command != "top":
+            json.loads(harness.run([harness.program("pillion"), command, "--admin", daemon.admin, "--json"]).stdout)
+    done = harness.run(
+        [harness.program("pillion"), "status", "--admin", f"tcp:127.0.0.1:{harness.free_port()}"], code=None
+    )
+    assert done.returncode != 0 and "is pilliond running there" in done.stderr
+
+
+def test_logs_and_slowlog_hold_no_keys_and_no_values(store, start_pilliond):
+    store.make_release(rows=1000, seed=1)
+    daemon = start_pilliond(store, args=["--slowlog", "0us", "--log_format", "json", "--log_level", "debug"])
+    client = daemon.redis()
+    client.hget("driver_stats:987654321", "f0")
+    value = client.hget("driver_stats:777", "f3").decode()
+    with pytest.raises(Exception):
+        client.hget("driver_stats:secret-key-text", "f0")
+    daemon.online_features({"id": ["secret-key-text", 987654321]}, ["driver_stats:f0"])
+    shown = harness.http(daemon.admin, "GET", "/slowlog").text + repr(client.slowlog_get()) + daemon.log
+    for hidden in ("987654321", "secret-key-text", value):
+        assert hidden not in shown
+    for line in daemon.log.splitlines():
+        assert {"time", "level", "component", "event"} <= set(json.loads(line))
