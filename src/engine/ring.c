@@ -2,7 +2,11 @@
  * One io_uring with a provided-buffer ring. */
 #include "engine/ring.h"
 
+#include <errno.h>
 #include <sys/mman.h>
+#include <time.h>
+
+enum { INIT_ATTEMPTS = 100, INIT_PAUSE_NS = 5 * 1000 * 1000 };
 
 static size_t buffer_ring_bytes(const struct pil_ring *ring) {
     return ring->buffer_count * sizeof(struct io_uring_buf);
@@ -23,7 +27,7 @@ static int register_buffers(struct pil_ring *ring) {
     return io_uring_register_buf_ring(&ring->uring, &registration, 0);
 }
 
-int pil_ring_init(struct pil_ring *ring, uint32_t submit_entries, uint32_t complete_entries, uint32_t buffer_count) {
+static int init_once(struct pil_ring *ring, uint32_t submit_entries, uint32_t complete_entries, uint32_t buffer_count) {
     *ring = (struct pil_ring){.buffer_count = buffer_count};
     struct io_uring_params params = {
         .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN |
@@ -44,6 +48,19 @@ int pil_ring_init(struct pil_ring *ring, uint32_t submit_entries, uint32_t compl
     }
     if (result < 0) {
         pil_ring_deinit(ring);
+    }
+    return result;
+}
+
+/* The kernel gives up the memory of a ring that ended some time after its process let go of it, and until then it
+ * counts against the user's limit of locked memory: a server that is restarted waits for what its predecessor held. */
+int pil_ring_init(struct pil_ring *ring, uint32_t submit_entries, uint32_t complete_entries, uint32_t buffer_count) {
+    int result = -ENOMEM;
+    for (int attempt = 0; result == -ENOMEM && attempt < INIT_ATTEMPTS; attempt++) {
+        if (attempt > 0) {
+            nanosleep(&(struct timespec){.tv_nsec = INIT_PAUSE_NS}, NULL);
+        }
+        result = init_once(ring, submit_entries, complete_entries, buffer_count);
     }
     return result;
 }

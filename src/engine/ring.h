@@ -15,7 +15,8 @@ struct pil_ring {
 
 enum { PIL_RING_BUFFER_GROUP = 0 };
 
-/* 0 or -errno. The ring belongs to the calling thread (SINGLE_ISSUER): only it may submit and wait. */
+/* 0 or -errno; -ENOMEM only after half a second of trying. The ring belongs to the calling thread (SINGLE_ISSUER): only
+ * it may submit and wait. */
 int pil_ring_init(struct pil_ring *ring, uint32_t submit_entries, uint32_t complete_entries, uint32_t buffer_count);
 void pil_ring_deinit(struct pil_ring *ring);
 

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef enum operation {
@@ -28,8 +27,6 @@ enum {
     SUBMIT_TRIES = 1000,
     SEND_BYTES_MAX = 1 << 30, /* an operation's length has 32 bits */
     DESTROY_NS = 2000 * 1000 * 1000,
-    INIT_ATTEMPTS = 200,
-    INIT_PAUSE_NS = 5 * 1000 * 1000,
 };
 
 struct uring {
@@ -464,26 +461,13 @@ static void destroy(struct pil_engine *engine) {
     free(uring);
 }
 
-/* The kernel gives up the memory of a ring that ended some time after its process let go of it, and until then it
- * counts against the user's limit of locked memory: a server that is restarted waits for what its predecessor held. */
-static int init_ring(struct pil_ring *ring, const struct pil_engine_options *options) {
-    int result = -ENOMEM;
-    for (int attempt = 0; result == -ENOMEM && attempt < INIT_ATTEMPTS; attempt++) {
-        if (attempt > 0) {
-            nanosleep(&(struct timespec){.tv_nsec = INIT_PAUSE_NS}, NULL);
-        }
-        result = pil_ring_init(ring, options->submit_entries, options->complete_entries, options->buffer_count);
-    }
-    return result;
-}
-
 static pil_status create(struct pil_engine *engine, struct pil_error *ret_error) {
     struct uring *uring = calloc(1, sizeof *uring);
     if (uring == NULL) {
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for an event loop");
     }
     const struct pil_engine_options *options = &engine->options;
-    int result = init_ring(&uring->ring, options);
+    int result = pil_ring_init(&uring->ring, options->submit_entries, options->complete_entries, options->buffer_count);
     if (result < 0) {
         free(uring);
         return pil_fail(ret_error, pil_status_from_errno(-result), "set up an io_uring: %s", strerror(-result));
