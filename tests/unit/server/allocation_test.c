@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: the data plane allocates nothing: 0 calls of the allocator and of mmap over a million requests, on both back
- * ends. Method: a server in this process, a client over a Unix socket, and counters in place of malloc and its kin. */
+ * Goal: the data plane allocates nothing: 0 calls of the allocator and of mmap over a million requests, refused ones
+ * included, on both back ends. Method: a server in this process, a client over a Unix socket, and counters in place of
+ * malloc, mmap and their kin; that the counters count is tested, too. */
 #include "support/cache_fixture.h"
 
 #include "server/server.h"
@@ -9,16 +10,23 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include <cmocka.h>
 
-enum { REQUESTS = 1000000, PIPELINE = 250, KEYS = 5000, FEATURES = 10 };
+enum { REQUESTS = 1000000, PIPELINE = 250, KEYS = 5000, FEATURES = 10, MGET_KEYS = 100 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature) /* clang */
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define IS_SANITIZED 1
-#else
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#endif
+#ifndef IS_SANITIZED
 #define IS_SANITIZED 0
 #endif
 
@@ -30,6 +38,7 @@ static _Atomic bool is_counting;
 extern void *__libc_malloc(size_t bytes);
 extern void *__libc_calloc(size_t count, size_t bytes);
 extern void *__libc_realloc(void *data, size_t bytes);
+extern void *__libc_memalign(size_t alignment, size_t bytes);
 extern void __libc_free(void *data);
 
 static void count(void) {
@@ -58,6 +67,27 @@ void free(void *data) {
         count();
     }
     __libc_free(data);
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes) {
+    count();
+    return __libc_memalign(alignment, bytes);
+}
+
+int posix_memalign(void **ret_data, size_t alignment, size_t bytes) {
+    count();
+    *ret_data = __libc_memalign(alignment, bytes);
+    return *ret_data != NULL ? 0 : ENOMEM;
+}
+
+void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+    count();
+    return (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd, offset);
+}
+
+int munmap(void *address, size_t bytes) {
+    count();
+    return (int)syscall(SYS_munmap, address, bytes);
 }
 #endif
 
@@ -103,30 +133,47 @@ static void add_command(struct pil_text *text, const char *const *words, uint32_
     }
 }
 
+static void add_mget(struct pil_text *text, uint32_t first) {
+    char keys[MGET_KEYS][16];
+    const char *words[1 + MGET_KEYS] = {"MGET"};
+    for (uint32_t i = 0; i < MGET_KEYS; i++) {
+        snprintf(keys[i], sizeof keys[i], "v:%u", (first + i * 61) % (KEYS + KEYS / 10)); /* a tenth is missing */
+        words[1 + i] = keys[i];
+    }
+    add_command(text, words, 1 + MGET_KEYS);
+}
+
+/* Of ten requests two are HMGET of ten fields, one is MGET of 100 keys, one is refused, the others are small. */
 static void make_resp(struct pil_text *text) {
     for (uint32_t i = 0; i < PIPELINE; i++) {
         char key[32], other[32];
         snprintf(key, sizeof key, "v:%u", i * 17 % KEYS);
         snprintf(other, sizeof other, "v:%u", i * 13 % (2 * KEYS));
         const char *hmget[] = {"HMGET", key, "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9"};
-        const char *mget[] = {"MGET", key, other, key, other, key};
-        const char *others[][2] = {{"GET", key}, {"HGETALL", other}, {"EXISTS", other}, {"TTL", key}, {"PING", "x"}};
-        if (i % 3 == 0) {
-            add_command(text, hmget, 12);
-        } else if (i % 3 == 1) {
-            add_command(text, mget, 6);
-        } else {
-            add_command(text, others[i % 5], 2);
+        const char *refused[][3] = {{"HGET", "w:1", "f0"},
+                                    {"HGET", "v:x", "f0"},
+                                    {"HSET", key, "f0"},
+                                    {"NOSUCH", key, "f0"},
+                                    {"HGET", key, ""}};
+        const char *others[][2] = {{"GET", key}, {"PING", "x"}, {"HGETALL", other}, {"TTL", key}};
+        switch (i % 10) {
+        case 0:
+        case 5: add_command(text, hmget, 12); break;
+        case 1: add_mget(text, i); break;
+        case 2: add_command(text, refused[i / 10 % 5], 3); break;
+        default: add_command(text, others[i % 4], 2); break;
         }
     }
 }
 
+/* Of eight requests one is refused for a key of the wrong type, one for an unknown view. */
 static void make_feast(struct pil_text *text) {
     for (uint32_t i = 0; i < PIPELINE; i++) {
         char body[256];
+        const char *odd = i % 8 == 3 ? "\"x\"" : "7", *view = i % 8 == 5 ? "w" : "v";
         int len =
-            snprintf(body, sizeof body, "{\"entities\":{\"id\":[%u,\"%u\",%u]},\"features\":[\"v:f%u\",\"v:f9\"]}", i,
-                     i + 1, 9000 + i, i % 9);
+            snprintf(body, sizeof body, "{\"entities\":{\"id\":[%u,\"%u\",%s]},\"features\":[\"%s:f%u\",\"v:f9\"]}", i,
+                     9000 + i, odd, view, i % 9);
         pil_text_format(text,
                         "POST /get-online-features HTTP/1.1\r\nhost: x\r\ncontent-type: "
                         "application/json\r\ncontent-length: %d\r\n\r\n%s",
@@ -214,6 +261,18 @@ static void serve_a_million(pil_engine_kind kind) {
     close(listeners[0]), close(listeners[1]);
 }
 
+static void the_counters_count(void **state) {
+    (void)state;
+    atomic_store(&is_counting, true);
+    void *volatile data = malloc(10);
+    data = realloc(data, 100000);
+    free(data);
+    void *pages = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(pages, 4096);
+    atomic_store(&is_counting, false);
+    assert_int_equal(atomic_exchange(&allocations, 0), 5);
+}
+
 static void a_million_requests_allocate_nothing_on_epoll(void **state) {
     (void)state;
     serve_a_million(PIL_ENGINE_EPOLL);
@@ -235,6 +294,7 @@ int main(void) {
         return 77;
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_counters_count),
         cmocka_unit_test(a_million_requests_allocate_nothing_on_epoll),
         cmocka_unit_test(a_million_requests_allocate_nothing_on_io_uring),
     };
