@@ -5,12 +5,14 @@ the pages and commands that draw them, and logs without keys and values."""
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.parse
 from typing import Any, Iterator
 
 import harness
 import pytest
+import redis
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def ask(daemon: harness.Pilliond) -> None:
     for key in range(20):
         client.hmget(f"driver_stats:{key}", "f0", "f1", "nosuch")
     client.hget("driver_stats:5000", "f0")
-    with pytest.raises(Exception):
+    with pytest.raises(redis.ResponseError):
         client.hget("nosuchview:1", "f0")
     assert daemon.online_features({"id": [1, 2, 9999]}, ["driver_stats:f0"]).status == 200
     assert daemon.online_features({"id": ["x"]}, ["driver_stats:f0"]).status == 422
@@ -64,27 +66,53 @@ def test_openmetrics_where_the_scraper_asks(daemon):
     assert page.text.endswith("# EOF\n")
 
 
-def test_labels_do_not_grow_with_what_is_asked(daemon):
-    ask(daemon)
-    before = set(daemon.metrics())
+def ask_what_is_not_there(daemon: harness.Pilliond, numbers: range) -> None:
+    """Keys, views, features, commands, services, paths: each of a new name."""
     client = daemon.redis()
-    for i in range(300):
-        for request in (f"driver_stats:{i * 7}", f"nosuch{i}:1"):
-            try:
-                client.hget(request, f"feature{i}")
-            except Exception:  # noqa: BLE001: unknown views are errors
-                pass
-        daemon.online_features({"id": [i]}, [f"view{i}:f"])
-    assert {name.split("{")[0] for name in daemon.metrics()} == {name.split("{")[0] for name in before}
-    assert len(daemon.metrics()) - len(before) < 40
+    for i in numbers:
+        client.hget(f"driver_stats:{i * 7}", f"feature{i}")
+        for command in (("hget", f"nosuch{i}:1", "f0"), ("hget", f"driver_stats:k{i}", "f0"), (f"command{i}", "x")):
+            with pytest.raises(redis.ResponseError):
+                client.execute_command(*command)
+        assert daemon.online_features({"id": [i]}, ["driver_stats:f0"]).status == 200
+        assert daemon.online_features({"id": [i]}, [f"view{i}:f"]).status >= 400
+        assert daemon.online_features({"id": [i]}, [f"driver_stats:feature{i}"]).status >= 400
+        service = {"entities": {"id": [i]}, "feature_service": f"service{i}"}
+        assert harness.http(daemon.feast, "POST", "/get-online-features", service).status >= 400
+        assert harness.http(daemon.feast, "GET", f"/path{i}").status == 404
 
 
-def test_every_family_is_described(daemon):
+def test_series_do_not_grow_with_what_is_asked(daemon):
     ask(daemon)
-    described = harness.run([harness.program("pilliond"), "--describe", "metrics"]).stdout
+    ask_what_is_not_there(daemon, range(1))
+    before = set(daemon.metrics())
+    ask_what_is_not_there(daemon, range(1, 100))
+    assert set(daemon.metrics()) == before
+
+
+def described_families() -> dict[str, tuple[str, set[str]]]:
+    """Type and labels of each family, as the reference page has them."""
+    page = harness.run([harness.program("pilliond"), "--describe", "metrics"]).stdout
+    rows = re.findall(r"^\| `(pillion_\w+)` \| (\w+) \| ([\w,]*) \|", page, re.MULTILINE)
+    return {name: (kind, set(filter(None, labels.split(",")))) for name, kind, labels in rows}
+
+
+def test_every_family_and_label_is_described(daemon):
+    ask(daemon)
+    described, types = described_families(), {}
     for line in harness.http(daemon.admin, "GET", "/metrics").text.splitlines():
         if line.startswith("# TYPE "):
-            assert line.split(" ")[2] in described, line
+            _, _, name, kind = line.split(" ")
+            types[name] = kind
+            continue
+        if line.startswith("#"):
+            continue
+        name, labels = re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line).groups()
+        family = name if name in types else re.sub(r"_(bucket|sum|count)$", "", name)
+        kind, wanted = described[family]
+        assert types[family] == {"info": "gauge"}.get(kind, kind), line
+        assert set(re.findall(r'(\w+)="(?:[^"\\]|\\.)*"', labels or "")) - {"le"} == wanted, line
+    assert len(types) > 20
 
 
 @pytest.fixture
@@ -131,7 +159,7 @@ def test_prometheus_scrapes_and_answers_quantiles(daemon, prometheus):
     assert query(prometheus, "pillion_ready")[0]["value"][1] == "1"
 
 
-def test_pages_and_commands_show_the_same(daemon):
+def test_pages_are_json_and_count_the_same(daemon):
     ask(daemon)
     status = harness.http(daemon.admin, "GET", "/status").json()
     assert status["ready"] is True and status["views"][0]["rows"] == 1000
@@ -142,20 +170,33 @@ def test_pages_and_commands_show_the_same(daemon):
         if s["stage"] == "total" and s["view"] == "rides/driver_stats" and s["protocol"] == "resp"
     )
     assert total["count"] == sum(count for _, count in total["buckets"]) == 21
-    for command, part in (
-        ("status", "rides/driver_stats"),
-        ("hist", "lookup"),
-        ("top", "requests"),
-        ("slowlog", "hmget"),
-    ):
-        done = harness.run([harness.program("pillion"), command, "--admin", daemon.admin])
-        assert part in done.stdout, done.stdout
-        if command != "top":
-            json.loads(harness.run([harness.program("pillion"), command, "--admin", daemon.admin, "--json"]).stdout)
-    done = harness.run(
-        [harness.program("pillion"), "status", "--admin", f"tcp:127.0.0.1:{harness.free_port()}"], code=None
-    )
-    assert done.returncode != 0 and "is pilliond running there" in done.stderr
+    slow = harness.http(daemon.admin, "GET", "/slowlog").json()
+    assert slow["threshold_us"] == 0 and any(request["what"].startswith("hmget") for request in slow["requests"])
+
+
+@pytest.mark.parametrize(
+    "command,part",
+    [
+        (["status"], "rides/driver_stats"),
+        (["hist", "--once"], "lookup"),
+        (["top", "--once"], "requests"),
+        (["slowlog"], "hmget"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_commands_draw_the_pages(daemon, command, part):
+    ask(daemon)
+    argv = [harness.program("pillion"), *command, "--admin"]
+    assert part in harness.run([*argv, daemon.admin]).stdout
+    shown = json.loads(harness.run([*argv, daemon.admin, "--json"]).stdout)
+    path = {"top": "/hist"}.get(command[0], f"/{command[0]}")
+    assert shown.keys() == harness.http(daemon.admin, "GET", path).json().keys()
+    nobody = f"tcp:127.0.0.1:{harness.free_port()}"
+    for more in ([], ["--json"]):
+        done = harness.run([*argv, nobody, *more], code=3)
+        assert nobody in done.stderr and "is pilliond running there" in done.stderr and done.stdout == ""
+    other = harness.run([*argv, daemon.resp_tcp], code=None)
+    assert other.returncode in (1, 3) and "is this the admin listener" in other.stderr
 
 
 def test_logs_and_slowlog_hold_no_keys_and_no_values(store, start_pilliond):
@@ -164,8 +205,10 @@ def test_logs_and_slowlog_hold_no_keys_and_no_values(store, start_pilliond):
     client = daemon.redis()
     client.hget("driver_stats:987654321", "f0")
     value = client.hget("driver_stats:777", "f3").decode()
-    with pytest.raises(Exception):
+    with pytest.raises(redis.ResponseError):
         client.hget("driver_stats:secret-key-text", "f0")
+    with pytest.raises(redis.ResponseError):
+        client.execute_command("secret-key-text", "driver_stats:777")
     daemon.online_features({"id": ["secret-key-text", 987654321]}, ["driver_stats:f0"])
     shown = harness.http(daemon.admin, "GET", "/slowlog").text + repr(client.slowlog_get()) + daemon.log
     for hidden in ("987654321", "secret-key-text", value):
