@@ -3,6 +3,7 @@
  * framing. */
 #include "wire/value.h"
 #include "base/decimal.h"
+#include "base/half.h"
 #include "base/panic.h"
 #include "base/utf8.h"
 #include "wire/internal.h"
@@ -46,24 +47,6 @@ static int format_i64(char *at, int64_t value) {
     return 1 + format_u64(at + 1, 0 - (uint64_t)value);
 }
 
-/* IEEE 754 binary16; every value is a float. */
-static float float_from_f16(uint16_t bits) {
-    float magnitude;
-    int exponent = bits >> 10 & 0x1f, fraction = bits & 0x3ff;
-    if (exponent == 0x1f) {
-        magnitude = fraction != 0 ? NAN : INFINITY;
-    } else {
-        magnitude = exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(fraction | 0x400), exponent - 25);
-    }
-    return bits >> 15 != 0 ? -magnitude : magnitude;
-}
-
-/* bfloat16: the upper half of a float. */
-static float float_from_bf16(uint16_t bits) {
-    uint32_t whole = (uint32_t)bits << 16;
-    return pil_load_f32(&whole);
-}
-
 static bool is_float(pil_scalar scalar) {
     return scalar == PIL_SCALAR_FLOAT32 || scalar == PIL_SCALAR_FLOAT64 || scalar == PIL_SCALAR_FLOAT16 ||
            scalar == PIL_SCALAR_BFLOAT16;
@@ -72,8 +55,8 @@ static bool is_float(pil_scalar scalar) {
 /* Of the three types that are no wider than float32. */
 static float load_float(pil_scalar scalar, const uint8_t *at) {
     return scalar == PIL_SCALAR_FLOAT32   ? pil_load_f32(at)
-           : scalar == PIL_SCALAR_FLOAT16 ? float_from_f16(pil_load_u16(at))
-                                          : float_from_bf16(pil_load_u16(at));
+           : scalar == PIL_SCALAR_FLOAT16 ? pil_float_from_f16(pil_load_u16(at))
+                                          : pil_float_from_bf16(pil_load_u16(at));
 }
 
 static double load_double(pil_scalar scalar, const uint8_t *at) {

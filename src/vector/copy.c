@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * From a row to a tensor row: runs are converted whole; nulls, which are rare, are put over them afterwards. */
+#include "base/half.h"
+#include "snapshot/reader.h"
+#include "vector/plan.h"
+
+#include <math.h>
+
+/* ---- Conversions: one loop for each pair of types, so that the compiler can vectorise it. */
+
+typedef void convert(const uint8_t *from, uint32_t count, uint8_t *to);
+
+/* clang-format off */
+#define DEFINE_CONVERT(name, type, store, value)                         \
+    static void name(const uint8_t *from, uint32_t count, uint8_t *to) { \
+        for (size_t i = 0; i < count; i++) {                             \
+            store(to + i * sizeof(type), (type)(value));                 \
+        }                                                                \
+    }
+#define DEFINE_BOTH(name, value)                               \
+    DEFINE_CONVERT(name##_to_f32, float, pil_store_f32, value) \
+    DEFINE_CONVERT(name##_to_f64, double, pil_store_f64, value)
+DEFINE_BOTH(bool, from[i] != 0)
+DEFINE_BOTH(i8, (int8_t)from[i])
+DEFINE_BOTH(i32, pil_load_i32(from + i * 4))
+DEFINE_BOTH(i64, pil_load_i64(from + i * 8))
+DEFINE_BOTH(timestamp, (double)pil_load_i64(from + i * 8) / 1e6) /* seconds */
+DEFINE_BOTH(f16, pil_float_from_f16(pil_load_u16(from + i * 2)))
+DEFINE_BOTH(bf16, pil_float_from_bf16(pil_load_u16(from + i * 2)))
+DEFINE_CONVERT(f32_to_f64, double, pil_store_f64, pil_load_f32(from + i * 4))
+DEFINE_CONVERT(f64_to_f32, float, pil_store_f32, pil_load_f64(from + i * 8))
+/* clang-format on */
+
+static void f32_to_f32(const uint8_t *from, uint32_t count, uint8_t *to) {
+    memcpy(to, from, (size_t)count * 4);
+}
+static void f64_to_f64(const uint8_t *from, uint32_t count, uint8_t *to) {
+    memcpy(to, from, (size_t)count * 8);
+}
+
+/* NULL: a type without a place in a tensor, which no run has. */
+static convert *const converters[PIL_SCALAR_COUNT][2] = {
+    [PIL_SCALAR_BOOL] = {bool_to_f32, bool_to_f64},
+    [PIL_SCALAR_INT8] = {i8_to_f32, i8_to_f64},
+    [PIL_SCALAR_INT32] = {i32_to_f32, i32_to_f64},
+    [PIL_SCALAR_INT64] = {i64_to_f32, i64_to_f64},
+    [PIL_SCALAR_FLOAT16] = {f16_to_f32, f16_to_f64},
+    [PIL_SCALAR_BFLOAT16] = {bf16_to_f32, bf16_to_f64},
+    [PIL_SCALAR_FLOAT32] = {f32_to_f32, f32_to_f64},
+    [PIL_SCALAR_FLOAT64] = {f64_to_f32, f64_to_f64},
+    [PIL_SCALAR_UNIX_TIMESTAMP] = {timestamp_to_f32, timestamp_to_f64},
+};
+
+/* ---- Rows. */
+
+static void put_number(const struct pil_vector_plan *plan, uint32_t element, double value, uint8_t *values) {
+    if (plan->dtype == PIL_VECTOR_FLOAT64) {
+        pil_store_f64(values + (size_t)element * 8, value);
+    } else {
+        pil_store_f32(values + (size_t)element * 4, (float)value);
+    }
+}
+
+static void put_nothing(const struct pil_vector_plan *plan, const struct pil_vector_column *column, bool use_defaults,
+                        uint8_t *values) {
+    bool is_default = use_defaults && column->has_default;
+    for (uint32_t i = 0; i < column->count; i++) {
+        put_number(plan, column->first + i, is_default ? plan->defaults[column->default_first + i] : (double)NAN,
+                   values);
+    }
+}
+
+static bool is_null(const struct pil_vector_view *view, const uint8_t *row, const struct pil_vector_column *column) {
+    return (row[view->view->layout.null_offset + column->null_bit / 8] >> (column->null_bit % 8)) & 1;
+}
+
+static bool may_have_nulls(const struct pil_vector_view *view, const uint8_t *row) {
+    uint8_t any = 0;
+    for (uint32_t at = view->null_first; at < view->null_end; at++) {
+        any |= row[at];
+    }
+    return any != 0;
+}
+
+pil_vector_status pil_vector_row_status(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
+                                        int64_t now_us, int64_t max_age_us) {
+    if (row == NULL) {
+        return PIL_VECTOR_NOT_FOUND;
+    }
+    const struct pil_view *view = plan->views[slot].view;
+    int64_t limit_us = view->ttl_us;
+    if (max_age_us != 0 && (limit_us == 0 || max_age_us < limit_us)) {
+        limit_us = max_age_us;
+    }
+    int64_t age_us = 0;
+    if (limit_us == 0 ||
+        (!__builtin_sub_overflow(now_us, pil_row_event_ts_us(view, row), &age_us) && age_us <= limit_us)) {
+        return PIL_VECTOR_PRESENT;
+    }
+    return PIL_VECTOR_OUTSIDE_MAX_AGE;
+}
+
+void pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
+                             pil_vector_status status_of_row, uint8_t *statuses) {
+    const struct pil_vector_view *view = &plan->views[slot];
+    const uint32_t *numbers = &plan->by_view[view->column_first];
+    if (plan->view_count == 1) {
+        memset(statuses, (int)status_of_row, plan->feature_count);
+    } else {
+        for (uint32_t i = 0; i < view->column_count; i++) {
+            statuses[numbers[i]] = (uint8_t)status_of_row;
+        }
+    }
+    if (row == NULL || !may_have_nulls(view, row)) {
+        return;
+    }
+    for (uint32_t i = 0; i < view->column_count; i++) {
+        if (is_null(view, row, &plan->columns[numbers[i]])) {
+            statuses[numbers[i]] = PIL_VECTOR_NULL_VALUE;
+        }
+    }
+}
+
+void pil_vector_put_values(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row, bool use_defaults,
+                           void *values) {
+    const struct pil_vector_view *view = &plan->views[slot];
+    const uint32_t *numbers = &plan->by_view[view->column_first];
+    for (uint32_t i = 0; row != NULL && i < view->run_count; i++) {
+        const struct pil_vector_run *run = &plan->runs[view->run_first + i];
+        uint8_t *to = (uint8_t *)values + (size_t)run->first * pil_vector_dtype_bytes(plan->dtype);
+        converters[run->scalar][plan->dtype](row + run->offset, run->count, to);
+    }
+    if (row != NULL && !may_have_nulls(view, row)) {
+        return;
+    }
+    for (uint32_t i = 0; i < view->column_count; i++) {
+        const struct pil_vector_column *column = &plan->columns[numbers[i]];
+        if (row == NULL || is_null(view, row, column)) {
+            put_nothing(plan, column, use_defaults, values);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Vectors: an ordered list of features of one or several views, resolved once into offsets, null bits and conversions,
+ * so that a request only copies. The same plans answer mapped reads, PIL.VECTOR and the Open Inference Protocol; what a
+ * value means is said here once (docs: schemas/vector.md).
+ *
+ * A tensor row has `width` elements: one for each scalar, `dimension` for each vector feature, in the order asked for.
+ * A status row has one byte for each feature. Strings, bytes and lists have no place in a tensor; such a feature makes
+ * compile fail when `need_tensor` is set. */
+#pragma once
+
+#include "base/bounds.h"
+#include "schema/project.h"
+
+enum { PIL_VECTOR_VIEWS_MAX = 16, PIL_VECTOR_KEYS_MAX = 16, PIL_VECTOR_WIDTH_MAX = 1 << 20 };
+
+/* Of each value; the numbers of Feast's FieldStatus, plus DENIED. */
+typedef enum pil_vector_status {
+    PIL_VECTOR_PRESENT = 1,
+    PIL_VECTOR_NULL_VALUE = 2,
+    PIL_VECTOR_NOT_FOUND = 3,       /* there is no row with this key */
+    PIL_VECTOR_OUTSIDE_MAX_AGE = 4, /* older than the view's ttl or the request's max_age; the value is there */
+} pil_vector_status;
+
+typedef enum pil_vector_dtype { PIL_VECTOR_FLOAT32, PIL_VECTOR_FLOAT64 } pil_vector_dtype;
+static inline uint32_t pil_vector_dtype_bytes(pil_vector_dtype dtype) {
+    return dtype == PIL_VECTOR_FLOAT64 ? 8 : 4;
+}
+
+/* ---- What is asked: names only, so that it outlives releases. */
+
+struct pil_vector_name {
+    uint32_t view; /* slot: position among the distinct views, by first use */
+    char *feature;
+};
+struct pil_vector_spec {
+    char *views[PIL_VECTOR_VIEWS_MAX]; /* "view" or "project/view", as given */
+    uint32_t view_count;
+    struct pil_vector_name *names;
+    uint32_t name_count;
+};
+
+/* Splits "view:feature" references. INVALID: one has no colon, none is given, or there are more views than
+ * PIL_VECTOR_VIEWS_MAX or more features than PIL_SERVICE_FEATURES_MAX. A feature may be asked for twice. */
+pil_status pil_vector_spec_create(const struct pil_bytes *references, uint32_t count, struct pil_vector_spec **ret_spec,
+                                  struct pil_error *ret_error) PIL_CHECKED;
+/* The features of a service, in its order; its views as "project/view". INVALID: it has over PIL_VECTOR_VIEWS_MAX
+ * views.
+ */
+pil_status pil_vector_spec_of_service(const struct pil_project *project, const struct pil_service *service,
+                                      struct pil_vector_spec **ret_spec, struct pil_error *ret_error) PIL_CHECKED;
+void pil_vector_spec_destroy(struct pil_vector_spec **spec);
+
+/* ---- What it is in given releases. Immutable; any thread. */
+
+struct pil_vector_column {
+    uint32_t view;     /* slot */
+    uint32_t feature;  /* in the view */
+    uint32_t offset;   /* of the field in the row */
+    uint32_t null_bit; /* in the row's bitmap */
+    uint32_t first;    /* element of the tensor row; 0 where the type has no place in a tensor */
+    uint32_t count;    /* elements; 0 where the type has no place in a tensor */
+    struct pil_type type;
+    bool has_default; /* one that has a place in a tensor: `count` values from plan->defaults[default_first] */
+    uint32_t default_first;
+};
+
+/* Elements of one scalar type that lie side by side both in the row and in the tensor: one loop. */
+struct pil_vector_run {
+    pil_scalar scalar;
+    uint32_t offset; /* bytes, in the row */
+    uint32_t first;  /* element of the tensor row */
+    uint32_t count;  /* elements */
+};
+
+struct pil_vector_view {
+    const struct pil_view *view;          /* borrowed: the plan must not outlive it */
+    uint32_t key_parts[PIL_ENTITIES_MAX]; /* which join key of the plan is its entity e */
+    uint32_t column_first, column_count;  /* in plan->by_view */
+    uint32_t run_first, run_count;        /* in plan->runs */
+    uint32_t null_first, null_end;        /* the bytes of the row that hold the columns' null bits */
+    uint64_t line_mask;                   /* of the row, for pil_lookup */
+};
+
+struct pil_vector_plan {
+    pil_vector_dtype dtype;
+    uint32_t feature_count;
+    uint32_t width;                    /* elements of a tensor row */
+    struct pil_vector_column *columns; /* [feature_count], in the order asked for */
+    uint32_t *by_view;                 /* column numbers, grouped by view */
+    struct pil_vector_run *runs;
+    double *defaults;
+    struct pil_vector_view views[PIL_VECTOR_VIEWS_MAX];
+    uint32_t view_count;
+    /* The join keys that a request must give, in the order of first use over the views. */
+    const struct pil_entity *join_keys[PIL_VECTOR_KEYS_MAX]; /* borrowed from the views */
+    uint32_t join_key_count;
+};
+
+/* views[slot] is the schema of spec->views[slot] in the release to be read. NOT_FOUND: a feature is not in its view.
+ * UNSUPPORTED: need_tensor, and a feature is a string, bytes or a list. TOO_LARGE: over PIL_VECTOR_KEYS_MAX join keys
+ * or PIL_VECTOR_WIDTH_MAX elements. Cost: some hashing and one copy of the names' offsets; once per release. */
+pil_status pil_vector_plan_create(const struct pil_vector_spec *spec, const struct pil_view *const *views,
+                                  pil_vector_dtype dtype, bool need_tensor, struct pil_vector_plan **ret_plan,
+                                  struct pil_error *ret_error) PIL_CHECKED;
+void pil_vector_plan_destroy(struct pil_vector_plan **plan);
+
+/* Encodes the key of one view from the parts of all join keys; results as pil_view_key_encode, *ret_key is the index
+ * of the join key that is wrong. */
+pil_status pil_vector_key_encode(const struct pil_vector_plan *plan, uint32_t slot, const struct pil_key_part *parts,
+                                 uint8_t *buffer, size_t buffer_bytes, size_t *ret_len,
+                                 uint32_t *ret_join_key) PIL_CHECKED;
+
+/* ---- Copying. `row` is a row of the slot's view or NULL; status_of_row says PRESENT, NOT_FOUND (row NULL) or
+ * OUTSIDE_MAX_AGE. Only the slot's columns are written; call once per view. No allocation. */
+
+/* Age of the row against the view's ttl and max_age_us (0: none), at now_us (wall clock). */
+pil_vector_status pil_vector_row_status(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
+                                        int64_t now_us, int64_t max_age_us);
+/* statuses: uint8[feature_count] */
+void pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
+                             pil_vector_status status_of_row, uint8_t *statuses);
+/* values: float32[width] or float64[width] by plan->dtype, any alignment. What is null or not found becomes NaN, or the
+ * feature's default where use_defaults is set and it has one. */
+void pil_vector_put_values(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row, bool use_defaults,
+                           void *values);
