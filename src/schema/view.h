@@ -102,6 +102,12 @@ pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key
 pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer,
                                     size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 
+/* Takes the first part off such a text of several parts and the '|' behind it. *ret_part is unescaped: in place, or in
+ * the buffer when it has escapes. *ret_is_last: nothing follows. INVALID: a backslash before anything else. TOO_LARGE:
+ * the buffer is too small (the text's length is always enough). */
+pil_status pil_view_key_text_next(struct pil_bytes *text, uint8_t *buffer, size_t buffer_bytes,
+                                  struct pil_bytes *ret_part, bool *ret_is_last) PIL_CHECKED;
+
 /* The reverse: canonical bytes to RESP text, as the function above reads it. Returns the length, which may pass
  * buffer_bytes (then the text is cut); no NUL is added. Timestamps print as seconds, with 6 fraction digits when they
  * are not whole. Hostile bytes give some text, never a read outside. */

@@ -268,6 +268,28 @@ pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_byte
     return finish(&out, buffer, ret_len);
 }
 
+pil_status pil_view_key_text_next(struct pil_bytes *text, uint8_t *buffer, size_t buffer_bytes,
+                                  struct pil_bytes *ret_part, bool *ret_is_last) {
+    size_t len, escapes;
+    if (!measure_part(*text, &len, &escapes)) {
+        return PIL_STATUS_INVALID;
+    }
+    if (escapes > 0 && len - escapes > buffer_bytes) {
+        return PIL_STATUS_TOO_LARGE;
+    }
+    size_t used = 0;
+    for (size_t i = 0; escapes > 0 && i < len; i++) {
+        i += text->data[i] == '\\';
+        buffer[used++] = text->data[i];
+    }
+    *ret_part = escapes > 0 ? pil_bytes_from(buffer, used) : pil_bytes_from(text->data, len);
+    *ret_is_last = len == text->len;
+    if (!*ret_is_last) {
+        *text = pil_bytes_from(text->data + len + 1, text->len - len - 1);
+    }
+    return PIL_STATUS_OK;
+}
+
 /* ---- Formatting */
 
 /* Counts all, keeps what fits. */

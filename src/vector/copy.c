@@ -100,8 +100,8 @@ pil_vector_status pil_vector_row_status(const struct pil_vector_plan *plan, uint
     return PIL_VECTOR_OUTSIDE_MAX_AGE;
 }
 
-void pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
-                             pil_vector_status status_of_row, uint8_t *statuses) {
+uint32_t pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
+                                 pil_vector_status status_of_row, uint8_t *statuses) {
     const struct pil_vector_view *view = &plan->views[slot];
     const uint32_t *numbers = &plan->by_view[view->column_first];
     if (plan->view_count == 1) {
@@ -111,14 +111,15 @@ void pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, 
             statuses[numbers[i]] = (uint8_t)status_of_row;
         }
     }
-    if (row == NULL || !may_have_nulls(view, row)) {
-        return;
-    }
-    for (uint32_t i = 0; i < view->column_count; i++) {
+    uint32_t nulls = 0;
+    bool look = row != NULL && may_have_nulls(view, row);
+    for (uint32_t i = 0; look && i < view->column_count; i++) {
         if (is_null(view, row, &plan->columns[numbers[i]])) {
             statuses[numbers[i]] = PIL_VECTOR_NULL_VALUE;
+            nulls++;
         }
     }
+    return nulls;
 }
 
 void pil_vector_put_values(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row, bool use_defaults,

@@ -116,9 +116,9 @@ pil_status pil_vector_key_encode(const struct pil_vector_plan *plan, uint32_t sl
 /* Age of the row against the view's ttl and max_age_us (0: none), at now_us (wall clock). */
 pil_vector_status pil_vector_row_status(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
                                         int64_t now_us, int64_t max_age_us);
-/* statuses: uint8[feature_count] */
-void pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
-                             pil_vector_status status_of_row, uint8_t *statuses);
+/* statuses: uint8[feature_count]. Returns how many it found null. */
+uint32_t pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
+                                 pil_vector_status status_of_row, uint8_t *statuses);
 /* values: float32[width] or float64[width] by plan->dtype, any alignment. What is null or not found becomes NaN, or the
  * feature's default where use_defaults is set and it has one. */
 void pil_vector_put_values(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row, bool use_defaults,

@@ -254,6 +254,24 @@ static void formats_any_bytes_without_reading_outside(void **state) {
     pil_view_destroy(&view);
 }
 
+static void parts_come_off_a_text_one_by_one(void **state) {
+    (void)state;
+    static const char *const want[] = {"a|b", "", "c\\", "plain"};
+    struct pil_bytes text = pil_bytes_from_text("a\\|b||c\\\\|plain"), part;
+    uint8_t buffer[8];
+    bool is_last = false;
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_false(is_last);
+        assert_int_equal(pil_view_key_text_next(&text, buffer, sizeof buffer, &part, &is_last), PIL_STATUS_OK);
+        assert_true(pil_bytes_equal_text(part, want[i]));
+    }
+    assert_true(is_last);
+    text = pil_bytes_from_text("\\x");
+    assert_int_equal(pil_view_key_text_next(&text, buffer, sizeof buffer, &part, &is_last), PIL_STATUS_INVALID);
+    text = pil_bytes_from_text("123456789\\|");
+    assert_int_equal(pil_view_key_text_next(&text, buffer, sizeof buffer, &part, &is_last), PIL_STATUS_TOO_LARGE);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers_are_little_endian),
@@ -263,6 +281,7 @@ int main(void) {
         cmocka_unit_test(parts_and_text_agree),
         cmocka_unit_test(integers_out_of_int32_are_refused),
         cmocka_unit_test(too_small_buffers_are_told),
+        cmocka_unit_test(parts_come_off_a_text_one_by_one),
         cmocka_unit_test(keys_end_at_64_kib),
         cmocka_unit_test(formats_any_bytes_without_reading_outside),
     };

@@ -174,7 +174,7 @@ static void check_every_type(struct world *world, pil_vector_dtype dtype) {
         assert_true(element(plan, values + 1, i) == expected[i]);
     }
     assert_int_equal(values[1 + plan->width * pil_vector_dtype_bytes(dtype)], 0xee);
-    pil_vector_put_statuses(plan, 0, world->rows[0], PIL_VECTOR_PRESENT, statuses);
+    assert_int_equal(pil_vector_put_statuses(plan, 0, world->rows[0], PIL_VECTOR_PRESENT, statuses), 0);
     for (uint32_t i = 0; i < plan->feature_count; i++) {
         assert_int_equal(statuses[i], PIL_VECTOR_PRESENT);
     }
@@ -221,13 +221,13 @@ static void nulls_are_nan_or_the_default(void **state) {
         }
         assert_true(element(plan, values, 10) == (double)0.1f);
     }
-    pil_vector_put_statuses(plan, 0, world->rows[0], PIL_VECTOR_OUTSIDE_MAX_AGE, statuses);
+    assert_int_equal(pil_vector_put_statuses(plan, 0, world->rows[0], PIL_VECTOR_OUTSIDE_MAX_AGE, statuses), 4);
     static const uint8_t expected[] = {PIL_VECTOR_OUTSIDE_MAX_AGE, PIL_VECTOR_NULL_VALUE, PIL_VECTOR_NULL_VALUE,
                                        PIL_VECTOR_NULL_VALUE,      PIL_VECTOR_NULL_VALUE, PIL_VECTOR_OUTSIDE_MAX_AGE};
     assert_memory_equal(statuses, expected, sizeof expected);
     pil_vector_put_values(plan, 0, NULL, true, values);
     assert_true(isnan(element(plan, values, 0)) && element(plan, values, 10) == 0.5);
-    pil_vector_put_statuses(plan, 0, NULL, PIL_VECTOR_NOT_FOUND, statuses);
+    assert_int_equal(pil_vector_put_statuses(plan, 0, NULL, PIL_VECTOR_NOT_FOUND, statuses), 0);
     for (uint32_t i = 0; i < plan->feature_count; i++) {
         assert_int_equal(statuses[i], PIL_VECTOR_NOT_FOUND);
     }
@@ -241,9 +241,9 @@ static void views_fill_only_their_own_columns(void **state) {
     assert_int_equal(plan->view_count, 2);
     memset(statuses, 0, sizeof statuses);
     pil_vector_put_values(plan, 0, world->rows[1], false, values);
-    pil_vector_put_statuses(plan, 0, world->rows[1], PIL_VECTOR_PRESENT, statuses);
+    (void)pil_vector_put_statuses(plan, 0, world->rows[1], PIL_VECTOR_PRESENT, statuses);
     pil_vector_put_values(plan, 1, NULL, true, values);
-    pil_vector_put_statuses(plan, 1, NULL, PIL_VECTOR_NOT_FOUND, statuses);
+    (void)pil_vector_put_statuses(plan, 1, NULL, PIL_VECTOR_NOT_FOUND, statuses);
     static const float expected[] = {20, 0.5f, 10, -7};
     static const uint8_t expected_statuses[] = {1, 3, 1, 3};
     assert_memory_equal(values, expected, sizeof expected);
