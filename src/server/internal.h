@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "metric/metric.h"
 #include "server/output.h"
+#include "server/plan_cache.h"
 #include "server/server.h"
 #include "wire/feast.h"
 #include "wire/http.h"
@@ -219,6 +220,7 @@ struct pil_worker {
     uint32_t dirty_count;
     struct pil_chunk_pool chunks;
     struct pil_batch *batch;
+    struct pil_plan_cache *plans;
     struct pil_event events[PIL_WORKER_EVENTS];
     uint64_t now_ns;     /* start of this turn */
     int64_t now_wall_us; /* of this batch: what ttl is compared with */
@@ -256,6 +258,7 @@ struct pil_server {
     _Atomic bool is_draining;
     /* Writer: control thread (release); readers: workers (acquire), within a turn. */
     _Atomic(struct pil_project *) projects[PIL_SETTINGS_VIEWS_MAX];
+    _Atomic uint64_t project_number; /* raised after each of them that changed */
     struct pil_retired_project *retired_projects;
     struct pil_slow_slot *slow;
     _Atomic uint64_t slow_next;

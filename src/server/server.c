@@ -35,6 +35,7 @@ static void init_workers(struct pil_server *server) {
         worker->index = i;
         worker->batch = map_batch();
         worker->batch->number = 1; /* 0: points into no batch */
+        worker->plans = pil_plan_cache_create();
         worker->command_histograms = calloc(command_count, sizeof worker->command_histograms[0]);
         PIL_ASSERT(worker->command_histograms != NULL);
         pil_chunk_pool_init(&worker->chunks, OUTPUT_POOL_BYTES);
@@ -130,6 +131,7 @@ void pil_server_destroy(struct pil_server **server_pointer) {
         struct pil_worker *worker = &server->workers[i];
         pil_chunk_pool_deinit(&worker->chunks);
         munmap(worker->batch, sizeof *worker->batch);
+        pil_plan_cache_destroy(&worker->plans);
         free(worker->command_histograms);
     }
     free(server->workers);
@@ -169,6 +171,7 @@ void pil_server_set_project(struct pil_server *server, struct pil_project *proje
         return;
     }
     struct pil_project *old = atomic_exchange_explicit(&server->projects[slot], project, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&server->project_number, 1, memory_order_release);
     if (old != NULL) {
         struct pil_retired_project *retired = calloc(1, sizeof *retired);
         PIL_ASSERT(retired != NULL);
