@@ -202,5 +202,6 @@ void pil_batch_run(struct pil_worker *worker) {
         pil_worker_record(worker, worker->server->series.batch_size, batch->lookup_count, 1);
     }
     flush_dirty(worker);
+    pil_vector_plans_sweep(worker);
     reset(batch);
 }

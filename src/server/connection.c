@@ -98,6 +98,7 @@ void pil_connection_destroy(struct pil_worker *worker, struct pil_connection *co
     pil_output_clear(&connection->output, &worker->chunks);
     free(connection->input);
     free(connection->transaction.bytes);
+    pil_vector_plans_destroy(&connection->vector_plans);
     connection->magic = 0;
     free(connection);
 }

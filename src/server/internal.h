@@ -100,6 +100,7 @@ struct pil_connection {
     bool is_closed;                /* pil_engine_close was called */
     pil_resp_protocol resp;
     struct pil_transaction transaction;
+    struct pil_vector_plans *vector_plans; /* NULL until the first PIL.PLAN */
     char name[PIL_CLIENT_NAME_BYTES];
     char library[PIL_CLIENT_NAME_BYTES], library_version[PIL_CLIENT_NAME_BYTES];
     char peer[PIL_PEER_TEXT_BYTES];
@@ -147,6 +148,11 @@ struct pil_request {
     const char *error;   /* RESP: answered instead of a reply */
     uint32_t exec_count; /* RESP: requests of the transaction that EXEC answers */
     bool is_queued;      /* RESP: waits for EXEC, answered with QUEUED */
+    /* PIL.VECTOR and PIL.PLAN */
+    const struct pil_planned *planned;
+    int64_t max_age_us;
+    bool use_defaults;
+    uint32_t plan_number;
     /* HTTP */
     struct pil_http_head head;
     bool is_feast; /* a parsed feast request; else `error_body` or an empty body */
@@ -221,6 +227,7 @@ struct pil_worker {
     struct pil_chunk_pool chunks;
     struct pil_batch *batch;
     struct pil_plan_cache *plans;
+    struct pil_planned *forgotten_plans; /* of connections, in this batch */
     struct pil_event events[PIL_WORKER_EVENTS];
     uint64_t now_ns;     /* start of this turn */
     int64_t now_wall_us; /* of this batch: what ttl is compared with */
@@ -306,6 +313,14 @@ void pil_redis_encode(struct pil_worker *worker, struct pil_request *request, st
 const struct pil_command *pil_redis_commands(uint32_t *ret_count);
 const struct pil_command *pil_redis_command_find(struct pil_bytes name);
 uint32_t pil_redis_command_index(const struct pil_command *command);
+
+/* ---- redis_vector.c: the plans of a connection */
+
+struct pil_vector_plans;
+/* For RESET; NULL is fine. What is forgotten lives until the sweep at the end of the batch. */
+void pil_vector_plans_forget(struct pil_worker *worker, struct pil_vector_plans *plans);
+void pil_vector_plans_sweep(struct pil_worker *worker);
+void pil_vector_plans_destroy(struct pil_vector_plans **plans);
 
 /* ---- http.c: feast requests over HTTP */
 

@@ -21,6 +21,7 @@ struct pil_planned {
     /* By slot of the plan; the releases are those of pil_batch_live. */
     const struct pil_cache_view *views[PIL_VECTOR_VIEWS_MAX];
     const struct pil_release *releases[PIL_VECTOR_VIEWS_MAX];
+    struct pil_planned *forgotten_next; /* the owner's list */
     /* Private. */
     struct pil_vector_spec *spec;
     struct pil_plan_form form;

@@ -28,6 +28,16 @@ PIL_REPLY(pil_redis_reply_exists);
 PIL_REPLY(pil_redis_reply_type);
 PIL_REPLY(pil_redis_reply_ttl);
 PIL_REPLY(pil_redis_reply_pttl);
+/* redis_vector.c */
+PIL_PREPARE(pil_redis_prepare_plan);
+PIL_REPLY(pil_redis_reply_plan);
+PIL_PREPARE(pil_redis_prepare_forget);
+PIL_REPLY(pil_redis_reply_forget);
+PIL_PREPARE(pil_redis_prepare_describe);
+PIL_REPLY(pil_redis_reply_describe);
+PIL_PREPARE(pil_redis_prepare_vector);
+PIL_PREPARE(pil_redis_prepare_vector64);
+PIL_REPLY(pil_redis_reply_vector);
 /* redis_scan.c */
 PIL_REPLY(pil_redis_reply_scan);
 PIL_REPLY(pil_redis_reply_dbsize);

@@ -143,13 +143,15 @@ static void add_mget(struct pil_text *text, uint32_t first) {
     add_command(text, words, 1 + MGET_KEYS);
 }
 
-/* Of ten requests two are HMGET of ten fields, one is MGET of 100 keys, one is refused, the others are small. */
+/* Of ten requests two are HMGET of ten fields, one is MGET of 100 keys, one a tensor, one is refused, the others are
+ * small. */
 static void make_resp(struct pil_text *text) {
     for (uint32_t i = 0; i < PIPELINE; i++) {
         char key[32], other[32];
         snprintf(key, sizeof key, "v:%u", i * 17 % KEYS);
         snprintf(other, sizeof other, "v:%u", i * 13 % (2 * KEYS));
         const char *hmget[] = {"HMGET", key, "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9"};
+        const char *vector[] = {"PIL.VECTOR", "every", key + 2, other + 2, "7"};
         const char *refused[][3] = {{"HGET", "w:1", "f0"},
                                     {"HGET", "v:x", "f0"},
                                     {"HSET", key, "f0"},
@@ -160,6 +162,7 @@ static void make_resp(struct pil_text *text) {
         case 0:
         case 5: add_command(text, hmget, 12); break;
         case 1: add_mget(text, i); break;
+        case 3: add_command(text, vector, 5); break;
         case 2: add_command(text, refused[i / 10 % 5], 3); break;
         default: add_command(text, others[i % 4], 2); break;
         }

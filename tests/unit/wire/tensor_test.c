@@ -85,11 +85,40 @@ static void nothing_else_is_accepted(void **state) {
     free(answer);
 }
 
+static void the_golden_answer_is_written_and_read(void **state) {
+    (void)state;
+    uint8_t golden[512], bytes[PIL_TENSOR_HEAD_BYTES_MAX];
+    FILE *file = fopen("schemas/golden/vector-1/answer.bin", "rb");
+    assert_non_null(file);
+    size_t len = fread(golden, 1, sizeof golden, file);
+    fclose(file);
+    struct pil_tensor_head
+        head = {.element_bytes = 4,
+                .rows = 2,
+                .features = 3,
+                .width = 4,
+                .view_count = 2,
+                .now_us = 1700086400000000,
+                .views = {{.release = "0123456789abcdef",
+                           .generation = 3,
+                           .worst_age_us = 86400000000,
+                           .not_found = 1,
+                           .created_us = 1700000000000000},
+                          {.release = "fedcba9876543210", .generation = 1, .worst_age_us = -1, .not_found = 2}}},
+        decoded;
+    pil_tensor_layout(&head);
+    assert_int_equal(head.bytes, len);
+    assert_memory_equal(bytes, golden, pil_tensor_put_head(&head, bytes));
+    assert_int_equal(pil_tensor_decode(pil_bytes_from(golden, len), &decoded, NULL), PIL_STATUS_OK);
+    assert_memory_equal(&decoded, &head, sizeof head);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_head_has_these_bytes),
         cmocka_unit_test(answers_come_back_as_they_were),
         cmocka_unit_test(nothing_else_is_accepted),
+        cmocka_unit_test(the_golden_answer_is_written_and_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
