@@ -44,6 +44,18 @@ def packed(seed: int) -> bytes:
     return bulk(struct.pack(f"<{FEATURES}f", *(value(f, seed) for f in range(FEATURES))) + bytes(2))
 
 
+def tensor(seeds: list[int], not_found: int = 0) -> bytes:
+    """An answer of PIL.VECTOR64 with a row for each seed (schemas/wire.md)."""
+    rows = len(seeds)
+    times_at = (120 + rows * FEATURES + 7) // 8 * 8
+    values_at = (times_at + 8 * rows + 63) // 64 * 64
+    values = struct.pack(f"<{rows * FEATURES}f", *(value(f, seed) for seed in seeds for f in range(FEATURES)))
+    head = struct.pack("<4sHBBIIIIqQQQQ", b"PLV1", 120, 4, 0, rows, FEATURES, FEATURES, 1, 0, 120, times_at, values_at,
+                       values_at + len(values))
+    view = struct.pack("<16sQqQqQ", b"0" * 16, 1, 0, not_found, 0, 0)
+    return bulk((head + view + bytes([1]) * rows * FEATURES).ljust(values_at, b"\0") + values)
+
+
 def feast(rows: list[int | None], status: str = "200 OK") -> bytes:
     """Each row is the seed of its values, or None for a row that was not found."""
     columns = [{"values": [0] * len(rows), "statuses": ["PRESENT"] * len(rows)}]
@@ -123,6 +135,16 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(self.verdict(array([packed(1), packed(2)]), *mget), "mixed")
         self.assertEqual(self.verdict(array([packed(1), bulk(None)]), *mget), "missing")
         self.assertEqual(self.verdict(array([packed(1)]), *mget), "wrong")
+
+    def test_vectors(self) -> None:
+        vector = ("--command", "vector", "--service", "every", "--entities", "2")
+        self.assertEqual(self.verdict(tensor([1, 1]), *vector), "ok")
+        self.assertEqual(self.verdict(tensor([2, 1]), *vector), "mixed")
+        self.assertEqual(self.verdict(tensor([3, 3]), *vector), "wrong")
+        self.assertEqual(self.verdict(tensor([1, 1], not_found=1), *vector), "missing")
+        self.assertEqual(self.verdict(tensor([1]), *vector), "wrong")
+        self.assertEqual(self.verdict(bulk(b"PLV1"), *vector), "wrong")
+        self.assertEqual(self.verdict(b"-ERR no\r\n", *vector), "errors")
 
     def test_feast(self) -> None:
         options = ("--command", "feast", "--entities", "3")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 PROJECT, VIEW, SEED = "bench", "view", 1
+SERVICE = "every"  # what make_release applies: all features of the view
 HASH_PREFIX, PACKED_PREFIX = f"{VIEW}:", "pack:"
 START_S = 120.0
 

@@ -174,7 +174,8 @@ const struct load_protocol *load_protocol_of(load_command command) {
     case LOAD_HMGET:
     case LOAD_HGETALL:
     case LOAD_GET:
-    case LOAD_MGET: return &load_protocol_resp;
+    case LOAD_MGET:
+    case LOAD_VECTOR: return &load_protocol_resp;
     case LOAD_FEAST: return &load_protocol_feast;
     case LOAD_BYTES: return &load_protocol_bytes;
     }

@@ -29,13 +29,21 @@ uint64_t load_key_next(const struct load_keys *keys, uint64_t *state);
 
 /* ---- The plan */
 
-typedef enum load_command { LOAD_HMGET, LOAD_HGETALL, LOAD_GET, LOAD_MGET, LOAD_FEAST, LOAD_BYTES } load_command;
+typedef enum load_command {
+    LOAD_HMGET,
+    LOAD_HGETALL,
+    LOAD_GET,
+    LOAD_MGET,
+    LOAD_VECTOR,
+    LOAD_FEAST,
+    LOAD_BYTES
+} load_command;
 
 struct load_plan {
     const char *address;
     load_command command;
     uint32_t connections, depth;
-    uint32_t entities; /* keys of one MGET or feast request */
+    uint32_t entities; /* keys of one MGET, PIL.VECTOR64 or feast request */
     uint32_t features; /* f0 .. f{features - 1} */
     const char *key_prefix, *view, *service, *join_key, *path;
     struct load_keys keys;

@@ -9,10 +9,10 @@ static const char usage[] =
     "usage: pillion-load --address unix:PATH|tcp:IPV4:PORT --command COMMAND [option...]\n"
     "\n"
     "what to ask\n"
-    "  --command C        hmget, hgetall, get, mget (RESP); feast (HTTP); bytes (any server with fixed sizes)\n"
+    "  --command C        hmget, hgetall, get, mget, vector (RESP); feast (HTTP); bytes (any server with fixed sizes)\n"
     "  --keys N           row numbers 0 .. N-1 are asked for (default 1000)\n"
     "  --zipf THETA       by Zipf's law, 0 < THETA < 1, scattered; default: uniform\n"
-    "  --entities E       keys of one mget or feast request (default 1)\n"
+    "  --entities E       keys of one mget, vector or feast request (default 1)\n"
     "  --features F       features f0 .. f{F-1} (default 10)\n"
     "  --key-prefix P     what stands before the row number in RESP keys (default \"view:\")\n"
     "  --view V, --service S, --join-key K, --path P    of a feast request (default view, none, id, "
@@ -162,7 +162,7 @@ static void seeds(struct load_plan *plan) {
 
 /* What to ask; false: not one of these. */
 static bool take_request_option(struct load_plan *plan, int id, double *zipf) {
-    static const char *const commands[] = {"hmget", "hgetall", "get", "mget", "feast", "bytes", NULL};
+    static const char *const commands[] = {"hmget", "hgetall", "get", "mget", "vector", "feast", "bytes", NULL};
     switch (id) {
     case OPTION_ADDRESS: plan->address = optarg; return true;
     case OPTION_COMMAND: plan->command = (load_command)word("command", commands); return true;
@@ -223,8 +223,9 @@ static void settle(struct load_plan *plan, double zipf) {
         fprintf(stderr, "pillion-load: --address is missing; --help lists the options\n");
         exit(2);
     }
-    if (plan->command != LOAD_MGET && plan->command != LOAD_FEAST && plan->entities > 1) {
-        refuse("entities", "", "1, but for mget and feast");
+    if (plan->command != LOAD_MGET && plan->command != LOAD_VECTOR && plan->command != LOAD_FEAST &&
+        plan->entities > 1) {
+        refuse("entities", "", "1, but for mget, vector and feast");
     }
     if (plan->duration_s <= 0 && plan->requests_max == 0) {
         plan->duration_s = 5;

@@ -14,7 +14,7 @@ static const struct {
 enum { QUANTILES = sizeof quantiles / sizeof quantiles[0] };
 
 static const char *const verdict_names[LOAD_VERDICT_COUNT] = {"ok", "errors", "missing", "wrong", "mixed"};
-static const char *const command_names[] = {"hmget", "hgetall", "get", "mget", "feast", "bytes"};
+static const char *const command_names[] = {"hmget", "hgetall", "get", "mget", "vector", "feast", "bytes"};
 
 static double quantile_us(const struct pil_histogram_view *view, double quantile) {
     return (double)pil_histogram_quantile(view, quantile) / 1000;

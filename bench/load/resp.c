@@ -3,6 +3,7 @@
 #include "load/load.h"
 
 #include "wire/resp.h"
+#include "wire/tensor.h"
 
 static void put_bulk(struct pil_text *text, const char *bulk) {
     pil_text_append(text, "$", 1);
@@ -10,7 +11,20 @@ static void put_bulk(struct pil_text *text, const char *bulk) {
     pil_text_format(text, "\r\n%s\r\n", bulk);
 }
 
+/* PIL.VECTOR64 service blob: the keys follow as one bulk string. */
+static void prepare_vector(struct load_plan *plan) {
+    pil_text_format(&plan->head, "*3\r\n");
+    put_bulk(&plan->head, "PIL.VECTOR64");
+    put_bulk(&plan->head, plan->service);
+    pil_text_format(&plan->head, "$%u\r\n", plan->entities * 8);
+    pil_text_format(&plan->tail, "\r\n");
+}
+
 static void resp_prepare(struct load_plan *plan) {
+    if (plan->command == LOAD_VECTOR) {
+        prepare_vector(plan);
+        return;
+    }
     static const char *const names[] = {"HMGET", "HGETALL", "GET", "MGET"};
     uint32_t fields = plan->command == LOAD_HMGET ? plan->features : 0;
     pil_text_format(&plan->head, "*%u\r\n", 1 + plan->entities + fields);
@@ -28,6 +42,10 @@ static void resp_put(struct load_plan *plan, uint64_t *random, struct pil_text *
     pil_text_append(request, plan->head.data, plan->head.len);
     for (uint32_t i = 0; i < plan->entities; i++) {
         uint64_t key = load_key_next(&plan->keys, random);
+        if (plan->command == LOAD_VECTOR) {
+            pil_text_append(request, &key, sizeof key);
+            continue;
+        }
         int len = snprintf(digits, sizeof digits, "%llu\r\n", (unsigned long long)key);
         pil_text_append(request, "$", 1);
         load_put_u64(request, prefix_len + (size_t)len - 2);
@@ -87,6 +105,24 @@ static void check_fields(struct load_check *check, const struct load_plan *plan,
     }
 }
 
+static void check_tensor(struct load_check *check, const struct load_plan *plan, uint64_t random,
+                         const struct pil_resp_value *value) {
+    struct pil_tensor_head head;
+    if (value->kind != PIL_RESP_KIND_BULK || pil_tensor_decode(value->text, &head, NULL) != PIL_STATUS_OK ||
+        head.rows != plan->entities || head.width != plan->features || head.element_bytes != sizeof(float)) {
+        check->is_wrong = true;
+        return;
+    }
+    check->is_missing = head.views[0].not_found > 0;
+    const uint8_t *at = value->text.data + head.values_at;
+    for (uint32_t i = 0; i < plan->entities && !check->is_missing; i++) {
+        uint64_t key = load_key_next(&plan->keys, &random);
+        for (uint32_t f = 0; f < plan->features; f++, at += sizeof(float)) {
+            load_check_value(check, plan, key, f, pil_load_f32(at));
+        }
+    }
+}
+
 static load_verdict resp_check(const struct load_plan *plan, uint64_t random, struct pil_bytes reply) {
     struct pil_resp_value value;
     if (!next_value(&reply, &value)) {
@@ -101,6 +137,8 @@ static load_verdict resp_check(const struct load_plan *plan, uint64_t random, st
     struct load_check check = load_check_begin(plan);
     if (plan->command == LOAD_GET) {
         check_packed(&check, plan, load_key_next(&plan->keys, &random), &value);
+    } else if (plan->command == LOAD_VECTOR) {
+        check_tensor(&check, plan, random, &value);
     } else if (plan->command == LOAD_MGET) {
         check.is_wrong = value.kind != PIL_RESP_KIND_ARRAY || value.integer != plan->entities;
         for (uint32_t i = 0; i < plan->entities && !check.is_wrong; i++) {
