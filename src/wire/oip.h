@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Open Inference Protocol v2 over HTTP, with the binary tensor data extension: paths and requests into arrays, answers
+ * and errors into bytes. Join keys are the only inputs, so a request's tensors become key parts. Pure: no input or
+ * output, no allocation. oip.c reads, oip_reply.c writes. Sources: the protocol's inference_rest.md; Triton's
+ * extension_binary_data.md. Specified for users in docs/open-inference-protocol.md. */
+#pragma once
+
+#include "base/bounds.h"
+#include "base/sink.h"
+#include "schema/view.h"
+
+/* clang-format off */
+/*    name    bytes of an element; 0: u32 length, then so many */
+#define PIL_OIP_DATATYPE_TABLE(X) \
+    X(BOOL,   1) \
+    X(UINT8,  1) \
+    X(UINT16, 2) \
+    X(UINT32, 4) \
+    X(UINT64, 8) \
+    X(INT8,   1) \
+    X(INT16,  2) \
+    X(INT32,  4) \
+    X(INT64,  8) \
+    X(FP16,   2) \
+    X(BF16,   2) \
+    X(FP32,   4) \
+    X(FP64,   8) \
+    X(BYTES,  0)
+
+typedef enum pil_oip_datatype {
+#define X(name, bytes) PIL_OIP_##name,
+    PIL_OIP_DATATYPE_TABLE(X)
+#undef X
+    PIL_OIP_DATATYPE_COUNT
+} pil_oip_datatype;
+/* clang-format on */
+
+/* "INT64" */
+const char *pil_oip_datatype_text(pil_oip_datatype datatype);
+
+/* ---- Paths. */
+
+typedef enum pil_oip_route_kind {
+    PIL_OIP_ROUTE_UNKNOWN,
+    PIL_OIP_ROUTE_SERVER,      /* GET v2 */
+    PIL_OIP_ROUTE_LIVE,        /* GET v2/health/live */
+    PIL_OIP_ROUTE_READY,       /* GET v2/health/ready */
+    PIL_OIP_ROUTE_INDEX,       /* POST v2/repository/index */
+    PIL_OIP_ROUTE_MODEL,       /* GET v2/models/M[/versions/V] */
+    PIL_OIP_ROUTE_MODEL_READY, /* GET …/ready */
+    PIL_OIP_ROUTE_INFER,       /* POST …/infer */
+} pil_oip_route_kind;
+
+enum { PIL_OIP_MODEL_BYTES_MAX = 2 * PIL_NAME_BYTES_MAX + 1 };
+
+struct pil_oip_route {
+    pil_oip_route_kind kind;
+    struct pil_bytes version;                   /* still percent-encoded; empty: none */
+    size_t model_len;                           /* what is longer than any name is cut: there is no such model */
+    uint8_t model[PIL_OIP_MODEL_BYTES_MAX + 1]; /* percent-decoded: "service" or "project/service" */
+};
+void pil_oip_route_parse(struct pil_bytes path, struct pil_oip_route *ret_route);
+
+/* ---- Requests. */
+
+struct pil_oip_input {
+    struct pil_bytes name;
+    pil_oip_datatype datatype; /* an integer type or BYTES */
+    uint32_t value_first;      /* in buffers.values: one for each row */
+    /* Private. */
+    bool has_name, has_datatype, has_shape, has_data;
+    uint32_t value_count, dimension_count;
+    uint64_t dimensions[2];
+    int64_t binary_bytes; /* -1: not binary */
+};
+struct pil_oip_output {
+    struct pil_bytes name;
+    bool is_binary;
+    /* Private. */
+    bool has_name, has_binary;
+};
+
+/* The caller's arrays; after parsing, the request points into them. */
+struct pil_oip_buffers {
+    struct pil_oip_input *inputs;
+    struct pil_oip_output *outputs;
+    struct pil_key_part *values;
+    uint8_t *scratch; /* as many bytes as the JSON is always enough */
+    uint32_t input_max, output_max;
+    uint32_t value_max; /* over all inputs */
+    size_t scratch_bytes;
+};
+
+struct pil_oip_request {
+    struct pil_bytes id; /* empty: none */
+    const struct pil_oip_input *inputs;
+    uint32_t input_count;
+    const struct pil_oip_output *outputs; /* those asked for */
+    uint32_t output_count;
+    bool has_outputs;          /* "outputs" was there and not empty; else all of them are wanted */
+    bool has_binary_output;    /* binary_data_output: what outputs default to */
+    uint32_t row_count;        /* of each input */
+    pil_oip_datatype datatype; /* parameters.datatype: FP32, the default, or FP64 */
+    bool use_defaults;         /* parameters.use_defaults */
+    int64_t max_age_us;        /* parameters.max_age_us; 0: none */
+};
+
+/* Reads the JSON and the binary tensors behind it. INVALID or TOO_LARGE (of the buffers) with a sentence that says what
+ * is wrong and where. Unknown members and parameters are skipped; of equal members the last one counts. */
+pil_status pil_oip_parse(struct pil_bytes json, struct pil_bytes binary, const struct pil_oip_buffers *buffers,
+                         struct pil_oip_request *ret_request, struct pil_error *ret_error) PIL_CHECKED;
+
+/* ---- Answers. */
+
+/* {"error":"…"} */
+void pil_oip_put_error(struct pil_sink *sink, struct pil_bytes text);
+/* {"live":true}; `what` is "live" or "ready" */
+void pil_oip_put_health(struct pil_sink *sink, const char *what, bool value);
+void pil_oip_put_server(struct pil_sink *sink, const char *version);
+void pil_oip_put_model_ready(struct pil_sink *sink, struct pil_bytes model, bool is_ready);
+
+/* Zero-initialised but for the sink. */
+struct pil_oip_encoder {
+    struct pil_sink *sink;
+    bool comma; /* before the next element of the innermost list */
+};
+
+/* The index: begin; per model put; end. `reason` is empty for one that is ready. */
+void pil_oip_put_index_begin(struct pil_oip_encoder *encoder);
+void pil_oip_put_index_model(struct pil_oip_encoder *encoder, struct pil_bytes model, struct pil_bytes reason);
+void pil_oip_put_index_end(struct pil_oip_encoder *encoder);
+
+struct pil_oip_tensor {
+    struct pil_bytes name;
+    pil_oip_datatype datatype;
+    uint32_t dimension_count;
+    int64_t dimensions[2]; /* -1: any, in metadata */
+};
+
+/* Metadata: model_begin; per input model_tensor; model_outputs; per output model_tensor, and, for one with columns,
+ * columns, per column column, columns_end; model_end. Columns tell what the elements of a row are. */
+void pil_oip_put_model_begin(struct pil_oip_encoder *encoder, struct pil_bytes model);
+void pil_oip_put_model_tensor(struct pil_oip_encoder *encoder, const struct pil_oip_tensor *tensor, bool has_columns);
+void pil_oip_put_model_column(struct pil_oip_encoder *encoder, struct pil_bytes name, uint32_t element_count);
+void pil_oip_put_model_columns_end(struct pil_oip_encoder *encoder);
+void pil_oip_put_model_outputs(struct pil_oip_encoder *encoder);
+void pil_oip_put_model_end(struct pil_oip_encoder *encoder);
+
+/* Inference: begin; parameters; outputs; per output output, its values, and output_end; end; then the binary tensors
+ * in the order of their outputs. Parameters are named "name", or "view.name" when `view` is not empty. */
+void pil_oip_put_begin(struct pil_oip_encoder *encoder, struct pil_bytes model, struct pil_bytes id);
+void pil_oip_put_text_parameter(struct pil_oip_encoder *encoder, struct pil_bytes view, const char *name,
+                                struct pil_bytes value);
+void pil_oip_put_number_parameter(struct pil_oip_encoder *encoder, struct pil_bytes view, const char *name,
+                                  int64_t value);
+void pil_oip_put_outputs(struct pil_oip_encoder *encoder);
+/* content_type: of a BYTES tensor that JSON cannot hold as it is ("base64"), or NULL. */
+void pil_oip_put_output(struct pil_oip_encoder *encoder, const struct pil_oip_tensor *tensor, const char *content_type);
+/* FP32, FP64 or UINT8. What is no finite number becomes null: JSON has neither NaN nor infinities, orjson (KServe)
+ * refuses the bare words that Triton writes, and numpy makes NaN of null. */
+void pil_oip_put_numbers(struct pil_oip_encoder *encoder, pil_oip_datatype datatype, const uint8_t *values,
+                         size_t count);
+/* Text as a string, bytes as base64. */
+void pil_oip_put_string(struct pil_oip_encoder *encoder, pil_scalar scalar, struct pil_bytes value);
+void pil_oip_put_null(struct pil_oip_encoder *encoder);
+void pil_oip_put_output_end(struct pil_oip_encoder *encoder);
+/* Instead of the three above: the tensor is binary and comes behind the JSON. */
+void pil_oip_put_binary_output(struct pil_oip_encoder *encoder, const struct pil_oip_tensor *tensor, uint64_t bytes);
+void pil_oip_put_end(struct pil_oip_encoder *encoder);
+/* An element of a binary BYTES tensor. */
+void pil_oip_put_binary_string(struct pil_sink *sink, struct pil_bytes value);
