@@ -204,85 +204,82 @@ static void no_rows_are_a_request_too(void **state) {
 #define INPUT(members) "{\"inputs\":[{\"name\":\"k\"," members "}]}"
 #define TENSOR(members) INPUT("\"datatype\":\"INT64\",\"shape\":[2]," members)
 
+static const struct {
+    const char *json, *sentence;
+} refusals[] = {
+    {"", "the JSON of the request: Expecting value, at byte 0"},
+    {"[]", "the request is []; it must be an object"},
+    {"{\"inputs\":[1]}", "an input is 1; it must be an object"},
+    {"{\"inputs\":{}}", "inputs is {}; it must be a list"},
+    {"{}", "the request has no inputs"},
+    {"{\"inputs\":[]}", "the request has no inputs"},
+    {"{\"inputs\":[]} x", "the JSON of the request: Extra data, at byte 14"},
+    {"{\"inputs\":[{}]}", "inputs[0] has no name"},
+    {INPUT("\"shape\":[1],\"data\":[1]"), "inputs[0] (k) has no datatype"},
+    {INPUT("\"datatype\":\"INT64\",\"data\":[1]"), "inputs[0] (k) has no shape"},
+    {INPUT("\"datatype\":\"INT64\",\"shape\":[1]"), "inputs[0] (k) has no data: neither a list nor a binary_data_size"},
+    {INPUT("\"datatype\":\"FLOAT\""), "there is no datatype FLOAT"},
+    {INPUT("\"datatype\":7"), "datatype is 7; it must be a string"},
+    {INPUT("\"datatype\":\"FP32\",\"shape\":[1],\"data\":[1]"),
+     "inputs[0] (k) is FP32; join keys are integers or BYTES"},
+    {INPUT("\"datatype\":\"BOOL\",\"shape\":[1],\"data\":[true]"),
+     "inputs[0] (k): element 0 is true; keys are whole numbers within int64, or strings"},
+    {INPUT("\"datatype\":\"INT64\",\"shape\":[],\"data\":[1]"),
+     "inputs[0] (k): the shape of a join key is [n] or [n, 1]"},
+    {INPUT("\"datatype\":\"INT64\",\"shape\":[1,2],\"data\":[1,2]"),
+     "inputs[0] (k): the shape of a join key is [n] or [n, 1]"},
+    {INPUT("\"datatype\":\"INT64\",\"shape\":[1,1,1],\"data\":[1]"),
+     "inputs[0] (k): the shape of a join key is [n] or [n, 1]"},
+    {INPUT("\"shape\":[-1]"), "a dimension of shape is -1; it must be a whole number, 0 or more"},
+    {INPUT("\"shape\":[\"1\"]"), "a dimension of shape is \"1\"; it must be a whole number"},
+    {INPUT("\"datatype\":\"INT64\",\"shape\":[9],\"data\":[1]"), "inputs[0] (k) has 9 rows; at most 8 are possible"},
+    {INPUT("\"datatype\":\"INT64\",\"shape\":[9223372036854775807],\"data\":[1]"),
+     "inputs[0] (k) has 9223372036854775807 rows; at most 8 are possible"},
+    {TENSOR("\"data\":[1]"), "inputs[0] (k): data has 1 elements; its shape says 2"},
+    {TENSOR("\"data\":[1,2,3]"), "inputs[0] (k): data has 3 elements; its shape says 2"},
+    {TENSOR("\"data\":[1,2,3,4,5,6,7,8,9]"), "inputs[0] (k): the inputs have over 8 elements"},
+    {TENSOR("\"data\":[1,null]"), "inputs[0] (k): element 1 is null; keys are whole numbers within int64, or strings"},
+    {TENSOR("\"data\":[1,1.5]"), "inputs[0] (k): element 1 is 1.5; keys are whole numbers within int64, or strings"},
+    {TENSOR("\"data\":[1,9223372036854775808]"), "inputs[0] (k): element 1 is 9223372036854775808; keys are whole "
+                                                 "numbers within int64, or strings"},
+    {TENSOR("\"data\":[1,\"2\"]"), "inputs[0] (k): element 1, 2, is not an INT64"},
+    {TENSOR("\"data\":[[] 1,2]"), "the JSON of the request: Expecting ',' delimiter, at byte 65"},
+    {INPUT("\"datatype\":\"BYTES\",\"shape\":[1],\"data\":[2]"),
+     "inputs[0] (k): element 0, 2, is not a string, as BYTES are in JSON"},
+    {INPUT("\"datatype\":\"INT8\",\"shape\":[1],\"data\":[128]"), "inputs[0] (k): element 0, 128, is not an INT8"},
+    {INPUT("\"datatype\":\"UINT64\",\"shape\":[1],\"data\":[-1]"), "inputs[0] (k): element 0, -1, is not a UINT64"},
+    {TENSOR("\"data\":[1,2],\"parameters\":{\"binary_data_size\":16}"),
+     "inputs[0] (k) has both data and a binary_data_size"},
+    {TENSOR("\"parameters\":{\"binary_data_size\":16}"),
+     "inputs[0] (k): binary_data_size is 16; 0 bytes of binary data are left"},
+    {TENSOR("\"parameters\":{\"binary_data_size\":-1}"),
+     "binary_data_size is -1; it must be a whole number, 0 or more"},
+    {TENSOR("\"parameters\":{\"shared_memory_region\":\"r\"}"),
+     "shared memory is not supported here: send and take tensors in the body"},
+    {"{\"inputs\":[{\"name\":\"k\",\"datatype\":\"INT8\",\"shape\":[1],\"data\":[1]},{\"name\":\"k\",\"datatype\":"
+     "\"INT8\",\"shape\":[1],\"data\":[1]}]}",
+     "inputs[1] (k) is there twice"},
+    {"{\"inputs\":[{\"name\":\"k\",\"datatype\":\"INT8\",\"shape\":[1],\"data\":[1]},{\"name\":\"l\",\"datatype\":"
+     "\"INT8\",\"shape\":[2],\"data\":[1,2]}]}",
+     "inputs[1] (l) has 2 rows; the input before it has 1"},
+    {"{\"inputs\":[{},{},{},{}]}", "the request has over 3 inputs"},
+    {"{\"outputs\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}", "the request asks for over 2 outputs"},
+    {"{\"outputs\":[{}]}", "outputs[0] has no name"},
+    {"{\"outputs\":[{\"name\":\"a\",\"parameters\":{\"classification\":3}}]}",
+     "classification is not supported: outputs are features"},
+    {"{\"outputs\":[{\"name\":\"a\",\"parameters\":{\"binary_data\":1}}]}",
+     "binary_data is 1; it must be true or false"},
+    {"{\"parameters\":{\"datatype\":\"FP16\"}}", "parameters.datatype is FP16; features are FP32 or FP64"},
+    {"{\"id\":5}", "id is 5; it must be a string"},
+};
+
 static void refuses_with_a_sentence(void **state) {
     (void)state;
-    static const struct {
-        const char *json, *sentence;
-    } cases[] = {
-        {"", "the JSON of the request: Expecting value, at byte 0"},
-        {"[]", "the request is []; it must be an object"},
-        {"{\"inputs\":[1]}", "an input is 1; it must be an object"},
-        {"{\"inputs\":{}}", "inputs is {}; it must be a list"},
-        {"{}", "the request has no inputs"},
-        {"{\"inputs\":[]}", "the request has no inputs"},
-        {"{\"inputs\":[]} x", "the JSON of the request: Extra data, at byte 14"},
-        {"{\"inputs\":[{}]}", "inputs[0] has no name"},
-        {INPUT("\"shape\":[1],\"data\":[1]"), "inputs[0] (k) has no datatype"},
-        {INPUT("\"datatype\":\"INT64\",\"data\":[1]"), "inputs[0] (k) has no shape"},
-        {INPUT("\"datatype\":\"INT64\",\"shape\":[1]"),
-         "inputs[0] (k) has no data: neither a list nor a binary_data_size"},
-        {INPUT("\"datatype\":\"FLOAT\""), "there is no datatype FLOAT"},
-        {INPUT("\"datatype\":7"), "datatype is 7; it must be a string"},
-        {INPUT("\"datatype\":\"FP32\",\"shape\":[1],\"data\":[1]"),
-         "inputs[0] (k) is FP32; join keys are integers or BYTES"},
-        {INPUT("\"datatype\":\"BOOL\",\"shape\":[1],\"data\":[true]"),
-         "inputs[0] (k): element 0 is true; keys are whole numbers within int64, or strings"},
-        {INPUT("\"datatype\":\"INT64\",\"shape\":[],\"data\":[1]"),
-         "inputs[0] (k): the shape of a join key is [n] or [n, 1]"},
-        {INPUT("\"datatype\":\"INT64\",\"shape\":[1,2],\"data\":[1,2]"),
-         "inputs[0] (k): the shape of a join key is [n] or [n, 1]"},
-        {INPUT("\"datatype\":\"INT64\",\"shape\":[1,1,1],\"data\":[1]"),
-         "inputs[0] (k): the shape of a join key is [n] or [n, 1]"},
-        {INPUT("\"shape\":[-1]"), "a dimension of shape is -1; it must be a whole number, 0 or more"},
-        {INPUT("\"shape\":[\"1\"]"), "a dimension of shape is \"1\"; it must be a whole number"},
-        {INPUT("\"datatype\":\"INT64\",\"shape\":[9],\"data\":[1]"),
-         "inputs[0] (k) has 9 rows; at most 8 are possible"},
-        {INPUT("\"datatype\":\"INT64\",\"shape\":[9223372036854775807],\"data\":[1]"),
-         "inputs[0] (k) has 9223372036854775807 rows; at most 8 are possible"},
-        {TENSOR("\"data\":[1]"), "inputs[0] (k): data has 1 elements; its shape says 2"},
-        {TENSOR("\"data\":[1,2,3]"), "inputs[0] (k): data has 3 elements; its shape says 2"},
-        {TENSOR("\"data\":[1,2,3,4,5,6,7,8,9]"), "inputs[0] (k): the inputs have over 8 elements"},
-        {TENSOR("\"data\":[1,null]"),
-         "inputs[0] (k): element 1 is null; keys are whole numbers within int64, or strings"},
-        {TENSOR("\"data\":[1,1.5]"),
-         "inputs[0] (k): element 1 is 1.5; keys are whole numbers within int64, or strings"},
-        {TENSOR("\"data\":[1,9223372036854775808]"), "inputs[0] (k): element 1 is 9223372036854775808; keys are whole "
-                                                     "numbers within int64, or strings"},
-        {TENSOR("\"data\":[1,\"2\"]"), "inputs[0] (k): element 1, 2, is not an INT64"},
-        {TENSOR("\"data\":[[] 1,2]"), "the JSON of the request: Expecting ',' delimiter, at byte 65"},
-        {INPUT("\"datatype\":\"BYTES\",\"shape\":[1],\"data\":[2]"),
-         "inputs[0] (k): element 0, 2, is not a string, as BYTES are in JSON"},
-        {INPUT("\"datatype\":\"INT8\",\"shape\":[1],\"data\":[128]"), "inputs[0] (k): element 0, 128, is not an INT8"},
-        {INPUT("\"datatype\":\"UINT64\",\"shape\":[1],\"data\":[-1]"), "inputs[0] (k): element 0, -1, is not a UINT64"},
-        {TENSOR("\"data\":[1,2],\"parameters\":{\"binary_data_size\":16}"),
-         "inputs[0] (k) has both data and a binary_data_size"},
-        {TENSOR("\"parameters\":{\"binary_data_size\":16}"),
-         "inputs[0] (k): binary_data_size is 16; 0 bytes of binary data are left"},
-        {TENSOR("\"parameters\":{\"binary_data_size\":-1}"),
-         "binary_data_size is -1; it must be a whole number, 0 or more"},
-        {TENSOR("\"parameters\":{\"shared_memory_region\":\"r\"}"),
-         "shared memory is not supported here: send and take tensors in the body"},
-        {"{\"inputs\":[{\"name\":\"k\",\"datatype\":\"INT8\",\"shape\":[1],\"data\":[1]},{\"name\":\"k\",\"datatype\":"
-         "\"INT8\",\"shape\":[1],\"data\":[1]}]}",
-         "inputs[1] (k) is there twice"},
-        {"{\"inputs\":[{\"name\":\"k\",\"datatype\":\"INT8\",\"shape\":[1],\"data\":[1]},{\"name\":\"l\",\"datatype\":"
-         "\"INT8\",\"shape\":[2],\"data\":[1,2]}]}",
-         "inputs[1] (l) has 2 rows; the input before it has 1"},
-        {"{\"inputs\":[{},{},{},{}]}", "the request has over 3 inputs"},
-        {"{\"outputs\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}", "the request asks for over 2 outputs"},
-        {"{\"outputs\":[{}]}", "outputs[0] has no name"},
-        {"{\"outputs\":[{\"name\":\"a\",\"parameters\":{\"classification\":3}}]}",
-         "classification is not supported: outputs are features"},
-        {"{\"outputs\":[{\"name\":\"a\",\"parameters\":{\"binary_data\":1}}]}",
-         "binary_data is 1; it must be true or false"},
-        {"{\"parameters\":{\"datatype\":\"FP16\"}}", "parameters.datatype is FP16; features are FP32 or FP64"},
-        {"{\"id\":5}", "id is 5; it must be a string"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         struct fixture f;
-        parse_text(&f, cases[i].json);
+        parse_text(&f, refusals[i].json);
         assert_true(f.status == PIL_STATUS_INVALID || f.status == PIL_STATUS_TOO_LARGE);
-        assert_string_equal(f.error.text, cases[i].sentence);
+        assert_string_equal(f.error.text, refusals[i].sentence);
         end(&f);
     }
 }
