@@ -12,6 +12,9 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; Debian 12's headers are older */
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
 
 enum { SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 
@@ -116,6 +119,41 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) {
 bool pil_sys_memfd_is_sealed(int fd) {
     int seals = fcntl(fd, F_GET_SEALS);
     return seals >= 0 && (seals & SEALS) == SEALS;
+}
+
+pil_status pil_sys_map_aligned(int fd, size_t bytes, void **ret_data, struct pil_error *ret_error) {
+    size_t room = bytes + PIL_SYS_HUGE_PAGE_BYTES;
+    uint8_t *reserved = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reserved == MAP_FAILED) {
+        return pil_fail(ret_error, pil_status_from_errno(errno), "%zu bytes of addresses: %s", room, strerror(errno));
+    }
+    uint8_t *at = (uint8_t *)pil_align_up((uintptr_t)reserved, PIL_SYS_HUGE_PAGE_BYTES);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (size_t)(at - reserved) + pil_align_up(bytes, page);
+    if (mmap(at, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        int number = errno;
+        munmap(reserved, room);
+        return pil_fail(ret_error, pil_status_from_errno(number), "mmap of %zu bytes: %s", bytes, strerror(number));
+    }
+    if (at > reserved) {
+        munmap(reserved, (size_t)(at - reserved));
+    }
+    if (used < pil_align_up(room, page)) {
+        munmap(reserved + used, pil_align_up(room, page) - used);
+    }
+    *ret_data = at;
+    return PIL_STATUS_OK;
+}
+
+uint64_t pil_sys_collapse(void *data, size_t bytes) {
+    uint64_t huge = 0;
+    for (size_t at = 0; at + PIL_SYS_HUGE_PAGE_BYTES <= bytes; at += PIL_SYS_HUGE_PAGE_BYTES) {
+        if (madvise((uint8_t *)data + at, PIL_SYS_HUGE_PAGE_BYTES, MADV_COLLAPSE) == 0) {
+            huge += PIL_SYS_HUGE_PAGE_BYTES;
+        } else if (errno != EAGAIN && errno != EBUSY) { /* unsupported, or no memory: the rest would fail, too */
+            break;
+        }
+    }
+    return huge;
 }
 
 void pil_sys_close(int *fd) {

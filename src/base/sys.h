@@ -25,5 +25,16 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) PIL_CHECKED;
 /* Whether all four seals are set: nobody can change the content or the size any more. */
 bool pil_sys_memfd_is_sealed(int fd);
 
+enum { PIL_SYS_HUGE_PAGE_BYTES = 2 << 20 };
+
+/* Maps a file for reading at a multiple of PIL_SYS_HUGE_PAGE_BYTES: only there can huge pages of the file be mapped
+ * whole. munmap as usual. */
+pil_status pil_sys_map_aligned(int fd, size_t bytes, void **ret_data, struct pil_error *ret_error) PIL_CHECKED;
+
+/* Moves what lies behind such a mapping of a memfd into huge pages, for whoever maps it (MADV_COLLAPSE, Linux 6.1; it
+ * works on sealed memfds, without privilege, and with shmem_enabled = never). Returns how many bytes are in huge pages
+ * now; the rest, and all of it on an older kernel, is as good as before. Cost: copies each page, over 1 s a GiB. */
+uint64_t pil_sys_collapse(void *data, size_t bytes);
+
 /* Closes *fd when it is open and sets it to -1. */
 void pil_sys_close(int *fd);

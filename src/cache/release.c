@@ -20,11 +20,9 @@ static pil_status map_shard(int fd, struct pil_shard *ret_shard, struct pil_erro
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the descriptor has no content");
     }
     size_t bytes = (size_t)info.st_size;
-    void *data = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-    if (data == MAP_FAILED) {
-        return pil_fail(ret_error, pil_status_from_errno(errno), "mmap of %zu bytes: %s", bytes, strerror(errno));
-    }
+    void *data = NULL;
     struct pil_shard shard;
+    PIL_TRY(pil_sys_map_aligned(fd, bytes, &data, ret_error));
     pil_status status = pil_shard_open(pil_bytes_from(data, bytes), &shard, ret_error);
     if (status != PIL_STATUS_OK) {
         munmap(data, bytes);

@@ -143,6 +143,55 @@ static int remove_folder(void **state) {
     return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* Bytes of the mapping at `data` that are mapped by huge pages. */
+static uint64_t huge_bytes_at(const void *data) {
+    char line[512];
+    uint64_t kib = 0;
+    bool is_ours = false;
+    FILE *file = fopen("/proc/self/smaps", "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL) {
+        unsigned long begin = 0, end = 0, found = 0;
+        if (sscanf(line, "%lx-%lx ", &begin, &end) == 2) {
+            is_ours = begin == (uintptr_t)data;
+        } else if (is_ours && sscanf(line, "ShmemPmdMapped: %lu kB", &found) == 1) {
+            kib = found;
+        }
+    }
+    fclose(file);
+    return kib * 1024;
+}
+
+static void sealed_memory_moves_into_huge_pages(void **state) {
+    (void)state;
+    enum { BYTES = 3 * PIL_SYS_HUGE_PAGE_BYTES + 12345 };
+    void *data[2];
+    uint8_t *content = malloc(BYTES);
+    int fd = -1;
+    assert_non_null(content);
+    for (size_t i = 0; i < BYTES; i++) {
+        content[i] = (uint8_t)(i * 2654435761u >> 13);
+    }
+    assert_int_equal(pil_sys_memfd_create("huge", &fd, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_sys_write_all(fd, pil_bytes_from(content, BYTES), NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_sys_memfd_seal(fd, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_sys_map_aligned(fd, BYTES, &data[0], NULL), PIL_STATUS_OK);
+    uint64_t huge = pil_sys_collapse(data[0], BYTES);
+    assert_true(huge % PIL_SYS_HUGE_PAGE_BYTES == 0 && huge <= BYTES);
+    assert_int_equal(pil_sys_map_aligned(fd, BYTES, &data[1], NULL), PIL_STATUS_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal((uintptr_t)data[i] % PIL_SYS_HUGE_PAGE_BYTES, 0);
+        assert_memory_equal(data[i], content, BYTES);
+        assert_int_equal(huge_bytes_at(data[i]), huge);
+        munmap(data[i], BYTES);
+    }
+    pil_sys_close(&fd);
+    free(content);
+    if (huge == 0) {
+        print_message("this kernel does not collapse sealed memory: only the ordinary pages were tested\n");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_read_whole),
@@ -150,6 +199,7 @@ int main(void) {
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(sealed_memory_stays_as_it_is),
         cmocka_unit_test(files_are_not_sealed),
+        cmocka_unit_test(sealed_memory_moves_into_huge_pages),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
