@@ -202,13 +202,30 @@ static PyObject *ingest_new(PyTypeObject *type, PyObject *arguments, PyObject *k
     return (PyObject *)self;
 }
 
+/* The callbacks lead to whoever holds this object, an exception's frames among them: a cycle. */
+static int ingest_traverse(PyObject *object, visitproc visit, void *arg) {
+    struct ingest_object *self = (struct ingest_object *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->module);
+    Py_VISIT(self->on_flaw);
+    Py_VISIT(self->on_progress);
+    return 0;
+}
+
+static int ingest_clear(PyObject *object) {
+    struct ingest_object *self = (struct ingest_object *)object;
+    Py_CLEAR(self->on_flaw);
+    Py_CLEAR(self->on_progress);
+    Py_CLEAR(self->module);
+    return 0;
+}
+
 static void ingest_dealloc(PyObject *object) {
     struct ingest_object *self = (struct ingest_object *)object;
     PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
     pil_ingest_destroy(&self->ingest);
-    Py_XDECREF(self->on_flaw);
-    Py_XDECREF(self->on_progress);
-    Py_XDECREF(self->module);
+    (void)ingest_clear(object);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
 }
@@ -331,6 +348,8 @@ static PyType_Slot ingest_slots[] = {
     {Py_tp_doc, "One build of one feature view."},
     {Py_tp_new, ingest_new},
     {Py_tp_init, ingest_init},
+    {Py_tp_traverse, ingest_traverse},
+    {Py_tp_clear, ingest_clear},
     {Py_tp_dealloc, ingest_dealloc},
     {Py_tp_methods, ingest_methods},
     {0, NULL},
@@ -339,7 +358,7 @@ static PyType_Slot ingest_slots[] = {
 static PyType_Spec ingest_spec = {
     .name = "pillion._core.Ingest",
     .basicsize = sizeof(struct ingest_object),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = ingest_slots,
 };
 

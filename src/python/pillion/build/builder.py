@@ -101,7 +101,7 @@ class Reader:
         self._rows_sent = 0
         self.rows_dropped = 0
         self.rounded = 0
-        self.error: Optional[BaseException] = None  # that ended the stream; Arrow keeps only its text
+        self.error: Optional[BaseException] = None  # that ended the stream
         self.schema = pa.schema([pa.field(column.name, column.target.arrow) for column in view.columns])
         self._thread = threading.Thread(target=self._run, name="read", daemon=True)
         self._thread.start()
@@ -119,6 +119,10 @@ class Reader:
             for chunk in self._source.chunks():
                 if self._stopped.is_set():
                     return
+                if isinstance(chunk, sources.Malformed):
+                    self._bad_rows.take(chunk.text, chunk.fix)
+                    self.rows_dropped += 1
+                    continue
                 batch = self._convert(chunk)
                 if batch.num_rows > 0:
                     self._put(batch)
@@ -157,20 +161,15 @@ class Reader:
         return batch
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """For Arrow's stream; an exception is kept as it is."""
-        try:
-            while True:
-                item = self._queue.get()
-                if item is None:
-                    return
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise
+        """For Arrow's stream. A failure ends it and is left in `error`: Arrow would keep the exception, and with its
+        frames the source, for ever."""
+        while True:
+            item = self._queue.get()
+            if isinstance(item, BaseException):
+                self.error = item
+            if not isinstance(item, pa.RecordBatch):
+                return
+            yield item
 
     def sent(self, row: int) -> Sent:
         known = self._sent
@@ -239,14 +238,12 @@ class ViewBuild:
         started = time.monotonic()
         self._reader = reader = Reader(self._view, source, self._bad_rows)
         try:
-            stream = pa.RecordBatchReader.from_batches(reader.schema, reader.batches())
-            core.stream(stream.__arrow_c_stream__())
-        except _core.Error:
-            if reader.error is not None:
-                raise reader.error from None
-            raise
+            # Without a name of its own: Arrow's reader would keep the source alive in an exception's frames.
+            core.stream(pa.RecordBatchReader.from_batches(reader.schema, reader.batches()).__arrow_c_stream__())
         finally:
             reader.stop()
+        if reader.error is not None:
+            raise reader.error
         pa.default_memory_pool().release_unused()
         read_s = time.monotonic() - started
         counts = json.loads(core.merge())

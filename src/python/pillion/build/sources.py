@@ -2,22 +2,25 @@
 """Files and queries to Arrow record batches, each with the place that its rows have.
 
 Parquet is read by pyarrow, row group by row group, through a small buffer; CSV and SQL by DuckDB with a memory limit.
-Files are looked at once before anything is read (their columns, their rows), and hashed while they are.
+Files are looked at once before anything is read (their columns, their rows), and hashed while they are. Lines of a CSV
+file that make no row come as Malformed, after the rows of their file.
 """
 from __future__ import annotations
 
+import csv
 import glob
 import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, Union
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pillion.build.csv_lines import LINE_BYTES_MAX, Header, Lines, malformed, mixed_line_ends, read_header
 from pillion.build.errors import BadInput, BuildError, IoFailure
 from pillion.build.project import View
 
@@ -31,9 +34,13 @@ _SUFFIXES = {"parquet": (".parquet", ".parq", ".pq"), "csv": (".csv", ".csv.gz",
 class Place:
     source: str                # file, relative to the project file; or "query"
     row_group: Optional[int]
-    first_row: int             # of the batch, in the file, from 1 on
+    first_row: int             # of the batch, in the file, from 1 on; malformed ones do not count
+    lines: Optional[Lines] = None
 
     def text(self, index: int) -> str:
+        line = self.lines.of(self.first_row + index) if self.lines is not None else None
+        if line is not None:
+            return f"{self.source}, line {line}"
         group = f", row group {self.row_group}" if self.row_group is not None else ""
         return f"{self.source}{group}, row {self.first_row + index}"
 
@@ -42,6 +49,13 @@ class Place:
 class Chunk:
     place: Place
     batch: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A line that is no row."""
+    text: str
+    fix: str  # ends in a comma
 
 
 def _failure(name: str, error: Exception) -> BuildError:
@@ -176,48 +190,85 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _selection(view: View) -> str:
+def _selection(view: View, there: list[str]) -> str:
+    """The wanted columns of `there` by their places: names may differ in case only, or be those of others."""
     names = dict.fromkeys(column.source for column in view.columns)
-    return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+    return ", ".join(f'#{there.index(name) + 1} AS "' + name.replace('"', '""') + '"' for name in names)
 
 
-def _read(relation: duckdb.DuckDBPyRelation, view: View, name: str) -> Iterator[Chunk]:
-    row = 1
-    for batch in relation.select(_selection(view)).to_arrow_reader(_batch_rows(view)):
-        yield Chunk(Place(name, None, row), batch)
-        row += batch.num_rows
+def _read(relation: duckdb.DuckDBPyRelation, selection: str, view: View, place: Place) -> Iterator[Chunk]:
+    for batch in relation.select(selection).to_arrow_reader(_batch_rows(view)):
+        yield Chunk(place, batch)
+        place = replace(place, first_row=place.first_row + batch.num_rows)
+
+
+def csv_relation(connection: duckdb.DuckDBPyConnection, path: Path, header: Header) -> duckdb.DuckDBPyRelation:
+    """All columns as text, named c0, c1, …. One of the lines that DuckDB refuses goes into the table reject_errors:
+    that there is any is all that we need to know."""
+    columns = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(header.names)))
+    return connection.sql(
+        f"FROM read_csv({_quoted(str(path))}, auto_detect = false, columns = {{{columns}}}, header = true, "
+        f"delim = {_quoted(header.delimiter)}, quote = '\"', escape = '\"', allow_quoted_nulls = false, "
+        f"strict_mode = true, store_rejects = true, rejects_limit = 1, max_line_size = {LINE_BYTES_MAX})")
 
 
 class CsvSource:
-    """Every column as text: what a value is, the view says. An empty unquoted field is null."""
+    """RFC 4180 with a header, delimited by comma, semicolon, tab or bar. Nothing is guessed from the values, so that
+    one wrong quote cannot change what the others mean. Every column as text: what a value is, the view says. An empty
+    unquoted field is null."""
     is_text = True
     rows_expected = 0
 
     def __init__(self, view: View, folder: Path, memory_bytes: int, temporary: str) -> None:
         self._view = view
         self._files = _Files(view, "csv", folder)
+        self._headers = [self._header(path, name) for path, name in zip(self._files.paths, self._files.names)]
         self._connection = _connect(memory_bytes, temporary, folder)
-        for path, name in zip(self._files.paths, self._files.names):
-            try:
-                _check_columns(view, self._relation(path).columns, name)
-            except (duckdb.Error, OSError) as error:
-                raise _failure(name, error) from error
 
-    def _relation(self, path: Path) -> duckdb.DuckDBPyRelation:
-        with open(path, "rb"):  # DuckDB's own message for a file that may not be read names no reason
-            pass
-        return self._connection.sql(f"FROM read_csv({_quoted(str(path))}, all_varchar = true, header = true, "
-                                    "allow_quoted_nulls = false)")
+    def _header(self, path: Path, name: str) -> Header:
+        try:
+            header = read_header(path, [column.source for column in self._view.columns])
+        except (OSError, ValueError, csv.Error) as error:
+            raise _failure(name, error) from error
+        if not header.names:
+            raise BadInput(f"{name}: is empty; write a header line with the names of the columns")
+        _check_columns(self._view, header.names, name)
+        return header
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[Union[Chunk, Malformed]]:
         for index, (path, name) in enumerate(zip(self._files.paths, self._files.names)):
             self._files.begin(index)
+            header = self._headers[index]
+            used = [header.names.index(column.source) for column in self._view.columns]
+            place = Place(name, None, 1, Lines(path, header, used))
             try:
-                for chunk in _read(self._relation(path), self._view, name):
+                relation = csv_relation(self._connection, path, header)
+                for chunk in _read(relation, _selection(self._view, header.names), self._view, place):
                     self._files.rows[index] += chunk.batch.num_rows
                     yield chunk
+                for line in self._malformed(path, name, header, used):
+                    self._files.rows[index] += 1
+                    yield line
+            except duckdb.InvalidInputException as error:
+                mixed = mixed_line_ends(path)
+                if mixed is not None:
+                    raise BadInput(f"{name}, line {mixed[0]}: ends in {mixed[1]}; write all lines alike") from error
+                raise _failure(name, error) from error
             except (duckdb.Error, OSError, pa.ArrowException) as error:
                 raise _failure(name, error) from error
+
+    def _malformed(self, path: Path, name: str, header: Header, used: list[int]) -> Iterator[Malformed]:
+        """The lines that DuckDB refused of the file that it has just read."""
+        refused = self._connection.execute("SELECT error_message FROM reject_errors").fetchone()
+        self._connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
+        if refused is None:
+            return
+        found = 0
+        for line, what, fix in malformed(path, header, used):
+            found += 1
+            yield Malformed(f"{name}, line {line}: {what}", fix)
+        if found == 0:
+            raise BadInput(f"{name}: cannot be read: {refused[0]}; mend or remove it")
 
     def lineage(self) -> list[dict[str, Any]]:
         return self._files.lineage()
@@ -243,13 +294,15 @@ class SqlSource:
             self._relation = self._connection.sql(view.source["query"])
             if self._relation is None:
                 raise BadInput(f"{self._name}: it returns no rows by its nature; write a SELECT")
-            _check_columns(view, self._relation.columns, self._name)
+            self._there = self._relation.columns
+            _check_columns(view, self._there, self._name)
         except duckdb.Error as error:
             raise _failure(self._name, error) from error
 
     def chunks(self) -> Iterator[Chunk]:
         try:
-            for chunk in _read(self._relation, self._view, self._name):
+            selection = _selection(self._view, self._there)
+            for chunk in _read(self._relation, selection, self._view, Place(self._name, None, 1)):
                 self._rows += chunk.batch.num_rows
                 yield chunk
         except (duckdb.Error, OSError, pa.ArrowException) as error:
@@ -263,7 +316,8 @@ class SqlSource:
         self._connection.close()
 
 
-def open_source(view: View, folder: Path, duckdb_bytes: int, temporary: str) -> ParquetSource | CsvSource | SqlSource:
+def open_source(view: View, folder: Path, duckdb_bytes: int,
+                temporary: str) -> Union[ParquetSource, CsvSource, SqlSource]:
     kind = view.source["type"]
     if kind == "parquet":
         return ParquetSource(view, folder)
