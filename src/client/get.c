@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The hot path: keys to rows to the caller's memory, in blocks on the stack. No allocation, no system call, no lock. */
+#include "client/internal.h"
+#include "base/clock.h"
+
+#include <limits.h>
+
+enum { KEY_ROOM_BYTES = 4096, LONG_KEY_ROOM_BYTES = PIL_KEY_BYTES_MAX };
+
+/* Ticks of some milliseconds: an age is not known any better, since the server's answers are not, either. */
+static int64_t wall_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* ---- One view of a call. */
+
+struct view_sum {
+    int64_t oldest_us; /* INT64_MAX: no row was found */
+    uint64_t not_found;
+};
+
+static pillion_result put_block(struct pil_call *call, struct pil_block *block, int64_t now_us, struct view_sum *sum,
+                                struct pillion_error *error) {
+    const struct pil_compiled *compiled = call->compiled;
+    const struct pil_vector_plan *vector = compiled->vector;
+    const struct pil_view *view = vector->views[block->slot].view;
+    for (uint32_t i = 0; i < block->count; i++) {
+        block->lookups[i].release = compiled->views[block->slot].mapping->release;
+        block->lookups[i].line_mask = vector->views[block->slot].line_mask;
+    }
+    pil_cache_lookup(block->lookups, block->count);
+    for (uint32_t i = 0; i < block->count; i++) {
+        const uint8_t *row = block->lookups[i].row;
+        int64_t event_us = INT64_MIN;
+        if (row == NULL) {
+            sum->not_found++;
+        } else {
+            event_us = pil_row_event_ts_us(view, row);
+            sum->oldest_us = event_us < sum->oldest_us ? event_us : sum->oldest_us;
+        }
+        if (call->event_ts_us != NULL) {
+            call->event_ts_us[(block->first + i) * vector->view_count + block->slot] = event_us;
+        }
+        block->statuses[i] = pil_vector_row_status(vector, block->slot, row, now_us, call->plan->max_age_us);
+    }
+    return call->put(call, block, error);
+}
+
+/* A key that does not fit into the room that every call has on its stack: alone, with room for any key. */
+static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *call, struct pil_block *block,
+                                                             int64_t now_us, struct view_sum *sum,
+                                                             struct pillion_error *error) {
+    uint8_t bytes[LONG_KEY_ROOM_BYTES] PIL_UNINITIALIZED;
+    struct pil_keys keys = {.compiled = call->compiled, .slot = block->slot, .given = call->keys, .error = error};
+    struct pil_key_room room = {.data = bytes, .bytes = sizeof bytes};
+    pillion_result result = pil_keys_fill(&keys, block->first, 1, room, block->lookups, &block->count);
+    if (result == PILLION_OK && block->count == 0) {
+        result = pil_client_fail(error, PILLION_TOO_LARGE, "row %zu: its key has over %d bytes", block->first,
+                                 PIL_KEY_BYTES_MAX);
+    }
+    return result == PILLION_OK ? put_block(call, block, now_us, sum, error) : result;
+}
+
+static pillion_result read_view(struct pil_call *call, uint32_t slot, int64_t now_us, struct view_sum *sum,
+                                struct pillion_error *error) {
+    struct pil_block block PIL_UNINITIALIZED;
+    uint8_t bytes[KEY_ROOM_BYTES] PIL_UNINITIALIZED;
+    struct pil_keys keys = {.compiled = call->compiled, .slot = slot, .given = call->keys, .error = error};
+    struct pil_key_room room = {.data = bytes, .bytes = sizeof bytes};
+    pillion_result result = PILLION_OK;
+    size_t count = call->keys->count;
+    block.slot = slot;
+    for (block.first = 0; block.first < count && result == PILLION_OK; block.first += block.count) {
+        size_t left = count - block.first;
+        uint32_t wanted = left < PIL_CLIENT_BLOCK ? (uint32_t)left : PIL_CLIENT_BLOCK;
+        result = pil_keys_fill(&keys, block.first, wanted, room, block.lookups, &block.count);
+        if (result != PILLION_OK) {
+            break;
+        }
+        result = block.count > 0 ? put_block(call, &block, now_us, sum, error)
+                                 : put_long_key(call, &block, now_us, sum, error);
+    }
+    return result;
+}
+
+static void answer_view(const struct pil_compiled *compiled, uint32_t slot, int64_t now_us, const struct view_sum *sum,
+                        struct pillion_view_answer *ret_view) {
+    const struct pil_mapping *mapping = compiled->views[slot].mapping;
+    int64_t age_us = -1;
+    if (sum->oldest_us != INT64_MAX && __builtin_sub_overflow(now_us, sum->oldest_us, &age_us)) {
+        age_us = INT64_MAX;
+    } else if (sum->oldest_us != INT64_MAX && age_us < 0) {
+        age_us = 0; /* of the future: clocks differ */
+    }
+    memcpy(ret_view->release, mapping->release->id, sizeof mapping->release->id);
+    ret_view->generation = mapping->generation;
+    ret_view->worst_age_us = age_us;
+    ret_view->not_found = sum->not_found;
+    ret_view->created_us = mapping->created_us;
+    ret_view->reserved = 0;
+}
+
+/* ---- A call. */
+
+static pillion_result read_mapped(struct pil_call *call, struct pillion_error *error) {
+    const struct pil_compiled *compiled = call->compiled;
+    pillion_result result = pil_keys_check(compiled, call->keys, error);
+    if (result == PILLION_OK) {
+        result = call->begin(call, error);
+    }
+    int64_t now_us = wall_us();
+    for (uint32_t slot = 0; slot < compiled->view_count && result == PILLION_OK; slot++) {
+        struct view_sum sum = {.oldest_us = INT64_MAX};
+        result = read_view(call, slot, now_us, &sum, error);
+        if (call->answer != NULL) {
+            answer_view(compiled, slot, now_us, &sum, &call->answer->views[slot]);
+        }
+    }
+    if (call->answer != NULL) {
+        call->answer->is_mapped = 1;
+        call->answer->view_count = compiled->view_count;
+        call->answer->staleness_us = pil_world_staleness_us(compiled);
+    }
+    return result;
+}
+
+pillion_result pil_call_run(struct pil_call *call) {
+    struct pillion_error *error = NULL;
+    if (call->answer != NULL) {
+        if (call->answer->size < sizeof *call->answer) {
+            return PILLION_INVALID;
+        }
+        error = &call->answer->error;
+        error->text[0] = '\0';
+    }
+    struct pil_slot *slot = NULL;
+    bool may_refresh = (call->flags & PILLION_NO_REFRESH) == 0;
+    if ((call->flags & ~(uint32_t)PILLION_NO_REFRESH) != 0) {
+        return pil_client_fail(error, PILLION_UNSUPPORTED, "flags %#x are not known to this version", call->flags);
+    }
+    call->compiled = pil_world_enter(call->plan, may_refresh, &slot);
+    if (call->compiled == NULL) {
+        return pil_client_fail(error, PILLION_SYSTEM, "no memory to note the call");
+    }
+    pillion_result result = PILLION_OK;
+    if (call->compiled->vector != NULL) {
+        result = read_mapped(call, error);
+    } else {
+        result = pil_client_fail(error, call->compiled->result, "%s", call->compiled->error.text);
+    }
+    pil_world_leave(slot);
+    return result;
+}
+
+/* ---- Tensors. */
+
+struct tensor_call {
+    struct pil_call call;
+    uint8_t *values;
+    size_t value_bytes, row_bytes;
+    uint8_t *statuses;
+    bool use_defaults;
+};
+
+static pillion_result begin_tensor(struct pil_call *call, struct pillion_error *error) {
+    struct tensor_call *tensor = (struct tensor_call *)call;
+    const struct pil_vector_plan *vector = call->compiled->vector;
+    size_t needed = 0;
+    tensor->row_bytes = (size_t)vector->width * pil_vector_dtype_bytes(vector->dtype);
+    if (__builtin_mul_overflow(tensor->row_bytes, call->keys->count, &needed) ||
+        (tensor->values != NULL && needed > tensor->value_bytes)) {
+        return pil_client_fail(error, PILLION_TOO_LARGE, "%zu rows of %zu bytes do not fit into %zu bytes",
+                               call->keys->count, tensor->row_bytes, tensor->value_bytes);
+    }
+    return PILLION_OK;
+}
+
+static pillion_result put_tensor(struct pil_call *call, const struct pil_block *block, struct pillion_error *error) {
+    struct tensor_call *tensor = (struct tensor_call *)call;
+    const struct pil_vector_plan *vector = call->compiled->vector;
+    (void)error;
+    for (uint32_t i = 0; i < block->count; i++) {
+        const uint8_t *row = block->lookups[i].row;
+        size_t at = block->first + i;
+        if (tensor->values != NULL) {
+            pil_vector_put_values(vector, block->slot, row, tensor->use_defaults,
+                                  tensor->values + at * tensor->row_bytes);
+        }
+        if (tensor->statuses != NULL) {
+            (void)pil_vector_put_statuses(vector, block->slot, row, block->statuses[i],
+                                          tensor->statuses + at * vector->feature_count);
+        }
+    }
+    return PILLION_OK;
+}
+
+pillion_result pillion_get(struct pillion_plan *plan, const struct pillion_keys *keys,
+                           const struct pillion_output *output, struct pillion_answer *answer) {
+    bool has_flags = output->size >= offsetof(struct pillion_output, flags) + sizeof output->flags;
+    struct tensor_call tensor = {.call = {.plan = plan,
+                                          .keys = keys,
+                                          .flags = has_flags ? output->flags : 0,
+                                          .event_ts_us = output->event_ts_us,
+                                          .answer = answer,
+                                          .begin = begin_tensor,
+                                          .put = put_tensor},
+                                 .values = output->values,
+                                 .value_bytes = output->value_bytes,
+                                 .statuses = output->statuses,
+                                 .use_defaults = (plan->flags & PILLION_USE_DEFAULTS) != 0};
+    if (output->size < offsetof(struct pillion_output, flags) || keys->size < offsetof(struct pillion_keys, columns)) {
+        return pil_client_fail(answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL,
+                               PILLION_INVALID, "keys or output have no size");
+    }
+    if ((plan->flags & PILLION_COLUMNS) != 0) {
+        return pil_client_fail(answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL,
+                               PILLION_INVALID, "the plan is for pillion_get_columns");
+    }
+    return pil_call_run(&tensor.call);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: pillion_get hands out exactly what the release holds, for every kind of key, from one or two views, through
+ * swaps; and says what is missing or old. Method: an in-process server; every value of the fixture tells its key and
+ * its release. */
+#include "unit/client/server.h"
+#include "pillion/client.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+enum { FEATURES = 7, ROWS = 1000 };
+
+struct fixture {
+    struct server server;
+    struct pil_project *project;
+    const struct pil_view *view;
+    char url[128];
+    struct pillion_client *client;
+};
+
+static int setup(void **state) {
+    static int number;
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    char path[100];
+    snprintf(path, sizeof path, "/tmp/pillion-get-%d-%d.sock", (int)getpid(), number++);
+    fixture->project = fixture_project(FEATURES);
+    fixture->view = fixture->project->views[0].view;
+    fixture->server.view_count = 1;
+    snprintf(fixture->server.catalog, sizeof fixture->server.catalog,
+             "{\"views\": [{\"project\": \"p\", \"name\": \"v\"}], \"projects\": [{\"project\": \"p\", "
+             "\"feature_services\": [{\"name\": \"every\", \"features\": [\"v:f0\", \"v:f1\", \"v:f2\", \"v:f3\", "
+             "\"v:f4\", \"v:f5\", \"v:f6\"]}]}]}");
+    server_start(&fixture->server, path);
+    server_publish_seed(&fixture->server, 0, fixture->view, ROWS, 1, 1);
+    snprintf(fixture->url, sizeof fixture->url, "unix:%s", path);
+    struct pillion_options options = {.size = sizeof options, .mapped = fixture->url};
+    struct pillion_error error = {{0}};
+    pillion_result result = pillion_open(&options, &fixture->client, &error);
+    assert_string_equal(error.text, "");
+    assert_int_equal(result, PILLION_OK);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *fixture = *state;
+    pillion_close(&fixture->client);
+    server_stop(&fixture->server);
+    pil_project_destroy(&fixture->project);
+    free(fixture);
+    return 0;
+}
+
+static struct pillion_plan *plan_of_service(struct fixture *fixture) {
+    struct pillion_plan_options options = {.size = sizeof options, .service = "every"};
+    struct pillion_plan *plan = NULL;
+    struct pillion_error error = {{0}};
+    pillion_result result = pillion_plan(fixture->client, &options, &plan, &error);
+    assert_string_equal(error.text, "");
+    assert_int_equal(result, PILLION_OK);
+    return plan;
+}
+
+static void gets_every_value(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_plan *plan = plan_of_service(fixture);
+    int64_t ids[ROWS + 1], times[ROWS + 1];
+    float values[ROWS + 1][FEATURES];
+    uint8_t statuses[ROWS + 1][FEATURES];
+    for (int64_t i = 0; i <= ROWS; i++) {
+        ids[i] = ROWS - i;
+    }
+    struct pillion_keys keys = {.size = sizeof keys,
+                                .count = ROWS + 1,
+                                .column_count = 1,
+                                .columns = {{.kind = PILLION_KEY_INT64, .values = ids}}};
+    struct pillion_output output = {.size = sizeof output,
+                                    .values = values,
+                                    .value_bytes = sizeof values,
+                                    .statuses = &statuses[0][0],
+                                    .event_ts_us = times};
+    struct pillion_answer answer = {.size = sizeof answer};
+    assert_int_equal(pillion_get(plan, &keys, &output, &answer), PILLION_OK);
+    for (size_t i = 0; i <= ROWS; i++) {
+        for (uint32_t f = 0; f < FEATURES; f++) {
+            if (i == 0) {
+                assert_true(isnan(values[i][f]));
+                assert_int_equal(statuses[i][f], PILLION_NOT_FOUND_KEY);
+            } else {
+                assert_true(values[i][f] == fixture_value((uint64_t)ids[i], f, 1));
+                assert_int_equal(statuses[i][f], PILLION_PRESENT);
+            }
+        }
+        assert_true(times[i] == (i == 0 ? INT64_MIN : 1700000000000000 + ids[i]));
+    }
+    assert_int_equal(answer.is_mapped, 1);
+    assert_int_equal(answer.view_count, 1);
+    assert_int_equal(answer.staleness_us, 0);
+    assert_string_equal(answer.views[0].release, "0000000000000001");
+    assert_int_equal(answer.views[0].generation, 1);
+    assert_int_equal(answer.views[0].not_found, 1);
+    assert_true(answer.views[0].worst_age_us > 1000000);
+    pillion_plan_free(&plan);
+}
+
+static void follows_a_swap_at_the_next_call(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_plan *plan = plan_of_service(fixture);
+    int64_t id = 5;
+    float values[FEATURES];
+    struct pillion_keys keys = {
+        .size = sizeof keys, .count = 1, .column_count = 1, .columns = {{.kind = PILLION_KEY_INT64, .values = &id}}};
+    struct pillion_output output = {.size = sizeof output, .values = values, .value_bytes = sizeof values};
+    struct pillion_answer answer = {.size = sizeof answer};
+    for (uint64_t seed = 2; seed < 20; seed++) {
+        server_publish_seed(&fixture->server, 0, fixture->view, ROWS, seed, (uint32_t)(seed % 3));
+        assert_int_equal(pillion_get(plan, &keys, &output, &answer), PILLION_OK);
+        assert_true(values[3] == fixture_value(5, 3, seed));
+        assert_int_equal(answer.views[0].generation, seed);
+        assert_int_equal(answer.staleness_us, 0);
+    }
+    while (fixture->server.drops < 18) {
+        usleep(1000);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(gets_every_value, setup, teardown),
+        cmocka_unit_test_setup_teardown(follows_a_swap_at_the_next_call, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
