@@ -8,15 +8,19 @@ by the independent reader in tests/python and compared with what DuckDB answers 
 from __future__ import annotations
 
 import datetime
+import fcntl
 import gzip
 import hashlib
 import io
 import json
 import os
+import pty
 import random
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -729,20 +733,9 @@ def test_an_interrupt_is_told_and_leaves_nothing(large: Project) -> None:
 def test_progress_has_rate_and_time_left() -> None:
     from pillion.build.progress import Progress, amount, duration
 
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     assert [amount(999, "rows"), amount(1_234_567, "rows")] == ["999 rows", "1.2 M rows"]
     assert amount(34_500_000, "B") == "34.5 MB"
     assert (duration(5), duration(75), duration(3700)) == ("0:05", "1:15", "1:01:40")
-    terminal, os.environ["TERM"] = Terminal(), "xterm"
-    progress = Progress(terminal, "p/v", rows_expected=1000)
-    progress._shown -= 60  # pylint: disable=protected-access
-    progress("read", 500, 0)
-    progress.close()
-    shown = terminal.getvalue()
-    assert "p/v: reading" in shown and "50 %" in shown and "left" in shown and "████" in shown
     plain = io.StringIO()
     progress = Progress(plain, "p/v", rows_expected=1000)
     progress("read", 500, 0)
@@ -750,6 +743,38 @@ def test_progress_has_rate_and_time_left() -> None:
     progress._shown -= 60  # pylint: disable=protected-access
     progress("read", 600, 0)
     assert plain.getvalue().count("\n") == 1 and "\r" not in plain.getvalue()
+
+
+def test_rates_count_from_where_the_last_phase_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pillion.build import progress as module
+
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    out = io.StringIO()
+    progress = module.Progress(out, "p/v")
+    for seconds, phase, done in ((20.0, "read", 100), (22.0, "merge", 1), (40.0, "merge", 10_000_000),
+                                 (60.0, "write", 40_000_000)):  # of which the only call is the last one
+        clock[0] = seconds
+        progress(phase, done, done)
+    assert [line.split("  ")[-1] for line in out.getvalue().splitlines()] == ["5 rows/s", "500.0 kB/s", "2.0 MB/s"]
+
+
+@pytest.mark.parametrize("columns", [30, 80])
+def test_the_moving_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    from pillion.build.progress import Progress
+
+    monkeypatch.setenv("TERM", "xterm")
+    primary, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with open(terminal, "w", encoding="utf-8") as out, open(primary, "rb", buffering=0) as screen:
+        progress = Progress(out, "rides/driver_stats", rows_expected=12_000_000)
+        progress._shown = progress._called = progress._called - 5  # pylint: disable=protected-access
+        progress("read", 6_000_000, 0)
+        line = screen.read(1000).decode().replace("\r\x1b[K", "")
+        progress.close()
+        assert screen.read(1000) == b"\r\x1b[K"
+    assert len(line) < columns and line.startswith("rides/driver_stats: reading  ")
+    assert columns < 80 or ("[████████········]   50 %  0:05 left  1.2 M rows/s" in line)
 
 
 def test_memory_is_what_the_cgroup_allows(folder: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from typing import TextIO
 
 LINE_S = 10.0
-BAR_CHARS = 16
+COLUMNS = 80  # when the terminal does not say
+BAR_CHARS, BAR_CHARS_MIN = 16, 4
 _WORDS = {"read": ("reading", "rows"), "merge": ("merging", "B"), "write": ("writing", "B")}
 
 
@@ -40,13 +40,14 @@ class Progress:
         self.rows_expected = rows_expected
         self._moving = out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._phase = ""
-        self._phase_started = self._shown = time.monotonic()
+        self._phase_started = self._called = self._shown = time.monotonic()
         self._drawn = False
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         now = time.monotonic()
         if phase != self._phase:
-            self._phase, self._phase_started = phase, now
+            self._phase, self._phase_started = phase, self._called  # where the last one ended; its first call is later
+        self._called = now
         if phase == "read" and total == 0:
             total = self.rows_expected
         if now - self._shown < (0.1 if self._moving else LINE_S):
@@ -54,11 +55,18 @@ class Progress:
         self._shown = now
         line = self._line(phase, done, total, max(now - self._phase_started, 1e-3))
         if self._moving:
-            self._out.write("\r\x1b[K" + line[:shutil.get_terminal_size().columns - 1])
+            self._out.write("\r\x1b[K" + line[:self._columns() - 1])
             self._drawn = True
         else:
             self._out.write(line + "\n")
         self._out.flush()
+
+    def _columns(self) -> int:
+        """Of the terminal that is written to: standard output is often a pipe."""
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns or COLUMNS
+        except OSError:
+            return COLUMNS
 
     def _line(self, phase: str, done: int, total: int, elapsed: float) -> str:
         word, unit = _WORDS[phase]
@@ -66,13 +74,18 @@ class Progress:
         parts = [f"{self._label}: {word}"]
         if total > 0:
             share = min(done / total, 1.0)
-            full = int(share * BAR_CHARS)
-            if self._moving:
-                parts.append("[" + "█" * full + "·" * (BAR_CHARS - full) + "]")
             parts.append(f"{share * 100:3.0f} %")
             if 0 < done < total:
                 parts.append(f"{duration((total - done) / rate)} left")
-        parts += [amount(done, unit), amount(rate, unit) + "/s"]
+        if total == 0 or not self._moving:
+            parts.append(amount(done, unit))
+        parts.append(amount(rate, unit) + "/s")
+        if total > 0 and self._moving:
+            room = self._columns() - 1 - len("  ".join(parts)) - len("  []")
+            chars = min(room, BAR_CHARS)
+            full = int(share * chars)
+            if chars >= BAR_CHARS_MIN:
+                parts.insert(1, "[" + "█" * full + "·" * (chars - full) + "]")
         return "  ".join(parts)
 
     def message(self, text: str) -> None:
