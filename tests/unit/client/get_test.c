@@ -2,71 +2,11 @@
  * Goal: pillion_get hands out exactly what the release holds, for every kind of key, from one or two views, through
  * swaps; and says what is missing or old. Method: an in-process server; every value of the fixture tells its key and
  * its release. */
-#include "unit/client/server.h"
-#include "pillion/client.h"
-
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
-enum { FEATURES = 7, ROWS = 1000 };
-
-struct fixture {
-    struct server server;
-    struct pil_project *project;
-    const struct pil_view *view;
-    char url[128];
-    struct pillion_client *client;
-};
-
-static int setup(void **state) {
-    static int number;
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    char path[100];
-    snprintf(path, sizeof path, "/tmp/pillion-get-%d-%d.sock", (int)getpid(), number++);
-    fixture->project = fixture_project(FEATURES);
-    fixture->view = fixture->project->views[0].view;
-    fixture->server.view_count = 1;
-    snprintf(fixture->server.catalog, sizeof fixture->server.catalog,
-             "{\"views\": [{\"project\": \"p\", \"name\": \"v\"}], \"projects\": [{\"project\": \"p\", "
-             "\"feature_services\": [{\"name\": \"every\", \"features\": [\"v:f0\", \"v:f1\", \"v:f2\", \"v:f3\", "
-             "\"v:f4\", \"v:f5\", \"v:f6\"]}]}]}");
-    server_start(&fixture->server, path);
-    server_publish_seed(&fixture->server, 0, fixture->view, ROWS, 1, 1);
-    snprintf(fixture->url, sizeof fixture->url, "unix:%s", path);
-    struct pillion_options options = {.size = sizeof options, .mapped = fixture->url};
-    struct pillion_error error = {{0}};
-    pillion_result result = pillion_open(&options, &fixture->client, &error);
-    assert_string_equal(error.text, "");
-    assert_int_equal(result, PILLION_OK);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state) {
-    struct fixture *fixture = *state;
-    pillion_close(&fixture->client);
-    server_stop(&fixture->server);
-    pil_project_destroy(&fixture->project);
-    free(fixture);
-    return 0;
-}
-
-static struct pillion_plan *plan_of_service(struct fixture *fixture) {
-    struct pillion_plan_options options = {.size = sizeof options, .service = "every"};
-    struct pillion_plan *plan = NULL;
-    struct pillion_error error = {{0}};
-    pillion_result result = pillion_plan(fixture->client, &options, &plan, &error);
-    assert_string_equal(error.text, "");
-    assert_int_equal(result, PILLION_OK);
-    return plan;
-}
+#include "unit/client/fixture.h"
 
 static void gets_every_value(void **state) {
     struct fixture *fixture = *state;
-    struct pillion_plan *plan = plan_of_service(fixture);
+    struct pillion_plan *plan = fixture_service(fixture->client, "every");
     int64_t ids[ROWS + 1], times[ROWS + 1];
     float values[ROWS + 1][FEATURES];
     uint8_t statuses[ROWS + 1][FEATURES];
@@ -108,7 +48,7 @@ static void gets_every_value(void **state) {
 
 static void follows_a_swap_at_the_next_call(void **state) {
     struct fixture *fixture = *state;
-    struct pillion_plan *plan = plan_of_service(fixture);
+    struct pillion_plan *plan = fixture_service(fixture->client, "every");
     int64_t id = 5;
     float values[FEATURES];
     struct pillion_keys keys = {
