@@ -25,6 +25,9 @@ static const struct pil_config_option options[] = {
      "refused, the old release goes on."},
     {"keep_releases", PIL_OPTION_COUNT, AT(settings.keep_releases), 4, "2", 1, 16, NULL, true,
      "Releases of each view that stay in memory, the served one included: rolling back to them needs no I/O."},
+    {"huge_pages", PIL_OPTION_CHOICE, AT(huge_pages), 8, "auto", 0, 0, "auto|off", false,
+     "Whether releases are moved into huge pages while they are fetched (Linux 6.1), which makes reads faster and "
+     "fetching slower."},
     {"poll_interval", PIL_OPTION_DURATION, AT(settings.poll_interval_ms), 8, "10s", 10, 86400 * SECOND_MS, NULL, true,
      "How often channels are read when the store cannot tell of changes, and at the latest."},
     {"staleness_bound", PIL_OPTION_DURATION, AT(staleness_bound_ms), 8, "5m", 1 * SECOND_MS, 30 * 86400 * SECOND_MS,
@@ -228,8 +231,9 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
                                    struct pil_listener_settings **ret_listener, struct pil_error *ret_error) {
     struct pil_settings *settings = &config->settings;
     uint64_t kind = 0;
-    if (!parse_choice(protocol, "resp|feast|admin", &kind)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is no protocol; choose resp, feast or admin", protocol);
+    if (!parse_choice(protocol, "resp|feast|oip|admin", &kind)) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is no protocol; choose resp, feast, oip or admin",
+                        protocol);
     }
     PIL_TRY(check_address(address, ret_error));
     if (settings->listener_count == PIL_SETTINGS_LISTENERS_MAX) {
@@ -279,7 +283,7 @@ static void describe_listener_keys(struct pil_text *page) {
         "for each. At most %d.\n"
         "\n## listen\n\nA list; flag `--listen PROTOCOL=ADDRESS`, once for each. At most %d.\n\n"
         "| key | values | default | meaning |\n|---|---|---|---|\n"
-        "| protocol | resp, feast, admin | | What is spoken; never guessed. |\n"
+        "| protocol | resp, feast, oip, admin | | What is spoken; never guessed. |\n"
         "| address | unix:/PATH, tcp:HOST:PORT | | TCP hosts must be loopback addresses unless `public` says so. |\n"
         "| mode | octal | \"0660\" | Permissions of a Unix socket. |\n"
         "| group | name | | Group of a Unix socket. |\n"

@@ -20,6 +20,7 @@ struct pil_config {
     uint64_t memory_budget; /* 0: auto */
     uint64_t spin_us;       /* UINT64_MAX: auto */
     uint64_t staleness_bound_ms;
+    uint64_t huge_pages; /* 0: auto, 1: off */
 };
 
 /* What the command line asks for beside configuring. */

@@ -141,12 +141,14 @@ static void reported(void *context, uint32_t view_index, const struct pil_fetch_
     message.numbers[0] = report->copy_ns;
     message.numbers[1] = report->verify_ns;
     message.numbers[2] = report->bytes;
+    message.numbers[3] = report->collapse_ns;
     snprintf(message.text, sizeof message.text, "%.*s", (int)sizeof message.text - 1, report->text);
     const char *view = process->views[view_index].view;
     if (report->result == PIL_FETCH_OK) {
         pil_log(PIL_LOG_INFO, "release handed over", "view", view, "release", report->release, "bytes",
                 PIL_LOG_NUM(report->bytes), "copy_ms", PIL_LOG_NUM(report->copy_ns / 1000000), "verify_ms",
-                PIL_LOG_NUM(report->verify_ns / 1000000), NULL);
+                PIL_LOG_NUM(report->verify_ns / 1000000), "collapse_ms", PIL_LOG_NUM(report->collapse_ns / 1000000),
+                "huge_bytes", PIL_LOG_NUM(report->huge_bytes), NULL);
     } else {
         pil_log(PIL_LOG_WARN, "release not taken, the one before goes on", "view", view, "channel",
                 process->views[view_index].channel, "release", report->release, "result",
@@ -194,10 +196,10 @@ static bool begin(struct process *process) {
     return !process->is_stopping;
 }
 
-static pil_status open_store(struct process *process, const struct pil_fetcher_hooks *hooks,
-                             struct pil_error *ret_error) {
+static pil_status open_store(struct process *process, struct pil_fetcher_hooks *hooks, struct pil_error *ret_error) {
     const struct pil_settings *settings = &process->config.settings;
     PIL_TRY(pil_store_open(process->config.store, false, &process->store, ret_error));
+    hooks->use_huge_pages = process->config.huge_pages == 0;
     process->fetcher = pil_fetcher_create(process->store, process->views, settings->view_count, hooks);
     for (uint32_t i = 0; i < settings->view_count; i++) {
         const struct pil_view_settings *view = &settings->views[i];

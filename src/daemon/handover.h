@@ -20,8 +20,8 @@ typedef enum pil_message_kind {
     PIL_MESSAGE_START,    /* all listeners were sent; serve. number: restarts of the server so far */
     PIL_MESSAGE_DRAIN,    /* finish and exit */
     PIL_MESSAGE_CHECKED,  /* view, release (effective), time_us. Also fetcher to supervisor */
-    PIL_MESSAGE_REPORT,  /* view, release, index = pil_fetch_result, numbers: copy ns, verify ns, bytes; text. Also from
-                            fetcher */
+    PIL_MESSAGE_REPORT,  /* view, release, index = pil_fetch_result, numbers: copy ns, verify ns, bytes, collapse ns;
+                            text. Also from fetcher */
     PIL_MESSAGE_PROJECT, /* fd: a memfd with the document. Also from fetcher */
     PIL_MESSAGE_HELD, /* view; number: bytes of all releases that are held; index: how many; number2: fetcher restarts
                        */

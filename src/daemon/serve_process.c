@@ -11,6 +11,7 @@
 #include "release/project.h"
 #include "sync/fetcher.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct process {
         char release[PIL_RELEASE_ID_CHARS + 8];
     } retired[RETIRED_MAX];
     uint32_t retired_count;
+    int pages; /* /proc/self/smaps_rollup, or -1 */
     bool is_ready, is_stopping, is_started;
 };
 
@@ -88,6 +90,21 @@ static void set_release_info(struct process *process, uint32_t view_index, const
     }
 }
 
+/* What of the mapped releases is mapped by huge pages, as the kernel counts it. */
+static void record_huge_pages(struct process *process) {
+    char text[4096];
+    ssize_t len = process->pages >= 0 ? pread(process->pages, text, sizeof text - 1, 0) : 0;
+    pil_metric_series series = PIL_METRIC_SERIES_NONE;
+    const char *labels[] = {NULL};
+    text[len > 0 ? len : 0] = '\0';
+    const char *at = strstr(text, "ShmemPmdMapped:");
+    if (at != NULL && pil_metric_series_get(pil_server_metrics(process->node.server), PIL_METRIC_huge_page_bytes,
+                                            labels, &series) == PIL_STATUS_OK) {
+        pil_metric_set(pil_server_metrics(process->node.server), series,
+                       1024 * strtod(at + strlen("ShmemPmdMapped:"), NULL));
+    }
+}
+
 static void on_publish(struct process *process, const struct pil_message *message) {
     struct arrival *arrival = &process->arrivals[message->view_index];
     struct pil_cache *cache = pil_server_cache(process->node.server);
@@ -107,7 +124,14 @@ static void on_publish(struct process *process, const struct pil_message *messag
                 error.text, NULL);
     } else {
         set_release_info(process, message->view_index, old, message->release);
+        if (old[0] != '\0') {
+            pil_release_prefault(release);
+        }
         pil_cache_publish(cache, view, release);
+        if (old[0] == '\0') { /* nothing was served: answering comes first */
+            pil_release_prefault(release);
+        }
+        record_huge_pages(process);
         if (old[0] != '\0' && process->retired_count < RETIRED_MAX) {
             process->retired[process->retired_count].view_index = message->view_index;
             memcpy(process->retired[process->retired_count++].release, old, sizeof old);
@@ -122,7 +146,7 @@ static void record_fetch(struct process *process, const struct pil_message *mess
     static const struct {
         const char *phase;
         size_t number;
-    } phases[] = {{"copy", 0}, {"verify", 1}};
+    } phases[] = {{"copy", 0}, {"verify", 1}, {"collapse", 3}};
     struct pil_metric_registry *metrics = pil_server_metrics(process->node.server);
     uint32_t shard = pil_server_control_shard(process->node.server);
     const char *result_labels[] = {label, pil_fetch_result_text((pil_fetch_result)message->index), NULL};
@@ -302,6 +326,7 @@ static void tell_reclaimed(struct process *process, uint32_t left) {
         pil_ignore(pil_message_send(process->control, &message, -1), "a supervisor that is gone is seen by reading");
         process->retired_count--;
         memmove(&process->retired[0], &process->retired[1], process->retired_count * sizeof process->retired[0]);
+        record_huge_pages(process);
     }
 }
 
@@ -357,6 +382,7 @@ int pil_server_process_run(int control) {
     struct pil_error error = {.text = "see above"};
     PIL_ASSERT(process != NULL);
     process->control = control;
+    process->pages = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
     process->node.started_us = pil_clock_wall_us();
     memset(process->listener_fds, -1, sizeof process->listener_fds);
     pil_log_init("server", PIL_LOG_INFO, PIL_LOG_FORMAT_LOGFMT);

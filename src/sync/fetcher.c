@@ -103,15 +103,23 @@ static pil_status copy_shard(struct pil_fetcher *fetcher, const struct pil_manif
 
 static pil_status verify_shard(const struct pil_manifest *manifest, const struct pil_manifest_shard *shard, int fd,
                                struct pil_error *ret_error) {
-    void *data = mmap(NULL, shard->bytes, PROT_READ, MAP_SHARED, fd, 0);
-    if (data == MAP_FAILED) {
-        return pil_fail(ret_error, pil_status_from_errno(errno), "mmap of %llu bytes: %s",
-                        (unsigned long long)shard->bytes, strerror(errno));
-    }
+    void *data = NULL;
+    PIL_TRY(pil_sys_map_aligned(fd, shard->bytes, &data, ret_error));
     struct pil_verify_options options = {.id = &shard->id, .view = manifest->view};
     pil_status status = pil_verify(pil_bytes_from(data, shard->bytes), &options, ret_error);
     munmap(data, shard->bytes);
     return status;
+}
+
+/* After sealing, which a mapping would prevent. Without addresses for it the pages stay as they are. */
+static uint64_t collapse_shard(const struct pil_manifest_shard *shard, int fd) {
+    void *data = NULL;
+    if (pil_sys_map_aligned(fd, shard->bytes, &data, NULL) != PIL_STATUS_OK) {
+        return 0;
+    }
+    uint64_t huge = pil_sys_collapse(data, shard->bytes);
+    munmap(data, shard->bytes);
+    return huge;
 }
 
 /* A sealed descriptor of a verified copy. */
@@ -128,10 +136,15 @@ static pil_status fetch_shard(struct pil_fetcher *fetcher, const struct pil_mani
     if (status == PIL_STATUS_OK) {
         status = verify_shard(manifest, shard, fd, ret_error);
     }
+    uint64_t verified_ns = pil_clock_monotonic_ns();
     report->copy_ns += copied_ns - start_ns;
-    report->verify_ns += pil_clock_monotonic_ns() - copied_ns;
+    report->verify_ns += verified_ns - copied_ns;
     if (status == PIL_STATUS_OK) {
         status = pil_sys_memfd_seal(fd, ret_error);
+    }
+    if (status == PIL_STATUS_OK && fetcher->hooks->use_huge_pages) {
+        report->huge_bytes += collapse_shard(shard, fd);
+        report->collapse_ns += pil_clock_monotonic_ns() - verified_ns;
     }
     if (status != PIL_STATUS_OK) {
         pil_sys_close(&fd);

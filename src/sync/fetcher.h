@@ -29,12 +29,13 @@ struct pil_fetch_report {
     pil_fetch_result result;
     const char *release; /* "" when unknown */
     const char *text;    /* why not */
-    uint64_t copy_ns, verify_ns;
-    uint64_t bytes;
+    uint64_t copy_ns, verify_ns, collapse_ns;
+    uint64_t bytes, huge_bytes; /* huge_bytes: of these, in huge pages */
 };
 
 struct pil_fetcher_hooks {
     void *context;
+    bool use_huge_pages; /* move what was fetched into huge pages before it is handed over */
     /* Whether all shards of this release are in memory already: publishing it needs no I/O. */
     bool (*is_held)(void *context, uint32_t view_index, const char *release);
     /* Whether `bytes` more may be loaded; TOO_LARGE with the sum in *ret_error. */

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Huge pages: what is fetched lies in them, as the kernel counts it, where the kernel can do that; and nothing else
+changes. huge_pages: off leaves them alone."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import harness
+import pytest
+import synthetic
+
+ROWS = 120_000  # 40 features: over 20 MiB, of which all but the last part of 2 MiB can be huge
+
+
+def kernel() -> tuple[int, int]:
+    major, minor = re.match(r"(\d+)\.(\d+)", os.uname().release).groups()
+    return int(major), int(minor)
+
+
+def test_releases_lie_in_huge_pages(store, start_pilliond, engine):
+    if kernel() < (6, 1):
+        pytest.skip(f"Linux {os.uname().release} has no MADV_COLLAPSE")
+    store.make_release(rows=ROWS, features=40)
+    daemon = start_pilliond(store, engine=engine)
+    found = re.search(r'event="release handed over".* bytes=(\d+) .*huge_bytes=(\d+)', daemon.log)
+    total, huge = map(int, found.groups())
+    assert huge == total // (2 << 20) * (2 << 20)
+    harness.wait_until("the server maps them", lambda: daemon.metrics()["pillion_huge_page_bytes"] == huge)
+    client = daemon.redis()
+    for key in (0, 1, ROWS // 2, ROWS - 1):
+        assert float(client.hget(f"driver_stats:{key}", "f39")) == synthetic.value("floats", key, 39, 1)
+    # The next release takes their place; the memory of the one before is kept, but not mapped.
+    release = store.make_release(rows=1000, features=40, seed=2)
+    daemon.wait_serving(release)
+    harness.wait_until("they are unmapped", lambda: daemon.metrics()["pillion_huge_page_bytes"] == 0)
+
+
+def test_huge_pages_off(store, start_pilliond):
+    store.make_release(rows=ROWS, features=40)
+    daemon = start_pilliond(store, args=["--huge-pages", "off"])
+    assert "huge_bytes=0" in daemon.log and daemon.metrics()["pillion_huge_page_bytes"] == 0
+    assert float(daemon.redis().hget("driver_stats:5", "f0")) == synthetic.value("floats", 5, 0, 1)
