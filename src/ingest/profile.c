@@ -15,8 +15,8 @@ struct column {
     measure measure;
     bool is_integer; /* range in integers, too: beyond 2^53 doubles are not exact */
     bool hidden;
-    uint64_t count, nulls;              /* values */
-    uint64_t measured, nan, infinite;   /* measures; `measured` are the finite ones */
+    uint64_t count, nulls;                /* values */
+    uint64_t measured, nan, infinite;     /* measures; `measured` are the finite ones */
     double min, max, shift, sum, squares; /* sums of (x - shift) and its square: no cancellation far from zero */
     int64_t integer_min, integer_max;
     struct pil_hll *distinct;
@@ -65,7 +65,13 @@ static uint64_t hash_of(struct pil_bytes value) {
     if (value.len > sizeof bits) {
         return pil_hash_index(value, 0);
     }
-    memcpy(&bits, value.data, value.len);
+    if (value.len == 4) { /* the common ones, without the call that a length at run time costs */
+        bits = pil_load_u32(value.data);
+    } else if (value.len == 8) {
+        bits = pil_load_u64(value.data);
+    } else {
+        memcpy(&bits, value.data, value.len);
+    }
     return mix(bits + ((uint64_t)value.len << 56) + 1);
 }
 
@@ -210,9 +216,7 @@ static void observe_row(struct column *column, const uint8_t *row, const uint8_t
             observe_integer(column, value.data);
         }
         break;
-    case MEASURE_LENGTH:
-        observe(column, length_of(type, value));
-        break;
+    case MEASURE_LENGTH: observe(column, length_of(type, value)); break;
     case MEASURE_ELEMENT:
         for (uint32_t i = 0, width = pil_scalar_bytes(type.scalar); i < type.dimension; i++) {
             observe(column, number_at(type.scalar, value.data + (size_t)i * width));
@@ -266,12 +270,8 @@ static void count_row(const struct column *column, struct tally_column *tally, c
         tally->top[top]++;
     }
     switch (column->measure) {
-    case MEASURE_VALUE:
-        count_bucket(column, tally, number_at(type.scalar, value.data));
-        break;
-    case MEASURE_LENGTH:
-        count_bucket(column, tally, length_of(type, value));
-        break;
+    case MEASURE_VALUE: count_bucket(column, tally, number_at(type.scalar, value.data)); break;
+    case MEASURE_LENGTH: count_bucket(column, tally, length_of(type, value)); break;
     case MEASURE_ELEMENT:
         for (uint32_t i = 0, width = pil_scalar_bytes(type.scalar); i < type.dimension; i++) {
             count_bucket(column, tally, number_at(type.scalar, value.data + (size_t)i * width));
@@ -314,9 +314,7 @@ static json_t *value_to_json(const struct column *column, const struct pil_frequ
         /* Readers of JSON stumble over NUL. */
         return memchr(value->data, '\0', value->len) == NULL ? json_stringn((const char *)value->data, value->len)
                                                              : NULL;
-    case PIL_SCALAR_BYTES:
-        pil_hex_encode(pil_bytes_from(value->data, value->len), hex);
-        return json_string(hex);
+    case PIL_SCALAR_BYTES: pil_hex_encode(pil_bytes_from(value->data, value->len), hex); return json_string(hex);
     case PIL_SCALAR_FLOAT32:
     case PIL_SCALAR_FLOAT64:
     case PIL_SCALAR_FLOAT16:
