@@ -138,6 +138,7 @@ static void note_slow(struct pil_worker *worker, const struct pil_request *reque
     };
     const char *name = request->command != NULL ? request->command->name
                        : request->is_feast      ? "get-online-features"
+                       : request->oip != NULL   ? "infer"
                                                 : "http";
     snprintf(slow.what, sizeof slow.what, "%.20s %.70s", name, request->view != NULL ? request->view->name : "");
     snprintf(slow.peer, sizeof slow.peer, "%s", connection->peer);

@@ -58,20 +58,6 @@ struct planner {
     struct pil_bytes project; /* of the first served view: what errors name */
 };
 
-static const struct pil_project *project_of(const struct planner *planner, const struct pil_cache_view *view) {
-    const struct pil_server *server = planner->worker->server;
-    for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
-        const struct pil_project *project = atomic_load_explicit(&server->projects[i], memory_order_acquire);
-        if (project == NULL) {
-            return NULL;
-        }
-        if (strcmp(project->name, view->project) == 0) {
-            return project;
-        }
-    }
-    return NULL;
-}
-
 /* The slot of a view in the plan, added when it is new; UINT32_MAX with an error set. */
 static uint32_t plan_view(struct planner *planner, struct pil_bytes name) {
     const struct pil_cache_view *view = pil_cache_view_find(planner->worker->server->cache, name);
@@ -134,29 +120,23 @@ static bool plan_reference(struct planner *planner, struct pil_bytes reference) 
     return plan_feature(planner, view, feature);
 }
 
-/* Looks in each served project. */
 static bool plan_service(struct planner *planner, struct pil_bytes name) {
-    struct pil_server *server = planner->worker->server;
-    for (uint32_t i = 0; i < server->settings->view_count; i++) {
-        const struct pil_cache_view *view = pil_cache_view_at(server->cache, i);
-        const struct pil_project *project = project_of(planner, view);
-        const struct pil_service *service = project != NULL ? pil_project_service_find(project, name) : NULL;
-        if (service == NULL) {
-            continue;
-        }
-        for (uint32_t f = 0; f < service->feature_count; f++) {
-            const struct pil_view *schema = project->views[service->features[f].view_index].view;
-            char full[2 * PIL_NAME_BYTES_MAX + 2];
-            int len = snprintf(full, sizeof full, "%s/%s", schema->project, schema->name);
-            if (!plan_feature(planner, pil_bytes_from(full, (size_t)len),
-                              pil_bytes_from_text(schema->features[service->features[f].feature_index].name))) {
-                return false;
-            }
-        }
-        return true;
+    const struct pil_project *project = NULL;
+    const struct pil_service *service = pil_service_find(planner->worker, name, &project);
+    if (service == NULL) {
+        fail(planner->worker, planner->request, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name, planner->project);
+        return false;
     }
-    fail(planner->worker, planner->request, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name, planner->project);
-    return false;
+    for (uint32_t f = 0; f < service->feature_count; f++) {
+        const struct pil_view *schema = project->views[service->features[f].view_index].view;
+        char full[2 * PIL_NAME_BYTES_MAX + 2];
+        int len = snprintf(full, sizeof full, "%s/%s", schema->project, schema->name);
+        if (!plan_feature(planner, pil_bytes_from(full, (size_t)len),
+                          pil_bytes_from_text(schema->features[service->features[f].feature_index].name))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static struct pil_bytes feature_name(const struct planner *planner, uint32_t i) {

@@ -18,6 +18,7 @@
 #include "server/server.h"
 #include "wire/feast.h"
 #include "wire/http.h"
+#include "wire/oip.h"
 #include "wire/resp.h"
 
 #include <pthread.h>
@@ -36,6 +37,9 @@ enum {
     PIL_FEAST_VALUES_MAX = 65536,
     PIL_FEAST_COLUMNS_MAX = 256,
     PIL_PLAN_NAMES = 2 * PIL_SERVICE_FEATURES_MAX,
+    PIL_OIP_INPUTS_MAX = 32,
+    PIL_OIP_OUTPUTS_MAX = 1024, /* asked for by name */
+    PIL_OIP_VALUES_MAX = 65536,
     PIL_INPUT_BYTES_MIN = 16384,
     PIL_INITIAL_REQUEST_BYTES = 65536, /* before the first valid request; a first MGET of 1,000 keys must pass */
     PIL_INITIAL_ARGS_MAX = 4100,
@@ -148,20 +152,21 @@ struct pil_request {
     const char *error;   /* RESP: answered instead of a reply */
     uint32_t exec_count; /* RESP: requests of the transaction that EXEC answers */
     bool is_queued;      /* RESP: waits for EXEC, answered with QUEUED */
-    /* PIL.VECTOR and PIL.PLAN */
+    /* PIL.VECTOR and PIL.PLAN; planned, max_age_us, use_defaults: of the inference protocol, too */
     const struct pil_planned *planned;
     int64_t max_age_us;
     bool use_defaults;
     uint32_t plan_number;
     /* HTTP */
     struct pil_http_head head;
-    bool is_feast; /* a parsed feast request; else `error_body` or an empty body */
+    const struct pil_oip_call *oip; /* of the inference protocol, in scratch; NULL: an error or another protocol */
+    bool is_feast;                  /* a parsed feast request; else `error_body` or an empty body */
     struct pil_feast_request feast;
     const struct pil_plan_view *plan_views;
     const struct pil_plan_feature *plan_features;
     uint32_t plan_view_count, plan_feature_count, row_count;
     struct pil_bytes error_body; /* in scratch */
-    const char *detail;          /* {"detail":…} when there is neither */
+    const char *detail;          /* the error when there is neither, in the protocol's shape */
 };
 
 /* Everything that the requests of one batch point to; emptied after each run. */
@@ -185,6 +190,10 @@ struct pil_batch {
     uint16_t names[PIL_PLAN_NAMES];
     const struct pil_release *live[PIL_SETTINGS_VIEWS_MAX]; /* as first used in this batch; NULL: not yet */
     bool feast_used;                                        /* the feast arrays belong to a request of this batch */
+    /* Of one request of the inference protocol while it is prepared. */
+    struct pil_oip_input oip_inputs[PIL_OIP_INPUTS_MAX];
+    struct pil_oip_output oip_outputs[PIL_OIP_OUTPUTS_MAX];
+    struct pil_key_part oip_values[PIL_OIP_VALUES_MAX];
 };
 
 /* Series that a worker adds to; SERIES_NONE where the registry was full. */
@@ -322,7 +331,7 @@ void pil_vector_plans_forget(struct pil_worker *worker, struct pil_vector_plans 
 void pil_vector_plans_sweep(struct pil_worker *worker);
 void pil_vector_plans_destroy(struct pil_vector_plans **plans);
 
-/* ---- http.c: feast requests over HTTP */
+/* ---- web.c: feast and inference requests over HTTP */
 
 pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data,
                           size_t *ret_consumed) PIL_CHECKED;

@@ -12,7 +12,7 @@ static const char *const value_statuses[PIL_FEAST_STATUS_COUNT] = {"present", "n
                                                                    "outside_max_age", "denied"};
 
 const char *pil_protocol_text(pil_protocol protocol) {
-    static const char *const texts[PIL_PROTOCOL_COUNT] = {"resp", "feast", "admin"};
+    static const char *const texts[PIL_PROTOCOL_COUNT] = {"resp", "feast", "oip", "admin"};
     return texts[protocol];
 }
 
@@ -48,7 +48,7 @@ static void view_series(struct pil_server *server, uint32_t index) {
     for (uint32_t status = 0; status < PIL_FEAST_STATUS_COUNT; status++) {
         get(server, PIL_METRIC_values_total, &series->values[index][status], label, value_statuses[status], NULL);
     }
-    for (uint32_t protocol = PIL_PROTOCOL_RESP; protocol <= PIL_PROTOCOL_FEAST; protocol++) {
+    for (uint32_t protocol = PIL_PROTOCOL_RESP; protocol < PIL_PROTOCOL_ADMIN; protocol++) {
         for (uint32_t stage = 0; stage <= PIL_STAGE_TOTAL; stage++) {
             get(server, PIL_METRIC_request_duration_seconds, &series->stage[protocol][index + 1][stage],
                 pil_protocol_text((pil_protocol)protocol), label, stages[stage]);
@@ -59,7 +59,7 @@ static void view_series(struct pil_server *server, uint32_t index) {
 pil_status pil_server_metrics_create(struct pil_server *server, struct pil_error *ret_error) {
     uint32_t views = server->settings->view_count;
     /* What the loops below and the control plane ask for; the shard past the workers' is the control thread's. */
-    uint32_t histograms = 2 * (views + 1) * (PIL_STAGE_TOTAL + 1) + 3 * views + 4;
+    uint32_t histograms = PIL_PROTOCOL_ADMIN * (views + 1) * (PIL_STAGE_TOTAL + 1) + 3 * views + 4;
     uint32_t series_max =
         histograms + PIL_PROTOCOL_COUNT * (8 + PIL_CLOSE_COUNT) + views * 64 + server->worker_count + 64;
     pil_status status = pil_metric_registry_create(server->worker_count + 1, series_max, histograms, &server->metrics);
@@ -68,7 +68,7 @@ pil_status pil_server_metrics_create(struct pil_server *server, struct pil_error
     }
     for (uint32_t protocol = 0; protocol < PIL_PROTOCOL_COUNT; protocol++) {
         protocol_series(server, (pil_protocol)protocol);
-        for (uint32_t stage = 0; protocol <= PIL_PROTOCOL_FEAST && stage <= PIL_STAGE_TOTAL; stage++) {
+        for (uint32_t stage = 0; protocol < PIL_PROTOCOL_ADMIN && stage <= PIL_STAGE_TOTAL; stage++) {
             get(server, PIL_METRIC_request_duration_seconds, &server->series.stage[protocol][0][stage],
                 pil_protocol_text((pil_protocol)protocol), "-", stages[stage]);
         }

@@ -90,9 +90,9 @@ pil_status pil_planned_refresh(struct pil_worker *worker, struct pil_planned *pl
 
 /* ---- Services. */
 
-static const struct pil_project *project_of(const struct pil_server *server, const char *name) {
+const struct pil_project *pil_project_find(const struct pil_worker *worker, const char *name) {
     for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
-        const struct pil_project *project = atomic_load_explicit(&server->projects[i], memory_order_acquire);
+        const struct pil_project *project = atomic_load_explicit(&worker->server->projects[i], memory_order_acquire);
         if (project == NULL || strcmp(project->name, name) == 0) {
             return project;
         }
@@ -113,7 +113,7 @@ const struct pil_service *pil_service_find(const struct pil_worker *worker, stru
         if (slash != NULL && !pil_bytes_equal_text(wanted, project_name)) {
             continue;
         }
-        const struct pil_project *project = project_of(server, project_name);
+        const struct pil_project *project = pil_project_find(worker, project_name);
         const struct pil_service *service = project != NULL ? pil_project_service_find(project, name) : NULL;
         if (service != NULL) {
             *ret_project = project;

@@ -43,6 +43,8 @@ pil_status pil_planned_refresh(struct pil_worker *worker, struct pil_planned *pl
 pil_status pil_plan_cache_service(struct pil_worker *worker, struct pil_bytes service, struct pil_plan_form form,
                                   struct pil_planned **ret_planned, struct pil_error *ret_error) PIL_CHECKED;
 
+/* The project of that name; NULL: none is applied. Valid within this turn. */
+const struct pil_project *pil_project_find(const struct pil_worker *worker, const char *name);
 /* The service of that name and its project; without a project in the name the first served one that has it. NULL: there
  * is none. Valid within this turn. */
 const struct pil_service *pil_service_find(const struct pil_worker *worker, struct pil_bytes name,

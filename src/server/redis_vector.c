@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * PIL.PLAN, PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, PIL.FORGET: whole vectors in one answer (schemas/wire.md). Lookups
- * of a request lie view by view: row i of slot s is lookup_first + s * rows + i. */
+ * PIL.PLAN, PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, PIL.FORGET: whole vectors in one answer (schemas/wire.md). */
 #include "base/text.h"
 #include "server/redis.h"
-#include "wire/tensor.h"
+#include "server/vector_rows.h"
 
 #include <stdlib.h>
 
-enum { PLANS_MAX = 64, KEY_SLACK_BYTES = 16 };
-PIL_STATIC_ASSERT((int)PIL_TENSOR_VIEWS_MAX == (int)PIL_VECTOR_VIEWS_MAX);
-/* Counts are kept by Feast's names of statuses, which start at 0 here. */
-PIL_STATIC_ASSERT((int)PIL_VECTOR_PRESENT - 1 == (int)PIL_FEAST_STATUS_PRESENT);
-PIL_STATIC_ASSERT((int)PIL_VECTOR_NULL_VALUE - 1 == (int)PIL_FEAST_STATUS_NULL_VALUE);
-PIL_STATIC_ASSERT((int)PIL_VECTOR_NOT_FOUND - 1 == (int)PIL_FEAST_STATUS_NOT_FOUND);
-PIL_STATIC_ASSERT((int)PIL_VECTOR_OUTSIDE_MAX_AGE - 1 == (int)PIL_FEAST_STATUS_OUTSIDE_MAX_AGE);
+enum { PLANS_MAX = 64 };
 
 /* The plans of a connection; the number of a plan is its index + 1. */
 struct pil_vector_plans {
@@ -245,39 +238,17 @@ static bool split(struct pil_worker *worker, struct pil_request *request, uint32
     return is_last || fail_key(worker, request, row, count);
 }
 
-static bool add_lookup(struct pil_worker *worker, struct pil_request *request, uint32_t slot, struct pil_bytes key) {
-    const struct pil_planned *planned = request->planned;
-    struct pil_lookup *lookup = pil_batch_lookup(worker, request);
-    if (lookup != NULL) {
-        *lookup = (struct pil_lookup){.release = planned->releases[slot],
-                                      .key = key.data,
-                                      .key_len = (uint32_t)key.len,
-                                      .view_index = planned->views[slot]->index,
-                                      .line_mask = planned->plan->views[slot].line_mask};
-    }
-    return lookup != NULL;
-}
-
 static bool add_parts(struct pil_worker *worker, struct pil_request *request, uint32_t slot, uint32_t row,
                       const struct pil_key_part *parts) {
-    const struct pil_vector_plan *plan = request->planned->plan;
-    size_t room = 0, len = 0;
     uint32_t bad = 0;
-    for (uint32_t i = 0; i < plan->join_key_count; i++) {
-        room += KEY_SLACK_BYTES + (parts[i].kind == PIL_KEY_PART_TEXT ? parts[i].text.len : 0);
-    }
-    uint8_t *buffer = pil_batch_scratch(worker->batch, room);
-    pil_status status =
-        buffer != NULL ? pil_vector_key_encode(plan, slot, parts, buffer, room, &len, &bad) : PIL_STATUS_TOO_LARGE;
-    if (status == PIL_STATUS_TOO_LARGE) {
+    pil_status status = pil_vector_add_key(worker, request, slot, parts, &bad);
+    if (status == PIL_STATUS_TOO_LARGE && request->error == NULL) {
         request->error = pil_batch_text(worker->batch,
                                         "ERR key %u is longer than %d bytes, or the keys of this "
                                         "request together are too long",
                                         row, PIL_KEY_BYTES_MAX);
-        return false;
     }
-    return status == PIL_STATUS_OK ? add_lookup(worker, request, slot, pil_bytes_from(buffer, len))
-                                   : fail_key(worker, request, row, bad);
+    return status == PIL_STATUS_OK || (request->error == NULL && fail_key(worker, request, row, bad));
 }
 
 PIL_PREPARE(pil_redis_prepare_vector) {
@@ -306,7 +277,7 @@ static bool add_packed_row(struct pil_worker *worker, struct pil_request *reques
     const struct pil_vector_plan *plan = request->planned->plan;
     const uint8_t *from = request->args[2].data + (size_t)row * plan->join_key_count * 8;
     if (is_plain(plan, slot)) {
-        return add_lookup(worker, request, slot, pil_bytes_from(from, 8));
+        return pil_vector_add_lookup(worker, request, slot, pil_bytes_from(from, 8)) == PIL_STATUS_OK;
     }
     struct pil_key_part parts[PIL_VECTOR_KEYS_MAX];
     for (uint32_t i = 0; i < plan->join_key_count; i++) {
@@ -338,88 +309,16 @@ PIL_PREPARE(pil_redis_prepare_vector64) {
 
 /* ---- The answer. */
 
-static struct pil_lookup *lookups_of(struct pil_worker *worker, const struct pil_request *request, uint32_t slot) {
-    return &worker->batch->lookups[request->lookup_first + slot * request->row_count];
-}
-
-static pil_vector_status row_status(const struct pil_worker *worker, const struct pil_request *request, uint32_t slot,
-                                    const uint8_t *row) {
-    return pil_vector_row_status(request->planned->plan, slot, row, worker->now_wall_us, request->max_age_us);
-}
-
-/* Release, worst age and misses of one view. Rows that the listener hides are misses from here on. */
-static void summarise(struct pil_worker *worker, const struct pil_request *request, uint32_t slot,
-                      struct pil_tensor_view *summary) {
-    const struct pil_release *release = request->planned->releases[slot];
-    struct pil_lookup *lookups = lookups_of(worker, request, slot);
-    bool hide_expired = request->connection->listener->hide_expired;
-    int64_t oldest_us = INT64_MAX;
-    memcpy(summary->release, release->id, sizeof summary->release);
-    summary->generation = release->generation;
-    for (uint32_t i = 0; i < request->row_count; i++) {
-        if (hide_expired && row_status(worker, request, slot, lookups[i].row) == PIL_VECTOR_OUTSIDE_MAX_AGE) {
-            lookups[i].row = NULL;
-        }
-        if (lookups[i].row == NULL) {
-            summary->not_found++;
-            continue;
-        }
-        int64_t event_ts_us = pil_row_event_ts_us(release->view, lookups[i].row);
-        oldest_us = event_ts_us < oldest_us ? event_ts_us : oldest_us;
-    }
-    int64_t age_us = -1;
-    if (oldest_us != INT64_MAX && __builtin_sub_overflow(worker->now_wall_us, oldest_us, &age_us)) {
-        age_us = INT64_MAX;
-    }
-    summary->worst_age_us = oldest_us == INT64_MAX ? -1 : age_us < 0 ? 0 : age_us;
-}
-
 static void put_zeros(struct pil_sink *sink, uint64_t count) {
     static const uint8_t zeros[PIL_TENSOR_ALIGNMENT];
     pil_sink_write(sink, zeros, count);
 }
 
-/* Where a row is put together: in the sink itself when it fits there whole. */
-struct row_place {
-    uint8_t *scratch; /* NULL: in the sink */
-    size_t bytes;
-};
-
-static bool place_row(struct pil_worker *worker, size_t bytes, struct row_place *ret_place) {
-    *ret_place = (struct row_place){.bytes = bytes};
-    if (bytes > PIL_SINK_RESERVE_MAX) {
-        ret_place->scratch = pil_batch_scratch(worker->batch, bytes);
-        return ret_place->scratch != NULL;
-    }
-    return true;
-}
-
-static uint8_t *begin_row(const struct row_place *place, struct pil_sink *sink) {
-    return place->scratch != NULL ? place->scratch : pil_sink_reserve(sink, place->bytes);
-}
-
-static void end_row(const struct row_place *place, struct pil_sink *sink) {
-    if (place->scratch != NULL) {
-        pil_sink_write(sink, place->scratch, place->bytes);
-    } else {
-        pil_sink_advance(sink, place->bytes);
-    }
-}
-
-static void put_statuses(struct pil_worker *worker, const struct pil_request *request, const struct row_place *place,
-                         struct pil_sink *sink) {
-    const struct pil_vector_plan *plan = request->planned->plan;
+static void put_statuses(struct pil_worker *worker, const struct pil_request *request,
+                         const struct pil_vector_place *place, struct pil_sink *sink) {
     for (uint32_t i = 0; i < request->row_count; i++) {
-        uint8_t *statuses = begin_row(place, sink);
-        for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-            const struct pil_lookup *lookup = lookups_of(worker, request, slot) + i;
-            pil_vector_status status = row_status(worker, request, slot, lookup->row);
-            uint32_t nulls = pil_vector_put_statuses(plan, slot, lookup->row, status, statuses);
-            uint64_t *counts = worker->values_by_status[lookup->view_index];
-            counts[PIL_FEAST_STATUS_NULL_VALUE] += nulls;
-            counts[status - 1] += plan->views[slot].column_count - nulls;
-        }
-        end_row(place, sink);
+        pil_vector_put_row_statuses(worker, request, i, pil_vector_row_begin(place, sink));
+        pil_vector_row_end(place, sink);
     }
 }
 
@@ -428,7 +327,7 @@ static void put_times(struct pil_worker *worker, const struct pil_request *reque
     for (uint32_t i = 0; i < request->row_count; i++) {
         uint8_t *at = pil_sink_reserve(sink, plan->view_count * 8);
         for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-            const uint8_t *row = lookups_of(worker, request, slot)[i].row;
+            const uint8_t *row = pil_vector_lookups(worker, request, slot)[i].row;
             pil_store_i64(at + (size_t)slot * 8,
                           row == NULL ? INT64_MIN : pil_row_event_ts_us(plan->views[slot].view, row));
         }
@@ -436,15 +335,11 @@ static void put_times(struct pil_worker *worker, const struct pil_request *reque
     }
 }
 
-static void put_values(struct pil_worker *worker, const struct pil_request *request, const struct row_place *place,
-                       struct pil_sink *sink) {
-    const struct pil_vector_plan *plan = request->planned->plan;
+static void put_values(struct pil_worker *worker, const struct pil_request *request,
+                       const struct pil_vector_place *place, struct pil_sink *sink) {
     for (uint32_t i = 0; i < request->row_count; i++) {
-        uint8_t *values = begin_row(place, sink);
-        for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-            pil_vector_put_values(plan, slot, lookups_of(worker, request, slot)[i].row, request->use_defaults, values);
-        }
-        end_row(place, sink);
+        pil_vector_put_row_values(worker, request, i, pil_vector_row_begin(place, sink));
+        pil_vector_row_end(place, sink);
     }
 }
 
@@ -457,15 +352,15 @@ PIL_REPLY(pil_redis_reply_vector) {
                                    .view_count = plan->view_count,
                                    .now_us = worker->now_wall_us};
     uint8_t head_bytes[PIL_TENSOR_HEAD_BYTES_MAX];
-    struct row_place statuses, values;
+    struct pil_vector_place statuses, values;
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-        summarise(worker, request, slot, &head.views[slot]);
+        pil_vector_summarise(worker, request, slot, &head.views[slot]);
     }
     pil_tensor_layout(&head);
     size_t scratch_used = worker->batch->scratch_used;
     if (head.bytes >= worker->server->settings->limits.output_bytes_max ||
-        !place_row(worker, head.features, &statuses) ||
-        !place_row(worker, (size_t)head.width * head.element_bytes, &values)) {
+        !pil_vector_place_init(worker, head.features, &statuses) ||
+        !pil_vector_place_init(worker, (size_t)head.width * head.element_bytes, &values)) {
         request->error = pil_batch_text(worker->batch, "ERR the answer would have %llu bytes; ask for fewer keys",
                                         (unsigned long long)head.bytes);
         pil_resp_put_error(sink, request->error);

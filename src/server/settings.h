@@ -13,9 +13,11 @@ enum {
     PIL_SETTINGS_WORKERS_MAX = 128,
 };
 
+/* Those in front of ADMIN are served by workers. */
 typedef enum pil_protocol {
     PIL_PROTOCOL_RESP,
     PIL_PROTOCOL_FEAST,
+    PIL_PROTOCOL_OIP,
     PIL_PROTOCOL_ADMIN,
     PIL_PROTOCOL_COUNT
 } pil_protocol;

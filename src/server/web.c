@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Feast's HTTP API on a listener: routes, framing, and the response head around what feast.c writes. */
-#include "server/internal.h"
+ * HTTP on a listener, Feast's API or the inference protocol: framing, Feast's routes, and the response head around
+ * what feast.c writes. */
+#include "server/oip.h"
+
+/* A small request never needs more of the batch's scratch than a batch has left that has used
+ * a quarter: its JSON, and the keys of at most limits.keys_per_request lookups. A large one gets a batch of its own. */
+enum { SMALL_BODY_BYTES = 65536, SHARED_SCRATCH_BYTES = PIL_BATCH_SCRATCH_BYTES / 4 };
 
 static void route(struct pil_worker *worker, struct pil_request *request, const struct pil_http_request *http) {
     struct pil_http_head *head = &request->head;
@@ -65,7 +70,8 @@ pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *conn
         return PIL_STATUS_OK;
     }
     /* The arrays of a feast request serve one request a batch. */
-    if (worker->batch->feast_used) {
+    if (worker->batch->feast_used || http.body.len > SMALL_BODY_BYTES ||
+        worker->batch->scratch_used > SHARED_SCRATCH_BYTES) {
         pil_batch_run(worker);
     }
     struct pil_request *request = pil_batch_add(worker, connection);
@@ -73,7 +79,11 @@ pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *conn
     connection->last_command = "http";
     request->head.minor = http.minor;
     request->head.keep_alive = http.keep_alive;
-    route(worker, request, &http);
+    if (connection->listener->protocol == PIL_PROTOCOL_OIP) {
+        pil_oip_prepare(worker, request, &http);
+    } else {
+        route(worker, request, &http);
+    }
     if (!http.keep_alive) {
         pil_connection_finish(worker, connection, PIL_CLOSE_PEER);
     }
@@ -83,6 +93,10 @@ pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *conn
 
 void pil_web_encode(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink) {
     struct pil_output_sink *output = (struct pil_output_sink *)(void *)sink;
+    if (request->oip != NULL) {
+        pil_oip_reply(worker, request, sink);
+        return;
+    }
     bool has_body = request->is_feast || request->error_body.len > 0 || request->detail != NULL;
     if (has_body) {
         request->head.content_type = "application/json";
@@ -93,6 +107,8 @@ void pil_web_encode(struct pil_worker *worker, struct pil_request *request, stru
         pil_feast_reply(worker, request, sink);
     } else if (request->error_body.len > 0) {
         pil_sink_write_bytes(sink, request->error_body);
+    } else if (request->detail != NULL && request->connection->listener->protocol == PIL_PROTOCOL_OIP) {
+        pil_oip_put_error(sink, pil_bytes_from_text(request->detail));
     } else if (request->detail != NULL) {
         pil_feast_put_detail(sink, request->detail);
     }

@@ -26,6 +26,12 @@ const char *pil_oip_datatype_text(pil_oip_datatype datatype) {
     return datatypes[datatype].name;
 }
 
+pil_oip_datatype pil_oip_key_datatype(pil_scalar scalar) {
+    return scalar == PIL_SCALAR_INT32                                  ? PIL_OIP_INT32
+           : scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES ? PIL_OIP_BYTES
+                                                                       : PIL_OIP_INT64;
+}
+
 /* ---- Paths. */
 
 static struct pil_bytes skip_bytes(struct pil_bytes bytes, size_t count) {

@@ -37,6 +37,8 @@ typedef enum pil_oip_datatype {
 
 /* "INT64" */
 const char *pil_oip_datatype_text(pil_oip_datatype datatype);
+/* What metadata says of a join key; requests may use any integer type or BYTES that its schema can read. */
+pil_oip_datatype pil_oip_key_datatype(pil_scalar scalar);
 
 /* ---- Paths. */
 
@@ -141,7 +143,8 @@ struct pil_oip_tensor {
  * columns, per column column, columns_end; model_end. Columns tell what the elements of a row are. */
 void pil_oip_put_model_begin(struct pil_oip_encoder *encoder, struct pil_bytes model);
 void pil_oip_put_model_tensor(struct pil_oip_encoder *encoder, const struct pil_oip_tensor *tensor, bool has_columns);
-void pil_oip_put_model_column(struct pil_oip_encoder *encoder, struct pil_bytes name, uint32_t element_count);
+void pil_oip_put_model_column(struct pil_oip_encoder *encoder, const char *view, const char *feature,
+                              uint32_t element_count);
 void pil_oip_put_model_columns_end(struct pil_oip_encoder *encoder);
 void pil_oip_put_model_outputs(struct pil_oip_encoder *encoder);
 void pil_oip_put_model_end(struct pil_oip_encoder *encoder);

@@ -111,9 +111,13 @@ void pil_oip_put_model_tensor(struct pil_oip_encoder *encoder, const struct pil_
     }
 }
 
-void pil_oip_put_model_column(struct pil_oip_encoder *encoder, struct pil_bytes name, uint32_t element_count) {
+/* Names of views and features hold nothing to escape. */
+void pil_oip_put_model_column(struct pil_oip_encoder *encoder, const char *view, const char *feature,
+                              uint32_t element_count) {
     put_comma(encoder);
-    pil_sink_write_bytes(encoder->sink, name); /* a view's and a feature's name: nothing to escape */
+    put_text(encoder->sink, view);
+    pil_sink_put(encoder->sink, ':');
+    put_text(encoder->sink, feature);
     if (element_count != 1) {
         pil_sink_put(encoder->sink, '[');
         pil_sink_write_u64(encoder->sink, element_count);

@@ -232,7 +232,7 @@ class Store:
 
 
 class Pilliond(Process):
-    """The daemon, listening on everything it can: Unix and TCP sockets for resp, TCP for feast and admin.
+    """The daemon, listening on everything it can: Unix and TCP sockets for resp, TCP for feast, oip and admin.
 
     start() returns when it is ready; `ready=False` returns at once (then wait_ready, or expect an exit)."""
 
@@ -243,10 +243,11 @@ class Pilliond(Process):
         self.resp_unix = f"unix:{folder}/resp.sock"
         self.resp_tcp = f"tcp:127.0.0.1:{free_port()}"
         self.feast = f"tcp:127.0.0.1:{free_port()}"
+        self.oip = f"tcp:127.0.0.1:{free_port()}"
         self.admin = f"tcp:127.0.0.1:{free_port()}"
         if listen is None:
             addresses = [("resp", self.resp_unix), ("resp", self.resp_tcp), ("feast", self.feast),
-                         ("admin", self.admin)]
+                         ("oip", self.oip), ("admin", self.admin)]
         else:
             addresses = list(listen.items())
         argv = [program("pilliond"), "--store", store.url, "--engine", engine, "--workers", str(workers)]

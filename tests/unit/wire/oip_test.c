@@ -480,8 +480,8 @@ static void writes_metadata_index_and_health(void **state) {
     pil_oip_put_model_outputs(&encoder);
     tensor = (struct pil_oip_tensor){pil_bytes_from_text("features"), PIL_OIP_FP32, 2, {-1, 4}};
     pil_oip_put_model_tensor(&encoder, &tensor, true);
-    pil_oip_put_model_column(&encoder, pil_bytes_from_text("v:a"), 1);
-    pil_oip_put_model_column(&encoder, pil_bytes_from_text("v:e"), 3);
+    pil_oip_put_model_column(&encoder, "v", "a", 1);
+    pil_oip_put_model_column(&encoder, "v", "e", 3);
     pil_oip_put_model_columns_end(&encoder);
     tensor = (struct pil_oip_tensor){pil_bytes_from_text("v:s"), PIL_OIP_BYTES, 1, {-1, 0}};
     pil_oip_put_model_tensor(&encoder, &tensor, false);
