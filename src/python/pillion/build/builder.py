@@ -4,13 +4,14 @@ which encodes, merges, writes and publishes. What is wrong with a row is said wi
 from __future__ import annotations
 
 import bisect
+import functools
 import json
 import os
 import queue
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, TextIO, Union
+from typing import Any, Callable, Iterator, Optional, TextIO, Union
 
 import pyarrow as pa
 
@@ -60,19 +61,20 @@ class BadRows:
         self.limit = options.max_bad_rows + 1 if options.skip_bad_rows else 1  # that many end the build
         self.error: Optional[BadInput] = None
 
-    def take(self, text: str, fix: str) -> None:
-        """Counts and reports one, or raises BadInput. `fix` ends in a comma."""
+    def take(self, where: Callable[[], str], what: str, fix: str) -> None:
+        """Counts and reports one, or raises BadInput. `where` may cost a search: it is asked when it is shown. `fix`
+        ends in a comma."""
         with self._lock:
             self.count += 1
             if not self._options.skip_bad_rows:
-                self.error = BadInput(f"{text}; {fix}{SKIP}")
+                self.error = BadInput(f"{where()}: {what}; {fix}{SKIP}")
             elif self.count >= self.limit:
                 self.error = BadInput(f"more than {self._options.max_bad_rows} bad rows (--max-bad-rows); "
-                                      f"the last: {text}")
+                                      f"the last: {where()}: {what}")
             if self.error is not None:
                 raise self.error
             if self.count <= REPORTED_MAX:
-                self._progress.message(f"skipped: {text}")
+                self._progress.message(f"skipped: {where()}: {what}")
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Reader:
                 if self._stopped.is_set():
                     return
                 if isinstance(chunk, sources.Malformed):
-                    self._bad_rows.take(chunk.text, chunk.fix)
+                    self._bad_rows.take(functools.partial(str, chunk.place), chunk.what, chunk.fix)
                     self.rows_dropped += 1
                     continue
                 batch = self._convert(chunk)
@@ -148,7 +150,7 @@ class Reader:
         for row in sorted(bad):
             column = bad[row]
             what, fix = check.misfit(kinds[column.name], column.target, self._source.is_text)
-            self._bad_rows.take(f"{chunk.place.text(row)}: column {column.source} {what}", fix)
+            self._bad_rows.take(functools.partial(chunk.place.text, row), f"column {column.source} {what}", fix)
         batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
         kept = None
         if bad:
@@ -205,7 +207,8 @@ class ViewBuild:
     def _on_flaw(self, row: int, name: str, flaw: str, text: str) -> bool:
         assert self._reader is not None
         sent, column = self._reader.sent(row), self._labels[name]
-        self._bad_rows.take(f"{sent.text(row)}: column {column.source} ({sent.kinds[name]}) {text}", _FIXES[flaw])
+        what = f"column {column.source} ({sent.kinds[name]}) {text}"
+        self._bad_rows.take(functools.partial(sent.text, row), what, _FIXES[flaw])
         return True
 
     def run(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def _size(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
     return int(text)
 
@@ -98,8 +98,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.store is None and not arguments.dry_run:
         parser.error("--store is missing: dir:PATH (or --dry-run)")
-    if not os.path.isdir(arguments.tmp):
-        parser.error(f"--tmp: {arguments.tmp} is no folder")
+    if not os.path.isdir(arguments.tmp) or not os.access(arguments.tmp, os.W_OK | os.X_OK):
+        parser.error(f"--tmp: {arguments.tmp} is no folder that can be written to")
     limit = arguments.memory_limit or memory.available_bytes() // 2
     options = builder.Options(
         store=None if arguments.dry_run else arguments.store, as_of_us=arguments.as_of, memory_limit=limit,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import glob
 import hashlib
+import itertools
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -54,7 +55,8 @@ class Chunk:
 @dataclass(frozen=True)
 class Malformed:
     """A line that is no row."""
-    text: str
+    place: str
+    what: str
     fix: str  # ends in a comma
 
 
@@ -83,17 +85,28 @@ def _batch_rows(view: View) -> int:
 
 
 def find_files(pattern: str, kind: str, folder: Path) -> list[Path]:
-    """A file, a folder (all files of the kind below it) or a glob; sorted, without hidden files and markers."""
+    """A file, a folder (all files of the kind below it) or a glob; sorted, without hidden files and markers, and
+    without the folders of that kind that a search at all depths meets ("_temporary", "_delta_log")."""
     path = folder / pattern
+    searched: Optional[Path] = None
     if path.is_dir():
+        searched = path
         found = [p for p in path.rglob("*") if p.name.endswith(_SUFFIXES[kind])]
         wanted = f"{pattern} (a folder without {' or '.join(_SUFFIXES[kind])} files)"
     elif glob.has_magic(pattern) and not path.exists():
         found = [Path(p) for p in glob.glob(str(path), recursive=True)]
         wanted = pattern
+        parts = Path(pattern).parts
+        if "**" in parts:
+            searched = folder.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
     else:
         found, wanted = [path], pattern
-    files = sorted(p for p in found if p.is_file() and not p.name.startswith((".", "_")))
+
+    def is_shown(file: Path) -> bool:
+        parts = file.relative_to(searched).parts if searched is not None else (file.name,)
+        return not any(part.startswith((".", "_")) for part in parts)
+
+    files = sorted(p for p in found if p.is_file() and is_shown(p))
     if not files:
         raise BadInput(f"{wanted}: no such file (paths are relative to {folder}); mend source.path or write the data")
     return files
@@ -266,7 +279,7 @@ class CsvSource:
         found = 0
         for line, what, fix in malformed(path, header, used):
             found += 1
-            yield Malformed(f"{name}, line {line}: {what}", fix)
+            yield Malformed(f"{name}, line {line}", what, fix)
         if found == 0:
             raise BadInput(f"{name}: cannot be read: {refused[0]}; mend or remove it")
 
