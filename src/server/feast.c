@@ -58,6 +58,20 @@ struct planner {
     struct pil_bytes project; /* of the first served view: what errors name */
 };
 
+static const struct pil_project *project_of(const struct planner *planner, const struct pil_cache_view *view) {
+    const struct pil_server *server = planner->worker->server;
+    for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
+        const struct pil_project *project = atomic_load_explicit(&server->projects[i], memory_order_acquire);
+        if (project == NULL) {
+            return NULL;
+        }
+        if (strcmp(project->name, view->project) == 0) {
+            return project;
+        }
+    }
+    return NULL;
+}
+
 /* The slot of a view in the plan, added when it is new; UINT32_MAX with an error set. */
 static uint32_t plan_view(struct planner *planner, struct pil_bytes name) {
     const struct pil_cache_view *view = pil_cache_view_find(planner->worker->server->cache, name);
@@ -120,23 +134,29 @@ static bool plan_reference(struct planner *planner, struct pil_bytes reference) 
     return plan_feature(planner, view, feature);
 }
 
+/* Looks in each served project. */
 static bool plan_service(struct planner *planner, struct pil_bytes name) {
-    const struct pil_project *project = NULL;
-    const struct pil_service *service = pil_service_find(planner->worker, name, &project);
-    if (service == NULL) {
-        fail(planner->worker, planner->request, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name, planner->project);
-        return false;
-    }
-    for (uint32_t f = 0; f < service->feature_count; f++) {
-        const struct pil_view *schema = project->views[service->features[f].view_index].view;
-        char full[2 * PIL_NAME_BYTES_MAX + 2];
-        int len = snprintf(full, sizeof full, "%s/%s", schema->project, schema->name);
-        if (!plan_feature(planner, pil_bytes_from(full, (size_t)len),
-                          pil_bytes_from_text(schema->features[service->features[f].feature_index].name))) {
-            return false;
+    struct pil_server *server = planner->worker->server;
+    for (uint32_t i = 0; i < server->settings->view_count; i++) {
+        const struct pil_cache_view *view = pil_cache_view_at(server->cache, i);
+        const struct pil_project *project = project_of(planner, view);
+        const struct pil_service *service = project != NULL ? pil_project_service_find(project, name) : NULL;
+        if (service == NULL) {
+            continue;
         }
+        for (uint32_t f = 0; f < service->feature_count; f++) {
+            const struct pil_view *schema = project->views[service->features[f].view_index].view;
+            char full[2 * PIL_NAME_BYTES_MAX + 2];
+            int len = snprintf(full, sizeof full, "%s/%s", schema->project, schema->name);
+            if (!plan_feature(planner, pil_bytes_from(full, (size_t)len),
+                              pil_bytes_from_text(schema->features[service->features[f].feature_index].name))) {
+                return false;
+            }
+        }
+        return true;
     }
-    return true;
+    fail(planner->worker, planner->request, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name, planner->project);
+    return false;
 }
 
 static struct pil_bytes feature_name(const struct planner *planner, uint32_t i) {
@@ -439,39 +459,136 @@ static pil_feast_status told_status(pil_status_mode mode, pil_row_state state, b
     PIL_UNREACHABLE("status mode");
 }
 
-static void put_feature_column(struct pil_worker *worker, struct pil_feast_encoder *encoder,
-                               const struct pil_request *request, const struct pil_plan_feature *planned) {
+/* The rows of one view as every column of it shows them: states, and the texts of statuses (where nothing is null) and
+ * of timestamps. Most of an answer is these texts, so they are written once and copied. */
+struct view_rows {
+    const uint8_t *states; /* pil_row_state; NULL: there was no room, each column works it out */
+    struct pil_bytes statuses, timestamps;
+    uint32_t counts[3]; /* by pil_row_state */
+};
+enum { STATUS_ROOM = 24, TIMESTAMP_ROOM = 40 };
+
+static pil_row_state state_at(const struct pil_worker *worker, const struct pil_request *request,
+                              const struct pil_plan_view *view, const struct view_rows *rows, uint32_t row) {
+    return rows->states != NULL ? (pil_row_state)rows->states[row]
+                                : pil_row_state_of(worker, &worker->batch->lookups[view->lookup_first + row],
+                                                   request->connection->listener);
+}
+
+static void put_timestamps(struct pil_worker *worker, struct pil_feast_encoder *encoder,
+                           const struct pil_request *request, const struct pil_plan_view *view,
+                           const struct view_rows *rows) {
+    const struct pil_lookup *lookups = &worker->batch->lookups[view->lookup_first];
+    for (uint32_t row = 0; row < request->row_count; row++) {
+        bool there = state_at(worker, request, view, rows, row) != PIL_ROW_MISSING;
+        pil_feast_put_timestamp(encoder, there ? pil_row_event_ts_us(view->release->view, lookups[row].row) : 0);
+    }
+}
+
+/* A sink over scratch that holds what `row_count` rows of at most `room` bytes may need; false: there is no room. */
+static bool begin_text(struct pil_worker *worker, uint32_t row_count, size_t room, struct pil_sink *ret_sink) {
+    size_t bytes = row_count * room + PIL_SINK_RESERVE_MAX;
+    uint8_t *at = pil_batch_scratch(worker->batch, bytes);
+    *ret_sink = (struct pil_sink){.at = at, .end = at != NULL ? at + bytes : NULL, .grow = no_growth};
+    return at != NULL;
+}
+
+static struct view_rows make_rows(struct pil_worker *worker, const struct pil_request *request,
+                                  const struct pil_plan_view *view) {
+    const struct pil_listener_settings *listener = request->connection->listener;
+    const struct pil_lookup *lookups = &worker->batch->lookups[view->lookup_first];
+    struct view_rows rows = {.states = NULL};
+    struct pil_sink statuses, timestamps;
+    uint8_t *states = pil_batch_scratch(worker->batch, request->row_count);
+    if (states == NULL || !begin_text(worker, request->row_count, STATUS_ROOM, &statuses) ||
+        !begin_text(worker, request->row_count, TIMESTAMP_ROOM, &timestamps)) {
+        return rows;
+    }
+    const uint8_t *statuses_begin = statuses.at, *timestamps_begin = timestamps.at;
+    struct pil_feast_encoder encoder = {.sink = &statuses};
+    for (uint32_t row = 0; row < request->row_count; row++) {
+        states[row] = (uint8_t)pil_row_state_of(worker, &lookups[row], listener);
+        rows.counts[states[row]]++;
+        pil_feast_put_status(&encoder, told_status(listener->statuses, (pil_row_state)states[row], false));
+    }
+    rows.states = states;
+    encoder = (struct pil_feast_encoder){.sink = &timestamps};
+    put_timestamps(worker, &encoder, request, view, &rows);
+    PIL_ASSERT(!statuses.failed && !timestamps.failed);
+    rows.statuses = pil_bytes_from(statuses_begin, (size_t)(statuses.at - statuses_begin));
+    rows.timestamps = pil_bytes_from(timestamps_begin, (size_t)(timestamps.at - timestamps_begin));
+    return rows;
+}
+
+/* Returns how many of the rows that are there are null. */
+static uint32_t put_values(struct pil_worker *worker, struct pil_feast_encoder *encoder,
+                           const struct pil_request *request, const struct pil_plan_feature *planned,
+                           const struct view_rows *rows) {
     const struct pil_plan_view *view = &request->plan_views[planned->view_slot];
     const struct pil_view *schema = view->release->view;
     const struct pil_feature *feature = &schema->features[planned->feature];
     const struct pil_lookup *lookups = &worker->batch->lookups[view->lookup_first];
-    const struct pil_listener_settings *listener = request->connection->listener;
-    pil_feast_put_column(encoder);
+    uint32_t nulls = 0;
     for (uint32_t row = 0; row < request->row_count; row++) {
-        bool there = pil_row_state_of(worker, &lookups[row], listener) != PIL_ROW_MISSING;
-        if (there && !pil_row_is_null(schema, lookups[row].row, planned->feature)) {
+        bool there = state_at(worker, request, view, rows, row) != PIL_ROW_MISSING;
+        bool is_null = there && pil_row_is_null(schema, lookups[row].row, planned->feature);
+        nulls += is_null;
+        if (there && !is_null) {
             pil_feast_put_value(encoder, feature->type, pil_row_value(&lookups[row], feature));
         } else {
             pil_feast_put_null(encoder);
         }
     }
-    pil_feast_put_statuses(encoder);
+    return nulls;
+}
+
+static void put_statuses(struct pil_worker *worker, struct pil_feast_encoder *encoder,
+                         const struct pil_request *request, const struct pil_plan_feature *planned,
+                         const struct view_rows *rows) {
+    const struct pil_plan_view *view = &request->plan_views[planned->view_slot];
+    const struct pil_lookup *lookups = &worker->batch->lookups[view->lookup_first];
+    uint64_t *counts = worker->values_by_status[view->view->index];
     for (uint32_t row = 0; row < request->row_count; row++) {
-        pil_row_state state = pil_row_state_of(worker, &lookups[row], listener);
-        bool is_null = state != PIL_ROW_MISSING && pil_row_is_null(schema, lookups[row].row, planned->feature);
-        worker->values_by_status[view->view->index][told_status(PIL_STATUS_MODE_STRICT, state, is_null)]++;
-        pil_feast_put_status(encoder, told_status(listener->statuses, state, is_null));
+        pil_row_state state = state_at(worker, request, view, rows, row);
+        bool is_null =
+            state != PIL_ROW_MISSING && pil_row_is_null(view->release->view, lookups[row].row, planned->feature);
+        counts[told_status(PIL_STATUS_MODE_STRICT, state, is_null)]++;
+        pil_feast_put_status(encoder, told_status(request->connection->listener->statuses, state, is_null));
+    }
+}
+
+static void put_feature_column(struct pil_worker *worker, struct pil_feast_encoder *encoder,
+                               const struct pil_request *request, const struct pil_plan_feature *planned,
+                               const struct view_rows *rows) {
+    const struct pil_plan_view *view = &request->plan_views[planned->view_slot];
+    pil_feast_put_column(encoder);
+    uint32_t nulls = put_values(worker, encoder, request, planned, rows);
+    pil_feast_put_statuses(encoder);
+    if (rows->states == NULL || nulls > 0) {
+        put_statuses(worker, encoder, request, planned, rows);
+    } else {
+        pil_sink_write_bytes(encoder->sink, rows->statuses);
+        for (uint32_t state = 0; state < 3; state++) {
+            worker->values_by_status[view->view->index][told_status(PIL_STATUS_MODE_STRICT, (pil_row_state)state,
+                                                                    false)] += rows->counts[state];
+        }
     }
     pil_feast_put_timestamps(encoder);
-    for (uint32_t row = 0; row < request->row_count; row++) {
-        bool there = pil_row_state_of(worker, &lookups[row], listener) != PIL_ROW_MISSING;
-        pil_feast_put_timestamp(encoder, there ? pil_row_event_ts_us(schema, lookups[row].row) : 0);
+    if (rows->states == NULL) {
+        put_timestamps(worker, encoder, request, view, rows);
+    } else {
+        pil_sink_write_bytes(encoder->sink, rows->timestamps);
     }
 }
 
 void pil_feast_reply(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink) {
     struct pil_feast_encoder encoder = {.sink = sink};
     const struct pil_feast_request *feast = &request->feast;
+    struct view_rows rows[PIL_SETTINGS_VIEWS_MAX];
+    size_t scratch_used = worker->batch->scratch_used;
+    for (uint32_t slot = 0; slot < request->plan_view_count; slot++) {
+        rows[slot] = make_rows(worker, request, &request->plan_views[slot]);
+    }
     pil_feast_put_begin(&encoder);
     for (uint32_t i = 0; i < feast->column_count; i++) {
         const struct pil_entity *entity = entity_of_column(request, feast->columns[i].name);
@@ -480,7 +597,8 @@ void pil_feast_reply(struct pil_worker *worker, struct pil_request *request, str
         }
     }
     for (uint32_t i = 0; i < request->plan_feature_count; i++) {
-        put_feature_column(worker, &encoder, request, &request->plan_features[i]);
+        const struct pil_plan_feature *planned = &request->plan_features[i];
+        put_feature_column(worker, &encoder, request, planned, &rows[planned->view_slot]);
     }
     pil_feast_put_names(&encoder);
     for (uint32_t i = 0; i < feast->column_count; i++) {
@@ -502,4 +620,5 @@ void pil_feast_reply(struct pil_worker *worker, struct pil_request *request, str
         }
     }
     pil_feast_put_end(&encoder);
+    worker->batch->scratch_used = scratch_used;
 }
