@@ -315,7 +315,7 @@ void pil_config_usage(struct pil_text *page) {
         "PROTOCOL=ADDRESS]… [--KEY VALUE]…\n\n"
         "  --config FILE        YAML file; flags win over it\n"
         "  --serve V@C          serve the release that channel C of view V points to; once for each view\n"
-        "  --listen P=A         resp, feast or admin on unix:/PATH or tcp:HOST:PORT; once for each listener\n"
+        "  --listen P=A         resp, feast, oip or admin on unix:/PATH or tcp:HOST:PORT; once for each listener\n"
         "  --check-config       check everything, start nothing; exit code 0 or 1\n"
         "  --describe TABLE     print a reference page: config, metrics, commands\n"
         "  --ready-fd N         write \"ready\\n\" to descriptor N when every served view is ready\n"
