@@ -328,7 +328,7 @@ def test_each_answer_is_from_one_release_and_says_which(store, start_pilliond, e
     for turn in range(6):
         ref = releases[turn % 2]
         store.promote(ref)
-        for _ in range(harness.DEADLINE_S.__int__() * 1000):
+        for _ in range(int(harness.DEADLINE_S) * 1000):
             result = client.infer("every", [tensor("id", range(200), "INT64", True)])
             told = parameters(result)
             seed = seeds[told["driver_stats.release"]]
@@ -432,7 +432,8 @@ def test_paths_methods_and_encodings(daemon):
     with harness.connect(daemon.oip) as sock:
         sock.sendall(b"POST /v2/models/every/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         answer = sock.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 411 ") and answer.endswith(b'{"error":"send the body with Content-Length, not chunked"}')
+    assert answer.startswith(b"HTTP/1.1 411 ")
+    assert answer.endswith(b'{"error":"send the body with Content-Length, not chunked"}')
 
 
 def test_pipelined_requests_in_pieces(daemon):
