@@ -108,13 +108,12 @@ PILLION_API pillion_result pillion_plan(struct pillion_client *client, const str
 PILLION_API void pillion_plan_free(struct pillion_plan **plan);
 
 struct pillion_feature_info {
-    char view[PILLION_NAME_BYTES];
+    char view[2 * PILLION_NAME_BYTES]; /* "project/view" */
     char feature[PILLION_NAME_BYTES];
     char type[40];       /* "float32", "vector<int8,128>" */
     uint32_t view_index; /* in pillion_answer */
     uint32_t first;      /* element of the tensor row */
     uint32_t count;      /* elements; 0: no place in a tensor */
-    uint32_t has_default;
     uint64_t reserved[2];
 };
 struct pillion_plan_info {

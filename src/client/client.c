@@ -95,6 +95,7 @@ static bool adopt(struct pillion_client *client) {
         give_up_counts(client);
     }
     pil_session_forget(client);
+    pil_socket_close(client, true);
     atomic_store(&client->attend_at_ns, 0);
     atomic_store(&client->slots->is_ours, IS_OURS);
     return true;
@@ -192,6 +193,9 @@ static struct pillion_client *client_create(const struct pillion_options *option
     client->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : PIL_CLIENT_DEFAULT_TIMEOUT_MS;
     client->refresh_us = options->refresh_us != 0 ? options->refresh_us : PIL_CLIENT_DEFAULT_REFRESH_US;
     client->session.fd = -1;
+    if (client->mapped == NULL) {
+        snprintf(client->why_not_mapped, sizeof client->why_not_mapped, "no mapped listener was named");
+    }
     return client;
 }
 
@@ -234,6 +238,7 @@ void pillion_close(struct pillion_client **client_pointer) {
     }
     (void)pil_world_reclaim(client);
     pil_session_close(client, "closed");
+    pil_socket_close(client, false);
     pil_page_release(&client->session.page);
     json_decref(client->session.catalog);
     for (struct pil_slot_block *block = client->slots; block != NULL;) {

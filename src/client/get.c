@@ -106,7 +106,12 @@ static void answer_view(const struct pil_compiled *compiled, uint32_t slot, int6
 
 static pillion_result read_mapped(struct pil_call *call, struct pillion_error *error) {
     const struct pil_compiled *compiled = call->compiled;
-    pillion_result result = pil_keys_check(compiled, call->keys, error);
+    uint32_t key_count = compiled->vector->join_key_count;
+    pillion_result result = pil_keys_check_columns(call->keys, error);
+    if (result == PILLION_OK && call->keys->column_count != key_count) {
+        result = pil_client_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
+                                 call->keys->column_count, key_count);
+    }
     if (result == PILLION_OK) {
         result = call->begin(call, error);
     }
@@ -144,14 +149,16 @@ pillion_result pil_call_run(struct pil_call *call) {
     if (call->compiled == NULL) {
         return pil_client_fail(error, PILLION_SYSTEM, "no memory to note the call");
     }
-    pillion_result result = PILLION_OK;
+    pillion_result result = call->compiled->result;
+    bool may_ask = !call->compiled->is_final && call->ask != NULL && call->plan->client->resp != NULL;
     if (call->compiled->vector != NULL) {
+        may_ask = false;
         result = read_mapped(call, error);
-    } else {
-        result = pil_client_fail(error, call->compiled->result, "%s", call->compiled->error.text);
+    } else if (!may_ask) {
+        (void)pil_client_fail(error, result, "%s", call->compiled->error.text);
     }
     pil_world_leave(slot);
-    return result;
+    return may_ask ? call->ask(call) : result;
 }
 
 /* ---- Tensors. */
@@ -162,7 +169,12 @@ struct tensor_call {
     size_t value_bytes, row_bytes;
     uint8_t *statuses;
     bool use_defaults;
+    const struct pillion_output *output;
 };
+
+static pillion_result ask_tensor(struct pil_call *call) {
+    return pil_socket_get(call->plan, call->keys, ((struct tensor_call *)call)->output, call->answer);
+}
 
 static pillion_result begin_tensor(struct pil_call *call, struct pillion_error *error) {
     struct tensor_call *tensor = (struct tensor_call *)call;
@@ -204,11 +216,13 @@ pillion_result pillion_get(struct pillion_plan *plan, const struct pillion_keys 
                                           .flags = has_flags ? output->flags : 0,
                                           .event_ts_us = output->event_ts_us,
                                           .answer = answer,
+                                          .ask = ask_tensor,
                                           .begin = begin_tensor,
                                           .put = put_tensor},
                                  .values = output->values,
                                  .value_bytes = output->value_bytes,
                                  .statuses = output->statuses,
+                                 .output = output,
                                  .use_defaults = (plan->flags & PILLION_USE_DEFAULTS) != 0};
     if (output->size < offsetof(struct pillion_output, flags) || keys->size < offsetof(struct pillion_keys, columns)) {
         return pil_client_fail(answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cache/cache.h"
+#include "client/link.h"
 #include "pillion/client.h"
 #include "vector/plan.h"
 #include "wire/mapped.h"
@@ -85,9 +86,14 @@ struct pillion_plan {
     uint32_t dtype, flags;
     int64_t max_age_us;
     char min_release[PIL_RELEASE_ID_CHARS + 1];
-    int64_t min_created_us;                 /* of min_release; 0: not known yet. Under the lock */
-    uint64_t locate_at_ns;                  /* when to ask for it again */
-    uint32_t width, join_key_count;         /* as planned; no release may change them */
+    int64_t min_created_us; /* of min_release; 0: not known yet. Under the lock */
+    uint64_t locate_at_ns;  /* when to ask for it again */
+    uint64_t serial;        /* in links */
+    char *service;          /* until its features are known; NULL: a list of features */
+    /* As planned; no release may change them. Under the lock; what a call over the socket needs is set before it can
+     * begin. */
+    struct pillion_plan_info info;
+    struct pillion_feature_info *features;  /* [info.feature_count] */
     uint32_t numbers[PIL_VECTOR_VIEWS_MAX]; /* of the views, in connection `resolved` */
     uint64_t resolved;
     struct pillion_plan *next;
@@ -147,6 +153,9 @@ struct pillion_client {
     _Atomic uint32_t has_chores; /* something retired waits to be freed, or an answer is on its way */
     _Atomic uint32_t lock;
     _Atomic uint64_t socket_calls;
+    _Atomic uint32_t links_lock; /* held for some instructions */
+    struct pil_link *links;      /* idle ones; under links_lock */
+    uint32_t link_count;
     /* All that follows: under the lock. */
     char *mapped, *resp, *name;
     uint32_t timeout_ms, refresh_us;
@@ -157,7 +166,7 @@ struct pillion_client {
     struct pil_compiled *retired;
     struct pil_mapping *dying; /* no plan uses them; unmapped in slices */
     uint32_t era;              /* +1 when a forked child gives up what it cannot account for */
-    uint64_t refreshes, reconnects;
+    uint64_t refreshes, reconnects, plan_serial;
     char why_not_mapped[256];
 };
 
@@ -214,6 +223,11 @@ void pil_world_release_mapping(struct pillion_client *client, struct pil_mapping
 void pil_world_destroy(struct pillion_client *client, struct pil_compiled *compiled);
 bool pil_world_plan_resolve(struct pillion_client *client, struct pillion_plan *plan);
 
+/* ---- plan.c */
+
+/* Under the lock: what the caller may ask about the plan. */
+void pil_plan_note(struct pillion_plan *plan, const struct pil_vector_plan *vector);
+
 /* What a call reads, until it leaves. NULL: no memory for a slot. */
 const struct pil_compiled *pil_world_enter(struct pillion_plan *plan, bool may_refresh, struct pil_slot **ret_slot);
 void pil_world_leave(struct pil_slot *slot);
@@ -235,9 +249,10 @@ struct pil_key_room {
     size_t bytes;
 };
 
-/* Whether the key columns are those of the plan, and such that their arrays can be read. */
-pillion_result pil_keys_check(const struct pil_compiled *compiled, const struct pillion_keys *keys,
-                              struct pillion_error *error);
+/* Whether all that the key columns name is there. */
+pillion_result pil_keys_check_columns(const struct pillion_keys *keys, struct pillion_error *error);
+/* false: the offsets of that row fall. */
+bool pil_keys_part(const struct pillion_key_column *column, size_t row, struct pil_key_part *ret_part);
 /* Fills `count` lookups with the keys of rows first, first + 1 …; *ret_count tells how many, less when their bytes do
  * not fit into the room, 0 when those of the first do not. Keys point into the caller's arrays where these have the
  * canonical form. */
@@ -263,8 +278,19 @@ struct pil_call {
     int64_t *event_ts_us;          /* NULL, or the caller's */
     struct pillion_answer *answer; /* NULL, or the caller's */
     const struct pil_compiled *compiled;
+    /* Asks the server instead; NULL: cannot. */
+    pillion_result (*ask)(struct pil_call *call);
     /* Checks what the caller gave against what the plan is now; then takes block after block, view after view. */
     pillion_result (*begin)(struct pil_call *call, struct pillion_error *error);
     pillion_result (*put)(struct pil_call *call, const struct pil_block *block, struct pillion_error *error);
 };
 pillion_result pil_call_run(struct pil_call *call);
+
+/* ---- socket.c: the same over the resp listener */
+
+/* Fills the plan's info and features, and its spec where there is none, with what the server says. */
+pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error);
+pillion_result pil_socket_get(struct pillion_plan *plan, const struct pillion_keys *keys,
+                              const struct pillion_output *output, struct pillion_answer *answer);
+/* Closes idle links; in a forked child, which must not say anything over them. */
+void pil_socket_close(struct pillion_client *client, bool is_child);

@@ -6,20 +6,18 @@ static bool is_slices(uint32_t kind) {
     return kind == PILLION_KEY_BYTES || kind == PILLION_KEY_BYTES64;
 }
 
-pillion_result pil_keys_check(const struct pil_compiled *compiled, const struct pillion_keys *keys,
-                              struct pillion_error *error) {
-    const struct pil_vector_plan *vector = compiled->vector;
-    if (keys->size < offsetof(struct pillion_keys, columns) + vector->join_key_count * sizeof keys->columns[0] ||
-        keys->column_count != vector->join_key_count) {
-        return pil_client_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
-                               keys->column_count, vector->join_key_count);
+pillion_result pil_keys_check_columns(const struct pillion_keys *keys, struct pillion_error *error) {
+    if (keys->column_count > PILLION_KEYS_MAX ||
+        keys->size < offsetof(struct pillion_keys, columns) + keys->column_count * sizeof keys->columns[0]) {
+        return pil_client_fail(error, PILLION_INVALID, "keys of %zu bytes cannot have %u columns", keys->size,
+                               keys->column_count);
     }
     for (uint32_t i = 0; i < keys->column_count && keys->count > 0; i++) {
         const struct pillion_key_column *column = &keys->columns[i];
         bool has_slices = is_slices(column->kind);
         if (column->kind > PILLION_KEY_BYTES64 || (has_slices ? column->offsets == NULL : column->values == NULL)) {
-            return pil_client_fail(error, PILLION_INVALID, "join key %s: its column has kind %u and no %s",
-                                   vector->join_keys[i]->join_key, column->kind, has_slices ? "offsets" : "values");
+            return pil_client_fail(error, PILLION_INVALID, "key column %u has kind %u and no %s", i, column->kind,
+                                   has_slices ? "offsets" : "values");
         }
     }
     return PILLION_OK;
@@ -40,7 +38,7 @@ static bool slice_at(const struct pillion_key_column *column, size_t row, struct
     return true;
 }
 
-static bool part_at(const struct pillion_key_column *column, size_t row, struct pil_key_part *ret_part) {
+bool pil_keys_part(const struct pillion_key_column *column, size_t row, struct pil_key_part *ret_part) {
     if (is_slices(column->kind)) {
         ret_part->kind = PIL_KEY_PART_TEXT;
         return slice_at(column, row, &ret_part->text);
@@ -56,7 +54,7 @@ static pillion_result wrong_key(const struct pil_keys *keys, uint32_t join_key, 
     const struct pil_entity *entity = keys->compiled->vector->join_keys[join_key];
     const struct pillion_key_column *column = &keys->given->columns[join_key];
     struct pil_key_part part = {.text = {0}};
-    if (!part_at(column, row, &part)) {
+    if (!pil_keys_part(column, row, &part)) {
         return pil_client_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: its offsets fall", entity->join_key,
                                row);
     }
@@ -80,7 +78,7 @@ static pillion_result encode(const struct pil_keys *keys, size_t first, uint32_t
         size_t len = 0;
         for (uint32_t e = 0; e < view->view->entity_count; e++) {
             uint32_t key = view->key_parts[e];
-            if (!part_at(&keys->given->columns[key], first + done, &parts[key])) {
+            if (!pil_keys_part(&keys->given->columns[key], first + done, &parts[key])) {
                 return wrong_key(keys, key, first + done);
             }
         }

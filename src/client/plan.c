@@ -29,12 +29,11 @@ static pillion_result check_options(const struct pillion_plan_options *options, 
     return PILLION_OK;
 }
 
-static struct pillion_plan *plan_create(struct pillion_client *client, const struct pillion_plan_options *options,
-                                        struct pil_vector_spec *spec) {
+static struct pillion_plan *plan_create(struct pillion_client *client, const struct pillion_plan_options *options) {
     struct pillion_plan *plan = calloc(1, sizeof *plan);
     PIL_ASSERT(plan != NULL);
     plan->client = client;
-    plan->spec = spec;
+    plan->serial = ++client->plan_serial;
     plan->dtype = options->dtype;
     plan->flags = options->flags;
     plan->max_age_us = options->max_age_us;
@@ -63,6 +62,8 @@ static void destroy_plan(struct pillion_plan *plan) {
         pil_world_destroy(plan->client, compiled);
     }
     pil_vector_spec_destroy(&plan->spec);
+    free(plan->features);
+    free(plan->service);
     free(plan);
 }
 
@@ -78,39 +79,70 @@ static void renew_catalog(struct pillion_client *client, uint64_t until_ns) {
     }
 }
 
+/* Under the lock: the names that are asked for, resolved by the catalog; without one, as the server resolves them. */
+static pillion_result make_spec(struct pillion_client *client, const struct pillion_plan_options *options,
+                                struct pillion_plan *plan, struct pillion_error *error) {
+    struct pil_error why = {{0}};
+    pil_status status = PIL_STATUS_OK;
+    if (client->session.catalog != NULL) {
+        status = pil_catalog_spec(client, options, &plan->spec, &why);
+    } else if (client->resp == NULL) {
+        return pil_client_fail(error, PILLION_UNAVAILABLE, "%s", client->why_not_mapped);
+    } else if (options->service != NULL) {
+        plan->service = strdup(options->service);
+        PIL_ASSERT(plan->service != NULL);
+    } else {
+        struct pil_bytes *references = calloc(options->feature_count, sizeof references[0]);
+        PIL_ASSERT(references != NULL);
+        for (uint32_t i = 0; i < options->feature_count; i++) {
+            references[i] = pil_bytes_from_text(options->features[i]);
+        }
+        status = pil_vector_spec_create(references, options->feature_count, &plan->spec, &why);
+        free(references);
+    }
+    pillion_result result =
+        status == PIL_STATUS_OK ? PILLION_OK : pil_client_fail(error, pil_client_result(status), "%s", why.text);
+    if (result == PILLION_OK && client->session.catalog == NULL) {
+        result = pil_socket_describe(plan, error);
+    }
+    if (result == PILLION_OK && options->min_release != NULL && plan->spec->view_count != 1) {
+        result = pil_client_fail(error, PILLION_INVALID, "min_release is for plans of one view; this one has %u",
+                                 plan->spec->view_count);
+    }
+    return result;
+}
+
+/* Under the lock, once the plan is compiled or refused. */
+static pillion_result check_readable(struct pillion_plan *plan, struct pillion_error *error) {
+    const struct pil_compiled *compiled = atomic_load(&plan->compiled);
+    bool may_come = compiled->result == PILLION_NOT_READY && plan->min_release[0] != '\0';
+    if (compiled->vector != NULL || may_come) {
+        return PILLION_OK;
+    }
+    if (!compiled->is_final && plan->client->resp != NULL) {
+        return plan->info.feature_count != 0 ? PILLION_OK : pil_socket_describe(plan, error);
+    }
+    return pil_client_fail(error, compiled->result, "%s", compiled->error.text);
+}
+
 static pillion_result make(struct pillion_client *client, const struct pillion_plan_options *options,
                            struct pillion_plan **ret_plan, struct pillion_error *error) {
     uint64_t until_ns = pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull;
-    struct pil_vector_spec *spec = NULL;
-    struct pil_error why = {{0}};
     renew_catalog(client, until_ns);
-    if (client->session.catalog == NULL) {
-        return pil_client_fail(error, PILLION_UNAVAILABLE, "%s", client->why_not_mapped);
-    }
-    pil_status status = pil_catalog_spec(client, options, &spec, &why);
-    if (status == PIL_STATUS_OK && options->min_release != NULL && spec->view_count != 1) {
-        status = pil_fail(&why, PIL_STATUS_INVALID, "min_release is for plans of one view; this one has %u",
-                          spec->view_count);
-        pil_vector_spec_destroy(&spec);
-    }
-    if (status != PIL_STATUS_OK) {
-        return pil_client_fail(error, pil_client_result(status), "%s", why.text);
-    }
-    struct pillion_plan *plan = plan_create(client, options, spec);
-    plan->next = client->plans;
-    client->plans = plan;
-    pil_client_settle(client, until_ns);
-    const struct pil_compiled *compiled = atomic_load(&plan->compiled);
-    bool may_come = compiled->result == PILLION_NOT_READY && options->min_release != NULL;
-    if (compiled->vector == NULL && !may_come) {
-        pillion_result result = pil_client_fail(error, compiled->result, "%s", compiled->error.text);
-        unlink_plan(client, plan);
+    struct pillion_plan *plan = plan_create(client, options);
+    pillion_result result = make_spec(client, options, plan, error);
+    if (result != PILLION_OK) {
         destroy_plan(plan);
         return result;
     }
-    if (compiled->vector != NULL) {
-        plan->width = compiled->vector->width;
-        plan->join_key_count = compiled->vector->join_key_count;
+    plan->next = client->plans;
+    client->plans = plan;
+    pil_client_settle(client, until_ns);
+    result = check_readable(plan, error);
+    if (result != PILLION_OK) {
+        unlink_plan(client, plan);
+        destroy_plan(plan);
+        return result;
     }
     *ret_plan = plan;
     return PILLION_OK;
@@ -150,56 +182,55 @@ static void copy_name(char *to, size_t bytes, const char *from) {
     snprintf(to, bytes, "%s", from);
 }
 
-pillion_result pillion_plan_describe(struct pillion_plan *plan, struct pillion_plan_info *ret_info) {
-    struct pillion_plan_info info = {.size = ret_info->size};
-    struct pil_slot *slot = NULL;
-    const struct pil_compiled *compiled = pil_world_enter(plan, false, &slot);
-    if (compiled == NULL) {
-        return PILLION_SYSTEM;
-    }
-    pillion_result result = compiled->result;
-    const struct pil_vector_plan *vector = compiled->vector;
-    if (vector != NULL) {
-        info.feature_count = vector->feature_count;
-        info.width = vector->width;
-        info.view_count = vector->view_count;
-        info.join_key_count = vector->join_key_count;
-        for (uint32_t i = 0; i < vector->join_key_count; i++) {
-            copy_name(info.join_keys[i], sizeof info.join_keys[i], vector->join_keys[i]->join_key);
-            copy_name(info.join_key_types[i], sizeof info.join_key_types[i],
-                      pil_scalar_text(vector->join_keys[i]->type));
+void pil_plan_note(struct pillion_plan *plan, const struct pil_vector_plan *vector) {
+    struct pillion_plan_info *info = &plan->info;
+    if (info->feature_count != 0) { /* only types may have changed */
+        for (uint32_t i = 0; i < vector->feature_count; i++) {
+            (void)pil_type_format(vector->columns[i].type, plan->features[i].type);
         }
-        memcpy(ret_info, &info, ret_info->size < sizeof info ? ret_info->size : sizeof info);
+        return;
     }
-    pil_world_leave(slot);
-    return result;
+    info->feature_count = vector->feature_count;
+    info->width = vector->width;
+    info->view_count = vector->view_count;
+    info->join_key_count = vector->join_key_count;
+    for (uint32_t i = 0; i < vector->join_key_count; i++) {
+        copy_name(info->join_keys[i], sizeof info->join_keys[i], vector->join_keys[i]->join_key);
+        copy_name(info->join_key_types[i], sizeof info->join_key_types[i], pil_scalar_text(vector->join_keys[i]->type));
+    }
+    plan->features = calloc(vector->feature_count, sizeof plan->features[0]);
+    PIL_ASSERT(plan->features != NULL);
+    for (uint32_t i = 0; i < vector->feature_count; i++) {
+        const struct pil_vector_column *column = &vector->columns[i];
+        const struct pil_view *view = vector->views[column->view].view;
+        struct pillion_feature_info *to = &plan->features[i];
+        *to = (struct pillion_feature_info){.view_index = column->view, .first = column->first, .count = column->count};
+        copy_name(to->view, sizeof to->view, plan->spec->views[column->view]);
+        copy_name(to->feature, sizeof to->feature, view->features[column->feature].name);
+        (void)pil_type_format(column->type, to->type);
+    }
+}
+
+pillion_result pillion_plan_describe(struct pillion_plan *plan, struct pillion_plan_info *ret_info) {
+    size_t size = ret_info->size;
+    pil_client_lock(plan->client);
+    bool is_known = plan->info.feature_count != 0;
+    if (is_known) {
+        memcpy(ret_info, &plan->info, size < sizeof plan->info ? size : sizeof plan->info);
+    }
+    pil_client_unlock(plan->client);
+    ret_info->size = size;
+    return is_known ? PILLION_OK : PILLION_NOT_READY;
 }
 
 pillion_result pillion_plan_features(struct pillion_plan *plan, struct pillion_feature_info *ret_features,
                                      uint32_t capacity) {
-    struct pil_slot *slot = NULL;
-    const struct pil_compiled *compiled = pil_world_enter(plan, false, &slot);
-    if (compiled == NULL) {
-        return PILLION_SYSTEM;
+    pil_client_lock(plan->client);
+    uint32_t count = plan->info.feature_count;
+    pillion_result result = count == 0 ? PILLION_NOT_READY : capacity < count ? PILLION_INVALID : PILLION_OK;
+    if (result == PILLION_OK) {
+        memcpy(ret_features, plan->features, count * sizeof ret_features[0]);
     }
-    pillion_result result = compiled->result;
-    const struct pil_vector_plan *vector = compiled->vector;
-    if (vector != NULL && capacity < vector->feature_count) {
-        result = PILLION_INVALID;
-    }
-    for (uint32_t i = 0; vector != NULL && result == PILLION_OK && i < vector->feature_count; i++) {
-        const struct pil_vector_column *column = &vector->columns[i];
-        const struct pil_view *view = vector->views[column->view].view;
-        const struct pil_feature *feature = &view->features[column->feature];
-        struct pillion_feature_info *info = &ret_features[i];
-        *info = (struct pillion_feature_info){.view_index = column->view,
-                                              .first = column->first,
-                                              .count = column->count,
-                                              .has_default = feature->default_value != NULL};
-        copy_name(info->view, sizeof info->view, view->name);
-        copy_name(info->feature, sizeof info->feature, feature->name);
-        (void)pil_type_format(column->type, info->type);
-    }
-    pil_world_leave(slot);
+    pil_client_unlock(plan->client);
     return result;
 }

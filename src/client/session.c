@@ -58,11 +58,7 @@ void pil_session_close(struct pillion_client *client, const char *why) {
 /* The number may be somebody else's by now: children like to close all descriptors. */
 void pil_session_forget(struct pillion_client *client) {
     struct pil_session *session = &client->session;
-    uint64_t cookie = 0;
-    socklen_t len = sizeof cookie;
-    bool is_it = session->fd >= 0 && getsockopt(session->fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
-                 cookie == session->cookie;
-    if (!is_it) {
+    if (pil_link_cookie(session->fd) != session->cookie) {
         session->fd = -1;
     }
     pil_session_close(client, "this process was forked off and has not connected yet");
@@ -94,7 +90,6 @@ static void open_connection(struct pillion_client *client, uint64_t now_ns) {
     struct pil_session *session = &client->session;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = client->mapped + strlen("unix:");
-    socklen_t len = sizeof session->cookie;
     session->connect_at_ns = now_ns + pil_client_connect_ns;
     session->started_ns = now_ns;
     memcpy(address.sun_path, path, strlen(path) + 1); /* its length was checked by open */
@@ -107,9 +102,7 @@ static void open_connection(struct pillion_client *client, uint64_t now_ns) {
         connect_failed(client, "connect to");
         return;
     }
-    if (getsockopt(session->fd, SOL_SOCKET, SO_COOKIE, &session->cookie, &len) != 0) {
-        session->cookie = 0;
-    }
+    session->cookie = pil_link_cookie(session->fd);
     session->number++;
     session->state = PIL_SESSION_WELCOMING;
     client->reconnects += session->number > 1;

@@ -108,14 +108,15 @@ static bool is_recent_enough(const struct pillion_plan *plan, const struct pil_m
 /* What the plan was made with must still hold: the caller has laid its buffers out by it. */
 static pillion_result check_shape(const struct pillion_plan *plan, struct pil_compiled *compiled) {
     const struct pil_vector_plan *vector = compiled->vector;
-    if (plan->join_key_count != 0 && vector->join_key_count != plan->join_key_count) {
+    const struct pillion_plan_info *info = &plan->info;
+    if (info->join_key_count != 0 && vector->join_key_count != info->join_key_count) {
         return pil_client_fail(&compiled->error, PILLION_INVALID,
                                "the plan was made for %u join keys, the release has %u: plan anew",
-                               plan->join_key_count, vector->join_key_count);
+                               info->join_key_count, vector->join_key_count);
     }
-    if (plan->join_key_count != 0 && vector->width != plan->width) {
+    if (info->join_key_count != 0 && vector->width != info->width) {
         return pil_client_fail(&compiled->error, PILLION_INVALID,
-                               "the plan was made for rows of %u elements, the release has %u: plan anew", plan->width,
+                               "the plan was made for rows of %u elements, the release has %u: plan anew", info->width,
                                vector->width);
     }
     return PILLION_OK;
@@ -153,7 +154,9 @@ static struct pil_compiled *compile(struct pillion_client *client, struct pillio
     compiled->result = check_shape(plan, compiled);
     if (compiled->result != PILLION_OK) {
         pil_vector_plan_destroy(&compiled->vector);
+        return compiled;
     }
+    pil_plan_note(plan, compiled->vector);
     return compiled;
 }
 

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/link.h"
+#include "base/clock.h"
+#include "base/panic.h"
+#include "base/sys.h"
+#include "wire/resp.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { IN_BYTES = 65536 };
+
+uint64_t pil_link_cookie(int fd) {
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+/* ---- Buffers. */
+
+static uint8_t *reserve(struct pil_link_buffer *buffer, size_t bytes) {
+    if (buffer->capacity - buffer->len < bytes) {
+        size_t capacity = buffer->capacity * 2 > buffer->len + bytes ? buffer->capacity * 2 : buffer->len + bytes;
+        buffer->data = realloc(buffer->data, capacity);
+        PIL_ASSERT(buffer->data != NULL);
+        buffer->capacity = capacity;
+    }
+    return buffer->data + buffer->len;
+}
+
+static void append(struct pil_link_buffer *buffer, const void *data, size_t len) {
+    memcpy(reserve(buffer, len), data, len);
+    buffer->len += len;
+}
+
+static void append_head(struct pil_link_buffer *buffer, char kind, size_t number) {
+    char text[32];
+    int len = snprintf(text, sizeof text, "%c%zu\r\n", kind, number);
+    append(buffer, text, (size_t)len);
+}
+
+/* ---- Opening and closing. */
+
+static pil_status wait_for(int fd, short events, uint64_t until_ns) {
+    for (;;) {
+        uint64_t now_ns = pil_clock_monotonic_ns();
+        if (now_ns >= until_ns) {
+            return PIL_STATUS_TIMEOUT;
+        }
+        struct timespec timeout = {.tv_sec = (time_t)((until_ns - now_ns) / 1000000000),
+                                   .tv_nsec = (long)((until_ns - now_ns) % 1000000000)};
+        struct pollfd poll_fd = {.fd = fd, .events = events};
+        int ready = ppoll(&poll_fd, 1, &timeout, NULL);
+        if (ready > 0) {
+            return PIL_STATUS_OK;
+        }
+        if (ready < 0 && errno != EINTR) {
+            return PIL_STATUS_SYSTEM;
+        }
+    }
+}
+
+/* *ret_fd is -1 with errno set when the peer is not there. */
+static int connect_to(const struct sockaddr *address, socklen_t len, uint64_t until_ns) {
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), number = 0;
+    socklen_t number_len = sizeof number;
+    if (fd < 0) {
+        return -1;
+    }
+    if (connect(fd, address, len) != 0) {
+        number = errno;
+        if (number == EINPROGRESS) {
+            bool is_done = wait_for(fd, POLLOUT, until_ns) == PIL_STATUS_OK &&
+                           getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &number_len) == 0;
+            number = is_done ? number : ETIMEDOUT;
+        }
+    }
+    if (number != 0) {
+        pil_sys_close(&fd);
+        errno = number;
+    }
+    return fd;
+}
+
+static pil_status connect_tcp(const char *address, uint64_t until_ns, int *ret_fd, struct pil_error *error) {
+    char host[256];
+    const char *text = address + strlen("tcp:"), *colon = strrchr(text, ':');
+    size_t len = colon != NULL ? (size_t)(colon - text) : 0;
+    if (len == 0 || len >= sizeof host) {
+        return pil_fail(error, PIL_STATUS_INVALID, "resp: '%s' is no address; write tcp:HOST:PORT", address);
+    }
+    bool in_brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
+    snprintf(host, sizeof host, "%.*s", (int)(len - 2u * in_brackets), text + in_brackets);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *info = NULL;
+    int number = getaddrinfo(host, colon + 1, &hints, &info);
+    if (number != 0) {
+        return pil_fail(error, PIL_STATUS_INVALID, "resp: %s: %s", address, gai_strerror(number));
+    }
+    *ret_fd = connect_to(info->ai_addr, info->ai_addrlen, until_ns);
+    freeaddrinfo(info);
+    return PIL_STATUS_OK;
+}
+
+static pil_status open_socket(const char *address, uint64_t until_ns, int *ret_fd, struct pil_error *error) {
+    if (strncmp(address, "tcp:", 4) == 0) {
+        return connect_tcp(address, until_ns, ret_fd, error);
+    }
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    size_t len = strlen(address);
+    if (strncmp(address, "unix:", 5) != 0 || len == 5 || len - 5 >= sizeof path.sun_path) {
+        return pil_fail(error, PIL_STATUS_INVALID,
+                        "resp: '%.256s' is no address; write unix:PATH (at most 107 bytes) or tcp:HOST:PORT", address);
+    }
+    memcpy(path.sun_path, address + 5, len - 4);
+    *ret_fd = connect_to((const struct sockaddr *)&path, sizeof path, until_ns);
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_link_open(const char *address, uint64_t until_ns, struct pil_link **ret_link,
+                         struct pil_error *ret_error) {
+    int fd = -1;
+    PIL_TRY(open_socket(address, until_ns, &fd, ret_error));
+    if (fd < 0) {
+        int number = errno;
+        return pil_fail(ret_error, PIL_STATUS_CLOSED, "%s: %s", address, strerror(number));
+    }
+    struct pil_link *link = calloc(1, sizeof *link);
+    PIL_ASSERT(link != NULL);
+    link->fd = fd;
+    link->cookie = pil_link_cookie(fd);
+    /* The server takes long requests only after a first one: schemas/wire.md, "Limits". */
+    struct pil_bytes reply;
+    pil_link_begin(link, 1);
+    pil_link_add(link, pil_bytes_from_text("PING"));
+    pil_status status = pil_link_ask(link, until_ns, &reply, ret_error);
+    link->is_used = false;
+    if (status != PIL_STATUS_OK) {
+        pil_link_close(&link);
+        return status;
+    }
+    *ret_link = link;
+    return PIL_STATUS_OK;
+}
+
+void pil_link_close(struct pil_link **link_pointer) {
+    struct pil_link *link = *link_pointer;
+    *link_pointer = NULL;
+    if (link != NULL) {
+        pil_sys_close(&link->fd);
+        free(link->in.data);
+        free(link->out.data);
+        free(link);
+    }
+}
+
+void pil_link_forget(struct pil_link **link_pointer) {
+    struct pil_link *link = *link_pointer;
+    if (link != NULL && pil_link_cookie(link->fd) != link->cookie) {
+        link->fd = -1;
+    }
+    pil_link_close(link_pointer);
+}
+
+/* ---- Asking. */
+
+void pil_link_begin(struct pil_link *link, size_t arg_count) {
+    link->out.len = link->in.len = 0;
+    append_head(&link->out, '*', arg_count);
+}
+
+void pil_link_add(struct pil_link *link, struct pil_bytes arg) {
+    append_head(&link->out, '$', arg.len);
+    append(&link->out, arg.data, arg.len);
+    append(&link->out, "\r\n", 2);
+}
+
+static pil_status fail_io(const struct pil_link *link, int number, struct pil_error *error) {
+    (void)link;
+    return pil_fail(error, PIL_STATUS_CLOSED, "the server's connection: %s", strerror(number));
+}
+
+static pil_status send_all(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
+    for (size_t at = 0; at < link->out.len;) {
+        ssize_t sent = send(link->fd, link->out.data + at, link->out.len - at, MSG_NOSIGNAL);
+        if (sent >= 0) {
+            at += (size_t)sent;
+        } else if (errno == EAGAIN) {
+            if (wait_for(link->fd, POLLOUT, until_ns) != PIL_STATUS_OK) {
+                return pil_fail(error, PIL_STATUS_TIMEOUT, "the server does not read the request");
+            }
+        } else if (errno != EINTR) {
+            return fail_io(link, errno, error);
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+/* Until one whole reply is there. */
+static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
+    struct pil_resp_reply_cursor cursor = {0};
+    for (;;) {
+        size_t len = 0;
+        pil_status status = pil_resp_reply_length(&cursor, pil_bytes_from(link->in.data, link->in.len), &len);
+        if (status == PIL_STATUS_OK && len == link->in.len) {
+            return PIL_STATUS_OK;
+        }
+        if (status != PIL_STATUS_AGAIN) {
+            return pil_fail(error, PIL_STATUS_IO, "the server's reply is not RESP");
+        }
+        uint8_t *room = reserve(&link->in, IN_BYTES);
+        ssize_t got = recv(link->fd, room, link->in.capacity - link->in.len, 0);
+        if (got > 0) {
+            link->in.len += (size_t)got;
+        } else if (got == 0) {
+            return fail_io(link, ECONNRESET, error);
+        } else if (errno == EAGAIN) {
+            if (wait_for(link->fd, POLLIN, until_ns) != PIL_STATUS_OK) {
+                return pil_fail(error, PIL_STATUS_TIMEOUT, "the server does not answer in time");
+            }
+        } else if (errno != EINTR) {
+            return fail_io(link, errno, error);
+        }
+    }
+}
+
+static bool begins_with(struct pil_bytes text, const char *word) {
+    size_t len = strlen(word);
+    return text.len >= len && memcmp(text.data, word, len) == 0;
+}
+
+static pil_status fail_reply(struct pil_bytes text, struct pil_error *error) {
+    pil_status status = begins_with(text, "LOADING")                                 ? PIL_STATUS_AGAIN
+                        : begins_with(text, "NOAUTH") || begins_with(text, "NOPERM") ? PIL_STATUS_DENIED
+                                                                                     : PIL_STATUS_INVALID;
+    const uint8_t *space = text.len > 0 ? memchr(text.data, ' ', text.len) : NULL;
+    size_t skip = space != NULL ? (size_t)(space - text.data) + 1 : 0, len = text.len - skip;
+    return pil_fail(error, status, "%.*s", (int)(len < 512 ? len : 512), (const char *)text.data + skip);
+}
+
+pil_status pil_link_ask(struct pil_link *link, uint64_t until_ns, struct pil_bytes *ret_reply,
+                        struct pil_error *ret_error) {
+    struct pil_resp_value value;
+    PIL_TRY(send_all(link, until_ns, ret_error));
+    PIL_TRY(receive_reply(link, until_ns, ret_error));
+    link->is_used = true;
+    struct pil_bytes input = pil_bytes_from(link->in.data, link->in.len);
+    if (pil_resp_value_next(&input, &value) != PIL_STATUS_OK) {
+        return pil_fail(ret_error, PIL_STATUS_IO, "the server's reply is not RESP");
+    }
+    switch (value.kind) {
+    case PIL_RESP_KIND_ERROR: return fail_reply(value.text, ret_error);
+    case PIL_RESP_KIND_BULK:
+    case PIL_RESP_KIND_SIMPLE: *ret_reply = value.text; return PIL_STATUS_OK;
+    case PIL_RESP_KIND_INTEGER: /* ":12\r\n" */
+        *ret_reply = pil_bytes_from(link->in.data + 1, link->in.len - 3);
+        return PIL_STATUS_OK;
+    case PIL_RESP_KIND_NULL:
+    case PIL_RESP_KIND_BOOLEAN:
+    case PIL_RESP_KIND_DOUBLE:
+    case PIL_RESP_KIND_ARRAY:
+    case PIL_RESP_KIND_SET:
+    case PIL_RESP_KIND_MAP: break;
+    }
+    return pil_fail(ret_error, PIL_STATUS_IO, "the server's reply has another form than was asked for");
+}
