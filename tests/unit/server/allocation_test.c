@@ -17,7 +17,15 @@
 
 #include <cmocka.h>
 
-enum { REQUESTS = 1000000, PIPELINE = 250, KEYS = 5000, FEATURES = 10, MGET_KEYS = 100 };
+enum {
+    REQUESTS = 1000000,
+    PIPELINE = 250,
+    KEYS = 5000,
+    FEATURES = 10,
+    MGET_KEYS = 100,
+    INFER_KEYS = 20,
+    PROTOCOLS = 3
+};
 
 #if defined(__has_feature) /* clang */
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -184,6 +192,38 @@ static void make_feast(struct pil_text *text) {
     }
 }
 
+static void add_infer(struct pil_text *text, const char *model, const char *json, const void *binary, size_t bytes) {
+    pil_text_format(text,
+                    "POST /v2/models/%s/infer HTTP/1.1\r\nhost: x\r\ninference-header-content-length: "
+                    "%zu\r\ncontent-length: %zu\r\n\r\n%s",
+                    model, strlen(json), strlen(json) + bytes, json);
+    pil_text_append(text, binary, bytes);
+}
+
+/* Of eight requests one is refused for its datatype, one for an unknown model; half of the others are binary. */
+static void make_oip(struct pil_text *text) {
+    for (uint32_t i = 0; i < PIPELINE; i++) {
+        char json[512];
+        int64_t keys[INFER_KEYS];
+        bool is_binary = i % 2 == 0;
+        for (uint32_t k = 0; k < INFER_KEYS; k++) {
+            keys[k] = (i * 31 + k * 61) % (KEYS + KEYS / 10);
+        }
+        if (is_binary) {
+            snprintf(json, sizeof json,
+                     "{\"id\":\"%u\",\"inputs\":[{\"name\":\"id\",\"shape\":[%d,1],\"datatype\":\"%s\","
+                     "\"parameters\":{\"binary_data_size\":%zu}}],\"parameters\":{\"binary_data_output\":true}}",
+                     i, INFER_KEYS, i % 8 == 4 ? "FP64" : "INT64", sizeof keys);
+        } else {
+            snprintf(json, sizeof json,
+                     "{\"inputs\":[{\"name\":\"id\",\"shape\":[2],\"datatype\":\"INT64\",\"data\":[%u,9999]}],"
+                     "\"outputs\":[{\"name\":\"%s\"}]}",
+                     i, i % 4 == 1 ? "features" : "statuses");
+        }
+        add_infer(text, i % 8 == 7 ? "none" : "every", json, keys, is_binary ? sizeof keys : 0);
+    }
+}
+
 /* Reads until nothing comes for a moment: how long the answers of one batch are. */
 static size_t measure(int fd, const struct script *script) {
     static uint8_t buffer[1 << 20];
@@ -214,13 +254,14 @@ static void run(int fd, const struct script *script, uint32_t batches) {
 
 static void serve_a_million(pil_engine_kind kind) {
     static struct pil_settings settings;
-    struct sockaddr_un addresses[2];
+    struct sockaddr_un addresses[PROTOCOLS];
     struct pil_error error = {0};
     struct pil_server *server = NULL;
-    struct script scripts[2] = {0};
-    int listeners[2] = {listen_unix("resp", &addresses[0]), listen_unix("feast", &addresses[1])};
+    struct script scripts[PROTOCOLS] = {0};
+    int listeners[PROTOCOLS] = {listen_unix("resp", &addresses[0]), listen_unix("feast", &addresses[1]),
+                                listen_unix("oip", &addresses[2])};
     settings = (struct pil_settings){.view_count = 1,
-                                     .listener_count = 2,
+                                     .listener_count = PROTOCOLS,
                                      .worker_count = 1,
                                      .engine = kind,
                                      .slowlog_us = 1000000,
@@ -236,32 +277,35 @@ static void serve_a_million(pil_engine_kind kind) {
     memcpy(settings.views[0].view, "v", 2);
     memcpy(settings.views[0].channel, "c", 2);
     settings.listeners[1].protocol = PIL_PROTOCOL_FEAST;
+    settings.listeners[2].protocol = PIL_PROTOCOL_OIP;
     assert_int_equal(pil_server_create(&settings, listeners, &server, &error), PIL_STATUS_OK);
     struct pil_project *project = fixture_project(FEATURES);
     struct pil_cache *cache = pil_server_cache(server);
     pil_cache_publish(cache, pil_cache_view_at(cache, 0), fixture_release(project->views[0].view, KEYS, 1, 1));
     pil_server_set_project(server, project);
     assert_int_equal(pil_server_start(server, &error), PIL_STATUS_OK);
-    int clients[2] = {connect_unix(&addresses[0]), connect_unix(&addresses[1])};
+    int clients[PROTOCOLS] = {connect_unix(&addresses[0]), connect_unix(&addresses[1]), connect_unix(&addresses[2])};
     make_resp(&scripts[0].requests);
     make_feast(&scripts[1].requests);
-    for (int i = 0; i < 2; i++) {
+    make_oip(&scripts[2].requests);
+    for (int i = 0; i < PROTOCOLS; i++) {
         scripts[i].answer_bytes = measure(clients[i], &scripts[i]);
         run(clients[i], &scripts[i], 40); /* warm: chunks and buffers get their final sizes */
     }
     atomic_store(&is_counting, true);
-    run(clients[0], &scripts[0], REQUESTS * 8 / 10 / PIPELINE);
+    run(clients[0], &scripts[0], REQUESTS * 7 / 10 / PIPELINE);
     run(clients[1], &scripts[1], REQUESTS * 2 / 10 / PIPELINE);
+    run(clients[2], &scripts[2], REQUESTS / 10 / PIPELINE);
     atomic_store(&is_counting, false);
     assert_int_equal(atomic_exchange(&allocations, 0), 0);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < PROTOCOLS; i++) {
         close(clients[i]);
+        close(listeners[i]);
         unlink(addresses[i].sun_path);
         pil_text_deinit(&scripts[i].requests);
     }
     assert_true(pil_server_drain(server, 5000));
     pil_server_destroy(&server);
-    close(listeners[0]), close(listeners[1]);
 }
 
 static void the_counters_count(void **state) {
