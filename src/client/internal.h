@@ -3,6 +3,8 @@
  * plans as compiled against them. For this module only. Rules for who may touch what: src/client/README.md. */
 #pragma once
 
+#include "base/panic.h"
+#include "base/text.h"
 #include "cache/cache.h"
 #include "client/link.h"
 #include "pillion/client.h"
@@ -57,6 +59,12 @@ struct pil_mapping {
     struct pil_mapping *next; /* among those to be unmapped */
 };
 
+/* A feature's default as a row would have it. */
+struct pil_column_default {
+    struct pil_text payload;
+    bool is_there;
+};
+
 /* A plan against given releases, or why it cannot be read here. Immutable once a plan points to it. */
 struct pil_compiled_view {
     uint32_t number; /* in the control page */
@@ -64,8 +72,9 @@ struct pil_compiled_view {
     struct pil_mapping *mapping;
 };
 struct pil_compiled {
-    struct pil_vector_plan *vector; /* NULL: not readable in this process; result and error say why */
-    struct pil_page *page;          /* NULL: never was a control page */
+    struct pil_column_default *defaults; /* of a plan with columns and defaults */
+    struct pil_vector_plan *vector;      /* NULL: not readable in this process; result and error say why */
+    struct pil_page *page;               /* NULL: never was a control page */
     uint32_t view_count;
     struct pil_compiled_view views[PIL_VECTOR_VIEWS_MAX];
     bool has_ages; /* some view has a ttl */
@@ -258,6 +267,10 @@ bool pil_keys_part(const struct pillion_key_column *column, size_t row, struct p
  * canonical form. */
 pillion_result pil_keys_fill(const struct pil_keys *keys, size_t first, uint32_t count, struct pil_key_room room,
                              struct pil_lookup *lookups, uint32_t *ret_count);
+
+/* ---- column_default.c */
+struct pil_column_default *pil_column_defaults_create(const struct pil_vector_plan *vector);
+void pil_column_defaults_destroy(struct pil_column_default **defaults, uint32_t count);
 
 /* ---- get.c: what pillion_get and pillion_get_columns share */
 

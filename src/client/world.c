@@ -59,6 +59,10 @@ static void unmap(struct pil_release **release_pointer) {
     }
 }
 
+static uint32_t plan_features(const struct pil_compiled *compiled) {
+    return compiled->vector != NULL ? compiled->vector->feature_count : 0;
+}
+
 void pil_world_destroy(struct pillion_client *client, struct pil_compiled *compiled) {
     if (compiled->era != client->era) {
         return; /* its counts are not ours to trust */
@@ -67,6 +71,7 @@ void pil_world_destroy(struct pillion_client *client, struct pil_compiled *compi
         pil_world_release_mapping(client, &compiled->views[slot].mapping);
     }
     pil_page_release(&compiled->page);
+    pil_column_defaults_destroy(&compiled->defaults, plan_features(compiled));
     pil_vector_plan_destroy(&compiled->vector);
     free(compiled);
 }
@@ -155,6 +160,9 @@ static struct pil_compiled *compile(struct pillion_client *client, struct pillio
     if (compiled->result != PILLION_OK) {
         pil_vector_plan_destroy(&compiled->vector);
         return compiled;
+    }
+    if ((plan->flags & PILLION_COLUMNS) != 0 && (plan->flags & PILLION_USE_DEFAULTS) != 0) {
+        compiled->defaults = pil_column_defaults_create(compiled->vector);
     }
     pil_plan_note(plan, compiled->vector);
     return compiled;
