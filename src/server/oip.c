@@ -10,26 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { ERROR_BODY_BYTES = 8192, JSON_NUMBER_BYTES = 25, NAME_BYTES = 2 * PIL_NAME_BYTES_MAX + 2, NO_COLUMN = -1 };
-
-static const char inner_length[] = "inference-header-content-length: ";
-static const char inner_length_field[] = "inference-header-content-length: 0         \r\n";
-PIL_STATIC_ASSERT(sizeof inner_length_field == sizeof inner_length + PIL_HTTP_LENGTH_CHARS + 2);
-
-struct output {
-    struct pil_oip_tensor tensor;
-    int32_t column; /* of the plan, for strings; else NO_COLUMN */
-    bool is_statuses;
-    bool is_binary;
-};
-
-struct pil_oip_call {
-    pil_oip_route_kind kind;
-    struct pil_bytes model, id;
-    struct output *outputs; /* those to be answered, in order */
-    uint32_t output_count;
-    uint8_t *row; /* room for a row of values or of statuses */
-};
+enum { ERROR_BODY_BYTES = 8192, JSON_NUMBER_BYTES = 25, NAME_BYTES = 2 * PIL_NAME_BYTES_MAX + 2 };
 
 /* ---- Errors. */
 
@@ -64,6 +45,11 @@ static void fail(struct pil_worker *worker, struct pil_request *request, int sta
     fail_with(worker, request, status, text);
 }
 
+void pil_oip_fail_size(struct pil_worker *worker, struct pil_request *request, uint64_t bytes) {
+    fail(worker, request, 413, "the answer may have %llu bytes, over the limit of %u: ask for fewer rows or as binary",
+         (unsigned long long)bytes, worker->server->settings->limits.output_bytes_max);
+}
+
 /* A model that cannot answer: not there, not yet, never. */
 static int http_status_of(pil_status status) {
     return status == PIL_STATUS_NOT_FOUND                                ? 404
@@ -89,10 +75,6 @@ static struct pil_oip_call *new_call(struct pil_worker *worker, struct pil_reque
     *call = (struct pil_oip_call){.kind = route->kind, .model = pil_bytes_from(call + 1, route->model_len)};
     memcpy(call + 1, route->model, route->model_len);
     return call;
-}
-
-static bool is_string(const struct pil_vector_column *column) {
-    return column->count == 0;
 }
 
 static struct pil_bytes name_of(struct pil_worker *worker, const struct pil_vector_plan *plan,
@@ -213,33 +195,34 @@ static bool add_rows(struct pil_worker *worker, struct pil_request *request, con
 
 /* ---- Inference: outputs. */
 
-static struct output features_output(const struct pil_request *request) {
+static struct pil_oip_answer features_output(const struct pil_request *request) {
     const struct pil_vector_plan *plan = request->planned->plan;
     pil_oip_datatype datatype = plan->dtype == PIL_VECTOR_FLOAT64 ? PIL_OIP_FP64 : PIL_OIP_FP32;
-    return (struct output){
+    return (struct pil_oip_answer){
         .tensor = {pil_bytes_from_text("features"), datatype, 2, {(int64_t)request->row_count, plan->width}},
-        .column = NO_COLUMN};
+        .column = PIL_OIP_NO_COLUMN};
 }
 
-static struct output statuses_output(const struct pil_request *request) {
-    return (struct output){.tensor = {pil_bytes_from_text("statuses"),
-                                      PIL_OIP_UINT8,
-                                      2,
-                                      {(int64_t)request->row_count, request->planned->plan->feature_count}},
-                           .column = NO_COLUMN,
-                           .is_statuses = true};
+static struct pil_oip_answer statuses_output(const struct pil_request *request) {
+    return (struct pil_oip_answer){.tensor = {pil_bytes_from_text("statuses"),
+                                              PIL_OIP_UINT8,
+                                              2,
+                                              {(int64_t)request->row_count, request->planned->plan->feature_count}},
+                                   .column = PIL_OIP_NO_COLUMN,
+                                   .is_statuses = true};
 }
 
-static struct output string_output(struct pil_worker *worker, const struct pil_request *request, uint32_t column) {
+static struct pil_oip_answer string_output(struct pil_worker *worker, const struct pil_request *request,
+                                           uint32_t column) {
     const struct pil_vector_plan *plan = request->planned->plan;
-    return (struct output){.tensor = {.name = name_of(worker, plan, &plan->columns[column]),
-                                      .datatype = PIL_OIP_BYTES,
-                                      .dimension_count = 1,
-                                      .dimensions = {(int64_t)request->row_count}},
-                           .column = (int32_t)column};
+    return (struct pil_oip_answer){.tensor = {.name = name_of(worker, plan, &plan->columns[column]),
+                                              .datatype = PIL_OIP_BYTES,
+                                              .dimension_count = 1,
+                                              .dimensions = {(int64_t)request->row_count}},
+                                   .column = (int32_t)column};
 }
 
-static void add_output(struct pil_oip_call *call, struct output output, bool is_binary) {
+static void add_output(struct pil_oip_call *call, struct pil_oip_answer output, bool is_binary) {
     output.is_binary = is_binary;
     call->outputs[call->output_count++] = output;
 }
@@ -250,7 +233,7 @@ static bool add_all_outputs(struct pil_worker *worker, struct pil_request *reque
     const struct pil_vector_plan *plan = request->planned->plan;
     uint32_t string_count = 0;
     for (uint32_t i = 0; i < plan->feature_count; i++) {
-        string_count += is_string(&plan->columns[i]);
+        string_count += pil_oip_is_string(&plan->columns[i]);
     }
     call->outputs = new_in_scratch(worker, (2 + string_count) * sizeof call->outputs[0]);
     if (call->outputs == NULL) {
@@ -261,14 +244,14 @@ static bool add_all_outputs(struct pil_worker *worker, struct pil_request *reque
     }
     add_output(call, statuses_output(request), is_binary);
     for (uint32_t i = 0; i < plan->feature_count; i++) {
-        if (is_string(&plan->columns[i])) {
+        if (pil_oip_is_string(&plan->columns[i])) {
             add_output(call, string_output(worker, request, i), is_binary);
         }
     }
     return true;
 }
 
-/* The column of a string or bytes feature by "view:feature"; NO_COLUMN: there is none. */
+/* The column of a string or bytes feature by "view:feature"; PIL_OIP_NO_COLUMN: there is none. */
 static int32_t find_string(const struct pil_vector_plan *plan, struct pil_bytes name) {
     const uint8_t *colon = name.len > 0 ? memchr(name.data, ':', name.len) : NULL;
     for (uint32_t slot = 0; colon != NULL && slot < plan->view_count; slot++) {
@@ -280,24 +263,24 @@ static int32_t find_string(const struct pil_vector_plan *plan, struct pil_bytes 
         int32_t feature = pil_view_feature_find(view, pil_bytes_from(colon + 1, name.len - view_name.len - 1));
         for (uint32_t i = 0; feature >= 0 && i < plan->feature_count; i++) {
             const struct pil_vector_column *column = &plan->columns[i];
-            if (is_string(column) && column->view == slot && column->feature == (uint32_t)feature) {
+            if (pil_oip_is_string(column) && column->view == slot && column->feature == (uint32_t)feature) {
                 return (int32_t)i;
             }
         }
     }
-    return NO_COLUMN;
+    return PIL_OIP_NO_COLUMN;
 }
 
 static bool add_asked_output(struct pil_worker *worker, struct pil_request *request, struct pil_oip_call *call,
                              const struct pil_oip_output *asked) {
     const struct pil_vector_plan *plan = request->planned->plan;
-    struct output output;
-    int32_t column = NO_COLUMN;
+    struct pil_oip_answer output;
+    int32_t column = PIL_OIP_NO_COLUMN;
     if (pil_bytes_equal_text(asked->name, "features") && plan->width > 0) {
         output = features_output(request);
     } else if (pil_bytes_equal_text(asked->name, "statuses")) {
         output = statuses_output(request);
-    } else if ((column = find_string(plan, asked->name)) != NO_COLUMN) {
+    } else if ((column = find_string(plan, asked->name)) != PIL_OIP_NO_COLUMN) {
         output = string_output(worker, request, (uint32_t)column);
     } else {
         fail(worker, request, 400, "the model has no output %.*s; its metadata lists what it has",
@@ -337,23 +320,22 @@ static bool add_outputs(struct pil_worker *worker, struct pil_request *request, 
     return true;
 }
 
-/* Room for one row, and an answer that fits the connection's output; strings are not counted. */
+/* Room for one row, and an answer that fits the connection's output; strings are counted when they are known. */
 static bool has_room(struct pil_worker *worker, struct pil_request *request, struct pil_oip_call *call) {
     const struct pil_vector_plan *plan = request->planned->plan;
     uint64_t limit = worker->server->settings->limits.output_bytes_max, bytes = 0;
     size_t row_bytes = (size_t)plan->width * pil_vector_dtype_bytes(plan->dtype);
     for (uint32_t i = 0; i < call->output_count; i++) {
-        const struct output *output = &call->outputs[i];
-        uint64_t count =
-            output->column != NO_COLUMN ? 0 : (uint64_t)request->row_count * (uint64_t)output->tensor.dimensions[1];
+        const struct pil_oip_answer *output = &call->outputs[i];
+        uint64_t count = output->column != PIL_OIP_NO_COLUMN
+                             ? 0
+                             : (uint64_t)request->row_count * (uint64_t)output->tensor.dimensions[1];
         bytes += count * (output->is_binary     ? output->is_statuses ? 1 : pil_vector_dtype_bytes(plan->dtype)
                               : output->is_statuses ? 2
                                                 : JSON_NUMBER_BYTES);
     }
     if (bytes >= limit) {
-        fail(worker, request, 413,
-             "the answer may have %llu bytes, over the limit of %llu: ask for fewer rows, or for binary data",
-             (unsigned long long)bytes, (unsigned long long)limit);
+        pil_oip_fail_size(worker, request, bytes);
         return false;
     }
     call->row = pil_batch_scratch(worker->batch, row_bytes > plan->feature_count ? row_bytes : plan->feature_count);
@@ -474,267 +456,4 @@ void pil_oip_prepare(struct pil_worker *worker, struct pil_request *request, con
         }
     }
     request->oip = call;
-}
-
-/* ---- Replies of inference. */
-
-static const uint8_t *row_of(struct pil_worker *worker, const struct pil_request *request, uint32_t column,
-                             uint32_t i) {
-    const struct pil_vector_column *planned = &request->planned->plan->columns[column];
-    const uint8_t *row = pil_vector_lookups(worker, request, planned->view)[i].row;
-    const struct pil_view *view = request->planned->plan->views[planned->view].view;
-    return row != NULL && !pil_row_is_null(view, row, planned->feature) ? row : NULL;
-}
-
-/* The value of a string column; a string that is missing is empty. */
-static struct pil_bytes string_at(struct pil_worker *worker, const struct pil_request *request, uint32_t column,
-                                  uint32_t i) {
-    const struct pil_vector_column *planned = &request->planned->plan->columns[column];
-    const struct pil_view *view = request->planned->plan->views[planned->view].view;
-    return row_of(worker, request, column, i) != NULL
-               ? pil_row_value(pil_vector_lookups(worker, request, planned->view) + i,
-                               &view->features[planned->feature])
-               : (struct pil_bytes){0};
-}
-
-static void put_row(struct pil_worker *worker, const struct pil_request *request, const struct output *output,
-                    uint32_t i, uint8_t *to) {
-    if (output->is_statuses) {
-        pil_vector_put_row_statuses(worker, request, i, to);
-    } else {
-        pil_vector_put_row_values(worker, request, i, to);
-    }
-}
-
-static void put_json_output(struct pil_worker *worker, const struct pil_request *request,
-                            struct pil_oip_encoder *encoder, const struct output *output) {
-    const struct pil_vector_column *columns = request->planned->plan->columns;
-    pil_scalar scalar = output->column != NO_COLUMN ? columns[output->column].type.scalar : PIL_SCALAR_FLOAT32;
-    pil_oip_put_output(encoder, &output->tensor, scalar == PIL_SCALAR_BYTES ? "base64" : NULL);
-    for (uint32_t i = 0; i < request->row_count; i++) {
-        if (output->column == NO_COLUMN) {
-            put_row(worker, request, output, i, request->oip->row);
-            pil_oip_put_numbers(encoder, output->tensor.datatype, request->oip->row,
-                                (size_t)output->tensor.dimensions[1]);
-        } else if (row_of(worker, request, (uint32_t)output->column, i) != NULL) {
-            pil_oip_put_string(encoder, scalar, string_at(worker, request, (uint32_t)output->column, i));
-        } else {
-            pil_oip_put_null(encoder);
-        }
-    }
-    pil_oip_put_output_end(encoder);
-}
-
-static uint64_t binary_bytes(struct pil_worker *worker, const struct pil_request *request,
-                             const struct output *output) {
-    uint64_t bytes = 0;
-    if (output->column == NO_COLUMN) {
-        uint32_t element = output->is_statuses ? 1 : pil_vector_dtype_bytes(request->planned->plan->dtype);
-        return (uint64_t)request->row_count * (uint64_t)output->tensor.dimensions[1] * element;
-    }
-    for (uint32_t i = 0; i < request->row_count; i++) {
-        bytes += 4 + string_at(worker, request, (uint32_t)output->column, i).len;
-    }
-    return bytes;
-}
-
-static void put_binary(struct pil_worker *worker, const struct pil_request *request, const struct output *output,
-                       struct pil_sink *sink) {
-    uint32_t element = output->is_statuses ? 1 : pil_vector_dtype_bytes(request->planned->plan->dtype);
-    struct pil_vector_place place = {.bytes = (size_t)output->tensor.dimensions[1] * element};
-    place.scratch = place.bytes > PIL_SINK_RESERVE_MAX ? request->oip->row : NULL;
-    for (uint32_t i = 0; i < request->row_count; i++) {
-        if (output->column != NO_COLUMN) {
-            pil_oip_put_binary_string(sink, string_at(worker, request, (uint32_t)output->column, i));
-        } else {
-            put_row(worker, request, output, i, pil_vector_row_begin(&place, sink));
-            pil_vector_row_end(&place, sink);
-        }
-    }
-}
-
-static void put_parameters(struct pil_worker *worker, const struct pil_request *request,
-                           struct pil_oip_encoder *encoder) {
-    static const struct pil_bytes none;
-    const struct pil_vector_plan *plan = request->planned->plan;
-    int64_t worst_age_us = -1;
-    for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-        struct pil_bytes view = pil_bytes_from_text(plan->views[slot].view->name);
-        struct pil_tensor_view summary;
-        pil_vector_summarise(worker, request, slot, &summary);
-        pil_oip_put_text_parameter(encoder, view, "release", pil_bytes_from_text(summary.release));
-        pil_oip_put_number_parameter(encoder, view, "generation", (int64_t)summary.generation);
-        pil_oip_put_number_parameter(encoder, view, "worst_age_us", summary.worst_age_us);
-        pil_oip_put_number_parameter(encoder, view, "not_found", (int64_t)summary.not_found);
-        worst_age_us = summary.worst_age_us > worst_age_us ? summary.worst_age_us : worst_age_us;
-    }
-    pil_oip_put_number_parameter(encoder, none, "worst_age_us", worst_age_us);
-}
-
-/* The JSON with the tensors that are in it; returns whether others come behind. */
-static void put_infer_json(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink) {
-    struct pil_oip_encoder encoder = {.sink = sink};
-    pil_oip_put_begin(&encoder, request->oip->model, request->oip->id);
-    put_parameters(worker, request, &encoder);
-    pil_oip_put_outputs(&encoder);
-    for (uint32_t i = 0; i < request->oip->output_count; i++) {
-        const struct output *output = &request->oip->outputs[i];
-        if (output->is_binary) {
-            pil_oip_put_binary_output(&encoder, &output->tensor, binary_bytes(worker, request, output));
-        } else {
-            put_json_output(worker, request, &encoder, output);
-        }
-    }
-    pil_oip_put_end(&encoder);
-}
-
-/* Statuses that nobody asked for are counted all the same. */
-static void count_statuses(struct pil_worker *worker, const struct pil_request *request) {
-    for (uint32_t i = 0; i < request->oip->output_count; i++) {
-        if (request->oip->outputs[i].is_statuses) {
-            return;
-        }
-    }
-    for (uint32_t i = 0; i < request->row_count; i++) {
-        pil_vector_put_row_statuses(worker, request, i, request->oip->row);
-    }
-}
-
-static bool has_binary(const struct pil_oip_call *call) {
-    for (uint32_t i = 0; i < call->output_count; i++) {
-        if (call->outputs[i].is_binary) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* ---- Other replies. */
-
-static void put_model(const struct pil_request *request, struct pil_sink *sink) {
-    struct pil_oip_encoder encoder = {.sink = sink};
-    const struct pil_vector_plan *plan = request->planned->plan;
-    pil_oip_put_model_begin(&encoder, request->oip->model);
-    for (uint32_t i = 0; i < plan->join_key_count; i++) {
-        struct pil_oip_tensor tensor = {.name = pil_bytes_from_text(plan->join_keys[i]->join_key),
-                                        .datatype = pil_oip_key_datatype(plan->join_keys[i]->type),
-                                        .dimension_count = 1,
-                                        .dimensions = {-1}};
-        pil_oip_put_model_tensor(&encoder, &tensor, false);
-    }
-    pil_oip_put_model_outputs(&encoder);
-    for (uint32_t i = 0; i < request->oip->output_count; i++) {
-        const struct output *output = &request->oip->outputs[i];
-        struct pil_oip_tensor tensor = output->tensor;
-        tensor.dimensions[0] = -1;
-        pil_oip_put_model_tensor(&encoder, &tensor, output->column == NO_COLUMN);
-        for (uint32_t c = 0; output->column == NO_COLUMN && c < plan->feature_count; c++) {
-            const struct pil_vector_column *column = &plan->columns[c];
-            if (output->is_statuses || !is_string(column)) {
-                const struct pil_view *view = plan->views[column->view].view;
-                pil_oip_put_model_column(&encoder, view->name, view->features[column->feature].name,
-                                         output->is_statuses ? 1 : column->count);
-            }
-        }
-        if (output->column == NO_COLUMN) {
-            pil_oip_put_model_columns_end(&encoder);
-        }
-    }
-    pil_oip_put_model_end(&encoder);
-}
-
-/* Why a service cannot answer now, without compiling it; "" when it can. */
-static void state_of(const struct pil_worker *worker, const struct pil_project *project,
-                     const struct pil_service *service, char reason[2 * NAME_BYTES]) {
-    reason[0] = '\0';
-    for (uint32_t i = 0; i < service->feature_count && reason[0] == '\0'; i++) {
-        const struct pil_view *view = project->views[service->features[i].view_index].view;
-        const struct pil_feature *feature = &view->features[service->features[i].feature_index];
-        const struct pil_cache_view *served = pil_cache_view_find_in(
-            worker->server->cache, pil_bytes_from_text(project->name), pil_bytes_from_text(view->name));
-        if (served == NULL || pil_cache_live(served) == NULL) {
-            snprintf(reason, 2 * NAME_BYTES, "view %s %s", view->name,
-                     served == NULL ? "is not served here" : "has no release loaded yet");
-        } else if (feature->type.shape == PIL_SHAPE_LIST) {
-            snprintf(reason, 2 * NAME_BYTES, "%s:%s is a list, which no tensor holds", view->name, feature->name);
-        }
-    }
-}
-
-static void put_index(struct pil_worker *worker, struct pil_sink *sink) {
-    struct pil_oip_encoder encoder = {.sink = sink};
-    const struct pil_settings *settings = worker->server->settings;
-    pil_oip_put_index_begin(&encoder);
-    for (uint32_t i = 0; i < settings->view_count; i++) {
-        const struct pil_project *project = NULL;
-        for (uint32_t before = 0; before <= i; before++) {
-            if (strcmp(settings->views[before].project, settings->views[i].project) == 0) {
-                project = before == i ? pil_project_find(worker, settings->views[i].project) : NULL;
-                break;
-            }
-        }
-        for (uint32_t s = 0; project != NULL && s < project->service_count; s++) {
-            const struct pil_service *service = &project->services[s];
-            const struct pil_project *owner = NULL;
-            char name[NAME_BYTES], reason[2 * NAME_BYTES];
-            bool is_first =
-                pil_service_find(worker, pil_bytes_from_text(service->name), &owner) != NULL && owner == project;
-            snprintf(name, sizeof name, "%s%s%s", is_first ? "" : project->name, is_first ? "" : "/", service->name);
-            state_of(worker, project, service, reason);
-            pil_oip_put_index_model(&encoder, pil_bytes_from_text(name), pil_bytes_from_text(reason));
-        }
-    }
-    pil_oip_put_index_end(&encoder);
-}
-
-static bool is_ready(const struct pil_worker *worker) {
-    for (uint32_t i = 0; i < worker->server->settings->view_count; i++) {
-        if (pil_cache_live(pil_cache_view_at(worker->server->cache, i)) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void put_body(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink) {
-    switch (request->oip->kind) {
-    case PIL_OIP_ROUTE_SERVER: pil_oip_put_server(sink, PIL_VERSION); return;
-    case PIL_OIP_ROUTE_LIVE: pil_oip_put_health(sink, "live", true); return;
-    case PIL_OIP_ROUTE_READY: pil_oip_put_health(sink, "ready", request->head.status == 200); return;
-    case PIL_OIP_ROUTE_INDEX: put_index(worker, sink); return;
-    case PIL_OIP_ROUTE_MODEL: put_model(request, sink); return;
-    case PIL_OIP_ROUTE_MODEL_READY: pil_oip_put_model_ready(sink, request->oip->model, true); return;
-    case PIL_OIP_ROUTE_INFER: put_infer_json(worker, request, sink); return;
-    case PIL_OIP_ROUTE_UNKNOWN: break;
-    }
-    PIL_UNREACHABLE("a call without a route");
-}
-
-void pil_oip_reply(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink) {
-    struct pil_output_sink *output = (struct pil_output_sink *)(void *)sink;
-    bool is_binary = has_binary(request->oip);
-    struct pil_http_head *head = &request->head;
-    head->status = request->oip->kind == PIL_OIP_ROUTE_READY && !is_ready(worker) ? 503 : 200;
-    head->content_type = is_binary ? "application/octet-stream" : "application/json";
-    head->fields = is_binary ? inner_length_field : NULL;
-    /* The head is shorter than this: it lies in one piece, where the length of the JSON is found again. */
-    uint8_t *begin = pil_sink_reserve(sink, PIL_SINK_RESERVE_MAX);
-    uint8_t *length = pil_http_put_head(sink, head);
-    uint8_t *inner = is_binary ? memmem(begin, (size_t)(length - begin), inner_length, sizeof inner_length - 1) : NULL;
-    uint64_t body = pil_output_position(output);
-    put_body(worker, request, sink);
-    if (inner != NULL && !sink->failed) {
-        pil_http_patch_length(inner + sizeof inner_length - 1, pil_output_position(output) - body);
-    }
-    for (uint32_t i = 0; i < request->oip->output_count && is_binary; i++) {
-        if (request->oip->outputs[i].is_binary) {
-            put_binary(worker, request, &request->oip->outputs[i], sink);
-        }
-    }
-    if (request->oip->kind == PIL_OIP_ROUTE_INFER) {
-        count_statuses(worker, request);
-    }
-    if (!sink->failed) {
-        pil_http_patch_length(length, pil_output_position(output) - body);
-    }
 }

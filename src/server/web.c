@@ -93,8 +93,7 @@ pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *conn
 
 void pil_web_encode(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink) {
     struct pil_output_sink *output = (struct pil_output_sink *)(void *)sink;
-    if (request->oip != NULL) {
-        pil_oip_reply(worker, request, sink);
+    if (request->oip != NULL && pil_oip_reply(worker, request, sink)) {
         return;
     }
     bool has_body = request->is_feast || request->error_body.len > 0 || request->detail != NULL;

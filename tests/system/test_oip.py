@@ -343,15 +343,22 @@ def test_each_answer_is_from_one_release_and_says_which(store, start_pilliond, e
     assert sorted(generations) == list(range(min(generations), max(generations) + 1)) and len(generations) >= 6
 
 
-def test_max_age_and_hidden_rows(store, start_pilliond, engine, clients):
+def test_max_age_and_hidden_rows(store, start_pilliond, engine, clients, folder):
     store.make_release(rows=10)
-    daemon = start_pilliond(store, engine=engine)
+    hiding = folder / "hiding.sock"
+    config = folder / "pilliond.yaml"
+    config.write_text(f'listen: [{{protocol: oip, address: "unix:{hiding}", expired: hide}}]\n')
+    daemon = start_pilliond(store, engine=engine, args=("--config", str(config)))
     client = clients(daemon)
     age_us = parameters(client.infer("every", [tensor("id", [3], "INT64", True)]))["worst_age_us"]
     for max_age_us, status in ((age_us - 1, OUTSIDE_MAX_AGE), (age_us + 10**9, PRESENT), (0, PRESENT)):
         result = client.infer("every", [tensor("id", [3], "INT64", True)], parameters={"max_age_us": max_age_us})
         assert set(result.as_numpy("statuses")[0]) == {status}
         assert result.as_numpy("features")[0, 0] == synthetic.value("floats", 3, 0, 1)
+    body = {**key_input(data=[3]), "parameters": {"max_age_us": age_us - 1}}
+    hidden = harness.http(f"unix:{hiding}", "POST", "/v2/models/every/infer", body).json()
+    assert [output["data"] for output in hidden["outputs"]] == [[None] * 10, [NOT_FOUND] * 10]
+    assert hidden["parameters"]["driver_stats.not_found"] == 1 and hidden["parameters"]["worst_age_us"] == -1
 
 
 # ---- Mistakes.
@@ -414,6 +421,26 @@ def test_binary_that_does_not_add_up(daemon):
         assert answer.status == 400 and answer.json()["error"].startswith(
             f"inference-header-content-length is {told}; the body has"
         )
+
+
+def test_an_answer_over_the_output_limit_is_refused(store, start_pilliond, engine, folder):
+    store.make_release(view="all_types", rows=400, kind="all")
+    apply(
+        store,
+        folder,
+        "project: rides\nentities:\n  - {name: id, join_key: id, type: int64}\nfeature_views:\n"
+        + view_yaml("all_types", "id", list(zip(synthetic.NAMES, synthetic.TYPES)))
+        + 'feature_services:\n  - {name: numbers, features: ["all_types:float32", "all_types:float64"]}\n'
+        + '  - {name: words, features: ["all_types:string"]}\n',
+    )
+    limits = ("--limits.output_bytes", "65536")
+    daemon = start_pilliond(store, serve=["rides/all_types@production"], engine=engine, args=limits)
+    cases = (("numbers", 1300, 413), ("numbers", 1200, 200), ("words", 8000, 413), ("words", 500, 200))
+    for model, rows, status in cases:
+        answer = infer(daemon, key_input(shape=[rows], data=[key % 400 for key in range(rows)]), model)
+        assert answer.status == status, (model, rows)
+        if status == 413:
+            assert "over the limit of 65536: ask for fewer rows or as binary" in answer.json()["error"]
 
 
 def test_paths_methods_and_encodings(daemon):

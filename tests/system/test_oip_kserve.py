@@ -63,6 +63,20 @@ def test_the_client_gets_the_right_tensors(daemon, binary_in, binary_out):
     assert daemon.serving(response.parameters["driver_stats.release"])
 
 
+def test_over_a_unix_socket(store, start_pilliond, engine, folder):
+    store.make_release(rows=1000)
+    path = str(folder / "oip.sock")
+    listen = {"oip": f"unix:{path}", "admin": f"tcp:127.0.0.1:{harness.free_port()}"}
+    start_pilliond(store, engine=engine, listen=listen)
+
+    async def run() -> InferResponse:
+        config = RESTConfig(protocol="v2", transport=httpx.AsyncHTTPTransport(uds=path))
+        async with InferenceRESTClient(config) as client:
+            return await client.infer("http://pillion", request([1, 2], True, True), "every")
+
+    expect(asyncio.run(run()), [1, 2])
+
+
 def test_health_and_errors(daemon):
     assert ask(daemon, lambda client, url: client.is_server_live(url)) is True
     assert ask(daemon, lambda client, url: client.is_server_ready(url)) is True
