@@ -110,7 +110,7 @@ _pillion() {
         fi ;;
     status)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--admin --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--admin --mapped --json --help" -- "$2"))
         else
             COMPREPLY=()
         fi ;;

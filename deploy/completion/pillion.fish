@@ -61,6 +61,7 @@ complete -c pillion -n '__fish_seen_subcommand_from get' -l features -x -d 'only
 complete -c pillion -n '__fish_seen_subcommand_from get' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a status -d 'what a running pilliond serves, and whether it is ready'
 complete -c pillion -n '__fish_seen_subcommand_from status' -l admin -x -d 'where pilliond listens for admin (default tcp:127.0.0.1:9466)' -a '(__pillion_scheme unix:)'
+complete -c pillion -n '__fish_seen_subcommand_from status' -l mapped -d 'the clients that map releases, and which'
 complete -c pillion -n '__fish_seen_subcommand_from status' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a hist -d 'draw the latency histograms of a running pilliond, by stage'
 complete -c pillion -n '__fish_seen_subcommand_from hist' -l admin -x -d 'where pilliond listens for admin (default tcp:127.0.0.1:9466)' -a '(__pillion_scheme unix:)'

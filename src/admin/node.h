@@ -3,7 +3,7 @@
  * source of readiness, of /status and of the gauges. Thread: control. */
 #pragma once
 
-#include "server/server.h"
+#include "server/mapped.h"
 
 enum { PIL_NODE_TEXT_BYTES = 512 };
 
@@ -23,6 +23,7 @@ struct pil_node_view {
 
 struct pil_node {
     struct pil_server *server;
+    const struct pil_mapped *mapped; /* NULL: no such listener */
     int64_t started_us;
     uint64_t server_restarts, fetcher_restarts;
     bool is_draining;

@@ -161,6 +161,32 @@ static void slowlog(const struct pil_node *node, const struct pil_http_request *
               page);
 }
 
+struct holders {
+    const struct pil_settings *settings;
+    json_t *all;
+};
+
+static void add_holder(void *context, const struct pil_mapped_holder *holder) {
+    const struct holders *holders = context;
+    const struct pil_view_settings *view = &holders->settings->views[holder->view_index];
+    json_array_append_new(holders->all,
+                          json_pack("{s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "pid",
+                                    (int)holder->pid, "uid", (json_int_t)holder->uid, "gid", (json_int_t)holder->gid,
+                                    "name", holder->name, "cgroup", holder->cgroup, "project", view->project, "view",
+                                    view->view, "release", holder->release, "generation",
+                                    (json_int_t)holder->generation, "bytes", (json_int_t)holder->bytes, "since_us",
+                                    (json_int_t)holder->since_us, "live", holder->is_live));
+}
+
+static void mapped(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
+    struct holders holders = {.settings = pil_server_settings(node->server), .all = json_array()};
+    (void)request;
+    if (node->mapped != NULL) {
+        pil_mapped_visit(node->mapped, add_holder, &holders);
+    }
+    take_json(json_pack("{s:I, s:o}", "now_us", (json_int_t)pil_clock_wall_us(), "holders", holders.all), page);
+}
+
 static const struct {
     const char *path;
     void (*answer)(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page);
@@ -170,6 +196,7 @@ static const struct {
     {"/healthz", healthz, "whether the process works"},
     {"/readyz", readyz, "whether every served view is ready; ?verbose says why"},
     {"/status", status, "releases, channels, memory, listeners, as JSON"},
+    {"/mapped", mapped, "clients that map releases, and which, as JSON"},
     {"/hist", hist, "latency histograms in full resolution, as JSON"},
     {"/slowlog", slowlog, "slow requests, as JSON"},
 };

@@ -21,6 +21,7 @@ struct pil_release {
     uint64_t bytes;
     int64_t event_ts_us_max;
     int64_t published_us;
+    int64_t created_us; /* when it was made; 0: not known */
     uint64_t generation;
     /* Control thread only, once retired. */
     uint64_t retire_ticket;

@@ -56,7 +56,7 @@ const struct pil_command pil_commands[] = {
      "--json prints one object for each key, values as text.",
      OPT(SOCKET) | OPT(FEATURES) | OPT(JSON), OPT(SOCKET), 2, UINT32_MAX, PIL_FOLLOWS_NONE, pil_cli_get},
     {"status", NULL, "what a running pilliond serves, and whether it is ready", "Exit code 1 when it is not ready.",
-     OPT(ADMIN) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_status},
+     OPT(ADMIN) | OPT(MAPPED) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_status},
     {"hist", NULL, "draw the latency histograms of a running pilliond, by stage",
      "On a terminal: of the last second, again and again until interrupted. Otherwise, or with --once: since its "
      "start.",

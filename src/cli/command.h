@@ -8,27 +8,28 @@
 #include <stdint.h>
 
 /*  id         name         value    what follows it (for completion)  help */
-#define PIL_OPTION_TABLE(X)                                                                                            \
-    X(STORE, "store", "URL", STORE, "where releases live: dir:PATH; $PILLION_STORE when it is not given")              \
-    X(CHANNEL, "channel", "NAME", CHANNEL, "the channel: production, staging, canary …")                               \
-    X(SOCKET, "socket", "ADDRESS", SOCKET, "where pilliond listens for resp: unix:PATH or tcp:HOST:PORT")              \
-    X(ADMIN, "admin", "ADDRESS", SOCKET, "where pilliond listens for admin (default tcp:127.0.0.1:9466)")              \
-    X(FEATURES, "features", "A,B", NONE, "only these features, in this order")                                         \
-    X(VIEW, "view", "NAME", NONE, "only this feature view")                                                            \
-    X(KEEP, "keep", "N", NONE, "how many of the newest releases of each view stay anyway")                             \
-    X(GRACE, "grace", "SECONDS", NONE, "what is younger stays, too: builds may be under way (default 3600)")           \
-    X(ROWS, "rows", "N", NONE, "how many sample rows are shown (default 5)")                                           \
-    X(AS_OF, "as-of", "TIME", NONE, "leave out rows with a later event timestamp")                                     \
-    X(FORCE, "force", NULL, NONE, "change views in use, whatever breaks")                                              \
-    X(ONCE, "once", NULL, NONE, "draw once and end, also on a terminal")                                               \
-    X(DRY_RUN, "dry-run", NULL, NONE, "say what would be done, change nothing")                                        \
+#define PIL_OPTION_TABLE(X) \
+    X(STORE, "store", "URL", STORE, "where releases live: dir:PATH; $PILLION_STORE when it is not given") \
+    X(CHANNEL, "channel", "NAME", CHANNEL, "the channel: production, staging, canary …") \
+    X(SOCKET, "socket", "ADDRESS", SOCKET, "where pilliond listens for resp: unix:PATH or tcp:HOST:PORT") \
+    X(ADMIN, "admin", "ADDRESS", SOCKET, "where pilliond listens for admin (default tcp:127.0.0.1:9466)") \
+    X(FEATURES, "features", "A,B", NONE, "only these features, in this order") \
+    X(VIEW, "view", "NAME", NONE, "only this feature view") \
+    X(KEEP, "keep", "N", NONE, "how many of the newest releases of each view stay anyway") \
+    X(GRACE, "grace", "SECONDS", NONE, "what is younger stays, too: builds may be under way (default 3600)") \
+    X(ROWS, "rows", "N", NONE, "how many sample rows are shown (default 5)") \
+    X(AS_OF, "as-of", "TIME", NONE, "leave out rows with a later event timestamp") \
+    X(FORCE, "force", NULL, NONE, "change views in use, whatever breaks") \
+    X(ONCE, "once", NULL, NONE, "draw once and end, also on a terminal") \
+    X(MAPPED, "mapped", NULL, NONE, "the clients that map releases, and which") \
+    X(DRY_RUN, "dry-run", NULL, NONE, "say what would be done, change nothing") \
     X(JSON, "json", NULL, NONE, "print JSON for programs")
 
 typedef enum pil_option {
 #define X(id, name, value, follows, help) PIL_OPTION_##id,
     PIL_OPTION_TABLE(X)
 #undef X
-    PIL_OPTION_COUNT
+        PIL_OPTION_COUNT
 } pil_option;
 
 /* What a value may be, as far as a shell can complete it. */

@@ -110,8 +110,56 @@ static void print_status(const json_t *page) {
     print_views(page);
 }
 
+/* Who maps what: `status --mapped`. */
+static void print_mapped(const json_t *page) {
+    struct pil_table table;
+    char number[PIL_REPORT_NUMBER_BYTES], age[24];
+    size_t index;
+    const json_t *holder;
+    const json_t *holders = json_object_get(page, "holders");
+    static const char *const heads[] = {"pid",     "uid",    "program", "view",  "generation",
+                                        "release", "memory", "since",   "cgroup"};
+    if (json_array_size(holders) == 0) {
+        printf("no client maps a release\n");
+        return;
+    }
+    pil_table_init(&table, 9, 1u << 0 | 1u << 1 | 1u << 4 | 1u << 6);
+    for (size_t i = 0; i < 9; i++) {
+        pil_table_add(&table, PIL_STYLE_BOLD, heads[i]);
+    }
+    json_array_foreach(holders, index, holder) {
+        bool live = json_is_true(json_object_get(holder, "live"));
+        pil_table_format(&table, "%lld", (long long)number_of(holder, "pid"));
+        pil_table_format(&table, "%lld", (long long)number_of(holder, "uid"));
+        pil_table_add(&table, PIL_STYLE_PLAIN, text_of(holder, "name"));
+        pil_table_format(&table, "%s/%s", text_of(holder, "project"), text_of(holder, "view"));
+        pil_table_format(&table, "%lld", (long long)number_of(holder, "generation"));
+        pil_table_add(&table, live ? PIL_STYLE_GOOD : PIL_STYLE_BAD, text_of(holder, "release"));
+        pil_table_add(&table, PIL_STYLE_PLAIN, pil_report_bytes((uint64_t)number_of(holder, "bytes"), number));
+        pil_table_add(&table, PIL_STYLE_PLAIN, age_text(number_of(holder, "since_us"), number_of(page, "now_us"), age));
+        pil_table_add(&table, PIL_STYLE_PLAIN, text_of(holder, "cgroup"));
+    }
+    pil_table_print(&table, 0);
+    pil_table_deinit(&table);
+}
+
+static int show_mapped(const struct pil_invocation *invocation) {
+    json_t *page = NULL;
+    int exit_code = fetch(invocation, "/mapped", &page);
+    if (exit_code == PIL_EXIT_OK && pil_invocation_has(invocation, PIL_OPTION_JSON)) {
+        pil_report_json(json_incref(page));
+    } else if (exit_code == PIL_EXIT_OK) {
+        print_mapped(page);
+    }
+    json_decref(page);
+    return exit_code;
+}
+
 int pil_cli_status(const struct pil_invocation *invocation) {
     json_t *page = NULL;
+    if (pil_invocation_has(invocation, PIL_OPTION_MAPPED)) {
+        return show_mapped(invocation);
+    }
     int exit_code = fetch(invocation, "/status", &page);
     if (exit_code != PIL_EXIT_OK) {
         return exit_code;

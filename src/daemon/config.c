@@ -28,6 +28,11 @@ static const struct pil_config_option options[] = {
     {"huge_pages", PIL_OPTION_CHOICE, AT(huge_pages), 8, "auto", 0, 0, "auto|off", false,
      "Whether releases are moved into huge pages while they are fetched (Linux 6.1), which makes reads faster and "
      "fetching slower."},
+    {"mapped_generations", PIL_OPTION_COUNT, AT(settings.mapped_generations_max), 4, "4", 1, 64, NULL, false,
+     "Releases of a view that clients may keep mapped, the served one included; when there are as many, the next one "
+     "is not granted and clients read over the socket."},
+    {"mapped_hold_timeout", PIL_OPTION_DURATION, AT(settings.mapped_hold_timeout_ms), 8, "30s", 100, 86400 * SECOND_MS,
+     NULL, false, "A client that keeps a replaced release mapped for longer is granted nothing more until it lets go."},
     {"poll_interval", PIL_OPTION_DURATION, AT(settings.poll_interval_ms), 8, "10s", 10, 86400 * SECOND_MS, NULL, true,
      "How often channels are read when the store cannot tell of changes, and at the latest."},
     {"staleness_bound", PIL_OPTION_DURATION, AT(staleness_bound_ms), 8, "5m", 1 * SECOND_MS, 30 * 86400 * SECOND_MS,
@@ -59,6 +64,8 @@ static const struct pil_config_option options[] = {
      "A connection that takes nothing of its output for so long is closed."},
     {"limits.idle_timeout", PIL_OPTION_DURATION, LIMIT(idle_timeout_ms), "0s", 0, 86400 * SECOND_MS, NULL, false,
      "A connection without requests for so long is closed; 0: never."},
+    {"limits.mapped_sessions", PIL_OPTION_COUNT, LIMIT(mapped_sessions_max), "256", 1, 65536, NULL, false,
+     "Clients that map releases; more are closed at once."},
     {"limits.request_timeout", PIL_OPTION_DURATION, LIMIT(request_timeout_ms), "10s", 100, 3600 * SECOND_MS, NULL,
      false, "From the first byte of a request to its last."},
 };
@@ -231,11 +238,15 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
                                    struct pil_listener_settings **ret_listener, struct pil_error *ret_error) {
     struct pil_settings *settings = &config->settings;
     uint64_t kind = 0;
-    if (!parse_choice(protocol, "resp|feast|oip|admin", &kind)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is no protocol; choose resp, feast, oip or admin",
+    if (!parse_choice(protocol, "resp|feast|oip|admin|mapped", &kind)) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is no protocol; choose resp, feast, oip, admin or mapped",
                         protocol);
     }
     PIL_TRY(check_address(address, ret_error));
+    if (kind == PIL_PROTOCOL_MAPPED && strncmp(address, "unix:", 5) != 0) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' cannot pass descriptors; mapped reads need unix:/PATH",
+                        address);
+    }
     if (settings->listener_count == PIL_SETTINGS_LISTENERS_MAX) {
         return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "more than %d listeners", PIL_SETTINGS_LISTENERS_MAX);
     }
@@ -280,10 +291,13 @@ static void describe_listener_keys(struct pil_text *page) {
     pil_text_format(
         page,
         "\n## serve\n\nA list of `{view: PROJECT/VIEW, channel: CHANNEL}`; flag `--serve PROJECT/VIEW@CHANNEL`, once "
-        "for each. At most %d.\n"
+        "for each. At most %d. `map: none` or `map: {uids: [...], gids: [...], cgroups: [...]}` says who may map the "
+        "view (listener `mapped`): nobody, or whoever one of the lists names; cgroups are globs. Without it: whoever "
+        "may connect, but nobody where the view is regulated: its tag `regulated` is there and not `false`, or a "
+        "feature has the tag `regulated`.\n"
         "\n## listen\n\nA list; flag `--listen PROTOCOL=ADDRESS`, once for each. At most %d.\n\n"
         "| key | values | default | meaning |\n|---|---|---|---|\n"
-        "| protocol | resp, feast, oip, admin | | What is spoken; never guessed. |\n"
+        "| protocol | resp, feast, oip, admin, mapped | | What is spoken; never guessed. |\n"
         "| address | unix:/PATH, tcp:HOST:PORT | | TCP hosts must be loopback addresses unless `public` says so. |\n"
         "| mode | octal | \"0660\" | Permissions of a Unix socket. |\n"
         "| group | name | | Group of a Unix socket. |\n"

@@ -59,6 +59,19 @@ static void read_option(struct reader *reader, yaml_node_t *key, yaml_node_t *va
     }
 }
 
+/* Takes a member that is not a single value out of a mapping; NULL when it is not there. */
+static yaml_node_t *take_member(struct reader *reader, yaml_node_t *map, const char *name) {
+    for (yaml_node_pair_t *pair = map->data.mapping.pairs.start; pair < map->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = node_at(reader, pair->key);
+        if (key->type == YAML_SCALAR_NODE && strcmp((const char *)key->data.scalar.value, name) == 0) {
+            yaml_node_t *value = node_at(reader, pair->value);
+            *pair = *--map->data.mapping.pairs.top;
+            return value;
+        }
+    }
+    return NULL;
+}
+
 /* Fills fields[i] with the text of the member named keys[i]; other members are problems. */
 static void read_fields(struct reader *reader, yaml_node_t *map, const char *const *keys, const char **fields,
                         yaml_node_t **nodes) {
@@ -89,10 +102,91 @@ static void read_fields(struct reader *reader, yaml_node_t *map, const char *con
     }
 }
 
+/* The values of a list, at most `max`. */
+static uint32_t read_values(struct reader *reader, yaml_node_t *node, const char *what, uint32_t max,
+                            const char **ret_values, yaml_node_t **ret_nodes) {
+    uint32_t count = 0;
+    if (node->type != YAML_SEQUENCE_NODE) {
+        problem(reader, node, "this must be a list, as in [1000, 1001]");
+        return 0;
+    }
+    for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
+        yaml_node_t *value = node_at(reader, *item);
+        const char *text = scalar(reader, value, what);
+        if (text != NULL && count == max) {
+            problem(reader, value, "this list is too long");
+            return count;
+        }
+        if (text != NULL) {
+            ret_nodes[count] = value;
+            ret_values[count++] = text;
+        }
+    }
+    return count;
+}
+
+static uint32_t read_ids(struct reader *reader, yaml_node_t *node, const char *what,
+                         uint32_t ids[PIL_SETTINGS_MAP_IDS_MAX]) {
+    const char *texts[PIL_SETTINGS_MAP_IDS_MAX];
+    yaml_node_t *nodes[PIL_SETTINGS_MAP_IDS_MAX];
+    uint32_t count = read_values(reader, node, what, PIL_SETTINGS_MAP_IDS_MAX, texts, nodes);
+    for (uint32_t i = 0; i < count; i++) {
+        char *end = NULL;
+        unsigned long id = strtoul(texts[i], &end, 10);
+        if (texts[i][0] < '0' || texts[i][0] > '9' || *end != '\0' || id >= UINT32_MAX) {
+            problem(reader, nodes[i], "this must be a numeric id, as `id -u` and `id -g` print it");
+            id = UINT32_MAX; /* nobody's */
+        }
+        ids[i] = (uint32_t)id;
+    }
+    return count;
+}
+
+static void read_cgroups(struct reader *reader, yaml_node_t *node, struct pil_map_rule *rule) {
+    const char *texts[PIL_SETTINGS_MAP_CGROUPS_MAX];
+    yaml_node_t *nodes[PIL_SETTINGS_MAP_CGROUPS_MAX];
+    uint32_t count = read_values(reader, node, "a cgroup", PIL_SETTINGS_MAP_CGROUPS_MAX, texts, nodes);
+    for (uint32_t i = 0; i < count; i++) {
+        if (texts[i][0] != '/' || strlen(texts[i]) >= sizeof rule->cgroups[0]) {
+            problem(reader, nodes[i], "a cgroup is a path or glob that starts with /, of at most 127 bytes");
+        } else {
+            memcpy(rule->cgroups[rule->cgroup_count++], texts[i], strlen(texts[i]) + 1);
+        }
+    }
+}
+
+/* map: none, or {uids: […], gids: […], cgroups: […]} */
+static void read_map(struct reader *reader, yaml_node_t *node, struct pil_map_rule *rule) {
+    rule->is_given = true;
+    if (node->type == YAML_SCALAR_NODE && strcmp((const char *)node->data.scalar.value, "none") == 0) {
+        return;
+    }
+    if (node->type != YAML_MAPPING_NODE) {
+        problem(reader, node, "map must be none or {uids: [...], gids: [...], cgroups: [...]}");
+        return;
+    }
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+        yaml_node_t *key = node_at(reader, pair->key), *value = node_at(reader, pair->value);
+        const char *name = scalar(reader, key, "a key");
+        if (name != NULL && strcmp(name, "uids") == 0) {
+            rule->uid_count = read_ids(reader, value, "a uid", rule->uids);
+        } else if (name != NULL && strcmp(name, "gids") == 0) {
+            rule->gid_count = read_ids(reader, value, "a gid", rule->gids);
+        } else if (name != NULL && strcmp(name, "cgroups") == 0) {
+            read_cgroups(reader, value, rule);
+        } else if (name != NULL) {
+            problem(reader, key, "map knows uids, gids and cgroups");
+        }
+    }
+}
+
 static void read_view(struct reader *reader, yaml_node_t *node) {
     static const char *const keys[] = {"view", "channel", NULL};
     const char *fields[2];
-    yaml_node_t *nodes[2];
+    yaml_node_t *nodes[2], *map = NULL;
+    if (node->type == YAML_MAPPING_NODE) {
+        map = take_member(reader, node, "map");
+    }
     read_fields(reader, node, keys, fields, nodes);
     if (fields[0] == NULL || fields[1] == NULL) {
         problem(reader, node,
@@ -104,6 +198,9 @@ static void read_view(struct reader *reader, yaml_node_t *node) {
     snprintf(text, sizeof text, "%s@%s", fields[0], fields[1]);
     if (pil_config_add_view(reader->config, text, &error) != PIL_STATUS_OK) {
         problem_error(reader, nodes[0], &error);
+    } else if (map != NULL) {
+        struct pil_settings *settings = &reader->config->settings;
+        read_map(reader, map, &settings->views[settings->view_count - 1].map);
     }
 }
 

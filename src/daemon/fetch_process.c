@@ -118,9 +118,10 @@ static pil_status hand_over(void *context, uint32_t view_index, const char *rele
     return status;
 }
 
-static pil_status publish(void *context, uint32_t view_index, const char *release) {
+static pil_status publish(void *context, uint32_t view_index, const char *release, int64_t created_us) {
     struct process *process = context;
     struct pil_message message = pil_message_make(PIL_MESSAGE_PUBLISH, view_index, release);
+    message.time_us = created_us;
     PIL_TRY(send_message(process, &message, -1));
     add_held(process, view_index, release);
     return PIL_STATUS_OK;

@@ -16,7 +16,8 @@ typedef enum pil_message_kind {
     /* supervisor to server */
     PIL_MESSAGE_LISTENER, /* index; fd */
     PIL_MESSAGE_SHARD,    /* view, release, index of count; fd. Also fetcher to supervisor */
-    PIL_MESSAGE_PUBLISH,  /* view, release. Also fetcher to supervisor */
+    PIL_MESSAGE_PUBLISH,  /* view, release, time_us: when it was made (fetcher: 0, it was held already). Also fetcher to
+                             supervisor */
     PIL_MESSAGE_START,    /* all listeners were sent; serve. number: restarts of the server so far */
     PIL_MESSAGE_DRAIN,    /* finish and exit */
     PIL_MESSAGE_CHECKED,  /* view, release (effective), time_us. Also fetcher to supervisor */

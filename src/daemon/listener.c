@@ -96,7 +96,8 @@ static pil_status fail(int fd, const char *address, const char *what, struct pil
 }
 
 /* Nobody answers: the file is left over and may go. Somebody does: *ret_error names them. */
-static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, struct pil_error *ret_error) {
+static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, int type,
+                                  struct pil_error *ret_error) {
     struct stat info;
     if (lstat(path, &info) != 0) {
         return PIL_STATUS_OK;
@@ -104,12 +105,13 @@ static pil_status clear_unix_path(const char *path, const struct sockaddr_un *ad
     if (!S_ISSOCK(info.st_mode)) {
         return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is there and is no socket; name another path", path);
     }
-    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool answers = probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) == 0;
+    int probe = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    bool connected = probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) == 0;
+    bool answers = connected || errno == EPROTOTYPE; /* a socket of another type listens there */
     struct ucred peer = {0};
     socklen_t len = sizeof peer;
-    char holder[HOLDER_BYTES];
-    if (answers) {
+    char holder[HOLDER_BYTES] = "another program";
+    if (connected) {
         getsockopt(probe, SOL_SOCKET, SO_PEERCRED, &peer, &len);
         describe_process(peer.pid, holder);
     }
@@ -125,8 +127,9 @@ static pil_status open_unix(const struct pil_listener_settings *settings, int *r
     const char *path = settings->address + strlen("unix:");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path) + 1); /* checked with the configuration: at most 107 bytes */
-    PIL_TRY(clear_unix_path(path, &address, ret_error));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int type = settings->protocol == PIL_PROTOCOL_MAPPED ? SOCK_SEQPACKET : SOCK_STREAM;
+    PIL_TRY(clear_unix_path(path, &address, type, ret_error));
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return fail(fd, settings->address, "socket", ret_error);
     }

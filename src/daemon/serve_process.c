@@ -9,6 +9,7 @@
 #include "daemon/privilege.h"
 #include "daemon/process.h"
 #include "release/project.h"
+#include "server/mapped.h"
 #include "sync/fetcher.h"
 
 #include <fcntl.h>
@@ -19,13 +20,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EXIT_OK = 0, EXIT_SYSTEM = 3, DRAIN_MS = 1500, TICK_NS = 100000000, EVENTS = 64, RETIRED_MAX = 64 };
+enum { EXIT_OK = 0, EXIT_SYSTEM = 3, DRAIN_MS = 1500, TICK_NS = 100000000, EVENTS = 64, RETIRED_MAX = 1024 };
 
 /* Shards of a release that is arriving. */
 struct arrival {
     char release[PIL_RELEASE_ID_CHARS + 8];
     int *fds;
     uint32_t shard_count;
+};
+
+/* A release that was published before and is still to be reported as reclaimed. */
+struct retired {
+    uint32_t view_index;
+    uint64_t generation;
+    bool is_unmapped; /* by the server; clients may still have it */
+    char release[PIL_RELEASE_ID_CHARS + 8];
 };
 
 struct process {
@@ -35,11 +44,9 @@ struct process {
     struct pil_node node;
     struct pil_engine *engine; /* the control thread's own: epoll, for a handful of descriptors */
     struct pil_console *console;
+    struct pil_mapped *mapped; /* NULL: no such listener */
     struct arrival arrivals[PIL_SETTINGS_VIEWS_MAX];
-    struct { /* published before, still to be reported as reclaimed */
-        uint32_t view_index;
-        char release[PIL_RELEASE_ID_CHARS + 8];
-    } retired[RETIRED_MAX];
+    struct retired retired[RETIRED_MAX];
     uint32_t retired_count;
     int pages; /* /proc/self/smaps_rollup, or -1 */
     bool is_ready, is_stopping, is_started;
@@ -116,6 +123,7 @@ static void on_publish(struct process *process, const struct pil_message *messag
         return;
     }
     const struct pil_release *live = pil_cache_live(view);
+    uint64_t old_generation = live != NULL ? live->generation : 0;
     if (live != NULL) {
         snprintf(old, sizeof old, "%s", live->id);
     }
@@ -127,19 +135,27 @@ static void on_publish(struct process *process, const struct pil_message *messag
         if (old[0] != '\0') {
             pil_release_prefault(release);
         }
+        release->created_us = message->time_us;
         pil_cache_publish(cache, view, release);
+        if (process->mapped != NULL) {
+            pil_mapped_publish(process->mapped, message->view_index, release, message->time_us, arrival->fds,
+                               arrival->shard_count);
+            memset(arrival->fds, -1, arrival->shard_count * sizeof arrival->fds[0]); /* they are its own now */
+        }
         if (old[0] == '\0') { /* nothing was served: answering comes first */
             pil_release_prefault(release);
         }
         record_huge_pages(process);
         if (old[0] != '\0' && process->retired_count < RETIRED_MAX) {
             process->retired[process->retired_count].view_index = message->view_index;
+            process->retired[process->retired_count].generation = old_generation;
+            process->retired[process->retired_count].is_unmapped = false;
             memcpy(process->retired[process->retired_count++].release, old, sizeof old);
         }
         pil_log(PIL_LOG_INFO, "release published", "view", view->name, "release", release->id, "rows",
                 PIL_LOG_NUM(release->row_count), "generation", PIL_LOG_NUM(release->generation), NULL);
     }
-    drop_arrival(arrival); /* mappings stay; the supervisor holds the descriptors */
+    drop_arrival(arrival); /* mappings stay; the supervisor holds the descriptors, too */
 }
 
 static void record_fetch(struct process *process, const struct pil_message *message, const char *label) {
@@ -192,6 +208,9 @@ static void on_project(struct process *process, int fd) {
     if (pil_project_document_parse(pil_bytes_from(data, (size_t)info.st_size), &project, &error) == PIL_STATUS_OK) {
         pil_log(PIL_LOG_INFO, "project taken", "project", project->name, "services",
                 PIL_LOG_NUM(project->service_count), NULL);
+        if (process->mapped != NULL) {
+            pil_mapped_set_project(process->mapped, project);
+        }
         pil_server_set_project(process->node.server, project);
     } else {
         pil_log(PIL_LOG_WARN, "project refused, the one before goes on", "why", error.text, NULL);
@@ -211,11 +230,17 @@ static void on_config(struct process *process, int fd) {
 static pil_status create_server(struct process *process, struct pil_error *error) {
     const struct pil_settings *settings = &process->config.settings;
     int fds[PIL_SETTINGS_LISTENERS_MAX];
+    bool has_mapped = false;
     memset(fds, -1, sizeof fds);
     for (uint32_t i = 0; i < settings->listener_count; i++) {
-        fds[i] = settings->listeners[i].protocol == PIL_PROTOCOL_ADMIN ? -1 : process->listener_fds[i];
+        fds[i] = settings->listeners[i].protocol >= PIL_PROTOCOL_ADMIN ? -1 : process->listener_fds[i];
+        has_mapped |= settings->listeners[i].protocol == PIL_PROTOCOL_MAPPED;
     }
     PIL_TRY(pil_server_create(settings, fds, &process->node.server, error));
+    if (has_mapped) {
+        PIL_TRY(pil_mapped_create(process->node.server, &process->mapped, error));
+        process->node.mapped = process->mapped;
+    }
     const char *engine_labels[] = {pil_engine_kind_text(settings->engine), settings->engine_reason, NULL},
                *version_labels[] = {PIL_VERSION, NULL};
     pil_metric_series series = PIL_METRIC_SERIES_NONE;
@@ -235,6 +260,8 @@ static pil_status start(struct process *process, struct pil_error *error) {
     for (uint32_t i = 0; i < settings->listener_count; i++) {
         if (settings->listeners[i].protocol == PIL_PROTOCOL_ADMIN) {
             PIL_TRY(pil_console_listen(process->console, process->listener_fds[i]));
+        } else if (settings->listeners[i].protocol == PIL_PROTOCOL_MAPPED) {
+            PIL_TRY(pil_mapped_listen(process->mapped, process->listener_fds[i]));
         }
     }
     return pil_server_start(process->node.server, error);
@@ -285,6 +312,9 @@ static pil_status on_message(struct process *process, const struct pil_message *
         process->is_stopping = true;
     } else if (message->kind == PIL_MESSAGE_CHECKED) {
         view->checked_us = message->time_us;
+        if (process->mapped != NULL) {
+            pil_mapped_checked(process->mapped, message->view_index, message->time_us);
+        }
         view->sequence = message->numbers[0];
         view->is_pinned = message->index != 0;
         memcpy(view->effective, message->release, sizeof view->effective);
@@ -318,15 +348,31 @@ static pil_status read_control(struct process *process, bool block, struct pil_e
     return status == PIL_STATUS_AGAIN ? PIL_STATUS_OK : status;
 }
 
-/* Tells the supervisor which releases' memory is free again: those whose grace period is over and that are unmapped. */
+/* Tells the supervisor which releases' memory is free again: those that are past their grace period, unmapped here, and
+ * held by no client that mapped them. `left` wait to be unmapped, the latest retired. */
 static void tell_reclaimed(struct process *process, uint32_t left) {
-    while (process->retired_count > left) { /* reclaimed in the order in which they were retired */
-        struct pil_message message =
-            pil_message_make(PIL_MESSAGE_RECLAIMED, process->retired[0].view_index, process->retired[0].release);
+    uint32_t mapped_here = 0;
+    for (uint32_t i = 0; i < process->retired_count; i++) {
+        mapped_here += !process->retired[i].is_unmapped;
+    }
+    for (uint32_t i = 0; i < process->retired_count && mapped_here > left; i++) {
+        if (!process->retired[i].is_unmapped) { /* reclaimed in the order in which they were retired */
+            process->retired[i].is_unmapped = true;
+            mapped_here--;
+            record_huge_pages(process);
+        }
+    }
+    for (uint32_t i = 0; i < process->retired_count;) {
+        struct retired *retired = &process->retired[i];
+        if (!retired->is_unmapped || (process->mapped != NULL &&
+                                      pil_mapped_is_held(process->mapped, retired->view_index, retired->generation))) {
+            i++;
+            continue;
+        }
+        struct pil_message message = pil_message_make(PIL_MESSAGE_RECLAIMED, retired->view_index, retired->release);
         pil_ignore(pil_message_send(process->control, &message, -1), "a supervisor that is gone is seen by reading");
         process->retired_count--;
-        memmove(&process->retired[0], &process->retired[1], process->retired_count * sizeof process->retired[0]);
-        record_huge_pages(process);
+        memmove(retired, retired + 1, (process->retired_count - i) * sizeof *retired);
     }
 }
 
@@ -342,10 +388,14 @@ static void tell_readiness(struct process *process) {
 }
 
 static pil_status run(struct process *process, struct pil_error *error) {
-    static uint32_t control_magic; /* an owner that is neither console nor client */
+    static uint32_t control_magic, mapped_magic; /* owners that are neither console nor client */
     struct pil_event events[EVENTS];
     pil_engine_handle handle = 0;
     PIL_TRY(pil_engine_watch(process->engine, process->control, &control_magic, &handle));
+    if (process->mapped != NULL) {
+        int mapped = pil_mapped_descriptor(process->mapped);
+        PIL_TRY(pil_engine_watch(process->engine, mapped, &mapped_magic, &handle));
+    }
     while (!process->is_stopping && !pil_server_failed(process->node.server)) {
         uint32_t count = 0;
         PIL_TRY(pil_engine_wait(process->engine, events, EVENTS, 0, TICK_NS, &count));
@@ -355,9 +405,14 @@ static pil_status run(struct process *process, struct pil_error *error) {
                 if (status != PIL_STATUS_OK && !process->is_stopping) {
                     return status;
                 }
+            } else if (events[i].owner == &mapped_magic) {
+                pil_mapped_turn(process->mapped);
             } else {
                 pil_console_event(process->console, &events[i]);
             }
+        }
+        if (process->mapped != NULL) {
+            pil_mapped_tick(process->mapped);
         }
         tell_reclaimed(process, pil_server_tick(process->node.server));
         tell_readiness(process);
@@ -395,6 +450,8 @@ int pil_server_process_run(int control) {
         status = run(process, &error);
     }
     process->node.is_draining = true;
+    process->node.mapped = NULL;
+    pil_mapped_destroy(&process->mapped); /* clients look for the next server at once */
     if (status != PIL_STATUS_OK && !process->is_stopping) {
         pil_log(PIL_LOG_ERROR, "server cannot run", "status", pil_status_text(status), "why", error.text, NULL);
         return EXIT_SYSTEM; /* workers may still run: the process ends as it is, and is restarted from the sealed

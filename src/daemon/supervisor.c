@@ -78,6 +78,7 @@ static void send_release(struct supervisor *supervisor, struct pil_held_release 
         send_to(&supervisor->server, &shard, held->fds[i]);
     }
     struct pil_message publish = pil_message_make(PIL_MESSAGE_PUBLISH, held->view_index, held->release);
+    publish.time_us = held->created_us;
     send_to(&supervisor->server, &publish, -1);
     held->map_count++;
 }
@@ -93,12 +94,12 @@ static pil_status start_server(struct supervisor *supervisor, struct pil_error *
     }
     for (uint32_t i = 0; i < settings->view_count; i++) {
         struct pil_held_release *held = pil_vault_find(&supervisor->vault, i, supervisor->vault.live[i]);
-        if (held != NULL) {
-            send_release(supervisor, held);
-        }
-        if (supervisor->project_fds[i] >= 0) {
+        if (supervisor->project_fds[i] >= 0) { /* before its releases: it says who may map them */
             struct pil_message project = pil_message_make(PIL_MESSAGE_PROJECT, i, NULL);
             send_to(&supervisor->server, &project, supervisor->project_fds[i]);
+        }
+        if (held != NULL) {
+            send_release(supervisor, held);
         }
         if (supervisor->notes[i].checked.kind != 0) {
             send_to(&supervisor->server, &supervisor->notes[i].checked, -1);
@@ -167,7 +168,8 @@ static void on_admit(struct supervisor *supervisor, const struct pil_message *re
 }
 
 static void on_publish(struct supervisor *supervisor, const struct pil_message *message) {
-    if (pil_vault_publish(&supervisor->vault, message->view_index, message->release) != PIL_STATUS_OK) {
+    if (pil_vault_publish(&supervisor->vault, message->view_index, message->release, message->time_us) !=
+        PIL_STATUS_OK) {
         pil_log(PIL_LOG_ERROR, "fetcher published what is not held", "release", message->release, NULL);
         return;
     }

@@ -102,11 +102,13 @@ pil_status pil_vault_add(struct pil_vault *vault, uint32_t view_index, const cha
     return PIL_STATUS_OK;
 }
 
-pil_status pil_vault_publish(struct pil_vault *vault, uint32_t view_index, const char *release) {
+pil_status pil_vault_publish(struct pil_vault *vault, uint32_t view_index, const char *release, int64_t created_us) {
     if (!pil_vault_is_held(vault, view_index, release)) {
         return PIL_STATUS_NOT_FOUND;
     }
-    pil_vault_find(vault, view_index, release)->used = ++vault->use_counter;
+    struct pil_held_release *held = pil_vault_find(vault, view_index, release);
+    held->used = ++vault->use_counter;
+    held->created_us = created_us != 0 ? created_us : held->created_us;
     snprintf(vault->live[view_index], sizeof vault->live[view_index], "%s", release);
     return PIL_STATUS_OK;
 }

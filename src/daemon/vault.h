@@ -13,6 +13,7 @@ struct pil_held_release {
     uint32_t shard_count;
     uint32_t shards_here;
     uint64_t bytes;
+    int64_t created_us; /* when the release was made; 0: not known */
     uint64_t used;      /* counter of the last publish: the smallest goes first */
     uint32_t map_count; /* times that the server maps it: its memory stays even when it is dropped here */
     bool is_dropped;    /* only counted until the server lets go */
@@ -36,8 +37,9 @@ uint32_t pil_vault_count(const struct pil_vault *vault, uint32_t view_index);
  * fit what came before. */
 pil_status pil_vault_add(struct pil_vault *vault, uint32_t view_index, const char *release, uint32_t shard_index,
                          uint32_t shard_count, int fd) PIL_CHECKED;
-/* Makes a whole release the live one; NOT_FOUND when it is not held. */
-pil_status pil_vault_publish(struct pil_vault *vault, uint32_t view_index, const char *release) PIL_CHECKED;
+/* Makes a whole release the live one; NOT_FOUND when it is not held. created_us 0: as known before. */
+pil_status pil_vault_publish(struct pil_vault *vault, uint32_t view_index, const char *release,
+                             int64_t created_us) PIL_CHECKED;
 /* Drops the longest unused release that is not live: of this view beyond `keep`, or of any view when view_index is
  * UINT32_MAX. Its name is copied out. false: there is none. */
 bool pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index,

@@ -12,7 +12,7 @@ static const char *const value_statuses[PIL_FEAST_STATUS_COUNT] = {"present", "n
                                                                    "outside_max_age", "denied"};
 
 const char *pil_protocol_text(pil_protocol protocol) {
-    static const char *const texts[PIL_PROTOCOL_COUNT] = {"resp", "feast", "oip", "admin"};
+    static const char *const texts[PIL_PROTOCOL_COUNT] = {"resp", "feast", "oip", "admin", "mapped"};
     return texts[protocol];
 }
 

@@ -11,6 +11,8 @@ enum {
     PIL_SETTINGS_LISTENERS_MAX = 32,
     PIL_SETTINGS_ADDRESS_BYTES = 128,
     PIL_SETTINGS_WORKERS_MAX = 128,
+    PIL_SETTINGS_MAP_IDS_MAX = 16,
+    PIL_SETTINGS_MAP_CGROUPS_MAX = 4,
 };
 
 /* Those in front of ADMIN are served by workers. */
@@ -18,7 +20,8 @@ typedef enum pil_protocol {
     PIL_PROTOCOL_RESP,
     PIL_PROTOCOL_FEAST,
     PIL_PROTOCOL_OIP,
-    PIL_PROTOCOL_ADMIN,
+    PIL_PROTOCOL_ADMIN,  /* from here on not the workers', but the control thread's */
+    PIL_PROTOCOL_MAPPED, /* SOCK_SEQPACKET */
     PIL_PROTOCOL_COUNT
 } pil_protocol;
 const char *pil_protocol_text(pil_protocol protocol);
@@ -40,11 +43,22 @@ struct pil_listener_settings {
     bool is_public;    /* a TCP address that is not loopback is meant */
 };
 
+/* Who may map a view. Not given: whoever may connect, but nobody where the view is regulated. Given: whoever is named
+ * by one of the lists; empty lists: nobody. */
+struct pil_map_rule {
+    bool is_given;
+    uint32_t uids[PIL_SETTINGS_MAP_IDS_MAX], gids[PIL_SETTINGS_MAP_IDS_MAX];
+    uint32_t uid_count, gid_count;
+    char cgroups[PIL_SETTINGS_MAP_CGROUPS_MAX][PIL_SETTINGS_ADDRESS_BYTES]; /* globs */
+    uint32_t cgroup_count;
+};
+
 struct pil_view_settings {
     char project[PIL_NAME_BYTES_MAX + 1];
     char view[PIL_NAME_BYTES_MAX + 1];
     char channel[PIL_NAME_BYTES_MAX + 1];
     uint64_t staleness_bound_us; /* readiness fails when the channel was not checked for longer */
+    struct pil_map_rule map;
 };
 
 struct pil_limits {
@@ -57,6 +71,7 @@ struct pil_limits {
     uint32_t output_stall_ms;    /* … or when it takes nothing for so long */
     uint32_t idle_timeout_ms;    /* 0: never */
     uint32_t request_timeout_ms; /* from the first byte of a request to its last */
+    uint32_t mapped_sessions_max;
 };
 
 struct pil_settings {
@@ -72,5 +87,7 @@ struct pil_settings {
     uint64_t memory_budget; /* bytes */
     uint32_t keep_releases;
     uint64_t poll_interval_ms;
+    uint32_t mapped_generations_max; /* of a view, held by clients, the live one included */
+    uint64_t mapped_hold_timeout_ms; /* who holds a replaced generation for longer is granted nothing more */
     struct pil_limits limits;
 };

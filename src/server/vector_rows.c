@@ -53,7 +53,8 @@ void pil_vector_summarise(struct pil_worker *worker, const struct pil_request *r
                           struct pil_tensor_view *ret_summary) {
     const struct pil_release *release = request->planned->releases[slot];
     struct pil_lookup *lookups = pil_vector_lookups(worker, request, slot);
-    struct pil_tensor_view summary = {.generation = release->generation, .worst_age_us = -1};
+    struct pil_tensor_view summary = {
+        .generation = release->generation, .worst_age_us = -1, .created_us = release->created_us};
     bool hide_expired = request->connection->listener->hide_expired;
     int64_t oldest_us = INT64_MAX;
     memcpy(summary.release, release->id, sizeof summary.release);

@@ -163,6 +163,7 @@ static pil_status fetch_release(struct pil_fetcher *fetcher, uint32_t view_index
     struct pil_manifest *manifest = NULL;
     PIL_TRY(pil_manifest_read(fetcher->store, &ref, &manifest, ret_error));
     report->bytes = manifest->bytes;
+    report->created_us = manifest->created_us;
     pil_status status = hooks->admit(hooks->context, view_index, release, manifest->bytes, ret_error);
     for (uint32_t i = 0; i < manifest->shard_count && status == PIL_STATUS_OK; i++) {
         int fd = -1;
@@ -220,7 +221,7 @@ static void follow(struct pil_fetcher *fetcher, uint32_t view_index, const char 
         status = fetch_release(fetcher, view_index, release, &report, &error);
     }
     if (status == PIL_STATUS_OK) {
-        status = hooks->publish(hooks->context, view_index, release);
+        status = hooks->publish(hooks->context, view_index, release, report.created_us);
     }
     if (status == PIL_STATUS_OK) {
         pil_fetcher_set_live(fetcher, view_index, release);

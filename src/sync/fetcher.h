@@ -30,6 +30,7 @@ struct pil_fetch_report {
     const char *release; /* "" when unknown */
     const char *text;    /* why not */
     uint64_t copy_ns, verify_ns, collapse_ns;
+    int64_t created_us;         /* of the release; 0: its manifest was not read */
     uint64_t bytes, huge_bytes; /* huge_bytes: of these, in huge pages */
 };
 
@@ -44,8 +45,8 @@ struct pil_fetcher_hooks {
     /* A verified, sealed shard; fd is the callee's. */
     pil_status (*hand_over)(void *context, uint32_t view_index, const char *release, uint32_t shard_index,
                             uint32_t shard_count, int fd);
-    /* All shards were handed over or held: serve it. */
-    pil_status (*publish)(void *context, uint32_t view_index, const char *release);
+    /* All shards were handed over or held: serve it. created_us is the manifest's, 0 when it was held already. */
+    pil_status (*publish)(void *context, uint32_t view_index, const char *release, int64_t created_us);
     /* The channel was read with success, now. */
     void (*checked)(void *context, uint32_t view_index, const struct pil_channel *channel);
     void (*reported)(void *context, uint32_t view_index, const struct pil_fetch_report *report);

@@ -24,7 +24,8 @@ def test_releases_lie_in_huge_pages(store, start_pilliond, engine):
         pytest.skip(f"Linux {os.uname().release} has no MADV_COLLAPSE")
     store.make_release(rows=ROWS, features=40)
     daemon = start_pilliond(store, engine=engine)
-    found = re.search(r'event="release handed over".* bytes=(\d+) .*huge_bytes=(\d+)', daemon.log)
+    pattern = r'event="release handed over".* bytes=(\d+) .*huge_bytes=(\d+)'
+    found = harness.wait_until("the fetcher's word", lambda: re.search(pattern, daemon.log))
     total, huge = map(int, found.groups())
     assert huge == total // (2 << 20) * (2 << 20)
     harness.wait_until("the server maps them", lambda: daemon.metrics()["pillion_huge_page_bytes"] == huge)
@@ -40,5 +41,6 @@ def test_releases_lie_in_huge_pages(store, start_pilliond, engine):
 def test_huge_pages_off(store, start_pilliond):
     store.make_release(rows=ROWS, features=40)
     daemon = start_pilliond(store, args=["--huge-pages", "off"])
-    assert "huge_bytes=0" in daemon.log and daemon.metrics()["pillion_huge_page_bytes"] == 0
+    harness.wait_until("the fetcher's word", lambda: "huge_bytes=0" in daemon.log)
+    assert daemon.metrics()["pillion_huge_page_bytes"] == 0
     assert float(daemon.redis().hget("driver_stats:5", "f0")) == synthetic.value("floats", 5, 0, 1)
