@@ -164,14 +164,13 @@ class Reader:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """For Arrow's stream. A failure ends it and is left in `error`: Arrow would keep the exception, and with its
-        frames the source, for ever."""
-        while True:
-            item = self._queue.get()
-            if isinstance(item, BaseException):
-                self.error = item
-            if not isinstance(item, pa.RecordBatch):
-                return
-            yield item
+        frames the source, for ever. So does an interrupt of the thread that waits here."""
+        try:
+            while isinstance(item := self._queue.get(), pa.RecordBatch):
+                yield item
+            self.error = item
+        except KeyboardInterrupt as interrupt:
+            self.error = interrupt
 
     def sent(self, row: int) -> Sent:
         known = self._sent
