@@ -5,9 +5,11 @@ back ends. kserve's own tests are in test_oip_kserve.py."""
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import struct
+import sys
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
@@ -359,6 +361,42 @@ def test_max_age_and_hidden_rows(store, start_pilliond, engine, clients, folder)
     hidden = harness.http(f"unix:{hiding}", "POST", "/v2/models/every/infer", body).json()
     assert [output["data"] for output in hidden["outputs"]] == [[None] * 10, [NOT_FOUND] * 10]
     assert hidden["parameters"]["driver_stats.not_found"] == 1 and hidden["parameters"]["worst_age_us"] == -1
+
+
+SHOP = """project: shop
+entities:
+  - {name: user, join_key: user_id, type: string}
+feature_views:
+  - name: users
+    entities: [user]
+    ttl: 1d
+    source: {type: csv, path: users.csv, timestamp_field: at}
+    features:
+      - {name: age, type: int32, default: 30}
+      - {name: score, type: float32}
+feature_services:
+  - {name: profile, features: [users]}
+"""
+
+
+def test_a_built_release_with_defaults_and_a_ttl(store, start_pilliond, engine, clients, folder):
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    (folder / "users.csv").write_text(f"user_id,at,age,score\nann,{now},,0.5\nbob,2020-01-01T00:00:00Z,41,\n")
+    (folder / "shop.yaml").write_text(SHOP)
+    store.pillion("apply", str(folder / "shop.yaml"))
+    built = harness.run([sys.executable, "-m", "pillion.build", str(folder / "shop.yaml"), "--store", store.url])
+    store.promote(built.stdout.split()[-1])
+    client = clients(start_pilliond(store, serve=["shop/users@production"], engine=engine))
+    keys = tensor("user_id", ["ann", "bob", "zoe"], "BYTES", True)
+    for use_defaults, age in ((True, 30.0), (False, math.nan)):
+        result = client.infer("profile", [keys], parameters={"use_defaults": use_defaults})
+        expected = np.array([[age, 0.5], [41, math.nan], [age, math.nan]], dtype=np.float32)
+        assert np.array_equal(result.as_numpy("features"), expected, equal_nan=True)
+        assert result.as_numpy("statuses").tolist() == [
+            [NULL_VALUE, PRESENT],
+            [OUTSIDE_MAX_AGE, NULL_VALUE],
+            [NOT_FOUND, NOT_FOUND],
+        ]
 
 
 # ---- Mistakes.
