@@ -8,9 +8,13 @@
 
 enum { REPLIES_PER_FLUSH = 32, SLOW_PER_BATCH_MAX = 16 };
 
+bool pil_batch_is_full(const struct pil_batch *batch) {
+    return batch->request_count == PIL_BATCH_REQUESTS_MAX || batch->lookup_count >= PIL_BATCH_LOOKUPS_RUN;
+}
+
 struct pil_request *pil_batch_add(struct pil_worker *worker, struct pil_connection *connection) {
     struct pil_batch *batch = worker->batch;
-    if (batch->request_count == PIL_BATCH_REQUESTS_MAX || batch->lookup_count >= PIL_BATCH_LOOKUPS_RUN) {
+    if (pil_batch_is_full(batch)) {
         pil_batch_run(worker);
     }
     struct pil_request *request = &batch->requests[batch->request_count++];

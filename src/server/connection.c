@@ -11,7 +11,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { DRAIN_QUIET_MS = 20 }; /* a connection that asked just now may have more on its way */
+enum {
+    DRAIN_QUIET_MS = 20,         /* a connection that asked just now may have more on its way */
+    INPUT_AHEAD_BYTES = 1 << 17, /* waiting behind a connection's share of a turn: no more is received */
+};
 
 static void describe_peer(int fd, char text[PIL_PEER_TEXT_BYTES]) {
     struct sockaddr_storage address = {0};
@@ -137,6 +140,15 @@ static void pause_reading(struct pil_worker *worker, struct pil_connection *conn
     }
 }
 
+static size_t waiting_bytes(const struct pil_connection *connection) {
+    return connection->input_end - connection->input_begin;
+}
+
+/* One that pipelines faster than its share of the turns is not read from, or what waits would grow without end. */
+static bool is_far_ahead(const struct pil_connection *connection) {
+    return connection->is_ready && waiting_bytes(connection) > INPUT_AHEAD_BYTES;
+}
+
 /* Decodes what is there, as far as limits allow. Returns the bytes that are done. */
 static size_t decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data) {
     const struct pil_limits *limits = &worker->server->settings->limits;
@@ -171,7 +183,7 @@ static bool keep_input(struct pil_worker *worker, struct pil_connection *connect
     if (connection->input_batch == worker->batch->number && connection->pending > 0) {
         pil_batch_run(worker);
     }
-    size_t waiting = connection->input_end - connection->input_begin;
+    size_t waiting = waiting_bytes(connection);
     if (connection->input_begin > 0) {
         memmove(connection->input, connection->input + connection->input_begin, waiting);
         connection->input_begin = 0;
@@ -213,7 +225,7 @@ void pil_connection_receive(struct pil_worker *worker, struct pil_connection *co
     connection->received_ns = worker->now_ns;
     uint64_t partial_ns = connection->partial_ns;
     bool kept = true;
-    if (connection->input_end > connection->input_begin) {
+    if (waiting_bytes(connection) > 0) {
         kept = data.len == 0 || keep_input(worker, connection, data);
         if (kept && !connection->is_paused && !connection->is_ready) {
             decode_input(worker, connection);
@@ -224,6 +236,8 @@ void pil_connection_receive(struct pil_worker *worker, struct pil_connection *co
     }
     if (!kept) {
         pil_connection_close(worker, connection, PIL_CLOSE_REQUEST_BYTES);
+    } else if (is_far_ahead(connection)) {
+        pause_reading(worker, connection);
     }
     if (connection->partial_ns != 0 && partial_ns != 0 && connection->active_ns < partial_ns) {
         connection->partial_ns = partial_ns; /* still the same request: its clock goes on */
@@ -231,8 +245,16 @@ void pil_connection_receive(struct pil_worker *worker, struct pil_connection *co
 }
 
 void pil_connection_resume(struct pil_worker *worker, struct pil_connection *connection) {
-    if (!connection->is_closing && !connection->is_closed && connection->input_end > connection->input_begin) {
+    if (connection->is_closing || connection->is_closed) {
+        return;
+    }
+    if (waiting_bytes(connection) > 0) {
         decode_input(worker, connection);
+    }
+    if (connection->is_paused && !is_far_ahead(connection) &&
+        connection->output.bytes <= worker->server->settings->limits.output_pause_bytes) {
+        connection->is_paused = false;
+        pil_engine_resume(worker->engine, connection->handle);
     }
 }
 
@@ -252,9 +274,7 @@ void pil_connection_flush(struct pil_worker *worker, struct pil_connection *conn
     }
     connection->taken_ns = 0;
     if (connection->is_paused) {
-        connection->is_paused = false;
-        pil_engine_resume(worker->engine, connection->handle);
-        put_on_ready_list(worker, connection);
+        put_on_ready_list(worker, connection); /* resumes */
     }
     if (connection->pending == 0 && (connection->is_closing || (connection->is_ended && !connection->is_ready))) {
         pil_connection_close(worker, connection, PIL_CLOSE_PEER);

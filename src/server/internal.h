@@ -283,6 +283,8 @@ struct pil_server {
 
 /* ---- batch.c */
 
+/* Whether the next request needs the batch to be run first. */
+bool pil_batch_is_full(const struct pil_batch *batch);
 /* A new request in the batch; the batch is run first when it is full. */
 struct pil_request *pil_batch_add(struct pil_worker *worker, struct pil_connection *connection);
 /* Looks up, encodes, queues sends. Fine on an empty batch. */

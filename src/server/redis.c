@@ -158,7 +158,9 @@ pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *co
         .request_bytes_max =
             connection->is_valid ? worker->server->settings->limits.request_bytes_max : PIL_INITIAL_REQUEST_BYTES,
     };
-    if (batch->arg_count + limits.args_max > PIL_BATCH_ARGS_MAX || batch->scratch_used > sizeof batch->scratch / 2) {
+    /* What is decoded lies in the batch: it must not be run between here and pil_batch_add. */
+    if (pil_batch_is_full(batch) || batch->arg_count + limits.args_max > PIL_BATCH_ARGS_MAX ||
+        batch->scratch_used > sizeof batch->scratch / 2) {
         pil_batch_run(worker);
     }
     struct pil_resp_request decoded = {.args = &batch->args[batch->arg_count],
@@ -176,20 +178,12 @@ pil_status pil_redis_decode(struct pil_worker *worker, struct pil_connection *co
     if (decoded.arg_count == 0) {
         return PIL_STATUS_OK;
     }
-    /* The arguments are claimed before adding, which may run the batch and begin a new one: then they are moved there.
-     */
-    uint64_t number = batch->number;
-    bool is_inline = data.data[0] != '*';
     struct pil_request *request = pil_batch_add(worker, connection);
-    if (batch->number != number) {
-        memmove(batch->args, decoded.args, decoded.arg_count * sizeof decoded.args[0]);
-        batch->arg_count = 0;
-    }
-    request->args = &batch->args[batch->arg_count];
+    request->args = decoded.args;
     request->arg_count = decoded.arg_count;
     batch->arg_count += decoded.arg_count;
-    if (is_inline) {
-        batch->scratch_used = (size_t)(decoded.scratch - batch->scratch) + limits.inline_bytes_max;
+    if (data.data[0] != '*') {
+        batch->scratch_used += limits.inline_bytes_max;
     }
     bool is_queued = pil_redis_is_queued(request);
     dispatch(worker, request);

@@ -58,6 +58,8 @@ PIL_REPLY(pil_redis_reply_multi);
 PIL_PREPARE(pil_redis_prepare_exec);
 PIL_REPLY(pil_redis_reply_exec);
 PIL_PREPARE(pil_redis_prepare_discard);
+/* As if there had been no MULTI. */
+void pil_redis_close_transaction(struct pil_transaction *transaction);
 /* Whether a request of this connection waits for EXEC. */
 bool pil_redis_is_queued(const struct pil_request *request);
 /* Keeps its bytes until EXEC; a mistake in it aborts the transaction. */

@@ -229,9 +229,7 @@ PIL_REPLY(pil_redis_reply_client) {
 }
 
 PIL_PREPARE(pil_redis_prepare_reset) {
-    request->connection->transaction.is_open = false;
-    request->connection->transaction.len = 0;
-    request->connection->transaction.count = 0;
+    pil_redis_close_transaction(&request->connection->transaction);
     pil_vector_plans_forget(worker, request->connection->vector_plans);
 }
 

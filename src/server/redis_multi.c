@@ -19,7 +19,7 @@ bool pil_redis_is_queued(const struct pil_request *request) {
     return request->connection->transaction.is_open && !is_control(request->args[0]);
 }
 
-static void close_transaction(struct pil_transaction *transaction) {
+void pil_redis_close_transaction(struct pil_transaction *transaction) {
     transaction->len = 0;
     transaction->count = 0;
     transaction->is_open = transaction->is_aborted = false;
@@ -74,7 +74,7 @@ PIL_PREPARE(pil_redis_prepare_discard) {
     if (!transaction->is_open) {
         request->error = "ERR DISCARD without MULTI";
     }
-    close_transaction(transaction);
+    pil_redis_close_transaction(transaction);
 }
 
 PIL_PREPARE(pil_redis_prepare_exec) {
@@ -88,7 +88,7 @@ PIL_PREPARE(pil_redis_prepare_exec) {
         request->error = "EXECABORT Transaction discarded because of previous errors.";
     }
     bool runs = request->error == NULL;
-    close_transaction(transaction);
+    pil_redis_close_transaction(transaction);
     /* From here on `request` may be gone: a full batch is run in between. */
     while (runs && rest.len > 0) {
         size_t consumed = 0;
