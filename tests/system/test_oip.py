@@ -501,20 +501,63 @@ def test_paths_methods_and_encodings(daemon):
     assert answer.endswith(b'{"error":"send the body with Content-Length, not chunked"}')
 
 
+def read_answer(file: Any) -> tuple[int, dict[str, str], bytes]:
+    status = int(file.readline().split()[1])
+    headers = {}
+    while (line := file.readline()) != b"\r\n":
+        name, _, value = line.decode().partition(":")
+        headers[name.lower()] = value.strip()
+    return status, headers, file.read(int(headers["content-length"]))
+
+
+def raw(path: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
 def test_pipelined_requests_in_pieces(daemon):
     """Requests on one connection, cut anywhere, are answered in order and alike."""
-    body = json.dumps(key_input(data=[42], parameters={})).encode()
-    one = b"POST /v2/models/every/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    stream = one * 20
+    stream = raw("/v2/models/every/infer", json.dumps(key_input(data=[42])).encode()) * 20
     with harness.connect(daemon.oip) as sock:
         file = sock.makefile("rb")
         for begin in range(0, len(stream), 37):
             sock.sendall(stream[begin : begin + 37])
         for _ in range(20):
-            assert file.readline() == b"HTTP/1.1 200 OK\r\n"
-            length = 0
-            while (line := file.readline()) != b"\r\n":
-                name, _, value = line.partition(b":")
-                length = int(value) if name == b"content-length" else length
-            answer = json.loads(file.read(length))
-            assert answer["outputs"][0]["data"] == list(synthetic.row("floats", 42, 1).values())
+            status, _, body = read_answer(file)
+            assert status == 200
+            assert json.loads(body)["outputs"][0]["data"] == list(synthetic.row("floats", 42, 1).values())
+
+
+def test_requests_of_one_batch_do_not_mix(daemon):
+    """JSON, binary, metadata and mistakes in one go: each answer belongs to its request."""
+    stream = b""
+    for i in range(200):
+        request = {**key_input(data=[i]), "id": str(i)}
+        if i % 4 == 1:
+            request = {**key_input(data=None, parameters={"binary_data_size": 8}), "id": str(i)}
+            request["parameters"] = {"binary_data_output": True, "datatype": "FP64"}
+            head = json.dumps(request).encode()
+            told = f"Inference-Header-Content-Length: {len(head)}"
+            stream += raw("/v2/models/every/infer", head + struct.pack("<q", i), told)
+        elif i % 4 == 2:
+            stream += b"GET /v2/models/every HTTP/1.1\r\nHost: x\r\n\r\n"
+        else:
+            stream += raw(f"/v2/models/{'every' if i % 4 == 0 else f'no{i}'}/infer", json.dumps(request).encode())
+    with harness.connect(daemon.oip) as sock:
+        file = sock.makefile("rb")
+        sock.sendall(stream)
+        for i in range(200):
+            status, headers, body = read_answer(file)
+            values = list(synthetic.row("floats", i, 1).values())
+            if i % 4 == 0:
+                answer = json.loads(body)
+                assert (status, answer["id"], answer["outputs"][0]["data"]) == (200, str(i), values)
+            elif i % 4 == 1:
+                head = int(headers["inference-header-content-length"])
+                assert json.loads(body[:head])["id"] == str(i)
+                assert list(struct.unpack("<10d", body[head : head + 80])) == values
+                assert body[head + 80 :] == bytes([PRESENT] * 10)
+            elif i % 4 == 2:
+                assert status == 200 and json.loads(body)["platform"] == "pillion_features"
+            else:
+                assert (status, json.loads(body)) == (404, {"error": f"there is no feature service no{i}"})
