@@ -138,6 +138,7 @@ static uint64_t next_look_ns(const struct pillion_client *client, bool has_retir
 }
 
 void pil_client_settle(struct pillion_client *client, uint64_t until_ns) {
+    (void)pil_world_reclaim(client); /* first: the server may wait for it */
     pil_session_step(client, until_ns);
     pil_world_update(client);
     bool has_retired = pil_world_reclaim(client);

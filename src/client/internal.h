@@ -56,6 +56,7 @@ struct pil_mapping {
     uint64_t session; /* the number of the connection that it came over */
     uint32_t view;
     uint32_t references;
+    bool is_dropped;          /* the server was told that it is gone */
     struct pil_mapping *next; /* among those to be unmapped */
 };
 
@@ -206,7 +207,7 @@ void pil_session_close(struct pillion_client *client, const char *why);
 void pil_session_forget(struct pillion_client *client);
 void pil_session_request_catalog(struct pillion_client *client);
 /* Says that a mapping is gone, when the connection that granted it is still there. */
-void pil_session_drop(struct pillion_client *client, const struct pil_mapping *mapping);
+void pil_session_drop(struct pillion_client *client, struct pil_mapping *mapping);
 
 /* ---- catalog.c; under the lock */
 

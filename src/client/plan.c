@@ -172,6 +172,7 @@ void pillion_plan_free(struct pillion_plan **plan_pointer) {
     pil_client_lock(client);
     unlink_plan(client, plan);
     destroy_plan(plan);
+    pil_world_update(client);
     (void)pil_world_reclaim(client);
     pil_client_unlock(client);
 }

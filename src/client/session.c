@@ -129,11 +129,13 @@ void pil_session_request_catalog(struct pillion_client *client) {
     (void)ask(client, (struct pil_request){.kind = PIL_REQUEST_CATALOG}, &message);
 }
 
-void pil_session_drop(struct pillion_client *client, const struct pil_mapping *mapping) {
+void pil_session_drop(struct pillion_client *client, struct pil_mapping *mapping) {
     struct pil_mapped_message message = {
         .type = PIL_MAPPED_DROP, .view = mapping->view, .generation = mapping->generation};
-    if (client->session.state == PIL_SESSION_READY && mapping->session == client->session.number) {
+    if (client->session.state == PIL_SESSION_READY && mapping->session == client->session.number &&
+        !mapping->is_dropped) {
         (void)send_message(client, &message);
+        mapping->is_dropped = true;
     }
 }
 
@@ -359,6 +361,33 @@ static pil_status take_grant(struct pillion_client *client, struct packet *packe
     return PIL_STATUS_OK;
 }
 
+/* The server grants nothing more to who keeps what was replaced, as a process does that did not call for a while. It is
+ * told that this is gone before it is, so that calls need not do without either; what happens if it refuses again is
+ * that they must. Returns whether there was anything. */
+static bool let_go_of_old(struct pillion_client *client) {
+    bool any = false;
+    for (uint32_t i = 0; i < client->view_count; i++) {
+        struct pil_mapping *mapping = client->views[i].mapping;
+        if (mapping != NULL && !mapping->is_dropped && mapping->generation != generation_of(client, i)) {
+            pil_session_drop(client, mapping);
+            any = any || mapping->is_dropped;
+        }
+    }
+    return any;
+}
+
+static void take_view_refusal(struct pillion_client *client, uint32_t number, pil_status status, const char *why) {
+    struct pil_client_view *view = &client->views[number];
+    view->is_asked = false;
+    if (status == PIL_STATUS_BUSY && let_go_of_old(client)) {
+        return; /* and ask again */
+    }
+    refuse(client, number, status, why);
+    if (view->mapping != NULL && view->mapping->is_dropped) {
+        pil_world_release_mapping(client, &view->mapping);
+    }
+}
+
 static pil_status take_refusal(struct pillion_client *client, const struct packet *packet, struct pil_error *error) {
     const struct pil_mapped_message *message = &packet->message;
     struct pil_session *session = &client->session;
@@ -376,8 +405,7 @@ static pil_status take_refusal(struct pillion_client *client, const struct packe
     }
     PIL_TRY(take_request(client, request.kind, message->view, &request, error));
     if (request.kind == PIL_REQUEST_ACQUIRE) {
-        client->views[request.view].is_asked = false;
-        refuse(client, request.view, status, why);
+        take_view_refusal(client, request.view, status, why);
     }
     return PIL_STATUS_OK;
 }

@@ -191,10 +191,20 @@ static bool is_built_from_newest(const struct pillion_client *client, const stru
     return compiled->page == client->session.page;
 }
 
+/* The server does not count it any more: it must go, whether there is something newer or not. */
+static bool has_dropped(const struct pil_compiled *compiled) {
+    for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
+        if (compiled->views[slot].mapping != NULL && compiled->views[slot].mapping->is_dropped) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* NULL: what the plan has may stay. */
 static struct pil_compiled *renewed(struct pillion_client *client, struct pillion_plan *plan,
                                     const struct pil_compiled *old) {
-    bool is_mapped = old != NULL && old->vector != NULL;
+    bool is_mapped = old != NULL && old->vector != NULL && !has_dropped(old);
     if (client->session.state != PIL_SESSION_READY || client->session.catalog_number != client->session.number) {
         return old != NULL ? NULL : compile_refusal(client, plan, PILLION_UNAVAILABLE, client->why_not_mapped);
     }
@@ -229,6 +239,25 @@ static uint64_t retry_ns(const struct pillion_client *client, const struct pilli
     return at_ns;
 }
 
+static bool is_wanted(const struct pillion_client *client, uint32_t number) {
+    for (const struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
+        for (uint32_t slot = 0; slot < plan->spec->view_count; slot++) {
+            if (plan->numbers[slot] == number) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void release_unwanted(struct pillion_client *client) {
+    for (uint32_t i = 0; i < client->view_count; i++) {
+        if (client->views[i].mapping != NULL && !is_wanted(client, i)) {
+            pil_world_release_mapping(client, &client->views[i].mapping);
+        }
+    }
+}
+
 void pil_world_update(struct pillion_client *client) {
     for (struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
         struct pil_compiled *old = atomic_load(&plan->compiled), *new = renewed(client, plan, old);
@@ -243,6 +272,7 @@ void pil_world_update(struct pillion_client *client) {
             client->retired = old;
         }
     }
+    release_unwanted(client);
 }
 
 /* ---- Freeing. */

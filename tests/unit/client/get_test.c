@@ -67,10 +67,56 @@ static void follows_a_swap_at_the_next_call(void **state) {
     }
 }
 
+static void lets_go_of_the_old_when_the_server_insists(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_plan *plan = fixture_service(fixture->client, "every");
+    int64_t id = 5;
+    float values[FEATURES];
+    struct pillion_keys keys = fixture_keys(&id, 1);
+    struct pillion_output output = fixture_output(values, sizeof values);
+    struct pillion_answer answer = {.size = sizeof answer};
+    fixture->server.is_strict = true;
+    for (uint64_t seed = 2; seed < 10; seed++) {
+        server_publish_seed(&fixture->server, 0, fixture->view, ROWS, seed, 0);
+        assert_int_equal(pillion_get(plan, &keys, &output, &answer), PILLION_OK);
+        assert_true(values[3] == fixture_value(5, 3, seed));
+    }
+    /* It is dropped, and then refused for another reason: what is not accounted for is not kept. */
+    server_publish_seed(&fixture->server, 0, fixture->view, ROWS, 10, 0);
+    fixture->server.grants++;
+    assert_int_equal(pillion_get(plan, &keys, &output, &answer), PILLION_NOT_READY);
+    assert_string_equal(answer.error.text, "drop the other first");
+    pillion_plan_free(&plan);
+}
+
+static void maps_only_what_plans_read(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_info info = {.size = sizeof info};
+    assert_int_equal(pillion_info(fixture->client, &info), PILLION_OK);
+    assert_int_equal(info.view_count, 2);
+    assert_string_equal(info.views[0].name, "p/v");
+    assert_int_equal(info.views[0].is_mapped, 0);
+    struct pillion_plan *plan = fixture_service(fixture->client, "every");
+    assert_int_equal(pillion_info(fixture->client, &info), PILLION_OK);
+    assert_int_equal(info.is_connected, 1);
+    assert_int_equal(info.views[0].is_mapped, 1);
+    assert_int_equal(info.views[0].row_count, ROWS);
+    assert_true(info.views[0].mapped_bytes > ROWS * FEATURES * 4);
+    assert_int_equal(fixture->server.drops, 0);
+    pillion_plan_free(&plan);
+    assert_int_equal(pillion_info(fixture->client, &info), PILLION_OK);
+    assert_int_equal(info.views[0].is_mapped, 0);
+    while (fixture->server.drops == 0) {
+        usleep(1000);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(gets_every_value, setup, teardown),
         cmocka_unit_test_setup_teardown(follows_a_swap_at_the_next_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(lets_go_of_the_old_when_the_server_insists, setup, teardown),
+        cmocka_unit_test_setup_teardown(maps_only_what_plans_read, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

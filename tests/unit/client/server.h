@@ -45,6 +45,7 @@ struct server {
     char catalog[8192];
     const char *hello_refusal;
     bool has_unsealed_page;
+    bool is_strict; /* grants nothing to who has not dropped all that was granted before */
     _Atomic uint64_t grants, drops, hellos;
 };
 
@@ -87,6 +88,10 @@ static inline void server_grant(struct server *server, int peer, uint32_t number
     struct server_view *view = &server->views[number];
     if (view->refusal != PIL_STATUS_OK) {
         server_refuse(peer, number, view->refusal, "the test says no");
+        return;
+    }
+    if (server->is_strict && server->grants != server->drops) {
+        server_refuse(peer, number, PIL_STATUS_BUSY, "drop the other first");
         return;
     }
     for (uint32_t first = 0; first < view->shard_count; first += PIL_MAPPED_FDS_MAX) {
