@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SECOND_MS 1000ull
 #define MIB (1ull << 20)
@@ -275,7 +276,12 @@ uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *
         pil_text_format(changed, "%s%s", changed->len > 0 ? " " : "", option->key);
         store_number(running, option, load_number(wanted, option));
     }
-    const struct pil_settings *was = &running->settings, *is = &wanted->settings;
+    struct pil_settings *was = &running->settings;
+    const struct pil_settings *is = &wanted->settings;
+    was->memory_budget = is->memory_budget; /* as settled: `auto` follows the cgroup */
+    for (uint32_t i = 0; i < was->view_count; i++) {
+        was->views[i].staleness_bound_us = running->staleness_bound_ms * 1000;
+    }
     if (was->view_count != is->view_count || memcmp(was->views, is->views, sizeof is->views) != 0) {
         pil_text_format(kept, "%sserve", kept->len > 0 ? " " : "");
         kept_count++;
@@ -285,6 +291,21 @@ uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *
         kept_count++;
     }
     return kept_count;
+}
+
+void pil_config_receive(struct pil_config *config, int fd, bool is_first, const char *component) {
+    struct pil_config wanted;
+    struct pil_text ignored = {0};
+    if (fd < 0 || pread(fd, &wanted, sizeof wanted, 0) != sizeof wanted) {
+        return;
+    }
+    if (is_first) {
+        *config = wanted;
+    } else {
+        pil_config_reload(config, &wanted, &ignored, &ignored);
+    }
+    pil_text_deinit(&ignored);
+    pil_log_init(component, (pil_log_level)config->log_level, (pil_log_format)config->log_format);
 }
 
 static void describe_listener_keys(struct pil_text *page) {

@@ -34,15 +34,18 @@ struct pil_command_line {
 };
 
 /* Defaults, then the file, then the flags. Every mistake is one line of *problems: "file:line:column: what; what to do"
- * or
- * "--flag: what; what to do". Then `auto` values are settled from the machine and the cgroup. INVALID when there was
+ * or "--flag: what; what to do". Then `auto` values are settled from the machine and the cgroup. INVALID when there was
  * any. */
 pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
                            struct pil_text *problems) PIL_CHECKED;
-/* What `running` may take from `wanted` without a restart is copied; a line for each option that differs and cannot be
- * changed is appended to *kept. Returns how many of those there are. */
+/* What `running` may take from `wanted` without a restart is copied, and nothing else is written; names of options are
+ * appended, with blanks between, to *changed and to *kept: those that differ and cannot be changed. Returns how many
+ * were kept. */
 uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *wanted, struct pil_text *changed,
                            struct pil_text *kept);
+/* In a child: what the supervisor sent in a memfd. All of it at first, later what pil_config_reload takes: other
+ * threads read the rest. Logs from here on as it says. */
+void pil_config_receive(struct pil_config *config, int fd, bool is_first, const char *component);
 /* docs/reference/config.md */
 void pil_config_describe(struct pil_text *page);
 void pil_config_usage(struct pil_text *page);

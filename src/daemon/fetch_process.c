@@ -66,15 +66,6 @@ static pil_status send_message(struct process *process, const struct pil_message
     return status;
 }
 
-/* Takes over what may change; views and store cannot. */
-static void take_config(struct process *process, int fd) {
-    struct pil_config config;
-    if (fd >= 0 && pread(fd, &config, sizeof config, 0) == sizeof config) {
-        process->config = config;
-        pil_log_init("fetcher", (pil_log_level)config.log_level, (pil_log_format)config.log_format);
-    }
-}
-
 /* One message from the supervisor, taken in and left in *message. */
 static pil_status take_message(struct process *process, bool block, struct pil_message *message) {
     int fd = -1;
@@ -86,11 +77,12 @@ static pil_status take_message(struct process *process, bool block, struct pil_m
         return status;
     }
     if (message->kind == PIL_MESSAGE_CONFIG) {
-        take_config(process, fd);
+        pil_config_receive(&process->config, fd, process->fetcher == NULL, "fetcher");
     } else if (message->kind == PIL_MESSAGE_HOLDING) {
         add_held(process, message->view_index, message->release);
     } else if (message->kind == PIL_MESSAGE_DROPPED) {
         forget_held(process, message->view_index, message->release);
+        pil_fetcher_dropped(process->fetcher, message->view_index, message->release); /* not before BEGIN */
     }
     pil_sys_close(&fd);
     return PIL_STATUS_OK;
@@ -151,14 +143,14 @@ static void reported(void *context, uint32_t view_index, const struct pil_fetch_
                 PIL_LOG_NUM(report->verify_ns / 1000000), "collapse_ms", PIL_LOG_NUM(report->collapse_ns / 1000000),
                 "huge_bytes", PIL_LOG_NUM(report->huge_bytes), NULL);
     } else {
-        pil_log(PIL_LOG_WARN, "release not taken, the one before goes on", "view", view, "channel",
-                process->views[view_index].channel, "release", report->release, "result",
+        pil_log(PIL_LOG_WARN, report->release[0] != '\0' ? "release not taken" : "channel not read", "view", view,
+                "channel", process->views[view_index].channel, "release", report->release, "result",
                 pil_fetch_result_text(report->result), "why", report->text, NULL);
     }
     pil_ignore(send_message(context, &message, -1), "a supervisor that is gone ends this process");
 }
 
-static void project(void *context, struct pil_bytes document) {
+static void project(void *context, uint32_t view_index, struct pil_bytes document) {
     struct process *process = context;
     struct pil_error error;
     int fd = -1;
@@ -166,7 +158,7 @@ static void project(void *context, struct pil_bytes document) {
         pil_log(PIL_LOG_ERROR, "project not handed over", "why", error.text, NULL);
         return;
     }
-    struct pil_message message = pil_message_make(PIL_MESSAGE_PROJECT, 0, NULL);
+    struct pil_message message = pil_message_make(PIL_MESSAGE_PROJECT, view_index, NULL);
     pil_ignore(send_message(process, &message, fd), "a supervisor that is gone ends this process");
     pil_sys_close(&fd);
 }

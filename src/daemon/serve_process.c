@@ -112,6 +112,21 @@ static void record_huge_pages(struct process *process) {
     }
 }
 
+static void note_refused(struct process *process, uint32_t view_index, const char *release, pil_fetch_result result,
+                         const char *why) {
+    struct pil_node_view *view = &process->node.views[view_index];
+    view->refused_result = pil_fetch_result_text(result);
+    view->refused_us = pil_clock_wall_us();
+    snprintf(view->refused, sizeof view->refused, "%s", release);
+    snprintf(view->refused_why, sizeof view->refused_why, "%s", why);
+}
+
+/* The server has not mapped this release, or does not any more. */
+static void tell_unmapped(struct process *process, uint32_t view_index, const char *release) {
+    struct pil_message message = pil_message_make(PIL_MESSAGE_RECLAIMED, view_index, release);
+    pil_ignore(pil_message_send(process->control, &message, -1), "a supervisor that is gone is seen by reading");
+}
+
 static void on_publish(struct process *process, const struct pil_message *message) {
     struct arrival *arrival = &process->arrivals[message->view_index];
     struct pil_cache *cache = pil_server_cache(process->node.server);
@@ -130,6 +145,8 @@ static void on_publish(struct process *process, const struct pil_message *messag
     if (pil_release_map(message->release, arrival->fds, arrival->shard_count, &release, &error) != PIL_STATUS_OK) {
         pil_log(PIL_LOG_ERROR, "release not published", "view", view->name, "release", message->release, "why",
                 error.text, NULL);
+        note_refused(process, message->view_index, message->release, PIL_FETCH_ERROR, error.text);
+        tell_unmapped(process, message->view_index, message->release);
     } else {
         set_release_info(process, message->view_index, old, message->release);
         if (old[0] != '\0') {
@@ -179,7 +196,6 @@ static void record_fetch(struct process *process, const struct pil_message *mess
 }
 
 static void on_report(struct process *process, const struct pil_message *message) {
-    struct pil_node_view *view = &process->node.views[message->view_index];
     const struct pil_view_settings *settings = &process->config.settings.views[message->view_index];
     char label[2 * PIL_NAME_BYTES_MAX + 2];
     snprintf(label, sizeof label, "%s/%s", settings->project, settings->view);
@@ -187,11 +203,27 @@ static void on_report(struct process *process, const struct pil_message *message
         return;
     }
     record_fetch(process, message, label);
-    view->refused_result =
-        message->index == PIL_FETCH_OK ? NULL : pil_fetch_result_text((pil_fetch_result)message->index);
-    view->refused_us = pil_clock_wall_us();
-    memcpy(view->refused, message->release, sizeof view->refused);
-    snprintf(view->refused_why, sizeof view->refused_why, "%.*s", PIL_NODE_TEXT_BYTES - 1, message->text);
+    if (message->index == PIL_FETCH_OK) {
+        process->node.views[message->view_index].refused_result = NULL;
+    } else {
+        note_refused(process, message->view_index, message->release, (pil_fetch_result)message->index, message->text);
+    }
+}
+
+static void on_checked(struct process *process, const struct pil_message *message) {
+    struct pil_node_view *view = &process->node.views[message->view_index];
+    const struct pil_release *live =
+        pil_cache_live(pil_cache_view_at(pil_server_cache(process->node.server), message->view_index));
+    view->checked_us = message->time_us;
+    if (process->mapped != NULL) {
+        pil_mapped_checked(process->mapped, message->view_index, message->time_us);
+    }
+    view->sequence = message->numbers[0];
+    view->is_pinned = message->index != 0;
+    memcpy(view->effective, message->release, sizeof view->effective);
+    if (live != NULL && strcmp(live->id, message->release) == 0) {
+        view->refused_result = NULL; /* the channel has turned away from what was refused, or could not be read */
+    }
 }
 
 static void on_project(struct process *process, int fd) {
@@ -216,15 +248,6 @@ static void on_project(struct process *process, int fd) {
         pil_log(PIL_LOG_WARN, "project refused, the one before goes on", "why", error.text, NULL);
     }
     munmap(data, (size_t)info.st_size);
-}
-
-static void on_config(struct process *process, int fd) {
-    struct pil_config config;
-    if (fd < 0 || pread(fd, &config, sizeof config, 0) != sizeof config) {
-        return;
-    }
-    process->config = config; /* workers read settings that do not change; the rest is the control thread's */
-    pil_log_init("server", (pil_log_level)config.log_level, (pil_log_format)config.log_format);
 }
 
 static pil_status create_server(struct process *process, struct pil_error *error) {
@@ -286,7 +309,7 @@ static pil_status on_early_message(struct process *process, const struct pil_mes
         return PIL_STATUS_OK;
     }
     if (message->kind == PIL_MESSAGE_CONFIG) {
-        on_config(process, *fd);
+        pil_config_receive(&process->config, *fd, process->node.server == NULL, "server");
         return PIL_STATUS_OK;
     }
     return process->node.server == NULL ? create_server(process, error) : PIL_STATUS_OK;
@@ -311,13 +334,7 @@ static pil_status on_message(struct process *process, const struct pil_message *
     } else if (message->kind == PIL_MESSAGE_DRAIN) {
         process->is_stopping = true;
     } else if (message->kind == PIL_MESSAGE_CHECKED) {
-        view->checked_us = message->time_us;
-        if (process->mapped != NULL) {
-            pil_mapped_checked(process->mapped, message->view_index, message->time_us);
-        }
-        view->sequence = message->numbers[0];
-        view->is_pinned = message->index != 0;
-        memcpy(view->effective, message->release, sizeof view->effective);
+        on_checked(process, message);
     } else if (message->kind == PIL_MESSAGE_REPORT) {
         on_report(process, message);
     } else if (message->kind == PIL_MESSAGE_PROJECT) {
@@ -369,8 +386,7 @@ static void tell_reclaimed(struct process *process, uint32_t left) {
             i++;
             continue;
         }
-        struct pil_message message = pil_message_make(PIL_MESSAGE_RECLAIMED, retired->view_index, retired->release);
-        pil_ignore(pil_message_send(process->control, &message, -1), "a supervisor that is gone is seen by reading");
+        tell_unmapped(process, retired->view_index, retired->release);
         process->retired_count--;
         memmove(retired, retired + 1, (process->retired_count - i) * sizeof *retired);
     }
@@ -421,6 +437,22 @@ static pil_status run(struct process *process, struct pil_error *error) {
     return pil_server_failed(process->node.server) ? PIL_STATUS_SYSTEM : PIL_STATUS_OK;
 }
 
+/* Answers what has arrived; meanwhile the admin listeners say that this is so. */
+static bool drain(struct process *process) {
+    uint64_t deadline_ns = pil_clock_monotonic_ns() + DRAIN_MS * 1000000ull;
+    struct pil_event events[EVENTS];
+    bool is_done = false;
+    process->node.is_draining = true;
+    while (!(is_done = pil_server_drain(process->node.server, 1)) && pil_clock_monotonic_ns() < deadline_ns) {
+        uint32_t count = 0;
+        pil_ignore(pil_engine_wait(process->engine, events, EVENTS, 0, 0, &count), "draining does not need it");
+        for (uint32_t i = 0; i < count; i++) {
+            pil_console_event(process->console, &events[i]);
+        }
+    }
+    return is_done;
+}
+
 static pil_status open_control(struct process *process, struct pil_error *error) {
     struct pil_engine_options options = {.kind = PIL_ENGINE_EPOLL, .connections_max = 80};
     PIL_TRY(pil_privilege_drop("", error));
@@ -449,7 +481,6 @@ int pil_server_process_run(int control) {
     if (status == PIL_STATUS_OK && !process->is_stopping) {
         status = run(process, &error);
     }
-    process->node.is_draining = true;
     process->node.mapped = NULL;
     pil_mapped_destroy(&process->mapped); /* clients look for the next server at once */
     if (status != PIL_STATUS_OK && !process->is_stopping) {
@@ -457,7 +488,7 @@ int pil_server_process_run(int control) {
         return EXIT_SYSTEM; /* workers may still run: the process ends as it is, and is restarted from the sealed
                                releases */
     }
-    if (process->is_started && !pil_server_drain(process->node.server, DRAIN_MS)) {
+    if (process->is_started && !drain(process)) {
         pil_log(PIL_LOG_WARN, "connections were cut at the end of the drain", NULL);
         return EXIT_OK;
     }

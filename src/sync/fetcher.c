@@ -64,6 +64,12 @@ void pil_fetcher_set_live(struct pil_fetcher *fetcher, uint32_t view_index, cons
     snprintf(fetcher->targets[view_index].live, sizeof fetcher->targets[view_index].live, "%s", release);
 }
 
+void pil_fetcher_dropped(struct pil_fetcher *fetcher, uint32_t view_index, const char *release) {
+    if (view_index < fetcher->target_count && strcmp(fetcher->targets[view_index].live, release) == 0) {
+        fetcher->targets[view_index].live[0] = '\0';
+    }
+}
+
 static struct pil_release_ref ref_of(const struct target *target, const char *release) {
     struct pil_release_ref ref;
     memcpy(ref.project, target->view->project, sizeof ref.project);
@@ -207,13 +213,21 @@ static void note_refusal(struct target *target, const char *release) {
     snprintf(target->refused, sizeof target->refused, "%s", release);
 }
 
+static void forget_refusal(struct target *target) {
+    target->refused[0] = '\0';
+    target->retry_at_ns = 0;
+}
+
 static void follow(struct pil_fetcher *fetcher, uint32_t view_index, const char *release) {
     struct target *target = &fetcher->targets[view_index];
     const struct pil_fetcher_hooks *hooks = fetcher->hooks;
     struct pil_fetch_report report = {.release = release, .text = ""};
     struct pil_error error = {0};
-    bool waits = strcmp(target->refused, release) == 0 && pil_clock_monotonic_ns() < target->retry_at_ns;
-    if (strcmp(target->live, release) == 0 || waits) {
+    if (strcmp(target->live, release) == 0) {
+        forget_refusal(target);
+        return;
+    }
+    if (strcmp(target->refused, release) == 0 && pil_clock_monotonic_ns() < target->retry_at_ns) {
         return;
     }
     pil_status status = PIL_STATUS_OK;
@@ -223,10 +237,12 @@ static void follow(struct pil_fetcher *fetcher, uint32_t view_index, const char 
     if (status == PIL_STATUS_OK) {
         status = hooks->publish(hooks->context, view_index, release, report.created_us);
     }
+    if (status != PIL_STATUS_OK && hooks->is_cancelled(hooks->context)) {
+        return; /* given up: nothing is wrong with the release */
+    }
     if (status == PIL_STATUS_OK) {
         pil_fetcher_set_live(fetcher, view_index, release);
-        target->refused[0] = '\0';
-        target->retry_at_ns = 0;
+        forget_refusal(target);
     } else {
         note_refusal(target, release);
         report.text = error.text[0] != '\0' ? error.text : pil_status_text(status);
@@ -247,6 +263,7 @@ static void check_channel(struct pil_fetcher *fetcher, uint32_t view_index) {
         hooks->checked(hooks->context, view_index, channel);
         follow(fetcher, view_index, pil_channel_effective(channel));
     } else {
+        target->retry_at_ns = 0; /* a release that waits is looked at again when its channel can be read */
         struct pil_fetch_report report = {.result = result_of(status), .release = "", .text = error.text};
         hooks->reported(hooks->context, view_index, &report);
     }
@@ -272,7 +289,7 @@ static void check_project(struct pil_fetcher *fetcher, uint32_t view_index) {
     }
     if (strcmp(tag.text, target->project_tag.text) != 0) {
         target->project_tag = tag;
-        fetcher->hooks->project(fetcher->hooks->context, pil_text_bytes(&document));
+        fetcher->hooks->project(fetcher->hooks->context, view_index, pil_text_bytes(&document));
     }
     pil_text_deinit(&document);
 }

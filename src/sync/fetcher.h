@@ -50,8 +50,8 @@ struct pil_fetcher_hooks {
     /* The channel was read with success, now. */
     void (*checked)(void *context, uint32_t view_index, const struct pil_channel *channel);
     void (*reported)(void *context, uint32_t view_index, const struct pil_fetch_report *report);
-    /* The applied project of a view changed: its document. */
-    void (*project)(void *context, struct pil_bytes document);
+    /* The applied project changed: its document, and the first view that is of it. */
+    void (*project)(void *context, uint32_t view_index, struct pil_bytes document);
     /* Whether to give up: asked between blocks. */
     bool (*is_cancelled)(void *context);
 };
@@ -63,6 +63,8 @@ struct pil_fetcher *pil_fetcher_create(struct pil_store *store, const struct pil
 void pil_fetcher_destroy(struct pil_fetcher **fetcher);
 /* Before the first pass: what is being served already. */
 void pil_fetcher_set_live(struct pil_fetcher *fetcher, uint32_t view_index, const char *release);
+/* A release is no longer held. If that crossed with its being published, the next pass fetches it again. */
+void pil_fetcher_dropped(struct pil_fetcher *fetcher, uint32_t view_index, const char *release);
 
 /* Reads every channel once and fetches what is due. A release that was refused is tried again after a back-off of 1 s,
  * doubling up to 60 s, or at once when the channel points elsewhere. Returns the milliseconds until the next retry is

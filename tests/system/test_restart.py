@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import signal
 import stat
 import time
@@ -50,6 +51,20 @@ def test_a_killed_server_serves_a_large_view_at_once(store, start_pilliond, rows
             f"{since_kill:.0f} ms after the kill"
         )
     assert daemon.redis().hget("driver_stats:7", "f0") == b"218.0"
+
+
+def test_a_killed_server_is_told_every_project_again(store, start_pilliond):
+    projects = ["rides", "shops", "trips"]
+    for project in projects:
+        store.make_release(project=project, rows=10, seed=1)
+    daemon = start_pilliond(store, serve=[f"{project}/driver_stats@production" for project in projects])
+
+    def taken() -> list[str]:
+        return re.findall(r'event="project taken" project=(\w+)', daemon.log)
+
+    harness.wait_until("the projects", lambda: sorted(taken()) == projects)
+    os.kill(daemon.child("server"), signal.SIGKILL)
+    harness.wait_until("the projects again", lambda: sorted(taken()[3:]) == projects)
 
 
 def test_unix_sockets_have_their_mode_and_group(folder, store, start_pilliond):
