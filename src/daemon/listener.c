@@ -95,41 +95,62 @@ static pil_status fail(int fd, const char *address, const char *what, struct pil
     return pil_fail(ret_error, pil_status_from_errno(number), "%s: %s: %s", address, what, strerror(number));
 }
 
-/* Nobody answers: the file is left over and may go. Somebody does: *ret_error names them. */
-static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, int type,
-                                  struct pil_error *ret_error) {
+/* Who listens on a Unix socket, when the kernel tells. */
+static void find_unix_holder(int connected, char text[HOLDER_BYTES]) {
+    struct ucred peer = {0};
+    socklen_t len = sizeof peer;
+    snprintf(text, HOLDER_BYTES, "a process that cannot be asked");
+    if (getsockopt(connected, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0) {
+        describe_process(peer.pid, text);
+    }
+}
+
+/* Removes a socket file that is left over: one where connecting is refused because nobody listens. Any other answer
+ * (full, not permitted, another kind of socket) means that somebody may. */
+static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, struct pil_error *ret_error) {
     struct stat info;
+    char holder[HOLDER_BYTES];
     if (lstat(path, &info) != 0) {
-        return PIL_STATUS_OK;
+        return PIL_STATUS_OK; /* what is wrong with the path is told by bind */
     }
     if (!S_ISSOCK(info.st_mode)) {
         return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is there and is no socket; name another path", path);
     }
-    int probe = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-    bool connected = probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) == 0;
-    bool answers = connected || errno == EPROTOTYPE; /* a socket of another type listens there */
-    struct ucred peer = {0};
-    socklen_t len = sizeof peer;
-    char holder[HOLDER_BYTES] = "another program";
-    if (connected) {
-        getsockopt(probe, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-        describe_process(peer.pid, holder);
-    }
+    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool is_left_over =
+        probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
+    find_unix_holder(probe, holder);
     pil_sys_close(&probe);
-    if (answers) {
+    if (!is_left_over) {
         return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is held by %s; stop it or name another path", path, holder);
     }
-    unlink(path);
-    return PIL_STATUS_OK;
+    return unlink(path) == 0 ? PIL_STATUS_OK
+                             : pil_fail(ret_error, pil_status_from_errno(errno),
+                                        "%s is left over and cannot be removed: %s", path, strerror(errno));
+}
+
+static pil_status set_group(const struct pil_listener_settings *settings, const char *path,
+                            struct pil_error *ret_error) {
+    if (settings->group[0] == '\0') {
+        return PIL_STATUS_OK;
+    }
+    const struct group *group = getgrnam(settings->group);
+    if (group == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: there is no group '%s'", settings->address,
+                        settings->group);
+    }
+    return chown(path, (uid_t)-1, group->gr_gid) == 0
+               ? PIL_STATUS_OK
+               : pil_fail(ret_error, pil_status_from_errno(errno), "%s: give it to group '%s': %s", settings->address,
+                          settings->group, strerror(errno));
 }
 
 static pil_status open_unix(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
     const char *path = settings->address + strlen("unix:");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path) + 1); /* checked with the configuration: at most 107 bytes */
-    int type = settings->protocol == PIL_PROTOCOL_MAPPED ? SOCK_SEQPACKET : SOCK_STREAM;
-    PIL_TRY(clear_unix_path(path, &address, type, ret_error));
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    PIL_TRY(clear_unix_path(path, &address, ret_error));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return fail(fd, settings->address, "socket", ret_error);
     }
@@ -140,23 +161,15 @@ static pil_status open_unix(const struct pil_listener_settings *settings, int *r
     if (bound != 0) {
         return fail(fd, settings->address, "bind", ret_error);
     }
-    if (settings->group[0] != '\0') {
-        const struct group *group = getgrnam(settings->group);
-        if (group == NULL) {
-            pil_sys_close(&fd);
-            unlink(path);
-            return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: there is no group '%s'", settings->address,
-                            settings->group);
-        }
-        if (chown(path, (uid_t)-1, group->gr_gid) != 0) {
-            return fail(fd, settings->address, "set its group", ret_error);
-        }
+    pil_status status = set_group(settings, path, ret_error);
+    if (status == PIL_STATUS_OK && (chmod(path, settings->mode) != 0 || listen(fd, BACKLOG) != 0)) {
+        status = pil_fail(ret_error, pil_status_from_errno(errno), "%s: set its mode and listen: %s", settings->address,
+                          strerror(errno));
     }
-    if (chmod(path, settings->mode) != 0) {
-        return fail(fd, settings->address, "set its mode", ret_error);
-    }
-    if (listen(fd, BACKLOG) != 0) {
-        return fail(fd, settings->address, "listen", ret_error);
+    if (status != PIL_STATUS_OK) {
+        pil_sys_close(&fd);
+        unlink(path);
+        return status;
     }
     *ret_fd = fd;
     return PIL_STATUS_OK;

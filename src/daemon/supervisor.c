@@ -12,10 +12,12 @@
 #include "daemon/vault.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -128,41 +130,52 @@ static pil_status start_fetcher(struct supervisor *supervisor, struct pil_error 
     return PIL_STATUS_OK;
 }
 
-static void evict(struct supervisor *supervisor, uint32_t view_index, uint32_t keep) {
+/* Drops one release as pil_vault_evict does, and says so. */
+static uint64_t evict_one(struct supervisor *supervisor, uint32_t view_index, uint32_t keep) {
     uint32_t evicted_view = 0;
     char release[PIL_RELEASE_ID_CHARS + 1];
-    while (pil_vault_evict(&supervisor->vault, view_index, keep, &evicted_view, release)) {
+    uint64_t bytes = pil_vault_evict(&supervisor->vault, view_index, keep, &evicted_view, release);
+    if (bytes > 0) {
         struct pil_message message = pil_message_make(PIL_MESSAGE_DROPPED, evicted_view, release);
         send_to(&supervisor->fetcher, &message, -1);
         tell_held(supervisor, evicted_view);
-        if (view_index == UINT32_MAX) {
-            return; /* one at a time: only as much as is needed goes */
-        }
+    }
+    return bytes;
+}
+
+static void evict_beyond_keep(struct supervisor *supervisor, uint32_t view_index) {
+    while (evict_one(supervisor, view_index, supervisor->config->settings.keep_releases) > 0) {
     }
 }
 
-/* Whether `bytes` more fit into the budget, after giving up releases that are only kept. */
+/* Gives up releases that are only kept, the longest unused first, until those and the live ones have at most `bytes`.
+ * What is being unmapped goes without that. */
+static void evict_down_to(struct supervisor *supervisor, uint64_t bytes) {
+    uint64_t used = pil_vault_bytes_live(&supervisor->vault) + pil_vault_bytes_kept(&supervisor->vault), evicted;
+    while (used > bytes && (evicted = evict_one(supervisor, UINT32_MAX, 0)) > 0) {
+        used -= evicted;
+    }
+}
+
+/* Whether `wanted` bytes more fit into the budget, after giving up releases that are only kept: if that helps. */
 static void on_admit(struct supervisor *supervisor, const struct pil_message *request) {
-    uint64_t budget = supervisor->config->settings.memory_budget, wanted = request->numbers[0], used = 0;
+    const struct pil_vault *vault = &supervisor->vault;
+    uint64_t budget = supervisor->config->settings.memory_budget, wanted = request->numbers[0];
     struct pil_message answer = pil_message_make(PIL_MESSAGE_ADMITTED, request->view_index, request->release);
     pil_vault_drop_partial(&supervisor->vault);
-    for (;;) {
-        used = pil_vault_bytes(&supervisor->vault, 0, true);
-        if (wanted <= budget && used <= budget - wanted) {
-            answer.index = 1;
-            break;
-        }
-        evict(supervisor, UINT32_MAX, 0);
-        if (pil_vault_bytes(&supervisor->vault, 0, true) == used) {
-            break;
-        }
+    uint64_t live = pil_vault_bytes_live(vault);
+    if (wanted <= budget && live <= budget - wanted) {
+        evict_down_to(supervisor, budget - wanted);
     }
-    if (answer.index == 0) {
+    uint64_t used = pil_vault_bytes(vault, 0, true), kept = pil_vault_bytes_kept(vault), unmapping = used - live - kept;
+    answer.index = wanted <= budget && used <= budget - wanted;
+    if (answer.index == 0) { /* sums in bytes, so that they add up; what is kept would have made room */
         snprintf(answer.text, sizeof answer.text,
-                 "it will not fit: %llu MiB in use + %llu MiB for release %s > budget of %llu MiB; raise memory_budget "
-                 "or serve less",
-                 (unsigned long long)(used >> 20), (unsigned long long)((wanted + (1 << 20) - 1) >> 20),
-                 request->release, (unsigned long long)(budget >> 20));
+                 "it will not fit: %llu bytes served + %llu being unmapped + %llu of release %s = %llu bytes, over the "
+                 "budget of %llu MiB (%llu bytes); raise memory_budget or serve less",
+                 (unsigned long long)live, (unsigned long long)unmapping, (unsigned long long)wanted, request->release,
+                 (unsigned long long)(live + unmapping + wanted), (unsigned long long)(budget >> 20),
+                 (unsigned long long)budget);
     }
     send_to(&supervisor->fetcher, &answer, -1);
 }
@@ -174,7 +187,7 @@ static void on_publish(struct supervisor *supervisor, const struct pil_message *
         return;
     }
     send_release(supervisor, pil_vault_find(&supervisor->vault, message->view_index, message->release));
-    evict(supervisor, message->view_index, supervisor->config->settings.keep_releases);
+    evict_beyond_keep(supervisor, message->view_index);
     tell_held(supervisor, message->view_index);
 }
 
@@ -287,7 +300,8 @@ static void reload(struct supervisor *supervisor) {
         pil_log(PIL_LOG_ERROR, "reload refused, nothing changed", "problems", pil_text_chars(&problems), NULL);
     } else {
         uint32_t kept_count = pil_config_reload(supervisor->config, wanted, &changed, &kept);
-        pil_log(PIL_LOG_INFO, "reloaded", "changed", pil_text_chars(&changed), NULL);
+        pil_log(PIL_LOG_INFO, "reloaded", "changed", pil_text_chars(&changed), "memory_budget",
+                PIL_LOG_NUM(supervisor->config->settings.memory_budget), NULL);
         if (kept_count > 0) {
             pil_log(PIL_LOG_WARN, "changes that need a restart were not taken", "options", pil_text_chars(&kept), NULL);
         }
@@ -296,8 +310,9 @@ static void reload(struct supervisor *supervisor) {
         pil_ignore(send_config(supervisor, &supervisor->server, &error), "logged by the child when it cannot go on");
         pil_ignore(send_config(supervisor, &supervisor->fetcher, &error), "likewise");
         for (uint32_t i = 0; i < supervisor->config->settings.view_count; i++) {
-            evict(supervisor, i, supervisor->config->settings.keep_releases);
+            evict_beyond_keep(supervisor, i);
         }
+        evict_down_to(supervisor, supervisor->config->settings.memory_budget);
     }
     free(wanted);
     pil_text_deinit(&problems);
@@ -376,13 +391,8 @@ static void run(struct supervisor *supervisor) {
     }
 }
 
-static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_error) {
-    const struct pil_settings *settings = &supervisor->config->settings;
+static pil_status open_signals(struct supervisor *supervisor, struct pil_error *ret_error) {
     sigset_t signals;
-    for (uint32_t i = 0; i < settings->listener_count; i++) {
-        PIL_TRY(pil_listener_open(&settings->listeners[i], &supervisor->listener_fds[i], ret_error));
-    }
-    PIL_TRY(pil_privilege_drop(supervisor->config->user, ret_error));
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
@@ -393,6 +403,22 @@ static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_
     return supervisor->signals >= 0
                ? PIL_STATUS_OK
                : pil_fail(ret_error, pil_status_from_errno(errno), "signalfd: %s", strerror(errno));
+}
+
+/* Signals first: one that comes early must not end the process beside its socket files. */
+static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_error) {
+    const struct pil_settings *settings = &supervisor->config->settings;
+    struct rlimit files;
+    PIL_TRY(open_signals(supervisor, ret_error));
+    /* Descriptors are what connections and shards are made of: the soft limit is for programs that use select(). */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    for (uint32_t i = 0; i < settings->listener_count; i++) {
+        PIL_TRY(pil_listener_open(&settings->listeners[i], &supervisor->listener_fds[i], ret_error));
+    }
+    return pil_privilege_drop(supervisor->config->user, ret_error);
 }
 
 static void close_all(struct supervisor *supervisor) {
@@ -435,6 +461,9 @@ int pil_supervisor_run(struct pil_config *config, int argc, char **argv, int rea
     memset(supervisor->listener_fds, -1, sizeof supervisor->listener_fds);
     memset(supervisor->project_fds, -1, sizeof supervisor->project_fds);
     pil_log_init("supervisor", (pil_log_level)config->log_level, (pil_log_format)config->log_format);
+    if (ready_fd >= 0) {
+        fcntl(ready_fd, F_SETFD, FD_CLOEXEC); /* children that hold it would keep its reader from seeing the end */
+    }
     if (open_all(supervisor, &error) != PIL_STATUS_OK) {
         fprintf(stderr, "pilliond: %s\n", error.text);
         code = EXIT_SYSTEM;

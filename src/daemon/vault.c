@@ -57,6 +57,31 @@ uint32_t pil_vault_count(const struct pil_vault *vault, uint32_t view_index) {
     return count;
 }
 
+static bool is_live(const struct pil_vault *vault, const struct pil_held_release *held) {
+    return !held->is_dropped && strcmp(vault->live[held->view_index], held->release) == 0;
+}
+
+/* Whole, and only held for a rollback. */
+static bool is_kept(const struct pil_vault *vault, const struct pil_held_release *held) {
+    return !held->is_dropped && held->shards_here == held->shard_count && !is_live(vault, held);
+}
+
+uint64_t pil_vault_bytes_live(const struct pil_vault *vault) {
+    uint64_t bytes = 0;
+    for (const struct pil_held_release *held = vault->releases; held != NULL; held = held->next) {
+        bytes += is_live(vault, held) ? held->bytes : 0;
+    }
+    return bytes;
+}
+
+uint64_t pil_vault_bytes_kept(const struct pil_vault *vault) {
+    uint64_t bytes = 0;
+    for (const struct pil_held_release *held = vault->releases; held != NULL; held = held->next) {
+        bytes += is_kept(vault, held) ? held->bytes : 0;
+    }
+    return bytes;
+}
+
 static struct pil_held_release *add_release(struct pil_vault *vault, uint32_t view_index, const char *release,
                                             uint32_t shard_count) {
     struct pil_held_release *held = calloc(1, sizeof *held);
@@ -127,27 +152,26 @@ static void drop(struct pil_vault *vault, struct pil_held_release *dropped) {
     destroy(dropped);
 }
 
-bool pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index,
-                     char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
+uint64_t pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index,
+                         char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
     struct pil_held_release *oldest = NULL;
     if (view_index != UINT32_MAX && pil_vault_count(vault, view_index) <= keep) {
-        return false;
+        return 0;
     }
     for (struct pil_held_release *held = vault->releases; held != NULL; held = held->next) {
-        bool wanted = !held->is_dropped && held->shards_here == held->shard_count &&
-                      (view_index == UINT32_MAX || held->view_index == view_index);
-        if (wanted && strcmp(vault->live[held->view_index], held->release) != 0 &&
-            (oldest == NULL || held->used < oldest->used)) {
+        bool wanted = is_kept(vault, held) && (view_index == UINT32_MAX || held->view_index == view_index);
+        if (wanted && (oldest == NULL || held->used < oldest->used)) {
             oldest = held;
         }
     }
     if (oldest == NULL) {
-        return false;
+        return 0;
     }
+    uint64_t bytes = oldest->bytes;
     *ret_view_index = oldest->view_index;
     memcpy(ret_release, oldest->release, PIL_RELEASE_ID_CHARS + 1);
     drop(vault, oldest);
-    return true;
+    return bytes;
 }
 
 void pil_vault_drop_partial(struct pil_vault *vault) {

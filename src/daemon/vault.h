@@ -32,6 +32,10 @@ bool pil_vault_is_held(const struct pil_vault *vault, uint32_t view_index, const
 /* Memory of everything that is held or still mapped. */
 uint64_t pil_vault_bytes(const struct pil_vault *vault, uint32_t view_index, bool all_views);
 uint32_t pil_vault_count(const struct pil_vault *vault, uint32_t view_index);
+/* The same of what is live, and of what pil_vault_evict could drop; the rest is dropped and not yet unmapped, or has
+ * not come whole. */
+uint64_t pil_vault_bytes_live(const struct pil_vault *vault);
+uint64_t pil_vault_bytes_kept(const struct pil_vault *vault);
 
 /* Takes a shard (fd is the vault's from here, also on failure). DENIED when it is not sealed, CORRUPT when it does not
  * fit what came before. */
@@ -41,9 +45,9 @@ pil_status pil_vault_add(struct pil_vault *vault, uint32_t view_index, const cha
 pil_status pil_vault_publish(struct pil_vault *vault, uint32_t view_index, const char *release,
                              int64_t created_us) PIL_CHECKED;
 /* Drops the longest unused release that is not live: of this view beyond `keep`, or of any view when view_index is
- * UINT32_MAX. Its name is copied out. false: there is none. */
-bool pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index,
-                     char ret_release[PIL_RELEASE_ID_CHARS + 1]);
+ * UINT32_MAX. Its name is copied out. Returns the bytes that it had; 0: there is none. */
+uint64_t pil_vault_evict(struct pil_vault *vault, uint32_t view_index, uint32_t keep, uint32_t *ret_view_index,
+                         char ret_release[PIL_RELEASE_ID_CHARS + 1]);
 /* Releases of which only some shards came: the fetch failed or its process ended. */
 void pil_vault_drop_partial(struct pil_vault *vault);
 /* The server lets go of one mapping, or (release NULL) is gone with all. */

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -73,6 +74,26 @@ class Load(threading.Thread):
         assert not self.errors, self.errors
         assert self.requests > 0
         return self
+
+
+def view_status(daemon: harness.Pilliond, view: str = "driver_stats", whole: bool = False) -> Any:
+    """What /status says of a view, or all of it."""
+    page = harness.http(daemon.admin, "GET", "/status").json()
+    return page if whole else next(v for v in page["views"] if v["view"] == view)
+
+
+def wait_refused(daemon: harness.Pilliond, view: str = "driver_stats") -> Any:
+    return harness.wait_until("the refusal", lambda: view_status(daemon, view).get("refused"))
+
+
+def break_shard(store: harness.Store, known: set[Path]) -> Path:
+    """Flips a bit of a shard that is not among the known ones; doing it again mends it."""
+    shard = next(p for p in (store.path / "shards").rglob("*.shard") if p not in known)
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.chmod(0o644)
+    shard.write_bytes(data)
+    return shard
 
 
 def test_swap_and_rollback_under_load_never_mix_releases(store, start_pilliond, engine):
@@ -192,6 +213,14 @@ def test_sighup_takes_what_can_change_and_names_what_cannot(folder, store, start
     harness.wait_until("the reload", lambda: "reloaded" in daemon.log)
     assert "changed=keep_releases" in daemon.log
     assert "options=slowlog" in daemon.log
+    assert "serve" not in daemon.log.partition("options=")[2].partition("\n")[0]
+    config.write_text("keep_releases: 1\nmemory_budget: 65M\nstaleness_bound: 33s\n")
+    daemon.signal(signal.SIGHUP)
+    daemon.signal(signal.SIGHUP)
+    harness.wait_until(
+        "the new bound", lambda: "bound 33 s" in harness.http(daemon.admin, "GET", "/readyz?verbose").text
+    )
+    assert view_status(daemon, whole=True)["memory_budget"] == 65 << 20
     config.write_text("keep_releases: none\n")
     daemon.signal(signal.SIGHUP)
     harness.wait_until("the refusal", lambda: "reload refused" in daemon.log)
@@ -202,37 +231,63 @@ def test_a_release_that_will_not_fit_is_refused_and_the_old_one_serves(store, st
     first = store.make_release(rows=ROWS, seed=1)
     daemon = start_pilliond(store, args=["--memory_budget", "4M"])
     store.make_release(rows=200000, seed=2)
-    status = harness.wait_until(
-        "the refusal",
-        lambda: next((v for v in harness.http(daemon.admin, "GET", "/status").json()["views"] if "refused" in v), None),
-    )
-    assert status["refused"]["result"] == "will_not_fit"
-    assert "budget of 4 MiB" in status["refused"]["why"]
+    refused = wait_refused(daemon)
+    assert refused["result"] == "will_not_fit"
+    assert "budget of 4 MiB" in refused["why"]
     assert daemon.serving(first)
     assert daemon.redis().hget("driver_stats:5", "f1") == str(expected(5, 1, 1)).encode()
     assert harness.http(daemon.admin, "GET", "/readyz").status == 200
 
 
+def test_the_sum_of_a_refusal_adds_up_and_what_is_kept_goes_only_when_that_helps(store, start_pilliond):
+    store.make_release(rows=10000, seed=1)
+    other = store.make_release(view="other", rows=2000, seed=1)
+    serve = ("rides/driver_stats@production", "rides/other@production")
+    daemon = start_pilliond(store, serve=serve, args=["--memory_budget", "4M", "--keep_releases", "2"])
+    second = store.make_release(rows=10000, seed=2)
+    daemon.wait_serving(second)
+    harness.wait_until("both are held", lambda: view_status(daemon)["held_releases"] == 2)
+    store.make_release(view="other", rows=200_000, seed=2)
+    why = wait_refused(daemon, "other")["why"]
+    served = view_status(daemon)["bytes"] + view_status(daemon, "other")["bytes"]
+    wanted = json.loads(store.pillion("releases", "rides/other", "--json").stdout)[0]["bytes"]
+    numbers = [int(n) for n in re.findall(r"(\d+)(?= bytes| being| of release)", why)]
+    assert numbers == [served, 0, wanted, served + wanted, 4 << 20], why
+    assert view_status(daemon)["held_releases"] == 2
+    assert daemon.serving(other, "rides/other")
+    daemon.wait_serving(store.make_release(view="other", rows=42_000, seed=3), "rides/other")
+    assert view_status(daemon)["held_releases"] == 1
+    assert daemon.serving(second)
+
+
 def test_a_corrupt_release_is_refused_and_the_old_one_serves(store, start_pilliond):
     first = store.make_release(rows=ROWS, seed=1)
     daemon = start_pilliond(store)
-    before = {p for p in (store.path / "shards").rglob("*.shard")}
+    known = set((store.path / "shards").rglob("*.shard"))
     second = store.make_release(rows=ROWS, seed=2, channel=None)
-    shard = next(p for p in (store.path / "shards").rglob("*.shard") if p not in before)
-    data = bytearray(shard.read_bytes())
-    data[len(data) // 2] ^= 1
-    shard.chmod(0o644)
-    shard.write_bytes(data)
+    break_shard(store, known)
     store.promote(second)
-    status = harness.wait_until(
-        "the refusal",
-        lambda: next((v for v in harness.http(daemon.admin, "GET", "/status").json()["views"] if "refused" in v), None),
-    )
-    assert status["refused"]["result"] == "corrupt"
+    assert wait_refused(daemon)["result"] == "corrupt"
     assert daemon.serving(first)
-    data[len(data) // 2] ^= 1
-    shard.write_bytes(data)
+    break_shard(store, known)
     daemon.wait_serving(second)
+
+
+def test_a_refusal_is_over_when_the_channel_turns_back(store, start_pilliond):
+    store.make_release(rows=ROWS, seed=1)
+    daemon = start_pilliond(store, args=["--poll_interval", "1d"])
+    known = set((store.path / "shards").rglob("*.shard"))
+    second = store.make_release(rows=ROWS, seed=2, channel=None)
+    break_shard(store, known)
+    store.promote(second)
+    refused_at = wait_refused(daemon)["when_us"]
+    store.pillion("rollback", "rides/driver_stats", "--channel", "production")
+    harness.wait_until("no refusal", lambda: "refused" not in view_status(daemon))
+    # The retry that was due a second after the refusal has nothing to do: the channel is not read again and again.
+    harness.wait_until("the retry is due", lambda: view_status(daemon, whole=True)["now_us"] > refused_at + 1_200_000)
+    checked = view_status(daemon)["checked_us"]
+    time.sleep(0.3)
+    assert view_status(daemon)["checked_us"] == checked
 
 
 def test_readiness_names_each_term(folder, store, start_pilliond):
