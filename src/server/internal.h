@@ -13,6 +13,7 @@
 #include "cache/cache.h"
 #include "engine/engine.h"
 #include "metric/metric.h"
+#include "server/client_table.h"
 #include "server/output.h"
 #include "server/plan_cache.h"
 #include "server/server.h"
@@ -43,8 +44,6 @@ enum {
     PIL_INPUT_BYTES_MIN = 16384,
     PIL_INITIAL_REQUEST_BYTES = 65536, /* before the first valid request; a first MGET of 1,000 keys must pass */
     PIL_INITIAL_ARGS_MAX = 4100,
-    PIL_CLIENT_NAME_BYTES = 64,
-    PIL_PEER_TEXT_BYTES = 48,
 };
 
 typedef enum pil_close_reason {
@@ -110,6 +109,8 @@ struct pil_connection {
     char peer[PIL_PEER_TEXT_BYTES];
     const char *last_command;
     uint64_t created_ns;
+    uint64_t listed_ns; /* active_ns as CLIENT LIST knows it */
+    uint32_t client_slot;
     uint64_t requests;
 };
 
@@ -159,6 +160,7 @@ struct pil_request {
     uint32_t plan_number;
     /* HTTP */
     struct pil_http_head head;
+    bool is_head;                   /* the method HEAD: the answer has no body, or the next one could not be found */
     const struct pil_oip_call *oip; /* of the inference protocol, in scratch; NULL: an error or another protocol */
     bool is_feast;                  /* a parsed feast request; else `error_body` or an empty body */
     struct pil_feast_request feast;
@@ -229,6 +231,7 @@ struct pil_worker {
     struct pil_listener listeners[PIL_SETTINGS_LISTENERS_MAX];
     struct pil_connection *connections;
     uint32_t connection_count;
+    struct pil_client_table *clients; /* of RESP; other workers read it */
     uint32_t protocol_connections[PIL_PROTOCOL_COUNT];
     struct pil_connection *ready, **ready_end;
     struct pil_connection *dirty[PIL_BATCH_REQUESTS_MAX];
@@ -312,7 +315,9 @@ void pil_connection_flush(struct pil_worker *worker, struct pil_connection *conn
 void pil_connection_close(struct pil_worker *worker, struct pil_connection *connection, pil_close_reason reason);
 /* Closes once the output is out. */
 void pil_connection_finish(struct pil_worker *worker, struct pil_connection *connection, pil_close_reason reason);
-/* Time limits. */
+/* Tells CLIENT LIST what it is by now: after each change of what does not change with every request. */
+void pil_connection_list(struct pil_worker *worker, struct pil_connection *connection);
+/* Time limits; tells CLIENT LIST what changed with the requests. */
 void pil_connection_sweep(struct pil_worker *worker, struct pil_connection *connection);
 
 /* ---- redis.c: RESP requests */

@@ -79,6 +79,7 @@ pil_status pil_web_decode(struct pil_worker *worker, struct pil_connection *conn
     connection->last_command = "http";
     request->head.minor = http.minor;
     request->head.keep_alive = http.keep_alive;
+    request->is_head = http.method == PIL_HTTP_METHOD_HEAD;
     if (connection->listener->protocol == PIL_PROTOCOL_OIP) {
         pil_oip_prepare(worker, request, &http);
     } else {
@@ -96,19 +97,22 @@ void pil_web_encode(struct pil_worker *worker, struct pil_request *request, stru
     if (request->oip != NULL && pil_oip_reply(worker, request, sink)) {
         return;
     }
-    bool has_body = request->is_feast || request->error_body.len > 0 || request->detail != NULL;
+    bool has_body = !request->is_head && (request->is_feast || request->error_body.len > 0 || request->detail != NULL);
     if (has_body) {
         request->head.content_type = "application/json";
     }
     uint8_t *patch = pil_http_put_head(sink, &request->head);
     uint64_t begin = pil_output_position(output);
+    if (!has_body) {
+        return; /* the head says that there are 0 bytes */
+    }
     if (request->is_feast) {
         pil_feast_reply(worker, request, sink);
     } else if (request->error_body.len > 0) {
         pil_sink_write_bytes(sink, request->error_body);
-    } else if (request->detail != NULL && request->connection->listener->protocol == PIL_PROTOCOL_OIP) {
+    } else if (request->connection->listener->protocol == PIL_PROTOCOL_OIP) {
         pil_oip_put_error(sink, pil_bytes_from_text(request->detail));
-    } else if (request->detail != NULL) {
+    } else {
         pil_feast_put_detail(sink, request->detail);
     }
     if (!sink->failed) {

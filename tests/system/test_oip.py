@@ -494,6 +494,12 @@ def test_paths_methods_and_encodings(daemon):
     assert ask("GET", "/v2/models/every/infer") == (405, "this path takes POST")
     assert ask("POST", "/v2/health/ready") == (405, "this path takes GET")
     assert ask("POST", "/v2/models/every/infer", **{"Content-Encoding": "gzip"})[0] == 415
+    for address in (daemon.oip, daemon.feast):
+        with harness.connect(address) as sock:
+            path = b"/v2" if address == daemon.oip else b"/health"
+            sock.sendall(b"%s %s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"HEAD", path) + b"GET /x HTTP/1.0\r\n\r\n")
+            head, _, rest = sock.makefile("rb").read().partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 405 ") and rest.startswith(b"HTTP/1.1 404 ")
     with harness.connect(daemon.oip) as sock:
         sock.sendall(b"POST /v2/models/every/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         answer = sock.makefile("rb").read()
