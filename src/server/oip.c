@@ -77,6 +77,7 @@ static struct pil_oip_call *new_call(struct pil_worker *worker, struct pil_reque
     return call;
 }
 
+/* "view:feature"; empty: there is no room. */
 static struct pil_bytes name_of(struct pil_worker *worker, const struct pil_vector_plan *plan,
                                 const struct pil_vector_column *column) {
     const struct pil_view *view = plan->views[column->view].view;
@@ -212,10 +213,8 @@ static struct pil_oip_answer statuses_output(const struct pil_request *request) 
                                    .is_statuses = true};
 }
 
-static struct pil_oip_answer string_output(struct pil_worker *worker, const struct pil_request *request,
-                                           uint32_t column) {
-    const struct pil_vector_plan *plan = request->planned->plan;
-    return (struct pil_oip_answer){.tensor = {.name = name_of(worker, plan, &plan->columns[column]),
+static struct pil_oip_answer string_output(const struct pil_request *request, uint32_t column, struct pil_bytes name) {
+    return (struct pil_oip_answer){.tensor = {.name = name,
                                               .datatype = PIL_OIP_BYTES,
                                               .dimension_count = 1,
                                               .dimensions = {(int64_t)request->row_count}},
@@ -227,7 +226,7 @@ static void add_output(struct pil_oip_call *call, struct pil_oip_answer output, 
     call->outputs[call->output_count++] = output;
 }
 
-/* All of the model, as inference answers them and metadata lists them. */
+/* All of the model, as inference answers them and metadata lists them; false: there is no room. */
 static bool add_all_outputs(struct pil_worker *worker, struct pil_request *request, struct pil_oip_call *call,
                             bool is_binary) {
     const struct pil_vector_plan *plan = request->planned->plan;
@@ -245,7 +244,11 @@ static bool add_all_outputs(struct pil_worker *worker, struct pil_request *reque
     add_output(call, statuses_output(request), is_binary);
     for (uint32_t i = 0; i < plan->feature_count; i++) {
         if (pil_oip_is_string(&plan->columns[i])) {
-            add_output(call, string_output(worker, request, i), is_binary);
+            struct pil_bytes name = name_of(worker, plan, &plan->columns[i]);
+            if (name.len == 0) {
+                return false;
+            }
+            add_output(call, string_output(request, i, name), is_binary);
         }
     }
     return true;
@@ -281,7 +284,7 @@ static bool add_asked_output(struct pil_worker *worker, struct pil_request *requ
     } else if (pil_bytes_equal_text(asked->name, "statuses")) {
         output = statuses_output(request);
     } else if ((column = find_string(plan, asked->name)) != PIL_OIP_NO_COLUMN) {
-        output = string_output(worker, request, (uint32_t)column);
+        output = string_output(request, (uint32_t)column, asked->name);
     } else {
         fail(worker, request, 400, "the model has no output %.*s; its metadata lists what it has",
              (int)(asked->name.len < 64 ? asked->name.len : 64), (const char *)asked->name.data);

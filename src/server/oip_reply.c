@@ -106,7 +106,7 @@ static void put_parameters(struct pil_worker *worker, const struct pil_request *
     pil_oip_put_number_parameter(encoder, none, "worst_age_us", worst_age_us);
 }
 
-/* The JSON with the tensors that are in it; returns whether others come behind. */
+/* The JSON with the tensors that are in it. */
 static void put_infer_json(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink) {
     struct pil_oip_encoder encoder = {.sink = sink};
     pil_oip_put_begin(&encoder, request->oip->model, request->oip->id);
