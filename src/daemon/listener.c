@@ -107,7 +107,8 @@ static void find_unix_holder(int connected, char text[HOLDER_BYTES]) {
 
 /* Removes a socket file that is left over: one where connecting is refused because nobody listens. Any other answer
  * (full, not permitted, another kind of socket) means that somebody may. */
-static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, struct pil_error *ret_error) {
+static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, int type,
+                                  struct pil_error *ret_error) {
     struct stat info;
     char holder[HOLDER_BYTES];
     if (lstat(path, &info) != 0) {
@@ -116,7 +117,7 @@ static pil_status clear_unix_path(const char *path, const struct sockaddr_un *ad
     if (!S_ISSOCK(info.st_mode)) {
         return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is there and is no socket; name another path", path);
     }
-    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int probe = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool is_left_over =
         probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
     find_unix_holder(probe, holder);
@@ -149,8 +150,9 @@ static pil_status open_unix(const struct pil_listener_settings *settings, int *r
     const char *path = settings->address + strlen("unix:");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path) + 1); /* checked with the configuration: at most 107 bytes */
-    PIL_TRY(clear_unix_path(path, &address, ret_error));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int type = settings->protocol == PIL_PROTOCOL_MAPPED ? SOCK_SEQPACKET : SOCK_STREAM;
+    PIL_TRY(clear_unix_path(path, &address, type, ret_error));
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return fail(fd, settings->address, "socket", ret_error);
     }
