@@ -26,14 +26,18 @@ static void prefetch_row(struct pil_lookup *lookup) {
     }
     const uint8_t *row = pil_shard_candidate(shard, lookup->hash);
     lookup->row = row;
-    /* Rows need not start on a line: a wanted range may reach into one line more. */
-    uint32_t reach = (uintptr_t)row % LINE_BYTES == 0 ? 0 : LINE_BYTES - 1;
-    for (uint64_t mask = lookup->line_mask; mask != 0; mask &= mask - 1) {
-        const uint8_t *line = row + (uint32_t)__builtin_ctzll(mask) * LINE_BYTES;
-        __builtin_prefetch(line);
-        if (reach != 0) {
-            __builtin_prefetch(line + reach);
+    /* Run by run of wanted lines. Rows need not start on a line: a run may reach into one line more. */
+    for (uint64_t mask = lookup->line_mask; mask != 0;) {
+        uint32_t first = (uint32_t)__builtin_ctzll(mask);
+        uint64_t rest = ~(mask >> first);
+        uint32_t count = rest == 0 ? 64 - first : (uint32_t)__builtin_ctzll(rest);
+        const uint8_t *end = row + (size_t)(first + count) * LINE_BYTES;
+        end = end < row + shard->stride ? end : row + shard->stride;
+        for (const uint8_t *at = row + (size_t)first * LINE_BYTES; at < end; at += LINE_BYTES) {
+            __builtin_prefetch(at);
         }
+        __builtin_prefetch(end - 1);
+        mask = first + count >= 64 ? 0 : mask >> (first + count) << (first + count);
     }
     if (lookup->line_mask >> MASK_LAST) {
         for (uint32_t offset = (MASK_LAST + 1) * LINE_BYTES; offset < shard->stride; offset += LINE_BYTES) {
