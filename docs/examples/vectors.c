@@ -16,7 +16,7 @@ static void print_row(const char *key, const float *values, uint32_t width, cons
                       uint32_t feature_count) {
     printf("%s:", key);
     for (uint32_t i = 0; i < width; i++) {
-        printf(" %g", (double)values[i]);
+        printf(" %.9g", (double)values[i]);
     }
     printf(" |");
     for (uint32_t i = 0; i < feature_count; i++) {
