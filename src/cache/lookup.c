@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The batch pipeline: hash and prefetch the pilots of a group, then the row lines, then compare. A single dependent
- * lookup costs two cache misses in series; a group of 32 overlaps them (asynchronous memory access chaining: Kocberber
- * et al., VLDB 2015). */
+ * The batch pipeline. A single dependent lookup costs two cache misses in series; here pilots are fetched some lookups
+ * ahead and rows some ahead of their compare, so that misses of different keys overlap with each other and with the
+ * work (asynchronous memory access chaining: Kocberber et al., VLDB 2015). */
 #include "cache/cache.h"
 
-enum { GROUP = 32, LINE_BYTES = 64, MASK_LAST = 63 };
+enum { PILOTS_AHEAD = 16, ROWS_AHEAD = 8, LINE_BYTES = 64, MASK_LAST = 63 };
 
 static void prefetch_pilot(struct pil_lookup *lookup) {
     struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
@@ -47,20 +47,18 @@ static void prefetch_row(struct pil_lookup *lookup) {
 }
 
 void pil_cache_lookup(struct pil_lookup *lookups, uint32_t count) {
-    for (uint32_t start = 0; start < count; start += GROUP) {
-        uint32_t end = count - start < GROUP ? count : start + GROUP;
-        for (uint32_t i = start; i < end; i++) {
-            prefetch_pilot(&lookups[i]);
+    uint32_t hashed = 0, fetched = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        for (; hashed < count && hashed <= i + PILOTS_AHEAD; hashed++) {
+            prefetch_pilot(&lookups[hashed]);
         }
-        for (uint32_t i = start; i < end; i++) {
-            prefetch_row(&lookups[i]);
+        for (; fetched < hashed && fetched <= i + ROWS_AHEAD; fetched++) {
+            prefetch_row(&lookups[fetched]);
         }
-        for (uint32_t i = start; i < end; i++) {
-            struct pil_lookup *lookup = &lookups[i];
-            struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
-            if (lookup->row != NULL && !pil_shard_row_matches(pil_lookup_shard(lookup), lookup->row, key)) {
-                lookup->row = NULL;
-            }
+        struct pil_lookup *lookup = &lookups[i];
+        struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
+        if (lookup->row != NULL && !pil_shard_row_matches(pil_lookup_shard(lookup), lookup->row, key)) {
+            lookup->row = NULL;
         }
     }
 }
