@@ -20,7 +20,7 @@ _pillion() {
     done
     ((COMP_CWORD > 1)) && before=${COMP_WORDS[i]}
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W "check apply build releases promote rollback pin unpin inspect verify gc get status hist top slowlog completion help --help --version" -- "$2"))
+        COMPREPLY=($(compgen -W "check apply build releases promote rollback pin unpin inspect verify gc get status doctor hist top slowlog completion help --help --version" -- "$2"))
         return
     fi
     case $before in
@@ -111,6 +111,12 @@ _pillion() {
     status)
         if [[ $2 == -* ]]; then
             COMPREPLY=($(compgen -W "--admin --mapped --json --help" -- "$2"))
+        else
+            COMPREPLY=()
+        fi ;;
+    doctor)
+        if [[ $2 == -* ]]; then
+            COMPREPLY=($(compgen -W "--admin --json --help" -- "$2"))
         else
             COMPREPLY=()
         fi ;;

@@ -57,6 +57,10 @@ const struct pil_command pil_commands[] = {
      OPT(SOCKET) | OPT(FEATURES) | OPT(JSON), OPT(SOCKET), 2, UINT32_MAX, PIL_FOLLOWS_NONE, pil_cli_get},
     {"status", NULL, "what a running pilliond serves, and whether it is ready", "Exit code 1 when it is not ready.",
      OPT(ADMIN) | OPT(MAPPED) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_status},
+    {"doctor", NULL, "what this machine gives to Pillion, and what to do about each shortfall",
+     "Tries io_uring, sealed memory, huge pages and limits as this user, and asks a running pilliond. Exit code 1 when "
+     "something is broken; \"slower\" works.",
+     OPT(ADMIN) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_doctor},
     {"hist", NULL, "draw the latency histograms of a running pilliond, by stage",
      "On a terminal: of the last second, again and again until interrupted. Otherwise, or with --once: since its "
      "start.",

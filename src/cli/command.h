@@ -104,6 +104,7 @@ int pil_cli_verify(const struct pil_invocation *invocation);
 int pil_cli_gc(const struct pil_invocation *invocation);
 int pil_cli_get(const struct pil_invocation *invocation);
 int pil_cli_status(const struct pil_invocation *invocation);
+int pil_cli_doctor(const struct pil_invocation *invocation);
 int pil_cli_hist(const struct pil_invocation *invocation);
 int pil_cli_top(const struct pil_invocation *invocation);
 int pil_cli_slowlog(const struct pil_invocation *invocation);

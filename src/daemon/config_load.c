@@ -2,9 +2,8 @@
  * The command line, and what `auto` means on this machine. */
 #include "daemon/config_internal.h"
 
-#include "base/sys.h"
+#include "base/machine.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -106,79 +105,13 @@ static void read_flags(int argc, char **argv, bool config_only, struct pil_comma
     }
 }
 
-/* A number from a cgroup file, or UINT64_MAX for "max", unreadable and absent. */
-static uint64_t cgroup_number(const char *path, uint64_t *ret_second) {
-    FILE *file = fopen(path, "re");
-    char text[128] = "";
-    uint64_t value = UINT64_MAX;
-    if (file != NULL) {
-        char *end = text;
-        if (fgets(text, sizeof text, file) != NULL && text[0] >= '0' && text[0] <= '9') {
-            value = strtoull(text, &end, 10);
-        }
-        if (ret_second != NULL) {
-            const char *space = strchr(text, ' ');
-            *ret_second = space != NULL ? strtoull(space + 1, NULL, 10) : 0;
-        }
-        fclose(file);
-    }
-    return value;
-}
-
-/* Calls visit for the cgroup (v2) folder of this process and each parent; a container sees its own as the root. */
-static void each_cgroup(void (*visit)(void *context, const char *folder), void *context) {
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    char line[PIL_CONFIG_TEXT_BYTES] = "";
-    char folder[PIL_CONFIG_TEXT_BYTES + 32] = "/sys/fs/cgroup";
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "0::", 3) == 0) {
-            line[strcspn(line, "\n")] = '\0';
-            snprintf(folder, sizeof folder, "/sys/fs/cgroup%s", line + 3);
-        }
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    for (;;) {
-        visit(context, folder);
-        char *slash = strrchr(folder, '/');
-        if (slash == NULL || strcmp(folder, "/sys/fs/cgroup") == 0) {
-            return;
-        }
-        *slash = '\0';
-    }
-}
-
-static void least_memory(void *context, const char *folder) {
-    char path[2 * PIL_CONFIG_TEXT_BYTES];
-    snprintf(path, sizeof path, "%s/memory.max", folder);
-    uint64_t limit = cgroup_number(path, NULL);
-    if (limit < *(uint64_t *)context) {
-        *(uint64_t *)context = limit;
-    }
-}
-
-static void least_cores(void *context, const char *folder) {
-    char path[2 * PIL_CONFIG_TEXT_BYTES];
-    uint64_t period = 0;
-    snprintf(path, sizeof path, "%s/cpu.max", folder);
-    uint64_t quota = cgroup_number(path, &period);
-    if (quota != UINT64_MAX && period > 0 && (quota + period - 1) / period < *(uint64_t *)context) {
-        *(uint64_t *)context = (quota + period - 1) / period;
-    }
-}
-
 static void settle_auto(struct pil_config *config) {
     struct pil_settings *settings = &config->settings;
-    cpu_set_t cpus;
-    uint64_t cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (uint64_t)CPU_COUNT(&cpus) : 1;
-    each_cgroup(least_cores, &cores);
-    cores = cores == 0 ? 1 : cores;
+    uint64_t cores = pil_machine_cores();
     uint64_t workers = config->workers != 0 ? config->workers : cores;
     settings->worker_count = (uint32_t)(workers < PIL_SETTINGS_WORKERS_MAX ? workers : PIL_SETTINGS_WORKERS_MAX);
 
-    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), limit = UINT64_MAX;
-    each_cgroup(least_memory, &limit);
+    uint64_t machine = pil_machine_memory(), limit = pil_machine_memory_limit();
     uint64_t automatic = limit < machine ? limit / 4 * 3 : machine / 2;
     settings->memory_budget = config->memory_budget != 0 ? config->memory_budget : automatic;
 
