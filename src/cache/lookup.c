@@ -46,6 +46,13 @@ static void prefetch_row(struct pil_lookup *lookup) {
     }
 }
 
+static void compare(struct pil_lookup *lookup) {
+    struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
+    if (lookup->row != NULL && !pil_shard_row_matches(pil_lookup_shard(lookup), lookup->row, key)) {
+        lookup->row = NULL;
+    }
+}
+
 void pil_cache_lookup(struct pil_lookup *lookups, uint32_t count) {
     uint32_t hashed = 0, fetched = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -55,11 +62,22 @@ void pil_cache_lookup(struct pil_lookup *lookups, uint32_t count) {
         for (; fetched < hashed && fetched <= i + ROWS_AHEAD; fetched++) {
             prefetch_row(&lookups[fetched]);
         }
-        struct pil_lookup *lookup = &lookups[i];
-        struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
-        if (lookup->row != NULL && !pil_shard_row_matches(pil_lookup_shard(lookup), lookup->row, key)) {
-            lookup->row = NULL;
-        }
+        compare(&lookups[i]);
+    }
+}
+
+void pil_cache_lookup_begin(struct pil_lookup *lookups, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        prefetch_pilot(&lookups[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        prefetch_row(&lookups[i]);
+    }
+}
+
+void pil_cache_lookup_end(struct pil_lookup *lookups, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        compare(&lookups[i]);
     }
 }
 

@@ -21,16 +21,21 @@ struct view_sum {
     uint64_t not_found;
 };
 
-static pillion_result put_block(struct pil_call *call, struct pil_block *block, int64_t now_us, struct view_sum *sum,
-                                struct pillion_error *error) {
-    const struct pil_compiled *compiled = call->compiled;
-    const struct pil_vector_plan *vector = compiled->vector;
-    const struct pil_view *view = vector->views[block->slot].view;
+static void begin_block(const struct pil_compiled *compiled, struct pil_block *block) {
+    const struct pil_vector_view *view = &compiled->vector->views[block->slot];
+    const struct pil_release *release = compiled->views[block->slot].mapping->release;
     for (uint32_t i = 0; i < block->count; i++) {
-        block->lookups[i].release = compiled->views[block->slot].mapping->release;
-        block->lookups[i].line_mask = vector->views[block->slot].line_mask;
+        block->lookups[i].release = release;
+        block->lookups[i].line_mask = view->line_mask;
     }
-    pil_cache_lookup(block->lookups, block->count);
+    pil_cache_lookup_begin(block->lookups, block->count);
+}
+
+static pillion_result end_block(struct pil_call *call, struct pil_block *block, int64_t now_us, struct view_sum *sum,
+                                struct pillion_error *error) {
+    const struct pil_vector_plan *vector = call->compiled->vector;
+    const struct pil_view *view = vector->views[block->slot].view;
+    pil_cache_lookup_end(block->lookups, block->count);
     for (uint32_t i = 0; i < block->count; i++) {
         const uint8_t *row = block->lookups[i].row;
         int64_t event_us = INT64_MIN;
@@ -60,29 +65,43 @@ static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *ca
         result = pil_client_fail(error, PILLION_TOO_LARGE, "row %zu: its key has over %d bytes", block->first,
                                  PIL_KEY_BYTES_MAX);
     }
-    return result == PILLION_OK ? put_block(call, block, now_us, sum, error) : result;
-}
-
-static pillion_result read_view(struct pil_call *call, uint32_t slot, int64_t now_us, struct view_sum *sum,
-                                struct pillion_error *error) {
-    struct pil_block block PIL_UNINITIALIZED;
-    uint8_t bytes[KEY_ROOM_BYTES] PIL_UNINITIALIZED;
-    struct pil_keys keys = {.compiled = call->compiled, .slot = slot, .given = call->keys, .error = error};
-    struct pil_key_room room = {.data = bytes, .bytes = sizeof bytes};
-    pillion_result result = PILLION_OK;
-    size_t count = call->keys->count;
-    block.slot = slot;
-    for (block.first = 0; block.first < count && result == PILLION_OK; block.first += block.count) {
-        size_t left = count - block.first;
-        uint32_t wanted = left < PIL_CLIENT_BLOCK ? (uint32_t)left : PIL_CLIENT_BLOCK;
-        result = pil_keys_fill(&keys, block.first, wanted, room, block.lookups, &block.count);
-        if (result != PILLION_OK) {
-            break;
-        }
-        result = block.count > 0 ? put_block(call, &block, now_us, sum, error)
-                                 : put_long_key(call, &block, now_us, sum, error);
+    if (result == PILLION_OK) {
+        begin_block(call->compiled, block);
+        result = end_block(call, block, now_us, sum, error);
     }
     return result;
+}
+
+/* Two blocks take turns: while the rows of one are copied, memory brings those of the next. */
+static pillion_result read_view(struct pil_call *call, uint32_t slot, int64_t now_us, struct view_sum *sum,
+                                struct pillion_error *error) {
+    struct pil_block blocks[2] PIL_UNINITIALIZED;
+    uint8_t bytes[2][KEY_ROOM_BYTES] PIL_UNINITIALIZED;
+    struct pil_keys keys = {.compiled = call->compiled, .slot = slot, .given = call->keys, .error = error};
+    size_t count = call->keys->count, next = 0;
+    pillion_result result = PILLION_OK;
+    struct pil_block *last = NULL; /* begun, not ended */
+    for (uint32_t turn = 0; next < count && result == PILLION_OK; turn ^= 1) {
+        struct pil_block *block = &blocks[turn];
+        uint32_t wanted = count - next < PIL_CLIENT_BLOCK ? (uint32_t)(count - next) : PIL_CLIENT_BLOCK;
+        struct pil_key_room room = {.data = bytes[turn], .bytes = sizeof bytes[turn]};
+        block->slot = slot;
+        block->first = next;
+        result = pil_keys_fill(&keys, next, wanted, room, block->lookups, &block->count);
+        if (result == PILLION_OK && block->count > 0) {
+            begin_block(call->compiled, block);
+        }
+        if (result == PILLION_OK && last != NULL) {
+            result = end_block(call, last, now_us, sum, error);
+        }
+        last = block;
+        if (result == PILLION_OK && block->count == 0) {
+            result = put_long_key(call, block, now_us, sum, error);
+            last = NULL;
+        }
+        next += block->count;
+    }
+    return result == PILLION_OK && last != NULL ? end_block(call, last, now_us, sum, error) : result;
 }
 
 static void answer_view(const struct pil_compiled *compiled, uint32_t slot, int64_t now_us, const struct view_sum *sum,
