@@ -22,7 +22,6 @@ struct pil_request *pil_batch_add(struct pil_worker *worker, struct pil_connecti
     request->connection = connection;
     request->lookup_first = batch->lookup_count;
     connection->pending++;
-    connection->requests++;
     connection->active_ns = worker->now_ns;
     return request;
 }

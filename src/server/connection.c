@@ -64,19 +64,55 @@ static void unlink_connection(struct pil_worker *worker, struct pil_connection *
     atomic_fetch_sub_explicit(&worker->server->connection_count, 1, memory_order_relaxed);
 }
 
+static bool is_listed(const struct pil_connection *connection) {
+    return connection->listener->protocol == PIL_PROTOCOL_RESP;
+}
+
+void pil_connection_list(struct pil_worker *worker, struct pil_connection *connection) {
+    if (!is_listed(connection)) {
+        return;
+    }
+    struct pil_client client = {.id = connection->id,
+                                .created_ns = connection->created_ns,
+                                .active_ns = connection->active_ns,
+                                .listener = connection->listener,
+                                .command = connection->last_command,
+                                .resp = connection->resp};
+    memcpy(client.name, connection->name, sizeof client.name);
+    memcpy(client.library, connection->library, sizeof client.library);
+    memcpy(client.library_version, connection->library_version, sizeof client.library_version);
+    memcpy(client.peer, connection->peer, sizeof client.peer);
+    pil_client_table_write(worker->clients, connection->client_slot, &client);
+    connection->listed_ns = connection->active_ns;
+}
+
+static struct pil_connection *allocate(struct pil_worker *worker, const struct pil_listener_settings *listener) {
+    struct pil_connection *connection = calloc(1, sizeof *connection);
+    if (connection == NULL) {
+        return NULL;
+    }
+    connection->listener = listener;
+    if (is_listed(connection) && pil_client_table_acquire(worker->clients, &connection->client_slot) != PIL_STATUS_OK) {
+        free(connection);
+        return NULL;
+    }
+    return connection;
+}
+
 struct pil_connection *pil_connection_create(struct pil_worker *worker, const struct pil_listener_settings *listener,
                                              int fd) {
     struct pil_server *server = worker->server;
     uint32_t now_open = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed);
     struct pil_connection *connection =
-        now_open < server->settings->limits.connections_max ? calloc(1, sizeof *connection) : NULL;
+        now_open < server->settings->limits.connections_max ? allocate(worker, listener) : NULL;
+    pil_worker_count(worker, server->series.accepted[listener->protocol], 1);
     if (connection == NULL) {
         atomic_fetch_sub_explicit(&server->connection_count, 1, memory_order_relaxed);
+        pil_worker_count(worker, server->series.closed[listener->protocol][PIL_CLOSE_CONNECTIONS], 1);
         close(fd);
         return NULL;
     }
     connection->magic = PIL_CONNECTION_MAGIC;
-    connection->listener = listener;
     connection->id = atomic_fetch_add_explicit(&server->connection_id_next, 1, memory_order_relaxed) + 1;
     connection->resp = PIL_RESP_2;
     connection->created_ns = connection->active_ns = worker->now_ns;
@@ -85,7 +121,7 @@ struct pil_connection *pil_connection_create(struct pil_worker *worker, const st
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets, which is fine */
     link_connection(worker, connection);
-    pil_worker_count(worker, server->series.accepted[listener->protocol], 1);
+    pil_connection_list(worker, connection);
     if (pil_engine_attach(worker->engine, fd, connection, &connection->handle) != PIL_STATUS_OK) {
         pil_connection_destroy(worker, connection);
         return NULL;
@@ -96,6 +132,9 @@ struct pil_connection *pil_connection_create(struct pil_worker *worker, const st
 void pil_connection_destroy(struct pil_worker *worker, struct pil_connection *connection) {
     PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC && connection->pending == 0);
     unlink_connection(worker, connection);
+    if (is_listed(connection)) {
+        pil_client_table_release(worker->clients, connection->client_slot);
+    }
     pil_worker_count(worker, worker->server->series.closed[connection->listener->protocol][connection->close_reason],
                      1);
     pil_output_clear(&connection->output, &worker->chunks);
@@ -122,6 +161,10 @@ void pil_connection_finish(struct pil_worker *worker, struct pil_connection *con
         connection->is_closing = true;
         connection->close_reason = reason;
     }
+}
+
+static void count_hold(struct pil_worker *worker, const struct pil_connection *connection, pil_hold_reason reason) {
+    pil_worker_count(worker, worker->server->series.held[connection->listener->protocol][reason], 1);
 }
 
 static void put_on_ready_list(struct pil_worker *worker, struct pil_connection *connection) {
@@ -157,10 +200,12 @@ static size_t decode(struct pil_worker *worker, struct pil_connection *connectio
     connection->partial_ns = 0;
     for (uint32_t count = 0; done < data.len && !connection->is_closing && !connection->is_closed; count++) {
         if (connection->output.bytes > limits->output_pause_bytes) {
+            count_hold(worker, connection, PIL_HOLD_OUTPUT);
             pause_reading(worker, connection);
             break;
         }
         if (count == limits->requests_per_turn) {
+            count_hold(worker, connection, PIL_HOLD_TURN);
             put_on_ready_list(worker, connection);
             break;
         }
@@ -289,6 +334,9 @@ void pil_connection_sweep(struct pil_worker *worker, struct pil_connection *conn
     const struct pil_limits *limits = &worker->server->settings->limits;
     if (connection->is_closed) {
         return;
+    }
+    if (connection->active_ns != connection->listed_ns) {
+        pil_connection_list(worker, connection);
     }
     if (is_past(connection->taken_ns, worker->now_ns, limits->output_stall_ms)) {
         pil_connection_close(worker, connection, PIL_CLOSE_STALL);

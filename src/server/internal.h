@@ -56,8 +56,12 @@ typedef enum pil_close_reason {
     PIL_CLOSE_IDLE,
     PIL_CLOSE_REQUEST_TIMEOUT,
     PIL_CLOSE_DRAIN,
+    PIL_CLOSE_CONNECTIONS, /* never open: too many are */
     PIL_CLOSE_COUNT
 } pil_close_reason;
+
+/* Why a connection's next request has to wait. */
+typedef enum pil_hold_reason { PIL_HOLD_TURN, PIL_HOLD_OUTPUT, PIL_HOLD_COUNT } pil_hold_reason;
 
 struct pil_worker;
 struct pil_request;
@@ -111,7 +115,6 @@ struct pil_connection {
     uint64_t created_ns;
     uint64_t listed_ns; /* active_ns as CLIENT LIST knows it */
     uint32_t client_slot;
-    uint64_t requests;
 };
 
 /* One RESP command: a row of redis_commands.def. */
@@ -207,6 +210,7 @@ struct pil_worker_series {
     pil_metric_series batch_size, turn;
     pil_metric_series accepted[PIL_PROTOCOL_COUNT], received_bytes[PIL_PROTOCOL_COUNT], sent_bytes[PIL_PROTOCOL_COUNT];
     pil_metric_series closed[PIL_PROTOCOL_COUNT][PIL_CLOSE_COUNT];
+    pil_metric_series held[PIL_PROTOCOL_COUNT][PIL_HOLD_COUNT];
 };
 typedef enum pil_stage {
     PIL_STAGE_QUEUE,
@@ -232,7 +236,6 @@ struct pil_worker {
     struct pil_connection *connections;
     uint32_t connection_count;
     struct pil_client_table *clients; /* of RESP; other workers read it */
-    uint32_t protocol_connections[PIL_PROTOCOL_COUNT];
     struct pil_connection *ready, **ready_end;
     struct pil_connection *dirty[PIL_BATCH_REQUESTS_MAX];
     uint32_t dirty_count;
@@ -255,8 +258,8 @@ struct pil_worker {
     _Atomic bool is_done;
     _Atomic bool is_failed;
     _Atomic uint32_t connections_now[PIL_PROTOCOL_COUNT];
-    _Atomic uint64_t engine_turns, engine_enters, engine_parks, engine_buffers_empty,
-        engine_overflows; /* copied each sweep */
+    _Atomic uint64_t engine_turns, engine_enters, engine_parks, engine_buffers_empty, engine_overflows,
+        engine_accept_failures; /* copied each sweep */
 };
 
 struct pil_slow_slot;       /* slowlog.c */

@@ -6,7 +6,8 @@
 
 static const char *const close_reasons[PIL_CLOSE_COUNT] = {
     "peer",         "quit",         "protocol_error",  "request_bytes", "output_bytes",
-    "output_stall", "idle_timeout", "request_timeout", "drain"};
+    "output_stall", "idle_timeout", "request_timeout", "drain",         "connections"};
+static const char *const hold_reasons[PIL_HOLD_COUNT] = {"requests_per_turn", "output_pause_bytes"};
 static const char *const stages[] = {"queue", "lookup", "encode", "send", "total"};
 static const char *const value_statuses[PIL_FEAST_STATUS_COUNT] = {"present", "null_value", "not_found",
                                                                    "outside_max_age", "denied"};
@@ -36,6 +37,10 @@ static void protocol_series(struct pil_server *server, pil_protocol protocol) {
         get(server, PIL_METRIC_connections_closed_total, &series->closed[protocol][reason], name, close_reasons[reason],
             NULL);
     }
+    for (uint32_t reason = 0; reason < PIL_HOLD_COUNT; reason++) {
+        get(server, PIL_METRIC_connections_held_total, &series->held[protocol][reason], name, hold_reasons[reason],
+            NULL);
+    }
 }
 
 static void view_series(struct pil_server *server, uint32_t index) {
@@ -60,8 +65,8 @@ pil_status pil_server_metrics_create(struct pil_server *server, struct pil_error
     uint32_t views = server->settings->view_count;
     /* What the loops below and the control plane ask for; the shard past the workers' is the control thread's. */
     uint32_t histograms = PIL_PROTOCOL_ADMIN * (views + 1) * (PIL_STAGE_TOTAL + 1) + 3 * views + 4;
-    uint32_t series_max =
-        histograms + PIL_PROTOCOL_COUNT * (8 + PIL_CLOSE_COUNT) + views * 64 + server->worker_count + 64;
+    uint32_t series_max = histograms + PIL_PROTOCOL_COUNT * (8 + PIL_CLOSE_COUNT + PIL_HOLD_COUNT) + views * 64 +
+                          server->worker_count + 64;
     pil_status status = pil_metric_registry_create(server->worker_count + 1, series_max, histograms, &server->metrics);
     if (status != PIL_STATUS_OK) {
         return pil_fail(ret_error, status, "metrics: %s", pil_status_text(status));

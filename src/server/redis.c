@@ -118,8 +118,12 @@ static const char *unknown_command(struct pil_batch *batch, const struct pil_byt
         int len = args[i].len < 128 - used ? (int)args[i].len : (int)(128 - used);
         used += (size_t)snprintf(shown + used, sizeof shown - used, "'%.*s' ", len, (const char *)args[i].data);
     }
-    return pil_batch_text(batch, "ERR unknown command '%.*s', with args beginning with: %s",
-                          args[0].len < 128 ? (int)args[0].len : 128, (const char *)args[0].data, shown);
+    return pil_batch_text(batch, "ERR unknown command '%.*s', with args beginning with: %s", pil_redis_shown(args[0]),
+                          (const char *)args[0].data, shown);
+}
+
+static bool has_arity(int arity, uint32_t arg_count) {
+    return arity < 0 ? arg_count >= (uint32_t)-arity : arg_count == (uint32_t)arity;
 }
 
 static void dispatch(struct pil_worker *worker, struct pil_request *request) {
@@ -132,8 +136,7 @@ static void dispatch(struct pil_worker *worker, struct pil_request *request) {
     request->command = command;
     request->connection->is_valid = true;
     request->connection->last_command = command->name;
-    uint32_t arity = (uint32_t)(command->arity < 0 ? -command->arity : command->arity);
-    if (command->arity < 0 ? request->arg_count < arity : request->arg_count != arity) {
+    if (!has_arity(command->arity, request->arg_count)) {
         request->error = pil_batch_text(batch, "ERR wrong number of arguments for '%s' command", command->name);
     } else if (command->prepare != NULL && !pil_redis_is_queued(request)) {
         command->prepare(worker, request);
@@ -203,17 +206,53 @@ void pil_redis_encode(struct pil_worker *worker, struct pil_request *request, st
     }
 }
 
-void pil_redis_put_unknown_subcommand(struct pil_worker *worker, const struct pil_request *request,
-                                      struct pil_sink *sink) {
-    char upper[32];
-    size_t i = 0;
-    for (; request->command->name[i] != '\0' && i + 1 < sizeof upper; i++) {
-        upper[i] = (char)(request->command->name[i] - 32);
+static const char *upper_name(struct pil_batch *batch, const char *name) {
+    char upper[32] = "";
+    for (size_t i = 0; name[i] != '\0' && i + 1 < sizeof upper; i++) {
+        upper[i] = (char)(name[i] - 'a' + 'A');
     }
-    upper[i] = '\0';
-    pil_resp_put_error(sink, pil_batch_text(worker->batch, "ERR unknown subcommand '%.*s'. Try %s HELP.",
-                                            request->args[1].len < 128 ? (int)request->args[1].len : 128,
-                                            (const char *)request->args[1].data, upper));
+    return pil_batch_text(batch, "%s", upper);
+}
+
+static void put_help(struct pil_sink *sink, const char *command, const struct pil_subcommand *subcommands,
+                     uint32_t count) {
+    char line[160];
+    pil_resp_put_array(sink, 2ull * count + 3);
+    snprintf(line, sizeof line, "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", command);
+    pil_resp_put_simple(sink, line);
+    for (uint32_t i = 0; i < count; i++) {
+        pil_resp_put_simple(sink, subcommands[i].usage);
+        snprintf(line, sizeof line, "    %s", subcommands[i].help);
+        pil_resp_put_simple(sink, line);
+    }
+    pil_resp_put_simple(sink, "HELP");
+    pil_resp_put_simple(sink, "    Prints this help.");
+}
+
+void pil_redis_reply_subcommand(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink,
+                                const struct pil_subcommand *subcommands, uint32_t count) {
+    struct pil_batch *batch = worker->batch;
+    const char *command = request->command->name;
+    if (pil_redis_is(request, 1, "help") && request->arg_count == 2) {
+        put_help(sink, upper_name(batch, command), subcommands, count);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pil_subcommand *subcommand = &subcommands[i];
+        if (!pil_redis_is(request, 1, subcommand->name)) {
+            continue;
+        }
+        if (has_arity(subcommand->arity, request->arg_count)) {
+            subcommand->reply(worker, request, sink);
+        } else {
+            pil_resp_put_error(sink, pil_batch_text(batch, "ERR wrong number of arguments for '%s|%s' command", command,
+                                                    subcommand->name));
+        }
+        return;
+    }
+    pil_resp_put_error(sink, pil_batch_text(batch, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                                            pil_redis_shown(request->args[1]), (const char *)request->args[1].data,
+                                            upper_name(batch, command)));
 }
 
 void pil_server_describe_commands(struct pil_text *page) {

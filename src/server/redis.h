@@ -47,11 +47,14 @@ PIL_REPLY(pil_redis_reply_echo);
 PIL_REPLY(pil_redis_reply_hello);
 PIL_REPLY(pil_redis_reply_auth);
 PIL_REPLY(pil_redis_reply_select);
-PIL_REPLY(pil_redis_reply_client);
 PIL_PREPARE(pil_redis_prepare_reset);
 PIL_REPLY(pil_redis_reply_reset);
 PIL_PREPARE(pil_redis_prepare_quit);
 PIL_REPLY(pil_redis_reply_quit);
+/* redis_client.c */
+PIL_REPLY(pil_redis_reply_client);
+/* NULL, or the mistake in it. */
+const char *pil_redis_set_name(struct pil_connection *connection, struct pil_bytes name);
 /* redis_multi.c: transactions, which clients use to have several answers from one moment */
 PIL_PREPARE(pil_redis_prepare_multi);
 PIL_REPLY(pil_redis_reply_multi);
@@ -72,9 +75,24 @@ PIL_REPLY(pil_redis_reply_time);
 PIL_REPLY(pil_redis_reply_latency);
 PIL_REPLY(pil_redis_reply_slowlog);
 
-/* redis.c: the error of an unknown subcommand, as Redis words it. */
-void pil_redis_put_unknown_subcommand(struct pil_worker *worker, const struct pil_request *request,
-                                      struct pil_sink *sink);
+/* redis.c: commands of commands. Each has a table; HELP, and the mistakes as Redis words them, come from it. */
+struct pil_subcommand {
+    const char *name;  /* lower case */
+    int arity;         /* of the whole request; negative = at least */
+    const char *usage; /* as HELP shows it */
+    const char *help;
+    void (*reply)(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink);
+};
+void pil_redis_reply_subcommand(struct pil_worker *worker, struct pil_request *request, struct pil_sink *sink,
+                                const struct pil_subcommand *subcommands, uint32_t count);
+/* Whether there is such an argument and it is this word, in any case. */
+static inline bool pil_redis_is(const struct pil_request *request, uint32_t arg, const char *word) {
+    return arg < request->arg_count && pil_bytes_equal_nocase(request->args[arg], word);
+}
+/* How much of an argument an error shows, for %.*s. */
+static inline int pil_redis_shown(struct pil_bytes arg) {
+    return arg.len < 128 ? (int)arg.len : 128;
+}
 /* Whether text matches a Redis glob (*, ?, [a-c], [^a], \x), in time of at most len(text) * len(pattern), without
  * recursion. */
 bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text);

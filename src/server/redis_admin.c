@@ -5,17 +5,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static bool is(const struct pil_request *request, uint32_t arg, const char *text) {
-    return arg < request->arg_count && pil_bytes_equal_nocase(request->args[arg], text);
-}
-
-static void put_lines(struct pil_sink *sink, const char *const *lines, uint32_t count) {
-    pil_resp_put_array(sink, count);
-    for (uint32_t i = 0; i < count; i++) {
-        pil_resp_put_simple(sink, lines[i]);
-    }
-}
-
 /* ---- COMMAND */
 
 static uint32_t count_words(const char *text) {
@@ -24,6 +13,43 @@ static uint32_t count_words(const char *text) {
         words += *text == ' ';
     }
     return words;
+}
+
+enum { CATEGORIES_MAX = 3 };
+
+/* What a command does, on what, and how long it takes. Returns how many. */
+static uint32_t categories_of(const struct pil_command *command, const char *ret_names[CATEGORIES_MAX]) {
+    const char *does = strstr(command->flags, "readonly") != NULL ? "read" : command->category;
+    const char *takes = strstr(command->flags, "fast") != NULL ? "fast" : "slow";
+    uint32_t count = 0;
+    ret_names[count++] = does;
+    if (strcmp(command->category, does) != 0) {
+        ret_names[count++] = command->category;
+    }
+    if (strcmp(command->category, takes) != 0) {
+        ret_names[count++] = takes;
+    }
+    return count;
+}
+
+static bool has_category(const struct pil_command *command, struct pil_bytes name) {
+    const char *names[CATEGORIES_MAX];
+    bool has = false;
+    for (uint32_t i = categories_of(command, names); i > 0; i--) {
+        has |= pil_bytes_equal_nocase(name, names[i - 1]);
+    }
+    return has;
+}
+
+static void put_categories(struct pil_sink *sink, pil_resp_protocol protocol, const struct pil_command *command) {
+    const char *names[CATEGORIES_MAX];
+    uint32_t count = categories_of(command, names);
+    pil_resp_put_set(sink, protocol, count);
+    for (uint32_t i = 0; i < count; i++) {
+        char text[24];
+        snprintf(text, sizeof text, "@%s", names[i]);
+        pil_resp_put_simple(sink, text);
+    }
 }
 
 /* The six fields of Redis 2.8 and the four that came later. */
@@ -42,13 +68,10 @@ static void put_command_info(struct pil_sink *sink, pil_resp_protocol protocol, 
     pil_resp_put_integer(sink, command->first_key);
     pil_resp_put_integer(sink, command->last_key);
     pil_resp_put_integer(sink, command->key_step);
-    char category[24];
-    snprintf(category, sizeof category, "@%s", command->category);
-    pil_resp_put_set(sink, protocol, 1);
-    pil_resp_put_simple(sink, category);
-    pil_resp_put_array(sink, 0); /* tips */
-    pil_resp_put_array(sink, 0); /* key specifications */
-    pil_resp_put_array(sink, 0); /* subcommands */
+    put_categories(sink, protocol, command);
+    pil_resp_put_set(sink, protocol, 0); /* tips */
+    pil_resp_put_set(sink, protocol, 0); /* key specifications */
+    pil_resp_put_set(sink, protocol, 0); /* subcommands */
 }
 
 static void put_command_docs(struct pil_sink *sink, pil_resp_protocol protocol, const struct pil_command *command) {
@@ -62,7 +85,8 @@ static void put_command_docs(struct pil_sink *sink, pil_resp_protocol protocol, 
     pil_resp_put_bulk_text(sink, command->group);
 }
 
-static void put_docs(const struct pil_request *request, struct pil_sink *sink) {
+static PIL_REPLY(reply_command_docs) {
+    (void)worker;
     pil_resp_protocol protocol = request->connection->resp;
     uint32_t count = 0, known = 0;
     const struct pil_command *commands = pil_redis_commands(&count);
@@ -81,7 +105,8 @@ static void put_docs(const struct pil_request *request, struct pil_sink *sink) {
     }
 }
 
-static void put_infos(const struct pil_request *request, struct pil_sink *sink) {
+static PIL_REPLY(reply_command_info) {
+    (void)worker;
     uint32_t count = 0;
     const struct pil_command *commands = pil_redis_commands(&count);
     bool all = request->arg_count <= 2;
@@ -93,39 +118,65 @@ static void put_infos(const struct pil_request *request, struct pil_sink *sink) 
         const struct pil_command *command = pil_redis_command_find(request->args[i]);
         if (command != NULL) {
             put_command_info(sink, request->connection->resp, command);
-        } else if (request->connection->resp == PIL_RESP_3) {
-            pil_resp_put_null(sink, PIL_RESP_3);
         } else {
-            pil_sink_write_text(sink, "*-1\r\n");
+            pil_resp_put_null(sink, request->connection->resp);
+        }
+    }
+}
+
+static PIL_REPLY(reply_command_count) {
+    uint32_t count = 0;
+    (void)worker, (void)request;
+    pil_redis_commands(&count);
+    pil_resp_put_integer(sink, count);
+}
+
+/* Whether LIST shows it: all, or those that FILTERBY lets through. We have no modules. */
+static bool passes(const struct pil_request *request, const struct pil_command *command) {
+    if (request->arg_count == 2) {
+        return true;
+    }
+    if (pil_redis_is(request, 3, "pattern")) {
+        return pil_redis_match(request->args[4], pil_bytes_from_text(command->name));
+    }
+    return pil_redis_is(request, 3, "aclcat") && has_category(command, request->args[4]);
+}
+
+static PIL_REPLY(reply_command_list) {
+    uint32_t count = 0, passed = 0;
+    const struct pil_command *commands = pil_redis_commands(&count);
+    bool is_filter = request->arg_count == 5 && pil_redis_is(request, 2, "filterby") &&
+                     (pil_redis_is(request, 3, "module") || pil_redis_is(request, 3, "aclcat") ||
+                      pil_redis_is(request, 3, "pattern"));
+    (void)worker;
+    if (request->arg_count != 2 && !is_filter) {
+        pil_resp_put_error(sink, "ERR syntax error");
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        passed += passes(request, &commands[i]);
+    }
+    pil_resp_put_array(sink, passed);
+    for (uint32_t i = 0; i < count; i++) {
+        if (passes(request, &commands[i])) {
+            pil_resp_put_bulk_text(sink, commands[i].name);
         }
     }
 }
 
 PIL_REPLY(pil_redis_reply_command) {
-    static const char *const help[] = {"COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-                                       "(no subcommand)",
-                                       "COUNT",
-                                       "DOCS [<command-name> ...]",
-                                       "INFO [<command-name> ...]",
-                                       "LIST",
-                                       "HELP"};
-    uint32_t count = 0;
-    const struct pil_command *commands = pil_redis_commands(&count);
-    if (request->arg_count == 1 || is(request, 1, "info")) {
-        put_infos(request, sink);
-    } else if (is(request, 1, "count")) {
-        pil_resp_put_integer(sink, count);
-    } else if (is(request, 1, "docs")) {
-        put_docs(request, sink);
-    } else if (is(request, 1, "list")) {
-        pil_resp_put_array(sink, count);
-        for (uint32_t i = 0; i < count; i++) {
-            pil_resp_put_bulk_text(sink, commands[i].name);
-        }
-    } else if (is(request, 1, "help")) {
-        put_lines(sink, help, sizeof help / sizeof help[0]);
+    static const struct pil_subcommand subcommands[] = {
+        {"count", 2, "COUNT", "Return the number of commands.", reply_command_count},
+        {"docs", -2, "DOCS [<command-name> ...]", "Return what commands are for; all by default.", reply_command_docs},
+        {"info", -2, "INFO [<command-name> ...]", "Return arity, flags and keys of commands; all by default.",
+         reply_command_info},
+        {"list", -2, "LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]",
+         "Return the names of the commands.", reply_command_list},
+    };
+    if (request->arg_count == 1) {
+        reply_command_info(worker, request, sink);
     } else {
-        pil_redis_put_unknown_subcommand(worker, request, sink);
+        pil_redis_reply_subcommand(worker, request, sink, subcommands, sizeof subcommands / sizeof *subcommands);
     }
 }
 
@@ -168,47 +219,60 @@ static uint32_t config_value(const struct pil_settings *settings, uint32_t index
     return COUNT;
 }
 
-static bool is_wanted(const struct pil_request *request, const char *name) {
+/* The name to answer with when the parameter is asked for: as it was asked, or our own for a pattern; else empty. */
+static struct pil_bytes asked_name(const struct pil_request *request, const char *name) {
     for (uint32_t i = 2; i < request->arg_count; i++) {
-        if (pil_redis_match(request->args[i], pil_bytes_from_text(name))) {
-            return true;
+        uint8_t lower[PARAMETER_BYTES];
+        struct pil_bytes pattern = request->args[i];
+        if (pil_redis_is(request, i, name)) {
+            return pattern;
+        }
+        for (size_t k = 0; k < pattern.len && k < sizeof lower; k++) {
+            uint8_t c = pattern.data[k];
+            lower[k] = (uint8_t)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+        }
+        if (pattern.len <= sizeof lower &&
+            pil_redis_match(pil_bytes_from(lower, pattern.len), pil_bytes_from_text(name))) {
+            return pil_bytes_from_text(name);
         }
     }
-    return false;
+    return (struct pil_bytes){0};
 }
 
-PIL_REPLY(pil_redis_reply_config) {
-    static const char *const help[] = {
-        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "GET <pattern>", "HELP"};
+static PIL_REPLY(reply_config_get) {
     const struct pil_settings *settings = worker->server->settings;
     const char *name = NULL;
     char value[PARAMETER_BYTES];
-    if (is(request, 1, "help") && request->arg_count == 2) {
-        put_lines(sink, help, sizeof help / sizeof help[0]);
-        return;
-    }
-    if (is(request, 1, "set") || is(request, 1, "rewrite") || is(request, 1, "resetstat")) {
-        pil_resp_put_error(sink,
-                           "ERR the configuration of pilliond is its file and flags; change them and send SIGHUP");
-        return;
-    }
-    if (!is(request, 1, "get") || request->arg_count < 3) {
-        pil_redis_put_unknown_subcommand(worker, request, sink);
-        return;
-    }
-    uint32_t count = config_value(settings, UINT32_MAX, &name, value), wanted = 0;
+    uint32_t count = config_value(settings, UINT32_MAX, &name, value), asked = 0;
     for (uint32_t i = 0; i < count; i++) {
         config_value(settings, i, &name, value);
-        wanted += is_wanted(request, name);
+        asked += asked_name(request, name).len > 0;
     }
-    pil_resp_put_map(sink, request->connection->resp, wanted);
+    pil_resp_put_map(sink, request->connection->resp, asked);
     for (uint32_t i = 0; i < count; i++) {
         config_value(settings, i, &name, value);
-        if (is_wanted(request, name)) {
-            pil_resp_put_bulk_text(sink, name);
+        struct pil_bytes told = asked_name(request, name);
+        if (told.len > 0) {
+            pil_resp_put_bulk(sink, told);
             pil_resp_put_bulk_text(sink, value);
         }
     }
+}
+
+static PIL_REPLY(reply_config_change) {
+    (void)worker, (void)request;
+    pil_resp_put_error(sink, "ERR the configuration of pilliond is its file and flags; change them and send SIGHUP");
+}
+
+PIL_REPLY(pil_redis_reply_config) {
+    static const struct pil_subcommand subcommands[] = {
+        {"get", -3, "GET <pattern> [<pattern> ...]", "Return parameters that match, and their values.",
+         reply_config_get},
+        {"set", -4, "SET <directive> <value>", "Refused: the configuration is a file.", reply_config_change},
+        {"rewrite", 2, "REWRITE", "Refused likewise.", reply_config_change},
+        {"resetstat", 2, "RESETSTAT", "Refused: counters only grow.", reply_config_change},
+    };
+    pil_redis_reply_subcommand(worker, request, sink, subcommands, sizeof subcommands / sizeof *subcommands);
 }
 
 /* ---- INFO */
@@ -234,8 +298,8 @@ static bool wants_section(const struct pil_request *request, const char *name) {
         return true;
     }
     for (uint32_t i = 1; i < request->arg_count; i++) {
-        if (is(request, i, name) || is(request, i, "all") || is(request, i, "everything") ||
-            is(request, i, "default")) {
+        if (pil_redis_is(request, i, name) || pil_redis_is(request, i, "all") ||
+            pil_redis_is(request, i, "everything") || pil_redis_is(request, i, "default")) {
             return true;
         }
     }
@@ -371,24 +435,14 @@ static void put_histogram(struct pil_sink *sink, pil_resp_protocol protocol, con
 
 static bool is_asked(const struct pil_request *request, const char *name) {
     for (uint32_t i = 2; i < request->arg_count; i++) {
-        if (is(request, i, name)) {
+        if (pil_redis_is(request, i, name)) {
             return true;
         }
     }
     return request->arg_count == 2;
 }
 
-PIL_REPLY(pil_redis_reply_latency) {
-    static const char *const help[] = {
-        "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "HISTOGRAM [COMMAND ...]", "HELP"};
-    if (is(request, 1, "help") && request->arg_count == 2) {
-        put_lines(sink, help, sizeof help / sizeof help[0]);
-        return;
-    }
-    if (!is(request, 1, "histogram")) {
-        pil_redis_put_unknown_subcommand(worker, request, sink);
-        return;
-    }
+static PIL_REPLY(reply_latency_histogram) {
     uint32_t count = 0, asked = 0;
     const struct pil_command *commands = pil_redis_commands(&count);
     struct pil_histogram_view view;
@@ -410,6 +464,14 @@ PIL_REPLY(pil_redis_reply_latency) {
     }
 }
 
+PIL_REPLY(pil_redis_reply_latency) {
+    static const struct pil_subcommand subcommands[] = {
+        {"histogram", -2, "HISTOGRAM [COMMAND ...]",
+         "Return calls by latency, in microseconds, cumulative; all commands by default.", reply_latency_histogram},
+    };
+    pil_redis_reply_subcommand(worker, request, sink, subcommands, sizeof subcommands / sizeof *subcommands);
+}
+
 /* ---- SLOWLOG: Redis's six fields; the arguments are the command and the view. */
 
 static void put_slow(struct pil_sink *sink, const struct pil_slow_request *slow) {
@@ -423,36 +485,64 @@ static void put_slow(struct pil_sink *sink, const struct pil_slow_request *slow)
     pil_resp_put_bulk_text(sink, "");
 }
 
-PIL_REPLY(pil_redis_reply_slowlog) {
-    static const char *const help[] = {
-        "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", "GET [<count>]", "LEN", "RESET", "HELP"};
-    struct pil_server *server = worker->server;
-    int64_t wanted = 10;
-    if (is(request, 1, "help") && request->arg_count == 2) {
-        put_lines(sink, help, sizeof help / sizeof help[0]);
-    } else if (is(request, 1, "reset") && request->arg_count == 2) {
-        pil_slowlog_reset(server);
-        pil_resp_put_simple(sink, "OK");
-    } else if ((is(request, 1, "get") && request->arg_count <= 3) ||
-               (is(request, 1, "len") && request->arg_count == 2)) {
-        size_t begin = worker->batch->scratch_used;
-        struct pil_slow_request *slow =
-            (struct pil_slow_request *)(void *)pil_batch_scratch(worker->batch, sizeof *slow * PIL_SLOWLOG_MAX + 16);
-        slow = slow != NULL ? (struct pil_slow_request *)pil_align_up((uintptr_t)slow, 16) : NULL;
-        int64_t count = slow != NULL ? pil_server_slowlog(server, slow) : 0;
-        if (is(request, 1, "len")) {
-            pil_resp_put_integer(sink, count);
-        } else if (request->arg_count == 3 && (!pil_redis_parse_i64(request->args[2], &wanted) || wanted < -1)) {
-            pil_resp_put_error(sink, "ERR count should be greater than or equal to -1");
-        } else {
-            count = wanted < 0 || wanted > count ? count : wanted;
-            pil_resp_put_array(sink, (uint64_t)count);
-            for (int64_t i = 0; i < count; i++) {
-                put_slow(sink, &slow[i]);
-            }
-        }
-        worker->batch->scratch_used = begin;
-    } else {
-        pil_redis_put_unknown_subcommand(worker, request, sink);
+/* The slow requests in scratch, *ret_count of them; NULL: there is no room in this turn. */
+static const struct pil_slow_request *slow_requests(struct pil_worker *worker, struct pil_sink *sink,
+                                                    int64_t *ret_count) {
+    uint8_t *room = pil_batch_scratch(worker->batch, sizeof(struct pil_slow_request) * PIL_SLOWLOG_MAX + 16);
+    if (room == NULL) {
+        pil_resp_put_error(sink, "ERR no room for SLOWLOG in this turn; ask again");
+        return NULL;
     }
+    struct pil_slow_request *slow = (struct pil_slow_request *)pil_align_up((uintptr_t)room, 16);
+    *ret_count = pil_server_slowlog(worker->server, slow);
+    return slow;
+}
+
+static PIL_REPLY(reply_slowlog_get) {
+    size_t begin = worker->batch->scratch_used;
+    int64_t wanted = 10, count = 0;
+    if (request->arg_count > 3) {
+        pil_resp_put_error(sink, "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.");
+        return;
+    }
+    if (request->arg_count == 3 && (!pil_redis_parse_i64(request->args[2], &wanted) || wanted < -1)) {
+        pil_resp_put_error(sink, "ERR count should be greater than or equal to -1");
+        return;
+    }
+    const struct pil_slow_request *slow = slow_requests(worker, sink, &count);
+    if (slow != NULL) {
+        count = wanted < 0 || wanted > count ? count : wanted;
+        pil_resp_put_array(sink, (uint64_t)count);
+        for (int64_t i = 0; i < count; i++) {
+            put_slow(sink, &slow[i]);
+        }
+    }
+    worker->batch->scratch_used = begin;
+}
+
+static PIL_REPLY(reply_slowlog_len) {
+    size_t begin = worker->batch->scratch_used;
+    int64_t count = 0;
+    (void)request;
+    if (slow_requests(worker, sink, &count) != NULL) {
+        pil_resp_put_integer(sink, count);
+    }
+    worker->batch->scratch_used = begin;
+}
+
+static PIL_REPLY(reply_slowlog_reset) {
+    (void)request;
+    pil_slowlog_reset(worker->server);
+    pil_resp_put_simple(sink, "OK");
+}
+
+PIL_REPLY(pil_redis_reply_slowlog) {
+    static const struct pil_subcommand subcommands[] = {
+        {"get", -2, "GET [<count>]",
+         "Return the newest slow requests (default: 10, -1 mean all): id, time, microseconds, command and view, peer.",
+         reply_slowlog_get},
+        {"len", 2, "LEN", "Return how many are remembered.", reply_slowlog_len},
+        {"reset", 2, "RESET", "Forget them.", reply_slowlog_reset},
+    };
+    pil_redis_reply_subcommand(worker, request, sink, subcommands, sizeof subcommands / sizeof *subcommands);
 }

@@ -35,6 +35,8 @@ static void init_workers(struct pil_server *server) {
         worker->index = i;
         worker->batch = map_batch();
         worker->batch->number = 1; /* 0: points into no batch */
+        worker->clients = pil_client_table_create(server->settings->limits.connections_max);
+        PIL_ASSERT(worker->clients != NULL);
         worker->plans = pil_plan_cache_create();
         worker->command_histograms = calloc(command_count, sizeof worker->command_histograms[0]);
         PIL_ASSERT(worker->command_histograms != NULL);
@@ -131,6 +133,7 @@ void pil_server_destroy(struct pil_server **server_pointer) {
         struct pil_worker *worker = &server->workers[i];
         pil_chunk_pool_deinit(&worker->chunks);
         munmap(worker->batch, sizeof *worker->batch);
+        pil_client_table_destroy(&worker->clients);
         pil_plan_cache_destroy(&worker->plans);
         free(worker->command_histograms);
     }
@@ -192,6 +195,7 @@ static void sum_engines(struct pil_server *server) {
         {PIL_METRIC_engine_parks_total, offsetof(struct pil_worker, engine_parks)},
         {PIL_METRIC_engine_buffers_empty_total, offsetof(struct pil_worker, engine_buffers_empty)},
         {PIL_METRIC_engine_overflows_total, offsetof(struct pil_worker, engine_overflows)},
+        {PIL_METRIC_engine_accept_failures_total, offsetof(struct pil_worker, engine_accept_failures)},
     };
     for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++) {
         const char *labels[] = {NULL};

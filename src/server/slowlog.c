@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The last slow requests of all workers, in a ring of slots. A writer claims a slot by a counter and marks it odd while
- * it writes; a reader that sees an odd or changed mark skips the slot. Words are atomic, so that a torn read is a
- * skipped one and no race. */
+ * it writes; a reader that sees an odd or changed mark skips the slot. */
 #include "server/internal.h"
+#include "server/words.h"
 
 #include <stdlib.h>
 
-enum { WORDS = (sizeof(struct pil_slow_request) + 7) / 8 };
-
 struct pil_slow_slot {
     _Atomic uint64_t mark; /* 2 * id + 1 while writing, 2 * id + 2 when done; 0: never used */
-    _Atomic uint64_t words[WORDS];
+    _Atomic uint64_t words[PIL_WORDS_OF(struct pil_slow_request)];
 };
 
 struct pil_slow_slot *pil_slowlog_create(void) {
@@ -22,14 +20,10 @@ struct pil_slow_slot *pil_slowlog_create(void) {
 void pil_slowlog_add(struct pil_server *server, const struct pil_slow_request *slow) {
     uint64_t id = atomic_fetch_add_explicit(&server->slow_next, 1, memory_order_relaxed);
     struct pil_slow_slot *slot = &server->slow[id % PIL_SLOWLOG_MAX];
-    uint64_t words[WORDS] = {0};
     struct pil_slow_request copy = *slow;
     copy.id = id;
-    memcpy(words, &copy, sizeof copy);
     atomic_store_explicit(&slot->mark, 2 * id + 1, memory_order_relaxed);
-    for (size_t i = 0; i < WORDS; i++) {
-        atomic_store_explicit(&slot->words[i], words[i], memory_order_release); /* not before the mark */
-    }
+    pil_words_store(slot->words, &copy, sizeof copy);
     atomic_store_explicit(&slot->mark, 2 * id + 2, memory_order_release);
 }
 
@@ -38,14 +32,13 @@ uint32_t pil_server_slowlog(struct pil_server *server, struct pil_slow_request r
     uint32_t count = 0;
     uint64_t reset = atomic_load_explicit(&server->slow_reset, memory_order_relaxed);
     for (uint64_t back = 1; back <= PIL_SLOWLOG_MAX && back + reset <= next; back++) {
-        uint64_t id = next - back, words[WORDS];
+        uint64_t id = next - back;
+        struct pil_slow_request copy;
         struct pil_slow_slot *slot = &server->slow[id % PIL_SLOWLOG_MAX];
         uint64_t before = atomic_load_explicit(&slot->mark, memory_order_acquire);
-        for (size_t i = 0; i < WORDS; i++) {
-            words[i] = atomic_load_explicit(&slot->words[i], memory_order_acquire); /* the mark below not before it */
-        }
+        pil_words_load(slot->words, &copy, sizeof copy);
         if (before == 2 * id + 2 && atomic_load_explicit(&slot->mark, memory_order_relaxed) == before) {
-            memcpy(&ret_requests[count++], words, sizeof ret_requests[0]);
+            ret_requests[count++] = copy;
         }
     }
     return count;

@@ -136,6 +136,7 @@ static void copy_stats(struct pil_worker *worker) {
     atomic_store_explicit(&worker->engine_parks, stats.parks, memory_order_relaxed);
     atomic_store_explicit(&worker->engine_buffers_empty, stats.buffers_empty, memory_order_relaxed);
     atomic_store_explicit(&worker->engine_overflows, stats.complete_overflows, memory_order_relaxed);
+    atomic_store_explicit(&worker->engine_accept_failures, stats.accept_failures, memory_order_relaxed);
 }
 
 static void sweep(struct pil_worker *worker) {

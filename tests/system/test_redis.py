@@ -172,6 +172,40 @@ OTHER_REQUESTS: list[Any] = [
     "PING",
     "EXEC",
     "COMMAND COUNT x",
+    "COMMAND INFO nosuch",
+    "COMMAND DOCS nosuch",
+    "COMMAND LIST x",
+    "COMMAND LIST FILTERBY NOSUCH x",
+    "COMMAND LIST FILTERBY MODULE nosuch",
+    "COMMAND LIST FILTERBY PATTERN hkey*",
+    "LATENCY HISTOGRAM nosuch",
+    "CONFIG GET",
+    "CONFIG GET SAVE",
+    "CONFIG GET APPEND*ONLY",
+    "CONFIG GET SlowLog-max-len",
+    "CONFIG SET",
+    "SLOWLOG",
+    "SLOWLOG LEN x",
+    "SLOWLOG RESET x",
+    "SLOWLOG GET x",
+    "SLOWLOG GET 1 2",
+    "SLOWLOG GET 0",
+    "CLIENT ID x",
+    "CLIENT INFO x",
+    "CLIENT GETNAME x",
+    "CLIENT SETNAME",
+    "CLIENT NO-EVICT",
+    "CLIENT LIST TYPE pubsub",
+    "CLIENT LIST TYPE nosuch",
+    "CLIENT LIST TYPE",
+    "CLIENT LIST ID",
+    "CLIENT LIST ID 999999",
+    "CLIENT LIST ID 1 x",
+    "CLIENT LIST foo",
+    "SCAN",
+    "SCAN 0 MATCH",
+    "SCAN 99999999999999999999",
+    "TIME x",
 ]
 
 
@@ -201,7 +235,6 @@ def data_requests() -> list[Any]:
 
 # Requests whose answers are meant to differ, and why.
 INTENDED = {
-    "COMMAND COUNT x": "Redis refuses the argument; we do not look at it",
     "AUTH default secret": "Redis's user default has no password and accepts any; so do we, but only by this name",
 }
 
@@ -228,6 +261,82 @@ def test_the_same_bytes_as_redis(pair, protocol):
             differences.append(f"{request}\n  ours  {mine[:300]!r}\n  redis {real[:300]!r}")
     assert not differences, f"{len(differences)} of {asked}:\n" + "\n".join(differences)
     assert asked > 170
+
+
+def parsed(raw: Raw, request: str) -> Any:
+    hiredis = pytest.importorskip("hiredis")
+    reader = hiredis.Reader(encoding="utf-8")
+    reader.feed(raw.ask(request))
+    return reader.gets()
+
+
+# Redis keeps the flags of these with their subcommands.
+CONTAINERS = {"client", "command", "config", "latency", "slowlog"}
+
+
+def test_commands_are_described_as_redis_describes_them(pair):
+    daemon, server = pair
+    ours, theirs = ({info[0]: info for info in parsed(Raw(address), "COMMAND")}
+                    for address in (daemon.resp_unix, f"unix:{server.path}"))
+    compared = 0
+    for name, info in ours.items():
+        if name.startswith("pil.") or name in CONTAINERS or "write" in info[2]:
+            continue
+        compared += 1
+        assert info[1] == theirs[name][1] and info[3:6] == theirs[name][3:6], name
+        assert sorted(info[2]) == sorted(theirs[name][2]) and set(info[6]) == set(theirs[name][6]), name
+    assert compared > 25
+    filtered = parsed(Raw(daemon.resp_unix), "COMMAND LIST FILTERBY ACLCAT hash")
+    assert "hget" in filtered and "get" not in filtered
+
+
+def test_latency_histogram_counts_calls_in_the_shape_of_redis(pair):
+    daemon, server = pair
+    shapes = []
+    for address in (daemon.resp_unix, f"unix:{server.path}"):
+        raw = Raw(address)
+        for _ in range(7):
+            raw.ask(f"HLEN {VIEW}:5")
+        name, (calls_name, calls, counts_name, counts) = parsed(raw, "LATENCY HISTOGRAM hlen nosuch")
+        bounds = counts[::2]
+        assert all(bound & (bound - 1) == 0 for bound in bounds) and bounds == sorted(bounds)
+        assert counts[1::2] == sorted(counts[1::2]) and counts[-1] == calls
+        shapes.append((name, calls_name, calls, counts_name))
+    assert shapes == [("hlen", "calls", 7, "histogram_usec")] * 2
+
+
+@pytest.mark.parametrize("command", ["CLIENT", "COMMAND", "CONFIG", "LATENCY", "SLOWLOG"])
+def test_help_lists_what_there_is(pair, command):
+    daemon, server = pair
+    helps = [parsed(Raw(address), f"{command} HELP") for address in (daemon.resp_unix, f"unix:{server.path}")]
+    assert [lines[0] for lines in helps] == [helps[1][0]] * 2
+    assert [lines[-2:] for lines in helps] == [["HELP", "    Prints this help."]] * 2
+    raw = Raw(daemon.resp_unix)
+    for usage in helps[0][1::2]:  # each in turn with what it means
+        assert b"unknown subcommand" not in raw.ask(f"{command} {usage.split()[0]}"), usage
+
+
+def test_client_list_shows_the_connections_of_all_workers(store, start_pilliond, engine):
+    store.make_release(rows=10)
+    daemon = start_pilliond(store, engine=engine, workers=2)
+    raws = [Raw(daemon.resp_unix if i % 2 else daemon.resp_tcp) for i in range(40)]
+    for i, raw in enumerate(raws):
+        assert raw.ask(f"CLIENT SETNAME client-{i}") == b"+OK\r\n"
+    ids = {parsed(raw, "CLIENT ID") for raw in raws}
+    for raw in raws:  # whoever is asked, of whichever worker
+        lines = [dict(part.split("=", 1) for part in line.split()) for line in parsed(raw, "CLIENT LIST").splitlines()]
+        assert {line["name"] for line in lines} == {f"client-{i}" for i in range(40)}
+        assert {int(line["id"]) for line in lines} == ids and len(lines) == 40
+        assert {line["flags"] for line in lines} == {"U", "N"}
+    some = sorted(ids)[:3]
+    assert parsed(raws[0], "CLIENT LIST ID " + " ".join(map(str, some))).count("\n") == 3
+    for i, raw in enumerate(raws[:20]):
+        raw.ask("HGET driver_stats:1 f0")
+    harness.wait_until("what they asked shows", lambda: parsed(raws[39], "CLIENT LIST").count(" cmd=hget ") == 20)
+    for raw in raws[:39]:
+        raw.sock.close()
+    harness.wait_until("one is left", lambda: parsed(raws[39], "CLIENT LIST").count("\n") == 1)
+    assert " name=client-39 " in parsed(raws[39], "CLIENT LIST")
 
 
 def test_pipelines_inline_commands_and_quoting_are_redis_s(pair):
