@@ -4,10 +4,12 @@ refusals, a killed server; and the library as others get it: installed, found by
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import shutil
 import signal
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -109,14 +111,103 @@ def test_columns_of_strings(store, start):
     store.make_release(view="all_types", rows=40, kind="all")
     daemon = start(serve="rides/all_types")
     keys = list(range(41))
-    done = harness.run(
-        [harness.program("pillion-example-columns"), daemon.mapped, "all_types:string", *map(str, keys)]
-    )
+    done = harness.run([harness.program("pillion-example-columns"), daemon.mapped, "all_types:string", *map(str, keys)])
     lines = done.stdout.splitlines()
     for key, line in zip(keys, lines):
         text = synthetic.row("all", key, 1)["string"] if key < 40 else None
         status = 3 if key == 40 else 2 if text is None else 1
         assert line == f"{key}: status {status} '{text or ''}'"
+
+
+# ---- By ctypes: what the examples do not do.
+
+
+class Options(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_size_t), ("mapped", ctypes.c_char_p), ("resp", ctypes.c_char_p)]
+
+
+class PlanOptions(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("service", ctypes.c_char_p),
+        ("features", ctypes.POINTER(ctypes.c_char_p)),
+        ("feature_count", ctypes.c_uint32),
+        ("dtype", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("max_age_us", ctypes.c_int64),
+    ]
+
+
+class KeyColumn(ctypes.Structure):
+    _fields_ = [("kind", ctypes.c_uint32), ("values", ctypes.c_void_p), ("offsets", ctypes.c_void_p)]
+
+
+class Keys(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("count", ctypes.c_size_t),
+        ("column_count", ctypes.c_uint32),
+        ("columns", KeyColumn * 16),
+    ]
+
+
+class Output(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("values", ctypes.c_void_p),
+        ("value_bytes", ctypes.c_size_t),
+        ("statuses", ctypes.c_void_p),
+        ("event_ts_us", ctypes.c_void_p),
+    ]
+
+
+def pair_vectors(
+    mapped: str | None, resp: str | None, keys: list[tuple[int, str]], features: list[str], **plan_options: int
+) -> tuple[int, bytes, bytes, bytes]:
+    """Result, values, statuses and times of keys of an integer and a text, as float64."""
+    lib = ctypes.CDLL(str(library()))
+    client, plan, error = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.create_string_buffer(512)
+    options = Options(ctypes.sizeof(Options), mapped and mapped.encode(), resp and resp.encode())
+    assert lib.pillion_open(ctypes.byref(options), ctypes.byref(client), error) == 0, error.value
+    names = (ctypes.c_char_p * len(features))(*(name.encode() for name in features))
+    what = PlanOptions(ctypes.sizeof(PlanOptions), None, names, len(features), 1, **plan_options)
+    assert lib.pillion_plan(client, ctypes.byref(what), ctypes.byref(plan), error) == 0, error.value
+    count = len(keys)
+    ids = (ctypes.c_int64 * count)(*(key for key, _ in keys))
+    texts = [text.encode() for _, text in keys]
+    blob = ctypes.create_string_buffer(b"".join(texts))
+    offsets = (ctypes.c_int32 * (count + 1))(*(sum(map(len, texts[:i])) for i in range(count + 1)))
+    given = Keys(ctypes.sizeof(Keys), count, 2)
+    given.columns[0] = KeyColumn(0, ctypes.addressof(ids), None)
+    given.columns[1] = KeyColumn(2, ctypes.addressof(blob), ctypes.addressof(offsets))
+    values = ctypes.create_string_buffer(b"\xee" * (8 * count * len(features)))
+    statuses = ctypes.create_string_buffer(count * len(features))
+    times = ctypes.create_string_buffer(8 * count)
+    output = Output(
+        ctypes.sizeof(Output), ctypes.addressof(values), len(values), ctypes.addressof(statuses), ctypes.addressof(times)
+    )
+    result = lib.pillion_get(plan, ctypes.byref(given), ctypes.byref(output), None)
+    lib.pillion_close(ctypes.byref(client))
+    return result, values.raw, statuses.raw, times.raw
+
+
+@pytest.mark.parametrize("options", [{}, {"flags": 1}, {"max_age_us": 1000}], ids=["plain", "defaults", "max_age"])
+def test_text_keys_give_the_same_both_ways(store, start, options):
+    store.make_release(view="all_types", rows=60, kind="all", args=("--key", "pair"))
+    daemon = start(serve="rides/all_types")
+    features = [f"all_types:{name}" for name in ("float64", "int64", "bool", "float32", "int32")]
+    keys = [(key, f"z{key % 7}") for key in range(61)] + [(1, "a|b\\c"), (2, "")]
+    mapped = pair_vectors(daemon.mapped, None, keys, features, **options)
+    assert mapped[0] == 0
+    assert mapped == pair_vectors(None, daemon.resp_unix, keys, features, **options)
+    rows = [mapped[2][i * 5 : i * 5 + 5] for i in range(len(keys))]
+    assert [row == b"\3" * 5 for row in rows] == [key >= 60 or text in ("a|b\\c", "") for key, text in keys]
+    for key in range(60):
+        row = synthetic.row("all", key, 1)
+        for i, feature in enumerate(features):
+            want = row[feature.partition(":")[2]]
+            got = struct.unpack_from("<d", mapped[1], 8 * (key * 5 + i))[0]
+            assert math.isnan(got) if want is None else got == want
 
 
 # ---- The library as others get it.
