@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each limit of docs/reference/config.md on both back ends: what is over it is told or closed, who keeps to it is
+served on, and a metric counts it by name.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any, Callable
+
+import harness
+import pytest
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def start(store, start_pilliond, engine) -> Callable[..., harness.Pilliond]:
+    store.make_release(rows=100, features=50)
+
+    def start_with(*limits: str) -> harness.Pilliond:
+        args = [part for limit in limits for part in limit.split("=")]
+        return start_pilliond(store, engine=engine, args=[f"--limits.{a}" if i % 2 == 0 else a
+                                                         for i, a in enumerate(args)])
+
+    return start_with
+
+
+def count(daemon: harness.Pilliond, what: str, reason: str, protocol: str = "resp") -> float:
+    return daemon.metrics().get(f'pillion_connections_{what}_total{{protocol="{protocol}",reason="{reason}"}}', 0)
+
+
+def is_closed(sock: socket.socket) -> bool:
+    """Reads up to the end, which must come."""
+    try:
+        while sock.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def ping(sock: socket.socket) -> None:
+    sock.sendall(b"PING\r\n")
+    assert sock.recv(100) == b"+PONG\r\n"
+
+
+def test_connections(start):
+    daemon = start("connections=4")
+    kept = [harness.connect(daemon.resp_unix) for _ in range(4)]
+    for sock in kept:
+        ping(sock)
+    for address, protocol in ((daemon.resp_unix, "resp"), (daemon.resp_tcp, "resp"), (daemon.feast, "feast")):
+        before = count(daemon, "closed", "connections", protocol)
+        assert is_closed(harness.connect(address))
+        harness.wait_until("it is counted",
+                           lambda: count(daemon, "closed", "connections", protocol) == before + 1)
+    for sock in kept:
+        ping(sock)
+    kept.pop().close()
+
+    def served() -> Any:
+        with harness.connect(daemon.feast) as sock:
+            sock.sendall(HEALTH)
+            return sock.recv(100).startswith(b"HTTP/1.1 200 ")
+
+    harness.wait_until("a free place", served)
+
+
+def test_request_bytes(start):
+    daemon = start("request_bytes=65536")
+    sock = harness.connect(daemon.resp_unix)
+    ping(sock)
+    sock.sendall(b"*2\r\n$4\r\nECHO\r\n$65000\r\n" + b"x" * 65000 + b"\r\n")
+    got = b""
+    while len(got) < 65000:
+        got += sock.recv(65536)
+    sock.sendall(b"*2\r\n$4\r\nECHO\r\n$65600\r\n")
+    assert sock.recv(200) == b"-ERR Protocol error: invalid bulk length\r\n" and is_closed(sock)
+    assert count(daemon, "closed", "request_bytes") == 1
+    big = harness.http(daemon.feast, "POST", "/get-online-features", "x" * 65537)
+    assert big.status == 413 and "too large" in big.text
+    harness.wait_until("it is counted", lambda: count(daemon, "closed", "request_bytes", "feast") == 1)
+    small = harness.connect(daemon.feast)  # a head has a limit of its own
+    small.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40000)
+    assert small.recv(100).startswith(b"HTTP/1.1 431 ") and is_closed(small)
+    harness.wait_until("it is counted, too", lambda: count(daemon, "closed", "request_bytes", "feast") == 2)
+
+
+def test_requests_per_turn(start):
+    daemon = start("requests_per_turn=4")
+    sock = harness.connect(daemon.resp_unix)
+    sock.sendall(b"PING\r\n" * 400)
+    got = b""
+    while len(got) < 2800:
+        got += sock.recv(65536)
+    assert got == b"+PONG\r\n" * 400
+    harness.wait_until("the turns are counted", lambda: count(daemon, "held", "requests_per_turn") >= 50)
+
+
+def test_keys_per_request(start):
+    daemon = start("keys_per_request=8")
+    client = daemon.redis()
+    assert client.exists(*(f"driver_stats:{i}" for i in range(8))) == 8
+    with pytest.raises(Exception, match="more than 8 keys in one request"):
+        client.exists(*(f"driver_stats:{i}" for i in range(9)))
+    answer = daemon.online_features({"id": list(range(9))}, ["driver_stats:f0"])
+    assert answer.status == 413 and "limits.keys_per_request" in answer.text
+    assert daemon.metrics()['pillion_requests_total{protocol="resp",code="error"}'] == 1
+    assert daemon.metrics()['pillion_requests_total{protocol="feast",code="error"}'] == 1
+
+
+def ask_without_reading(address: str, rows: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(harness.DEADLINE_S)
+    sock.connect(address.partition(":")[2])
+    threading.Thread(target=send_quietly, args=(sock, b"HGETALL driver_stats:1\r\n" * rows), daemon=True).start()
+    return sock
+
+
+def send_quietly(sock: socket.socket, data: bytes) -> None:
+    try:
+        sock.sendall(data)
+    except OSError:
+        pass  # closed, which is what the test is about
+
+
+def test_output_pause_bytes(start):
+    daemon = start("output_pause_bytes=4096")
+    sock = ask_without_reading(daemon.resp_unix, 20000)
+    harness.wait_until("it is not read from", lambda: count(daemon, "held", "output_pause_bytes") >= 1)
+    with harness.connect(daemon.resp_unix) as other:
+        ping(other)
+    with harness.connect(daemon.resp_unix) as other:
+        other.sendall(b"HGETALL driver_stats:1\r\nECHO end\r\n")
+        row = b""
+        while not row.endswith(b"$3\r\nend\r\n"):
+            row += other.recv(65536)
+    want = 20000 * (len(row) - len(b"$3\r\nend\r\n"))
+    while want > 0:  # it reads at last, and everything comes
+        want -= len(sock.recv(1 << 20))
+    assert want == 0
+
+
+def test_output_bytes(start):
+    daemon = start("output_bytes=65536", "output_pause_bytes=64M")
+    sock = ask_without_reading(daemon.resp_unix, 5000)
+    harness.wait_until("it is closed", lambda: count(daemon, "closed", "output_bytes") == 1)
+    assert is_closed(sock)
+    with harness.connect(daemon.resp_unix) as other:
+        ping(other)
+
+
+def test_output_stall(start):
+    daemon = start("output_stall=200ms", "output_pause_bytes=4096")
+    sock = ask_without_reading(daemon.resp_unix, 20000)
+    harness.wait_until("it is closed", lambda: count(daemon, "closed", "output_stall") == 1)
+    assert is_closed(sock)
+
+
+def test_idle_timeout(start):
+    daemon = start("idle_timeout=500ms")
+    idle, silent, http = (harness.connect(a) for a in (daemon.resp_unix, daemon.resp_tcp, daemon.feast))
+    ping(idle)
+    http.sendall(HEALTH)
+    assert is_closed(idle) and is_closed(silent) and is_closed(http)
+    harness.wait_until("they are counted", lambda: count(daemon, "closed", "idle_timeout") == 2)
+    assert count(daemon, "closed", "idle_timeout", "feast") == 1
+
+
+def test_request_timeout(start):
+    daemon = start("request_timeout=300ms")
+    resp, head, body = (harness.connect(a) for a in (daemon.resp_unix, daemon.feast, daemon.feast))
+    resp.sendall(b"*2\r\n$4\r\nECHO\r\n$5\r\nhe")
+    head.sendall(b"GET /health HTTP/1.1\r\nHos")
+    body.sendall(b"POST /get-online-features HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+    assert is_closed(resp) and is_closed(head) and is_closed(body)
+    harness.wait_until("they are counted", lambda: count(daemon, "closed", "request_timeout", "feast") == 2)
+    assert count(daemon, "closed", "request_timeout") == 1
+
+
+def test_tiny_before_the_first_valid_request(start):
+    daemon = start()
+    for stream in (b"*5000\r\n", b"*2\r\n$4\r\nECHO\r\n$20000\r\n", b"x" * 5000):
+        sock = harness.connect(daemon.resp_unix)
+        sock.sendall(stream)
+        assert sock.recv(200).startswith(b"-ERR Protocol error: ") and is_closed(sock)
+    harness.wait_until("they are counted", lambda: count(daemon, "closed", "request_bytes") == 3)
+    sock = harness.connect(daemon.resp_unix)
+    ping(sock)
+    sock.sendall(b"*2\r\n$4\r\nECHO\r\n$20000\r\n" + b"x" * 20000 + b"\r\n")
+    got = b""
+    while len(got) < 20000:
+        got += sock.recv(65536)
