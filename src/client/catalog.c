@@ -26,7 +26,7 @@ static pil_status read_document(int fd, json_t **ret_json, struct pil_error *err
     PIL_ASSERT(text != NULL);
     while (len < bytes) {
         ssize_t got = pread(fd, text + len, bytes - len, (off_t)len);
-        if (got <= 0 && errno != EINTR) {
+        if (got == 0 || (got < 0 && errno != EINTR)) {
             break;
         }
         len += got > 0 ? (size_t)got : 0;

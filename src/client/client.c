@@ -200,6 +200,20 @@ static struct pillion_client *client_create(const struct pillion_options *option
     return client;
 }
 
+static pillion_result check_reachable(struct pillion_client *client, struct pillion_error *error) {
+    struct pil_error why = {{0}};
+    if (client->session.catalog_number != 0) {
+        return PILLION_OK;
+    }
+    if (client->resp == NULL) {
+        return pil_client_fail(error, PILLION_UNAVAILABLE, "%s", client->why_not_mapped);
+    }
+    pil_status status = pil_socket_try(client, &why);
+    return status == PIL_STATUS_OK ? PILLION_OK
+                                   : pil_client_fail(error, pil_client_result(status), "%s; not mapped: %s", why.text,
+                                                     client->why_not_mapped);
+}
+
 pillion_result pillion_open(const struct pillion_options *options, struct pillion_client **ret_client,
                             struct pillion_error *ret_error) {
     struct pillion_options own = {0};
@@ -212,8 +226,8 @@ pillion_result pillion_open(const struct pillion_options *options, struct pillio
     pil_client_lock(client);
     pil_client_settle(client, pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull);
     pil_client_unlock(client);
-    if (client->session.catalog_number == 0 && client->resp == NULL) {
-        result = pil_client_fail(ret_error, PILLION_UNAVAILABLE, "%s", client->why_not_mapped);
+    result = check_reachable(client, ret_error);
+    if (result != PILLION_OK) {
         pillion_close(&client);
         return result;
     }

@@ -306,5 +306,7 @@ pillion_result pil_call_run(struct pil_call *call);
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error);
 pillion_result pil_socket_get(struct pillion_plan *plan, const struct pillion_keys *keys,
                               const struct pillion_output *output, struct pillion_answer *answer);
+/* Whether the server answers; keeps the link for the first call. */
+pil_status pil_socket_try(struct pillion_client *client, struct pil_error *ret_error) PIL_CHECKED;
 /* Closes idle links; in a forked child, which must not say anything over them. */
 void pil_socket_close(struct pillion_client *client, bool is_child);

@@ -60,6 +60,13 @@ static void give_back(struct pillion_client *client, struct pil_link *link) {
     pil_link_close(&link);
 }
 
+pil_status pil_socket_try(struct pillion_client *client, struct pil_error *ret_error) {
+    struct pil_link *link = NULL;
+    PIL_TRY(pil_link_open(client->resp, deadline_ns(client), &link, ret_error));
+    give_back(client, link);
+    return PIL_STATUS_OK;
+}
+
 void pil_socket_close(struct pillion_client *client, bool is_child) {
     struct pil_link *link = client->links;
     client->links = NULL;

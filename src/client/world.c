@@ -328,25 +328,28 @@ static struct pil_slot_block *next_block(struct pil_slot_block *block) {
     return next;
 }
 
-/* Takes a free slot and points it to what the plan is compiled to: from then on that is not freed. The compare and swap
- * is a full barrier, so that either the second load sees what has replaced it or who replaced it sees the slot. */
-static struct pil_compiled *protect(struct pillion_plan *plan, struct pil_slot **ret_slot) {
-    /* Threads begin at different slots, each again and again at its own. */
+/* Takes a free slot by pointing it to something. Threads begin at different slots, each again and again at its own. */
+static struct pil_slot *take_slot(struct pil_slot_block *block, struct pil_compiled *reads) {
     uint32_t hint = (uint32_t)(((uint64_t)(uintptr_t)pthread_self() >> 6) * 0x9e3779b97f4a7c15ull >> 32);
-    struct pil_compiled *compiled = atomic_load_explicit(&plan->compiled, memory_order_relaxed);
-    struct pil_slot *slot = NULL;
-    for (struct pil_slot_block *block = plan->client->slots; slot == NULL; block = next_block(block)) {
-        if (block == NULL) {
-            return NULL;
-        }
+    for (; block != NULL; block = next_block(block)) {
         for (uint32_t i = 0; i < PIL_CLIENT_SLOTS; i++) {
-            struct pil_slot *candidate = &block->slots[(hint + i) % PIL_CLIENT_SLOTS];
+            struct pil_slot *slot = &block->slots[(hint + i) % PIL_CLIENT_SLOTS];
             struct pil_compiled *nothing = NULL;
-            if (atomic_compare_exchange_strong(&candidate->reads, &nothing, compiled)) {
-                slot = candidate;
-                break;
+            if (atomic_compare_exchange_strong(&slot->reads, &nothing, reads)) {
+                return slot;
             }
         }
+    }
+    return NULL;
+}
+
+/* From when the slot points to what the plan is compiled to, that is not freed. The compare and swap is a full barrier,
+ * so that either the second load sees what has replaced it or who replaced it sees the slot. */
+static struct pil_compiled *protect(struct pillion_plan *plan, struct pil_slot **ret_slot) {
+    struct pil_compiled *compiled = atomic_load_explicit(&plan->compiled, memory_order_relaxed);
+    struct pil_slot *slot = take_slot(plan->client->slots, compiled);
+    if (slot == NULL) {
+        return NULL;
     }
     for (;;) {
         struct pil_compiled *again = atomic_load(&plan->compiled);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libpillion against the real daemon, by the programs of docs/examples: the same rows mapped and over the socket, swaps,
-refusals, a killed server; and the library as others get it: installed, found by pkg-config and by CMake."""
+"""libpillion against the real daemon, by the programs of docs/examples: the same rows mapped and over the socket,
+swaps, refusals, a killed server; and the library as others get it: installed, found by pkg-config and by CMake."""
 
 from __future__ import annotations
 
@@ -183,9 +183,8 @@ def pair_vectors(
     values = ctypes.create_string_buffer(b"\xee" * (8 * count * len(features)))
     statuses = ctypes.create_string_buffer(count * len(features))
     times = ctypes.create_string_buffer(8 * count)
-    output = Output(
-        ctypes.sizeof(Output), ctypes.addressof(values), len(values), ctypes.addressof(statuses), ctypes.addressof(times)
-    )
+    places = (ctypes.addressof(values), len(values), ctypes.addressof(statuses), ctypes.addressof(times))
+    output = Output(ctypes.sizeof(Output), *places)
     result = lib.pillion_get(plan, ctypes.byref(given), ctypes.byref(output), None)
     lib.pillion_close(ctypes.byref(client))
     return result, values.raw, statuses.raw, times.raw

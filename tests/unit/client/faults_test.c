@@ -2,6 +2,7 @@
  * Goal: whatever the server does (dies, stops, comes back, refuses, sends what is not sealed or not a shard), calls of
  * what is mapped go on, the answer says how stale they are, and everything else is an error of the call. Method: the
  * in-process server with its knobs. */
+#include "client/internal.h"
 #include "unit/client/fixture.h"
 
 #include <signal.h>
@@ -230,6 +231,11 @@ static void opening_says_why_not(void **state) {
     struct pillion_options options = {.size = sizeof options, .mapped = "unix:/nonexistent/mapped.sock"};
     assert_int_equal(pillion_open(&options, &client, &error), PILLION_UNAVAILABLE);
     assert_string_equal(error.text, "connect to unix:/nonexistent/mapped.sock: No such file or directory");
+    options.resp = "unix:/nonexistent/resp.sock";
+    assert_int_equal(pillion_open(&options, &client, &error), PILLION_UNAVAILABLE);
+    assert_string_equal(error.text, "unix:/nonexistent/resp.sock: No such file or directory; not mapped: connect to "
+                                    "unix:/nonexistent/mapped.sock: No such file or directory");
+    options.resp = NULL;
     options.mapped = "tcp:127.0.0.1:1";
     assert_int_equal(pillion_open(&options, &client, &error), PILLION_INVALID);
     options.mapped = NULL;
@@ -245,6 +251,38 @@ static void opening_says_why_not(void **state) {
     assert_int_equal(pillion_open(&options, &client, &error), PILLION_UNAVAILABLE);
     fixture->server.is_silent = false;
     assert_null(client);
+}
+
+/* 1,000 calls in flight at once, as far as the client can see. */
+static void more_calls_than_slots_find_room(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_plan *plan = fixture_service(fixture->client, "every");
+    struct pil_slot *slots[1000];
+    float values[FEATURES];
+    struct pillion_answer answer;
+    for (size_t i = 0; i < 1000; i++) {
+        assert_non_null(pil_world_enter(plan, false, &slots[i]));
+        assert_true(i == 0 || slots[i] != slots[i - 1]);
+    }
+    assert_int_equal(get_one(plan, 5, values, &answer), PILLION_OK);
+    server_publish_seed(&fixture->server, 0, fixture->view, ROWS, 2, 0);
+    assert_int_equal(get_one(plan, 5, values, &answer), PILLION_OK);
+    assert_true(values[3] == fixture_value(5, 3, 2));
+    /* What they read is not freed before the last of them leaves. */
+    assert_int_equal(fixture->server.drops, 0);
+    for (size_t i = 0; i < 1000; i++) {
+        struct pillion_info info = {.size = sizeof info};
+        assert_int_equal(fixture->server.drops, 0);
+        assert_int_equal(atomic_load(&slots[i]->reads)->views[0].generation, 1);
+        pil_world_leave(slots[i]);
+        assert_int_equal(i % 100 == 0 ? pillion_info(fixture->client, &info) : PILLION_OK, PILLION_OK);
+    }
+    for (int i = 0; i < 1000 && fixture->server.drops == 0; i++) {
+        assert_int_equal(get_one(plan, 5, values, &answer), PILLION_OK);
+        usleep(1000);
+    }
+    assert_int_equal(fixture->server.drops, 1);
+    pillion_plan_free(&plan);
 }
 
 /* ---- Fork. */
@@ -335,6 +373,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_no_release_is_refused_and_the_old_one_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(a_page_that_can_shrink_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(opening_says_why_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(more_calls_than_slots_find_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_forked_child_reads_on_and_connects_anew, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
