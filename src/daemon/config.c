@@ -3,6 +3,7 @@
 #include "base/panic.h"
 #include "daemon/config_internal.h"
 #include "release/layout.h"
+#include "schema/yaml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,10 @@ const struct pil_config_option *pil_config_option_find(const char *key, size_t k
         }
     }
     return NULL;
+}
+
+const struct pil_config_option *pil_config_option_at(uint32_t index) {
+    return index < OPTION_COUNT ? &options[index] : NULL;
 }
 
 static void store_number(struct pil_config *config, const struct pil_config_option *option, uint64_t value) {
@@ -182,7 +187,8 @@ pil_status pil_config_option_set(struct pil_config *config, const struct pil_con
     uint64_t value = 0;
     const char *form = "";
     if (!parse_value(option, text, &value, &form)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s is '%s'; it must be %s", option->key, text, form);
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s is '%s'; it must be %s", option->key, PIL_YAML_QUOTE(text),
+                        form);
     }
     bool is_auto = strcmp(text, "auto") == 0;
     if (option->kind != PIL_OPTION_CHOICE && !is_auto && (value < option->min || value > option->max)) {
@@ -223,14 +229,21 @@ pil_status pil_config_add_view(struct pil_config *config, const char *text, stru
     return PIL_STATUS_OK;
 }
 
-/* "unix:PATH" or "tcp:HOST:PORT"; the host is checked when the listener is opened. */
-static pil_status check_address(const char *address, struct pil_error *ret_error) {
-    bool is_unix = strncmp(address, "unix:", 5) == 0 && address[5] != '\0';
-    bool is_tcp = strncmp(address, "tcp:", 4) == 0 && strrchr(address + 4, ':') != NULL;
-    if ((!is_unix && !is_tcp) || strlen(address) >= PIL_SETTINGS_ADDRESS_BYTES ||
-        (is_unix && strlen(address + 5) > 107)) {
+/* "HOST:PORT"; hosts with colons may stand in brackets. */
+static bool is_host_and_port(const char *text) {
+    const char *colon = strrchr(text, ':');
+    size_t digits = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
+    unsigned long port = digits > 0 && digits <= 5 ? strtoul(colon + 1, NULL, 10) : 0;
+    return colon != text && port > 0 && port <= UINT16_MAX && colon[1 + digits] == '\0';
+}
+
+pil_status pil_config_check_address(const char *address, struct pil_error *ret_error) {
+    bool is_unix = strncmp(address, "unix:", 5) == 0 && address[5] != '\0' && strlen(address + 5) <= 107;
+    bool is_tcp = strncmp(address, "tcp:", 4) == 0 && is_host_and_port(address + 4);
+    if ((!is_unix && !is_tcp) || strlen(address) >= PIL_SETTINGS_ADDRESS_BYTES) {
         return pil_fail(ret_error, PIL_STATUS_INVALID,
-                        "'%s' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT", address);
+                        "'%s' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT (1 to 65535)",
+                        PIL_YAML_QUOTE(address));
     }
     return PIL_STATUS_OK;
 }
@@ -241,9 +254,9 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
     uint64_t kind = 0;
     if (!parse_choice(protocol, "resp|feast|oip|admin|mapped", &kind)) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is no protocol; choose resp, feast, oip, admin or mapped",
-                        protocol);
+                        PIL_YAML_QUOTE(protocol));
     }
-    PIL_TRY(check_address(address, ret_error));
+    PIL_TRY(pil_config_check_address(address, ret_error));
     if (kind == PIL_PROTOCOL_MAPPED && strncmp(address, "unix:", 5) != 0) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' cannot pass descriptors; mapped reads need unix:/PATH",
                         address);

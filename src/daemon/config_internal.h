@@ -32,11 +32,15 @@ struct pil_config_option {
 };
 
 const struct pil_config_option *pil_config_option_find(const char *key, size_t key_len);
+/* NULL behind the last one. */
+const struct pil_config_option *pil_config_option_at(uint32_t index);
 pil_status pil_config_option_set(struct pil_config *config, const struct pil_config_option *option, const char *text,
                                  struct pil_error *ret_error) PIL_CHECKED;
 void pil_config_defaults(struct pil_config *config);
 /* "PROJECT/VIEW@CHANNEL" */
 pil_status pil_config_add_view(struct pil_config *config, const char *text, struct pil_error *ret_error) PIL_CHECKED;
+/* "unix:PATH" or "tcp:HOST:PORT"; the host is looked up when the listener is opened. */
+pil_status pil_config_check_address(const char *address, struct pil_error *ret_error) PIL_CHECKED;
 /* Fields beyond protocol and address are at their defaults; the caller may set them. */
 pil_status pil_config_add_listener(struct pil_config *config, const char *protocol, const char *address,
                                    struct pil_listener_settings **ret_listener,

@@ -1,329 +1,247 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The YAML file of pilliond. Every mistake becomes a line with its place; nothing is applied twice. */
+ * The YAML file of pilliond, over the tree that project files go through, too: what a mistake looks like and where it
+ * stands is decided there. */
+#include "base/panic.h"
+#include "base/sys.h"
 #include "daemon/config_internal.h"
-#include "release/layout.h"
+#include "schema/yaml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <yaml.h>
+
+enum { FILE_BYTES_MAX = 1 << 20, OPTION_KEYS_MAX = 28, LIST_ITEMS_MAX = PIL_SETTINGS_MAP_IDS_MAX };
 
 struct reader {
     struct pil_config *config;
-    const char *path;
-    struct pil_text *problems;
-    yaml_document_t document;
+    struct pil_yaml_problems problems;
 };
 
-static void problem(struct reader *reader, const yaml_node_t *node, const char *text) {
-    pil_text_format(reader->problems, "%s:%zu:%zu: %s\n", reader->path, node->start_mark.line + 1,
-                    node->start_mark.column + 1, text);
-}
-
-static void problem_error(struct reader *reader, const yaml_node_t *node, const struct pil_error *error) {
-    problem(reader, node, error->text);
-}
-
-static yaml_node_t *node_at(struct reader *reader, int index) {
-    return yaml_document_get_node(&reader->document, index);
-}
-
-/* The text of a scalar, or NULL with a problem told. */
-static const char *scalar(struct reader *reader, yaml_node_t *node, const char *what) {
-    if (node->type != YAML_SCALAR_NODE || strlen((const char *)node->data.scalar.value) != node->data.scalar.length) {
-        struct pil_error error;
-        pil_ignore(pil_fail(&error, PIL_STATUS_INVALID, "%s must be a single value", what), "told below");
-        problem_error(reader, node, &error);
-        return NULL;
-    }
-    return (const char *)node->data.scalar.value;
-}
-
-static void read_option(struct reader *reader, yaml_node_t *key, yaml_node_t *value, const char *prefix) {
-    char name[128];
-    const char *text = scalar(reader, key, "a key");
-    if (text == NULL) {
-        return;
-    }
-    snprintf(name, sizeof name, "%s%s", prefix, text);
-    const struct pil_config_option *option = pil_config_option_find(name, strlen(name));
-    struct pil_error error;
-    if (option == NULL) {
-        pil_ignore(pil_fail(&error, PIL_STATUS_INVALID, "unknown key '%s'; see pilliond --describe config", name),
-                   "told below");
-        problem_error(reader, key, &error);
-        return;
-    }
-    const char *setting = scalar(reader, value, name);
-    if (setting != NULL && pil_config_option_set(reader->config, option, setting, &error) != PIL_STATUS_OK) {
-        problem_error(reader, value, &error);
-    }
-}
-
-/* Takes a member that is not a single value out of a mapping; NULL when it is not there. */
-static yaml_node_t *take_member(struct reader *reader, yaml_node_t *map, const char *name) {
-    for (yaml_node_pair_t *pair = map->data.mapping.pairs.start; pair < map->data.mapping.pairs.top; pair++) {
-        const yaml_node_t *key = node_at(reader, pair->key);
-        if (key->type == YAML_SCALAR_NODE && strcmp((const char *)key->data.scalar.value, name) == 0) {
-            yaml_node_t *value = node_at(reader, pair->value);
-            *pair = *--map->data.mapping.pairs.top;
-            return value;
-        }
-    }
-    return NULL;
-}
-
-/* Fills fields[i] with the text of the member named keys[i]; other members are problems. */
-static void read_fields(struct reader *reader, yaml_node_t *map, const char *const *keys, const char **fields,
-                        yaml_node_t **nodes) {
-    for (size_t i = 0; keys[i] != NULL; i++) {
-        fields[i] = NULL;
-        nodes[i] = map;
-    }
-    if (map->type != YAML_MAPPING_NODE) {
-        problem(reader, map, "this must be a mapping, as in {key: value}");
-        return;
-    }
-    for (yaml_node_pair_t *pair = map->data.mapping.pairs.start; pair < map->data.mapping.pairs.top; pair++) {
-        const char *name = scalar(reader, node_at(reader, pair->key), "a key");
-        size_t i = 0;
-        while (name != NULL && keys[i] != NULL && strcmp(keys[i], name) != 0) {
-            i++;
-        }
-        if (name != NULL && keys[i] == NULL) {
-            struct pil_error error;
-            pil_ignore(
-                pil_fail(&error, PIL_STATUS_INVALID, "unknown key '%s' here; see pilliond --describe config", name),
-                "told below");
-            problem_error(reader, node_at(reader, pair->key), &error);
-        } else if (name != NULL) {
-            nodes[i] = node_at(reader, pair->value);
-            fields[i] = scalar(reader, nodes[i], name);
-        }
-    }
-}
-
-/* The values of a list, at most `max`. */
-static uint32_t read_values(struct reader *reader, yaml_node_t *node, const char *what, uint32_t max,
-                            const char **ret_values, yaml_node_t **ret_nodes) {
+/* The options "PREFIXname" as keys of one mapping. */
+static uint32_t option_keys(const char *prefix, struct pil_yaml_key keys[OPTION_KEYS_MAX],
+                            const struct pil_config_option *ret_options[OPTION_KEYS_MAX]) {
+    const struct pil_config_option *option;
     uint32_t count = 0;
-    if (node->type != YAML_SEQUENCE_NODE) {
-        problem(reader, node, "this must be a list, as in [1000, 1001]");
-        return 0;
-    }
-    for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
-        yaml_node_t *value = node_at(reader, *item);
-        const char *text = scalar(reader, value, what);
-        if (text != NULL && count == max) {
-            problem(reader, value, "this list is too long");
-            return count;
-        }
-        if (text != NULL) {
-            ret_nodes[count] = value;
-            ret_values[count++] = text;
+    for (uint32_t i = 0; (option = pil_config_option_at(i)) != NULL; i++) {
+        bool is_inside = strncmp(option->key, prefix, strlen(prefix)) == 0;
+        const char *name = option->key + (is_inside ? strlen(prefix) : 0);
+        if (is_inside && strchr(name, '.') == NULL) {
+            PIL_ASSERT(count < OPTION_KEYS_MAX);
+            keys[count] = (struct pil_yaml_key){name, PIL_YAML_SCALAR, false};
+            ret_options[count++] = option;
         }
     }
     return count;
 }
 
-static uint32_t read_ids(struct reader *reader, yaml_node_t *node, const char *what,
+static void set_options(struct reader *reader, const struct pil_config_option *const *options, uint32_t count,
+                        const struct pil_yaml_node *const *values) {
+    struct pil_error error;
+    for (uint32_t i = 0; i < count; i++) {
+        if (values[i] != NULL &&
+            pil_config_option_set(reader->config, options[i], values[i]->text, &error) != PIL_STATUS_OK) {
+            pil_yaml_problem_add(&reader->problems, values[i], "%s", error.text);
+        }
+    }
+}
+
+static void read_limits(struct reader *reader, const struct pil_yaml_node *node) {
+    struct pil_yaml_key keys[OPTION_KEYS_MAX];
+    const struct pil_config_option *options[OPTION_KEYS_MAX];
+    const struct pil_yaml_node *values[OPTION_KEYS_MAX];
+    uint32_t count = option_keys("limits.", keys, options);
+    pil_yaml_take(&reader->problems, node, "limits", keys, count, values);
+    set_options(reader, options, count, values);
+}
+
+/* Elements of a list that are single values; the others, and those beyond `max`, are problems. NULL: no list. */
+static uint32_t take_values(struct reader *reader, const struct pil_yaml_node *list, const char *what, uint32_t max,
+                            const struct pil_yaml_node *ret_values[LIST_ITEMS_MAX]) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; list != NULL && i < list->child_count; i++) {
+        const struct pil_yaml_node *value = &list->children[i];
+        if (value->kind != PIL_YAML_SCALAR || pil_yaml_is_null(value)) {
+            pil_yaml_problem_add(&reader->problems, value, "%s: must be one value", what);
+        } else if (count == max) {
+            pil_yaml_problem_add(&reader->problems, value, "%s: more than %u; remove some", what, max);
+            return count;
+        } else {
+            ret_values[count++] = value;
+        }
+    }
+    return count;
+}
+
+static uint32_t read_ids(struct reader *reader, const struct pil_yaml_node *list, const char *what,
                          uint32_t ids[PIL_SETTINGS_MAP_IDS_MAX]) {
-    const char *texts[PIL_SETTINGS_MAP_IDS_MAX];
-    yaml_node_t *nodes[PIL_SETTINGS_MAP_IDS_MAX];
-    uint32_t count = read_values(reader, node, what, PIL_SETTINGS_MAP_IDS_MAX, texts, nodes);
+    const struct pil_yaml_node *values[LIST_ITEMS_MAX];
+    uint32_t count = take_values(reader, list, what, PIL_SETTINGS_MAP_IDS_MAX, values);
     for (uint32_t i = 0; i < count; i++) {
         char *end = NULL;
-        unsigned long id = strtoul(texts[i], &end, 10);
-        if (texts[i][0] < '0' || texts[i][0] > '9' || *end != '\0' || id >= UINT32_MAX) {
-            problem(reader, nodes[i], "this must be a numeric id, as `id -u` and `id -g` print it");
-            id = UINT32_MAX; /* nobody's */
+        unsigned long id = strtoul(values[i]->text, &end, 10);
+        if (values[i]->text[0] < '0' || values[i]->text[0] > '9' || *end != '\0' || id >= UINT32_MAX) {
+            pil_yaml_problem_add(&reader->problems, values[i],
+                                 "this must be a numeric id, as `id -u` and `id -g` print it");
         }
         ids[i] = (uint32_t)id;
     }
     return count;
 }
 
-static void read_cgroups(struct reader *reader, yaml_node_t *node, struct pil_map_rule *rule) {
-    const char *texts[PIL_SETTINGS_MAP_CGROUPS_MAX];
-    yaml_node_t *nodes[PIL_SETTINGS_MAP_CGROUPS_MAX];
-    uint32_t count = read_values(reader, node, "a cgroup", PIL_SETTINGS_MAP_CGROUPS_MAX, texts, nodes);
+static void read_cgroups(struct reader *reader, const struct pil_yaml_node *list, struct pil_map_rule *rule) {
+    const struct pil_yaml_node *values[LIST_ITEMS_MAX];
+    uint32_t count = take_values(reader, list, "cgroups", PIL_SETTINGS_MAP_CGROUPS_MAX, values);
     for (uint32_t i = 0; i < count; i++) {
-        if (texts[i][0] != '/' || strlen(texts[i]) >= sizeof rule->cgroups[0]) {
-            problem(reader, nodes[i], "a cgroup is a path or glob that starts with /, of at most 127 bytes");
+        if (values[i]->text[0] != '/' || strlen(values[i]->text) >= sizeof rule->cgroups[0]) {
+            pil_yaml_problem_add(&reader->problems, values[i],
+                                 "a cgroup is a path or glob that starts with /, of at most %zu bytes",
+                                 sizeof rule->cgroups[0] - 1);
         } else {
-            memcpy(rule->cgroups[rule->cgroup_count++], texts[i], strlen(texts[i]) + 1);
+            memcpy(rule->cgroups[rule->cgroup_count++], values[i]->text, strlen(values[i]->text) + 1);
         }
     }
 }
 
 /* map: none, or {uids: […], gids: […], cgroups: […]} */
-static void read_map(struct reader *reader, yaml_node_t *node, struct pil_map_rule *rule) {
+static void read_map(struct reader *reader, const struct pil_yaml_node *node, struct pil_map_rule *rule) {
+    static const struct pil_yaml_key keys[] = {
+        {"uids", PIL_YAML_SEQUENCE, false}, {"gids", PIL_YAML_SEQUENCE, false}, {"cgroups", PIL_YAML_SEQUENCE, false}};
+    const struct pil_yaml_node *values[3];
     rule->is_given = true;
-    if (node->type == YAML_SCALAR_NODE && strcmp((const char *)node->data.scalar.value, "none") == 0) {
-        return;
-    }
-    if (node->type != YAML_MAPPING_NODE) {
-        problem(reader, node, "map must be none or {uids: [...], gids: [...], cgroups: [...]}");
-        return;
-    }
-    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
-        yaml_node_t *key = node_at(reader, pair->key), *value = node_at(reader, pair->value);
-        const char *name = scalar(reader, key, "a key");
-        if (name != NULL && strcmp(name, "uids") == 0) {
-            rule->uid_count = read_ids(reader, value, "a uid", rule->uids);
-        } else if (name != NULL && strcmp(name, "gids") == 0) {
-            rule->gid_count = read_ids(reader, value, "a gid", rule->gids);
-        } else if (name != NULL && strcmp(name, "cgroups") == 0) {
-            read_cgroups(reader, value, rule);
-        } else if (name != NULL) {
-            problem(reader, key, "map knows uids, gids and cgroups");
+    if (node->kind == PIL_YAML_SCALAR) {
+        if (strcmp(node->text, "none") != 0) {
+            pil_yaml_problem_add(&reader->problems, node,
+                                 "map must be none or {uids: [...], gids: [...], cgroups: [...]}");
         }
+        return;
     }
+    pil_yaml_take(&reader->problems, node, "map", keys, 3, values);
+    rule->uid_count = read_ids(reader, values[0], "uids", rule->uids);
+    rule->gid_count = read_ids(reader, values[1], "gids", rule->gids);
+    read_cgroups(reader, values[2], rule);
 }
 
-static void read_view(struct reader *reader, yaml_node_t *node) {
-    static const char *const keys[] = {"view", "channel", NULL};
-    const char *fields[2];
-    yaml_node_t *nodes[2], *map = NULL;
-    if (node->type == YAML_MAPPING_NODE) {
-        map = take_member(reader, node, "map");
-    }
-    read_fields(reader, node, keys, fields, nodes);
-    if (fields[0] == NULL || fields[1] == NULL) {
-        problem(reader, node,
-                "an entry of serve needs view and channel; write {view: PROJECT/VIEW, channel: production}");
-        return;
-    }
+static void read_view(struct reader *reader, const struct pil_yaml_node *node) {
+    static const struct pil_yaml_key keys[] = {{"view", PIL_YAML_SCALAR, true},
+                                               {"channel", PIL_YAML_SCALAR, true},
+                                               {"map", PIL_YAML_SCALAR | PIL_YAML_MAPPING, false}};
+    const struct pil_yaml_node *values[3];
+    struct pil_settings *settings = &reader->config->settings;
     char text[2 * PIL_CONFIG_TEXT_BYTES];
     struct pil_error error;
-    snprintf(text, sizeof text, "%s@%s", fields[0], fields[1]);
+    pil_yaml_take(&reader->problems, node, "entry of serve", keys, 3, values);
+    if (values[0] == NULL || values[1] == NULL) {
+        return;
+    }
+    snprintf(text, sizeof text, "%s@%s", values[0]->text, values[1]->text);
     if (pil_config_add_view(reader->config, text, &error) != PIL_STATUS_OK) {
-        problem_error(reader, nodes[0], &error);
-    } else if (map != NULL) {
-        struct pil_settings *settings = &reader->config->settings;
-        read_map(reader, map, &settings->views[settings->view_count - 1].map);
+        pil_yaml_problem_add(&reader->problems, values[0], "%s", error.text);
+    } else if (values[2] != NULL) {
+        read_map(reader, values[2], &settings->views[settings->view_count - 1].map);
     }
 }
 
-/* The index of `text` among NULL-terminated choices; problem and 0 when it is none. */
-static uint32_t choose(struct reader *reader, yaml_node_t *node, const char *text, const char *const *choices,
+/* The index of a value among NULL-terminated choices; 0 when it is not there, or none of them, which is a problem. */
+static uint32_t choose(struct reader *reader, const struct pil_yaml_node *value, const char *const *choices,
                        const char *forms) {
-    for (uint32_t i = 0; choices[i] != NULL; i++) {
-        if (strcmp(choices[i], text) == 0) {
-            return i;
+    uint32_t i = 0;
+    while (value != NULL && choices[i] != NULL && strcmp(choices[i], value->text) != 0) {
+        i++;
+    }
+    if (value != NULL && choices[i] == NULL) {
+        pil_yaml_problem_add(&reader->problems, value, "'%s' is not possible here; choose %s",
+                             PIL_YAML_QUOTE(value->text), forms);
+    }
+    return value != NULL && choices[i] != NULL ? i : 0;
+}
+
+static void read_socket(struct reader *reader, const struct pil_yaml_node *mode, const struct pil_yaml_node *group,
+                        struct pil_listener_settings *listener) {
+    if (mode != NULL) {
+        char *end = NULL;
+        unsigned long bits = strtoul(mode->text, &end, 8);
+        if (mode->text[0] < '0' || mode->text[0] > '7' || *end != '\0' || bits > 0777) {
+            pil_yaml_problem_add(&reader->problems, mode, "mode must be octal permissions; write \"0660\"");
+        } else {
+            listener->mode = (uint32_t)bits;
         }
     }
-    struct pil_error error;
-    pil_ignore(pil_fail(&error, PIL_STATUS_INVALID, "'%s' is not possible here; choose %s", text, forms), "told below");
-    problem_error(reader, node, &error);
-    return 0;
+    if (group != NULL && strlen(group->text) >= sizeof listener->group) {
+        pil_yaml_problem_add(&reader->problems, group, "this group name is too long; %zu bytes are possible",
+                             sizeof listener->group - 1);
+    } else if (group != NULL) {
+        memcpy(listener->group, group->text, strlen(group->text) + 1);
+    }
 }
 
-static void read_listener(struct reader *reader, yaml_node_t *node) {
+static void read_listener(struct reader *reader, const struct pil_yaml_node *node) {
     enum { PROTOCOL, ADDRESS, MODE, GROUP, PUBLIC, STATUSES, EXPIRED, FIELD_COUNT };
-    static const char *const keys[] = {"protocol", "address", "mode", "group", "public", "statuses", "expired", NULL};
+    static const struct pil_yaml_key keys[] = {
+        {"protocol", PIL_YAML_SCALAR, true}, {"address", PIL_YAML_SCALAR, true}, {"mode", PIL_YAML_SCALAR, false},
+        {"group", PIL_YAML_SCALAR, false},   {"public", PIL_YAML_SCALAR, false}, {"statuses", PIL_YAML_SCALAR, false},
+        {"expired", PIL_YAML_SCALAR, false}};
     static const char *const booleans[] = {"false", "true", NULL}, *const expiry[] = {"serve", "hide", NULL};
     static const char *const statuses[] = {"strict", "feast-python", "feast-go", NULL};
-    const char *fields[FIELD_COUNT];
-    yaml_node_t *nodes[FIELD_COUNT];
-    read_fields(reader, node, keys, fields, nodes);
-    if (fields[PROTOCOL] == NULL || fields[ADDRESS] == NULL) {
-        problem(reader, node,
-                "an entry of listen needs protocol and address; write {protocol: resp, address: "
-                "\"unix:/run/pillion/resp.sock\"}");
-        return;
-    }
+    const struct pil_yaml_node *values[FIELD_COUNT];
     struct pil_listener_settings *listener = NULL;
     struct pil_error error;
-    if (pil_config_add_listener(reader->config, fields[PROTOCOL], fields[ADDRESS], &listener, &error) !=
-        PIL_STATUS_OK) {
-        problem_error(reader, nodes[PROTOCOL], &error);
+    pil_yaml_take(&reader->problems, node, "entry of listen", keys, FIELD_COUNT, values);
+    if (values[PROTOCOL] == NULL || values[ADDRESS] == NULL) {
         return;
     }
-    if (fields[MODE] != NULL) {
-        char *end = NULL;
-        unsigned long mode = strtoul(fields[MODE], &end, 8);
-        if (*end != '\0' || end == fields[MODE] || mode > 0777) {
-            problem(reader, nodes[MODE], "mode must be octal permissions; write \"0660\"");
-        } else {
-            listener->mode = (uint32_t)mode;
-        }
-    }
-    if (fields[GROUP] != NULL && strlen(fields[GROUP]) < sizeof listener->group) {
-        memcpy(listener->group, fields[GROUP], strlen(fields[GROUP]) + 1);
-    } else if (fields[GROUP] != NULL) {
-        problem(reader, nodes[GROUP], "this group name is too long");
-    }
-    listener->is_public =
-        fields[PUBLIC] != NULL && choose(reader, nodes[PUBLIC], fields[PUBLIC], booleans, "true or false") == 1;
-    listener->hide_expired =
-        fields[EXPIRED] != NULL && choose(reader, nodes[EXPIRED], fields[EXPIRED], expiry, "serve or hide") == 1;
-    if (fields[STATUSES] != NULL) {
-        listener->statuses = (pil_status_mode)choose(reader, nodes[STATUSES], fields[STATUSES], statuses,
-                                                     "strict, feast-python or feast-go");
+    if (pil_config_check_address(values[ADDRESS]->text, &error) != PIL_STATUS_OK) {
+        pil_yaml_problem_add(&reader->problems, values[ADDRESS], "%s", error.text);
+    } else if (pil_config_add_listener(reader->config, values[PROTOCOL]->text, values[ADDRESS]->text, &listener,
+                                       &error) != PIL_STATUS_OK) {
+        pil_yaml_problem_add(&reader->problems, values[PROTOCOL], "%s", error.text);
+    } else {
+        read_socket(reader, values[MODE], values[GROUP], listener);
+        listener->is_public = choose(reader, values[PUBLIC], booleans, "true or false") == 1;
+        listener->hide_expired = choose(reader, values[EXPIRED], expiry, "serve or hide") == 1;
+        listener->statuses =
+            (pil_status_mode)choose(reader, values[STATUSES], statuses, "strict, feast-python or feast-go");
     }
 }
 
-static void read_list(struct reader *reader, yaml_node_t *node, void (*read)(struct reader *, yaml_node_t *)) {
-    if (node->type != YAML_SEQUENCE_NODE) {
-        problem(reader, node, "this must be a list");
-        return;
-    }
-    for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
-        read(reader, node_at(reader, *item));
+static void read_list(struct reader *reader, const struct pil_yaml_node *list,
+                      void (*read)(struct reader *, const struct pil_yaml_node *)) {
+    for (uint32_t i = 0; list != NULL && i < list->child_count; i++) {
+        read(reader, &list->children[i]);
     }
 }
 
-static void read_root(struct reader *reader, yaml_node_t *root) {
-    if (root->type != YAML_MAPPING_NODE) {
-        problem(reader, root, "the file must be a mapping of options");
-        return;
+static void read_root(struct reader *reader, const struct pil_yaml_node *root) {
+    struct pil_yaml_key keys[OPTION_KEYS_MAX + 3];
+    const struct pil_config_option *options[OPTION_KEYS_MAX];
+    const struct pil_yaml_node *values[OPTION_KEYS_MAX + 3];
+    uint32_t count = option_keys("", keys, options);
+    keys[count] = (struct pil_yaml_key){"serve", PIL_YAML_SEQUENCE, false};
+    keys[count + 1] = (struct pil_yaml_key){"listen", PIL_YAML_SEQUENCE, false};
+    keys[count + 2] = (struct pil_yaml_key){"limits", PIL_YAML_MAPPING, false};
+    pil_yaml_take(&reader->problems, root, "configuration", keys, count + 3, values);
+    set_options(reader, options, count, values);
+    read_list(reader, values[count], read_view);
+    read_list(reader, values[count + 1], read_listener);
+    if (values[count + 2] != NULL) {
+        read_limits(reader, values[count + 2]);
     }
-    for (yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top; pair++) {
-        yaml_node_t *key = node_at(reader, pair->key), *value = node_at(reader, pair->value);
-        const char *name = key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : "";
-        if (strcmp(name, "serve") == 0) {
-            read_list(reader, value, read_view);
-        } else if (strcmp(name, "listen") == 0) {
-            read_list(reader, value, read_listener);
-        } else if (strcmp(name, "limits") == 0 && value->type == YAML_MAPPING_NODE) {
-            for (yaml_node_pair_t *limit = value->data.mapping.pairs.start; limit < value->data.mapping.pairs.top;
-                 limit++) {
-                read_option(reader, node_at(reader, limit->key), node_at(reader, limit->value), "limits.");
-            }
-        } else {
-            read_option(reader, key, value, "");
-        }
-    }
-}
-
-static void read_stream(struct reader *reader, FILE *file) {
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        pil_text_format(reader->problems, "%s: no memory\n", reader->path);
-        return;
-    }
-    yaml_parser_set_input_file(&parser, file);
-    if (!yaml_parser_load(&parser, &reader->document)) {
-        pil_text_format(reader->problems, "%s:%zu:%zu: %s; mend the YAML\n", reader->path, parser.problem_mark.line + 1,
-                        parser.problem_mark.column + 1, parser.problem != NULL ? parser.problem : "unreadable");
-        yaml_parser_delete(&parser);
-        return;
-    }
-    yaml_node_t *root = yaml_document_get_root_node(&reader->document);
-    if (root != NULL) {
-        read_root(reader, root);
-    }
-    yaml_document_delete(&reader->document);
-    yaml_parser_delete(&parser);
 }
 
 void pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems) {
-    struct reader reader = {.config = config, .path = path, .problems = problems};
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        pil_text_format(problems, "%s: %m; name a readable file\n", path);
+    struct reader reader = {.config = config};
+    struct pil_yaml_node root;
+    struct pil_text text;
+    struct pil_error error;
+    if (pil_sys_read_file(path, FILE_BYTES_MAX, &text, &error) != PIL_STATUS_OK) {
+        pil_text_format(problems, "%s:1:1: %s; name a file that can be read\n", path, error.text);
         return;
     }
-    read_stream(&reader, file);
-    fclose(file);
+    if (pil_yaml_parse(pil_text_bytes(&text), &root, &reader.problems) == PIL_STATUS_OK) {
+        if (!pil_yaml_is_null(&root)) { /* an empty file is one without options */
+            read_root(&reader, &root);
+        }
+        pil_yaml_node_deinit(&root);
+    }
+    pil_yaml_problems_write(&reader.problems, path, problems);
+    pil_yaml_problems_deinit(&reader.problems);
+    pil_text_deinit(&text);
 }

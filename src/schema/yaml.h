@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A small tree over YAML text or over JSON, with the place of each node, and the list of everything that is wrong with
- * it. Both forms of a project go through one such tree, so that one set of rules checks both. For this module only; it
- * knows nothing about projects. Aliases and tags are refused: a project file is read by people, and aliases make small
- * files huge. */
+ * it. Both forms of a project go through one such tree, so that one set of rules checks both, and so does the
+ * configuration of pilliond; it knows nothing about either. Aliases and tags are refused: such files are read by
+ * people, and aliases make small files huge. */
 #pragma once
 
 #include "base/status.h"

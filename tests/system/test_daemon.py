@@ -345,22 +345,41 @@ def test_a_taken_address_is_an_error_that_names_the_holder(folder, store, kind):
     holder.close()
 
 
-def test_every_mistake_of_a_configuration_is_told_at_once(folder):
+def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_file(folder):
     config = folder / "bad.yaml"
     config.write_text(
-        "stor: dir:/x\nworkers: many\nserve:\n  - {view: nochannel}\nlisten:\n"
+        "stor: dir:/x\nworkers: many\nserve:\n  - {view: nochannel}\n  - {view: a/b, channel: c, map: some}\nlisten:\n"
         '  - {protocol: gopher, address: "tcp:127.0.0.1:70"}\n  - {protocol: resp, address: nowhere}\n'
+        '  - {protocol: resp, address: "tcp:127.0.0.1:99999"}\n'
+        '  - {protocol: feast, address: "unix:/x", mode: "9", public: maybe, group: ' + "g" * 40 + "}\n"
+        "limits: {connection: 5, idle_timeout: -1s}\nworkers: 2\nslowlog: [1ms]\nengine: *a\n"
     )
     done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
-    for line in (
-        "bad.yaml:1:1: unknown key 'stor'",
-        "bad.yaml:2:10: workers is 'many'",
-        "bad.yaml:4:5: an entry of serve",
-        "bad.yaml:6:16: 'gopher' is no protocol",
-        "'nowhere' is no address",
-        "store: missing",
-    ):
-        assert line in done.stderr, done.stderr
+    expected_lines = [
+        "1:1: configuration: unknown key stor; did you mean store?",
+        "2:10: workers is 'many'; it must be a whole number",
+        "4:5: entry of serve: channel is missing; add it",
+        "5:34: map must be none or {uids: [...], gids: [...], cgroups: [...]}",
+        "7:16: 'gopher' is no protocol; choose resp, feast, oip, admin or mapped",
+        "8:31: 'nowhere' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT (1 to 65535)",
+        "9:31: 'tcp:127.0.0.1:99999' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT (1 to 65535)",
+        '10:49: mode must be octal permissions; write "0660"',
+        "10:62: 'maybe' is not possible here; choose true or false",
+        "10:76: this group name is too long; 31 bytes are possible",
+        "11:10: limits: unknown key connection; did you mean connections?",
+        "11:39: limits.idle_timeout is '-1s'; it must be a duration, as in 500ms, 10s, 5m, 1h or 7d",
+        "12:1: configuration: key workers stands twice; keep one",
+        "13:10: configuration: slowlog has the wrong form; it must be one value",
+        "14:9: alias *a; aliases are not supported, write the value out",
+    ]
+    lines = done.stderr.replace(f"{config}:", "").splitlines()
+    assert [line for line in lines if line[0].isdigit()] == expected_lines
+    assert "store: missing; name one with `store: dir:PATH` or --store" in lines
+    config.write_text("serve: [\n")
+    done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
+    assert f"{config}:2:1: " in done.stderr
+    done = harness.run([harness.program("pilliond"), "--config", str(folder), "--check-config"], code=1)
+    assert f"{folder}:1:1: " in done.stderr
 
 
 def test_children_have_no_privileges(store, start_pilliond):
@@ -386,7 +405,7 @@ def test_public_tcp_needs_a_word(store):
             "--serve",
             "rides/driver_stats@production",
             "--listen",
-            "resp=tcp:0.0.0.0:0",
+            "resp=tcp:0.0.0.0:6380",
         ],
         code=3,
     )

@@ -214,7 +214,7 @@ def test_configuration_mistakes_have_their_place(store, folder):
                        code=None)
     assert done.returncode != 0
     for line in ("c.yaml:2:42: this must be a numeric id", "c.yaml:2:56: a cgroup is a path",
-                 "c.yaml:2:60: map knows uids", "c.yaml:3:34: map must be none",
+                 "c.yaml:2:60: map: unknown key pids", "c.yaml:3:34: map must be none",
                  "c.yaml:5:16: 'tcp:127.0.0.1:1' cannot"):
         assert line in done.stderr, done.stderr
 
