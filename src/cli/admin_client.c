@@ -151,7 +151,8 @@ static void read_series(const json_t *series, const json_t *before, struct pil_l
     json_array_foreach(buckets, index, bucket) {
         json_int_t low = json_integer_value(json_array_get(bucket, 0));
         lows[index] = (uint64_t)low;
-        counts[index] = (uint64_t)json_integer_value(json_array_get(bucket, 1)) - count_before(earlier, low);
+        uint64_t now = (uint64_t)json_integer_value(json_array_get(bucket, 1)), then = count_before(earlier, low);
+        counts[index] = now >= then ? now - then : now; /* a server that was restarted counts anew */
         latency->count += counts[index];
         uint32_t bin = 0;
         while (lows[index] >= pil_latency_bound_ns(bin)) {

@@ -21,6 +21,9 @@ typedef enum pil_style { PIL_STYLE_PLAIN, PIL_STYLE_BOLD, PIL_STYLE_DIM, PIL_STY
 /* The escape sequence, or "" when stdout is no terminal, NO_COLOR is set or TERM is dumb. */
 const char *pil_report_style(pil_style style);
 
+/* Width of the terminal that stdout is; 0: it is none. */
+size_t pil_report_columns(void);
+
 /* One line of JSON. Takes the reference. */
 void pil_report_json(json_t *document);
 
@@ -40,6 +43,7 @@ enum { PIL_TABLE_COLUMNS_MAX = 8192 };
 struct pil_table {
     uint32_t column_count;
     uint64_t right; /* bit i: column i (of the first 64) is a number */
+    uint64_t cut;   /* bit i: column i may be cut where the terminal is too narrow for all; default: none */
     struct pil_table_cell *cells;
     size_t cell_count;
 };

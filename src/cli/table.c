@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { CUT_MIN = 8 };
+
 struct pil_table_cell {
     char *text;
     size_t width; /* characters */
@@ -52,6 +54,35 @@ void pil_table_format(struct pil_table *table, const char *format, ...) {
     pil_table_add(table, PIL_STYLE_PLAIN, text);
 }
 
+/* Narrows the columns that may be cut, the widest first, until a line fits the terminal. */
+static void fit(const struct pil_table *table, int indent, size_t *widths) {
+    size_t columns = pil_report_columns(), line = (size_t)indent + 2 * (size_t)(table->column_count - 1);
+    for (uint32_t i = 0; i < table->column_count; i++) {
+        line += widths[i];
+    }
+    for (; columns > 0 && line > columns; line--) {
+        size_t *widest = NULL;
+        for (uint32_t i = 0; i < table->column_count && i < 64; i++) {
+            if ((table->cut >> i & 1) != 0 && widths[i] > CUT_MIN && (widest == NULL || widths[i] > *widest)) {
+                widest = &widths[i];
+            }
+        }
+        if (widest == NULL) {
+            return;
+        }
+        --*widest;
+    }
+}
+
+/* Bytes of the first `width` characters. */
+static int bytes_of(const char *text, size_t width) {
+    const char *at = text;
+    for (; *at != '\0' && (width > 0 || (*at & 0xc0) == 0x80); at++) {
+        width -= (*at & 0xc0) != 0x80;
+    }
+    return (int)(at - text);
+}
+
 void pil_table_print(const struct pil_table *table, int indent) {
     PIL_ASSERT(table->cell_count % table->column_count == 0);
     size_t *widths = calloc(table->column_count, sizeof *widths);
@@ -60,14 +91,17 @@ void pil_table_print(const struct pil_table *table, int indent) {
         size_t *width = &widths[i % table->column_count];
         *width = table->cells[i].width > *width ? table->cells[i].width : *width;
     }
+    fit(table, indent, widths);
     for (size_t i = 0; i < table->cell_count; i++) {
         const struct pil_table_cell *cell = &table->cells[i];
         uint32_t column = (uint32_t)(i % table->column_count);
         bool last = column + 1 == table->column_count, right = column < 64 && (table->right >> column & 1) != 0;
-        int blanks = (int)(widths[column] - cell->width);
+        bool is_cut = cell->width > widths[column];
+        int blanks = is_cut ? 0 : (int)(widths[column] - cell->width);
         pil_style style = i < table->column_count ? PIL_STYLE_BOLD : cell->style;
-        printf("%*s%s%s%s%*s%s", (column == 0 ? indent : 2) + (right ? blanks : 0), "",
-               style != PIL_STYLE_PLAIN ? pil_report_style(style) : "", cell->text,
+        printf("%*s%s%.*s%s%s%*s%s", (column == 0 ? indent : 2) + (right ? blanks : 0), "",
+               style != PIL_STYLE_PLAIN ? pil_report_style(style) : "",
+               bytes_of(cell->text, is_cut ? widths[column] - 1 : cell->width), cell->text, is_cut ? "…" : "",
                style != PIL_STYLE_PLAIN ? pil_report_style(PIL_STYLE_PLAIN) : "", right || last ? 0 : blanks, "",
                last ? "\n" : "");
     }

@@ -45,6 +45,15 @@ static const char *age_text(json_int_t since_us, json_int_t now_us, char text[24
     return text;
 }
 
+/* "3 s ago", or "never". */
+static const char *ago_text(json_int_t when_us, json_int_t now_us, char text[24]) {
+    size_t len = strlen(age_text(when_us, now_us, text));
+    if (when_us > 0 && now_us >= when_us) {
+        snprintf(text + len, 24 - len, " ago");
+    }
+    return text;
+}
+
 static int fetch(const struct pil_invocation *invocation, const char *path, json_t **ret_page) {
     struct pil_error error = {0};
     pil_status status = pil_admin_fetch(pil_admin_address(invocation), path, ret_page, &error);
@@ -53,57 +62,59 @@ static int fetch(const struct pil_invocation *invocation, const char *path, json
 
 /* ---- status */
 
+/* No line is wider than 80 columns but for long names and long reasons. */
+static void print_view(const json_t *view, json_int_t now_us) {
+    char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES], age[24];
+    const json_t *refused = json_object_get(view, "refused");
+    const char *plain = pil_report_style(PIL_STYLE_PLAIN), *bad = pil_report_style(PIL_STYLE_BAD);
+    printf("  %s%s/%s%s%s\n", pil_report_style(PIL_STYLE_BOLD), text_of(view, "project"), text_of(view, "view"), plain,
+           json_is_true(json_object_get(view, "pinned")) ? " (pinned)" : "");
+    if (json_object_get(view, "release") != NULL) {
+        printf("    release %s%s%s, %s", pil_report_style(PIL_STYLE_GOOD), text_of(view, "release"), plain,
+               pil_report_things((uint64_t)number_of(view, "rows"), "row", things));
+        printf(", %s in ", pil_report_bytes((uint64_t)number_of(view, "held_bytes"), number));
+        printf("%s\n", pil_report_things((uint64_t)number_of(view, "held_releases"), "release", things));
+        printf("    published %s", ago_text(number_of(view, "published_us"), now_us, age));
+        printf(", newest event %s", ago_text(number_of(view, "newest_event_us"), now_us, age));
+    } else {
+        printf("    %sno release%s", bad, plain);
+    }
+    printf(", channel %s read %s\n", text_of(view, "channel"), ago_text(number_of(view, "checked_us"), now_us, age));
+    if (refused != NULL) {
+        bool has_release = text_of(refused, "release")[0] != '\0';
+        printf("    %s%s%s%s (%s): %s%s\n", bad, has_release ? "release " : "channel", text_of(refused, "release"),
+               has_release ? " not taken" : " not read", text_of(refused, "result"), text_of(refused, "why"), plain);
+    }
+}
+
+static void print_head(const json_t *page) {
+    char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES], age[24];
+    bool ready = json_is_true(json_object_get(page, "ready"));
+    json_int_t server = number_of(page, "server_restarts"), fetcher = number_of(page, "fetcher_restarts");
+    printf("%s%s%s  pilliond %s, up %s, %s, budget %s\n", pil_report_style(ready ? PIL_STYLE_GOOD : PIL_STYLE_BAD),
+           ready ? "ready" : "not ready", pil_report_style(PIL_STYLE_PLAIN), text_of(page, "version"),
+           age_text(number_of(page, "started_us"), number_of(page, "now_us"), age),
+           pil_report_things((uint64_t)number_of(page, "workers"), "worker", things),
+           pil_report_bytes((uint64_t)number_of(page, "memory_budget"), number));
+    printf("  engine %s: %s\n", text_of(page, "engine"), text_of(page, "engine_reason"));
+    if (server + fetcher > 0) {
+        printf("  %srestarted after a failure: server %lld, fetcher %lld%s\n", pil_report_style(PIL_STYLE_BAD),
+               (long long)server, (long long)fetcher, pil_report_style(PIL_STYLE_PLAIN));
+    }
+}
+
 static void print_views(const json_t *page) {
-    struct pil_table table;
-    char number[PIL_REPORT_NUMBER_BYTES], age[24];
-    json_int_t now_us = number_of(page, "now_us");
     size_t index;
     const json_t *view;
-    pil_table_init(&table, 9, 1u << 3 | 1u << 4 | 1u << 5);
-    static const char *const heads[] = {"view", "channel",      "release",   "rows",        "memory",
-                                        "kept", "newest event", "published", "channel read"};
-    for (size_t i = 0; i < 9; i++) {
-        pil_table_add(&table, PIL_STYLE_BOLD, heads[i]);
-    }
     json_array_foreach(json_object_get(page, "views"), index, view) {
-        bool has_release = json_object_get(view, "release") != NULL;
-        pil_table_format(&table, "%s/%s", text_of(view, "project"), text_of(view, "view"));
-        pil_table_format(&table, "%s%s", text_of(view, "channel"),
-                         json_is_true(json_object_get(view, "pinned")) ? " (pinned)" : "");
-        pil_table_add(&table, has_release ? PIL_STYLE_GOOD : PIL_STYLE_BAD,
-                      has_release ? text_of(view, "release") : "none");
-        pil_table_add(&table, PIL_STYLE_PLAIN, pil_report_count((uint64_t)number_of(view, "rows"), number));
-        pil_table_add(&table, PIL_STYLE_PLAIN, pil_report_bytes((uint64_t)number_of(view, "held_bytes"), number));
-        pil_table_format(&table, "%lld", (long long)number_of(view, "held_releases"));
-        pil_table_add(&table, PIL_STYLE_PLAIN, age_text(number_of(view, "newest_event_us"), now_us, age));
-        pil_table_add(&table, PIL_STYLE_PLAIN, age_text(number_of(view, "published_us"), now_us, age));
-        pil_table_add(&table, PIL_STYLE_PLAIN, age_text(number_of(view, "checked_us"), now_us, age));
-    }
-    pil_table_print(&table, 2);
-    pil_table_deinit(&table);
-    json_array_foreach(json_object_get(page, "views"), index, view) {
-        const json_t *refused = json_object_get(view, "refused");
-        if (refused != NULL) {
-            printf("  %s%s/%s: release %s not taken (%s): %s%s\n", pil_report_style(PIL_STYLE_BAD),
-                   text_of(view, "project"), text_of(view, "view"), text_of(refused, "release"),
-                   text_of(refused, "result"), text_of(refused, "why"), pil_report_style(PIL_STYLE_PLAIN));
-        }
+        print_view(view, number_of(page, "now_us"));
     }
 }
 
 static void print_status(const json_t *page) {
-    char number[PIL_REPORT_NUMBER_BYTES], age[24];
-    bool ready = json_is_true(json_object_get(page, "ready"));
     size_t index;
     const json_t *listener;
-    printf("%s%s%s  pilliond %s, up %s, %s (%s), %lld workers, budget %s",
-           pil_report_style(ready ? PIL_STYLE_GOOD : PIL_STYLE_BAD), ready ? "ready" : "not ready",
-           pil_report_style(PIL_STYLE_PLAIN), text_of(page, "version"),
-           age_text(number_of(page, "started_us"), number_of(page, "now_us"), age), text_of(page, "engine"),
-           text_of(page, "engine_reason"), (long long)number_of(page, "workers"),
-           pil_report_bytes((uint64_t)number_of(page, "memory_budget"), number));
-    printf(", restarts: server %lld, fetcher %lld\n", (long long)number_of(page, "server_restarts"),
-           (long long)number_of(page, "fetcher_restarts"));
+    print_head(page);
     json_array_foreach(json_object_get(page, "listeners"), index, listener) {
         printf("  %-6s %s\n", text_of(listener, "protocol"), text_of(listener, "address"));
     }
@@ -231,9 +242,9 @@ static void print_bars(const struct pil_latency *latency) {
         bool is_open = pil_latency_bound_ns(bin) == UINT64_MAX;
         printf("    %s", is_open ? ">" : "≤");
         print_latency(pil_latency_bound_ns(is_open ? bin - 1 : bin), 8);
-        printf(" ┤");
+        printf(" %6.2f %% │", 100.0 * (double)latency->bins[bin] / (double)latency->count);
         print_bar(latency->bins[bin], most);
-        printf(" %.2f %%\n", 100.0 * (double)latency->bins[bin] / (double)latency->count);
+        printf("\n");
     }
 }
 
@@ -241,21 +252,26 @@ static bool is_group(const struct pil_latency *a, const struct pil_latency *b) {
     return strcmp(a->protocol, b->protocol) == 0 && strcmp(a->view, b->view) == 0;
 }
 
+static const char *view_text(const struct pil_latency *latency) {
+    return strcmp(latency->view, "-") == 0 ? "(no view)" : latency->view;
+}
+
 static void print_group(const struct pil_latency *series, uint32_t count, double seconds) {
-    char number[PIL_REPORT_NUMBER_BYTES];
+    char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES];
     const struct pil_latency *total = &series[count - 1]; /* stages come in order; total is the last */
-    printf("  %s%s %s%s  %s requests", pil_report_style(PIL_STYLE_BOLD), total->protocol,
-           strcmp(total->view, "-") == 0 ? "(no view)" : total->view, pil_report_style(PIL_STYLE_PLAIN),
-           pil_report_count(total->count, number));
+    printf("  %s%s %s%s\n    %s", pil_report_style(PIL_STYLE_BOLD), total->protocol, view_text(total),
+           pil_report_style(PIL_STYLE_PLAIN), pil_report_things(total->count, "request", things));
     if (seconds > 0) {
         printf(", %s/s", pil_report_count((uint64_t)((double)total->count / seconds), number));
     }
-    printf("\n%s            │1µs   10    100   1ms   10    100   1s  │      p50       p99     p99.9       max%s\n",
+    /* Bins are a column each: a decade is three, and every second one has its label. */
+    printf("\n%s            │1µs   100µs 10ms  1s   │      p50       p99     p99.9       max%s\n",
            pil_report_style(PIL_STYLE_DIM), pil_report_style(PIL_STYLE_PLAIN));
     for (uint32_t i = 0; i < count; i++) {
         print_stage(&series[i]);
     }
     if (strcmp(total->stage, "total") == 0) {
+        printf("\n");
         print_bars(total);
     }
     printf("\n");
@@ -271,7 +287,7 @@ static void print_hist(const json_t *page, const json_t *before) {
         print_group(&series[begin], end - begin, seconds);
     }
     if (count == 0) {
-        printf("  no requests yet\n");
+        printf("  no requests%s\n", before != NULL ? "" : " yet");
     }
     free(series);
 }
@@ -319,10 +335,10 @@ int pil_cli_hist(const struct pil_invocation *invocation) {
 
 /* ---- top */
 
-static void print_top_row(struct pil_table *table, const struct pil_latency *total, double seconds) {
+static void add_top_row(struct pil_table *table, const struct pil_latency *total, double seconds) {
     char text[24], number[PIL_REPORT_NUMBER_BYTES];
-    pil_table_format(table, "%s", total->protocol);
-    pil_table_format(table, "%.200s", strcmp(total->view, "-") == 0 ? "(no view)" : total->view);
+    pil_table_add(table, PIL_STYLE_PLAIN, total->protocol);
+    pil_table_add(table, PIL_STYLE_PLAIN, view_text(total));
     pil_table_add(table, PIL_STYLE_PLAIN,
                   pil_report_count(seconds > 0 ? (uint64_t)((double)total->count / seconds) : total->count, number));
     pil_table_add(table, PIL_STYLE_PLAIN, pil_latency_text(total->p50_ns, text));
@@ -338,20 +354,26 @@ static void draw_top(const struct pil_invocation *invocation, const json_t *page
     json_t *state = NULL;
     struct pil_table table;
     if (fetch(invocation, "/status", &state) == PIL_EXIT_OK) {
-        print_status(state);
+        print_head(state);
+        print_views(state);
         json_decref(state);
     }
     pil_table_init(&table, 6, 0x3c);
+    table.cut = 1u << 1;
     for (size_t i = 0; i < 6; i++) {
         pil_table_add(&table, PIL_STYLE_BOLD, heads[i] != NULL ? heads[i] : seconds > 0 ? "requests/s" : "requests");
     }
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(series[i].stage, "total") == 0) {
-            print_top_row(&table, &series[i], seconds);
+            add_top_row(&table, &series[i], seconds);
         }
     }
     printf("\n");
-    pil_table_print(&table, 2);
+    if (table.cell_count > 6) {
+        pil_table_print(&table, 2);
+    } else {
+        printf("  no requests%s\n", before != NULL ? " in the last second" : " yet");
+    }
     pil_table_deinit(&table);
     free(series);
 }
@@ -362,8 +384,44 @@ int pil_cli_top(const struct pil_invocation *invocation) {
 
 /* ---- slowlog */
 
+static void add_slow_request(struct pil_table *table, const json_t *slow, json_int_t now_us) {
+    static const char *const spans[] = {"duration_us", "queue_us", "lookup_us", "encode_us"};
+    char text[24];
+    pil_table_add(table, PIL_STYLE_PLAIN, age_text(number_of(slow, "when_us"), now_us, text));
+    for (size_t i = 0; i < 4; i++) {
+        uint64_t us = (uint64_t)number_of(slow, spans[i]);
+        pil_table_add(table, PIL_STYLE_PLAIN, us > 0 ? pil_latency_text(us * 1000, text) : "<1 µs");
+    }
+    pil_table_format(table, "%lld", (long long)number_of(slow, "keys"));
+    pil_table_format(table, "%.200s", text_of(slow, "what"));
+    pil_table_format(table, "%.100s", text_of(slow, "peer"));
+}
+
+static void print_slow_requests(const json_t *page) {
+    static const char *const heads[] = {"ago", "total", "queue", "lookup", "encode", "keys", "request", "from"};
+    const json_t *slow, *requests = json_object_get(page, "requests");
+    json_int_t now_us = pil_clock_wall_us();
+    struct pil_table table;
+    size_t index;
+    char text[24];
+    bool any = json_array_size(requests) > 0;
+    printf("%s over %s%s\n", any ? "requests" : "no requests",
+           pil_latency_text((uint64_t)number_of(page, "threshold_us") * 1000, text), any ? ", newest first" : "");
+    pil_table_init(&table, 8, 0x3f);
+    table.cut = 1u << 6 | 1u << 7;
+    for (size_t i = 0; i < 8; i++) {
+        pil_table_add(&table, PIL_STYLE_BOLD, heads[i]);
+    }
+    json_array_foreach(requests, index, slow) {
+        add_slow_request(&table, slow, now_us);
+    }
+    if (any) {
+        pil_table_print(&table, 2);
+    }
+    pil_table_deinit(&table);
+}
+
 int pil_cli_slowlog(const struct pil_invocation *invocation) {
-    static const char *const heads[] = {"when", "total", "queue", "lookup", "encode", "keys", "request", "from"};
     json_t *page = NULL;
     int exit_code = fetch(invocation, "/slowlog", &page);
     if (exit_code != PIL_EXIT_OK) {
@@ -373,29 +431,7 @@ int pil_cli_slowlog(const struct pil_invocation *invocation) {
         pil_report_json(page);
         return PIL_EXIT_OK;
     }
-    struct pil_table table;
-    size_t index;
-    const json_t *slow;
-    char text[24], when[PIL_CLOCK_TEXT_BYTES];
-    pil_table_init(&table, 8, 0x3e);
-    for (size_t i = 0; i < 8; i++) {
-        pil_table_add(&table, PIL_STYLE_BOLD, heads[i]);
-    }
-    json_array_foreach(json_object_get(page, "requests"), index, slow) {
-        static const char *const spans[] = {"duration_us", "queue_us", "lookup_us", "encode_us"};
-        pil_clock_format_us(number_of(slow, "when_us"), when);
-        pil_table_add(&table, PIL_STYLE_PLAIN, when);
-        for (size_t i = 0; i < 4; i++) {
-            pil_table_add(&table, PIL_STYLE_PLAIN, pil_latency_text((uint64_t)number_of(slow, spans[i]) * 1000, text));
-        }
-        pil_table_format(&table, "%lld", (long long)number_of(slow, "keys"));
-        pil_table_format(&table, "%.100s", text_of(slow, "what"));
-        pil_table_format(&table, "%.60s", text_of(slow, "peer"));
-    }
-    printf("requests over %s, newest first\n",
-           pil_latency_text((uint64_t)number_of(page, "threshold_us") * 1000, text));
-    pil_table_print(&table, 2);
-    pil_table_deinit(&table);
+    print_slow_requests(page);
     json_decref(page);
     return PIL_EXIT_OK;
 }

@@ -6,15 +6,19 @@ Exit codes: 0 done, 1 mistakes found or refused, 2 the command line is wrong, 3 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import random
 import re
 import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
@@ -598,3 +602,56 @@ def test_get_explains_what_went_wrong(
         threading.Thread(target=answer, daemon=True).start()
         address = f"tcp:127.0.0.1:{server.getsockname()[1]}"
         says(pillion("get", "--socket", address, "driver_stats", "1", code=1), "no RESP server", "protocol resp")
+
+
+def drawn(argv: list[str], columns: int) -> list[str]:
+    """The lines of what a command draws once on a terminal of that width, without colours."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        os.execve(argv[0], argv, {**os.environ, "NO_COLOR": "1", "TERM": "xterm"})
+    output = b""
+    try:
+        while chunk := os.read(fd, 65536):
+            output += chunk
+    except OSError:  # EIO: the other end is closed
+        pass
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return output.decode().split("\x1b[2J")[-1].replace("\r\n", "\n").splitlines()
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_what_is_drawn_fits_the_terminal_and_lines_up(folder, store, start_pilliond, columns):
+    long = "v" * 60
+    for view in ("driver_stats", long):
+        store.make_release(view=view, rows=100, seed=1)
+    admin = f"unix:{folder}/a.sock"
+    daemon = start_pilliond(
+        store,
+        serve=["rides/driver_stats@production", f"rides/{long}@production"],
+        listen={"resp": f"unix:{folder}/r.sock", "admin": admin},
+        args=["--slowlog", "0us"],
+    )
+    daemon.resp_unix = f"unix:{folder}/r.sock"
+    client = harness.program("pillion")
+    for requests in (0, 1, 300):
+        with harness.connect(daemon.resp_unix) as sock:
+            for i in range(requests):
+                view = long if i % 2 else "driver_stats"
+                sock.sendall(b"HGETALL %s:%d\r\n" % (view.encode(), i % 100))
+                sock.recv(65536)
+        for command in (["status"], ["hist", "--once"], ["top", "--once"], ["slowlog"]):
+            lines = drawn([client, *command, "--admin", admin], columns)
+            assert lines
+            assert not [line for line in lines if len(line) > columns]
+            if command[0] == "hist":
+                assert ("  no requests yet" in lines) == (requests == 0)
+                frames = [line for line in lines if line.count("│") == 2]
+                assert len(frames) >= (5 if requests else 0)
+                assert len({(line.index("│"), line.rindex("│"), len(line)) for line in frames}) <= 1
+                bars = [line for line in lines if line.count("│") == 1]
+                assert len({line.index("│") for line in bars}) <= 1
+                assert all(re.fullmatch(r"    [≤>] +\d+ [µm]?s +\d+\.\d\d % │[█▏▎▍▌▋▊▉]*", line) for line in bars)
+            if command[0] in ("top", "slowlog") and requests > 1:
+                assert any(long in line for line in lines) == (columns > 80 or command[0] == "top")
