@@ -13,7 +13,7 @@ usage: tests/run.sh [--quick | --long] [--list] [PATTERN]
   (none)    everything but what takes minutes per test; under 20 minutes on 2 cores, set-up included:
               dev      style, unit, model and golden tests, replay of the fuzz corpora, under ASan and UBSan
               release  warnings are errors, unit tests as shipped (allocation counts, hardening, allocator)
-              tsan     data races in cache, engine (epoll) and metric
+              tsan     data races in cache, client, engine (epoll) and metric
               python   builder and tools
               system   real daemon, real clients, both engines; Feast's own client
   --long    the above, then libFuzzer on every decoder, stress tests, and system tests marked long
@@ -85,7 +85,7 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 tsan_tests() {
     local targets
     suite "tsan: configure" cmake --preset tsan || return 0
-    mapfile -t targets < <(names_of tsan '^(unit|model|stress)\.(cache|engine|metric)\.')
+    mapfile -t targets < <(names_of tsan '^(unit|model|stress)\.(cache|client|engine|metric)\.')
     [ ${#targets[@]} -gt 0 ] || return 0
     suite "tsan: build" cmake --build --preset tsan -j "$jobs" --target "${targets[@]}" || return 0
     local pattern
