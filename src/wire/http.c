@@ -162,14 +162,41 @@ static void read_connection(struct facts *facts, struct pil_bytes value) {
     }
 }
 
-static pil_status read_host(struct facts *facts, struct pil_bytes value, struct refusal *refusal) {
-    for (size_t i = 0; i < value.len; i++) {
-        if (strchr(" \t,/?#@", value.data[i]) != NULL) {
-            return refuse(refusal, 400, "Host is not a host");
+/* Of a name or an address (RFC 3986 §3.2.2), but for the comma, which is what two Host lines become when joined. */
+static bool is_host_char(uint8_t byte, bool is_address) {
+    return pil_is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+           (byte == ':' && is_address) || (byte != '\0' && strchr("-._~%!$&'()*+;=", byte) != NULL);
+}
+
+/* A host, perhaps with a port; no user information, which RFC 9110 §4.2.4 has recipients treat as an error. */
+static bool is_authority(struct pil_bytes text) {
+    bool is_address = text.len > 0 && text.data[0] == '[';
+    size_t begin = is_address ? 1 : 0, end = find(text, is_address ? ']' : ':');
+    if (is_address && end == text.len) {
+        return false;
+    }
+    for (size_t i = begin; i < end; i++) {
+        if (!is_host_char(text.data[i], is_address)) {
+            return false;
         }
     }
+    size_t port = end + is_address;
+    if (port < text.len && text.data[port] != ':') {
+        return false;
+    }
+    for (size_t i = port + 1; i < text.len; i++) {
+        if (!pil_is_digit(text.data[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* An empty one is what a client without an authority must send (RFC 9112 §3.2); it means the only site there is here
+ * (§3.3). */
+static pil_status read_host(struct facts *facts, struct pil_bytes value, struct refusal *refusal) {
     facts->host_count++;
-    return PIL_STATUS_OK;
+    return is_authority(value) ? PIL_STATUS_OK : refuse(refusal, 400, "Host is not a host");
 }
 
 static pil_status read_field(struct facts *facts, struct pil_bytes name, struct pil_bytes value,
@@ -245,8 +272,11 @@ static pil_status read_target(struct pil_bytes target, struct pil_http_request *
         struct pil_bytes rest = cut(target, scheme + 3, target.len);
         size_t slash = find(rest, '/'), mark = find(rest, '?');
         size_t host_end = slash < mark ? slash : mark;
-        if (host_end == 0) {
+        if (host_end == 0 || rest.data[0] == ':') {
             return refuse(refusal, 400, "the request target has no host"); /* RFC 9110 §4.2.1 */
+        }
+        if (!is_authority(cut(rest, 0, host_end))) {
+            return refuse(refusal, 400, "the host of the request target is not a host");
         }
         target = cut(rest, host_end, rest.len);
     }

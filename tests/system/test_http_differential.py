@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our HTTP parser against h11, an independent one: whatever we frame, h11 frames, too; whatever h11 refuses, we
 refuse. Requests are valid ones with random damage; the seed is printed and PIL_SEED repeats a run. Intended
-differences: we refuse chunked bodies (411), and more than one Content-Length, and require Host; h11 refuses empty
-lines before a request, which RFC 9112 section 2.2 allows.
+differences: we refuse chunked bodies (411), and more than one Content-Length, and a Host that is none; h11 refuses
+empty lines before a request, which RFC 9112 section 2.2 allows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ REQUESTS = (
     b"GET /health?a=b HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
     b"POST /get-online-features HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
     b"POST /get-online-features HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nX-Long: " + b"v" * 300 + b"\r\n\r\n",
+    b"GET http://x:80/health HTTP/1.1\r\nHost:\r\n\r\n",
     b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
 )
 PIECES = (
@@ -36,6 +37,7 @@ PIECES = (
     b"Transfer-Encoding: chunked\r\n",
     b"Host: y\r\n",
     b"0",
+    b"@",
     b"+",
     b"HTTP/1.1",
     b"\x0b",

@@ -200,6 +200,36 @@ static void refuses_malformed_start_lines(void **state) {
     expect_error("GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400);
     expect_error("GET / HTTP/1.1\r\nHost: x/y\r\n\r\n", 400);
     expect_error("GET / HTTP/1.1\r\nHost: x y\r\n\r\n", 400);
+    static const char *const bad[] = {"a@b",   "user:pass@b", "a,b",    "a?b",  "a#b", "a\"b",     "a:b",     "a:80:80",
+                                      "a:80x", "[::1",        "[::1]x", "::1]", "a]b", "\xc3\xa9", "[a/b]:1", "a\\b"};
+    static const char *const good[] = {"",
+                                       "x",
+                                       "x:",
+                                       "x:80",
+                                       "my_host.example:8080",
+                                       "1.2.3.4",
+                                       "[::1]:443",
+                                       "[fe80::1%25x]",
+                                       "%2Frun%2Fx.sock",
+                                       "a-b~c!$&'()*+;="};
+    char line[200];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(line, sizeof line, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", bad[i]);
+        expect_error(line, 400);
+        snprintf(line, sizeof line, "GET http://%s/ HTTP/1.1\r\nHost: x\r\n\r\n", bad[i]);
+        if (strpbrk(bad[i], "/?") == NULL) { /* those end the host of a target */
+            expect_error(line, 400);
+        }
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(line, sizeof line, "GET /a HTTP/1.1\r\nHost: %s\r\n\r\n", good[i]);
+        expect(line, "GET 1.1 keep /a ? ");
+        snprintf(line, sizeof line, "GET http://%s/a HTTP/1.1\r\nHost: x\r\n\r\n", good[i]);
+        if (good[i][0] != '\0') {
+            expect(line, "GET 1.1 keep /a ? ");
+        }
+    }
+    expect_error("GET http://:80/a HTTP/1.1\r\nHost: x\r\n\r\n", 400);
     expect_error("GET / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\n\r\n", 417);
 }
 
