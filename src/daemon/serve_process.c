@@ -226,7 +226,7 @@ static void on_checked(struct process *process, const struct pil_message *messag
     }
 }
 
-static void on_project(struct process *process, int fd) {
+static void on_project(struct process *process, uint32_t view_index, int fd) {
     struct stat info;
     struct pil_project *project = NULL;
     struct pil_error error;
@@ -246,6 +246,9 @@ static void on_project(struct process *process, int fd) {
         pil_server_set_project(process->node.server, project);
     } else {
         pil_log(PIL_LOG_WARN, "project refused, the one before goes on", "why", error.text, NULL);
+        if (process->mapped != NULL) {
+            pil_mapped_miss_project(process->mapped, view_index);
+        }
     }
     munmap(data, (size_t)info.st_size);
 }
@@ -338,7 +341,7 @@ static pil_status on_message(struct process *process, const struct pil_message *
     } else if (message->kind == PIL_MESSAGE_REPORT) {
         on_report(process, message);
     } else if (message->kind == PIL_MESSAGE_PROJECT) {
-        on_project(process, *fd);
+        on_project(process, message->view_index, *fd);
     } else if (message->kind == PIL_MESSAGE_HELD) {
         view->held_bytes = message->numbers[0];
         view->held_count = message->index;

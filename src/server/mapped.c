@@ -20,6 +20,8 @@
 #define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1; glibc's headers hide it behind another one */
 #endif
 
+enum { HELLO_NS = 2000000000 };
+
 /* ---- Control page. */
 
 /* The server's own mapping is made before the seal and stays writable; nobody gets another one. */
@@ -87,14 +89,26 @@ static bool has_tag(const struct pil_feature *feature, const char *tag) {
     return false;
 }
 
+static bool has_regulated_feature(const struct pil_view *view) {
+    bool found = false;
+    for (uint32_t i = 0; i < view->feature_count && !found; i++) {
+        found = has_tag(&view->features[i], "regulated");
+    }
+    return found;
+}
+
 /* The view's tag `regulated`, unless it says false, or a feature's tag of that name. */
 static bool is_regulated(const struct pil_project_view *view) {
     const char *tag = json_string_value(json_object_get(view->tags, "regulated"));
-    bool regulated = tag != NULL && strcmp(tag, "false") != 0;
-    for (uint32_t i = 0; i < view->view->feature_count && !regulated; i++) {
-        regulated = has_tag(&view->view->features[i], "regulated");
+    return (tag != NULL && strcmp(tag, "false") != 0) || has_regulated_feature(view->view);
+}
+
+void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index) {
+    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
+        if (strcmp(mapped->settings->views[i].project, mapped->settings->views[view_index].project) == 0) {
+            mapped->views[i].is_regulated |= !mapped->views[i].is_project_known;
+        }
     }
-    return regulated;
 }
 
 void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project *project) {
@@ -104,6 +118,7 @@ void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project 
             strcmp(settings->project, project->name) == 0 ? pil_project_view_find(project, settings->view) : NULL;
         if (view != NULL) {
             mapped->views[i].is_regulated = is_regulated(view);
+            mapped->views[i].is_project_known = true;
         }
     }
     uint32_t at = 0;
@@ -187,6 +202,7 @@ void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const st
     }
     generation->next = view->generations;
     view->generations = generation;
+    view->is_release_regulated = has_regulated_feature(release->view);
     pil_mapped_generations_sweep(mapped, view_index);
     remember(view, release->id, created_us);
     atomic_store_explicit(&mapped->page->views[view_index].generation, generation->number, memory_order_release);
@@ -260,6 +276,13 @@ pil_status pil_mapped_listen(struct pil_mapped *mapped, int fd) {
     return PIL_STATUS_OK;
 }
 
+void pil_mapped_listeners_watch(struct pil_mapped *mapped, bool is_watched) {
+    for (uint32_t i = 0; i < mapped->listener_count; i++) {
+        struct epoll_event event = {.events = is_watched ? EPOLLIN : 0, .data.ptr = NULL};
+        PIL_ASSERT(epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, mapped->listeners[i], &event) == 0);
+    }
+}
+
 int pil_mapped_descriptor(const struct pil_mapped *mapped) {
     return mapped->epoll;
 }
@@ -273,8 +296,24 @@ static void set_gauge(struct pil_mapped *mapped, pil_metric metric, const char *
     }
 }
 
+/* Those that took a place and do not say HELLO. */
+static void close_silent(struct pil_mapped *mapped, uint64_t now_ns) {
+    for (struct pil_mapped_session *session = mapped->sessions, *next; session != NULL; session = next) {
+        next = session->next;
+        if (!session->is_welcome && now_ns - session->since_ns > HELLO_NS) {
+            pil_mapped_session_close(mapped, session);
+        }
+    }
+}
+
 void pil_mapped_tick(struct pil_mapped *mapped) {
-    atomic_store_explicit(&mapped->page->heartbeat_ns, pil_clock_monotonic_ns(), memory_order_release);
+    uint64_t now_ns = pil_clock_monotonic_ns();
+    atomic_store_explicit(&mapped->page->heartbeat_ns, now_ns, memory_order_release);
+    close_silent(mapped, now_ns);
+    if (mapped->resume_ns != 0 && now_ns >= mapped->resume_ns) {
+        mapped->resume_ns = 0;
+        pil_mapped_listeners_watch(mapped, true);
+    }
     set_gauge(mapped, PIL_METRIC_mapped_sessions, NULL, mapped->session_count);
     for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
         const struct pil_view_settings *view = &mapped->settings->views[i];

@@ -22,7 +22,7 @@ pil_status pil_mapped_listen(struct pil_mapped *mapped, int fd) PIL_CHECKED;
 int pil_mapped_descriptor(const struct pil_mapped *mapped);
 /* Accepts and answers what has come, a bounded amount; never blocks. */
 void pil_mapped_turn(struct pil_mapped *mapped);
-/* At least twice a second: heartbeat, gauges. */
+/* At least twice a second: heartbeat, gauges, sessions that never begin. */
 void pil_mapped_tick(struct pil_mapped *mapped);
 
 /* A release was published: it is what ACQUIRE grants from now on. Takes the descriptors (not the array). */
@@ -32,6 +32,8 @@ void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const st
 void pil_mapped_checked(struct pil_mapped *mapped, uint32_t view_index, int64_t checked_us);
 /* The applied project, which stays the caller's: its services for the catalog, its tags for who may map. */
 void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project *project);
+/* The project of a view cannot be read: unless one could before, its views count as regulated until one can. */
+void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index);
 /* Whether some client still maps this generation of a view. */
 bool pil_mapped_is_held(const struct pil_mapped *mapped, uint32_t view_index, uint64_t generation);
 

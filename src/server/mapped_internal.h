@@ -10,6 +10,7 @@ enum {
     MAPPED_SEEN_MAX = 64,   /* releases of a view that LOCATE knows */
     MAPPED_NAME_BYTES = 64,
     MAPPED_CGROUP_BYTES = 256,
+    MAPPED_SHARDS_MAX = 4096, /* of a release: what one answer has room for in a socket's buffer, 64 in a packet */
 };
 PIL_STATIC_ASSERT((int)PIL_MAPPED_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
 
@@ -33,7 +34,9 @@ struct pil_mapped_seen {
 
 struct pil_mapped_view {
     struct pil_mapped_generation *generations;
-    bool is_regulated;
+    bool is_regulated;         /* says the project, or nobody knows what it says */
+    bool is_release_regulated; /* says the live release */
+    bool is_project_known;
     struct pil_mapped_seen seen[MAPPED_SEEN_MAX];
     uint32_t seen_next;
 };
@@ -52,6 +55,8 @@ struct pil_mapped_session {
     char cgroup[MAPPED_CGROUP_BYTES]; /* "": not readable */
     char name[MAPPED_NAME_BYTES];
     bool is_welcome;
+    bool is_paused; /* has answers that it did not read */
+    uint64_t since_ns;
     struct pil_mapped_hold holds[MAPPED_HOLDS_MAX];
     uint32_t hold_count;
 };
@@ -63,6 +68,7 @@ struct pil_mapped {
     int page_fd, catalog_fd, epoll;
     int listeners[PIL_SETTINGS_LISTENERS_MAX];
     uint32_t listener_count;
+    uint64_t resume_ns; /* 0: listeners are watched; else when they will be again */
     json_t *projects[PIL_SETTINGS_VIEWS_MAX];
     uint32_t project_count;
     struct pil_mapped_view views[PIL_SETTINGS_VIEWS_MAX];
@@ -73,5 +79,6 @@ struct pil_mapped {
 struct pil_mapped_generation *pil_mapped_generation_find(const struct pil_mapped *mapped, uint32_t view_index,
                                                          uint64_t number);
 void pil_mapped_generations_sweep(struct pil_mapped *mapped, uint32_t view_index);
+void pil_mapped_listeners_watch(struct pil_mapped *mapped, bool is_watched);
 /* Lets go of all that the session holds, closes and frees it. */
 void pil_mapped_session_close(struct pil_mapped *mapped, struct pil_mapped_session *session);

@@ -2,7 +2,8 @@
  * Sessions of the mapped listener. A client is believed nothing: what it may map is decided by what the kernel says of
  * its process, what it holds by what was sent to it, and a packet that is not right ends the session. The process that
  * connected may have forked: its children share both the socket and the mappings, so only the end of the socket, not
- * that of the process, says that nothing is held any more. */
+ * that of the process, says that nothing is held any more. Descriptors on their way count against a limit that the
+ * whole daemon shares (unix(7), ETOOMANYREFS): a client that does not read its answers is not read from, either. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -11,13 +12,18 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, PACKETS_PER_TURN = 16, ACCEPTS_PER_TURN = 16 };
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
+
+enum { EVENTS = 64, PACKETS_PER_TURN = 16, ACCEPTS_PER_TURN = 16, ACCEPT_PAUSE_NS = 100000000 };
 
 /* ---- Sending. */
 
@@ -57,18 +63,46 @@ static bool refuse(const struct pil_mapped_session *session, uint32_t view_index
 
 /* ---- Who may. */
 
+/* What others are shown is printable, whatever it came as. */
+static void copy_printable(struct pil_bytes from, char *to, size_t to_bytes) {
+    size_t len = from.len < to_bytes ? from.len : to_bytes - 1;
+    for (size_t i = 0; i < len; i++) {
+        to[i] = (char)(from.data[i] > ' ' && from.data[i] < 127 ? from.data[i] : '?');
+    }
+    to[len] = '\0';
+}
+
+/* Of the unified hierarchy. A path that is too long to keep is not kept: a part of it is another path. */
 static void read_cgroup(struct pil_mapped_session *session) {
-    char path[64], line[MAPPED_CGROUP_BYTES + 16];
+    char path[64], *line = NULL;
+    size_t room = 0;
     snprintf(path, sizeof path, "/proc/%d/cgroup", session->pid);
     FILE *file = fopen(path, "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "0::", 3) == 0) {
-            line[strcspn(line, "\n")] = '\0';
-            snprintf(session->cgroup, sizeof session->cgroup, "%.*s", MAPPED_CGROUP_BYTES - 1, line + 3);
+    while (file != NULL && getline(&line, &room, file) > 0) {
+        size_t len = strcspn(line, "\n");
+        if (strncmp(line, "0::", 3) == 0 && len - 3 < sizeof session->cgroup) {
+            copy_printable(pil_bytes_from(line + 3, len - 3), session->cgroup, sizeof session->cgroup);
         }
     }
+    free(line);
     if (file != NULL) {
         fclose(file);
+    }
+}
+
+/* The number of a process that has ended may be another's by now, with another cgroup: what was read counts only if the
+ * process that connected is still there. Kernels before 6.5 cannot tell. */
+static void identify(struct pil_mapped_session *session) {
+    int pidfd = -1;
+    socklen_t len = sizeof pidfd;
+    bool can_tell = getsockopt(session->fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) == 0 || errno != ENOPROTOOPT;
+    read_cgroup(session);
+    if (can_tell) {
+        struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+        if (pidfd < 0 || poll(&ended, 1, 0) != 0) {
+            session->cgroup[0] = '\0';
+        }
+        pil_sys_close(&pidfd);
     }
 }
 
@@ -81,10 +115,14 @@ static bool contains(const uint32_t *ids, uint32_t count, uint32_t id) {
     return false;
 }
 
+static bool is_regulated(const struct pil_mapped_view *view) {
+    return view->is_regulated || view->is_release_regulated;
+}
+
 static bool is_allowed(const struct pil_mapped *mapped, const struct pil_mapped_session *session, uint32_t view_index) {
     const struct pil_map_rule *rule = &mapped->settings->views[view_index].map;
     if (!rule->is_given) {
-        return !mapped->views[view_index].is_regulated;
+        return !is_regulated(&mapped->views[view_index]);
     }
     bool allowed =
         contains(rule->uids, rule->uid_count, session->uid) || contains(rule->gids, rule->gid_count, session->gid);
@@ -105,10 +143,7 @@ static bool on_hello(struct pil_mapped *mapped, struct pil_mapped_session *sessi
         (void)refuse(session, 0, PIL_STATUS_UNSUPPORTED, text);
         return false;
     }
-    for (size_t i = 0; i < message->text.len && i + 1 < sizeof session->name; i++) {
-        uint8_t c = message->text.data[i];
-        session->name[i] = (char)(c > ' ' && c < 127 ? c : '?');
-    }
+    copy_printable(message->text, session->name, sizeof session->name);
     session->is_welcome = true;
     struct pil_mapped_message welcome = {.type = PIL_MAPPED_WELCOME,
                                          .index = PIL_MAPPED_VERSION,
@@ -157,7 +192,7 @@ static pil_status check_grant(struct pil_mapped *mapped, struct pil_mapped_sessi
         return pil_fail(error, PIL_STATUS_DENIED, "%s/%s may not be mapped by uid %u, gid %u, cgroup %s%s",
                         view->project, view->view, session->uid, session->gid,
                         session->cgroup[0] != '\0' ? session->cgroup : "unknown",
-                        mapped->views[view_index].is_regulated && !view->map.is_given
+                        is_regulated(&mapped->views[view_index]) && !view->map.is_given
                             ? ": it is regulated, and the configuration names nobody"
                             : "");
     }
@@ -181,6 +216,10 @@ static pil_status check_grant(struct pil_mapped *mapped, struct pil_mapped_sessi
     if (generations > mapped->settings->mapped_generations_max) {
         return pil_fail(error, PIL_STATUS_BUSY, "%u generations of %s/%s are mapped already, as many as may be",
                         generations - 1, view->project, view->view);
+    }
+    if (live->shard_count > MAPPED_SHARDS_MAX) {
+        return pil_fail(error, PIL_STATUS_TOO_LARGE, "the release has %u shards; at most %d can be mapped",
+                        live->shard_count, MAPPED_SHARDS_MAX);
     }
     if (session->hold_count == MAPPED_HOLDS_MAX) {
         return pil_fail(error, PIL_STATUS_TOO_LARGE, "one client holds at most %d generations", MAPPED_HOLDS_MAX);
@@ -308,7 +347,8 @@ static void open_session(struct pil_mapped *mapped, int fd) {
     session->pid = peer.pid;
     session->uid = peer.uid;
     session->gid = peer.gid;
-    read_cgroup(session);
+    session->since_ns = pil_clock_monotonic_ns();
+    identify(session);
     session->next = mapped->sessions;
     if (mapped->sessions != NULL) {
         mapped->sessions->previous = session;
@@ -317,10 +357,17 @@ static void open_session(struct pil_mapped *mapped, int fd) {
     mapped->session_count++;
 }
 
+/* Out of descriptors or memory, the listeners stay readable: they are not looked at for a while. */
 static void accept_some(struct pil_mapped *mapped) {
     for (uint32_t i = 0; i < mapped->listener_count; i++) {
         for (uint32_t k = 0; k < ACCEPTS_PER_TURN; k++) {
             int fd = accept4(mapped->listeners[i], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+            if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+                pil_log(PIL_LOG_WARN, "mapped sessions wait", "why", strerror(errno), NULL);
+                pil_mapped_listeners_watch(mapped, false);
+                mapped->resume_ns = pil_clock_monotonic_ns() + ACCEPT_PAUSE_NS;
+                return;
+            }
             if (fd < 0) {
                 break;
             }
@@ -329,10 +376,23 @@ static void accept_some(struct pil_mapped *mapped) {
     }
 }
 
+/* Whether the client has taken most of what it was sent (a quarter of the buffer may wait; the kernel's rule). When it
+ * has not, the next event is that it has. */
+static bool is_read_by_client(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+    struct pollfd room = {.fd = session->fd, .events = POLLOUT};
+    bool is_paused = poll(&room, 1, 0) == 0;
+    if (is_paused != session->is_paused) {
+        struct epoll_event event = {.events = is_paused ? EPOLLOUT : EPOLLIN, .data.ptr = session};
+        PIL_ASSERT(epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, session->fd, &event) == 0);
+        session->is_paused = is_paused;
+    }
+    return !is_paused;
+}
+
 /* Descriptors that a client sends are never taken: there is no room for them, and the kernel closes them. */
 static void read_some(struct pil_mapped *mapped, struct pil_mapped_session *session) {
     uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX + 1];
-    for (uint32_t i = 0; i < PACKETS_PER_TURN; i++) {
+    for (uint32_t i = 0; i < PACKETS_PER_TURN && is_read_by_client(mapped, session); i++) {
         ssize_t got = recv(session->fd, packet, sizeof packet, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
             return;
