@@ -28,13 +28,13 @@ VIEW = "rides/driver_stats"
 def start(store, start_pilliond, folder):
     """A daemon with a mapped listener; `client()` connects to it."""
 
-    def start(map_rule: str = "", args: list[str] | None = None, serve: str = VIEW, **options: Any) -> Any:
+    def start(map_rule: str = "", args: list[str] | None = None, serve: str = VIEW, mode: str = "0660",
+              **options: Any) -> Any:
         config = folder / "pilliond.yaml"
-        config.write_text(f"serve:\n  - {{view: {serve}, channel: production{map_rule}}}\n")
         path = folder / "mapped.sock"
-        daemon = start_pilliond(
-            store, serve=[], args=["--config", str(config), "--listen", f"mapped=unix:{path}", *(args or [])], **options
-        )
+        config.write_text(f"serve:\n  - {{view: {serve}, channel: production{map_rule}}}\n"
+                          f"listen:\n  - {{protocol: mapped, address: \"unix:{path}\", mode: \"{mode}\"}}\n")
+        daemon = start_pilliond(store, serve=[], args=["--config", str(config), *(args or [])], **options)
         daemon.mapped = path
         daemon.client = lambda name="test", **more: MappedClient(str(path), name, **more)
         return daemon
@@ -190,6 +190,80 @@ feature_services: [{name: every, features: [driver_stats]}]
 """
 
 
+STRANGER = 65534
+AS_STRANGER = f"""
+import sys, types
+sys.path.insert(0, {str(PYTHON)!r})
+sys.modules["xxhash"] = types.ModuleType("xxhash")  # of a venv that strangers cannot read; shards are not looked into
+import mapped_reader as m
+m.Shard = len
+"""
+MAPS = """
+try:
+    release = m.MappedClient(sys.argv[1], "stranger").current(sys.argv[2])
+    print("mapped", release.release)
+except (m.Refused, OSError) as error:
+    print(type(error).__name__, error)
+"""
+
+
+def as_stranger(daemon: Any, code: str) -> str:
+    """What a process of another user, without privileges, prints."""
+    argv = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups", "--inh-caps=-all",
+            "--no-new-privs", "/usr/bin/python3", "-c", AS_STRANGER + code, str(daemon.mapped), VIEW]
+    return harness.run(argv).stdout
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("rule,mode,said", [
+    ("", "0666", "mapped "),
+    ("", "0660", "PermissionError"),
+    (", map: {uids: [0]}", "0666", f"Refused {VIEW} may not be mapped by uid {STRANGER}, gid {STRANGER}"),
+    (f", map: {{uids: [{STRANGER}]}}", "0666", "mapped "),
+    (f", map: {{gids: [{STRANGER}]}}", "0666", "mapped "),
+    (", map: none", "0666", "Refused"),
+])
+def test_another_user(store, start, folder, rule, mode, said):
+    store.make_release(rows=100)
+    os.chmod(folder, 0o755)
+    daemon = start(map_rule=rule, mode=mode)
+    assert as_stranger(daemon, MAPS).startswith(said)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_another_user_can_write_nothing(store, start, folder):
+    """Neither through the descriptors that it got, nor by opening them anew."""
+    store.make_release(rows=100)
+    os.chmod(folder, 0o755)
+    daemon = start(mode="0666")
+    said = as_stranger(daemon, """
+fds = []
+def keep(fd, wanted, plain=m.map_sealed):
+    fds.append(m.os.dup(fd))
+    return plain(fd, wanted)
+m.map_sealed = keep
+m.MappedClient(sys.argv[1]).current(sys.argv[2])
+page, catalog, shard = fds
+def tries(fd):
+    size = m.os.fstat(fd).st_size
+    yield lambda: m.mmap.mmap(fd, size, m.mmap.MAP_SHARED, m.mmap.PROT_READ | m.mmap.PROT_WRITE)
+    yield lambda: m.os.pwrite(fd, b"x", 0)
+    yield lambda: m.os.ftruncate(fd, size - 1)
+    yield lambda: m.os.ftruncate(fd, size + 1)
+    yield lambda: m.os.pwrite(m.os.open(f"/proc/self/fd/{fd}", m.os.O_RDWR), b"x", 0)
+    yield lambda: m.fcntl.fcntl(fd, 1033, 0)
+for fd in fds:
+    for number, attempt in enumerate(tries(fd)):
+        try:
+            attempt()
+            print(fds.index(fd), number, "worked")
+        except OSError:
+            pass
+print("done")
+""")
+    assert said == "done\n"
+
+
 def test_regulated_views_need_a_rule(store, start, folder):
     store.make_release(rows=100)
     project = folder / "rides.yaml"
@@ -283,6 +357,15 @@ def test_sessions_are_bounded_and_do_not_starve_others(store, start):
     assert harness.http(daemon.admin, "GET", "/healthz").status == 200
     for sock in silent:
         sock.close()
+
+
+def test_connections_that_never_say_hello_make_room(store, start):
+    store.make_release(rows=100)
+    daemon = start(args=["--limits.mapped-sessions", "3"])
+    silent = [raw(daemon) for _ in range(3)]
+    assert raw(daemon).recv(10) == b""
+    assert [sock.recv(10) for sock in silent] == [b""] * 3
+    assert daemon.client().read(VIEW, [5]) == expected(5)
 
 
 def test_killed_holder_lets_go(store, start):
