@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Requests of RESP into arguments, and replies into bytes. */
 #include "wire/resp.h"
-#include "base/decimal.h"
 #include "base/panic.h"
 #include "wire/internal.h"
 
@@ -329,26 +328,6 @@ void pil_resp_put_map(struct pil_sink *sink, pil_resp_protocol protocol, uint64_
 
 void pil_resp_put_set(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t count) {
     put_header(sink, protocol == PIL_RESP_3 ? '~' : '*', count);
-}
-
-void pil_resp_put_double(struct pil_sink *sink, pil_resp_protocol protocol, double value) {
-    char text[PIL_DECIMAL_BYTES];
-    struct pil_bytes bytes = pil_bytes_from(text, (size_t)pil_decimal_f64(value, text));
-    if (protocol == PIL_RESP_2) {
-        pil_resp_put_bulk(sink, bytes);
-        return;
-    }
-    pil_sink_put(sink, ',');
-    pil_sink_write_bytes(sink, bytes);
-    pil_sink_write(sink, "\r\n", 2);
-}
-
-void pil_resp_put_boolean(struct pil_sink *sink, pil_resp_protocol protocol, bool value) {
-    if (protocol == PIL_RESP_2) {
-        pil_resp_put_integer(sink, value);
-    } else {
-        pil_sink_write_text(sink, value ? "#t\r\n" : "#f\r\n");
-    }
 }
 
 void pil_resp_put_verbatim(struct pil_sink *sink, pil_resp_protocol protocol, struct pil_bytes text) {

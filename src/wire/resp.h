@@ -65,10 +65,6 @@ void pil_resp_put_array(struct pil_sink *sink, uint64_t count);
 void pil_resp_put_map(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t pairs);
 /* `count` values follow; an array in RESP2. */
 void pil_resp_put_set(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t count);
-/* A bulk string in RESP2. */
-void pil_resp_put_double(struct pil_sink *sink, pil_resp_protocol protocol, double value);
-/* An integer in RESP2. */
-void pil_resp_put_boolean(struct pil_sink *sink, pil_resp_protocol protocol, bool value);
 /* Text for people ("txt"); a bulk string in RESP2. */
 void pil_resp_put_verbatim(struct pil_sink *sink, pil_resp_protocol protocol, struct pil_bytes text);
 

@@ -308,9 +308,9 @@ static void put_all_replies(struct pil_sink *sink, pil_resp_protocol protocol) {
     pil_resp_put_array(sink, 0);
     pil_resp_put_map(sink, protocol, 1);
     pil_resp_put_bulk_text(sink, "k");
-    pil_resp_put_double(sink, protocol, 1.5);
+    pil_resp_put_bulk_text(sink, "v");
     pil_resp_put_set(sink, protocol, 1);
-    pil_resp_put_boolean(sink, protocol, true);
+    pil_resp_put_integer(sink, 1);
     pil_resp_put_verbatim(sink, protocol, pil_bytes_from_text("text"));
 }
 
@@ -321,7 +321,7 @@ static void replies_have_the_form_of_the_protocol(void **state) {
     put_all_replies(&out.sink, PIL_RESP_2);
     const char two[] =
         "+OK\r\n-ERR no such view 'a  b'\r\n:-9223372036854775808\r\n$3\r\na\0b\r\n$0\r\n\r\n$-1\r\n*0\r\n"
-        "*2\r\n$1\r\nk\r\n$3\r\n1.5\r\n*1\r\n:1\r\n$4\r\ntext\r\n";
+        "*2\r\n$1\r\nk\r\n$1\r\nv\r\n*1\r\n:1\r\n$4\r\ntext\r\n";
     assert_int_equal(collect_bytes(&out).len, sizeof two - 1);
     assert_memory_equal(out.text, two, sizeof two - 1);
     collect_deinit(&out);
@@ -330,7 +330,7 @@ static void replies_have_the_form_of_the_protocol(void **state) {
     put_all_replies(&out.sink, PIL_RESP_3);
     const char three[] =
         "+OK\r\n-ERR no such view 'a  b'\r\n:-9223372036854775808\r\n$3\r\na\0b\r\n$0\r\n\r\n_\r\n*0\r\n"
-        "%1\r\n$1\r\nk\r\n,1.5\r\n~1\r\n#t\r\n=8\r\ntxt:text\r\n";
+        "%1\r\n$1\r\nk\r\n$1\r\nv\r\n~1\r\n:1\r\n=8\r\ntxt:text\r\n";
     assert_int_equal(collect_bytes(&out).len, sizeof three - 1);
     assert_memory_equal(out.text, three, sizeof three - 1);
     collect_deinit(&out);
