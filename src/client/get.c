@@ -229,6 +229,13 @@ static pillion_result put_tensor(struct pil_call *call, const struct pil_block *
 
 pillion_result pillion_get(struct pillion_plan *plan, const struct pillion_keys *keys,
                            const struct pillion_output *output, struct pillion_answer *answer) {
+    struct pillion_error *error = answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL;
+    if (output->size < offsetof(struct pillion_output, flags) || keys->size < offsetof(struct pillion_keys, columns)) {
+        return pil_client_fail(error, PILLION_INVALID, "keys or output have no size");
+    }
+    if ((plan->flags & PILLION_COLUMNS) != 0) {
+        return pil_client_fail(error, PILLION_INVALID, "the plan is for pillion_get_columns");
+    }
     bool has_flags = output->size >= offsetof(struct pillion_output, flags) + sizeof output->flags;
     struct tensor_call tensor = {.call = {.plan = plan,
                                           .keys = keys,
@@ -241,15 +248,7 @@ pillion_result pillion_get(struct pillion_plan *plan, const struct pillion_keys 
                                  .values = output->values,
                                  .value_bytes = output->value_bytes,
                                  .statuses = output->statuses,
-                                 .output = output,
-                                 .use_defaults = (plan->flags & PILLION_USE_DEFAULTS) != 0};
-    if (output->size < offsetof(struct pillion_output, flags) || keys->size < offsetof(struct pillion_keys, columns)) {
-        return pil_client_fail(answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL,
-                               PILLION_INVALID, "keys or output have no size");
-    }
-    if ((plan->flags & PILLION_COLUMNS) != 0) {
-        return pil_client_fail(answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL,
-                               PILLION_INVALID, "the plan is for pillion_get_columns");
-    }
+                                 .use_defaults = (plan->flags & PILLION_USE_DEFAULTS) != 0,
+                                 .output = output};
     return pil_call_run(&tensor.call);
 }

@@ -180,8 +180,7 @@ void pil_link_add(struct pil_link *link, struct pil_bytes arg) {
     append(&link->out, "\r\n", 2);
 }
 
-static pil_status fail_io(const struct pil_link *link, int number, struct pil_error *error) {
-    (void)link;
+static pil_status fail_io(int number, struct pil_error *error) {
     return pil_fail(error, PIL_STATUS_CLOSED, "the server's connection: %s", strerror(number));
 }
 
@@ -195,7 +194,7 @@ static pil_status send_all(struct pil_link *link, uint64_t until_ns, struct pil_
                 return pil_fail(error, PIL_STATUS_TIMEOUT, "the server does not read the request");
             }
         } else if (errno != EINTR) {
-            return fail_io(link, errno, error);
+            return fail_io(errno, error);
         }
     }
     return PIL_STATUS_OK;
@@ -218,13 +217,13 @@ static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct
         if (got > 0) {
             link->in.len += (size_t)got;
         } else if (got == 0) {
-            return fail_io(link, ECONNRESET, error);
+            return fail_io(ECONNRESET, error);
         } else if (errno == EAGAIN) {
             if (wait_for(link->fd, POLLIN, until_ns) != PIL_STATUS_OK) {
                 return pil_fail(error, PIL_STATUS_TIMEOUT, "the server does not answer in time");
             }
         } else if (errno != EINTR) {
-            return fail_io(link, errno, error);
+            return fail_io(errno, error);
         }
     }
 }

@@ -29,7 +29,8 @@ static inline const char *fixture_catalog(void) {
 }
 
 static inline struct pillion_client *fixture_open(const struct fixture *fixture) {
-    struct pillion_options options = {.size = sizeof options, .mapped = fixture->url};
+    /* A loaded machine may take long to run the server's thread: the call that sees a release waits for it. */
+    struct pillion_options options = {.size = sizeof options, .mapped = fixture->url, .refresh_us = 2000000};
     struct pillion_client *client = NULL;
     struct pillion_error error = {{0}};
     pillion_result result = pillion_open(&options, &client, &error);
