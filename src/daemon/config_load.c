@@ -3,6 +3,7 @@
 #include "daemon/config_internal.h"
 
 #include "base/machine.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,9 +132,14 @@ static void settle_auto(struct pil_config *config) {
 
 static void check_whole(const struct pil_config *config, struct pil_text *problems) {
     const struct pil_settings *settings = &config->settings;
+    struct pil_store *store = NULL;
+    struct pil_error error;
     if (config->store[0] == '\0') {
         pil_text_format(problems, "store: missing; name one with `store: dir:PATH` or --store\n");
+    } else if (pil_store_open(config->store, false, &store, &error) == PIL_STATUS_INVALID) {
+        pil_text_format(problems, "store: %s\n", error.text); /* one that is not there yet is waited for */
     }
+    pil_store_close(&store);
     if (settings->view_count == 0) {
         pil_text_format(problems, "serve: nothing to serve; name a view with --serve PROJECT/VIEW@CHANNEL\n");
     }

@@ -15,13 +15,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { EXIT_OK = 0, EXIT_SYSTEM = 3, HELD_MAX = PIL_SETTINGS_VIEWS_MAX * 17 };
+enum { EXIT_OK = 0, EXIT_SYSTEM = 3, HELD_MAX = PIL_SETTINGS_VIEWS_MAX * 17, STORE_RETRY_MS = 2000 };
 
 struct process {
     int control;
     int signals;
     struct pil_config config;
-    struct pil_store *store;
+    struct pil_store *store; /* NULL: could not be opened */
+    int watch;               /* the store's, or -1 */
+    uint64_t opened_ns;
     struct pil_fetcher_view views[PIL_SETTINGS_VIEWS_MAX];
     struct pil_fetcher *fetcher;
     struct {
@@ -189,11 +191,10 @@ static bool begin(struct process *process) {
     return !process->is_stopping;
 }
 
-static pil_status open_store(struct process *process, struct pil_fetcher_hooks *hooks, struct pil_error *ret_error) {
+static void create_fetcher(struct process *process, struct pil_fetcher_hooks *hooks) {
     const struct pil_settings *settings = &process->config.settings;
-    PIL_TRY(pil_store_open(process->config.store, false, &process->store, ret_error));
     hooks->use_huge_pages = process->config.huge_pages == 0;
-    process->fetcher = pil_fetcher_create(process->store, process->views, settings->view_count, hooks);
+    process->fetcher = pil_fetcher_create(process->views, settings->view_count, hooks);
     for (uint32_t i = 0; i < settings->view_count; i++) {
         const struct pil_view_settings *view = &settings->views[i];
         pil_fetcher_set_live(process->fetcher, i, process->live[i]);
@@ -201,7 +202,6 @@ static pil_status open_store(struct process *process, struct pil_fetcher_hooks *
         memcpy(process->views[i].view, view->view, sizeof view->view);
         memcpy(process->views[i].channel, view->channel, sizeof view->channel);
     }
-    return PIL_STATUS_OK;
 }
 
 static void drain_messages(struct process *process) {
@@ -222,15 +222,40 @@ static int watch_all(struct process *process) {
     return watch;
 }
 
+/* The store is opened anew with each poll interval: its path may lead elsewhere by then, or have been away. */
+static void open_store(struct process *process) {
+    struct pil_error error;
+    pil_store_close(&process->store);
+    process->watch = -1;
+    process->opened_ns = pil_clock_monotonic_ns();
+    pil_status status = pil_store_open(process->config.store, false, &process->store, &error);
+    if (status == PIL_STATUS_OK) {
+        process->watch = watch_all(process);
+        return;
+    }
+    for (uint32_t i = 0; i < process->config.settings.view_count; i++) {
+        struct pil_fetch_report report = {.result =
+                                              status == PIL_STATUS_NOT_FOUND ? PIL_FETCH_NOT_FOUND : PIL_FETCH_ERROR,
+                                          .release = "",
+                                          .text = error.text};
+        reported(process, i, &report);
+    }
+}
+
 static void run(struct process *process) {
-    int watch = watch_all(process);
     while (!process->is_stopping) {
-        uint64_t retry_ms = pil_fetcher_pass(process->fetcher), poll_ms = process->config.settings.poll_interval_ms;
+        uint64_t poll_ms = process->config.settings.poll_interval_ms, retry_ms = STORE_RETRY_MS;
+        if (process->store == NULL || pil_clock_monotonic_ns() - process->opened_ns >= poll_ms * 1000000) {
+            open_store(process);
+        }
+        if (process->store != NULL) {
+            retry_ms = pil_fetcher_pass(process->fetcher, process->store);
+        }
         struct pollfd waits[] = {{.fd = process->signals, .events = POLLIN},
                                  {.fd = process->control, .events = POLLIN},
-                                 {.fd = watch, .events = POLLIN}};
-        poll(waits, watch >= 0 ? 3 : 2, (int)(retry_ms < poll_ms ? retry_ms : poll_ms));
-        if (watch >= 0 && waits[2].revents != 0) {
+                                 {.fd = process->watch, .events = POLLIN}};
+        poll(waits, 3, (int)(retry_ms < poll_ms ? retry_ms : poll_ms));
+        if (waits[2].revents != 0) {
             process->store->ops->changed(process->store);
         }
         drain_messages(process);
@@ -261,8 +286,8 @@ int pil_fetch_process_run(int control) {
     process->control = control;
     process->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     int code = EXIT_SYSTEM;
-    if (process->signals >= 0 && pil_privilege_drop("", &error) == PIL_STATUS_OK && begin(process) &&
-        open_store(process, &hooks, &error) == PIL_STATUS_OK) {
+    if (process->signals >= 0 && pil_privilege_drop("", &error) == PIL_STATUS_OK && begin(process)) {
+        create_fetcher(process, &hooks);
         run(process);
         code = EXIT_OK;
     } else if (!process->is_stopping) {

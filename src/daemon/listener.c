@@ -115,7 +115,7 @@ static pil_status clear_unix_path(const char *path, const struct sockaddr_un *ad
         return PIL_STATUS_OK; /* what is wrong with the path is told by bind */
     }
     if (!S_ISSOCK(info.st_mode)) {
-        return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is there and is no socket; name another path", path);
+        return pil_fail(ret_error, PIL_STATUS_EXISTS, "%s is there and is no socket; name another path", path);
     }
     int probe = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool is_left_over =

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { EXIT_OK = 0, EXIT_SYSTEM = 3, STOP_MS = 1800 };
+enum { EXIT_OK = 0, EXIT_SYSTEM = 3, STOP_MS = 1800, ADDRESS_WAIT_MS = 2500 };
 
 /* What a new server must be told about a view beside its shards. */
 struct view_note {
@@ -405,9 +405,31 @@ static pil_status open_signals(struct supervisor *supervisor, struct pil_error *
                : pil_fail(ret_error, pil_status_from_errno(errno), "signalfd: %s", strerror(errno));
 }
 
+/* A daemon that was killed has children that drain for a moment: what they still hold is waited for. */
+static pil_status open_listeners(struct supervisor *supervisor, struct pil_error *ret_error) {
+    const struct pil_settings *settings = &supervisor->config->settings;
+    const struct timespec pause = {.tv_nsec = 20000000};
+    uint64_t deadline_ns = pil_clock_monotonic_ns() + ADDRESS_WAIT_MS * 1000000ull;
+    bool is_told = false;
+    for (uint32_t i = 0; i < settings->listener_count;) {
+        pil_status status = pil_listener_open(&settings->listeners[i], &supervisor->listener_fds[i], ret_error);
+        if (status == PIL_STATUS_OK) {
+            i++;
+        } else if (status != PIL_STATUS_BUSY || pil_clock_monotonic_ns() >= deadline_ns) {
+            return status;
+        } else {
+            if (!is_told) {
+                pil_log(PIL_LOG_WARN, "address taken, waiting a moment", "why", ret_error->text, NULL);
+                is_told = true;
+            }
+            nanosleep(&pause, NULL);
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
 /* Signals first: one that comes early must not end the process beside its socket files. */
 static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_error) {
-    const struct pil_settings *settings = &supervisor->config->settings;
     struct rlimit files;
     PIL_TRY(open_signals(supervisor, ret_error));
     /* Descriptors are what connections and shards are made of: the soft limit is for programs that use select(). */
@@ -415,9 +437,7 @@ static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    for (uint32_t i = 0; i < settings->listener_count; i++) {
-        PIL_TRY(pil_listener_open(&settings->listeners[i], &supervisor->listener_fds[i], ret_error));
-    }
+    PIL_TRY(open_listeners(supervisor, ret_error));
     return pil_privilege_drop(supervisor->config->user, ret_error);
 }
 

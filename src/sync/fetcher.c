@@ -24,7 +24,7 @@ struct target {
 };
 
 struct pil_fetcher {
-    struct pil_store *store;
+    struct pil_store *store; /* of the pass */
     const struct pil_fetcher_hooks *hooks;
     uint8_t *buffer;
     uint32_t target_count;
@@ -36,11 +36,10 @@ const char *pil_fetch_result_text(pil_fetch_result result) {
     return texts[result];
 }
 
-struct pil_fetcher *pil_fetcher_create(struct pil_store *store, const struct pil_fetcher_view *views,
-                                       uint32_t view_count, const struct pil_fetcher_hooks *hooks) {
+struct pil_fetcher *pil_fetcher_create(const struct pil_fetcher_view *views, uint32_t view_count,
+                                       const struct pil_fetcher_hooks *hooks) {
     struct pil_fetcher *fetcher = calloc(1, sizeof *fetcher + view_count * sizeof fetcher->targets[0]);
     PIL_ASSERT(fetcher != NULL);
-    fetcher->store = store;
     fetcher->hooks = hooks;
     fetcher->buffer = malloc(COPY_BYTES);
     PIL_ASSERT(fetcher->buffer != NULL);
@@ -294,8 +293,9 @@ static void check_project(struct pil_fetcher *fetcher, uint32_t view_index) {
     pil_text_deinit(&document);
 }
 
-uint64_t pil_fetcher_pass(struct pil_fetcher *fetcher) {
+uint64_t pil_fetcher_pass(struct pil_fetcher *fetcher, struct pil_store *store) {
     uint64_t soonest_ms = UINT64_MAX;
+    fetcher->store = store;
     for (uint32_t i = 0; i < fetcher->target_count && !fetcher->hooks->is_cancelled(fetcher->hooks->context); i++) {
         check_project(fetcher, i);
         check_channel(fetcher, i);

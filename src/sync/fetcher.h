@@ -57,16 +57,16 @@ struct pil_fetcher_hooks {
 };
 
 struct pil_fetcher;
-/* The store and the views are borrowed for the fetcher's life. */
-struct pil_fetcher *pil_fetcher_create(struct pil_store *store, const struct pil_fetcher_view *views,
-                                       uint32_t view_count, const struct pil_fetcher_hooks *hooks);
+/* Views and hooks are borrowed for the fetcher's life. */
+struct pil_fetcher *pil_fetcher_create(const struct pil_fetcher_view *views, uint32_t view_count,
+                                       const struct pil_fetcher_hooks *hooks);
 void pil_fetcher_destroy(struct pil_fetcher **fetcher);
 /* Before the first pass: what is being served already. */
 void pil_fetcher_set_live(struct pil_fetcher *fetcher, uint32_t view_index, const char *release);
 /* A release is no longer held. If that crossed with its being published, the next pass fetches it again. */
 void pil_fetcher_dropped(struct pil_fetcher *fetcher, uint32_t view_index, const char *release);
 
-/* Reads every channel once and fetches what is due. A release that was refused is tried again after a back-off of 1 s,
- * doubling up to 60 s, or at once when the channel points elsewhere. Returns the milliseconds until the next retry is
- * due, UINT64_MAX when none waits. */
-uint64_t pil_fetcher_pass(struct pil_fetcher *fetcher);
+/* Reads every channel of the store once and fetches what is due. A release that was refused is tried again after a
+ * back-off of 1 s, doubling up to 60 s, or at once when the channel points elsewhere. Returns the milliseconds until
+ * the next retry is due, UINT64_MAX when none waits. */
+uint64_t pil_fetcher_pass(struct pil_fetcher *fetcher, struct pil_store *store);

@@ -182,6 +182,9 @@ def test_killed_supervisor_takes_its_children_along_and_a_restart_is_clean(store
     daemon.wait()
     harness.wait_until("children gone", lambda: all(harness.gone(pid) for pid in children), 5)
     again = start_pilliond(store, listen={"resp": daemon.resp_unix, "admin": daemon.admin})
+    again.signal(signal.SIGKILL)  # and once more, without waiting for its children
+    again.wait()
+    again = start_pilliond(store, listen={"resp": daemon.resp_unix, "admin": daemon.admin})
     again.resp_unix = daemon.resp_unix
     assert again.redis().exists("driver_stats:1") == 1
 
@@ -318,6 +321,103 @@ def test_a_dead_store_is_staleness_and_not_an_outage(store, start_pilliond):
     harness.wait_until("ready again", lambda: harness.http(daemon.admin, "GET", "/readyz").status == 200)
 
 
+def test_a_store_that_is_not_there_is_told_and_waited_for(store, start_pilliond):
+    daemon = start_pilliond(store, args=["--poll_interval", "100ms"], ready=False)
+    harness.wait_until(
+        "the reason",
+        lambda: f"no release; open the store {store.url}: No such"
+        in harness.http(daemon.admin, "GET", "/readyz?verbose").text,
+    )
+    fetcher = daemon.child("fetcher")
+    store.make_release(rows=10, seed=1)
+    daemon.wait_ready()
+    assert daemon.child("fetcher") == fetcher
+
+
+def test_another_store_at_the_same_path_is_followed(store, start_pilliond):
+    store.make_release(rows=10, seed=1)
+    daemon = start_pilliond(store, args=["--poll_interval", "100ms"])
+    store.path.rename(store.path.with_name("before"))
+    daemon.wait_serving(store.make_release(rows=10, seed=2))
+    assert "child ended" not in daemon.log
+
+
+def test_a_release_that_is_gone_is_told_and_the_old_one_serves(store, start_pilliond):
+    first = store.make_release(rows=10, seed=1)
+    daemon = start_pilliond(store)
+    gone = store.make_release(rows=10, seed=2, channel=None)
+    manifest = next(store.path.rglob(gone.rpartition("@")[2] + ".json"))
+    manifest.rename(store.path.with_name("manifest"))
+    channel = store.path / "views/rides/driver_stats/channels/production.json"
+    document = json.loads(channel.read_text())
+    document["release"], document["nonce"] = gone.rpartition("@")[2], "0123456789abcdef"
+    document["sequence"] += 1
+    part = channel.with_suffix(".part")
+    part.write_text(json.dumps(document))
+    part.rename(channel)
+    assert wait_refused(daemon)["result"] == "not_found"
+    assert daemon.serving(first)
+    store.path.with_name("manifest").rename(manifest)
+    daemon.wait_serving(gone)
+
+
+def test_a_draining_server_says_so(store, start_pilliond):
+    store.make_release(rows=ROWS, seed=1, features=50)
+    daemon = start_pilliond(store)
+    slow = harness.connect(daemon.resp_unix)
+    slow.sendall(b"*2\r\n$7\r\nHGETALL\r\n$14\r\ndriver_stats:1\r\n" * 5000)  # and is not read from
+    harness.wait_until("requests", lambda: slow.recv(1))
+    kept = harness.http_connection(daemon.admin)
+    kept.request("GET", "/readyz")
+    assert harness.Answer(kept.getresponse()).status == 200
+    daemon.signal(signal.SIGTERM)
+    harness.wait_until("the drain", lambda: "stopping" in daemon.log)
+
+    def not_draining() -> str:
+        kept.request("GET", "/readyz?verbose")
+        answer = harness.Answer(kept.getresponse())
+        return answer.text if answer.status == 503 else ""
+
+    assert "[-] not draining" in harness.wait_until("the term", not_draining)
+    slow.close()
+    assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "datagram", "missing", "full"])
+def test_a_path_that_cannot_become_a_socket_is_left_alone(folder, store, what):
+    path = folder / "s"
+    keep: list[socket.socket] = []
+    if what == "file":
+        path.write_text("precious")
+    elif what == "folder":
+        path.mkdir()
+    elif what == "missing":
+        path = folder / "none" / "s"
+    else:
+        keep = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if what == "datagram" else socket.SOCK_STREAM)]
+        keep[0].bind(str(path))
+        if what == "full":  # connecting would wait for ever
+            keep[0].listen(0)
+            keep += [socket.socket(socket.AF_UNIX) for _ in range(2)]
+            for sock in keep[1:]:
+                sock.setblocking(False)
+                sock.connect_ex(str(path))
+    before = os.lstat(path) if path.exists() else None
+    argv = [harness.program("pilliond"), "--store", store.url, "--serve", "rides/driver_stats@production"]
+    done = harness.run([*argv, "--listen", f"resp=unix:{path}"], code=3, timeout=20)
+    assert str(path) in done.stderr.splitlines()[-1]
+    assert (os.lstat(path) if path.exists() else None) == before
+    for sock in keep:
+        sock.close()
+
+
+def test_a_left_over_socket_is_replaced(folder, store, start_pilliond):
+    store.make_release(rows=10, seed=1)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(folder / "s"))
+    start_pilliond(store, listen={"resp": f"unix:{folder}/s"})
+
+
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_a_taken_address_is_an_error_that_names_the_holder(folder, store, kind):
     store.make_release(rows=10)
@@ -375,6 +475,9 @@ def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_fi
     lines = done.stderr.replace(f"{config}:", "").splitlines()
     assert [line for line in lines if line[0].isdigit()] == expected_lines
     assert "store: missing; name one with `store: dir:PATH` or --store" in lines
+    config.write_text("store: s3://bucket\n")
+    done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
+    assert "store: " in done.stderr and "s3" in done.stderr and "dir:" in done.stderr
     config.write_text("serve: [\n")
     done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
     assert f"{config}:2:1: " in done.stderr
