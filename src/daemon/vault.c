@@ -183,15 +183,26 @@ void pil_vault_drop_partial(struct pil_vault *vault) {
     }
 }
 
+static void unmapped(struct pil_vault *vault, struct pil_held_release *held, uint32_t map_count) {
+    held->map_count = map_count;
+    if (held->is_dropped && held->map_count == 0) {
+        held->is_dropped = false;
+        drop(vault, held);
+    }
+}
+
 void pil_vault_unmapped(struct pil_vault *vault, uint32_t view_index, const char *release) {
+    struct pil_held_release *found = NULL;
     for (struct pil_held_release *held = vault->releases, *next; held != NULL; held = next) {
         next = held->next;
-        if (release == NULL || (held->view_index == view_index && strcmp(held->release, release) == 0)) {
-            held->map_count = release == NULL || held->map_count == 0 ? 0 : held->map_count - 1;
-            if (held->is_dropped && held->map_count == 0) {
-                held->is_dropped = false;
-                drop(vault, held);
-            }
+        if (release == NULL) {
+            unmapped(vault, held, 0);
+        } else if (held->view_index == view_index && held->map_count > 0 && strcmp(held->release, release) == 0 &&
+                   (found == NULL || held->is_dropped)) {
+            found = held; /* what was dropped and fetched anew is here twice, of the same size */
         }
+    }
+    if (found != NULL) {
+        unmapped(vault, found, found->map_count - 1);
     }
 }

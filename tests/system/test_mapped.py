@@ -157,6 +157,33 @@ def test_pinned_memory_counts_against_the_budget(store, start):
     daemon.wait_serving(releases[2])
 
 
+def test_a_release_fetched_anew_is_pinned_beside_itself(store, start):
+    """The budget has room for three releases. The first one is given up while a client maps it, fetched once more, and
+    mapped by another client: then its memory is there twice, and letting go of one leaves the other."""
+    releases = [store.make_release(rows=40000, features=20, seed=seed, channel=None) for seed in (1, 2, 3)]
+    store.promote(releases[0])
+    daemon = start(args=["--memory-budget", "14M", "--keep-releases", "1"])
+    before, after, third = daemon.client(), daemon.client(), daemon.client()
+
+    def swap(number: int) -> None:
+        store.promote(releases[number])
+        daemon.wait_serving(releases[number])
+
+    before.current(VIEW)
+    swap(1)
+    swap(0)
+    after.current(VIEW)
+    before.drop(0)
+    swap(1)
+    third.current(VIEW)
+    swap(2)  # beside what `after` and `third` keep
+    store.promote(releases[0])
+    harness.wait_until("a refusal", lambda: "will_not_fit" in daemon.log)
+    assert not daemon.serving(releases[0])
+    after.drop(0)
+    daemon.wait_serving(releases[0])
+
+
 @pytest.mark.parametrize("rule,allowed", [
     (", map: none", False),
     (", map: {uids: [12345]}", False),
