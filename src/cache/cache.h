@@ -69,8 +69,9 @@ static inline const struct pil_release *pil_cache_live(const struct pil_cache_vi
  * shards do not make one release; DENIED when one is not sealed. */
 pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count,
                            struct pil_release **ret_release, struct pil_error *ret_error) PIL_CHECKED;
-/* Fills the page tables, so that no worker takes the faults: about 0.1 ms a GiB in huge pages, 100 ms in others. */
-void pil_release_prefault(const struct pil_release *release);
+/* Fills the page tables of one shard, so that no worker takes the faults: about 0.1 ms a GiB in huge pages, 100 ms in
+ * others. */
+void pil_release_prefault(const struct pil_release *release, uint32_t shard_index);
 /* Unmaps a release that was never published; NULLs the pointer. */
 void pil_release_destroy(struct pil_release **release);
 /* One pointer store. The old release, if any, is retired: reclaimed after a grace period by pil_cache_reclaim. */

@@ -86,11 +86,9 @@ pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shar
     return PIL_STATUS_OK;
 }
 
-void pil_release_prefault(const struct pil_release *release) {
-    for (uint32_t i = 0; i < release->shard_count; i++) {
-        struct pil_bytes file = release->shards[i].file;
-        (void)madvise((void *)(uintptr_t)file.data, file.len, MADV_POPULATE_READ); /* before Linux 5.14: faults, then */
-    }
+void pil_release_prefault(const struct pil_release *release, uint32_t shard_index) {
+    struct pil_bytes file = release->shards[shard_index].file;
+    (void)madvise((void *)(uintptr_t)file.data, file.len, MADV_POPULATE_READ); /* before Linux 5.14: faults, then */
 }
 
 void pil_release_destroy(struct pil_release **release_pointer) {

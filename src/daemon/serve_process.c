@@ -127,6 +127,16 @@ static void tell_unmapped(struct process *process, uint32_t view_index, const ch
     pil_ignore(pil_message_send(process->control, &message, -1), "a supervisor that is gone is seen by reading");
 }
 
+/* Clients of mapped reads meanwhile see that the server lives. */
+static void prefault(struct process *process, const struct pil_release *release) {
+    for (uint32_t i = 0; i < release->shard_count; i++) {
+        pil_release_prefault(release, i);
+        if (process->mapped != NULL) {
+            pil_mapped_tick(process->mapped);
+        }
+    }
+}
+
 static void on_publish(struct process *process, const struct pil_message *message) {
     struct arrival *arrival = &process->arrivals[message->view_index];
     struct pil_cache *cache = pil_server_cache(process->node.server);
@@ -150,7 +160,7 @@ static void on_publish(struct process *process, const struct pil_message *messag
     } else {
         set_release_info(process, message->view_index, old, message->release);
         if (old[0] != '\0') {
-            pil_release_prefault(release);
+            prefault(process, release);
         }
         release->created_us = message->time_us;
         pil_cache_publish(cache, view, release);
@@ -160,7 +170,7 @@ static void on_publish(struct process *process, const struct pil_message *messag
             memset(arrival->fds, -1, arrival->shard_count * sizeof arrival->fds[0]); /* they are its own now */
         }
         if (old[0] == '\0') { /* nothing was served: answering comes first */
-            pil_release_prefault(release);
+            prefault(process, release);
         }
         record_huge_pages(process);
         if (old[0] != '\0' && process->retired_count < RETIRED_MAX) {
