@@ -263,10 +263,13 @@ static bool to_part(const struct pil_feast_value *value, struct pil_key_part *re
 }
 
 static void reject_key(struct planner *planner, const struct pil_entity *entity, const struct pil_feast_column *column,
-                       uint32_t row) {
+                       uint32_t row, bool is_too_long) {
     const struct pil_feast_value *value = &planner->request->feast.values[column->value_first + row];
-    const char *message = pil_batch_text(planner->worker->batch, "join key %s of entity %s must be %s",
-                                         entity->join_key, entity->name, pil_scalar_text(entity->type));
+    struct pil_batch *batch = planner->worker->batch;
+    const char *message = is_too_long ? pil_batch_text(batch, "the key with join key %s is longer than %d bytes",
+                                                       entity->join_key, PIL_KEY_BYTES_MAX)
+                                      : pil_batch_text(batch, "join key %s of entity %s must be %s", entity->join_key,
+                                                       entity->name, pil_scalar_text(entity->type));
     struct pil_feast_rejection rejection = {
         .http_status = 422,
         .type = "join_key_type",
@@ -290,7 +293,7 @@ static bool add_row(struct planner *planner, const struct pil_plan_view *planned
     for (uint32_t e = 0; e < schema->entity_count; e++) {
         const struct pil_feast_column *column = &feast->columns[columns[e]];
         if (!to_part(&feast->values[column->value_first + row], &parts[e])) {
-            reject_key(planner, &schema->entities[e], column, row);
+            reject_key(planner, &schema->entities[e], column, row, false);
             return false;
         }
         room += parts[e].text.len + 24;
@@ -298,12 +301,17 @@ static bool add_row(struct planner *planner, const struct pil_plan_view *planned
     uint8_t *buffer = pil_batch_scratch(batch, room);
     uint32_t bad = 0;
     size_t len = 0;
-    if (buffer != NULL &&
-        pil_view_key_encode(schema, parts, schema->entity_count, buffer, room, &len, &bad) != PIL_STATUS_OK) {
-        reject_key(planner, &schema->entities[bad], &feast->columns[columns[bad]], row);
+    if (buffer == NULL) {
+        fail(planner->worker, planner->request, PIL_FEAST_ERROR_TOO_LARGE,
+             pil_bytes_from_text("bytes of keys in one request"), pil_bytes_from_text("4 MiB, with the body"));
         return false;
     }
-    struct pil_lookup *lookup = buffer != NULL ? pil_batch_lookup(planner->worker, planner->request) : NULL;
+    pil_status status = pil_view_key_encode(schema, parts, schema->entity_count, buffer, room, &len, &bad);
+    if (status != PIL_STATUS_OK) {
+        reject_key(planner, &schema->entities[bad], &feast->columns[columns[bad]], row, status == PIL_STATUS_TOO_LARGE);
+        return false;
+    }
+    struct pil_lookup *lookup = pil_batch_lookup(planner->worker, planner->request);
     if (lookup == NULL) {
         fail(planner->worker, planner->request, PIL_FEAST_ERROR_TOO_LARGE,
              pil_bytes_from_text("entity lookups in one request"),

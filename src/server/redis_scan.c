@@ -3,7 +3,9 @@
  * bits, plus 1 so that it is never 0 in the middle; it means the same as long as no release is swapped. */
 #include "server/redis.h"
 
-enum { COUNT_DEFAULT = 10, COUNT_MAX = 10000, KEY_TEXT_BYTES = 2 * PIL_KEY_BYTES_MAX + PIL_NAME_BYTES_MAX };
+#include <stdio.h>
+
+enum { COUNT_DEFAULT = 10, COUNT_MAX = 10000, KEY_TEXT_BYTES = 2 * PIL_KEY_BYTES_MAX + 2 * PIL_NAME_BYTES_MAX + 2 };
 
 struct scan {
     uint64_t view, shard, slot;
@@ -47,12 +49,14 @@ static bool parse(const struct pil_request *request, struct scan *scan, const ch
     return true;
 }
 
-/* The text of a row's key behind its view's name; the length. */
-static size_t key_text(const struct pil_cache_view *view, const struct pil_release *release,
-                       const struct pil_shard *shard, const uint8_t *row, char *text) {
-    size_t len = strlen(view->name);
-    memcpy(text, view->name, len);
-    text[len++] = ':';
+/* The text of a row's key, as a request would name it: with the project where several are served. Returns its length.
+ */
+static size_t key_text(const struct pil_cache *cache, const struct pil_cache_view *view,
+                       const struct pil_release *release, const struct pil_shard *shard, const uint8_t *row,
+                       char text[KEY_TEXT_BYTES]) {
+    bool is_enough = pil_cache_view_find(cache, pil_bytes_from_text(view->name)) == view;
+    size_t len = (size_t)snprintf(text, KEY_TEXT_BYTES, "%s%s%s:", is_enough ? "" : view->project, is_enough ? "" : "/",
+                                  view->name);
     size_t rest = pil_view_key_format(release->view, pil_shard_row_key(shard, row), text + len, KEY_TEXT_BYTES - len);
     return len + (rest < KEY_TEXT_BYTES - len ? rest : KEY_TEXT_BYTES - len);
 }
@@ -92,8 +96,8 @@ PIL_REPLY(pil_redis_reply_scan) {
         if (text == NULL) {
             break; /* the cursor says where to go on */
         }
-        size_t len =
-            row != NULL ? key_text(pil_cache_view_at(cache, (uint32_t)scan.view), release, shard, row, text + 4) : 0;
+        const struct pil_cache_view *view = pil_cache_view_at(cache, (uint32_t)scan.view);
+        size_t len = row != NULL ? key_text(cache, view, release, shard, row, text + 4) : 0;
         bool wanted = row != NULL && !scan.wants_none && pil_redis_match(scan.pattern, pil_bytes_from(text + 4, len));
         batch->scratch_used = (size_t)((uint8_t *)text - batch->scratch) + (wanted ? 4 + len : 0);
         if (wanted) {

@@ -87,6 +87,15 @@ def test_keys_are_coerced_by_the_schema_and_int64_is_exact(store, start_pilliond
     assert answer.json()["results"][1]["values"] == [synthetic.value("all", 7, 2, 1)] * 3
 
 
+def test_a_key_that_is_too_long_is_told_as_such(store, start_pilliond):
+    store.make_release(view="zones", rows=50, args=["--key", "pair"])
+    daemon = start_pilliond(store, serve=["rides/zones@production"])
+    answer = daemon.online_features({"id": [9, 9], "zone": ["z2", "z" * 70000]}, ["zones:f0"])
+    assert answer.status == 422 and "longer than 65536 bytes" in answer.text
+    answer = daemon.online_features({"id": [9, 9], "zone": ["z2", "z" * 60000]}, ["zones:f0"])
+    assert answer.json()["results"][2]["statuses"] == ["PRESENT", "NOT_FOUND"]
+
+
 def test_statuses_by_mode(folder, store, start_pilliond):
     store.make_release(rows=50, kind="all", view="all_types", seed=1)
     config = folder / "modes.yaml"
