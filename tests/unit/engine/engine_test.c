@@ -217,6 +217,36 @@ static void waits_quietly_for_half_closed_peer_to_read(void **state) {
     loop_close(loop);
 }
 
+/* A send that waited once must not make those after it believe that there is room. */
+static void waits_quietly_each_time_the_socket_is_full(void **state) {
+    enum { LEN = 1 << 20 };
+    struct loop *loop = loop_open(state);
+    for (int round = 0; round < 2; round++) {
+        struct peer *peer = peer_open(loop, LEN);
+        static uint8_t back[65536];
+        for (int time = 0; time < 3; time++) {
+            peer->received = LEN;
+            peer->sent = 0;
+            peer_flush(peer);
+            loop_turn_for(loop, 0, 0);
+            struct pil_engine_stats before = loop_stats(loop);
+            for (int i = 0; i < 5; i++) {
+                loop_turn(loop);
+                assert_int_equal(loop->count, 0);
+            }
+            assert_in_range(loop_stats(loop).enters - before.enters, 5, 6);
+            for (size_t got = 0; got < LEN;) {
+                ssize_t more = client_read(peer->client, back, sizeof back);
+                got += more > 0 ? (size_t)more : 0;
+                loop_turn_for(loop, 0, more > 0 ? 0 : SECOND_NS / 100);
+            }
+            LOOP_UNTIL(loop, peer->sents == (uint32_t)time + 1);
+        }
+        peer_finish(peer);
+    }
+    loop_close(loop);
+}
+
 static void sends_nothing_at_once(void **state) {
     struct loop *loop = loop_open(state);
     struct peer *peer = peer_open(loop, 64);
@@ -358,6 +388,37 @@ static void refuses_beyond_connections_max(void **state) {
     peer_finish(first);
     peer_finish(second);
     close(listener);
+    loop_close(loop);
+}
+
+/* Those that the kernel has accepted for the listener by then belong to nobody. */
+static void clients_of_a_closing_listener_see_the_end(void **state) {
+    enum { CLIENTS = 5 };
+    struct loop *loop = loop_open(state);
+    for (int round = 0; round < 20; round++) {
+        struct sockaddr_storage name;
+        socklen_t len;
+        int listener = listen_at(AF_UNIX, &name, &len), clients[CLIENTS];
+        pil_engine_handle handle;
+        assert_int_equal(pil_engine_listen(loop->engine, listener, NULL, &handle), PIL_STATUS_OK);
+        loop_turn_for(loop, 0, 0); /* the accept waits */
+        for (int i = 0; i < CLIENTS; i++) {
+            clients[i] = connect_to(&name, len);
+        }
+        pil_engine_close(loop->engine, handle);
+        for (int i = 0; i < 3; i++) {
+            loop_turn_for(loop, 0, 0);
+        }
+        assert_int_equal(loop->accepted_count, 0);
+        close(listener);
+        for (int i = 0; i < CLIENTS; i++) {
+            char byte;
+            struct pollfd wait = {.fd = clients[i], .events = POLLIN};
+            assert_int_equal(poll(&wait, 1, 10000), 1);
+            assert_true(client_read(clients[i], &byte, 1) == 0 || errno == ECONNRESET);
+            close(clients[i]);
+        }
+    }
     loop_close(loop);
 }
 
@@ -594,11 +655,13 @@ static const struct CMUnitTest tests[] = {
     BOTH(reports_reset_as_failed_end),
     BOTH(sends_more_than_socket_holds_to_slow_reader),
     BOTH(waits_quietly_for_half_closed_peer_to_read),
+    BOTH(waits_quietly_each_time_the_socket_is_full),
     BOTH(sends_nothing_at_once),
     BOTH(pause_keeps_bytes_until_resume),
     BOTH(pause_and_resume_at_random_lose_nothing),
     BOTH(hands_out_in_later_turns_what_finds_no_room),
     BOTH(refuses_beyond_connections_max),
+    BOTH(clients_of_a_closing_listener_see_the_end),
     BOTH(handles_never_name_a_later_owner),
     BOTH(closes_with_receive_and_send_in_flight),
     BOTH(destroy_lets_go_of_everything_in_flight),
