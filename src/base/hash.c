@@ -7,10 +7,8 @@
 
 #include <openssl/evp.h>
 
-enum { SHARD_SEED = 42 };
-
 uint64_t pil_hash_shard(struct pil_bytes key) {
-    return XXH64(key.data, key.len, SHARD_SEED);
+    return XXH64(key.data, key.len, PIL_HASH_SHARD_SEED);
 }
 
 uint64_t pil_hash_index(struct pil_bytes key, uint64_t seed) {

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 
 /* XXH64(bytes, seed 42): Spark SQL's xxhash64 of one BINARY or BIGINT column. Its high bits choose the shard. */
+enum { PIL_HASH_SHARD_SEED = 42 };
 uint64_t pil_hash_shard(struct pil_bytes key);
 
 /* XXH3-64 with a seed: the hash that the index of a shard is built over. */

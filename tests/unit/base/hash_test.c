@@ -2,7 +2,7 @@
  * Goal: the three hashes are the ones that other programs compute: Spark's xxhash64 places keys alike, digests are
  * SHA-256. Method: published vectors. XXH64 and XXH3: xxHash's own specification and sanity tests; Spark: `SELECT
  * xxhash64(1L)`, `xxhash64('ABC')` of PySpark's documentation; SHA-256: FIPS 180-4 examples. */
-#include "base/hash.h"
+#include "base/hash_key.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -24,6 +24,21 @@ static void index_hash_is_xxh3(void **state) {
     struct pil_bytes text = pil_bytes_from_text("driver");
     assert_int_equal(pil_hash_index(text, 0), pil_hash_block(text));
     assert_int_not_equal(pil_hash_index(text, 1), pil_hash_block(text));
+}
+
+static void keys_of_eight_bytes_hash_inline_as_by_the_library(void **state) {
+    (void)state;
+    uint64_t word = 0, seed = 0;
+    for (int i = 0; i < 1000; i++) {
+        struct pil_bytes key = pil_bytes_from(&word, sizeof word);
+        assert_int_equal(pil_hash_shard_inline(key), pil_hash_shard(key));
+        assert_int_equal(pil_hash_index_inline(key, seed), pil_hash_index(key, seed));
+        key.len = (size_t)i % 8;
+        assert_int_equal(pil_hash_shard_inline(key), pil_hash_shard(key));
+        assert_int_equal(pil_hash_index_inline(key, seed), pil_hash_index(key, seed));
+        word = pil_hash_shard(pil_bytes_from(&word, sizeof word));
+        seed = i % 3 == 0 ? 0 : pil_hash_block(pil_bytes_from(&word, sizeof word));
+    }
 }
 
 static void assert_sha256(struct pil_sha256 digest, const char *want) {
@@ -75,6 +90,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shards_are_placed_as_spark_does),
         cmocka_unit_test(index_hash_is_xxh3),
+        cmocka_unit_test(keys_of_eight_bytes_hash_inline_as_by_the_library),
         cmocka_unit_test(digests_are_sha256),
         cmocka_unit_test(hex_goes_both_ways),
     };
