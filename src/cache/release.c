@@ -33,15 +33,15 @@ static pil_status map_shard(int fd, struct pil_shard *ret_shard, struct pil_erro
 }
 
 static struct pil_bytes schema_section(const struct pil_shard *shard) {
-    const struct pil_section_entry *entry = &shard->superblock.sections[PIL_SECTION_SCHEMA];
+    const struct pil_section_entry *entry = &shard->superblock->sections[PIL_SECTION_SCHEMA];
     return pil_bytes_from(shard->file.data + entry->offset, entry->bytes);
 }
 
 static pil_status check_shard(const struct pil_release *release, const struct pil_shard *shard, uint32_t index,
                               struct pil_error *ret_error) {
-    if (shard->superblock.shard_index != index || shard->superblock.shard_bits != release->shard_bits) {
+    if (shard->superblock->shard_index != index || shard->superblock->shard_bits != release->shard_bits) {
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "it says that it is shard %u of 2^%u",
-                        shard->superblock.shard_index, shard->superblock.shard_bits);
+                        shard->superblock->shard_index, shard->superblock->shard_bits);
     }
     if (!pil_bytes_equal(schema_section(shard), schema_section(&release->shards[0]))) {
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "its schema differs from that of shard 0");
@@ -75,10 +75,10 @@ pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shar
             pil_release_destroy(&release);
             return pil_fail_in(ret_error, status, "release %s, shard %u", release_id, i);
         }
-        release->row_count += shard->superblock.row_count;
+        release->row_count += shard->superblock->row_count;
         release->bytes += shard->file.len;
-        if (shard->superblock.event_ts_us_max > release->event_ts_us_max) {
-            release->event_ts_us_max = shard->superblock.event_ts_us_max;
+        if (shard->superblock->event_ts_us_max > release->event_ts_us_max) {
+            release->event_ts_us_max = shard->superblock->event_ts_us_max;
         }
     }
     release->view = release->shards[0].view;

@@ -63,9 +63,9 @@ static pil_status load_file(struct subject *subject, struct pil_error *error) {
         return pil_fail_in(error, status, "%s", subject->name);
     }
     subject->view = subject->shard.view;
-    subject->row_count = subject->shard.superblock.row_count;
+    subject->row_count = subject->shard.superblock->row_count;
     subject->bytes = subject->file.bytes;
-    add_sections(subject, &subject->shard.superblock);
+    add_sections(subject, subject->shard.superblock);
     return PIL_STATUS_OK;
 }
 
@@ -208,7 +208,7 @@ static void print_head(const struct subject *subject) {
         printf(", %s, release %s, created %s, previous %s", pil_report_things(manifest->shard_count, "shard", count),
                manifest->ref.release, time, manifest->previous[0] != '\0' ? manifest->previous : "none");
     } else {
-        const struct pil_superblock *superblock = &subject->shard.superblock;
+        const struct pil_superblock *superblock = subject->shard.superblock;
         printf(", shard %u of %u, view %s/%s", superblock->shard_index, 1u << superblock->shard_bits,
                subject->view->project, subject->view->name);
     }

@@ -36,7 +36,7 @@ pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, st
     }
     *ret_shard = (struct pil_shard){
         .file = file,
-        .superblock = superblock,
+        .superblock = (const struct pil_superblock *)(const void *)file.data,
         .pilots = section_bytes(file, &superblock, PIL_SECTION_PILOTS).data,
         .rows = section_bytes(file, &superblock, PIL_SECTION_ROWS).data,
         .heap = heap.data,
@@ -45,6 +45,8 @@ pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, st
         .slot_count = superblock.slot_count,
         .hash_seed = superblock.hash_seed,
         .stride = superblock.row_stride,
+        .event_ts_offset = view->layout.event_ts_offset,
+        .has_word_keys = view->layout.key_is_fixed && view->layout.key_bytes == 8,
         .view = view,
     };
     return PIL_STATUS_OK;
@@ -67,15 +69,12 @@ struct pil_bytes pil_shard_reference(const struct pil_shard *shard, const uint8_
     return pil_bytes_from(shard->heap + offset, len);
 }
 
-bool pil_shard_row_matches(const struct pil_shard *shard, const uint8_t *candidate, struct pil_bytes key) {
+bool pil_shard_row_matches_any(const struct pil_shard *shard, const uint8_t *candidate, struct pil_bytes key) {
     const struct pil_row_layout *layout = &shard->view->layout;
     if (pil_load_i64(candidate + layout->event_ts_offset) == INT64_MIN) {
         return false;
     }
     if (layout->key_is_fixed) {
-        if (key.len == 8 && layout->key_bytes == 8) { /* by far the most frequent: no call */
-            return pil_load_u64(candidate) == pil_load_u64(key.data);
-        }
         return key.len == layout->key_bytes && memcmp(candidate, key.data, key.len) == 0;
     }
     /* The first word and the prefix decide nearly every mismatch without touching the heap. */

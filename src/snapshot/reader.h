@@ -10,18 +10,20 @@
 /* Visible because the batch lookup of the cache prefetches through it. Immutable after open; any thread. */
 struct pil_shard {
     struct pil_bytes file;
-    struct pil_superblock superblock; /* a copy */
+    const struct pil_superblock *superblock; /* in the file */
     const uint8_t *pilots;
     const uint8_t *rows;
     const uint8_t *heap;
     uint64_t heap_bytes;
     uint64_t bucket_count, slot_count, hash_seed;
     uint32_t stride;
+    uint32_t event_ts_offset;
+    bool has_word_keys;    /* all of 8 bytes */
     struct pil_view *view; /* owned */
 };
 
-/* Opens bytes that stay mapped and unchanged until close. CORRUPT, UNSUPPORTED (newer major or unknown incompat bit) or
- * TOO_LARGE (over our own bounds), with a sentence that names offset and field. */
+/* Opens bytes, aligned to 8, that stay mapped and unchanged until close. CORRUPT, UNSUPPORTED (newer major or unknown
+ * incompat bit) or TOO_LARGE (over our own bounds), with a sentence that names offset and field. */
 pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, struct pil_error *ret_error) PIL_CHECKED;
 void pil_shard_close(struct pil_shard *shard);
 
@@ -33,8 +35,16 @@ static inline const uint8_t *pil_shard_candidate(const struct pil_shard *shard, 
     uint8_t pilot = shard->pilots[pil_index_bucket(hash, shard->bucket_count)];
     return shard->rows + pil_index_slot(hash, pilot, shard->slot_count) * shard->stride;
 }
+bool pil_shard_row_matches_any(const struct pil_shard *shard, const uint8_t *candidate, struct pil_bytes key);
 /* Whether the row at `candidate` is there and has exactly this key. */
-bool pil_shard_row_matches(const struct pil_shard *shard, const uint8_t *candidate, struct pil_bytes key);
+static inline bool pil_shard_row_matches(const struct pil_shard *shard, const uint8_t *candidate,
+                                         struct pil_bytes key) {
+    if (key.len == 8 && shard->has_word_keys) { /* by far the most frequent */
+        return pil_load_u64(candidate) == pil_load_u64(key.data) &&
+               pil_load_i64(candidate + shard->event_ts_offset) != INT64_MIN;
+    }
+    return pil_shard_row_matches_any(shard, candidate, key);
+}
 
 /* All three; NULL when missing. Handles the empty shard. */
 const uint8_t *pil_shard_find(const struct pil_shard *shard, struct pil_bytes key);

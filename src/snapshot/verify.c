@@ -146,7 +146,7 @@ static const char *fields_problem(const struct scan *scan, const uint8_t *row, i
 }
 
 static const char *place_problem(const struct pil_shard *shard, const uint8_t *row) {
-    const struct pil_superblock *block = &shard->superblock;
+    const struct pil_superblock *block = shard->superblock;
     struct pil_bytes key = pil_row_key(shard->view, row, shard->heap);
     if (pil_shard_of(pil_hash_shard(key), block->shard_bits) != block->shard_index) {
         return "has a key of another shard";
@@ -179,7 +179,7 @@ static const char *row_problem(struct scan *scan, const uint8_t *row, int32_t *r
 }
 
 static pil_status check_totals(const struct scan *scan, struct pil_error *error) {
-    const struct pil_superblock *block = &scan->shard->superblock;
+    const struct pil_superblock *block = scan->shard->superblock;
     if (scan->row_count != block->row_count) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "section ROWS holds %llu rows, the superblock says %llu",
                         (unsigned long long)scan->row_count, (unsigned long long)block->row_count);

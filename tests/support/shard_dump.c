@@ -65,11 +65,11 @@ static pil_status dump(struct pil_bytes file, struct pil_error *error) {
     struct pil_shard shard;
     PIL_TRY(pil_verify(file, &options, error));
     PIL_TRY(pil_shard_open(file, &shard, error));
-    const struct pil_section_entry *ranges = &shard.superblock.sections[PIL_SECTION_RANGE_HASHES];
+    const struct pil_section_entry *ranges = &shard.superblock->sections[PIL_SECTION_RANGE_HASHES];
     struct pil_sha256 id = pil_hash_sha256(pil_bytes_from(file.data + ranges->offset, ranges->bytes));
     printf("{\"id\": ");
     print_hex(pil_bytes_from(id.bytes, sizeof id.bytes));
-    printf(", \"rows\": %llu}\n", (unsigned long long)shard.superblock.row_count);
+    printf(", \"rows\": %llu}\n", (unsigned long long)shard.superblock->row_count);
     print_rows(&shard);
     pil_shard_close(&shard);
     return PIL_STATUS_OK;

@@ -242,7 +242,7 @@ FIXTURE bool fixture_table_agrees(const struct pil_shard *shard, const struct fi
     for (uint64_t slot = 0; slot < shard->slot_count; slot++) {
         held += pil_shard_row_at(shard, slot) != NULL;
     }
-    bool agrees = held == table->count && shard->superblock.row_count == table->count;
+    bool agrees = held == table->count && shard->superblock->row_count == table->count;
     for (size_t i = 0; i < table->count && agrees; i++) {
         agrees = fixture_row_agrees(shard, &table->rows[i]);
     }

@@ -63,7 +63,7 @@ static void retired_releases_are_unmapped_in_slices_after_the_grace_period(void 
     const struct pil_release *held = pil_cache_live(slot);
     pil_cache_publish(cache, slot, fixture_release(view, 2000, 2, 1));
     assert_int_equal(pil_cache_reclaim(cache, 1 << 30), 1); /* the worker may still read it */
-    assert_true(held->shards[0].superblock.row_count + held->shards[1].superblock.row_count == 2000);
+    assert_true(held->shards[0].superblock->row_count + held->shards[1].superblock->row_count == 2000);
     pil_qsbr_quiescent(pil_cache_qsbr(cache), 0);
     uint32_t slices = 0;
     while (pil_cache_reclaim(cache, 8192) > 0) {
