@@ -93,10 +93,11 @@ struct pil_lookup {
 };
 /* Looks all up together: hash and prefetch pilots, prefetch row lines, compare. Any mix of releases; any count. */
 void pil_cache_lookup(struct pil_lookup *lookups, uint32_t count);
-/* The two halves of it, for callers that have other work while memory is on its way: until the end, `row` is only a
- * candidate. 16 to 32 lookups at a time are what the processor can have under way. */
-void pil_cache_lookup_begin(struct pil_lookup *lookups, uint32_t count);
-void pil_cache_lookup_end(struct pil_lookup *lookups, uint32_t count);
+/* Its three steps, for callers that have other work while memory is on its way; each on what the one before has left:
+ * find the pilots, fetch the rows, drop those with other keys. Until then `row` is private. */
+void pil_cache_lookup_hash(struct pil_lookup *lookups, uint32_t count);
+void pil_cache_lookup_fetch(struct pil_lookup *lookups, uint32_t count);
+void pil_cache_lookup_compare(struct pil_lookup *lookups, uint32_t count);
 static inline const struct pil_shard *pil_lookup_shard(const struct pil_lookup *lookup) {
     return &lookup->release->shards[lookup->shard_index];
 }

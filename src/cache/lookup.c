@@ -1,83 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The batch pipeline. A single dependent lookup costs two cache misses in series; here pilots are fetched some lookups
- * ahead and rows some ahead of their compare, so that misses of different keys overlap with each other and with the
- * work (asynchronous memory access chaining: Kocberber et al., VLDB 2015). */
+ * The batch pipeline. A lookup costs two dependent cache misses; here pilots are fetched a block of lookups ahead and
+ * rows a block ahead of their compare, so that misses of different keys overlap with each other and with the work
+ * (group prefetching: Chen et al., ICDE 2004). Small blocks keep the memory system busy evenly; a burst of more lines
+ * than it can have under way (some tens) stalls until there is room, and what follows finds it idle. */
 #include "cache/cache.h"
 
-enum { PILOTS_AHEAD = 16, ROWS_AHEAD = 8, LINE_BYTES = 64, MASK_LAST = 63 };
+#include "base/hash_key.h"
 
-static void prefetch_pilot(struct pil_lookup *lookup) {
-    struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
-    const struct pil_release *release = lookup->release;
-    lookup->shard_index = release->shard_bits == 0 ? 0 : pil_shard_of(pil_hash_shard(key), release->shard_bits);
-    const struct pil_shard *shard = &release->shards[lookup->shard_index];
-    lookup->row = NULL;
-    if (shard->slot_count == 0) {
-        return;
-    }
-    lookup->hash = pil_shard_hash(shard, key);
-    __builtin_prefetch(&shard->pilots[pil_index_bucket(lookup->hash, shard->bucket_count)]);
-}
+enum { BLOCK = 8, LINE_BYTES = 64, MASK_LAST = 63 };
 
-static void prefetch_row(struct pil_lookup *lookup) {
-    const struct pil_shard *shard = pil_lookup_shard(lookup);
-    if (shard->slot_count == 0) {
-        return;
-    }
-    const uint8_t *row = pil_shard_candidate(shard, lookup->hash);
-    lookup->row = row;
-    /* Run by run of wanted lines. Rows need not start on a line: a run may reach into one line more. */
-    for (uint64_t mask = lookup->line_mask; mask != 0;) {
+/* Run by run of wanted lines. Rows need not start on a line: a run may reach into one line more. */
+static inline void prefetch_lines(const uint8_t *row, uint32_t stride, uint64_t mask) {
+    const uint8_t *row_end = row + stride;
+    bool has_rest = mask >> MASK_LAST;
+    while (mask != 0) {
         uint32_t first = (uint32_t)__builtin_ctzll(mask);
         uint64_t rest = ~(mask >> first);
         uint32_t count = rest == 0 ? 64 - first : (uint32_t)__builtin_ctzll(rest);
         const uint8_t *end = row + (size_t)(first + count) * LINE_BYTES;
-        end = end < row + shard->stride ? end : row + shard->stride;
+        end = end < row_end ? end : row_end;
         for (const uint8_t *at = row + (size_t)first * LINE_BYTES; at < end; at += LINE_BYTES) {
             __builtin_prefetch(at);
         }
         __builtin_prefetch(end - 1);
         mask = first + count >= 64 ? 0 : mask >> (first + count) << (first + count);
     }
-    if (lookup->line_mask >> MASK_LAST) {
-        for (uint32_t offset = (MASK_LAST + 1) * LINE_BYTES; offset < shard->stride; offset += LINE_BYTES) {
-            __builtin_prefetch(row + offset);
+    for (uint32_t offset = (MASK_LAST + 1) * LINE_BYTES; has_rest && offset < stride; offset += LINE_BYTES) {
+        __builtin_prefetch(row + offset);
+    }
+}
+
+/* Loop after loop: a chain of multiplications is long, and the processor overlaps only what is near. */
+void pil_cache_lookup_hash(struct pil_lookup *lookups, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct pil_lookup *lookup = &lookups[i];
+        uint32_t bits = lookup->release->shard_bits;
+        struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
+        lookup->shard_index = bits == 0 ? 0 : pil_shard_of(pil_hash_shard_inline(key), bits);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct pil_bytes key = pil_bytes_from(lookups[i].key, lookups[i].key_len);
+        lookups[i].hash = pil_hash_index_inline(key, pil_lookup_shard(&lookups[i])->hash_seed);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pil_shard *shard = pil_lookup_shard(&lookups[i]);
+        lookups[i].row =
+            shard->slot_count == 0 ? NULL : shard->pilots + pil_index_bucket(lookups[i].hash, shard->bucket_count);
+        __builtin_prefetch(lookups[i].row);
+    }
+}
+
+void pil_cache_lookup_fetch(struct pil_lookup *lookups, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct pil_lookup *lookup = &lookups[i];
+        const struct pil_shard *shard = pil_lookup_shard(lookup);
+        if (lookup->row != NULL) {
+            lookup->row = shard->rows + pil_index_slot(lookup->hash, *lookup->row, shard->slot_count) * shard->stride;
+            prefetch_lines(lookup->row, shard->stride, lookup->line_mask);
         }
     }
 }
 
-static void compare(struct pil_lookup *lookup) {
-    struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
-    if (lookup->row != NULL && !pil_shard_row_matches(pil_lookup_shard(lookup), lookup->row, key)) {
-        lookup->row = NULL;
+void pil_cache_lookup_compare(struct pil_lookup *lookups, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct pil_lookup *lookup = &lookups[i];
+        struct pil_bytes key = pil_bytes_from(lookup->key, lookup->key_len);
+        if (lookup->row != NULL && !pil_shard_row_matches(pil_lookup_shard(lookup), lookup->row, key)) {
+            lookup->row = NULL;
+        }
+    }
+}
+
+/* Outside of the lookups: nothing. */
+static void run(void (*step)(struct pil_lookup *, uint32_t), struct pil_lookup *lookups, uint32_t count, uint32_t at) {
+    if (at < count) {
+        step(lookups + at, count - at < BLOCK ? count - at : BLOCK);
     }
 }
 
 void pil_cache_lookup(struct pil_lookup *lookups, uint32_t count) {
-    uint32_t hashed = 0, fetched = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        for (; hashed < count && hashed <= i + PILOTS_AHEAD; hashed++) {
-            prefetch_pilot(&lookups[hashed]);
-        }
-        for (; fetched < hashed && fetched <= i + ROWS_AHEAD; fetched++) {
-            prefetch_row(&lookups[fetched]);
-        }
-        compare(&lookups[i]);
-    }
-}
-
-void pil_cache_lookup_begin(struct pil_lookup *lookups, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        prefetch_pilot(&lookups[i]);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        prefetch_row(&lookups[i]);
-    }
-}
-
-void pil_cache_lookup_end(struct pil_lookup *lookups, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        compare(&lookups[i]);
+    for (uint32_t at = 0; at < count + 2 * BLOCK; at += BLOCK) {
+        run(pil_cache_lookup_hash, lookups, count, at);
+        run(pil_cache_lookup_fetch, lookups, count, at - BLOCK);
+        run(pil_cache_lookup_compare, lookups, count, at - 2 * BLOCK);
     }
 }
 

@@ -5,7 +5,7 @@
 
 #include <limits.h>
 
-enum { KEY_ROOM_BYTES = 4096, LONG_KEY_ROOM_BYTES = PIL_KEY_BYTES_MAX };
+enum { BLOCKS = 4, KEY_ROOM_BYTES = 1024, LONG_KEY_ROOM_BYTES = PIL_KEY_BYTES_MAX };
 
 /* Ticks of some milliseconds: an age is not known any better, since the server's answers are not, either. */
 static int64_t wall_us(void) {
@@ -21,21 +21,29 @@ struct view_sum {
     uint64_t not_found;
 };
 
-static void begin_block(const struct pil_compiled *compiled, struct pil_block *block) {
+/* Blocks pass three steps in turn: while one is copied, memory brings the rows of the next, and where those of the one
+ * after it are. */
+struct pipeline {
+    struct pil_block blocks[BLOCKS];
+    uint8_t key_bytes[BLOCKS][KEY_ROOM_BYTES];
+    uint64_t hashed, fetched, ended; /* blocks */
+};
+
+static void hash_block(const struct pil_compiled *compiled, struct pil_block *block) {
     const struct pil_vector_view *view = &compiled->vector->views[block->slot];
     const struct pil_release *release = compiled->views[block->slot].mapping->release;
     for (uint32_t i = 0; i < block->count; i++) {
         block->lookups[i].release = release;
         block->lookups[i].line_mask = view->line_mask;
     }
-    pil_cache_lookup_begin(block->lookups, block->count);
+    pil_cache_lookup_hash(block->lookups, block->count);
 }
 
 static pillion_result end_block(struct pil_call *call, struct pil_block *block, int64_t now_us, struct view_sum *sum,
                                 struct pillion_error *error) {
     const struct pil_vector_plan *vector = call->compiled->vector;
     const struct pil_view *view = vector->views[block->slot].view;
-    pil_cache_lookup_end(block->lookups, block->count);
+    pil_cache_lookup_compare(block->lookups, block->count);
     for (uint32_t i = 0; i < block->count; i++) {
         const uint8_t *row = block->lookups[i].row;
         int64_t event_us = INT64_MIN;
@@ -66,42 +74,56 @@ static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *ca
                                  PIL_KEY_BYTES_MAX);
     }
     if (result == PILLION_OK) {
-        begin_block(call->compiled, block);
+        hash_block(call->compiled, block);
+        pil_cache_lookup_fetch(block->lookups, block->count);
         result = end_block(call, block, now_us, sum, error);
     }
     return result;
 }
 
-/* Two blocks take turns: while the rows of one are copied, memory brings those of the next. */
+/* Each step stays `lag` blocks behind the one before it. */
+static pillion_result advance(struct pil_call *call, struct pipeline *pipeline, uint32_t lag, int64_t now_us,
+                              struct view_sum *sum, struct pillion_error *error) {
+    pillion_result result = PILLION_OK;
+    while (pipeline->fetched + lag < pipeline->hashed) {
+        struct pil_block *block = &pipeline->blocks[pipeline->fetched++ % BLOCKS];
+        pil_cache_lookup_fetch(block->lookups, block->count);
+    }
+    while (pipeline->ended + lag < pipeline->fetched && result == PILLION_OK) {
+        result = end_block(call, &pipeline->blocks[pipeline->ended++ % BLOCKS], now_us, sum, error);
+    }
+    return result;
+}
+
 static pillion_result read_view(struct pil_call *call, uint32_t slot, int64_t now_us, struct view_sum *sum,
                                 struct pillion_error *error) {
-    struct pil_block blocks[2] PIL_UNINITIALIZED;
-    uint8_t bytes[2][KEY_ROOM_BYTES] PIL_UNINITIALIZED;
+    struct pipeline pipeline PIL_UNINITIALIZED;
+    pipeline.hashed = pipeline.fetched = pipeline.ended = 0;
     struct pil_keys keys = {.compiled = call->compiled, .slot = slot, .given = call->keys, .error = error};
     size_t count = call->keys->count, next = 0;
     pillion_result result = PILLION_OK;
-    struct pil_block *last = NULL; /* begun, not ended */
-    for (uint32_t turn = 0; next < count && result == PILLION_OK; turn ^= 1) {
-        struct pil_block *block = &blocks[turn];
+    while (next < count && result == PILLION_OK) {
+        uint32_t at = pipeline.hashed % BLOCKS;
         uint32_t wanted = count - next < PIL_CLIENT_BLOCK ? (uint32_t)(count - next) : PIL_CLIENT_BLOCK;
-        struct pil_key_room room = {.data = bytes[turn], .bytes = sizeof bytes[turn]};
+        struct pil_block *block = &pipeline.blocks[at];
+        struct pil_key_room room = {.data = pipeline.key_bytes[at], .bytes = KEY_ROOM_BYTES};
         block->slot = slot;
         block->first = next;
         result = pil_keys_fill(&keys, next, wanted, room, block->lookups, &block->count);
         if (result == PILLION_OK && block->count > 0) {
-            begin_block(call->compiled, block);
+            hash_block(call->compiled, block);
+            pipeline.hashed++;
         }
-        if (result == PILLION_OK && last != NULL) {
-            result = end_block(call, last, now_us, sum, error);
+        bool is_end = block->count == 0 || next + block->count == count;
+        if (result == PILLION_OK) {
+            result = advance(call, &pipeline, is_end ? 0 : 1, now_us, sum, error);
         }
-        last = block;
         if (result == PILLION_OK && block->count == 0) {
             result = put_long_key(call, block, now_us, sum, error);
-            last = NULL;
         }
         next += block->count;
     }
-    return result == PILLION_OK && last != NULL ? end_block(call, last, now_us, sum, error) : result;
+    return result;
 }
 
 static void answer_view(const struct pil_compiled *compiled, uint32_t slot, int64_t now_us, const struct view_sum *sum,

@@ -275,7 +275,7 @@ void pil_column_defaults_destroy(struct pil_column_default **defaults, uint32_t 
 
 /* ---- get.c: what pillion_get and pillion_get_columns share */
 
-enum { PIL_CLIENT_BLOCK = 32 };
+enum { PIL_CLIENT_BLOCK = 8 };
 
 /* Rows of one view that were looked up together. */
 struct pil_block {
