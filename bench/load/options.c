@@ -227,6 +227,9 @@ static void settle(struct load_plan *plan, double zipf) {
         plan->entities > 1) {
         refuse("entities", "", "1, but for mget, vector and feast");
     }
+    if (plan->command == LOAD_VECTOR && plan->service == NULL) {
+        refuse("service", "", "a feature service, for vector");
+    }
     if (plan->duration_s <= 0 && plan->requests_max == 0) {
         plan->duration_s = 5;
     }
