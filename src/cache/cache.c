@@ -113,8 +113,42 @@ struct pil_cache_view *pil_cache_view_find(const struct pil_cache *cache, struct
                                                      pil_bytes_from(slash + 1, name.len - project_len - 1));
 }
 
+static void add_earlier(struct pil_release *release, uint32_t *count, const char *id, int64_t created_us) {
+    if (*count < PIL_CACHE_EARLIER_MAX && strcmp(id, release->id) != 0) {
+        memcpy(release->earlier[*count].id, id, sizeof release->earlier[0].id);
+        release->earlier[(*count)++].created_us = created_us;
+    }
+}
+
+/* What the one before it knows, and that one. */
+static void set_earlier(struct pil_release *release, const struct pil_release *before) {
+    uint32_t count = 0;
+    add_earlier(release, &count, before->id, before->created_us);
+    for (uint32_t i = 0; i < PIL_CACHE_EARLIER_MAX && before->earlier[i].id[0] != '\0'; i++) {
+        add_earlier(release, &count, before->earlier[i].id, before->earlier[i].created_us);
+    }
+}
+
+bool pil_release_locate(const struct pil_release *live, struct pil_bytes id, int64_t *ret_created_us) {
+    if (pil_bytes_equal_text(id, live->id)) {
+        *ret_created_us = live->created_us;
+        return true;
+    }
+    for (uint32_t i = 0; i < PIL_CACHE_EARLIER_MAX && live->earlier[i].id[0] != '\0'; i++) {
+        if (pil_bytes_equal_text(id, live->earlier[i].id)) {
+            *ret_created_us = live->earlier[i].created_us;
+            return true;
+        }
+    }
+    return false;
+}
+
 void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, struct pil_release *release) {
     PIL_ASSERT(release != NULL && release->magic == PIL_CACHE_MAGIC && release->generation == 0);
+    const struct pil_release *before = atomic_load_explicit(&view->live, memory_order_relaxed);
+    if (before != NULL) {
+        set_earlier(release, before);
+    }
     release->generation = ++view->generation;
     release->published_us = pil_clock_wall_us();
     /* Release: pairs with the acquire in pil_cache_live, so that whoever sees the pointer sees the open shards behind

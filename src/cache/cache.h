@@ -7,7 +7,13 @@
 #include "cache/qsbr.h"
 #include "snapshot/reader.h"
 
-enum { PIL_CACHE_MAGIC = 0x50434c52, PIL_CACHE_BATCH_MAX = 1024 };
+enum { PIL_CACHE_MAGIC = 0x50434c52, PIL_CACHE_BATCH_MAX = 1024, PIL_CACHE_EARLIER_MAX = 63 };
+
+/* A release that was served before, and when it was made; 0: not known. */
+struct pil_earlier {
+    char id[PIL_RELEASE_ID_CHARS + 1];
+    int64_t created_us;
+};
 
 /* A mapped release. Immutable from publish to reclaim. */
 struct pil_release {
@@ -23,6 +29,8 @@ struct pil_release {
     int64_t published_us;
     int64_t created_us; /* when it was made; 0: not known */
     uint64_t generation;
+    struct pil_earlier
+        earlier[PIL_CACHE_EARLIER_MAX]; /* set by publish: those of its view, newest first; id "": none */
     /* Control thread only, once retired. */
     uint64_t retire_ticket;
     uint64_t unmap_offset; /* of the last shard still mapped; what is past it is unmapped */
@@ -63,6 +71,9 @@ static inline const struct pil_release *pil_cache_live(const struct pil_cache_vi
     return atomic_load_explicit(&view->live, memory_order_acquire);
 }
 
+/* When that release of the same view was made, if it is this one or one of those published before it. Any thread. */
+bool pil_release_locate(const struct pil_release *live, struct pil_bytes id, int64_t *ret_created_us);
+
 /* ---- Control thread */
 
 /* Maps the sealed descriptors (kept open by the caller) of a verified release. shard i is fds[i]. CORRUPT when the
@@ -85,7 +96,7 @@ struct pil_lookup {
     const struct pil_release *release;
     const uint8_t *key; /* canonical bytes */
     uint32_t key_len;
-    uint32_t view_index;     /* the caller's: which view this is, for its accounts */
+    uint32_t view_index;  /* the caller's: which view this is, for its accounts */
     uint32_t shard_index; /* private */
     uint64_t line_mask;   /* 64-byte lines of the row that the answer needs; bit 63 = that one and all after it */
     const uint8_t *row;   /* result; NULL when missing; valid until the next quiescent state */

@@ -169,17 +169,6 @@ void pil_mapped_generations_sweep(struct pil_mapped *mapped, uint32_t view_index
     }
 }
 
-static void remember(struct pil_mapped_view *view, const char *release, int64_t created_us) {
-    for (uint32_t i = 0; i < MAPPED_SEEN_MAX; i++) {
-        if (strcmp(view->seen[i].release, release) == 0) {
-            return;
-        }
-    }
-    struct pil_mapped_seen *seen = &view->seen[view->seen_next++ % MAPPED_SEEN_MAX];
-    snprintf(seen->release, sizeof seen->release, "%s", release);
-    seen->created_us = created_us;
-}
-
 void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const struct pil_release *release,
                         int64_t created_us, int *fds, uint32_t shard_count) {
     struct pil_mapped_view *view = &mapped->views[view_index];
@@ -204,7 +193,6 @@ void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const st
     view->generations = generation;
     view->is_release_regulated = has_regulated_feature(release->view);
     pil_mapped_generations_sweep(mapped, view_index);
-    remember(view, release->id, created_us);
     atomic_store_explicit(&mapped->page->views[view_index].generation, generation->number, memory_order_release);
 }
 

@@ -7,7 +7,6 @@
 
 enum {
     MAPPED_HOLDS_MAX = 256, /* of one session */
-    MAPPED_SEEN_MAX = 64,   /* releases of a view that LOCATE knows */
     MAPPED_NAME_BYTES = 64,
     MAPPED_CGROUP_BYTES = 256,
     MAPPED_SHARDS_MAX = 4096, /* of a release: what one answer has room for in a socket's buffer, 64 in a packet */
@@ -27,18 +26,11 @@ struct pil_mapped_generation {
     uint32_t holder_count;
 };
 
-struct pil_mapped_seen {
-    char release[PIL_RELEASE_ID_CHARS + 1];
-    int64_t created_us;
-};
-
 struct pil_mapped_view {
     struct pil_mapped_generation *generations;
     bool is_regulated;         /* says the project, or nobody knows what it says */
     bool is_release_regulated; /* says the live release */
     bool is_project_known;
-    struct pil_mapped_seen seen[MAPPED_SEEN_MAX];
-    uint32_t seen_next;
 };
 
 struct pil_mapped_hold {

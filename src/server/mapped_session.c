@@ -269,16 +269,16 @@ static void drop_hold(struct pil_mapped *mapped, struct pil_mapped_session *sess
 
 static bool on_locate(struct pil_mapped *mapped, struct pil_mapped_session *session,
                       const struct pil_mapped_message *message) {
-    uint32_t view_index = message->view;
-    const struct pil_mapped_view *view = view_index < mapped->settings->view_count ? &mapped->views[view_index] : NULL;
-    for (uint32_t i = 0; view != NULL && i < MAPPED_SEEN_MAX; i++) {
-        if (message->text.len > 0 && pil_bytes_equal_text(message->text, view->seen[i].release)) {
-            struct pil_mapped_message answer = *message;
-            answer.number = (uint64_t)view->seen[i].created_us;
-            return send_packet(session, &answer, NULL, 0);
-        }
+    struct pil_cache *cache = pil_server_cache(mapped->server);
+    const struct pil_release *live =
+        message->view < mapped->settings->view_count ? pil_cache_live(pil_cache_view_at(cache, message->view)) : NULL;
+    int64_t created_us = 0;
+    if (live == NULL || !pil_release_locate(live, message->text, &created_us)) {
+        return refuse(session, message->view, PIL_STATUS_NOT_FOUND, "this release has not been served here");
     }
-    return refuse(session, view_index, PIL_STATUS_NOT_FOUND, "this release has not been served here");
+    struct pil_mapped_message answer = *message;
+    answer.number = (uint64_t)created_us;
+    return send_packet(session, &answer, NULL, 0);
 }
 
 static bool on_packet(struct pil_mapped *mapped, struct pil_mapped_session *session, struct pil_bytes packet) {

@@ -79,6 +79,46 @@ static void retired_releases_are_unmapped_in_slices_after_the_grace_period(void 
     pil_project_destroy(&project);
 }
 
+static void publish_made_at(struct pil_cache *cache, const struct pil_view *view, const char *id, int64_t created_us) {
+    struct pil_release *release = fixture_release(view, 1, 1, 0);
+    memcpy(release->id, id, sizeof release->id);
+    release->created_us = created_us;
+    pil_cache_publish(cache, pil_cache_view_at(cache, 0), release);
+}
+
+static int64_t made_at(struct pil_cache *cache, const char *id) {
+    int64_t created_us = -1;
+    const struct pil_release *live = pil_cache_live(pil_cache_view_at(cache, 0));
+    bool found = pil_release_locate(live, pil_bytes_from_text(id), &created_us);
+    assert_int_equal(found, created_us != -1);
+    return created_us;
+}
+
+static void a_release_knows_those_before_it(void **state) {
+    struct pil_project *project = fixture_project(1);
+    const struct pil_view *view = project->views[0].view;
+    struct pil_cache *cache = pil_cache_create(1, 1);
+    (void)state;
+    assert_int_equal(pil_cache_view_define(cache, 0, "p", "v", "production"), PIL_STATUS_OK);
+    publish_made_at(cache, view, "000000000000000a", 10);
+    assert_int_equal(made_at(cache, "000000000000000a"), 10);
+    assert_int_equal(made_at(cache, "000000000000000b"), -1);
+    assert_int_equal(made_at(cache, ""), -1);
+    publish_made_at(cache, view, "000000000000000b", 20);
+    publish_made_at(cache, view, "000000000000000a", 10); /* rolled back: each is known once */
+    assert_int_equal(made_at(cache, "000000000000000b"), 20);
+    assert_string_equal(pil_cache_live(pil_cache_view_at(cache, 0))->earlier[1].id, "");
+    for (int i = 0; i < PIL_CACHE_EARLIER_MAX + 1; i++) {
+        char id[PIL_RELEASE_ID_CHARS + 1];
+        snprintf(id, sizeof id, "%016d", i);
+        publish_made_at(cache, view, id, 100 + i);
+    }
+    assert_int_equal(made_at(cache, "000000000000000a"), -1); /* too many have come since */
+    assert_int_equal(made_at(cache, "0000000000000000"), 100);
+    pil_cache_destroy(&cache);
+    pil_project_destroy(&project);
+}
+
 static void names_find_views_with_and_without_project(void **state) {
     struct pil_cache *cache = pil_cache_create(2, 1);
     (void)state;
@@ -140,6 +180,7 @@ int main(void) {
         cmocka_unit_test(grace_period_waits_for_each_online_worker),
         cmocka_unit_test(unsealed_and_foreign_shards_are_refused),
         cmocka_unit_test(retired_releases_are_unmapped_in_slices_after_the_grace_period),
+        cmocka_unit_test(a_release_knows_those_before_it),
         cmocka_unit_test(names_find_views_with_and_without_project),
         cmocka_unit_test(a_batch_finds_what_single_lookups_find),
     };
