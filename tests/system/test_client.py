@@ -83,6 +83,18 @@ def test_what_is_not_there_is_named(store, start):
         assert "service" in done.stderr and "none" in done.stderr
 
 
+def test_latency_is_told_of_both_ways(store, start):
+    store.make_release(rows=100)
+    daemon = start()
+    program = harness.program("pillion-example-latency")
+    done = harness.run([program, daemon.mapped, daemon.resp_unix, "every", "7", "8", "100"])
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[:2] for line in lines] == [["mapped", "3"], ["socket", "3"]]
+    assert all(0 < float(line[3]) <= float(line[5]) for line in lines)
+    done = harness.run([program, "unix:/nonexistent", daemon.resp_unix, "every", "7"], code=1)
+    assert done.stderr.startswith("mapped: unavailable: ")
+
+
 def test_a_running_client_follows_swaps_and_restarts(store, start, folder):
     first = store.make_release(rows=100, seed=1).rpartition("@")[2]
     daemon = start()
