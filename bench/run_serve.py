@@ -150,8 +150,9 @@ class Bench:
             make_release(options.bin, self.store, options.rows, options.features, SEED, "production")
         if any(not case.is_feast for case in self.chosen_cases()) and not options.no_redis:
             self.redis = Redis(self.folder, self.server_cores)
-            say("redis-server: filling it with hashes and packed rows")
-            self.redis.fill(options.bin, options.rows, options.features)
+            has_hashes = any(case.redis_prefix == HASH_PREFIX for case in self.chosen_cases())
+            say(f"redis-server: filling it with {'hashes and ' if has_hashes else ''}packed rows")
+            self.redis.fill(options.bin, options.rows, options.features, has_hashes)
         if options.feast is not None and any(case.is_feast for case in self.chosen_cases()):
             say(f"Feast's Python server: {FEAST_ROWS:,} rows")
             self.feast = Feast(options.feast, self.folder, FEAST_ROWS, options.features, self.server_cores)
@@ -344,7 +345,7 @@ def folder(text: str) -> Path:
     return Path(text).absolute()
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run.sh serve", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--bin", type=folder, default=ROOT / "build/release/bin", help="folder with the programs")
@@ -369,7 +370,7 @@ def parse() -> argparse.Namespace:
     add("--swap-rows", type=int, default=1_000_000)
     add("--swap-rate", type=float, default=5000)
     add("--json", type=Path, help="write all samples to this file")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def main() -> None:

@@ -59,27 +59,44 @@ def _processes_s(pids: Sequence[int]) -> float:
     return total / TICKS
 
 
-class Perf:
-    """Instructions by `perf stat`, where the machine counts them."""
+class Watch:
+    """What others take of the machine from now on: not the children of this process, nor `pids`."""
 
-    def __init__(self) -> None:
+    def __init__(self, pids: Sequence[int]):
+        self.pids = pids
+        self.began = time.monotonic()
+        self.busy, self.steal = _cpu_ticks()
+        self.ours = _children_s() + _processes_s(pids)
+
+    def noise(self) -> float:
+        """Their share of it until now, stolen time included."""
+        busy, steal = _cpu_ticks()
+        ours = _children_s() + _processes_s(self.pids) - self.ours
+        others = max(0.0, (busy - self.busy) / TICKS - ours) + (steal - self.steal) / TICKS
+        return others / ((time.monotonic() - self.began) * (os.cpu_count() or 1))
+
+
+class Perf:
+    """Events by `perf stat`, where the machine counts them."""
+
+    def __init__(self, event: str = "instructions") -> None:
+        self.event = event
         self.reason = ""
         if shutil.which("perf") is None:
             self.reason = "perf is not installed"
             return
-        done = subprocess.run(
-            ["perf", "stat", "-x,", "-e", "instructions", "true"], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["perf", "stat", "-x,", "-e", event, "true"], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             self.reason = "perf stat is refused: " + (done.stderr.strip() or "it does not say why").splitlines()[0]
         elif "<not supported>" in done.stderr:
-            self.reason = "the (virtual) CPU has no instruction counter: perf stat says <not supported>"
+            self.reason = f"the (virtual) CPU does not count {event}: perf stat says <not supported>"
 
     def prefix(self, pids: Sequence[int], out: Path) -> list[str]:
-        """To put before a command, so that the instructions of `pids` are counted while it runs."""
+        """To put before a command, so that events of `pids`, or without any its own, are counted while it runs."""
         if self.reason:
             return []
-        return ["perf", "stat", "-x,", "-e", "instructions", "-p", ",".join(map(str, pids)), "-o", str(out), "--"]
+        whose = ["-p", ",".join(map(str, pids))] if pids else []
+        return ["perf", "stat", "-x,", "-e", self.event, *whose, "-o", str(out), "--"]
 
     def read(self, out: Path) -> float | None:
         found = re.search(r"^(\d+),", out.read_text(), re.MULTILINE) if not self.reason else None
@@ -125,14 +142,9 @@ class Loader:
         out = Path(tempfile.mkstemp(dir=self.folder)[1])
         pid_flags = [part for pid in pids for part in ("--cpu-of", str(pid))]
         prefix = self.perf.prefix(pids, out)
-        busy, steal = _cpu_ticks()
-        ours, began = _children_s() + _processes_s(pids), time.monotonic()
+        watch = Watch(pids)
         result = self.run([*argv, *pid_flags], prefix)
-        elapsed = time.monotonic() - began
-        ours = _children_s() + _processes_s(pids) - ours
-        busy_after, steal_after = _cpu_ticks()
-        capacity = elapsed * (os.cpu_count() or 1)
-        others = max(0.0, (busy_after - busy) / TICKS - ours) + (steal_after - steal) / TICKS
+        noise = watch.noise()
         if result["count"] == 0 or "server_cpu_us" not in result:
             return None
         answers = sum(result[name] for name in ("ok", "errors", "missing", "wrong", "mixed"))
@@ -144,7 +156,7 @@ class Loader:
             result["p50_us"],
             result["p99_us"],
             result["p999_us"],
-            others / capacity,
+            noise,
             instructions / answers if instructions is not None else None,
         )
 

@@ -104,6 +104,7 @@ class Pilliond(Server):
             "tcp": f"tcp:127.0.0.1:{free_port()}",
             "feast-unix": f"unix:{folder}/feast.sock",
             "feast-tcp": f"tcp:127.0.0.1:{free_port()}",
+            "mapped": f"unix:{folder}/mapped.sock",
         }
         self.admin = f"127.0.0.1:{free_port()}"
         argv = [
@@ -122,7 +123,8 @@ class Pilliond(Server):
             f"admin=tcp:{self.admin}",
         ]
         for kind, address in addresses.items():
-            argv += ["--listen", f"{'feast' if kind.startswith('feast') else 'resp'}={address}"]
+            protocol = kind.partition("-")[0] if kind not in ("unix", "tcp") else "resp"
+            argv += ["--listen", f"{protocol}={address}"]
         ready_read, ready_write = os.pipe()
         super().__init__([*argv, "--ready-fd", str(ready_write)], folder, cores, pass_fds=[ready_write])
         self.addresses = addresses
@@ -163,8 +165,8 @@ class Redis(Server):
         for address in self.addresses.values():
             self.wait_connectable(address)
 
-    def fill(self, binaries: Path, rows: int, features: int) -> None:
-        """The same rows twice: hashes of decimal text, and packed rows."""
+    def fill(self, binaries: Path, rows: int, features: int, has_hashes: bool = True) -> None:
+        """The same rows twice: hashes of decimal text, and packed rows; or the latter alone."""
         source = subprocess.Popen(
             [
                 str(binaries / "pillion-fill"),
@@ -174,10 +176,9 @@ class Redis(Server):
                 str(features),
                 "--seed",
                 str(SEED),
-                "--hash",
-                HASH_PREFIX,
                 "--packed",
                 PACKED_PREFIX,
+                *(["--hash", HASH_PREFIX] if has_hashes else []),
             ],
             stdout=subprocess.PIPE,
         )
@@ -185,7 +186,11 @@ class Redis(Server):
         done = subprocess.run(
             ["redis-cli", "-s", path, "--pipe"], stdin=source.stdout, capture_output=True, text=True, check=False
         )
-        if source.wait() != 0 or done.returncode != 0 or f"errors: 0, replies: {2 * rows}" not in done.stdout:
+        if (
+            source.wait() != 0
+            or done.returncode != 0
+            or f"errors: 0, replies: {(1 + has_hashes) * rows}" not in done.stdout
+        ):
             sys.exit(f"redis could not be filled: {done.stdout}{done.stderr}")
 
 
