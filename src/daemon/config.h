@@ -20,7 +20,8 @@ struct pil_config {
     uint64_t memory_budget; /* 0: auto */
     uint64_t spin_us;       /* UINT64_MAX: auto */
     uint64_t staleness_bound_ms;
-    uint64_t huge_pages; /* 0: auto, 1: off */
+    uint64_t huge_pages;     /* 0: auto, 1: off */
+    uint64_t fetch_priority; /* 0: background, 1: normal */
 };
 
 /* What the command line asks for beside configuring. */

@@ -32,7 +32,7 @@ struct process {
     } held[HELD_MAX];
     uint32_t held_count;
     char live[PIL_SETTINGS_VIEWS_MAX][PIL_RELEASE_ID_CHARS + 8]; /* as told before the first pass */
-    bool is_stopping;
+    bool is_stopping, is_background;
 };
 
 static void forget_held(struct process *process, uint32_t view_index, const char *release) {
@@ -242,8 +242,33 @@ static void open_store(struct process *process) {
     }
 }
 
+static bool serves(const struct process *process, uint32_t view_index) {
+    bool found = process->live[view_index][0] != '\0';
+    for (uint32_t i = 0; i < process->held_count && !found; i++) {
+        found = process->held[i].view_index == view_index;
+    }
+    return found;
+}
+
+/* What nobody is served yet is urgent; what replaces a release can wait for the workers. */
+static void settle_priority(struct process *process) {
+    bool is_due = process->config.fetch_priority == 0 && !process->is_background;
+    for (uint32_t i = 0; i < process->config.settings.view_count && is_due; i++) {
+        is_due = serves(process, i);
+    }
+    if (!is_due) {
+        return;
+    }
+    struct pil_error error;
+    process->is_background = true;
+    if (pil_sys_run_in_background(&error) != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_WARN, "fetching goes on at normal priority", "why", error.text, NULL);
+    }
+}
+
 static void run(struct process *process) {
     while (!process->is_stopping) {
+        settle_priority(process);
         uint64_t poll_ms = process->config.settings.poll_interval_ms, retry_ms = STORE_RETRY_MS;
         if (process->store == NULL || pil_clock_monotonic_ns() - process->opened_ns >= poll_ms * 1000000) {
             open_store(process);

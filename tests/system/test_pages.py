@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 
 import harness
 import pytest
@@ -44,3 +45,29 @@ def test_huge_pages_off(store, start_pilliond):
     harness.wait_until("the fetcher's word", lambda: "huge_bytes=0" in daemon.log)
     assert daemon.metrics()["pillion_huge_page_bytes"] == 0
     assert float(daemon.redis().hget("driver_stats:5", "f0")) == synthetic.value("floats", 5, 0, 1)
+
+
+def policy(pid: int) -> int:
+    """Scheduling policy: field 41 of /proc/PID/stat (proc(5))."""
+    return int(open(f"/proc/{pid}/stat", encoding="ascii").read().rpartition(")")[2].split()[38])
+
+
+def test_what_is_served_is_replaced_in_the_background(store, start_pilliond):
+    daemon = start_pilliond(store, ready=False)
+    fetcher = harness.wait_until("a fetcher", lambda: daemon.child("fetcher"))
+    assert policy(fetcher) == os.SCHED_OTHER  # nothing is served yet: urgent
+    store.make_release(rows=100)
+    harness.wait_until("background", lambda: policy(fetcher) == os.SCHED_IDLE)
+    assert policy(daemon.child("server")) == os.SCHED_OTHER
+    daemon.wait_serving(store.make_release(rows=100, seed=2))
+    os.kill(fetcher, signal.SIGKILL)
+    again = harness.wait_until("another fetcher", lambda: (pid := daemon.child("fetcher")) != fetcher and pid)
+    harness.wait_until("in the background at once", lambda: policy(again) == os.SCHED_IDLE)
+    daemon.wait_serving(store.make_release(rows=100, seed=3))
+
+
+def test_normal_fetch_priority(store, start_pilliond):
+    store.make_release(rows=100)
+    daemon = start_pilliond(store, args=["--fetch-priority", "normal"])
+    daemon.wait_serving(store.make_release(rows=100, seed=2))
+    assert policy(daemon.child("fetcher")) == os.SCHED_OTHER
