@@ -20,7 +20,8 @@ STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #424a53 }
 .title { font-size: 16px; font-weight: 600; fill: #1f2328 }
 .note, .tick { fill: #656d76; font-size: 12px }
-.ours { fill: #0a7f8c } .peer { fill: #9aa4af } .limit { fill: #9aa4af33; stroke: #818b96 } rect.limit, .line.limit { stroke-dasharray: 4 3 }
+.ours { fill: #0a7f8c } .peer { fill: #9aa4af } .limit { fill: #9aa4af33; stroke: #818b96 }
+rect.limit, .line.limit { stroke-dasharray: 4 3 }
 text.ours, text.value-ours { fill: #07656f; font-weight: 600 } text.peer, text.limit { fill: #424a53; stroke: none }
 .grid { stroke: #818b96; stroke-opacity: .28 } .goal { stroke: #b35900; stroke-dasharray: 5 4; stroke-width: 1.5 }
 text.goal { fill: #964a00; stroke: none; font-size: 12px }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring for run_fast.py: one run of a reader process (pillion-embed, fast_python.py) with the CPU time of the server
-that it asks, and what processes and files keep in memory."""
+"""Measuring for run_fast.py: one run of a reader process (pillion-embed, fast_python.py) with the CPU time of the
+server that it asks, and what processes and files keep in memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ RUN_MAX_S = 300.0
 
 class Failed(Exception):
     """A reader, a server or a fill did not do its work; the text says which and why."""
+
+
+def reason_of(output: str) -> str:
+    """The line of a program's output that says why: the last of a Python traceback, else the first."""
+    lines = [line for line in output.splitlines() if line.strip()] or ["it does not say why"]
+    return lines[-1 if any(line.startswith("Traceback") for line in lines) else 0][:300]
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Reader:
             raise Failed(f"{' '.join(argv)}: no end after {late.timeout:g} s") from late
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if done.returncode != 0 or not lines:
-            raise Failed(f"{' '.join(argv)}: exit {done.returncode}: {(done.stderr + done.stdout)[-600:]}")
+            raise Failed(f"{' '.join(argv)}: exit {done.returncode}: {reason_of(done.stderr + done.stdout)}")
         return json.loads(lines[-1])
 
     def measure(

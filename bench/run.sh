@@ -1,40 +1,98 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds what is measured and measures it: bench/run.sh serve [option...]. Options and method: --help, bench/README.md.
+# Builds what is measured and measures it: bench/run.sh serve|fast [option...]. Options and method: --help,
+# bench/README.md.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 usage: bench/run.sh serve [--feast] [option...]
+       bench/run.sh fast [--quick] [--no-feast] [option...]
 
-  serve     Pillion beside Redis and a server that does nothing, on the same data; latency while releases are swapped
-  --feast   Feast's own Python server, too (installed under build/)
+  serve       Pillion beside Redis and a server that does nothing, on the same data; latency while releases are swapped
+  --feast     Feast's own Python server, too (installed under build/)
 
-Further options, after the first run: bench/run.sh serve --help. Takes about half an hour; --cases and --engines
-choose less.
+  fast        mapped reads and tensors beside LMDB, RocksDB, Redis, memcached, Feast's SDK, a plain array and a server
+              that does nothing, from C and from Python; memory; swaps. Writes docs/benchmarks.md with its charts
+  --quick     small tables and few rounds: some three minutes instead of half an hour, not to be quoted
+  --no-feast  without Feast's SDK
+
+Both install what is missing and take about half an hour; --cases and others choose less. All options:
+bench/run.sh serve --help, bench/run.sh fast --help.
 TEXT
 }
 
-[ "${1:-}" = serve ] || {
+case ${1:-} in
+serve | fast) what=$1 ;;
+--help | -h)
     usage
-    [ "${1:-}" = --help ] && exit 0
+    exit 0
+    ;;
+*)
+    usage >&2
     exit 2
-}
+    ;;
+esac
 shift
-# shellcheck source=deploy/setup.sh
-. "$(dirname "$0")/../deploy/setup.sh"
-cd "$root"
-
-options=() feast=0
+cd "$(dirname "$0")/.."
 for argument in "$@"; do
-    if [ "$argument" = --feast ]; then feast=1; else options+=("$argument"); fi
+    case $argument in --help | -h) exec python3 "bench/run_$what.py" --help ;; esac
+done
+# shellcheck source=deploy/setup.sh
+. deploy/setup.sh
+
+# part NAME HASH TITLE COMMAND...: as `stamped`, but the benchmark goes on without it; its cases will fail.
+part() {
+    local stamp=$build/.setup-$1 hash=$2
+    [ "$(cat "$stamp" 2>/dev/null)" != "$hash" ] || return 0
+    shift 2
+    if step "$@"; then printf '%s\n' "$hash" >"$stamp"; else warn "going on without: $1"; fi
+}
+
+# Python clients: a folder of its own, so that what is compared does not decide the versions of the tests.
+setup_clients() {
+    local sources bench_venv=$build/bench-venv
+    [ -x "$bench_venv/bin/python" ] || rm -f "$build"/.setup-bench*
+    mapfile -t sources < <(find src include -type f \( -name '*.[ch]' -o -name '*.py*' -o -name '*.toml' \) |
+        LC_ALL=C sort)
+    part bench "$(stamp_of bench/requirements.txt)" "Python clients of the peers" \
+        pip_install "$bench_venv" -r bench/requirements.txt
+    part bench-pillion "$(stamp_of "${sources[@]}")" "Python client of Pillion" \
+        pip_install "$bench_venv" --force-reinstall --no-deps ./src/python
+    options+=(--python "$bench_venv/bin/python")
+}
+
+# Feast in the folder of the conformance tests; its Redis online store is an extra.
+setup_feast_redis() {
+    setup_feast
+    part feast-redis "$(stamp_of deploy/setup.sh)" "Feast's Redis online store" \
+        pip_install "$feast_venv" "${python_feast[@]/feast/feast[redis]}"
+    options+=(--feast "$feast_venv/bin/python")
+}
+
+options=() feast=
+[ "$what" = serve ] || feast=1
+for argument in "$@"; do
+    case $argument in
+    --feast) feast=1 ;;
+    --no-feast) feast= ;;
+    *) options+=("$argument") ;;
+    esac
 done
 section "Set-up"
-setup_debian "${debian_build[@]}" "${debian_run[@]}" "${debian_test[@]}"
-setup_preset release -DBUILD_TESTING=ON -- pillion pilliond make_release pillion-load pillion-null pillion-fill
-if [ "$feast" = 1 ]; then
-    setup_feast
-    options+=(--feast "$feast_venv/bin")
+programs=(pillion pilliond make_release pillion-load pillion-null pillion-fill)
+if [ "$what" = serve ]; then
+    setup_debian "${debian_build[@]}" "${debian_run[@]}" "${debian_test[@]}"
+    if [ -n "$feast" ]; then
+        setup_feast
+        options+=(--feast "$feast_venv/bin")
+    fi
+else
+    setup_debian "${debian_build[@]}" "${debian_run[@]}" "${debian_test[@]}" "${debian_bench[@]}"
+    programs+=(pillion-embed)
+    setup_clients
+    [ -z "$feast" ] || setup_feast_redis
 fi
+setup_preset release -DBUILD_TESTING=ON -- "${programs[@]}"
 section "Measurements"
-exec python3 bench/run_serve.py ${options[@]+"${options[@]}"}
+exec python3 "bench/run_$what.py" ${options[@]+"${options[@]}"}

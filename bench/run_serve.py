@@ -31,7 +31,7 @@ from serve_servers import (
     Pilliond,
     Redis,
     Server,  # noqa: E402
-    make_release,
+    make_store,
 )
 from serve_swap import run_swap  # noqa: E402
 
@@ -147,7 +147,7 @@ class Bench:
         options = self.options
         if not self.store.exists():
             say(f"data: {options.rows:,} rows x {options.features} float32, seed {SEED}")
-            make_release(options.bin, self.store, options.rows, options.features, SEED, "production")
+            make_store(options.bin, self.store, options.rows, options.features)
         if any(not case.is_feast for case in self.chosen_cases()) and not options.no_redis:
             self.redis = Redis(self.folder, self.server_cores)
             has_hashes = any(case.redis_prefix == HASH_PREFIX for case in self.chosen_cases())

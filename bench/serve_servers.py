@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,7 +49,7 @@ class Server:
 
     name = ""
 
-    def __init__(self, argv: Sequence[str], folder: Path, cores: set[int], **options: Any):
+    def __init__(self, argv: Sequence[object], folder: Path, cores: set[int], **options: Any):
         self.log_path = folder / f"{self.name}.log"
         self.addresses: dict[str, str] = {}
         with open(self.log_path, "ab") as log:
@@ -107,7 +108,7 @@ class Pilliond(Server):
             "mapped": f"unix:{folder}/mapped.sock",
         }
         self.admin = f"127.0.0.1:{free_port()}"
-        argv = [
+        argv: list[object] = [
             binaries / "pilliond",
             "--store",
             f"dir:{store}",
@@ -337,3 +338,13 @@ def make_release(binaries: Path, store: Path, rows: int, features: int, seed: in
     if done.returncode != 0 or found is None:
         sys.exit(f"make_release failed: {done.stdout}{done.stderr}")
     return found.group()
+
+
+def make_store(binaries: Path, store: Path, rows: int, features: int) -> None:
+    """A store with one promoted release, unless it is there; it is there when it is whole."""
+    if store.exists():
+        return
+    partial = store.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    make_release(binaries, partial, rows, features, SEED, "production")
+    partial.replace(store)
