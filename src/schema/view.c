@@ -31,6 +31,31 @@ static uint64_t stride_of(uint64_t end) {
     return lines <= end + end / 16 ? lines : pil_align_up(end, 8);
 }
 
+static void set_packing(struct pil_view *view) {
+    struct pil_row_packing packing = {.first_reference = -1, .bytes = view->layout.null_bytes};
+    uint32_t count = 0, end = 0;
+    for (uint32_t i = 0; i < view->feature_count; i++) {
+        const struct pil_feature *feature = &view->features[i];
+        uint32_t bytes = pil_type_row_bytes(feature->type);
+        if (packing.first_reference < 0 && pil_type_is_reference(feature->type)) {
+            packing.first_reference = (int32_t)i;
+        }
+        packing.bytes += bytes;
+        if (count == 0 || feature->offset != end) {
+            count++;
+            if (count <= PIL_PACKING_RUNS_MAX) {
+                packing.runs[count - 1].offset = feature->offset;
+            }
+        }
+        if (count <= PIL_PACKING_RUNS_MAX) {
+            packing.runs[count - 1].bytes += bytes;
+        }
+        end = feature->offset + bytes;
+    }
+    packing.run_count = count <= PIL_PACKING_RUNS_MAX ? count : 0;
+    view->packing = packing;
+}
+
 pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) {
     struct pil_row_layout layout = {.key_is_fixed = true};
     for (uint32_t i = 0; i < view->entity_count; i++) {
@@ -67,6 +92,7 @@ pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) {
     }
     layout.stride = (uint32_t)stride_of(end);
     view->layout = layout;
+    set_packing(view);
     return PIL_STATUS_OK;
 }
 

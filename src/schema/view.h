@@ -41,6 +41,18 @@ struct pil_row_layout {
     bool has_references; /* the key or some feature is a reference: there is a heap */
 };
 
+/* How rows without references are packed: values in declared order, then the null bitmap. Runs are of fields that are
+ * neighbours both in the row and in that order. */
+enum { PIL_PACKING_RUNS_MAX = 16 };
+struct pil_row_packing {
+    int32_t first_reference; /* the feature that prevents it; -1: none */
+    uint32_t bytes;          /* values and bitmap */
+    uint32_t run_count;      /* 0: more than PIL_PACKING_RUNS_MAX */
+    struct {
+        uint32_t offset, bytes;
+    } runs[PIL_PACKING_RUNS_MAX];
+};
+
 struct pil_view {
     char *project;
     char *name;
@@ -50,12 +62,14 @@ struct pil_view {
     struct pil_feature *features; /* in declared order, which is the order of every answer */
     uint32_t feature_count;
     struct pil_row_layout layout;
+    struct pil_row_packing packing;  /* follows from the layout */
     uint32_t *feature_index_by_name; /* open-addressed table over names: feature index + 1, 0 = empty; private */
     uint32_t index_mask;
 };
 
-/* Computes offsets, the null bitmap and the stride from types; fills view->layout and the features' offsets.
- * TOO_LARGE when the stride would pass PIL_ROW_STRIDE_MAX. The algorithm is specified in schemas/snapshot.md. */
+/* Computes offsets, the null bitmap and the stride from types; fills view->layout, view->packing and the features'
+ * offsets. TOO_LARGE when the stride would pass PIL_ROW_STRIDE_MAX. The algorithm is specified in schemas/snapshot.md.
+ */
 pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) PIL_CHECKED;
 
 /* The canonical JSON of a view: names, types, defaults, tags, ttl, and the layout (offsets, stride). Its bytes are

@@ -124,22 +124,17 @@ PIL_PREPARE(pil_redis_prepare_row) {
 }
 
 PIL_PREPARE(pil_redis_prepare_packed) {
-    const struct pil_release *checked = NULL; /* the keys of one request may be of several views */
     for (uint32_t i = 1; i < request->arg_count && request->error == NULL; i++) {
         struct pil_lookup *lookup = add_key(worker, request, request->args[i]);
         if (lookup == NULL) {
             return;
         }
         const struct pil_view *schema = lookup->release->view;
-        for (uint32_t f = 0; lookup->release != checked && f < schema->feature_count; f++) {
-            if (pil_type_is_reference(schema->features[f].type)) {
-                request->error = pil_batch_text(
-                    worker->batch,
-                    "ERR view %s has feature %s of variable width; packed rows need fixed widths: use HMGET",
-                    request->view->name, schema->features[f].name);
-            }
+        if (schema->packing.first_reference >= 0) {
+            request->error = pil_batch_text(
+                worker->batch, "ERR view %s has feature %s of variable width; packed rows need fixed widths: use HMGET",
+                schema->name, schema->features[schema->packing.first_reference].name);
         }
-        checked = lookup->release;
         lookup->line_mask = whole_row(schema);
     }
 }
@@ -353,39 +348,6 @@ static void put_null_value(struct pil_sink *sink, const struct pil_feature *feat
     }
 }
 
-enum { PACKED_RUNS_MAX = 64 };
-
-/* How rows of one release without nulls are copied: runs of fields that are neighbours both in the row and in declared
- * order. */
-struct packed_plan {
-    const struct pil_release *release;
-    uint64_t bytes;     /* values and bitmap */
-    uint32_t run_count; /* PACKED_RUNS_MAX + 1: too many, field by field then */
-    struct {
-        uint32_t begin, bytes;
-    } runs[PACKED_RUNS_MAX];
-};
-
-static void make_plan(struct packed_plan *plan, const struct pil_release *release) {
-    const struct pil_view *schema = release->view;
-    plan->release = release;
-    plan->bytes = schema->layout.null_bytes;
-    plan->run_count = 0;
-    for (uint32_t i = 0, end = UINT32_MAX; i < schema->feature_count; i++) {
-        uint32_t begin = schema->features[i].offset, bytes = pil_type_row_bytes(schema->features[i].type);
-        plan->bytes += bytes;
-        if (begin == end && plan->run_count <= PACKED_RUNS_MAX) {
-            plan->runs[plan->run_count - 1].bytes += bytes;
-        } else if (plan->run_count < PACKED_RUNS_MAX) {
-            plan->runs[plan->run_count].begin = begin;
-            plan->runs[plan->run_count++].bytes = bytes;
-        } else {
-            plan->run_count = PACKED_RUNS_MAX + 1;
-        }
-        end = begin + bytes;
-    }
-}
-
 static void put_fields(struct pil_sink *sink, const struct pil_view *schema, const uint8_t *row) {
     for (uint32_t i = 0; i < schema->feature_count; i++) {
         const struct pil_feature *feature = &schema->features[i];
@@ -398,43 +360,39 @@ static void put_fields(struct pil_sink *sink, const struct pil_view *schema, con
 }
 
 static void put_packed(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink,
-                       const struct pil_lookup *lookup, struct packed_plan *plan) {
+                       const struct pil_lookup *lookup) {
     const struct pil_view *schema = lookup->release->view;
+    const struct pil_row_packing *packing = &schema->packing;
     pil_row_state state;
     if (!is_there(worker, request, lookup, &state)) {
         count_value(worker, lookup, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
         pil_resp_put_null(sink, request->connection->resp);
         return;
     }
-    if (plan->release != lookup->release) {
-        make_plan(plan, lookup->release);
-    }
     uint32_t nulls = schema->feature_count - count_present(lookup);
     count_value(worker, lookup, PIL_FEAST_STATUS_NULL_VALUE, nulls);
     count_value(worker, lookup, status_of(state), schema->feature_count - nulls);
     pil_sink_put(sink, '$');
-    pil_sink_write_u64(sink, plan->bytes);
+    pil_sink_write_u64(sink, packing->bytes);
     pil_sink_write(sink, "\r\n", 2);
-    if (nulls > 0 || plan->run_count > PACKED_RUNS_MAX) {
+    if (nulls > 0 || packing->run_count == 0) {
         put_fields(sink, schema, lookup->row);
     }
-    for (uint32_t i = 0; nulls == 0 && plan->run_count <= PACKED_RUNS_MAX && i < plan->run_count; i++) {
-        pil_sink_write(sink, lookup->row + plan->runs[i].begin, plan->runs[i].bytes);
+    for (uint32_t i = 0; nulls == 0 && i < packing->run_count; i++) {
+        pil_sink_write(sink, lookup->row + packing->runs[i].offset, packing->runs[i].bytes);
     }
     pil_sink_write(sink, lookup->row + schema->layout.null_offset, schema->layout.null_bytes);
     pil_sink_write(sink, "\r\n", 2);
 }
 
 PIL_REPLY(pil_redis_reply_get) {
-    struct packed_plan plan = {.release = NULL};
-    put_packed(worker, request, sink, lookup_of(worker, request), &plan);
+    put_packed(worker, request, sink, lookup_of(worker, request));
 }
 
 PIL_REPLY(pil_redis_reply_mget) {
-    struct packed_plan plan = {.release = NULL};
     pil_resp_put_array(sink, request->lookup_count);
     for (uint32_t i = 0; i < request->lookup_count; i++) {
-        put_packed(worker, request, sink, lookup_of(worker, request) + i, &plan);
+        put_packed(worker, request, sink, lookup_of(worker, request) + i);
     }
 }
 

@@ -43,6 +43,11 @@ static void fifty_floats_waste_nothing(void **state) {
     assert_layout(view, (struct pil_row_layout){true, 8, 8, 16, 7, 224, false});
     assert_int_equal(view->features[0].offset, 24);
     assert_int_equal(view->features[49].offset, 220);
+    assert_int_equal(view->packing.first_reference, -1);
+    assert_int_equal(view->packing.bytes, 207);
+    assert_int_equal(view->packing.run_count, 1);
+    assert_int_equal(view->packing.runs[0].offset, 24);
+    assert_int_equal(view->packing.runs[0].bytes, 200);
     pil_view_destroy(&view);
 }
 
@@ -58,6 +63,30 @@ static void fields_fall_in_alignment(void **state) {
     for (uint32_t i = 0; i < view->feature_count; i++) {
         assert_int_equal(view->features[i].offset, offsets[i]);
     }
+    assert_int_equal(view->packing.first_reference, 3);
+    pil_view_destroy(&view);
+}
+
+static void rows_are_packed_in_runs_of_neighbours(void **state) {
+    (void)state;
+    struct pil_view *view = sample_view(
+        SAMPLE_LIST("int64"), SAMPLE_LIST("int32", "float32", "float64", "vector<float32,3>", "bool", "bool"));
+    /* nulls at 16; float64 24; int32 32, float32 36, vector 40; bools 52, 53. */
+    static const uint32_t want[][2] = {{32, 8}, {24, 8}, {40, 14}};
+    assert_int_equal(view->packing.bytes, 8 + 8 + 14 + 1);
+    assert_int_equal(view->packing.run_count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(view->packing.runs[i].offset, want[i][0]);
+        assert_int_equal(view->packing.runs[i].bytes, want[i][1]);
+    }
+    pil_view_destroy(&view);
+    const char *types[2 * PIL_PACKING_RUNS_MAX + 1] = {NULL};
+    for (int i = 0; i < 2 * PIL_PACKING_RUNS_MAX; i++) {
+        types[i] = i % 2 == 0 ? "float32" : "float64";
+    }
+    view = sample_view(SAMPLE_LIST("int64"), types);
+    assert_int_equal(view->packing.run_count, 0); /* too many: field by field */
+    assert_int_equal(view->packing.bytes, 12 * PIL_PACKING_RUNS_MAX + 2 * PIL_PACKING_RUNS_MAX / 8);
     pil_view_destroy(&view);
 }
 
@@ -183,6 +212,7 @@ int main(void) {
         cmocka_unit_test(ten_floats_fill_a_cache_line),
         cmocka_unit_test(fifty_floats_waste_nothing),
         cmocka_unit_test(fields_fall_in_alignment),
+        cmocka_unit_test(rows_are_packed_in_runs_of_neighbours),
         cmocka_unit_test(variable_keys_are_references),
         cmocka_unit_test(smallest_rows),
         cmocka_unit_test(strides_follow_the_rule),
