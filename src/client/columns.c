@@ -6,25 +6,12 @@
 
 struct columns_call {
     struct pil_call call;
+    const struct pillion_columns *given;
     struct pillion_column *columns;
-    uint32_t column_count;
     bool use_defaults;
     bool is_full;      /* some column has no room for all its values */
     bool is_malformed; /* some payload is not of its type */
 };
-
-typedef enum form { FIXED, TEXTS, NUMBERS, LISTS_OF_TEXTS } form;
-
-static bool is_text(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES;
-}
-
-static form form_of(struct pil_type type) {
-    if (type.shape == PIL_SHAPE_LIST) {
-        return is_text(type.scalar) ? LISTS_OF_TEXTS : NUMBERS;
-    }
-    return type.shape == PIL_SHAPE_SCALAR && is_text(type.scalar) ? TEXTS : FIXED;
-}
 
 /* ---- Writing. Counters are the column's ret_ members. */
 
@@ -60,14 +47,14 @@ static void put_value(struct columns_call *columns, struct pillion_column *colum
                       struct pil_bytes value) {
     size_t begin = column->ret_value_bytes;
     uint32_t width = pil_scalar_bytes(type.scalar);
-    switch (form_of(type)) {
-    case FIXED:
-    case TEXTS: put_bytes(columns, column, value); break;
-    case NUMBERS:
+    switch (pil_column_form_of(type)) {
+    case PIL_COLUMN_FIXED:
+    case PIL_COLUMN_TEXTS: put_bytes(columns, column, value); break;
+    case PIL_COLUMN_NUMBERS:
         columns->is_malformed |= value.len % width != 0;
         put_bytes(columns, column, pil_bytes_from(value.data, value.len / width * width));
         break;
-    case LISTS_OF_TEXTS:
+    case PIL_COLUMN_LISTS:
         for (uint32_t i = 0, count = pil_list_strings_count(value); i < count; i++) {
             put_child(columns, column, pil_list_strings_at(value, i));
         }
@@ -80,11 +67,11 @@ static void put_value(struct columns_call *columns, struct pillion_column *colum
 
 static void put_offset(struct columns_call *columns, struct pillion_column *column, struct pil_type type, size_t row) {
     size_t at = column->ret_value_bytes;
-    switch (form_of(type)) {
-    case FIXED: return;
-    case TEXTS: break;
-    case NUMBERS: at /= pil_scalar_bytes(type.scalar); break;
-    case LISTS_OF_TEXTS: at = column->ret_child_count - 1; break;
+    switch (pil_column_form_of(type)) {
+    case PIL_COLUMN_FIXED: return;
+    case PIL_COLUMN_TEXTS: break;
+    case PIL_COLUMN_NUMBERS: at /= pil_scalar_bytes(type.scalar); break;
+    case PIL_COLUMN_LISTS: at = column->ret_child_count - 1; break;
     }
     columns->is_full |= at > INT32_MAX;
     column->offsets[row + 1] = (int32_t)(at & INT32_MAX);
@@ -92,7 +79,7 @@ static void put_offset(struct columns_call *columns, struct pillion_column *colu
 
 /* Missing fixed values are zeros, others are empty; the status tells. */
 static void put_nothing(struct columns_call *columns, struct pillion_column *column, struct pil_type type) {
-    if (form_of(type) != FIXED) {
+    if (pil_column_form_of(type) != PIL_COLUMN_FIXED) {
         return;
     }
     uint32_t len = pil_type_row_bytes(type);
@@ -106,32 +93,48 @@ static void put_nothing(struct columns_call *columns, struct pillion_column *col
 
 /* ---- As the call goes. */
 
+pillion_result pil_columns_check_count(uint32_t given, uint32_t features, struct pillion_error *error) {
+    return given == features ? PILLION_OK
+                             : pil_client_fail(error, PILLION_INVALID,
+                                               "%u columns were given; the plan has %u features", given, features);
+}
+
+pillion_result pil_columns_begin(struct pillion_column *column, uint32_t i, pil_column_form form,
+                                 struct pillion_error *error) {
+    bool has_offsets = form != PIL_COLUMN_FIXED, has_children = form == PIL_COLUMN_LISTS;
+    bool has_all = (column->values != NULL || column->value_bytes == 0) && (!has_offsets || column->offsets != NULL) &&
+                   (!has_children || (column->child_offsets != NULL && column->child_capacity > 0));
+    if (!has_all) {
+        return pil_client_fail(error, PILLION_INVALID, "column %u lacks values, offsets or child_offsets", i);
+    }
+    column->ret_value_bytes = 0;
+    column->ret_child_count = has_children;
+    if (has_offsets) {
+        column->offsets[0] = 0;
+    }
+    if (has_children) {
+        column->child_offsets[0] = 0;
+    }
+    return PILLION_OK;
+}
+
+pillion_result pil_columns_too_small(struct pillion_error *error) {
+    return pil_client_fail(error, PILLION_TOO_LARGE,
+                           "a column is too small: ret_value_bytes and ret_child_count say what is needed");
+}
+
 static pillion_result begin_columns(struct pil_call *call, struct pillion_error *error) {
     struct columns_call *columns = (struct columns_call *)call;
     const struct pil_vector_plan *vector = call->compiled->vector;
-    if (columns->column_count != vector->feature_count) {
-        return pil_client_fail(error, PILLION_INVALID, "%u columns were given; the plan has %u features",
-                               columns->column_count, vector->feature_count);
+    pillion_result result = pil_columns_check_count(columns->given->column_count, vector->feature_count, error);
+    for (uint32_t i = 0; i < vector->feature_count && result == PILLION_OK; i++) {
+        result = pil_columns_begin(&columns->columns[i], i, pil_column_form_of(vector->columns[i].type), error);
     }
-    for (uint32_t i = 0; i < vector->feature_count; i++) {
-        struct pillion_column *column = &columns->columns[i];
-        form kind = form_of(vector->columns[i].type);
-        bool has_all = (column->values != NULL || column->value_bytes == 0) &&
-                       (kind == FIXED || column->offsets != NULL) &&
-                       (kind != LISTS_OF_TEXTS || (column->child_offsets != NULL && column->child_capacity > 0));
-        if (!has_all) {
-            return pil_client_fail(error, PILLION_INVALID, "column %u lacks values, offsets or child_offsets", i);
-        }
-        column->ret_value_bytes = 0;
-        column->ret_child_count = kind == LISTS_OF_TEXTS ? 1 : 0;
-        if (kind != FIXED) {
-            column->offsets[0] = 0;
-        }
-        if (kind == LISTS_OF_TEXTS) {
-            column->child_offsets[0] = 0;
-        }
-    }
-    return PILLION_OK;
+    return result;
+}
+
+static pillion_result ask_columns(struct pil_call *call) {
+    return pil_socket_get_columns(call->plan, call->keys, ((struct columns_call *)call)->given, call->answer);
 }
 
 static void put_row(struct columns_call *columns, uint32_t number, const struct pil_block *block, uint32_t i) {
@@ -144,7 +147,7 @@ static void put_row(struct columns_call *columns, uint32_t number, const struct 
     if (lookup->row != NULL && pil_row_is_null(view, lookup->row, of->feature)) {
         status = PIL_VECTOR_NULL_VALUE;
     }
-    const struct pil_column_default *instead =
+    const struct pil_vector_default *instead =
         columns->use_defaults && compiled->defaults != NULL ? &compiled->defaults[number] : NULL;
     if (status == PIL_VECTOR_PRESENT || status == PIL_VECTOR_OUTSIDE_MAX_AGE) {
         const uint8_t *field = lookup->row + of->offset;
@@ -190,16 +193,12 @@ pillion_result pillion_get_columns(struct pillion_plan *plan, const struct pilli
                                             .flags = options->flags,
                                             .event_ts_us = options->event_ts_us,
                                             .answer = answer,
+                                            .ask = ask_columns,
                                             .begin = begin_columns,
                                             .put = put_columns},
+                                   .given = options,
                                    .columns = options->columns,
-                                   .column_count = options->column_count,
                                    .use_defaults = (plan->flags & PILLION_USE_DEFAULTS) != 0};
     pillion_result result = pil_call_run(&columns.call);
-    if (result == PILLION_OK && columns.is_full) {
-        return pil_client_fail(error, PILLION_TOO_LARGE,
-                               "a column is too small: ret_value_bytes and ret_child_count "
-                               "say what is needed");
-    }
-    return result;
+    return result == PILLION_OK && columns.is_full ? pil_columns_too_small(error) : result;
 }

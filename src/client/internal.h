@@ -8,7 +8,8 @@
 #include "cache/cache.h"
 #include "client/link.h"
 #include "pillion/client.h"
-#include "vector/plan.h"
+#include "vector/default.h"
+#include "wire/columns.h"
 #include "wire/mapped.h"
 
 #include <stdatomic.h>
@@ -60,12 +61,6 @@ struct pil_mapping {
     struct pil_mapping *next; /* among those to be unmapped */
 };
 
-/* A feature's default as a row would have it. */
-struct pil_column_default {
-    struct pil_text payload;
-    bool is_there;
-};
-
 /* A plan against given releases, or why it cannot be read here. Immutable once a plan points to it. */
 struct pil_compiled_view {
     uint32_t number; /* in the control page */
@@ -73,7 +68,7 @@ struct pil_compiled_view {
     struct pil_mapping *mapping;
 };
 struct pil_compiled {
-    struct pil_column_default *defaults; /* of a plan with columns and defaults */
+    struct pil_vector_default *defaults; /* of a plan with columns and defaults */
     struct pil_vector_plan *vector;      /* NULL: not readable in this process; result and error say why */
     struct pil_page *page;               /* NULL: never was a control page */
     uint32_t view_count;
@@ -96,7 +91,7 @@ struct pillion_plan {
     uint32_t dtype, flags;
     int64_t max_age_us;
     char min_release[PIL_RELEASE_ID_CHARS + 1];
-    int64_t min_created_us; /* of min_release; 0: not known yet. Under the lock */
+    int64_t min_created_us; /* of min_release; 0: not known yet; for mapped reads. Under the lock */
     uint64_t locate_at_ns;  /* when to ask for it again */
     uint64_t serial;        /* in links */
     char *service;          /* until its features are known; NULL: a list of features */
@@ -269,10 +264,6 @@ bool pil_keys_part(const struct pillion_key_column *column, size_t row, struct p
 pillion_result pil_keys_fill(const struct pil_keys *keys, size_t first, uint32_t count, struct pil_key_room room,
                              struct pil_lookup *lookups, uint32_t *ret_count);
 
-/* ---- column_default.c */
-struct pil_column_default *pil_column_defaults_create(const struct pil_vector_plan *vector);
-void pil_column_defaults_destroy(struct pil_column_default **defaults, uint32_t count);
-
 /* ---- get.c: what pillion_get and pillion_get_columns share */
 
 enum { PIL_CLIENT_BLOCK = 8 };
@@ -300,13 +291,33 @@ struct pil_call {
 };
 pillion_result pil_call_run(struct pil_call *call);
 
-/* ---- socket.c: the same over the resp listener */
+/* ---- columns.c */
 
-/* Fills the plan's info and features, and its spec where there is none, with what the server says. */
+/* Whether what the caller gave for column i has room for that form; begins it: nothing is used of it yet. */
+pillion_result pil_columns_begin(struct pillion_column *column, uint32_t i, pil_column_form form,
+                                 struct pillion_error *error);
+pillion_result pil_columns_check_count(uint32_t given, uint32_t features, struct pillion_error *error);
+pillion_result pil_columns_too_small(struct pillion_error *error);
+
+/* ---- socket.c: links to the resp listener */
+
+/* What is asked for on a link where the plan has that number. */
+typedef pil_status pil_exchange(struct pil_link *link, uint32_t number, uint64_t until_ns, void *context,
+                                struct pil_error *error);
+/* On an idle link, or on a new one when there is none or that turns out to be dead. */
+pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *with, void *context,
+                              struct pillion_error *error);
+/* Fills the plan's info and features, and its spec where there is none, with what the server says; what is known
+ * already but for the types stays. */
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error);
-pillion_result pil_socket_get(struct pillion_plan *plan, const struct pillion_keys *keys,
-                              const struct pillion_output *output, struct pillion_answer *answer);
 /* Whether the server answers; keeps the link for the first call. */
 pil_status pil_socket_try(struct pillion_client *client, struct pil_error *ret_error) PIL_CHECKED;
 /* Closes idle links; in a forked child, which must not say anything over them. */
 void pil_socket_close(struct pillion_client *client, bool is_child);
+
+/* ---- socket_get.c: calls over the resp listener */
+
+pillion_result pil_socket_get(struct pillion_plan *plan, const struct pillion_keys *keys,
+                              const struct pillion_output *output, struct pillion_answer *answer);
+pillion_result pil_socket_get_columns(struct pillion_plan *plan, const struct pillion_keys *keys,
+                                      const struct pillion_columns *columns, struct pillion_answer *answer);

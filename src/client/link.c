@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { IN_BYTES = 65536 };
@@ -66,21 +67,28 @@ static pil_status wait_for(int fd, short events, uint64_t until_ns) {
     }
 }
 
-/* *ret_fd is -1 with errno set when the peer is not there. */
+/* Connects, or waits until it is known that it cannot. Returns an errno. A Unix socket whose queue is full says EAGAIN
+ * and cannot be waited for. */
+static int finish_connecting(int fd, const struct sockaddr *address, socklen_t len, uint64_t until_ns) {
+    int number = connect(fd, address, len) == 0 ? 0 : errno;
+    while (number == EAGAIN && pil_clock_monotonic_ns() < until_ns) {
+        struct timespec pause = {.tv_nsec = 1000000};
+        nanosleep(&pause, NULL);
+        number = connect(fd, address, len) == 0 ? 0 : errno;
+    }
+    if (number == EINPROGRESS) {
+        socklen_t number_len = sizeof number;
+        bool is_done = wait_for(fd, POLLOUT, until_ns) == PIL_STATUS_OK &&
+                       getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &number_len) == 0;
+        number = is_done ? number : ETIMEDOUT;
+    }
+    return number;
+}
+
+/* -1 with errno set when the peer is not there. */
 static int connect_to(const struct sockaddr *address, socklen_t len, uint64_t until_ns) {
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), number = 0;
-    socklen_t number_len = sizeof number;
-    if (fd < 0) {
-        return -1;
-    }
-    if (connect(fd, address, len) != 0) {
-        number = errno;
-        if (number == EINPROGRESS) {
-            bool is_done = wait_for(fd, POLLOUT, until_ns) == PIL_STATUS_OK &&
-                           getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &number_len) == 0;
-            number = is_done ? number : ETIMEDOUT;
-        }
-    }
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int number = fd < 0 ? errno : finish_connecting(fd, address, len, until_ns);
     if (number != 0) {
         pil_sys_close(&fd);
         errno = number;
@@ -88,6 +96,7 @@ static int connect_to(const struct sockaddr *address, socklen_t len, uint64_t un
     return fd;
 }
 
+/* Tries all addresses of the name. Looking it up is the resolver's, and takes its time. */
 static pil_status connect_tcp(const char *address, uint64_t until_ns, int *ret_fd, struct pil_error *error) {
     char host[256];
     const char *text = address + strlen("tcp:"), *colon = strrchr(text, ':');
@@ -100,9 +109,13 @@ static pil_status connect_tcp(const char *address, uint64_t until_ns, int *ret_f
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *info = NULL;
     int number = getaddrinfo(host, colon + 1, &hints, &info);
     if (number != 0) {
-        return pil_fail(error, PIL_STATUS_INVALID, "resp: %s: %s", address, gai_strerror(number));
+        bool may_come = number == EAI_AGAIN || number == EAI_SYSTEM;
+        return pil_fail(error, may_come ? PIL_STATUS_CLOSED : PIL_STATUS_INVALID, "resp: %s: %s", address,
+                        gai_strerror(number));
     }
-    *ret_fd = connect_to(info->ai_addr, info->ai_addrlen, until_ns);
+    for (const struct addrinfo *at = info; at != NULL && *ret_fd < 0; at = at->ai_next) {
+        *ret_fd = connect_to(at->ai_addr, at->ai_addrlen, until_ns);
+    }
     freeaddrinfo(info);
     return PIL_STATUS_OK;
 }
@@ -180,6 +193,12 @@ void pil_link_add(struct pil_link *link, struct pil_bytes arg) {
     append(&link->out, "\r\n", 2);
 }
 
+void pil_link_add_number(struct pil_link *link, int64_t number) {
+    char text[24];
+    int len = snprintf(text, sizeof text, "%lld", (long long)number);
+    pil_link_add(link, pil_bytes_from(text, (size_t)len));
+}
+
 static pil_status fail_io(int number, struct pil_error *error) {
     return pil_fail(error, PIL_STATUS_CLOSED, "the server's connection: %s", strerror(number));
 }
@@ -228,18 +247,29 @@ static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct
     }
 }
 
-static bool begins_with(struct pil_bytes text, const char *word) {
-    size_t len = strlen(word);
-    return text.len >= len && memcmp(text.data, word, len) == 0;
+/* The words of schemas/wire.md, "Errors", and those of Redis; what is not here is a mistake in the request. */
+static pil_status status_of(struct pil_bytes word) {
+    static const struct {
+        const char *word;
+        pil_status status;
+    } words[] = {{"NOTFOUND", PIL_STATUS_NOT_FOUND}, {"UNSUPPORTED", PIL_STATUS_UNSUPPORTED},
+                 {"TOOLARGE", PIL_STATUS_TOO_LARGE}, {"LOADING", PIL_STATUS_AGAIN},
+                 {"NOTREADY", PIL_STATUS_AGAIN},     {"NOPERM", PIL_STATUS_DENIED},
+                 {"NOAUTH", PIL_STATUS_DENIED}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (pil_bytes_equal_text(word, words[i].word)) {
+            return words[i].status;
+        }
+    }
+    return PIL_STATUS_INVALID;
 }
 
 static pil_status fail_reply(struct pil_bytes text, struct pil_error *error) {
-    pil_status status = begins_with(text, "LOADING")                                 ? PIL_STATUS_AGAIN
-                        : begins_with(text, "NOAUTH") || begins_with(text, "NOPERM") ? PIL_STATUS_DENIED
-                                                                                     : PIL_STATUS_INVALID;
     const uint8_t *space = text.len > 0 ? memchr(text.data, ' ', text.len) : NULL;
-    size_t skip = space != NULL ? (size_t)(space - text.data) + 1 : 0, len = text.len - skip;
-    return pil_fail(error, status, "%.*s", (int)(len < 512 ? len : 512), (const char *)text.data + skip);
+    size_t word_len = space != NULL ? (size_t)(space - text.data) : text.len;
+    size_t skip = space != NULL ? word_len + 1 : 0, len = text.len - skip;
+    return pil_fail(error, status_of(pil_bytes_from(text.data, word_len)), "%.*s", (int)(len < 512 ? len : 512),
+                    (const char *)text.data + skip);
 }
 
 pil_status pil_link_ask(struct pil_link *link, uint64_t until_ns, struct pil_bytes *ret_reply,

@@ -34,8 +34,9 @@ void pil_link_forget(struct pil_link **link);
 /* ---- The request: a count of arguments, then each. */
 void pil_link_begin(struct pil_link *link, size_t arg_count);
 void pil_link_add(struct pil_link *link, struct pil_bytes arg);
+void pil_link_add_number(struct pil_link *link, int64_t number);
 /* Sends it and waits for the reply: the bytes of a bulk string or simple string, or the digits of an integer; borrowed
- * until the next begin. CLOSED, TIMEOUT, IO: the link is of no more use. An error reply: AGAIN for LOADING, DENIED for
- * NOAUTH and NOPERM, else INVALID, with the server's sentence. */
+ * until the next begin. CLOSED, TIMEOUT, IO: the link is of no more use. An error reply: the status that its first word
+ * stands for, with the server's sentence. */
 pil_status pil_link_ask(struct pil_link *link, uint64_t until_ns, struct pil_bytes *ret_reply,
                         struct pil_error *ret_error) PIL_CHECKED;

@@ -212,6 +212,15 @@ void pil_plan_note(struct pillion_plan *plan, const struct pil_vector_plan *vect
     }
 }
 
+/* Under the lock: what a release may change. Over the socket only the server knows it; when it does not answer, what is
+ * known stays. */
+static void renew_types(struct pillion_plan *plan) {
+    const struct pil_compiled *compiled = atomic_load(&plan->compiled);
+    if (compiled->vector == NULL && !compiled->is_final && plan->client->resp != NULL) {
+        (void)pil_socket_describe(plan, NULL);
+    }
+}
+
 pillion_result pillion_plan_describe(struct pillion_plan *plan, struct pillion_plan_info *ret_info) {
     size_t size = ret_info->size;
     pil_client_lock(plan->client);
@@ -227,6 +236,7 @@ pillion_result pillion_plan_describe(struct pillion_plan *plan, struct pillion_p
 pillion_result pillion_plan_features(struct pillion_plan *plan, struct pillion_feature_info *ret_features,
                                      uint32_t capacity) {
     pil_client_lock(plan->client);
+    renew_types(plan);
     uint32_t count = plan->info.feature_count;
     pillion_result result = count == 0 ? PILLION_NOT_READY : capacity < count ? PILLION_INVALID : PILLION_OK;
     if (result == PILLION_OK) {

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Plans and gets over the resp listener (schemas/wire.md), for plans that cannot be read in this process. */
+ * Links to the resp listener, and plans there (schemas/wire.md), for plans that cannot be read in this process. Each
+ * call has a link for itself, so that none waits for another. */
 #include "base/clock.h"
 #include "base/panic.h"
 #include "base/text.h"
 #include "client/internal.h"
-#include "wire/resp.h"
-#include "wire/tensor.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -85,26 +84,42 @@ void pil_socket_close(struct pillion_client *client, bool is_child) {
 
 /* ---- Plans of a link. */
 
-static void request_plan(const struct pillion_plan *plan, struct pil_link *link) {
-    const struct pil_vector_spec *spec = plan->spec;
-    size_t count = spec != NULL ? 1 + (size_t)spec->name_count : 2;
-    count += plan->dtype == PILLION_FLOAT64 ? 1 : 0;
-    count += (plan->flags & PILLION_USE_DEFAULTS) != 0 ? 1 : 0;
-    count += plan->max_age_us != 0 ? 2 : 0;
-    pil_link_begin(link, count);
-    pil_link_add(link, pil_bytes_from_text("PIL.PLAN"));
+enum { OPTION_WORDS_MAX = 8 };
+
+/* Returns how many words there are. */
+static size_t option_words(const struct pillion_plan *plan, char max_age[24],
+                           struct pil_bytes ret_words[OPTION_WORDS_MAX]) {
+    size_t count = 0;
+    if ((plan->flags & PILLION_COLUMNS) != 0) {
+        ret_words[count++] = pil_bytes_from_text("COLUMNS");
+    }
     if (plan->dtype == PILLION_FLOAT64) {
-        pil_link_add(link, pil_bytes_from_text("FLOAT64"));
+        ret_words[count++] = pil_bytes_from_text("FLOAT64");
     }
     if ((plan->flags & PILLION_USE_DEFAULTS) != 0) {
-        pil_link_add(link, pil_bytes_from_text("DEFAULTS"));
+        ret_words[count++] = pil_bytes_from_text("DEFAULTS");
     }
     if (plan->max_age_us != 0) {
-        char ms[24];
-        int len =
-            snprintf(ms, sizeof ms, "%lld", (long long)(plan->max_age_us / 1000 + (plan->max_age_us % 1000 != 0)));
-        pil_link_add(link, pil_bytes_from_text("MAXAGE"));
-        pil_link_add(link, pil_bytes_from(ms, (size_t)len));
+        snprintf(max_age, 24, "%lld", (long long)plan->max_age_us);
+        ret_words[count++] = pil_bytes_from_text("MAXAGEUS");
+        ret_words[count++] = pil_bytes_from_text(max_age);
+    }
+    if (plan->min_release[0] != '\0') {
+        ret_words[count++] = pil_bytes_from_text("MINRELEASE");
+        ret_words[count++] = pil_bytes_from_text(plan->min_release);
+    }
+    return count;
+}
+
+static void request_plan(const struct pillion_plan *plan, struct pil_link *link) {
+    const struct pil_vector_spec *spec = plan->spec;
+    char max_age[24];
+    struct pil_bytes words[OPTION_WORDS_MAX];
+    size_t count = option_words(plan, max_age, words);
+    pil_link_begin(link, 1 + count + (spec != NULL ? spec->name_count : 1));
+    pil_link_add(link, pil_bytes_from_text("PIL.PLAN"));
+    for (size_t i = 0; i < count; i++) {
+        pil_link_add(link, words[i]);
     }
     if (spec == NULL) {
         pil_link_add(link, pil_bytes_from_text(plan->service));
@@ -120,14 +135,12 @@ static void request_plan(const struct pillion_plan *plan, struct pil_link *link)
 
 /* Makes room for one plan more on a link that holds all that it may. */
 static pil_status forget_one(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
-    char text[16];
     struct pil_bytes reply;
     uint32_t index = link->forget_next;
-    int len = snprintf(text, sizeof text, "%u", index + 1);
     link->forget_next = (index + 1) % PIL_LINK_PLANS;
     pil_link_begin(link, 2);
     pil_link_add(link, pil_bytes_from_text("PIL.FORGET"));
-    pil_link_add(link, pil_bytes_from(text, (size_t)len));
+    pil_link_add_number(link, index + 1);
     link->plans[index] = 0;
     return pil_link_ask(link, until_ns, &reply, error);
 }
@@ -168,21 +181,20 @@ static pil_status plan_on(struct pil_link *link, const struct pillion_plan *plan
 
 /* ---- One exchange: on an idle link, or on a new one when that turns out to be dead. */
 
-typedef pil_status exchange(struct pil_link *link, uint32_t number, uint64_t until_ns, void *context,
-                            struct pil_error *error);
-
 static bool is_link_lost(pil_status status) {
-    return status == PIL_STATUS_CLOSED || status == PIL_STATUS_TIMEOUT || status == PIL_STATUS_IO;
+    return status == PIL_STATUS_CLOSED || status == PIL_STATUS_TIMEOUT || status == PIL_STATUS_IO ||
+           status == PIL_STATUS_CORRUPT;
 }
 
-static pil_status exchange_on(struct pil_link *link, const struct pillion_plan *plan, uint64_t until_ns, exchange *with,
-                              void *context, struct pil_error *error) {
+static pil_status exchange_on(struct pil_link *link, const struct pillion_plan *plan, uint64_t until_ns,
+                              pil_exchange *with, void *context, struct pil_error *error) {
     uint32_t number = 0;
     PIL_TRY(plan_on(link, plan, until_ns, &number, error));
     return with(link, number, until_ns, context, error);
 }
 
-static pillion_result run(const struct pillion_plan *plan, exchange *with, void *context, struct pillion_error *error) {
+pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *with, void *context,
+                              struct pillion_error *error) {
     struct pillion_client *client = plan->client;
     struct pil_error why = {{0}};
     uint64_t until_ns = deadline_ns(client);
@@ -218,6 +230,13 @@ static uint32_t number_at(const json_t *object, const char *key) {
     return value >= 0 && value <= UINT32_MAX ? (uint32_t)value : 0;
 }
 
+/* All else of a plan never changes. */
+static void note_types(struct pillion_plan *plan, const json_t *features) {
+    for (uint32_t i = 0; i < plan->info.feature_count && i < json_array_size(features); i++) {
+        copy(plan->features[i].type, sizeof plan->features[i].type, json_array_get(features, i), "type");
+    }
+}
+
 static pil_status note(struct pillion_plan *plan, const json_t *json, struct pil_error *error) {
     const json_t *keys = json_object_get(json, "join_keys"), *views = json_object_get(json, "views"),
                  *features = json_object_get(json, "features");
@@ -225,6 +244,10 @@ static pil_status note(struct pillion_plan *plan, const json_t *json, struct pil
     if (count == 0 || count > PIL_SERVICE_FEATURES_MAX || json_array_size(keys) > PILLION_KEYS_MAX ||
         json_array_size(views) > PILLION_VIEWS_MAX) {
         return pil_fail(error, PIL_STATUS_IO, "the server describes the plan in another form than is known");
+    }
+    if (plan->info.feature_count != 0) {
+        note_types(plan, features);
+        return PIL_STATUS_OK;
     }
     plan->info = (struct pillion_plan_info){.feature_count = (uint32_t)count,
                                             .width = number_at(json, "width"),
@@ -234,7 +257,6 @@ static pil_status note(struct pillion_plan *plan, const json_t *json, struct pil
         copy(plan->info.join_keys[i], sizeof plan->info.join_keys[i], json_array_get(keys, i), "name");
         copy(plan->info.join_key_types[i], sizeof plan->info.join_key_types[i], json_array_get(keys, i), "type");
     }
-    free(plan->features);
     plan->features = calloc(count, sizeof plan->features[0]);
     PIL_ASSERT(plan->features != NULL);
     for (size_t i = 0; i < count; i++) {
@@ -274,11 +296,9 @@ static pil_status describe(struct pil_link *link, uint32_t number, uint64_t unti
                            struct pil_error *error) {
     struct pillion_plan *plan = context;
     struct pil_bytes reply;
-    char text[16];
-    int len = snprintf(text, sizeof text, "%u", number);
     pil_link_begin(link, 2);
     pil_link_add(link, pil_bytes_from_text("PIL.DESCRIBE"));
-    pil_link_add(link, pil_bytes_from(text, (size_t)len));
+    pil_link_add_number(link, number);
     PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
     json_error_t mistake;
     json_t *json = json_loadb((const char *)reply.data, reply.len, 0, &mistake);
@@ -288,182 +308,5 @@ static pil_status describe(struct pil_link *link, uint32_t number, uint64_t unti
 }
 
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error) {
-    if ((plan->flags & PILLION_COLUMNS) != 0) {
-        return pil_client_fail(error, PILLION_UNSUPPORTED, "columns are read from mapped memory only");
-    }
-    return run(plan, describe, plan, error);
-}
-
-/* ---- Getting. */
-
-struct get {
-    struct pillion_plan *plan;
-    const struct pillion_keys *keys;
-    const struct pillion_output *output;
-    struct pillion_answer *answer;
-};
-
-static bool is_packed(const struct pillion_keys *keys) {
-    for (uint32_t i = 0; i < keys->column_count; i++) {
-        if (keys->columns[i].kind != PILLION_KEY_INT64 && keys->columns[i].kind != PILLION_KEY_INT32) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void add_packed(struct pil_link *link, const struct pillion_keys *keys) {
-    if (keys->column_count == 1 && keys->columns[0].kind == PILLION_KEY_INT64) {
-        pil_link_add(link, pil_bytes_from(keys->columns[0].values, keys->count * 8));
-        return;
-    }
-    size_t bytes = keys->count * keys->column_count * 8;
-    uint8_t *blob = malloc(bytes), *at = blob;
-    PIL_ASSERT(blob != NULL);
-    for (size_t row = 0; row < keys->count; row++) {
-        for (uint32_t i = 0; i < keys->column_count; i++, at += 8) {
-            struct pil_key_part part;
-            (void)pil_keys_part(&keys->columns[i], row, &part); /* integers always are there */
-            pil_store_i64(at, part.integer);
-        }
-    }
-    pil_link_add(link, pil_bytes_from(blob, bytes));
-    free(blob);
-}
-
-static void append_escaped(struct pil_text *text, struct pil_bytes part) {
-    for (size_t i = 0; i < part.len; i++) {
-        if (part.data[i] == '|' || part.data[i] == '\\') {
-            pil_text_append(text, "\\", 1);
-        }
-        pil_text_append(text, &part.data[i], 1);
-    }
-}
-
-static pil_status add_texts(struct pil_link *link, const struct pillion_keys *keys, struct pil_error *error) {
-    struct pil_text text = {0};
-    pil_status status = PIL_STATUS_OK;
-    for (size_t row = 0; row < keys->count && status == PIL_STATUS_OK; row++) {
-        pil_text_clear(&text);
-        for (uint32_t i = 0; i < keys->column_count; i++) {
-            struct pil_key_part part;
-            if (!pil_keys_part(&keys->columns[i], row, &part)) {
-                status = pil_fail(error, PIL_STATUS_INVALID, "key column %u, row %zu: its offsets fall", i, row);
-                break;
-            }
-            if (i > 0) {
-                pil_text_append(&text, "|", 1);
-            }
-            if (part.kind == PIL_KEY_PART_INT) {
-                pil_text_format(&text, "%lld", (long long)part.integer);
-            } else if (keys->column_count > 1) {
-                append_escaped(&text, part.text);
-            } else {
-                pil_text_append(&text, part.text.data, part.text.len);
-            }
-        }
-        pil_link_add(link, pil_text_bytes(&text));
-    }
-    pil_text_deinit(&text);
-    return status;
-}
-
-static pil_status put_answer(const struct get *get, struct pil_bytes reply, struct pil_error *error) {
-    struct pil_tensor_head head;
-    PIL_TRY(pil_tensor_decode(reply, &head, error));
-    const struct pillion_plan_info *info = &get->plan->info;
-    uint32_t element_bytes = get->plan->dtype == PILLION_FLOAT64 ? 8 : 4;
-    if (head.rows != get->keys->count || head.features != info->feature_count || head.width != info->width ||
-        head.view_count != info->view_count || head.element_bytes != element_bytes) {
-        return pil_fail(error, PIL_STATUS_INVALID,
-                        "the answer has %u rows of %u features, %u elements of %u bytes, the plan another shape: plan "
-                        "anew",
-                        head.rows, head.features, head.width, head.element_bytes);
-    }
-    if (get->output->values != NULL) {
-        memcpy(get->output->values, reply.data + head.values_at, reply.len - head.values_at);
-    }
-    if (get->output->statuses != NULL) {
-        memcpy(get->output->statuses, reply.data + head.statuses_at, (size_t)head.rows * head.features);
-    }
-    if (get->output->event_ts_us != NULL) {
-        memcpy(get->output->event_ts_us, reply.data + head.times_at, (size_t)head.rows * head.view_count * 8);
-    }
-    const char *wanted = get->plan->min_release;
-    int64_t created_us = get->plan->min_created_us;
-    if (wanted[0] != '\0' && strcmp(wanted, head.views[0].release) != 0 &&
-        (created_us == 0 || head.views[0].created_us < created_us)) {
-        return pil_fail(error, PIL_STATUS_AGAIN, "the server is at release %s, which is not known to follow %s",
-                        head.views[0].release, wanted);
-    }
-    for (uint32_t i = 0; get->answer != NULL && i < head.view_count; i++) {
-        const struct pil_tensor_view *view = &head.views[i];
-        struct pillion_view_answer *to = &get->answer->views[i];
-        *to = (struct pillion_view_answer){.generation = view->generation,
-                                           .worst_age_us = view->worst_age_us,
-                                           .not_found = view->not_found,
-                                           .created_us = view->created_us};
-        memcpy(to->release, view->release, sizeof view->release);
-    }
-    return PIL_STATUS_OK;
-}
-
-static pil_status ask_vectors(struct pil_link *link, uint32_t number, uint64_t until_ns, void *context,
-                              struct pil_error *error) {
-    const struct get *get = context;
-    struct pil_bytes reply;
-    char text[16];
-    int len = snprintf(text, sizeof text, "%u", number);
-    bool packed = is_packed(get->keys);
-    pil_link_begin(link, packed ? 3 : 2 + get->keys->count);
-    pil_link_add(link, pil_bytes_from_text(packed ? "PIL.VECTOR64" : "PIL.VECTOR"));
-    pil_link_add(link, pil_bytes_from(text, (size_t)len));
-    if (packed) {
-        add_packed(link, get->keys);
-    } else {
-        PIL_TRY(add_texts(link, get->keys, error));
-    }
-    PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
-    return put_answer(get, reply, error);
-}
-
-static pillion_result check(const struct get *get, struct pillion_error *error) {
-    const struct pillion_plan_info *info = &get->plan->info;
-    const struct pillion_keys *keys = get->keys;
-    if (keys->column_count != info->join_key_count) {
-        return pil_client_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
-                               keys->column_count, info->join_key_count);
-    }
-    size_t rows_max = is_packed(keys) ? pil_resp_limits_default.bulk_bytes_max / (8u * keys->column_count)
-                                      : pil_resp_limits_default.args_max - 2;
-    if (keys->count > rows_max) {
-        return pil_client_fail(error, PILLION_TOO_LARGE, "%zu rows; a call over the socket has at most %zu",
-                               keys->count, rows_max);
-    }
-    size_t row_bytes = (size_t)info->width * (get->plan->dtype == PILLION_FLOAT64 ? 8 : 4);
-    if (get->output->values != NULL && keys->count * row_bytes > get->output->value_bytes) {
-        return pil_client_fail(error, PILLION_TOO_LARGE, "%zu rows of %zu bytes do not fit into %zu bytes", keys->count,
-                               row_bytes, get->output->value_bytes);
-    }
-    return PILLION_OK;
-}
-
-pillion_result pil_socket_get(struct pillion_plan *plan, const struct pillion_keys *keys,
-                              const struct pillion_output *output, struct pillion_answer *answer) {
-    struct get get = {.plan = plan, .keys = keys, .output = output, .answer = answer};
-    struct pillion_error *error = answer != NULL ? &answer->error : NULL;
-    pillion_result result = pil_keys_check_columns(keys, error);
-    if (result == PILLION_OK) {
-        result = check(&get, error);
-    }
-    if (answer != NULL) {
-        answer->is_mapped = 0;
-        answer->view_count = plan->info.view_count;
-        answer->staleness_us = 0;
-    }
-    if (result != PILLION_OK || keys->count == 0) {
-        return result;
-    }
-    atomic_fetch_add_explicit(&plan->client->socket_calls, 1, memory_order_relaxed);
-    return run(plan, ask_vectors, &get, error);
+    return pil_socket_run(plan, describe, plan, error);
 }

@@ -71,7 +71,7 @@ void pil_world_destroy(struct pillion_client *client, struct pil_compiled *compi
         pil_world_release_mapping(client, &compiled->views[slot].mapping);
     }
     pil_page_release(&compiled->page);
-    pil_column_defaults_destroy(&compiled->defaults, plan_features(compiled));
+    pil_vector_defaults_destroy(&compiled->defaults, plan_features(compiled));
     pil_vector_plan_destroy(&compiled->vector);
     free(compiled);
 }
@@ -162,7 +162,7 @@ static struct pil_compiled *compile(struct pillion_client *client, struct pillio
         return compiled;
     }
     if ((plan->flags & PILLION_COLUMNS) != 0 && (plan->flags & PILLION_USE_DEFAULTS) != 0) {
-        compiled->defaults = pil_column_defaults_create(compiled->vector);
+        compiled->defaults = pil_vector_defaults_create(compiled->vector);
     }
     pil_plan_note(plan, compiled->vector);
     return compiled;

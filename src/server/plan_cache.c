@@ -47,6 +47,7 @@ pil_status pil_planned_create(struct pil_worker *worker, struct pil_vector_spec 
 
 static void drop_plan(struct pil_planned *planned) {
     struct pil_vector_plan *plan = (struct pil_vector_plan *)planned->plan; /* ours: others get it const */
+    pil_vector_defaults_destroy(&planned->defaults, plan != NULL ? plan->feature_count : 0);
     pil_vector_plan_destroy(&plan);
     planned->plan = NULL;
 }
@@ -81,6 +82,7 @@ pil_status pil_planned_refresh(struct pil_worker *worker, struct pil_planned *pl
     PIL_TRY(pil_vector_plan_create(planned->spec, schemas, planned->form.dtype, planned->form.need_tensor, &plan,
                                    ret_error));
     planned->plan = plan;
+    planned->defaults = planned->form.need_defaults ? pil_vector_defaults_create(plan) : NULL;
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
         planned->releases[slot] = releases[slot];
         planned->generations[slot] = releases[slot]->generation;
@@ -170,8 +172,9 @@ static struct entry **bucket_of(struct pil_plan_cache *cache, struct pil_bytes n
 
 static struct entry **find_entry(struct pil_plan_cache *cache, struct pil_bytes name, struct pil_plan_form form) {
     struct entry **at = bucket_of(cache, name);
-    while (*at != NULL && !(pil_bytes_equal((*at)->name, name) && (*at)->form.dtype == form.dtype &&
-                            (*at)->form.need_tensor == form.need_tensor)) {
+    while (*at != NULL &&
+           !(pil_bytes_equal((*at)->name, name) && (*at)->form.dtype == form.dtype &&
+             (*at)->form.need_tensor == form.need_tensor && (*at)->form.need_defaults == form.need_defaults)) {
         at = &(*at)->next;
     }
     return at;

@@ -4,7 +4,7 @@
  * state allocates nothing. Thread: the worker. */
 #pragma once
 
-#include "vector/plan.h"
+#include "vector/default.h"
 
 struct pil_cache_view;
 struct pil_release;
@@ -12,12 +12,14 @@ struct pil_worker;
 
 struct pil_plan_form {
     pil_vector_dtype dtype;
-    bool need_tensor; /* strings, bytes and lists are refused; else they are columns without elements */
+    bool need_tensor;   /* strings, bytes and lists are refused; else they are columns without elements */
+    bool need_defaults; /* as payloads, for typed columns */
 };
 
 /* What is asked for, compiled for the releases of the batch in which it was last refreshed; valid for that batch. */
 struct pil_planned {
-    const struct pil_vector_plan *plan; /* NULL before the first refresh that went well */
+    const struct pil_vector_plan *plan;  /* NULL before the first refresh that went well */
+    struct pil_vector_default *defaults; /* [plan->feature_count]; NULL when the form needs none */
     /* By slot of the plan; the releases are those of pil_batch_live. */
     const struct pil_cache_view *views[PIL_VECTOR_VIEWS_MAX];
     const struct pil_release *releases[PIL_VECTOR_VIEWS_MAX];

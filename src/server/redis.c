@@ -255,16 +255,29 @@ void pil_redis_reply_subcommand(struct pil_worker *worker, struct pil_request *r
                                             upper_name(batch, command)));
 }
 
+/* A bar would end the cell. */
+static void put_cell(struct pil_text *page, const char *text) {
+    for (; *text != '\0'; text++) {
+        if (*text == '|') {
+            pil_text_append(page, "\\", 1);
+        }
+        pil_text_append(page, text, 1);
+    }
+}
+
 void pil_server_describe_commands(struct pil_text *page) {
-    pil_text_format(page,
-                    "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key` "
-                    "(`project/view:key` where several projects are served); "
-                    "the parts of a composite key are joined by `|`, with `\\` before a `|` or `\\` inside a part.\n\n"
-                    "| command | arity | category | meaning |\n|---|---|---|---|\n");
+    pil_text_format(
+        page,
+        "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key` "
+        "(`project/view:key` where several projects are served); "
+        "the parts of a composite key are joined by `|`, with `\\` before a `|` or `\\` inside a part. Errors of PIL.* "
+        "begin with a word for programs: [wire](../../schemas/wire.md#errors).\n\n"
+        "| command | arity | category | meaning |\n|---|---|---|---|\n");
     for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
         if (commands[i].reply != reply_write) {
-            pil_text_format(page, "| %s | %d | @%s | %s |\n", commands[i].name, commands[i].arity, commands[i].category,
-                            commands[i].summary);
+            pil_text_format(page, "| %s | %d | @%s | ", commands[i].name, commands[i].arity, commands[i].category);
+            put_cell(page, commands[i].summary);
+            pil_text_format(page, " |\n");
         }
     }
     pil_text_format(page, "\nRefused with READONLY:");

@@ -38,6 +38,15 @@ PIL_REPLY(pil_redis_reply_describe);
 PIL_PREPARE(pil_redis_prepare_vector);
 PIL_PREPARE(pil_redis_prepare_vector64);
 PIL_REPLY(pil_redis_reply_vector);
+/* redis_columns.c: keys as for vectors */
+PIL_REPLY(pil_redis_reply_columns);
+/* Event timestamps, [row_count][view_count]: a part of both answers. */
+void pil_redis_put_times(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink);
+/* Any count. */
+void pil_redis_put_zeros(struct pil_sink *sink, uint64_t count);
+/* The answer would have so many bytes, which is too many. */
+void pil_redis_refuse_answer(struct pil_worker *worker, struct pil_request *request, uint64_t bytes,
+                             struct pil_sink *sink);
 /* redis_scan.c */
 PIL_REPLY(pil_redis_reply_scan);
 PIL_REPLY(pil_redis_reply_dbsize);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * PIL.PLAN, PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, PIL.FORGET: whole vectors in one answer (schemas/wire.md). */
+ * PIL.PLAN, PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, PIL.FORGET, and the keys of PIL.COLUMNS: whole vectors in one
+ * answer (schemas/wire.md). */
 #include "base/text.h"
 #include "server/redis.h"
 #include "server/vector_rows.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PLANS_MAX = 64 };
@@ -12,8 +14,13 @@ enum { PLANS_MAX = 64 };
 struct pil_vector_plans {
     struct owned {
         struct pil_planned *planned; /* NULL: free */
-        int64_t max_age_us;
-        bool use_defaults;
+        struct plan_options {
+            struct pil_plan_form form;
+            int64_t max_age_us;
+            bool use_defaults;
+            char min_release[PIL_RELEASE_ID_CHARS + 1]; /* "": any */
+        } options;
+        int64_t min_created_us; /* when min_release was made; 0: not known yet */
     } owned[PLANS_MAX];
 };
 
@@ -48,56 +55,161 @@ void pil_vector_plans_sweep(struct pil_worker *worker) {
     }
 }
 
+/* The first word of an error tells programs what to do about it: schemas/wire.md, "Errors". */
+static const char *code_of(pil_status status) {
+    switch (status) {
+    case PIL_STATUS_NOT_FOUND:
+    case PIL_STATUS_CONFLICT: return "NOTFOUND"; /* of a service: its release lacks the feature */
+    case PIL_STATUS_UNSUPPORTED: return "UNSUPPORTED";
+    case PIL_STATUS_TOO_LARGE: return "TOOLARGE";
+    case PIL_STATUS_AGAIN: return "LOADING";
+    case PIL_STATUS_BUSY: return "NOTREADY";
+    case PIL_STATUS_OK:
+    case PIL_STATUS_INVALID:
+    case PIL_STATUS_CORRUPT:
+    case PIL_STATUS_EXISTS:
+    case PIL_STATUS_DENIED:
+    case PIL_STATUS_NO_MEMORY:
+    case PIL_STATUS_NO_SPACE:
+    case PIL_STATUS_CLOSED:
+    case PIL_STATUS_TIMEOUT:
+    case PIL_STATUS_IO:
+    case PIL_STATUS_SYSTEM:
+    case PIL_STATUS_COUNT: break;
+    }
+    return "ERR";
+}
+
 static void set_error(struct pil_worker *worker, struct pil_request *request, pil_status status,
                       const struct pil_error *error) {
-    request->error =
-        pil_batch_text(worker->batch, "%s %s", status == PIL_STATUS_AGAIN ? "LOADING" : "ERR", error->text);
+    request->error = pil_batch_text(worker->batch, "%s %s", code_of(status), error->text);
 }
 
 /* ---- PIL.PLAN */
 
-struct plan_options {
-    struct pil_plan_form form;
-    int64_t max_age_us;
-    bool use_defaults;
-    uint32_t first_name; /* argument */
-};
+static bool parse_age(struct pil_bytes text, int64_t unit_us, int64_t *ret_us) {
+    int64_t count = 0;
+    return pil_redis_parse_i64(text, &count) && count > 0 && !__builtin_mul_overflow(count, unit_us, ret_us);
+}
 
-/* [FLOAT64] [DEFAULTS] [MAXAGE milliseconds]; feature references have a colon and services come alone, so that these
- * words are options only in front. */
-static bool parse_options(const struct pil_request *request, struct plan_options *options) {
+static bool parse_release(struct pil_bytes text, char ret_id[PIL_RELEASE_ID_CHARS + 1]) {
+    snprintf(ret_id, PIL_RELEASE_ID_CHARS + 1, "%.*s", (int)(text.len < 64 ? text.len : 64), (const char *)text.data);
+    return text.len == PIL_RELEASE_ID_CHARS && strspn(ret_id, "0123456789abcdef") == PIL_RELEASE_ID_CHARS;
+}
+
+/* Feature references have a colon and services come alone, so that these words are options only in front. Returns the
+ * first argument that is no option; 0: one of them is wrong. */
+static uint32_t parse_options(const struct pil_request *request, struct plan_options *options) {
     uint32_t i = 1;
-    options->form.need_tensor = true;
     for (; i + 1 < request->arg_count; i++) {
-        if (pil_bytes_equal_nocase(request->args[i], "float64")) {
+        struct pil_bytes word = request->args[i];
+        if (pil_bytes_equal_nocase(word, "columns")) {
+            options->form.need_tensor = false;
+        } else if (pil_bytes_equal_nocase(word, "float64")) {
             options->form.dtype = PIL_VECTOR_FLOAT64;
-        } else if (pil_bytes_equal_nocase(request->args[i], "defaults")) {
+        } else if (pil_bytes_equal_nocase(word, "defaults")) {
             options->use_defaults = true;
-        } else if (pil_bytes_equal_nocase(request->args[i], "maxage")) {
-            int64_t ms = 0;
-            if (!pil_redis_parse_i64(request->args[++i], &ms) || ms <= 0 || ms > INT64_MAX / 1000) {
-                return false;
+        } else if (pil_bytes_equal_nocase(word, "maxage") || pil_bytes_equal_nocase(word, "maxageus")) {
+            if (!parse_age(request->args[++i], word.len == strlen("maxage") ? 1000 : 1, &options->max_age_us)) {
+                return 0;
             }
-            options->max_age_us = ms * 1000;
+        } else if (pil_bytes_equal_nocase(word, "minrelease")) {
+            if (!parse_release(request->args[++i], options->min_release)) {
+                return 0;
+            }
         } else {
             break;
         }
     }
-    options->first_name = i;
-    return i < request->arg_count;
+    options->form.need_defaults = options->use_defaults && !options->form.need_tensor;
+    return i < request->arg_count ? i : 0;
+}
+
+/* What a plan means by the name of a view: that of the project where one is given, else the only one of that name. */
+static pil_status find_view(const struct pil_worker *worker, struct pil_bytes name,
+                            const struct pil_cache_view **ret_view, struct pil_error *error) {
+    struct pil_cache *cache = worker->server->cache;
+    const struct pil_cache_view *found = pil_cache_view_find(cache, name);
+    bool is_bare = memchr(name.data, '/', name.len) == NULL;
+    for (uint32_t i = 0; found == NULL && is_bare && i < pil_cache_view_count(cache); i++) {
+        const struct pil_cache_view *view = pil_cache_view_at(cache, i);
+        found = pil_bytes_equal_text(name, view->name) ? view : NULL;
+        for (uint32_t k = i + 1; found != NULL && k < pil_cache_view_count(cache); k++) {
+            if (pil_bytes_equal_text(name, pil_cache_view_at(cache, k)->name)) {
+                return pil_fail(error, PIL_STATUS_INVALID, "view %s is ambiguous: say project/view", view->name);
+            }
+        }
+    }
+    *ret_view = found;
+    return found != NULL ? PIL_STATUS_OK
+                         : pil_fail(error, PIL_STATUS_NOT_FOUND, "view %.*s is not served here", pil_redis_shown(name),
+                                    (const char *)name.data);
+}
+
+/* "project/view:feature" of each reference, one after another, so that one view is one view however it is called. */
+static pil_status name_in_full(const struct pil_worker *worker, const struct pil_bytes *references, uint32_t count,
+                               struct pil_text *text, struct pil_bytes *ret_names, struct pil_error *error) {
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pil_cache_view *view = NULL;
+        struct pil_bytes given = references[i];
+        const uint8_t *colon = given.len > 0 ? memchr(given.data, ':', given.len) : NULL;
+        size_t view_len = colon != NULL ? (size_t)(colon - given.data) : 0, begin = text->len;
+        if (view_len == 0 || view_len + 1 == given.len) {
+            return pil_fail(error, PIL_STATUS_INVALID, "'%.*s' is not view:feature", pil_redis_shown(given),
+                            (const char *)given.data);
+        }
+        PIL_TRY(find_view(worker, pil_bytes_from(given.data, view_len), &view, error));
+        pil_text_format(text, "%s/%s", view->project, view->name);
+        pil_text_append(text, colon, given.len - view_len);
+        ret_names[i].len = text->len - begin;
+    }
+    const uint8_t *at = (const uint8_t *)text->data; /* which does not move any more */
+    for (uint32_t i = 0; i < count; at += ret_names[i++].len) {
+        ret_names[i].data = at;
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status spec_of_features(const struct pil_worker *worker, const struct pil_bytes *references, uint32_t count,
+                                   struct pil_vector_spec **ret_spec, struct pil_error *error) {
+    struct pil_text text = {0};
+    struct pil_bytes *names = calloc(count, sizeof names[0]);
+    PIL_ASSERT(names != NULL);
+    pil_status status = name_in_full(worker, references, count, &text, names, error);
+    if (status == PIL_STATUS_OK) {
+        status = pil_vector_spec_create(names, count, ret_spec, error);
+    }
+    free(names);
+    pil_text_deinit(&text);
+    return status;
+}
+
+/* Whether another project has a service of this name, too. */
+static bool is_ambiguous(const struct pil_worker *worker, struct pil_bytes name, const struct pil_project *project) {
+    const struct pil_settings *settings = worker->server->settings;
+    for (uint32_t i = 0; i < settings->view_count && memchr(name.data, '/', name.len) == NULL; i++) {
+        const struct pil_project *other = pil_project_find(worker, settings->views[i].project);
+        if (other != NULL && other != project && pil_project_service_find(other, name) != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static pil_status make_spec(const struct pil_worker *worker, const struct pil_request *request, uint32_t first,
                             struct pil_vector_spec **ret_spec, struct pil_error *error) {
     struct pil_bytes name = request->args[first];
-    if (first + 1 < request->arg_count || memchr(name.data, ':', name.len) != NULL) {
-        return pil_vector_spec_create(&request->args[first], request->arg_count - first, ret_spec, error);
+    if (first + 1 < request->arg_count || (name.len > 0 && memchr(name.data, ':', name.len) != NULL)) {
+        return spec_of_features(worker, &request->args[first], request->arg_count - first, ret_spec, error);
     }
     const struct pil_project *project = NULL;
     const struct pil_service *service = pil_service_find(worker, name, &project);
     if (service == NULL) {
-        return pil_fail(error, PIL_STATUS_NOT_FOUND, "there is no feature service '%.*s'",
-                        name.len < 128 ? (int)name.len : 128, (const char *)name.data);
+        return pil_fail(error, PIL_STATUS_NOT_FOUND, "there is no feature service '%.*s'", pil_redis_shown(name),
+                        (const char *)name.data);
+    }
+    if (is_ambiguous(worker, name, project)) {
+        return pil_fail(error, PIL_STATUS_INVALID, "service %s is ambiguous: say project/service", service->name);
     }
     return pil_vector_spec_of_service(project, service, ret_spec, error);
 }
@@ -117,12 +229,14 @@ static struct owned *free_plan(struct pil_connection *connection, uint32_t *ret_
 }
 
 PIL_PREPARE(pil_redis_prepare_plan) {
-    struct plan_options options = {0};
+    struct plan_options options = {.form = {.need_tensor = true}};
     struct pil_vector_spec *spec = NULL;
     struct pil_planned *planned = NULL;
     struct pil_error error = {{0}};
-    if (!parse_options(request, &options)) {
-        request->error = "ERR syntax: PIL.PLAN [FLOAT64] [DEFAULTS] [MAXAGE milliseconds] service | view:feature ...";
+    uint32_t first_name = parse_options(request, &options);
+    if (first_name == 0) {
+        request->error = "ERR syntax: PIL.PLAN [COLUMNS] [FLOAT64] [DEFAULTS] [MAXAGE milliseconds | MAXAGEUS "
+                         "microseconds] [MINRELEASE release] service | view:feature ...";
         return;
     }
     struct owned *owned = free_plan(request->connection, &request->plan_number);
@@ -130,7 +244,11 @@ PIL_PREPARE(pil_redis_prepare_plan) {
         request->error = "ERR a connection holds at most 64 plans; PIL.FORGET one";
         return;
     }
-    pil_status status = make_spec(worker, request, options.first_name, &spec, &error);
+    pil_status status = make_spec(worker, request, first_name, &spec, &error);
+    if (status == PIL_STATUS_OK && options.min_release[0] != '\0' && spec->view_count != 1) {
+        status = pil_fail(&error, PIL_STATUS_INVALID, "min_release is for plans of one view; this one has %u",
+                          spec->view_count);
+    }
     if (status == PIL_STATUS_OK) {
         status = pil_planned_create(worker, &spec, options.form, &planned, &error);
     }
@@ -143,7 +261,7 @@ PIL_PREPARE(pil_redis_prepare_plan) {
         set_error(worker, request, status, &error);
         return;
     }
-    *owned = (struct owned){.planned = planned, .max_age_us = options.max_age_us, .use_defaults = options.use_defaults};
+    *owned = (struct owned){.planned = planned, .options = options};
 }
 
 PIL_REPLY(pil_redis_reply_plan) {
@@ -162,6 +280,44 @@ static struct owned *find_owned(const struct pil_request *request) {
     return owned->planned != NULL ? owned : NULL;
 }
 
+/* Whether the live release is the one that the plan waits for, or was made after it. */
+static pil_status check_release(struct owned *owned, struct pil_error *error) {
+    const struct pil_release *live = owned->planned->releases[0];
+    const char *wanted = owned->options.min_release;
+    if (wanted[0] == '\0' || strcmp(wanted, live->id) == 0) {
+        return PIL_STATUS_OK;
+    }
+    if (owned->min_created_us == 0) {
+        (void)pil_release_locate(live, pil_bytes_from_text(wanted), &owned->min_created_us);
+    }
+    if (owned->min_created_us != 0 && live->created_us >= owned->min_created_us) {
+        return PIL_STATUS_OK;
+    }
+    const struct pil_cache_view *view = owned->planned->views[0];
+    return pil_fail(error, PIL_STATUS_BUSY, "view %s/%s is at release %s, which is not %s nor made after it",
+                    view->project, view->name, live->id, wanted);
+}
+
+/* A plan has one kind of answer; PIL.DESCRIBE is about both. */
+static pil_status check_kind(const struct pil_request *request, const struct owned *owned, struct pil_error *error) {
+    bool has_columns = !owned->options.form.need_tensor;
+    if (request->command->reply == pil_redis_reply_columns && !has_columns) {
+        return pil_fail(error, PIL_STATUS_INVALID, "the plan is for PIL.VECTOR: make it with COLUMNS");
+    }
+    return request->command->reply == pil_redis_reply_vector && has_columns
+               ? pil_fail(error, PIL_STATUS_INVALID, "the plan is for PIL.COLUMNS")
+               : PIL_STATUS_OK;
+}
+
+static pil_status refresh_owned(struct pil_worker *worker, struct pil_request *request, struct owned *owned,
+                                struct pil_error *error) {
+    request->max_age_us = owned->options.max_age_us;
+    request->use_defaults = owned->options.use_defaults;
+    PIL_TRY(check_kind(request, owned, error));
+    PIL_TRY(pil_planned_refresh(worker, owned->planned, error));
+    return request->command->reply == pil_redis_reply_describe ? PIL_STATUS_OK : check_release(owned, error);
+}
+
 static bool find_plan(struct pil_worker *worker, struct pil_request *request) {
     struct pil_error error = {{0}};
     struct pil_bytes name = request->args[1];
@@ -170,14 +326,13 @@ static bool find_plan(struct pil_worker *worker, struct pil_request *request) {
     bool is_number = name.len > 0 && name.data[0] >= '0' && name.data[0] <= '9';
     pil_status status;
     if (owned != NULL) {
-        request->max_age_us = owned->max_age_us;
-        request->use_defaults = owned->use_defaults;
-        status = pil_planned_refresh(worker, planned, &error);
+        status = refresh_owned(worker, request, owned, &error);
     } else if (is_number) {
         status = pil_fail(&error, PIL_STATUS_NOT_FOUND, "this connection has no plan %.*s; PIL.PLAN makes one",
                           name.len < 20 ? (int)name.len : 20, (const char *)name.data);
     } else {
-        struct pil_plan_form form = {.dtype = PIL_VECTOR_FLOAT32, .need_tensor = true};
+        struct pil_plan_form form = {.dtype = PIL_VECTOR_FLOAT32,
+                                     .need_tensor = request->command->reply == pil_redis_reply_vector};
         status = pil_plan_cache_service(worker, name, form, &planned, &error);
     }
     if (status != PIL_STATUS_OK) {
@@ -193,7 +348,7 @@ static bool find_plan(struct pil_worker *worker, struct pil_request *request) {
 PIL_PREPARE(pil_redis_prepare_forget) {
     struct owned *owned = find_owned(request);
     if (owned == NULL) {
-        request->error = "ERR this connection has no such plan";
+        request->error = "NOTFOUND this connection has no such plan";
     } else {
         forget(worker, owned);
     }
@@ -244,18 +399,31 @@ static bool add_parts(struct pil_worker *worker, struct pil_request *request, ui
     pil_status status = pil_vector_add_key(worker, request, slot, parts, &bad);
     if (status == PIL_STATUS_TOO_LARGE && request->error == NULL) {
         request->error = pil_batch_text(worker->batch,
-                                        "ERR key %u is longer than %d bytes, or the keys of this "
+                                        "TOOLARGE key %u is longer than %d bytes, or the keys of this "
                                         "request together are too long",
                                         row, PIL_KEY_BYTES_MAX);
     }
     return status == PIL_STATUS_OK || (request->error == NULL && fail_key(worker, request, row, bad));
 }
 
+static bool set_rows(struct pil_worker *worker, struct pil_request *request, size_t rows) {
+    uint32_t limit = worker->server->settings->limits.keys_per_request_max;
+    uint32_t views = request->planned->plan->view_count;
+    if (rows > limit / views) {
+        request->error = pil_batch_text(worker->batch,
+                                        "TOOLARGE %zu keys of %u views are more than %u keys in one request; ask for "
+                                        "them in several",
+                                        rows, views, limit);
+        return false;
+    }
+    request->row_count = (uint32_t)rows;
+    return true;
+}
+
 PIL_PREPARE(pil_redis_prepare_vector) {
-    if (!find_plan(worker, request)) {
+    if (!find_plan(worker, request) || !set_rows(worker, request, request->arg_count - 2)) {
         return;
     }
-    request->row_count = request->arg_count - 2;
     for (uint32_t slot = 0; slot < request->planned->plan->view_count; slot++) {
         for (uint32_t row = 0; row < request->row_count; row++) {
             struct pil_key_part parts[PIL_VECTOR_KEYS_MAX];
@@ -292,12 +460,14 @@ PIL_PREPARE(pil_redis_prepare_vector64) {
     }
     const struct pil_vector_plan *plan = request->planned->plan;
     size_t row_bytes = (size_t)plan->join_key_count * 8, bytes = request->args[2].len;
-    if (bytes == 0 || bytes % row_bytes != 0 || bytes / row_bytes > UINT32_MAX) {
+    if (bytes % row_bytes != 0) {
         request->error = pil_batch_text(worker->batch, "ERR %zu bytes of keys; a row has %u int64 keys, %zu bytes",
                                         bytes, plan->join_key_count, row_bytes);
         return;
     }
-    request->row_count = (uint32_t)(bytes / row_bytes);
+    if (!set_rows(worker, request, bytes / row_bytes)) {
+        return;
+    }
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
         for (uint32_t row = 0; row < request->row_count; row++) {
             if (!add_packed_row(worker, request, slot, row)) {
@@ -309,9 +479,18 @@ PIL_PREPARE(pil_redis_prepare_vector64) {
 
 /* ---- The answer. */
 
-static void put_zeros(struct pil_sink *sink, uint64_t count) {
+void pil_redis_put_zeros(struct pil_sink *sink, uint64_t count) {
     static const uint8_t zeros[PIL_TENSOR_ALIGNMENT];
-    pil_sink_write(sink, zeros, count);
+    for (; count > 0; count -= count < sizeof zeros ? count : sizeof zeros) {
+        pil_sink_write(sink, zeros, count < sizeof zeros ? count : sizeof zeros);
+    }
+}
+
+void pil_redis_refuse_answer(struct pil_worker *worker, struct pil_request *request, uint64_t bytes,
+                             struct pil_sink *sink) {
+    request->error = pil_batch_text(worker->batch, "TOOLARGE the answer would have %llu bytes; ask for fewer keys",
+                                    (unsigned long long)bytes);
+    pil_resp_put_error(sink, request->error);
 }
 
 static void put_statuses(struct pil_worker *worker, const struct pil_request *request,
@@ -322,7 +501,7 @@ static void put_statuses(struct pil_worker *worker, const struct pil_request *re
     }
 }
 
-static void put_times(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink) {
+void pil_redis_put_times(struct pil_worker *worker, const struct pil_request *request, struct pil_sink *sink) {
     const struct pil_vector_plan *plan = request->planned->plan;
     for (uint32_t i = 0; i < request->row_count; i++) {
         uint8_t *at = pil_sink_reserve(sink, plan->view_count * 8);
@@ -361,9 +540,7 @@ PIL_REPLY(pil_redis_reply_vector) {
     if (head.bytes >= worker->server->settings->limits.output_bytes_max ||
         !pil_vector_place_init(worker, head.features, &statuses) ||
         !pil_vector_place_init(worker, (size_t)head.width * head.element_bytes, &values)) {
-        request->error = pil_batch_text(worker->batch, "ERR the answer would have %llu bytes; ask for fewer keys",
-                                        (unsigned long long)head.bytes);
-        pil_resp_put_error(sink, request->error);
+        pil_redis_refuse_answer(worker, request, head.bytes, sink);
         return;
     }
     pil_sink_put(sink, '$');
@@ -371,9 +548,9 @@ PIL_REPLY(pil_redis_reply_vector) {
     pil_sink_write(sink, "\r\n", 2);
     pil_sink_write(sink, head_bytes, pil_tensor_put_head(&head, head_bytes));
     put_statuses(worker, request, &statuses, sink);
-    put_zeros(sink, head.times_at - head.statuses_at - (uint64_t)head.rows * head.features);
-    put_times(worker, request, sink);
-    put_zeros(sink, head.values_at - head.times_at - 8ull * head.rows * head.view_count);
+    pil_redis_put_zeros(sink, head.times_at - head.statuses_at - (uint64_t)head.rows * head.features);
+    pil_redis_put_times(worker, request, sink);
+    pil_redis_put_zeros(sink, head.values_at - head.times_at - 8ull * head.rows * head.view_count);
     put_values(worker, request, &values, sink);
     pil_sink_write(sink, "\r\n", 2);
     worker->batch->scratch_used = scratch_used;

@@ -26,7 +26,7 @@ void pil_tensor_layout(struct pil_tensor_head *head) {
     head->bytes = head->values_at + (uint64_t)head->rows * head->width * head->element_bytes;
 }
 
-static void put_view(const struct pil_tensor_view *view, uint8_t *to) {
+void pil_tensor_put_view(const struct pil_tensor_view *view, uint8_t to[PIL_TENSOR_VIEW_BYTES]) {
     memset(to, 0, PIL_TENSOR_VIEW_BYTES);
     memcpy(to, view->release, strnlen(view->release, PIL_RELEASE_ID_CHARS));
     pil_store_u64(to + AT_GENERATION, view->generation);
@@ -50,12 +50,12 @@ size_t pil_tensor_put_head(const struct pil_tensor_head *head, uint8_t to[PIL_TE
     pil_store_u64(to + AT_VALUES, head->values_at);
     pil_store_u64(to + AT_BYTES, head->bytes);
     for (uint32_t i = 0; i < head->view_count; i++) {
-        put_view(&head->views[i], to + PIL_TENSOR_FIXED_BYTES + (size_t)i * PIL_TENSOR_VIEW_BYTES);
+        pil_tensor_put_view(&head->views[i], to + PIL_TENSOR_FIXED_BYTES + (size_t)i * PIL_TENSOR_VIEW_BYTES);
     }
     return (size_t)head->statuses_at;
 }
 
-static struct pil_tensor_view load_view(const uint8_t *from) {
+struct pil_tensor_view pil_tensor_load_view(const uint8_t from[PIL_TENSOR_VIEW_BYTES]) {
     struct pil_tensor_view view = {.generation = pil_load_u64(from + AT_GENERATION),
                                    .worst_age_us = pil_load_i64(from + AT_AGE),
                                    .not_found = pil_load_u64(from + AT_NOT_FOUND),
@@ -95,7 +95,7 @@ pil_status pil_tensor_decode(struct pil_bytes answer, struct pil_tensor_head *re
                         answer.len);
     }
     for (uint32_t i = 0; i < head.view_count; i++) {
-        head.views[i] = load_view(from + PIL_TENSOR_FIXED_BYTES + (size_t)i * PIL_TENSOR_VIEW_BYTES);
+        head.views[i] = pil_tensor_load_view(from + PIL_TENSOR_FIXED_BYTES + (size_t)i * PIL_TENSOR_VIEW_BYTES);
     }
     *ret_head = head;
     return PIL_STATUS_OK;

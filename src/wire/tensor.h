@@ -46,3 +46,6 @@ size_t pil_tensor_put_head(const struct pil_tensor_head *head, uint8_t to[PIL_TE
 /* Reads and checks a whole answer: every part lies inside. CORRUPT with a sentence. */
 pil_status pil_tensor_decode(struct pil_bytes answer, struct pil_tensor_head *ret_head,
                              struct pil_error *ret_error) PIL_CHECKED;
+/* One view record: other answers have the same. */
+void pil_tensor_put_view(const struct pil_tensor_view *view, uint8_t to[PIL_TENSOR_VIEW_BYTES]);
+struct pil_tensor_view pil_tensor_load_view(const uint8_t from[PIL_TENSOR_VIEW_BYTES]);

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PIL.PLAN, PIL.VECTOR and their kin by an unmodified Redis client: every value, status, time and release against the
-synthetic values, computed apart; mistakes; swaps; limits. Both back ends."""
+"""PIL.PLAN, PIL.VECTOR, PIL.COLUMNS and their kin by an unmodified Redis client: every value, status, time and release
+against the synthetic values, computed apart; mistakes; swaps; limits. Both back ends."""
 
 from __future__ import annotations
 
 import math
+import re
 import struct
 import sys
 import threading
@@ -127,44 +128,180 @@ def test_wide_rows_and_many_keys_cross_chunks(store, start_pilliond, engine):
             assert set(statuses) == {1}
         else:
             assert all(map(math.isnan, values)) and set(statuses) == {3}
-    with pytest.raises(redis.ResponseError, match="bytes; ask for fewer keys|more than .* keys"):
+    with pytest.raises(redis.ResponseError, match="^TOOLARGE .*(bytes; ask for fewer keys|more than .* keys)"):
         client.execute_command("PIL.VECTOR64", "every", packed(list(range(16000)) * 2))
     assert client.ping()
 
 
 @pytest.mark.parametrize(
-    "command,why",
+    "command,code,why",
     [
-        (("PIL.PLAN",), "wrong number"),
-        (("PIL.PLAN", "nosuch"), "no feature service 'nosuch'"),
-        (("PIL.PLAN", "driver_stats:nosuch"), "no feature nosuch"),
-        (("PIL.PLAN", "other:f0"), "view other is not served"),
-        (("PIL.PLAN", "driver_stats:f0", "f1"), "is not view:feature"),
-        (("PIL.PLAN", "MAXAGE", "0", "every"), "syntax"),
-        (("PIL.PLAN", "MAXAGE", "soon", "every"), "syntax"),
-        (("PIL.VECTOR", "1", "5"), "no plan 1"),
-        (("PIL.VECTOR", "99999999999999999999", "5"), "no plan 9999"),
-        (("PIL.VECTOR", "nosuch", "5"), "no feature service"),
-        (("PIL.VECTOR", "every"), "wrong number"),
-        (("PIL.VECTOR", "every", "5", "x"), "key 1 cannot be read: id must be int64"),
-        (("PIL.VECTOR64", "every", b""), "0 bytes of keys"),
-        (("PIL.VECTOR64", "every", b"1234567"), "7 bytes of keys"),
-        (("PIL.DESCRIBE", "nosuch"), "no feature service"),
-        (("PIL.FORGET", "1"), "no such plan"),
-        (("PIL.FORGET", "every"), "no such plan"),
+        (("PIL.PLAN",), "", "wrong number"),
+        (("PIL.PLAN", "nosuch"), "NOTFOUND", "no feature service 'nosuch'"),
+        (("PIL.PLAN", "driver_stats:nosuch"), "NOTFOUND", "no feature nosuch"),
+        (("PIL.PLAN", "other:f0"), "NOTFOUND", "view other is not served"),
+        (("PIL.PLAN", "other/driver_stats:f0"), "NOTFOUND", "view other/driver_stats is not served"),
+        (("PIL.PLAN", "driver_stats:f0", "f1"), "", "is not view:feature"),
+        (("PIL.PLAN", "driver_stats:"), "", "is not view:feature"),
+        (("PIL.PLAN", "MAXAGE", "0", "every"), "", "syntax"),
+        (("PIL.PLAN", "MAXAGE", "soon", "every"), "", "syntax"),
+        (("PIL.PLAN", "MAXAGEUS", "-1", "every"), "", "syntax"),
+        (("PIL.PLAN", "MAXAGE", "9223372036854775807", "every"), "", "syntax"),
+        (("PIL.PLAN", "MINRELEASE", "5", "every"), "", "syntax"),
+        (("PIL.VECTOR", "1", "5"), "NOTFOUND", "no plan 1"),
+        (("PIL.VECTOR", "99999999999999999999", "5"), "NOTFOUND", "no plan 9999"),
+        (("PIL.VECTOR", "nosuch", "5"), "NOTFOUND", "no feature service"),
+        (("PIL.VECTOR",), "", "wrong number"),
+        (("PIL.VECTOR", "every", "5", "x"), "", "key 1 cannot be read: id must be int64"),
+        (("PIL.VECTOR64", "every", b"1234567"), "", "7 bytes of keys"),
+        (("PIL.COLUMNS", "1", "5"), "NOTFOUND", "no plan 1"),
+        (("PIL.COLUMNS", "nosuch", "5"), "NOTFOUND", "no feature service"),
+        (("PIL.COLUMNS", "every", "5", "x"), "", "key 1 cannot be read: id must be int64"),
+        (("PIL.COLUMNS64", "every", b"1234567"), "", "7 bytes of keys"),
+        (("PIL.DESCRIBE", "nosuch"), "NOTFOUND", "no feature service"),
+        (("PIL.FORGET", "1"), "NOTFOUND", "no such plan"),
+        (("PIL.FORGET", "every"), "NOTFOUND", "no such plan"),
     ],
     ids=lambda item: " ".join(map(str, item))[:40] if isinstance(item, tuple) else "",
 )
-def test_mistakes_are_named(daemon, command, why):
+def test_mistakes_are_named(daemon, command, code, why):
     client = daemon.redis()
-    with pytest.raises(redis.ResponseError, match=why):
+    with pytest.raises(redis.ResponseError, match=f"^{code} ?.*{why}"):  # redis-py takes ERR off
         client.execute_command(*command)
     assert client.ping()
 
 
+def expected_item(name: str, item: Any) -> Any:
+    if "unix_timestamp" not in name or item is None:
+        return item
+    return [x * 1_000_000 for x in item] if isinstance(item, list) else item * 1_000_000
+
+
+def test_every_type_as_columns(all_types):
+    client = all_types.redis()
+    keys = list(range(40)) + [40, -1]
+    plan = client.execute_command("PIL.PLAN", "COLUMNS", *(f"all_types:{name}" for name in synthetic.NAMES))
+    answer = client.execute_command("PIL.COLUMNS", plan, *keys)
+    found = vector_reader.read_columns(answer)
+    assert [column.type for column in found.columns] == list(synthetic.TYPES)
+    for name, column in zip(synthetic.NAMES, found.columns):
+        for key, item, status in zip(keys, column.values, column.statuses):
+            wanted = expected_item(name, synthetic.row("all", key, 1)[name]) if 0 <= key < 40 else None
+            missing = vector_reader.NULL_VALUE if 0 <= key < 40 else vector_reader.NOT_FOUND
+            assert status == (missing if wanted is None else vector_reader.PRESENT), (name, key)
+            if wanted is None:
+                assert not any(item) if isinstance(item, (list, str, bytes)) else not item, (name, key)
+            else:
+                assert item == wanted, (name, key)
+    assert found.times_us == [(synthetic.EVENT_US + k * 1000,) if 0 <= k < 40 else (-(2**63),) for k in keys]
+    assert found.views[0].not_found == 2 and found.views[0].worst_age_us == found.now_us - synthetic.EVENT_US
+    for again in (("PIL.COLUMNS64", plan, packed(keys)), ("PIL.COLUMNS", "every", *keys)):
+        other = vector_reader.read_columns(client.execute_command(*again))
+        assert repr(other.columns) == repr(found.columns)  # some values are NaN
+        assert other.times_us == found.times_us
+
+
+def test_a_plan_has_one_kind_of_answer(all_types):
+    client = all_types.redis()
+    columns = client.execute_command("PIL.PLAN", "COLUMNS", "all_types:string", "all_types:int32")
+    tensor = client.execute_command("PIL.PLAN", "all_types:int32")
+    with pytest.raises(redis.ResponseError, match="the plan is for PIL.COLUMNS"):
+        client.execute_command("PIL.VECTOR", columns, 1)
+    with pytest.raises(redis.ResponseError, match="the plan is for PIL.VECTOR: make it with COLUMNS"):
+        client.execute_command("PIL.COLUMNS", tensor, 1)
+    assert b'"type":"string"' in client.execute_command("PIL.DESCRIBE", columns)
+
+
+def test_no_keys_are_an_answer(all_types):
+    client = all_types.redis()
+    plan = client.execute_command("PIL.PLAN", "all_types:int32")
+    for ask in (("PIL.VECTOR", plan), ("PIL.VECTOR64", plan, b"")):
+        vectors = vector_reader.read(client.execute_command(*ask))
+        assert vectors.values == [] and vectors.views[0].worst_age_us == -1 and vectors.views[0].not_found == 0
+    for ask in (("PIL.COLUMNS", "every"), ("PIL.COLUMNS64", "every", b"")):
+        columns = vector_reader.read_columns(client.execute_command(*ask))
+        assert all(column.values == [] for column in columns.columns) and len(columns.columns) == 20
+
+
+def test_large_columns(store, start_pilliond, engine):
+    """Answers of many chunks; what is too large is refused before anything of it is sent."""
+    store.make_release(view="all_types", rows=2500, kind="all")
+    args = ["--limits.output_bytes", "1M"]
+    daemon = start_pilliond(store, serve=["rides/all_types@production"], engine=engine, args=args)
+    client = daemon.redis()
+    keys = [(i * 7919) % 2600 for i in range(1000)]
+    found = vector_reader.read_columns(client.execute_command("PIL.COLUMNS64", "every", packed(keys)))
+    for name, column in zip(synthetic.NAMES, found.columns):
+        for key, item, status in zip(keys, column.values, column.statuses):
+            wanted = expected_item(name, synthetic.row("all", key, 1)[name]) if key < 2500 else None
+            assert item == wanted if status == 1 else wanted is None, (name, key)
+    with pytest.raises(redis.ResponseError, match="^TOOLARGE the answer would have .* bytes; ask for fewer keys"):
+        client.execute_command("PIL.COLUMNS64", "every", packed(list(range(2500)) * 3))
+    with pytest.raises(redis.ResponseError, match="^TOOLARGE 16385 keys of 1 views are more than 16384"):
+        client.execute_command("PIL.COLUMNS64", "every", packed([1] * 16385))
+    assert client.ping()
+
+
+def test_one_view_is_one_view_however_it_is_called(store, start_pilliond, engine):
+    store.make_release(project="a", view="v", rows=10, features=3)
+    store.make_release(project="b", view="w", rows=10, features=2, seed=9)
+    store.make_release(project="b", view="v", rows=10, features=3, seed=5)
+    daemon = start_pilliond(store, serve=["a/v@production", "b/w@production"], engine=engine)
+    client = daemon.redis()
+    plan = client.execute_command("PIL.PLAN", "v:f0", "a/v:f1", "w:f0")
+    vectors = vector_reader.read(client.execute_command("PIL.VECTOR", plan, 3))
+    assert len(vectors.views) == 2
+    wanted = tuple(synthetic.value("floats", 3, i, seed) for i, seed in ((0, 1), (1, 1), (0, 9)))
+    assert vectors.values == [wanted]
+    both = start_pilliond(store, serve=["a/v@production", "b/v@production"], engine=engine).redis()
+    with pytest.raises(redis.ResponseError, match="view v is ambiguous: say project/view"):
+        both.execute_command("PIL.PLAN", "v:f0")
+    with pytest.raises(redis.ResponseError, match="service every is ambiguous: say project/service"):
+        both.execute_command("PIL.PLAN", "every")
+    assert both.execute_command("PIL.PLAN", "b/every") == 1
+
+
+def test_min_release(store, daemon):
+    """That release, or one made after it: whether the server has served it before or not."""
+    client = daemon.redis()
+    first = daemon.redis().execute_command("PIL.DESCRIBE", "every").split(b'"release":"')[1][:16].decode()
+    second, third = (store.make_release(seed=s, channel=None).rpartition("@")[2] for s in (2, 3))
+    plans = [client.execute_command("PIL.PLAN", "MINRELEASE", r, "driver_stats:f0") for r in (first, second, third)]
+
+    def served() -> list[bool]:
+        found = []
+        for plan in plans:
+            try:
+                found.append(client.execute_command("PIL.VECTOR", plan, 5) is not None)
+            except redis.ResponseError as error:
+                assert re.match("NOTREADY view rides/driver_stats is at .*, which is not .* made after it", str(error))
+                found.append(False)
+        return found
+
+    assert served() == [True, False, False]
+    store.promote(f"rides/driver_stats@{third}")
+    daemon.wait_serving(third)
+    # The second was made before the third, but this server has not served it and cannot know.
+    assert served() == [True, False, True]
+    store.promote(f"rides/driver_stats@{second}")
+    daemon.wait_serving(second)
+    assert served() == [True, True, False]
+    store.promote(f"rides/driver_stats@{third}")
+    daemon.wait_serving(third)
+    assert served() == [True, True, True]
+    late = client.execute_command("PIL.PLAN", "MINRELEASE", second, "driver_stats:f0")
+    assert client.execute_command("PIL.VECTOR", late, 5)
+    store.promote(f"rides/driver_stats@{first}")
+    daemon.wait_serving(first)
+    assert served() == [True, False, False]
+    with pytest.raises(redis.ResponseError, match="^NOTREADY"):
+        client.execute_command("PIL.VECTOR", late, 5)
+
+
 def test_types_without_place_in_a_tensor(all_types):
     for name in ("string", "bytes", "list_float32", "list_string"):
-        with pytest.raises(redis.ResponseError, match=f"all_types:{name} is .*, which has no place in a tensor"):
+        why = f"^UNSUPPORTED .*all_types:{name} is .*, which has no place in a tensor"
+        with pytest.raises(redis.ResponseError, match=why):
             all_types.redis().execute_command("PIL.PLAN", f"all_types:{name}")
 
 

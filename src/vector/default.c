@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Defaults of features as payloads, in the form that rows have them. The schema has checked that they fit the type. */
-#include "client/internal.h"
+#include "vector/default.h"
+#include "base/panic.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -78,12 +79,12 @@ static void put_list_of_texts(pil_scalar scalar, const json_t *value, struct pil
     pil_text_deinit(&bytes);
 }
 
-struct pil_column_default *pil_column_defaults_create(const struct pil_vector_plan *vector) {
-    struct pil_column_default *defaults = calloc(vector->feature_count, sizeof defaults[0]);
+struct pil_vector_default *pil_vector_defaults_create(const struct pil_vector_plan *plan) {
+    struct pil_vector_default *defaults = calloc(plan->feature_count, sizeof defaults[0]);
     PIL_ASSERT(defaults != NULL);
-    for (uint32_t i = 0; i < vector->feature_count; i++) {
-        const struct pil_vector_column *column = &vector->columns[i];
-        const json_t *value = vector->views[column->view].view->features[column->feature].default_value;
+    for (uint32_t i = 0; i < plan->feature_count; i++) {
+        const struct pil_vector_column *column = &plan->columns[i];
+        const json_t *value = plan->views[column->view].view->features[column->feature].default_value;
         pil_scalar scalar = column->type.scalar;
         defaults[i].is_there = value != NULL;
         if (value == NULL) {
@@ -101,7 +102,7 @@ struct pil_column_default *pil_column_defaults_create(const struct pil_vector_pl
     return defaults;
 }
 
-void pil_column_defaults_destroy(struct pil_column_default **defaults, uint32_t count) {
+void pil_vector_defaults_destroy(struct pil_vector_default **defaults, uint32_t count) {
     for (uint32_t i = 0; *defaults != NULL && i < count; i++) {
         pil_text_deinit(&(*defaults)[i].payload);
     }
