@@ -182,11 +182,12 @@ configure_and_build() {
         cmake --build --preset "$preset" -j "$jobs" ${@:+--target "$@"}
 }
 setup_preset() { step "build: $1" configure_and_build "$@"; }
-# The two programs, without the tests' dependencies unless an earlier configuration asked for them.
+# The programs and the examples, without the tests' dependencies unless an earlier configuration asked for them.
 setup_programs() {
     local options=()
     [ -f "$build/release/build.ninja" ] || options=(-DBUILD_TESTING=OFF)
-    setup_preset release ${options[@]+"${options[@]}"} -- pillion pilliond
+    setup_preset release ${options[@]+"${options[@]}"} -- pillion pilliond \
+        pillion-example-vectors pillion-example-latency
 }
 
 # One set-up at a time, so that two commands may be started together.
