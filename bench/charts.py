@@ -25,8 +25,8 @@ rect.limit, .line.limit { stroke-dasharray: 4 3 }
 text.ours, text.value-ours { fill: #07656f; font-weight: 600 } text.peer, text.limit { fill: #424a53; stroke: none }
 .grid { stroke: #818b96; stroke-opacity: .28 } .goal { stroke: #b35900; stroke-dasharray: 5 4; stroke-width: 1.5 }
 text.goal { fill: #964a00; stroke: none; font-size: 12px }
-.line { fill: none; stroke-width: 2.25 } .line.ours { fill: none; stroke: #0a7f8c } .line.peer { stroke: #9aa4af }
-.line.limit { stroke: #818b96; fill: none }
+.line { stroke-width: 2.25 } .line.ours, .line.peer, .line.limit { fill: none }
+.line.ours { stroke: #0a7f8c } .line.peer { stroke: #9aa4af } .line.limit { stroke: #818b96 }
 @media (prefers-color-scheme: dark) {
 text { fill: #c3ccd6 } .title { fill: #f0f6fc } .note, .tick { fill: #9aa4af }
 .ours { fill: #35b8c6 } .peer { fill: #6b7683 } .limit { fill: #6b768333; stroke: #8b95a1 }
@@ -198,7 +198,7 @@ def lines(title: str, note: str, xs: Sequence[int], x_title: str, marks: Sequenc
         parts.append(_text(at_x(number), bottom + 20, str(x), "tick", "middle"))
     parts.append(_text((left + right) / 2, bottom + 38, x_title, "tick", "middle"))
     labels = _spread([at_y(mark.values[-1]) for mark in marks], 17)
-    for mark, label_y in zip(marks, labels):
+    for mark, label_y in sorted(zip(marks, labels), key=lambda pair: pair[0].kind == "ours"):  # ours on top
         points = [(at_x(number), at_y(value)) for number, value in enumerate(mark.values)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" class="line {mark.kind}"/>')

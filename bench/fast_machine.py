@@ -46,6 +46,11 @@ def _huge_pages() -> str:
     return f"transparent: {chosen['enabled']}; of shared memory: {chosen['shmem_enabled']}"
 
 
+def _clients() -> list[str]:
+    lines = Path(__file__).with_name("requirements.txt").read_text().splitlines()
+    return [line.replace("==", " ") for line in lines if line and not line.startswith("#")]
+
+
 def machine_rows() -> dict[str, str]:
     memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
     peers = {
@@ -62,5 +67,5 @@ def machine_rows() -> dict[str, str]:
         "pages": f"{os.sysconf('SC_PAGE_SIZE') // 1024} KiB; huge: {_huge_pages()}",
         "counters": reason or "cache misses by perf stat",
         "peers": ", ".join(f"{name} {version}" for name, version in peers.items()),
-        "Python": platform.python_version(),
+        "Python": ", ".join([platform.python_version(), *_clients()]),
     }

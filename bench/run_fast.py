@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -219,8 +220,12 @@ def main() -> None:
     if not options.only_docs:
         for name, value in results.machine.items():
             say(f"  {name}: {value}")
-        with tempfile.TemporaryDirectory(prefix="pil") as folder:
-            Fast(options, Path(folder), results).run()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped, too
+        try:
+            with tempfile.TemporaryDirectory(prefix="pil") as folder:
+                Fast(options, Path(folder), results).run()
+        except KeyboardInterrupt:
+            sys.exit(f"\ninterrupted; what is done is in {options.json}, --resume goes on from there")
     say("\n" + text_table(goal_rows(results), GOAL_COLUMNS))
     for part, why in results.failures.items():
         say(f"  failed: {part}: {why}")
