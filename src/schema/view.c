@@ -106,6 +106,7 @@ void pil_view_index_build(struct pil_view *view) {
     view->index_mask = slots - 1;
     for (uint32_t i = 0; i < view->feature_count; i++) {
         struct pil_bytes name = pil_bytes_from_text(view->features[i].name);
+        view->features[i].name_len = (uint32_t)name.len;
         if (pil_view_feature_find(view, name) >= 0) {
             continue;
         }
@@ -125,7 +126,8 @@ int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name
         if (entry == 0) {
             return -1;
         }
-        if (pil_bytes_equal_text(name, view->features[entry - 1].name)) {
+        const struct pil_feature *feature = &view->features[entry - 1];
+        if (pil_bytes_equal(name, pil_bytes_from(feature->name, feature->name_len))) {
             return (int32_t)(entry - 1);
         }
     }

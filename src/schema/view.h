@@ -27,6 +27,7 @@ struct pil_feature {
     /* Layout (schemas/snapshot.md, "Row"). */
     uint32_t offset;   /* bytes from the start of the row */
     uint32_t null_bit; /* bit index in the null bitmap = position of the feature; set bit = null */
+    uint32_t name_len; /* set with the table of names */
 };
 
 /* Key kinds: fixed keys (every component of fixed width) lie in the row themselves, concatenated; any other key is a
@@ -86,6 +87,13 @@ void pil_view_destroy(struct pil_view **view);
 /* Index of the feature, or -1. No allocation; about one hash and one compare. The table behind it is made by the
  * parsers and by clone; a view put together by hand has none and must be cloned first. */
 int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name);
+/* The same for names that often come in declared order: looks at feature `guess` first, whatever that number is. */
+static inline int32_t pil_view_feature_find_near(const struct pil_view *view, struct pil_bytes name, uint32_t guess) {
+    return guess < view->feature_count &&
+                   pil_bytes_equal(name, pil_bytes_from(view->features[guess].name, view->features[guess].name_len))
+               ? (int32_t)guess
+               : pil_view_feature_find(view, name);
+}
 
 /* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and
  * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones with a u32

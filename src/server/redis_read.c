@@ -98,7 +98,7 @@ PIL_PREPARE(pil_redis_prepare_fields) {
     const struct pil_view *schema = lookup->release->view;
     uint32_t *fields = &batch->fields[batch->field_count];
     for (uint32_t i = 0; i < count; i++) {
-        int32_t index = pil_view_feature_find(schema, request->args[2 + i]);
+        int32_t index = pil_view_feature_find_near(schema, request->args[2 + i], i == 0 ? 0 : fields[i - 1] + 1);
         fields[i] = (uint32_t)index; /* -1 is UINT32_MAX */
         if (index >= 0) {
             lookup->line_mask |= pil_cache_line_mask(schema, &fields[i], 1);
@@ -198,7 +198,8 @@ static uint32_t count_present(const struct pil_lookup *lookup) {
     const struct pil_view *schema = lookup->release->view;
     uint32_t nulls = 0;
     for (uint32_t i = 0; i < schema->layout.null_bytes; i++) {
-        nulls += (uint32_t)__builtin_popcount(lookup->row[schema->layout.null_offset + i]);
+        uint8_t bits = lookup->row[schema->layout.null_offset + i];
+        nulls += bits == 0 ? 0 : (uint32_t)__builtin_popcount(bits); /* a call, where all CPUs are meant */
     }
     return schema->feature_count - nulls;
 }
