@@ -11,7 +11,7 @@ debian_build=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-dev pyt
 debian_run=(ca-certificates curl redis-tools)
 debian_test=(libcmocka-dev binutils redis-server prometheus)
 debian_long=(clang libclang-rt-14-dev)
-python_run=(pyarrow==26.0.1 duckdb==2.0.0)
+python_run=(numpy==2.4.6 pyarrow==26.0.1 duckdb==2.0.0)
 python_feast=('feast==0.67.*')
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -145,10 +145,10 @@ setup_python() {
     stamped python "$(stamp_of "${BASH_SOURCE[0]}")" "Python packages" \
         pip_install "$venv" "${python_run[@]}"
     [ -f "$root/src/python/pyproject.toml" ] || return 0
-    # The extension module is made from some of the C modules; the package says which.
+    # The extension modules are made from some of the C modules; the package says which.
     mapfile -t folders < <(sed -n 's/^MODULES = //p' "$root/src/python/setup.py" | tr -cs 'a-z' '\n' | grep .)
     mapfile -t sources < <(cd "$root/src" && find python "${folders[@]}" -type f ! -name '*.pyc' | LC_ALL=C sort)
-    sources=("${sources[@]/#/$root/src/}")
+    sources=("${sources[@]/#/$root/src/}" "$root/include/pillion/client.h")
     hash=$(stamp_of "${BASH_SOURCE[0]}" "${sources[@]}")
     stamped python-pillion "$hash" "Python package pillion" \
         pip_install "$venv" --force-reinstall --no-deps "$root/src/python"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The extension module: the C core of the build, compiled from its modules beside this folder.
+"""The extension modules: the client (pillion._client) and the C core of the build (pillion._core), from the C modules
+beside this folder. What both may need is compiled once, into an archive of which each takes what it does need.
 
 Builds in the tree (pip does so for a folder); all that is made lies in the repository's build/ folder.
 """
@@ -13,7 +14,9 @@ from setuptools import Extension, setup
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent
 BUILD = SOURCE.parent / "build" / "python"
-MODULES = ("base", "schema", "snapshot", "store", "release", "ingest")
+MODULES = ("base", "schema", "metric", "wire", "snapshot", "cache", "vector", "store", "release", "ingest", "client")
+COMPILE = ["-std=gnu17", "-O2", "-fno-strict-aliasing", "-fvisibility=hidden", "-fPIC"]
+INCLUDE = ["..", "../../include"]
 
 
 def version() -> str:
@@ -24,26 +27,39 @@ def version() -> str:
     return found.group(1)
 
 
-def files(pattern: str) -> list[str]:
+def files(pattern: str, *modules: str) -> list[str]:
     """Relative to this folder, as setuptools wants them; in a fixed order."""
-    return sorted(f"../{path.relative_to(SOURCE)}" for name in MODULES for path in (SOURCE / name).glob(pattern))
+    return sorted(f"../{path.relative_to(SOURCE)}" for name in modules for path in (SOURCE / name).glob(pattern))
 
 
-CORE = Extension(
-    "pillion._core",
-    sources=["core.c", *files("*.c")],
-    depends=files("*.h"),
-    include_dirs=[".."],
-    define_macros=[("Py_LIMITED_API", "0x03090000"), ("_GNU_SOURCE", None), ("PIL_VERSION", f'"{version()}"')],
-    extra_compile_args=["-std=gnu17", "-O2", "-fno-strict-aliasing", "-fvisibility=hidden"],
-    libraries=["yaml", "jansson", "xxhash", "crypto"],
-    py_limited_api=True,
-)
+def extension(name: str, sources: list[str], libraries: list[str]) -> Extension:
+    return Extension(
+        name,
+        sources=sources,
+        depends=[*files("*.[ch]", *MODULES), "client/client.h", "exports.map", "../../include/pillion/client.h"],
+        include_dirs=INCLUDE,
+        define_macros=[("Py_LIMITED_API", "0x03090000"), *MACROS],
+        extra_compile_args=[*COMPILE, "-Wall", "-Wextra"],
+        extra_link_args=["-Wl,--version-script=exports.map"],
+        libraries=["pillion_parts", *libraries],  # before those that it needs
+        py_limited_api=True,
+    )
+
+
+MACROS = [("_GNU_SOURCE", None), ("PIL_VERSION", f'"{version()}"')]
+PARTS = files("*.c", *(name for name in MODULES if name != "client"))
+CLIENT = [*files("*.c", "client"), *files("client/*.c", "python")]
 
 BUILD.mkdir(parents=True, exist_ok=True)
 setup(
     version=version(),
-    ext_modules=[CORE],
+    libraries=[
+        ("pillion_parts", {"sources": PARTS, "include_dirs": INCLUDE, "macros": MACROS, "cflags": COMPILE}),
+    ],
+    ext_modules=[
+        extension("pillion._client", CLIENT, ["jansson", "xxhash", "crypto", "m"]),
+        extension("pillion._core", ["core.c"], ["yaml", "jansson", "xxhash", "crypto", "m"]),
+    ],
     # One level down, because the sources' "../" is kept below build_temp.
     options={
         "build": {"build_base": str(BUILD), "build_temp": str(BUILD / "objects" / "core")},

@@ -1,5 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pillion for Python: the builder (pillion.build) over the C core."""
-from pillion._core import VERSION as __version__
+"""Pillion for Python: the client (docs/python.md) and, with the extra [build], the builder (pillion.build)."""
 
-__all__ = ["__version__"]
+from pillion._client import VERSION as __version__
+from pillion.client import Answer, Client, Feature, Info, OnlineResponse, Plan, ViewAnswer, ViewInfo
+from pillion.errors import (
+    CorruptError,
+    FeastObjectNotFoundException,
+    FeastPermissionError,
+    FeatureNameCollisionError,
+    FeatureNotFoundException,
+    FeatureServiceNotFoundException,
+    FeatureViewNotFoundException,
+    InvalidRequestError,
+    MissingJoinKeyError,
+    NotReadyError,
+    PillionError,
+    ResourceError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedError,
+)
+
+# Statuses of values; the numbers are Feast's.
+PRESENT = 1
+NULL_VALUE = 2
+NOT_FOUND = 3
+OUTSIDE_MAX_AGE = 4
+
+__all__ = [
+    "NOT_FOUND",
+    "NULL_VALUE",
+    "OUTSIDE_MAX_AGE",
+    "PRESENT",
+    "Answer",
+    "Client",
+    "CorruptError",
+    "FeastObjectNotFoundException",
+    "FeastPermissionError",
+    "Feature",
+    "FeatureNameCollisionError",
+    "FeatureNotFoundException",
+    "FeatureServiceNotFoundException",
+    "FeatureViewNotFoundException",
+    "Info",
+    "InvalidRequestError",
+    "MissingJoinKeyError",
+    "NotReadyError",
+    "OnlineResponse",
+    "PillionError",
+    "Plan",
+    "ResourceError",
+    "TooLargeError",
+    "UnavailableError",
+    "UnsupportedError",
+    "ViewAnswer",
+    "ViewInfo",
+    "__version__",
+]

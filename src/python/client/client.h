@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of pillion._client share: the client of libpillion for Python. Arrays come and go by their own
+ * interfaces (docs/adr/0013-arrays-by-their-own-interfaces.md); numpy is asked for empty arrays and for nothing else.
+ * Stable ABI of CPython 3.9 and later. Everything runs under the GIL unless it says otherwise. */
+#pragma once
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "ingest/arrow.h"
+#include "pillion/client.h"
+
+#include <stdbool.h>
+
+struct client_state {
+    /* Set when a client is opened: the module itself needs no numpy. */
+    PyObject *empty;                                  /* numpy.empty */
+    PyObject *asarray;                                /* numpy.asarray */
+    PyObject *float32, *float64, *uint8, *datetime64; /* dtypes */
+    PyObject *error_of;                               /* pillion.errors.error_of(result, text): an exception */
+    PyObject *missing_join_key;                       /* pillion.errors.MissingJoinKeyError */
+    PyObject *from_us;                                /* pillion.errors.from_us(microseconds): a datetime */
+    PyObject *array_struct, *dlpack, *arrow_array, *arrow_stream;
+};
+extern PyType_Spec pil_python_client_spec; /* type.c */
+
+/* Imports numpy, once. -1: exception. */
+int pil_python_import_numpy(struct client_state *state);
+/* Sets the exception for a call that failed, of the class that belongs to the result. Returns NULL. */
+PyObject *pil_python_fail(struct client_state *state, pillion_result result, const char *text);
+
+/* ---- array.c */
+
+/* An array as numpy or DLPack describe it, as long as `owner` is held. */
+struct python_array {
+    PyObject *owner;
+    uint8_t *data;
+    int64_t stride; /* bytes from one row to the next */
+    int64_t rows, columns;
+    int dimensions;
+    int item_bytes;
+    char kind; /* as in numpy: i, u, f, b, S, U, M, O … */
+    bool is_contiguous, is_writable, is_native;
+};
+/* 1: it is one (release it); 0: it has no such interface; -1: exception. */
+int pil_python_array_borrow_struct(struct client_state *state, PyObject *object, struct python_array *ret_array);
+int pil_python_array_borrow_dlpack(struct client_state *state, PyObject *object, struct python_array *ret_array);
+void pil_python_array_release(struct python_array *array);
+/* A new numpy array [rows] or [rows][columns]; columns < 0: one dimension. */
+PyObject *pil_python_array_create(struct client_state *state, Py_ssize_t rows, Py_ssize_t columns, PyObject *dtype);
+
+/* ---- keys.c */
+
+/* One key column in memory that libpillion reads: somebody else's (owner) or its own. */
+struct python_key_column {
+    PyObject *owner;
+    struct python_array array;
+    void *values;
+    int64_t *offsets;
+    size_t value_bytes, value_capacity; /* while it grows */
+    size_t count, capacity;
+    bool is_text; /* slices; otherwise int64 */
+};
+struct python_keys {
+    struct pillion_keys keys;
+    struct python_key_column columns[PILLION_KEYS_MAX];
+};
+/* Points at the keys, or copies them. -1: exception; nothing is held then. */
+int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, struct python_keys *ret_keys);
+void pil_python_keys_release(struct python_keys *keys);
+
+/* For arrow.c. Appending keeps a column either of integers or of slices; -1: exception. */
+int pil_python_key_append_int(struct python_key_column *column, int64_t value);
+int pil_python_key_append_bytes(struct python_key_column *column, const void *bytes, size_t len);
+/* `count` integers of `item_bytes` of kind 'i' or 'u', each `stride` bytes after the one before it. */
+int pil_python_key_append_ints(struct python_key_column *column, const uint8_t *data, size_t count, int64_t stride,
+                               int item_bytes, char kind);
+
+/* ---- arrow.c */
+
+/* From __arrow_c_array__ or __arrow_c_stream__. 1: taken; 0: it has neither; -1: exception. */
+int pil_python_arrow_keys(struct client_state *state, PyObject *object, struct python_key_column *column,
+                          struct pillion_key_column *ret_column);
+
+/* ---- plan.c */
+
+/* A connection that its Client and its plans share. */
+struct python_handle {
+    struct pillion_client *client;
+    size_t references;
+};
+void pil_python_handle_release(struct python_handle *handle);
+
+struct python_plan {
+    struct python_handle *handle;
+    struct pillion_plan *plan;
+    struct pillion_plan_info info;
+    PyObject *join_keys; /* tuple of str */
+    PyObject *views;     /* tuple of "project/view" */
+    PyObject *cache_key;
+    uint32_t dtype;
+    bool is_over;      /* the next call plans anew */
+    bool is_mapped;    /* its last call was */
+    bool was_stale;    /* and its answer old, although it could look for a newer release */
+    int64_t looked_ns; /* when a call last did so */
+};
+/* What a caller may say about a plan, as it came. NULL: was not given. */
+struct python_plan_wish {
+    PyObject *service, *defaults, *max_age, *dtype, *min_release;
+    bool is_columns;
+};
+/* The plan in `cache` (a dict), or made and put there. A new reference to its capsule; NULL: exception. */
+PyObject *pil_python_plan_find(struct client_state *state, struct python_handle *handle, PyObject *cache,
+                               const struct python_plan_wish *wish, struct python_plan **ret_plan);
+/* After a call: whether the plan is of another time, as when a release has changed its width. */
+void pil_python_plan_note(struct python_plan *plan, pillion_result result);
+/* Lets the capsule go; from the cache, too, if the plan is over. */
+void pil_python_plan_leave(PyObject *cache, PyObject *capsule);
+/* (((view, feature, type, first, count) …), width, {join key: type}) */
+PyObject *pil_python_plan_describe(struct client_state *state, const struct python_plan *plan);
+/* pillion_plan_features, allocated; NULL: exception. */
+struct pillion_feature_info *pil_python_plan_features(struct client_state *state, const struct python_plan *plan);
+
+/* ---- read.c */
+
+/* Fills `output` and `answer`; keeps the GIL when that is faster for all. -1: exception. */
+int pil_python_read(struct client_state *state, struct python_plan *plan, const struct python_keys *keys,
+                    struct pillion_output *output, struct pillion_answer *answer);
+/* (is_mapped, staleness in seconds, ((view, release, generation, worst age or None, not found, created in µs) …)) */
+PyObject *pil_python_answer(const struct python_plan *plan, const struct pillion_answer *answer);
+
+/* ---- columns.c */
+
+/* ((view, feature, [value …], statuses as bytes, [event time in whole seconds, 0: none …]) …) NULL: exception. */
+PyObject *pil_python_columns(struct client_state *state, struct python_plan *plan, const struct python_keys *keys);

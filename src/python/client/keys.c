@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Join keys as Python has them, in memory that libpillion reads. Arrays of int64 and int32 are read where they are;
+ * lists, texts and other integers are copied, without any Python code per key. */
+#include "python/client/client.h"
+
+#include "base/bytes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Columns that grow. */
+
+static int reserve(void **memory, size_t *capacity, size_t needed, size_t item_bytes) {
+    if (needed <= *capacity) {
+        return 0;
+    }
+    size_t more = *capacity * 2 > needed ? *capacity * 2 : needed;
+    more = more < 128 ? 128 : more;
+    void *grown = more <= SIZE_MAX / item_bytes ? realloc(*memory, more * item_bytes) : NULL;
+    if (grown == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    *memory = grown;
+    *capacity = more;
+    return 0;
+}
+
+static int check_kind(struct python_key_column *column, bool is_text) {
+    if (column->count > 0 && column->is_text != is_text) {
+        PyErr_SetString(PyExc_TypeError, "keys are integers here and text there: use one of them");
+        return -1;
+    }
+    column->is_text = is_text;
+    return 0;
+}
+
+int pil_python_key_append_int(struct python_key_column *column, int64_t value) {
+    if (check_kind(column, false) != 0 ||
+        reserve(&column->values, &column->capacity, column->count + 1, sizeof value) != 0) {
+        return -1;
+    }
+    ((int64_t *)column->values)[column->count++] = value;
+    return 0;
+}
+
+int pil_python_key_append_bytes(struct python_key_column *column, const void *bytes, size_t len) {
+    void *offsets = column->offsets;
+    int result = check_kind(column, true);
+    if (result == 0) {
+        result = reserve(&offsets, &column->capacity, column->count + 2, sizeof column->offsets[0]);
+        column->offsets = offsets;
+    }
+    if (result != 0 || reserve(&column->values, &column->value_capacity, column->value_bytes + len, 1) != 0) {
+        return -1;
+    }
+    if (len > 0) {
+        memcpy((uint8_t *)column->values + column->value_bytes, bytes, len);
+    }
+    column->value_bytes += len;
+    column->offsets[0] = 0;
+    column->offsets[++column->count] = (int64_t)column->value_bytes;
+    return 0;
+}
+
+static int64_t load_int(const uint8_t *at, int item_bytes, char kind) {
+    bool is_signed = kind == 'i';
+    switch (item_bytes) {
+    case 1: return is_signed ? (int8_t)*at : *at;
+    case 2: return is_signed ? (int16_t)pil_load_u16(at) : pil_load_u16(at);
+    case 4: return is_signed ? (int32_t)pil_load_u32(at) : (int64_t)pil_load_u32(at);
+    default: return (int64_t)pil_load_u64(at);
+    }
+}
+
+int pil_python_key_append_ints(struct python_key_column *column, const uint8_t *data, size_t count, int64_t stride,
+                               int item_bytes, char kind) {
+    if (check_kind(column, false) != 0 ||
+        reserve(&column->values, &column->capacity, column->count + count + 1, sizeof(int64_t)) != 0) {
+        return -1;
+    }
+    int64_t *to = (int64_t *)column->values + column->count;
+    for (size_t i = 0; i < count; i++) {
+        to[i] = load_int(data + (int64_t)i * stride, item_bytes, kind);
+        if (kind == 'u' && to[i] < 0) {
+            PyErr_Format(PyExc_ValueError, "row %zu: %llu does not fit into int64", column->count + i,
+                         (unsigned long long)to[i]);
+            return -1;
+        }
+    }
+    column->count += count;
+    return 0;
+}
+
+/* ---- Lists. */
+
+static int append_text(struct python_key_column *column, PyObject *bytes) {
+    char *text = NULL;
+    Py_ssize_t len = 0;
+    if (bytes == NULL || PyBytes_AsStringAndSize(bytes, &text, &len) != 0) {
+        return -1;
+    }
+    return pil_python_key_append_bytes(column, text, (size_t)len);
+}
+
+static int append_index(struct python_key_column *column, PyObject *item) {
+    PyObject *integer = PyNumber_Index(item);
+    long long value = integer != NULL ? PyLong_AsLongLong(integer) : -1;
+    Py_XDECREF(integer);
+    if (value != -1 || !PyErr_Occurred()) {
+        return pil_python_key_append_int(column, value);
+    }
+    if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "row %zu: %S does not fit into int64", column->count, item);
+    }
+    return -1;
+}
+
+static int append_item(struct python_key_column *column, PyObject *item) {
+    int overflow = 0;
+    if (PyLong_Check(item) && !PyBool_Check(item)) {
+        long long value = PyLong_AsLongLongAndOverflow(item, &overflow);
+        return overflow == 0 ? pil_python_key_append_int(column, value) : append_index(column, item);
+    }
+    if (PyBytes_Check(item)) {
+        return append_text(column, item);
+    }
+    if (PyUnicode_Check(item)) {
+        PyObject *bytes = PyUnicode_AsUTF8String(item);
+        int result = append_text(column, bytes);
+        Py_XDECREF(bytes);
+        return result;
+    }
+    if (PyIndex_Check(item) && !PyBool_Check(item)) { /* numpy's scalars */
+        return append_index(column, item);
+    }
+    if (item == Py_None) {
+        PyErr_Format(PyExc_ValueError, "row %zu is None: a key may not be missing", column->count);
+    } else {
+        PyErr_Format(PyExc_TypeError, "row %zu is %R of %R: a key is an int, str or bytes", column->count, item,
+                     Py_TYPE(item));
+    }
+    return -1;
+}
+
+/* Of a list or a tuple. Integers' conversion may run code of theirs, which may change the list. */
+static int take_list(PyObject *object, struct python_key_column *column) {
+    bool is_list = PyList_Check(object);
+    for (Py_ssize_t i = 0; i < (is_list ? PyList_Size(object) : PyTuple_Size(object)); i++) {
+        PyObject *item = is_list ? PyList_GetItem(object, i) : PyTuple_GetItem(object, i);
+        Py_XINCREF(item);
+        int result = item != NULL ? append_item(column, item) : -1;
+        Py_XDECREF(item);
+        if (result != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- numpy's arrays. */
+
+static size_t put_utf8(uint32_t code, uint8_t *to) {
+    if (code < 0x80) {
+        to[0] = (uint8_t)code;
+        return 1;
+    }
+    size_t len = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const uint8_t first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = len; i-- > 1; code >>= 6) {
+        to[i] = (uint8_t)(0x80 | (code & 0x3f));
+    }
+    to[0] = (uint8_t)(first[len] | code);
+    return len;
+}
+
+/* Fixed width, filled up with zeros: 'S' bytes, 'U' four bytes a character. */
+static int take_texts(const struct python_array *array, struct python_key_column *column) {
+    uint8_t stack[1024], *room = stack;
+    if (array->item_bytes > (int)sizeof stack && (room = malloc((size_t)array->item_bytes)) == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    int result = 0, unit = array->kind == 'U' ? 4 : 1;
+    for (int64_t row = 0; row < array->rows && result == 0; row++) {
+        const uint8_t *text = array->data + row * array->stride;
+        int end = array->item_bytes / unit;
+        while (end > 0 && (unit == 1 ? text[end - 1] : pil_load_u32(text + 4 * (end - 1))) == 0) {
+            end--;
+        }
+        size_t len = 0;
+        for (int i = 0; i < end && unit == 4; i++) {
+            len += put_utf8(pil_load_u32(text + (size_t)4 * (size_t)i), room + len);
+        }
+        result = unit == 4 ? pil_python_key_append_bytes(column, room, len)
+                           : pil_python_key_append_bytes(column, text, (size_t)end);
+    }
+    if (room != stack) {
+        free(room);
+    }
+    return result;
+}
+
+static int take_object(struct client_state *state, PyObject *object, struct python_key_column *column,
+                       struct pillion_key_column *ret_column);
+
+/* What `object.method(argument)` gives, instead of it. */
+static int take_result(struct client_state *state, PyObject *object, const char *method, const char *argument,
+                       struct python_key_column *column, struct pillion_key_column *ret_column) {
+    PyObject *instead = argument != NULL ? PyObject_CallMethod(object, method, "s", argument)
+                                         : PyObject_CallMethod(object, method, NULL);
+    int result = instead != NULL ? take_object(state, instead, column, ret_column) : -1;
+    Py_XDECREF(instead);
+    return result;
+}
+
+/* Whole seconds; what is less is cut off. */
+static int take_times(struct client_state *state, PyObject *object, struct python_key_column *column,
+                      struct pillion_key_column *ret_column) {
+    PyObject *seconds = PyObject_CallMethod(object, "astype", "s", "datetime64[s]");
+    int result = seconds != NULL ? take_result(state, seconds, "view", "int64", column, ret_column) : -1;
+    Py_XDECREF(seconds);
+    for (size_t row = 0; result == 0 && row < column->count; row++) {
+        if (((const int64_t *)ret_column->values)[row] == INT64_MIN) {
+            PyErr_Format(PyExc_ValueError, "row %zu is NaT: a key may not be missing", row);
+            return -1;
+        }
+    }
+    return result;
+}
+
+static int take_array(struct client_state *state, PyObject *object, struct python_key_column *column,
+                      struct pillion_key_column *ret_column) {
+    const struct python_array *array = &column->array;
+    if (array->dimensions != 1) {
+        PyErr_Format(PyExc_ValueError, "an array of keys has one dimension, not %d", array->dimensions);
+        return -1;
+    }
+    bool is_int = array->kind == 'i' || array->kind == 'u';
+    if (!array->is_native && (is_int || array->kind == 'U')) {
+        PyErr_SetString(PyExc_TypeError, "keys are in foreign byte order: convert them first");
+        return -1;
+    }
+    if (array->kind == 'i' && (array->item_bytes == 8 || array->item_bytes == 4) && array->is_contiguous) {
+        column->count = (size_t)array->rows;
+        *ret_column = (struct pillion_key_column){
+            .kind = array->item_bytes == 8 ? PILLION_KEY_INT64 : PILLION_KEY_INT32, .values = array->data};
+        return 0;
+    }
+    if (is_int && array->item_bytes <= 8) {
+        return pil_python_key_append_ints(column, array->data, (size_t)array->rows, array->stride, array->item_bytes,
+                                          array->kind);
+    }
+    switch (array->kind) {
+    case 'S':
+    case 'U': return take_texts(array, column);
+    case 'O':
+    case 'T': return take_result(state, object, "tolist", NULL, column, ret_column); /* objects; numpy's own strings */
+    case 'M': return take_times(state, object, column, ret_column);
+    default:
+        PyErr_Format(PyExc_TypeError, "an array of kind '%c' holds no keys: they are integers or text%s", array->kind,
+                     array->kind == 'f' ? " (a column of integers with missing values is float in pandas)" : "");
+        return -1;
+    }
+}
+
+/* ---- Any object. */
+
+/* An array that shares memory with an object that has __array__ or the buffer protocol, or a list of what it yields. */
+static PyObject *convert(struct client_state *state, PyObject *object) {
+    if (PyObject_HasAttrString(object, "__array__")) {
+        return PyObject_CallFunctionObjArgs(state->asarray, object, NULL);
+    }
+    PyObject *memory = PyMemoryView_FromObject(object);
+    if (memory != NULL) {
+        PyObject *array = PyObject_CallFunctionObjArgs(state->asarray, memory, NULL);
+        Py_DECREF(memory);
+        return array;
+    }
+    PyErr_Clear();
+    return PySequence_List(object);
+}
+
+static int take_other(struct client_state *state, PyObject *object, struct python_key_column *column,
+                      struct pillion_key_column *ret_column) {
+    bool is_one = PyUnicode_Check(object) || PyBytes_Check(object) || PyDict_Check(object);
+    PyObject *instead = is_one ? NULL : convert(state, object);
+    if (is_one || (instead == NULL && PyErr_ExceptionMatches(PyExc_TypeError))) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "keys are a list or an array, not %R", Py_TYPE(object));
+    }
+    int result = instead != NULL ? take_object(state, instead, column, ret_column) : -1;
+    Py_XDECREF(instead);
+    return result;
+}
+
+/* ret_column is filled where the memory is somebody else's. */
+static int take_object(struct client_state *state, PyObject *object, struct python_key_column *column,
+                       struct pillion_key_column *ret_column) {
+    if (PyList_Check(object) || PyTuple_Check(object)) {
+        return take_list(object, column);
+    }
+    struct python_array array = {.owner = NULL};
+    int found = pil_python_array_borrow_struct(state, object, &array);
+    /* Arrow before DLPack, which knows no text. pandas would need pyarrow for it, and has arrays at hand. */
+    if (found == 0 && !PyObject_HasAttrString(object, "iloc")) {
+        int is_arrow = pil_python_arrow_keys(state, object, column, ret_column);
+        if (is_arrow != 0) {
+            return is_arrow == 1 ? 0 : -1;
+        }
+        found = pil_python_array_borrow_dlpack(state, object, &array);
+    }
+    if (found == 1) {
+        pil_python_array_release(&column->array); /* of the array that this one was made from */
+        column->array = array;
+        return take_array(state, object, column, ret_column);
+    }
+    return found == 0 ? take_other(state, object, column, ret_column) : -1;
+}
+
+static void release_column(struct python_key_column *column) {
+    Py_CLEAR(column->owner);
+    pil_python_array_release(&column->array);
+    free(column->values);
+    free(column->offsets);
+}
+
+void pil_python_keys_release(struct python_keys *keys) {
+    for (uint32_t i = 0; i < keys->keys.column_count; i++) {
+        release_column(&keys->columns[i]);
+    }
+}
+
+static int take_column(struct client_state *state, PyObject *object, struct python_keys *keys) {
+    uint32_t i = keys->keys.column_count++;
+    struct python_key_column *column = &keys->columns[i];
+    struct pillion_key_column *to = &keys->keys.columns[i];
+    memset(column, 0, sizeof *column);
+    *to = (struct pillion_key_column){.kind = PILLION_KEY_INT64};
+    if (take_object(state, object, column, to) != 0) {
+        return -1;
+    }
+    if (to->values == NULL && to->offsets == NULL) {
+        *to = (struct pillion_key_column){.kind = column->is_text ? PILLION_KEY_BYTES64 : PILLION_KEY_INT64,
+                                          .values = column->values,
+                                          .offsets = column->offsets};
+    }
+    if (i > 0 && column->count != keys->keys.count) {
+        PyErr_Format(PyExc_ValueError, "key columns differ in length: %zu and %zu", keys->keys.count, column->count);
+        return -1;
+    }
+    keys->keys.count = column->count;
+    return 0;
+}
+
+static int take_columns(struct client_state *state, PyObject *names, PyObject *object, struct python_keys *keys) {
+    Py_ssize_t count = PyTuple_Size(names);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *name = PyTuple_GetItem(names, i), *column = PyDict_GetItemWithError(object, name);
+        if (column == NULL) {
+            if (!PyErr_Occurred()) {
+                PyErr_Format(state->missing_join_key, "keys lack the join key %R; the join keys are %R", name, names);
+            }
+            return -1;
+        }
+        if (take_column(state, column, keys) != 0) {
+            return -1;
+        }
+    }
+    if (PyDict_Size(object) != count) {
+        PyErr_Format(PyExc_ValueError, "keys has columns that are no join keys: those are %R", names);
+        return -1;
+    }
+    return 0;
+}
+
+int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, struct python_keys *ret_keys) {
+    ret_keys->keys.size = sizeof ret_keys->keys;
+    ret_keys->keys.count = 0;
+    ret_keys->keys.column_count = 0;
+    int result = -1;
+    if (PyDict_Check(object)) {
+        result = take_columns(state, names, object, ret_keys);
+    } else if (PyTuple_Size(names) == 1) {
+        result = take_column(state, object, ret_keys);
+    } else {
+        PyErr_Format(PyExc_TypeError, "there are several join keys: keys is a dict with columns %R", names);
+    }
+    if (result != 0) {
+        pil_python_keys_release(ret_keys);
+    }
+    return result;
+}

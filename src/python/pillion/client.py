@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client: feature vectors from the Pillion of this node. docs/python.md has examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pillion import _client
+from pillion.errors import FeatureNameCollisionError, from_us
+
+if TYPE_CHECKING:
+    import numpy
+    import pandas
+    import pyarrow
+
+__all__ = ["Answer", "Client", "Feature", "Info", "OnlineResponse", "Plan", "ViewAnswer", "ViewInfo"]
+
+Service = Union[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class ViewAnswer:
+    """What a call read of one view."""
+
+    view: str  # "project/view"
+    release: str
+    generation: int  # of the server process
+    worst_age: Optional[float]  # seconds since the oldest event among the rows found; None: none was found
+    not_found: int  # rows
+    created: datetime  # when the release was made
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What Client.read gives for n keys."""
+
+    values: Any  # [n, width]; `out` where that was given
+    statuses: "numpy.ndarray"  # [n, features] of uint8: pillion.PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE_MAX_AGE
+    event_timestamps: "numpy.ndarray"  # [n, views] of datetime64[us]; NaT where not found
+    views: Tuple[ViewAnswer, ...]
+    is_mapped: bool  # read in this process; otherwise over the socket
+    staleness: float  # mapped: seconds since the server last said that this is current; 0 while it does
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of a plan, and its elements in a row of the tensor."""
+
+    view: str
+    name: str
+    type: str  # "float32", "vector<int8,128>"
+    first: int
+    count: int  # 0: no place in a tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a service or a list of features reads."""
+
+    features: Tuple[Feature, ...]  # columns of Answer.statuses
+    width: int  # columns of the tensor
+    join_keys: Dict[str, str]  # name to type
+
+
+@dataclass(frozen=True)
+class ViewInfo:
+    """A view that this node serves."""
+
+    view: str
+    release: str
+    generation: int
+    mapped_bytes: int
+    row_count: int
+    is_mapped: bool
+    why_not: str  # when it is not mapped: the server's sentence
+
+
+@dataclass(frozen=True)
+class Info:
+    """State of a client."""
+
+    is_connected: bool  # to the mapped listener, which said something within two seconds
+    staleness: float  # seconds
+    refreshes: int  # releases mapped so far
+    reconnects: int
+    socket_calls: int  # that went over the socket
+    why_not_mapped: str
+    views: Tuple[ViewInfo, ...]
+
+
+class OnlineResponse:
+    """What get_online_features gives, with the methods of Feast's OnlineResponse."""
+
+    __slots__ = ("_entities", "_features")
+
+    def __init__(self, entities: Dict[str, List[Any]], features: Dict[str, Tuple[List[Any], bytes, List[int]]]):
+        self._entities = entities
+        self._features = features
+
+    def to_dict(self, include_event_timestamps: bool = False) -> Dict[str, List[Any]]:
+        """Columns by name: join keys, then features; None where there is no value. With event timestamps, each column
+        is followed by NAME__ts: whole seconds, 0 where there is none."""
+        response: Dict[str, List[Any]] = {}
+        for name, keys in self._entities.items():
+            response[name] = list(keys)
+            if include_event_timestamps:
+                response[name + "__ts"] = [0] * len(keys)
+        for name, (values, _, times) in self._features.items():
+            response[name] = list(values)
+            if include_event_timestamps:
+                response[name + "__ts"] = list(times)
+        return response
+
+    def to_df(self, include_event_timestamps: bool = False) -> "pandas.DataFrame":
+        """The same as a pandas DataFrame (needs pandas)."""
+        import pandas
+
+        return pandas.DataFrame(self.to_dict(include_event_timestamps))
+
+    def to_arrow(self, include_event_timestamps: bool = False) -> "pyarrow.Table":
+        """The same as an Arrow table (needs pyarrow)."""
+        import pyarrow
+
+        return pyarrow.Table.from_pydict(self.to_dict(include_event_timestamps))
+
+    def statuses(self) -> Dict[str, List[int]]:
+        """Of each value: pillion.PRESENT, NULL_VALUE, NOT_FOUND or OUTSIDE_MAX_AGE (the value is there, but old)."""
+        return {name: list(statuses) for name, (_, statuses, _) in self._features.items()}
+
+
+class Client(_client.Client):
+    """Reads from the Pillion of this node: from memory that it shares, or over its socket where that is refused.
+
+    mapped   "unix:PATH" of the mapped listener; None: only the socket
+    resp     "unix:PATH" or "tcp:HOST:PORT" of a resp listener; None: no fallback
+    name     shown to operators; None: the program's
+    timeout  seconds, of socket calls
+    refresh  seconds that the call which sees a new release waits for it, at most
+
+    May be used by any number of threads at once. A forked child goes on reading what was mapped."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(
+        self,
+        service: Service,
+        keys: Any,
+        out: Any = None,
+        *,
+        defaults: bool = False,
+        max_age: Optional[float] = None,
+        dtype: Any = "float32",
+        min_release: Optional[str] = None,
+    ) -> Answer:
+        """As vectors(), with the status of each value, event timestamps, and what was read of each view."""
+        values, statuses, times, (is_mapped, staleness, views) = self._read(
+            service, keys, out, defaults=defaults, max_age=max_age, dtype=dtype, min_release=min_release
+        )
+        said = tuple(ViewAnswer(*view[:5], created=from_us(view[5])) for view in views)
+        return Answer(values, statuses, times, said, is_mapped, staleness)
+
+    def get_online_features(
+        self,
+        features: Union[None, Sequence[str], Any] = None,
+        entity_rows: Union[None, Sequence[Mapping[str, Any]], Mapping[str, Any]] = None,
+        full_feature_names: bool = False,
+        *,
+        feature_service: Optional[str] = None,
+    ) -> OnlineResponse:
+        """Typed values of any features, as Feast's SDK gives them.
+
+        features     list of "view:feature", or a feature service of Feast (only its name is read)
+        entity_rows  list of {join key: value}, or {join key: column}; other names in it are left out
+        full_feature_names  "view__feature" instead of "feature"
+        feature_service     name of a feature service, instead of features"""
+        if (features is None) == (feature_service is None):
+            raise ValueError("give features or feature_service")
+        service = feature_service if features is None else getattr(features, "name", features)
+        if features is not None and not isinstance(features, str) and not len(service):
+            raise ValueError("No features specified for retrieval")
+        columns = _columns_of(entity_rows)
+        _, _, join_keys, _ = self._describe(service, True)
+        keys = {name: column for name, column in columns.items() if name in join_keys}
+        found = self._columns(service, keys)
+        shown: Dict[str, Tuple[List[Any], bytes, List[int]]] = {}
+        for view, feature, values, statuses, times in found:
+            name = f"{view.rpartition('/')[2]}__{feature}" if full_feature_names else feature
+            if name in shown:
+                raise FeatureNameCollisionError(
+                    f"Duplicate features named {name} found."
+                    + ("" if full_feature_names else " full_feature_names=True tells them apart.")
+                )
+            shown[name] = (values, statuses, times)
+        return OnlineResponse({name: _to_list(column) for name, column in keys.items()}, shown)
+
+    def describe(self, service: Service) -> Plan:
+        """What a service reads: features in the order of their columns, and the join keys."""
+        features, width, join_keys, types = self._describe(service, False)
+        return Plan(tuple(Feature(*feature) for feature in features), width, dict(zip(join_keys, types)))
+
+    def info(self) -> Info:
+        """Which way reads go, and why."""
+        *counts, views = self._info()
+        return Info(*counts, tuple(ViewInfo(*view) for view in views))
+
+
+def _to_list(column: Any) -> List[Any]:
+    for method in ("tolist", "to_pylist", "to_list"):
+        if hasattr(column, method):
+            return getattr(column, method)()
+    return list(column)
+
+
+def _columns_of(entity_rows: Any) -> Mapping[str, Any]:
+    if isinstance(entity_rows, Mapping):
+        return entity_rows
+    rows = list(entity_rows or ())
+    if not rows:
+        raise ValueError("No entity_rows specified for retrieval")
+    names = rows[0].keys()
+    if any(row.keys() != names for row in rows):
+        raise ValueError("All entity rows must have the same columns.")
+    return {name: [row[name] for row in rows] for name in names}

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong, by what to do about it. Names and bases are Feast's where Feast has one, so that code which catches
+them keeps working when the import changes; those of Python (ValueError, KeyError …) can be caught, too."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Dict, Type
+
+__all__ = [
+    "CorruptError",
+    "FeastObjectNotFoundException",
+    "FeastPermissionError",
+    "FeatureNameCollisionError",
+    "FeatureNotFoundException",
+    "FeatureServiceNotFoundException",
+    "FeatureViewNotFoundException",
+    "InvalidRequestError",
+    "MissingJoinKeyError",
+    "NotReadyError",
+    "PillionError",
+    "ResourceError",
+    "TooLargeError",
+    "UnavailableError",
+    "UnsupportedError",
+]
+
+
+class PillionError(Exception):
+    """All of these."""
+
+
+class InvalidRequestError(PillionError, ValueError):
+    """The call is wrong: mend it."""
+
+
+class MissingJoinKeyError(PillionError, KeyError):
+    """Keys lack a join key."""
+
+    __str__ = Exception.__str__  # KeyError shows the repr
+
+
+class FeastObjectNotFoundException(PillionError):
+    """Something that is not here."""
+
+
+class FeatureServiceNotFoundException(FeastObjectNotFoundException):
+    """No such feature service here."""
+
+
+class FeatureViewNotFoundException(FeastObjectNotFoundException):
+    """No such feature view here."""
+
+
+class FeatureNotFoundException(FeastObjectNotFoundException, KeyError):
+    """The view has no such feature (a KeyError in Feast)."""
+
+    __str__ = Exception.__str__
+
+
+class FeatureNameCollisionError(PillionError):
+    """Features of different views have one name: use full_feature_names."""
+
+
+class FeastPermissionError(PillionError, PermissionError):
+    """This process may not read that view."""
+
+
+class UnsupportedError(PillionError, TypeError):
+    """A type without place in a tensor (use get_online_features), or a newer protocol."""
+
+
+class TooLargeError(PillionError, ValueError):
+    """Over a limit of the server."""
+
+
+class NotReadyError(PillionError):
+    """A view has no release yet, or min_release is not here yet: try again later."""
+
+
+class UnavailableError(PillionError, ConnectionError):
+    """Nothing is mapped, and the server does not answer."""
+
+
+class CorruptError(PillionError):
+    """What was mapped or received is not right; nothing of it was used."""
+
+
+class ResourceError(PillionError, OSError):
+    """No memory, no descriptors …"""
+
+
+# By pillion_result of libpillion.
+_BY_RESULT: Dict[int, Type[PillionError]] = {
+    1: InvalidRequestError,
+    2: FeastObjectNotFoundException,
+    3: FeastPermissionError,
+    4: UnsupportedError,
+    5: TooLargeError,
+    6: NotReadyError,
+    7: UnavailableError,
+    8: CorruptError,
+    9: ResourceError,
+}
+_NOT_FOUND = (
+    (re.compile(r"\bhas no feature\b"), FeatureNotFoundException),
+    (re.compile(r"\bservice\b"), FeatureServiceNotFoundException),
+    (re.compile(r"\bview\b"), FeatureViewNotFoundException),
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def error_of(result: int, text: str) -> PillionError:
+    """For the extension: the exception for a result and its sentence."""
+    kind = _BY_RESULT.get(result, PillionError)
+    if kind is FeastObjectNotFoundException:
+        kind = next((found for pattern, found in _NOT_FOUND if pattern.search(text)), kind)
+    return kind(text)
+
+
+def from_us(microseconds: int) -> datetime:
+    """For the extension: a value of type unix_timestamp."""
+    return _EPOCH + timedelta(microseconds=microseconds)
