@@ -59,7 +59,8 @@ static void append_escaped(struct pil_text *text, struct pil_bytes part) {
     }
 }
 
-static pil_status add_texts(struct pil_link *link, const struct pillion_keys *keys, struct pil_error *error) {
+static pil_status add_texts(struct pil_link *link, const struct get *get, struct pil_error *error) {
+    const struct pillion_keys *keys = get->keys;
     struct pil_text text = {0};
     pil_status status = PIL_STATUS_OK;
     for (size_t row = 0; row < keys->count && status == PIL_STATUS_OK; row++) {
@@ -67,7 +68,8 @@ static pil_status add_texts(struct pil_link *link, const struct pillion_keys *ke
         for (uint32_t i = 0; i < keys->column_count; i++) {
             struct pil_key_part part;
             if (!pil_keys_part(&keys->columns[i], row, &part)) {
-                status = pil_fail(error, PIL_STATUS_INVALID, "key column %u, row %zu: its offsets fall", i, row);
+                status = pil_fail(error, PIL_STATUS_INVALID, "join key %s, row %zu: its offsets fall",
+                                  get->plan->info.join_keys[i], row);
                 break;
             }
             if (i > 0) {
@@ -209,7 +211,7 @@ static pil_status ask(struct pil_link *link, uint32_t number, uint64_t until_ns,
     if (packed) {
         add_packed(link, get->keys);
     } else {
-        PIL_TRY(add_texts(link, get->keys, error));
+        PIL_TRY(add_texts(link, get, error));
     }
     PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
     return has_columns ? put_columns(get, reply, error) : put_tensor(get, reply, error);

@@ -127,44 +127,60 @@ static pillion_result check_shape(const struct pillion_plan *plan, struct pil_co
     return PILLION_OK;
 }
 
-/* All views are mapped. */
-static struct pil_compiled *compile(struct pillion_client *client, struct pillion_plan *plan) {
-    struct pil_compiled *compiled = compiled_create(client, plan);
-    const struct pil_view *views[PIL_VECTOR_VIEWS_MAX];
-    struct pil_error error = {{0}};
+/* References the newest mapping of each view; fails when that is not one the plan waits for. */
+static pillion_result take_mappings(struct pillion_client *client, const struct pillion_plan *plan,
+                                    struct pil_compiled *compiled) {
     for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
         struct pil_mapping *mapping = client->views[plan->numbers[slot]].mapping;
         mapping->references++;
-        views[slot] = mapping->release->view;
-        compiled->has_ages |= views[slot]->ttl_us != 0;
+        compiled->has_ages |= mapping->release->view->ttl_us != 0;
         compiled->views[slot] = (struct pil_compiled_view){
             .number = plan->numbers[slot], .generation = mapping->generation, .mapping = mapping};
-        if (!is_recent_enough(plan, mapping)) {
-            compiled->is_final = true;
-            compiled->result = pil_client_fail(&compiled->error, PILLION_NOT_READY,
-                                               "view %s is at release %s, which is not %s nor made after it",
-                                               plan->spec->views[slot], mapping->release->id, plan->min_release);
-        }
     }
-    if (compiled->is_final) {
-        return compiled;
+    const struct pil_mapping *first = compiled->views[0].mapping; /* the only one where min_release is set */
+    return is_recent_enough(plan, first)
+               ? PILLION_OK
+               : pil_client_fail(&compiled->error, PILLION_NOT_READY,
+                                 "view %s is at release %s, which is not %s nor made after it", plan->spec->views[0],
+                                 first->release->id, plan->min_release);
+}
+
+/* Sets vector, and what the caller may ask about the plan. */
+static pillion_result make_vector(struct pillion_plan *plan, struct pil_compiled *compiled) {
+    const struct pil_view *views[PIL_VECTOR_VIEWS_MAX];
+    struct pil_error error = {{0}};
+    for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
+        views[slot] = compiled->views[slot].mapping->release->view;
     }
-    compiled->is_final = true;
     pil_status status = pil_vector_plan_create(plan->spec, views, (pil_vector_dtype)plan->dtype,
                                                (plan->flags & PILLION_COLUMNS) == 0, &compiled->vector, &error);
     if (status != PIL_STATUS_OK) {
-        compiled->result = pil_client_fail(&compiled->error, pil_client_result(status), "%s", error.text);
-        return compiled;
+        return pil_client_fail(&compiled->error, pil_client_result(status), "%s", error.text);
     }
-    compiled->result = check_shape(plan, compiled);
+    pillion_result result = check_shape(plan, compiled);
+    if (result == PILLION_OK) {
+        pil_plan_note(plan, compiled->vector);
+    }
+    return result;
+}
+
+/* All views are mapped. A plan whose release is still to come is described by the one that is there, when it can be. */
+static struct pil_compiled *compile(struct pillion_client *client, struct pillion_plan *plan) {
+    struct pil_compiled *compiled = compiled_create(client, plan);
+    struct pillion_error why_not_yet;
+    compiled->is_final = true;
+    pillion_result wait = take_mappings(client, plan, compiled);
+    why_not_yet = compiled->error;
+    compiled->result = make_vector(plan, compiled);
+    if (wait != PILLION_OK) {
+        compiled->result = wait;
+        compiled->error = why_not_yet;
+    }
     if (compiled->result != PILLION_OK) {
         pil_vector_plan_destroy(&compiled->vector);
-        return compiled;
-    }
-    if ((plan->flags & PILLION_COLUMNS) != 0 && (plan->flags & PILLION_USE_DEFAULTS) != 0) {
+    } else if ((plan->flags & PILLION_COLUMNS) != 0 && (plan->flags & PILLION_USE_DEFAULTS) != 0) {
         compiled->defaults = pil_vector_defaults_create(compiled->vector);
     }
-    pil_plan_note(plan, compiled->vector);
     return compiled;
 }
 
