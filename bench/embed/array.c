@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The limit: rows in a plain array, found by multiplication, prefetched and copied. */
+ * The limit: rows in a plain array, found by multiplication, prefetched and unpacked. */
 #include "embed/embed.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 enum { GROUP = 32, LINE = 64, HUGE_PAGE = 2 << 20 };
 
 struct array {
-    float *rows;
-    size_t row_bytes, bytes;
-    uint32_t features;
+    uint8_t *rows;
+    size_t bytes;
+    struct embed_shape shape;
 };
 
 static void *open_array(const struct embed_options *options) {
@@ -19,36 +18,32 @@ static void *open_array(const struct embed_options *options) {
     if (array == NULL) {
         embed_fail("array", "no memory");
     }
-    array->features = options->features;
-    array->row_bytes = options->features * sizeof(float);
-    array->bytes = (options->keys * array->row_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    array->shape = embed_shape_of(options);
+    array->bytes = (options->keys * array->shape.row_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     array->rows = aligned_alloc(HUGE_PAGE, array->bytes);
     if (array->rows == NULL) {
         embed_fail("array", "no memory");
     }
     (void)madvise(array->rows, array->bytes, MADV_HUGEPAGE);
     for (uint64_t key = 0; key < options->keys; key++) {
-        for (uint32_t f = 0; f < options->features; f++) {
-            array->rows[key * options->features + f] =
-                embed_value(key, f, options->seed >= 0 ? (uint64_t)options->seed : 1);
-        }
+        embed_row_pack(options, key, array->rows + key * array->shape.row_bytes);
     }
     return array;
 }
 
 static bool get(void *context, const int64_t *keys, size_t count, float *values) {
     const struct array *array = context;
+    const struct embed_shape *shape = &array->shape;
     for (size_t begin = 0; begin < count; begin += GROUP) {
         size_t end = begin + GROUP < count ? begin + GROUP : count;
         for (size_t i = begin; i < end; i++) {
-            const char *row = (const char *)array->rows + (size_t)keys[i] * array->row_bytes;
-            for (size_t at = 0; at < array->row_bytes + LINE - 1; at += LINE) {
+            const uint8_t *row = array->rows + (size_t)keys[i] * shape->row_bytes;
+            for (size_t at = 0; at < shape->row_bytes + LINE - 1; at += LINE) {
                 __builtin_prefetch(row + at);
             }
         }
         for (size_t i = begin; i < end; i++) {
-            memcpy(values + i * array->features, (const char *)array->rows + (size_t)keys[i] * array->row_bytes,
-                   array->row_bytes);
+            embed_row_unpack(shape, array->rows + (size_t)keys[i] * shape->row_bytes, values + i * shape->features);
         }
     }
     return true;
@@ -60,4 +55,5 @@ static void close_array(void *context) {
     free(array);
 }
 
-const struct embed_reader embed_reader_array = {"array", open_array, get, close_array};
+const struct embed_reader embed_reader_array = {
+    .name = "array", .is_shared = true, .open = open_array, .get = get, .close = close_array};

@@ -13,6 +13,12 @@ struct reader {
     bool is_mapped;
 };
 
+static void need_address(const struct embed_options *options) {
+    if (options->address == NULL) {
+        embed_fail(options->reader->name, "needs --address unix:PATH of pilliond's listener");
+    }
+}
+
 static void *open_client(const struct embed_options *options, bool is_mapped) {
     struct reader *reader = calloc(1, sizeof *reader);
     struct pillion_error error = {.text = ""};
@@ -20,15 +26,35 @@ static void *open_client(const struct embed_options *options, bool is_mapped) {
                                      .mapped = is_mapped ? options->address : NULL,
                                      .resp = is_mapped ? NULL : options->address,
                                      .name = "pillion-embed"};
-    struct pillion_plan_options plan = {.size = sizeof plan, .service = options->service};
+    struct pillion_plan_options plan = {.size = sizeof plan};
     struct pillion_plan_info info = {.size = sizeof info};
-    if (reader == NULL || pillion_open(&client, &reader->client, &error) != PILLION_OK ||
+    char(*names)[PILLION_NAME_BYTES] = calloc(options->features, sizeof *names);
+    const char **features = calloc(options->features, sizeof *features);
+    need_address(options);
+    if (reader == NULL || names == NULL || features == NULL) {
+        embed_fail(options->reader->name, "no memory");
+    }
+    for (uint32_t f = 0; f < options->features; f++) {
+        snprintf(names[f], sizeof names[f], "%s:f%u", options->view, embed_pick(options, f));
+        features[f] = names[f];
+    }
+    if (options->width == options->features) {
+        plan.service = options->service;
+    } else {
+        plan.features = features;
+        plan.feature_count = options->features;
+    }
+    if (pillion_open(&client, &reader->client, &error) != PILLION_OK ||
         pillion_plan(reader->client, &plan, &reader->plan, &error) != PILLION_OK ||
         pillion_plan_describe(reader->plan, &info) != PILLION_OK) {
         embed_fail(options->address, error.text);
     }
+    free(names);
+    free(features);
     if (info.width != options->features) {
-        embed_fail(options->service, "the service has another number of features");
+        char why[96];
+        snprintf(why, sizeof why, "the tensor has %u values a row, --features says %u", info.width, options->features);
+        embed_fail(options->service, why);
     }
     reader->is_mapped = is_mapped;
     reader->width = info.width;
@@ -62,5 +88,7 @@ static void close_client(void *context) {
     free(reader);
 }
 
-const struct embed_reader embed_reader_mapped = {"mapped", open_mapped, get, close_client};
-const struct embed_reader embed_reader_socket = {"socket", open_socket, get, close_client};
+const struct embed_reader embed_reader_mapped = {
+    .name = "mapped", .open = open_mapped, .get = get, .close = close_client};
+const struct embed_reader embed_reader_socket = {
+    .name = "socket", .open = open_socket, .get = get, .close = close_client};
