@@ -316,7 +316,12 @@ def test_wrong_calls_agree(both):
         (lambda plan: plan.get_columns(one), tensor, lp.INVALID, "the plan is for pillion_get: make it with"),
         (lambda plan: plan.columns_once(one, [(9, 1)] * 2)[0], columns, lp.INVALID, "2 columns were given"),
         (lambda plan: plan.columns_once(two, [(9, 1)])[0], columns, lp.INVALID, "2 key columns were given"),
-        (lambda plan: plan.columns_once(falls, [(9, 1)])[0], columns, lp.INVALID, "join key k_int64, row 0: its offsets fall"),
+        (
+            lambda plan: plan.columns_once(falls, [(9, 1)])[0],
+            columns,
+            lp.INVALID,
+            "join key k_int64, row 0: its offsets fall",
+        ),
     ]
     for call, plans, result, text in cases:
         got = [call(plan) for plan in plans]
@@ -399,8 +404,8 @@ def test_types_that_change_are_told_both_ways(store, start):
     both = Both(daemon)
     plans = both.plans(["v:int32", "v:float32"])
     yaml = daemon.folder / "v.yaml"
-    yaml.write_text("project: rides\nentities:\n  - {name: id, join_key: id, type: int64}\nfeature_views:\n  - name: v\n"
-                    "    entities: [id]\n    ttl: 0\n"
+    yaml.write_text("project: rides\nentities:\n  - {name: id, join_key: id, type: int64}\nfeature_views:\n"
+                    "  - name: v\n    entities: [id]\n    ttl: 0\n"
                     "    source: {type: parquet, path: v.parquet, timestamp_field: event_timestamp}\n    features:\n"
                     "      - {name: int32, type: int64}\n      - {name: float32, type: float64}\n")  # fmt: skip
     rows = {"id": [1], "event_timestamp": [START], "int32": [1 << 40], "float32": [0.1]}
@@ -413,4 +418,309 @@ def test_types_that_change_are_told_both_ways(store, start):
     harness.wait_until("the release", lambda: all(p.get(keys).views[0][0].decode() in release for p in plans))
     assert plans[0].get(keys).content == plans[1].get(keys).content
     assert plans[0].shape() == plans[1].shape() and plans[1].features()[0][2] == b"int64"
+    both.close()
+
+
+# ---- Connections.
+
+
+class Between:
+    """A proxy in front of the daemon that passes requests on, and answers as it is told."""
+
+    def __init__(self, folder: Any, target: str):
+        self.target, self.path = target, f"{folder}/between.sock"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(100)
+        self.lock, self.open, self.opened = threading.Lock(), 0, 0
+        self.piece = 65536  # bytes that are sent at a time
+        self.break_after: list[int] = []  # bytes of the next answers to vectors, after which the connection closes
+        self.hold: list[threading.Event] = []  # the next answers to vectors wait for them
+        self.replace: list[bytes] = []  # what is said instead of the next answers to vectors
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.path}"
+
+    def accept(self) -> None:
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            with self.lock:
+                self.open, self.opened = self.open + 1, self.opened + 1
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer: socket.socket) -> None:
+        try:
+            with harness.connect(self.target) as server:
+                self.pass_on(peer, server)
+        except OSError:
+            pass
+        peer.close()
+        with self.lock:
+            self.open -= 1
+
+    def pass_on(self, peer: socket.socket, server: socket.socket) -> None:
+        requests, answers = peer.makefile("rb"), server.makefile("rb")
+        while True:
+            head = requests.readline()
+            if not head:
+                return
+            words = [requests.read(int(requests.readline()[1:]) + 2)[:-2] for _ in range(int(head[1:]))]
+            server.sendall(head + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+            answer = answers.readline()
+            answer += answers.read(int(answer[1:]) + 2) if answer[:1] == b"$" else b""
+            if words[0] in (b"PIL.VECTOR64", b"PIL.COLUMNS64") and not self.give(peer, answer):
+                return
+            if words[0] not in (b"PIL.VECTOR64", b"PIL.COLUMNS64"):
+                peer.sendall(answer)
+
+    def give(self, peer: socket.socket, answer: bytes) -> bool:
+        with self.lock:
+            end = self.break_after.pop(0) if self.break_after else None
+            event = self.hold.pop(0) if self.hold else None
+            answer = self.replace.pop(0) if self.replace else answer
+        if event is not None:
+            event.wait(harness.DEADLINE_S)
+        for at in range(0, len(answer[:end]), self.piece):
+            peer.sendall(answer[:end][at : at + self.piece])
+        return end is None
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.fixture
+def between(store, start_pilliond, folder) -> Iterator[Between]:
+    store.make_release(rows=1000)
+    found = Between(folder, start_pilliond(store).resp_unix)
+    yield found
+    found.close()
+
+
+def row_of(key: int, *features: int) -> bytes:
+    return bytes((ctypes.c_float * len(features))(*(synthetic.value("floats", key, f, 1) for f in features)))
+
+
+def test_answers_may_come_in_any_pieces(between):
+    with lp.Client(None, between.address) as client:
+        plan, keys = client.plan(["driver_stats:f3", "driver_stats:f0"]), GivenKeys(list(range(100)))
+        for piece in (1, 7, 63, 64, 65, 1000):
+            between.piece = piece
+            got = plan.get(keys)
+            assert got.result == lp.OK and got.values == b"".join(row_of(key, 3, 0) for key in range(100))
+        assert between.opened == 1
+
+
+def test_a_call_whose_connection_breaks_is_asked_once_more(between):
+    with lp.Client(None, between.address) as client:
+        plan, keys, wanted = client.plan(["driver_stats:f1"]), GivenKeys([5]), row_of(5, 1)
+        for end in (0, 1, 5, 20, 100, 200):
+            between.break_after = [end]
+            got = plan.get(keys)
+            assert got.result == lp.OK and got.values == wanted
+        assert between.opened == 7
+        between.break_after = [10, 10]
+        got = plan.get(keys)
+        assert got.result == lp.UNAVAILABLE and "connection" in got.error
+        assert plan.get(keys).values == wanted
+
+
+def test_a_slow_answer_delays_no_other_call(between):
+    with lp.Client(None, between.address, timeout_ms=700) as client:
+        plan, keys, slow = client.plan(["driver_stats:f1"]), GivenKeys([5]), threading.Event()
+        assert plan.get(keys).result == lp.OK
+        between.hold = [slow]
+        ended: list[tuple[lp.Got, float]] = []
+        began = time.monotonic()
+        thread = threading.Thread(target=lambda: ended.append((plan.get(keys), time.monotonic() - began)))
+        thread.start()
+        harness.wait_until("the call to wait", lambda: not between.hold)
+        for _ in range(20):
+            assert plan.get(keys).result == lp.OK
+        assert client.plan(["driver_stats:f2"]).get(keys).result == lp.OK
+        assert not ended
+        thread.join()
+        got, took = ended[0]
+        assert got.result == lp.UNAVAILABLE and "does not answer in time" in got.error
+        assert 0.6 < took < harness.DEADLINE_S
+        slow.set()  # what comes late is of a connection that is gone
+        assert [plan.get(GivenKeys([key])).values for key in (6, 7)] == [row_of(6, 1), row_of(7, 1)]
+
+
+def test_as_many_connections_as_calls_and_sixteen_that_wait(between):
+    with lp.Client(None, between.address, timeout_ms=20000) as client:
+        plan, keys, go = client.plan(["driver_stats:f1"]), GivenKeys([5]), threading.Event()
+        between.hold, ended = [go] * 40, []
+        threads = [threading.Thread(target=lambda: ended.append(plan.get(keys).result)) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        harness.wait_until("all calls to wait", lambda: not between.hold)
+        assert between.open == between.opened == 40
+        go.set()
+        for thread in threads:
+            thread.join()
+        assert ended == [lp.OK] * 40
+        harness.wait_until("the others to close", lambda: between.open == 16)
+        assert plan.get(keys).result == lp.OK and between.opened == 40
+    harness.wait_until("all to close", lambda: between.open == 0)
+
+
+NONSENSE: list[tuple[bytes, int]] = [
+    (b"hello\r\n", lp.UNAVAILABLE),
+    (b"$x\r\n", lp.UNAVAILABLE),
+    (b"*1\r\n:1\r\n", lp.UNAVAILABLE),
+    (b"$-1\r\n", lp.UNAVAILABLE),
+    (b"$4\r\nPLV1\r\n", lp.CORRUPT),
+    (b"$0\r\n\r\n", lp.CORRUPT),
+    (b":7\r\n", lp.CORRUPT),
+    (b"$2\r\nab\r\n:8\r\n", lp.UNAVAILABLE),
+    (b"-LOADING not yet\r\n", lp.NOT_READY),
+    (b"-NOTREADY older\r\n", lp.NOT_READY),
+    (b"-NOTFOUND gone\r\n", lp.NOT_FOUND),
+    (b"-NOPERM not you\r\n", lp.DENIED),
+    (b"-TOOLARGE much\r\n", lp.TOO_LARGE),
+    (b"-UNSUPPORTED type\r\n", lp.UNSUPPORTED),
+    (b"-ERR other\r\n", lp.INVALID),
+    (b"-\r\n", lp.INVALID),
+]
+
+
+@pytest.mark.parametrize("flags", [0, lp.COLUMNS], ids=["tensor", "columns"])
+def test_nonsense_is_an_error_of_its_call(between, flags):
+    with lp.Client(None, between.address) as client:
+        plan, keys = client.plan(["driver_stats:f1"], flags=flags), GivenKeys([5])
+        ask = plan.get_columns if flags else plan.get
+        wanted = ask(keys)
+        assert wanted.result == lp.OK
+        for answer, result in NONSENSE:
+            between.replace = [answer]
+            got = ask(keys)
+            assert got.result == result, (answer, got.result, got.error)
+            assert ask(keys).content == wanted.content
+
+
+def test_an_answer_to_another_question_is_refused(between):
+    with lp.Client(None, between.address) as client:
+        asked = harness.connect(between.target)
+        file = asked.makefile("rb")
+        asked.sendall(b"*3\r\n$12\r\nPIL.VECTOR64\r\n$5\r\nevery\r\n$8\r\n\5\0\0\0\0\0\0\0\r\n")
+        head = file.readline()
+        other = head + file.read(int(head[1:]) + 2)
+        asked.close()
+        plan = client.plan(["driver_stats:f1"])
+        between.replace = [other]
+        got = plan.get(GivenKeys([5]))
+        assert got.result == lp.CORRUPT and "not what was asked" in got.error
+        between.replace = [other]
+        got = client.plan(["driver_stats:f1"], flags=lp.COLUMNS).get_columns(GivenKeys([5]))
+        assert got.result == lp.CORRUPT and "PLC1" in got.error
+
+
+def test_more_plans_than_a_connection_holds(between):
+    with lp.Client(None, between.address) as client:
+        features = [f % 10 for f in range(100)]
+        plans = [client.plan([f"driver_stats:f{feature}"]) for feature in features]
+        for _ in range(2):
+            for plan, feature in zip(plans, features):
+                assert plan.get(GivenKeys([9])).values == row_of(9, feature)
+        assert between.opened == 1
+
+
+def test_signals_do_not_fail_calls(between):
+    hits = []
+    before = signal.signal(signal.SIGALRM, lambda *_: hits.append(1))
+    try:
+        with lp.Client(None, between.address, timeout_ms=20000) as client:
+            plan, keys, late = client.plan(["driver_stats:f1"]), GivenKeys(list(range(1000))), threading.Event()
+            between.piece, between.hold = 500, [late]
+            signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+            threading.Timer(0.3, late.set).start()
+            got = plan.get(keys)
+            assert got.result == lp.OK and got.values == b"".join(row_of(key, 1) for key in range(1000))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert hits
+
+
+def test_a_forked_child_asks_over_a_connection_of_its_own(between):
+    with lp.Client(None, between.address) as client:
+        plan, wanted = client.plan(["driver_stats:f1"]), row_of(5, 1)
+        assert plan.get(GivenKeys([5])).values == wanted
+        child = os.fork()
+        if child == 0:
+            good = all(plan.get(GivenKeys([5])).values == wanted for _ in range(20))
+            os._exit(0 if good else 1)
+        for _ in range(20):
+            assert plan.get(GivenKeys([5])).values == wanted
+        assert os.waitpid(child, 0)[1] == 0
+        assert between.opened == 2
+
+
+def test_a_queue_that_is_full_is_waited_for(between, folder):
+    path = f"{folder}/full.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(0)
+    waiting = []
+    with pytest.raises(BlockingIOError):
+        while True:
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].setblocking(False)
+            waiting[-1].connect(path)
+    began = time.monotonic()
+    with pytest.raises(lp.Error) as caught:
+        lp.Client(None, f"unix:{path}", timeout_ms=200)
+    assert caught.value.result == lp.UNAVAILABLE and time.monotonic() - began > 0.15
+
+    def accept() -> None:
+        for _ in range(len(waiting)):
+            peer, _ = listener.accept()
+            threading.Thread(target=between.serve, args=(peer,), daemon=True).start()
+
+    threading.Timer(0.1, accept).start()
+    with lp.Client(None, f"unix:{path}", timeout_ms=20000) as client:
+        assert client.plan(["driver_stats:f1"]).get(GivenKeys([5])).values == row_of(5, 1)
+    for one in [*waiting, listener]:
+        one.close()
+
+
+def test_threads_read_right_values_over_restarts(store, start):
+    """The server is killed again and again under calls of two plans from eight threads, mapped and over the socket."""
+    store.make_release(rows=1000)
+    daemon = start(store, "rides/driver_stats")
+    both, stop = Both(daemon), threading.Event()
+    pairs = [client.plan([f"driver_stats:f{n}"]) for n in (3, 7) for client in both.clients]
+    wrong, results = [], [[0] * 10 for _ in pairs]
+
+    def read(number: int) -> None:
+        plan, feature, key = pairs[number], 3 if number < 2 else 7, number
+        while not stop.is_set():
+            key = (key * 31 + 7) % 1000
+            got = plan.get(GivenKeys([key]))
+            results[number][got.result] += 1
+            if got.result == lp.OK and got.values != row_of(key, feature):
+                wrong.append((number, key, got.values))
+
+    threads = [threading.Thread(target=read, args=(i % 4,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        before = [sum(counts[lp.OK] for counts in results[i::2]) for i in (0, 1)]
+        os.kill(daemon.child("server"), signal.SIGKILL)
+        for i in (0, 1):
+            harness.wait_until("answers again", lambda: sum(c[lp.OK] for c in results[i::2]) > before[i] + 50)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    for number, counts in enumerate(results):
+        allowed = {lp.OK} if number % 2 == 0 else {lp.OK, lp.UNAVAILABLE, lp.NOT_READY}
+        assert {result for result, count in enumerate(counts) if count} <= allowed, results
+    assert all(plan.get(GivenKeys([5])).result == lp.OK for plan in pairs)
     both.close()
