@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Writes a synthetic release into a store, through the C API alone, for tests and load generators:
- *     make_release --store dir:S --project p --view v --rows N [--features F] [--kind floats|all] [--key int64|pair]
- *                  [--seed K] [--shard-bits B] [--channel C]
+ *     make_release --store dir:S --project p --view v --rows N [--features F] [--type T] [--kind floats|all]
+ *                  [--key int64|pair] [--seed K] [--shard-bits B] [--channel C]
  * applies a project with this one view (and the service `every` with all its features), publishes the release, promotes
  * it to the channel when one is given, and prints p/v@RELEASE.
  *
  * Every value follows from its row's key (0 .. rows - 1), its feature's index and the seed, so that a reader can check
  * it: x = (key * 31 + feature * 7 + seed) mod 1000003
- * --kind floats   features f0, f1 … are float32 with the value x. Never null.
+ * --kind floats   features f0, f1 … are float32 with the value x, or what --type says. Never null.
  * --kind all      one feature of each type, in the order of `types` below, named by its type (`bytes` is tagged pii);
  *                 null when (key + feature) mod 11 == 0. Lists have x mod 5 elements; element i of a list or vector is
  *                 made from x + i as a scalar is from x. bool: x is odd; integers and floats: x (int8: x mod 128;
@@ -30,7 +30,7 @@ enum { SHARD_FILL_BYTES = PIL_SHARD_BYTES_TARGET / 4 };
 static const int64_t event_ts_us_first = 1700000000000000;
 
 struct arguments {
-    const char *store, *project, *view, *kind, *key, *channel;
+    const char *store, *project, *view, *kind, *type, *key, *channel;
     uint64_t rows, features, seed;
     int shard_bits; /* -1: as many as fit */
 };
@@ -94,7 +94,7 @@ static struct pil_project *make_project(const struct arguments *arguments) {
     for (uint32_t i = 0; i < feature_count(arguments); i++) {
         feature_name(arguments, i, name);
         bool floats = strcmp(arguments->kind, "floats") == 0;
-        pil_text_format(&yaml, "      - {name: %s, type: \"%s\"%s}\n", name, floats ? "float32" : types[i],
+        pil_text_format(&yaml, "      - {name: %s, type: \"%s\"%s}\n", name, floats ? arguments->type : types[i],
                         !floats && strcmp(types[i], "bytes") == 0 ? ", tags: [pii]" : "");
     }
     pil_text_format(&yaml, "feature_services:\n  - name: every\n    features:\n");
@@ -330,9 +330,9 @@ static uint64_t number(const char *text) {
 
 static void parse_arguments(int argc, char **argv, struct arguments *arguments) {
     static const struct option options[] = {
-        {"store", 1, NULL, 's'}, {"project", 1, NULL, 'p'},    {"view", 1, NULL, 'v'},     {"rows", 1, NULL, 'r'},
-        {"kind", 1, NULL, 'k'},  {"seed", 1, NULL, 'e'},       {"features", 1, NULL, 'f'}, {"channel", 1, NULL, 'c'},
-        {"key", 1, NULL, 'y'},   {"shard-bits", 1, NULL, 'b'}, {NULL, 0, NULL, 0}};
+        {"store", 1, NULL, 's'},   {"project", 1, NULL, 'p'}, {"view", 1, NULL, 'v'},       {"rows", 1, NULL, 'r'},
+        {"kind", 1, NULL, 'k'},    {"type", 1, NULL, 't'},    {"seed", 1, NULL, 'e'},       {"features", 1, NULL, 'f'},
+        {"channel", 1, NULL, 'c'}, {"key", 1, NULL, 'y'},     {"shard-bits", 1, NULL, 'b'}, {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 's': arguments->store = optarg; break;
@@ -341,6 +341,7 @@ static void parse_arguments(int argc, char **argv, struct arguments *arguments) 
         case 'r': arguments->rows = number(optarg); break;
         case 'f': arguments->features = number(optarg); break;
         case 'k': arguments->kind = optarg; break;
+        case 't': arguments->type = optarg; break;
         case 'y': arguments->key = optarg; break;
         case 'e': arguments->seed = number(optarg); break;
         case 'c': arguments->channel = optarg; break;
@@ -352,14 +353,15 @@ static void parse_arguments(int argc, char **argv, struct arguments *arguments) 
     bool key_ok = strcmp(arguments->key, "int64") == 0 || strcmp(arguments->key, "pair") == 0;
     if (optind != argc || arguments->store == NULL || arguments->project == NULL || arguments->view == NULL ||
         !kind_ok || !key_ok || arguments->shard_bits > PIL_SHARD_BITS_MAX) {
-        fprintf(stderr, "usage: make_release --store dir:S --project P --view V --rows N [--features F] "
+        fprintf(stderr, "usage: make_release --store dir:S --project P --view V --rows N [--features F] [--type T] "
                         "[--kind floats|all] [--key int64|pair] [--seed K] [--shard-bits B] [--channel C]\n");
         exit(2);
     }
 }
 
 int main(int argc, char **argv) {
-    struct arguments arguments = {.kind = "floats", .key = "int64", .features = 10, .rows = 1000, .shard_bits = -1};
+    struct arguments arguments = {
+        .kind = "floats", .type = "float32", .key = "int64", .features = 10, .rows = 1000, .shard_bits = -1};
     struct pil_store *store;
     struct pil_error error = {0};
     struct pil_project_published published;
