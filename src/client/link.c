@@ -36,7 +36,10 @@ static uint8_t *reserve(struct pil_link_buffer *buffer, size_t bytes) {
 }
 
 static void append(struct pil_link_buffer *buffer, const void *data, size_t len) {
-    memcpy(reserve(buffer, len), data, len);
+    uint8_t *to = reserve(buffer, len);
+    if (len > 0) {
+        memcpy(to, data, len);
+    }
     buffer->len += len;
 }
 
