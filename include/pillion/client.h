@@ -126,9 +126,9 @@ struct pillion_plan_info {
     char join_keys[PILLION_KEYS_MAX][PILLION_NAME_BYTES]; /* the order of the key columns */
     char join_key_types[PILLION_KEYS_MAX][40];
 };
-/* As of now; where the plan is not mapped, the server is asked for the types. Names, width and join keys of a plan never
- * change, types of features may: a release that would change the width makes gets fail with INVALID until the caller
- * plans anew. */
+/* As of now; where the plan is not mapped, the server is asked for the types. Names, width and join keys of a plan
+ * never change, types of features may: a release that would change the width makes gets fail with INVALID until the
+ * caller plans anew. */
 PILLION_API pillion_result pillion_plan_describe(struct pillion_plan *plan, struct pillion_plan_info *ret_info);
 /* Fills up to `capacity` features; INVALID when it is less than feature_count. */
 PILLION_API pillion_result pillion_plan_features(struct pillion_plan *plan, struct pillion_feature_info *ret_features,
