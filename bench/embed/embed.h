@@ -94,7 +94,6 @@ void embed_link_send(struct embed_link *link);
 const uint8_t *embed_link_take(struct embed_link *link, size_t bytes);
 /* The next line without its end, and its length. */
 const char *embed_link_line(struct embed_link *link, size_t *ret_len);
-bool embed_link_is_line(struct embed_link *link, const char *wanted);
 /* Prefix and decimal row number; returns the length. */
 size_t embed_key_text(const struct embed_options *options, uint64_t key, char ret_text[EMBED_KEY_BYTES]);
 /* PSS of the process at the other end. */

@@ -94,12 +94,6 @@ const char *embed_link_line(struct embed_link *link, size_t *ret_len) {
     }
 }
 
-bool embed_link_is_line(struct embed_link *link, const char *wanted) {
-    size_t len;
-    const char *line = embed_link_line(link, &len);
-    return len == strlen(wanted) && memcmp(line, wanted, len) == 0;
-}
-
 size_t embed_key_text(const struct embed_options *options, uint64_t key, char ret_text[EMBED_KEY_BYTES]) {
     char digits[24];
     size_t at = sizeof digits, len = strlen(options->key_prefix);

@@ -30,51 +30,63 @@ static void fail_answer(const struct memcached *memcached, const char *line, siz
     embed_fail(memcached->options->address, text);
 }
 
-/* "VALUE <key> <flags> <bytes>": whether it is this key; false at "END" too. */
-static bool take_head(struct memcached *memcached, uint64_t key, size_t *ret_bytes) {
+static bool is_head_of(const struct memcached *memcached, const char *line, size_t len, uint64_t key) {
     char wanted[EMBED_KEY_BYTES + 8] = "VALUE ";
-    size_t key_len = embed_key_text(memcached->options, key, wanted + 6), len;
-    wanted[6 + key_len] = ' ';
-    const char *line = embed_link_line(&memcached->link, &len);
-    if (len == 3 && memcmp(line, "END", 3) == 0) {
-        return false;
-    }
-    if (len < key_len + 10 || memcmp(line, wanted, key_len + 7) != 0) {
-        fail_answer(memcached, line, len);
-    }
+    size_t wanted_len = 6 + embed_key_text(memcached->options, key, wanted + 6);
+    wanted[wanted_len++] = ' ';
+    return len > wanted_len && memcmp(line, wanted, wanted_len) == 0;
+}
+
+/* The last word of "VALUE <key> <flags> <bytes>". */
+static size_t bytes_of(const char *line, size_t len) {
     size_t bytes = 0;
-    for (const char *at = memchr(line + key_len + 7, ' ', len - key_len - 7); at != NULL && ++at < line + len;) {
+    for (const char *at = (const char *)memrchr(line, ' ', len) + 1; at < line + len; at++) {
         bytes = bytes * 10 + (size_t)(*at - '0');
     }
-    *ret_bytes = bytes;
-    return true;
+    return bytes;
+}
+
+static void take_row(struct memcached *memcached, size_t bytes, float *values) {
+    const uint8_t *row = embed_link_take(&memcached->link, bytes + 2);
+    if (bytes < memcached->shape.row_bytes) {
+        char why[96];
+        snprintf(why, sizeof why, "a row has %zu bytes, --width says %zu", bytes, memcached->shape.row_bytes);
+        embed_fail(memcached->options->address, why);
+    }
+    embed_row_unpack(&memcached->shape, row, values);
+}
+
+/* Rows come in the order of the keys; those that are not there are left out. */
+static bool take_rows(struct memcached *memcached, const int64_t *keys, size_t count, float *values) {
+    bool ok = true;
+    for (size_t i = 0;; i++) {
+        size_t len;
+        const char *line = embed_link_line(&memcached->link, &len);
+        if (len == 3 && memcmp(line, "END", 3) == 0) {
+            return ok && i == count;
+        }
+        while (i < count && !is_head_of(memcached, line, len, (uint64_t)keys[i])) {
+            ok = false;
+            i++;
+        }
+        if (i == count) {
+            fail_answer(memcached, line, len);
+        }
+        take_row(memcached, bytes_of(line, len), values + i * memcached->shape.features);
+    }
 }
 
 static bool get(void *context, const int64_t *keys, size_t count, float *values) {
     struct memcached *memcached = context;
-    char text[EMBED_KEY_BYTES + 1];
+    char text[EMBED_KEY_BYTES + 1] = " ";
     pil_text_append(&memcached->link.out, "get", 3);
     for (size_t i = 0; i < count; i++) {
-        text[0] = ' ';
-        pil_text_append(&memcached->link.out, text,
-                        1 + embed_key_text(memcached->options, (uint64_t)keys[i], text + 1));
+        size_t len = 1 + embed_key_text(memcached->options, (uint64_t)keys[i], text + 1);
+        pil_text_append(&memcached->link.out, text, len);
     }
     pil_text_append(&memcached->link.out, "\r\n", 2);
     embed_link_send(&memcached->link);
-    for (size_t i = 0; i < count; i++) {
-        size_t bytes;
-        if (!take_head(memcached, (uint64_t)keys[i], &bytes)) {
-            return false;
-        }
-        const uint8_t *row = embed_link_take(&memcached->link, bytes + 2);
-        if (bytes < memcached->shape.row_bytes) {
-            char why[96];
-            snprintf(why, sizeof why, "a row has %zu bytes, --width says %zu", bytes, memcached->shape.row_bytes);
-            embed_fail(memcached->options->address, why);
-        }
-        embed_row_unpack(&memcached->shape, row, values + i * memcached->shape.features);
-    }
-    return embed_link_is_line(&memcached->link, "END");
+    return take_rows(memcached, keys, count, values);
 }
 
 static void close_memcached(void *context) {
@@ -96,18 +108,19 @@ static void take_stored(struct memcached *memcached, uint64_t count) {
 
 static void fill(const struct embed_options *options) {
     struct memcached *memcached = open_memcached(options);
-    uint8_t *row = malloc(memcached->shape.row_bytes);
+    size_t row_bytes = memcached->shape.row_bytes;
+    uint8_t *row = malloc(row_bytes);
     uint64_t owed = 0;
-    char key_text[EMBED_KEY_BYTES];
+    char text[EMBED_KEY_BYTES];
     if (row == NULL) {
         embed_fail("memcached", "no memory");
     }
     for (uint64_t key = 0; key < options->keys; key++) {
         struct pil_text *out = &memcached->link.out;
-        size_t len = embed_key_text(options, key, key_text);
+        size_t len = embed_key_text(options, key, text);
         embed_row_pack(options, key, row);
-        pil_text_format(out, "set %.*s 0 0 %zu\r\n", (int)len, key_text, memcached->shape.row_bytes);
-        pil_text_append(out, row, memcached->shape.row_bytes);
+        pil_text_format(out, "set %.*s 0 0 %zu\r\n", (int)len, text, row_bytes);
+        pil_text_append(out, row, row_bytes);
         pil_text_append(out, "\r\n", 2);
         if (++owed == PIPELINE) {
             take_stored(memcached, owed);
