@@ -39,6 +39,7 @@ done
 . deploy/setup.sh
 work=$build/quickstart
 socket=${XDG_RUNTIME_DIR:-/tmp}/pillion-quickstart-$(id -u).sock
+mapped=${socket%.sock}-mapped.sock
 resp_port=${PILLION_RESP_PORT:-6380} feast_port=${PILLION_FEAST_PORT:-6566} admin_port=${PILLION_ADMIN_PORT:-9466}
 feast=http://127.0.0.1:$feast_port admin=http://127.0.0.1:$admin_port
 export PATH="$build/release/bin:$venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
@@ -70,7 +71,7 @@ start_pilliond() {
     mkfifo "$fifo"
     pilliond --store "dir:$work/store" \
         --serve rides/driver_stats@production --serve rides/driver_city_stats@production \
-        --listen "resp=unix:$socket" --listen "resp=tcp:127.0.0.1:$resp_port" \
+        --listen "resp=unix:$socket" --listen "resp=tcp:127.0.0.1:$resp_port" --listen "mapped=unix:$mapped" \
         --listen "feast=tcp:127.0.0.1:$feast_port" --listen "admin=tcp:127.0.0.1:$admin_port" \
         --ready-fd 3 3>"$fifo" {lock}>&- >"$work/pilliond.log" 2>&1 </dev/null &
     echo $! >"$work/pilliond.pid"
@@ -83,7 +84,8 @@ start_pilliond() {
 }
 
 check_ports() {
-    /usr/bin/python3 deploy/quickstart/holder.py "$resp_port" "$feast_port" "$admin_port" "$socket" | sed 's/^/  /' ||
+    /usr/bin/python3 deploy/quickstart/holder.py "$resp_port" "$feast_port" "$admin_port" "$socket" "$mapped" |
+        sed 's/^/  /' ||
         die "stop what holds it, or choose other ports (--help)"
 }
 
@@ -160,7 +162,12 @@ agree --release "$first" --files "data/driver_stats/*.parquet" --as-of "$as_of"
 agree --release "$second" --files "data/driver_city_stats/*.parquet"
 good "every answer agrees with the Parquet"
 
-section "5  A new release under load, and back"
+section "5  In the model server's own process"
+helper latency --store store --release "$first" --service ranking_v1 --files "data/driver_stats/*.parquet" \
+    --as-of "$as_of" --mapped "unix:$mapped" --resp "unix:$socket" --feast "$feast" --programs "$build/release/bin"
+good "what is mapped is read without a system call"
+
+section "6  A new release under load, and back"
 helper swap --store store --socket "$socket" --release "$first" \
     --files "data/driver_stats/*.parquet" --as-of "$as_of" --turns 2 -- \
     "while the second is built=pillion build rides.yaml --view driver_stats --store dir:store | tail -n 1 >second" \
@@ -168,14 +175,15 @@ helper swap --store store --socket "$socket" --release "$first" \
     "rollback=pillion rollback rides/driver_stats --channel production --store dir:store"
 good "no error, no wrong value"
 
-section "6  Where the time went"
+section "7  Where the time went"
 printf '  %s$ pillion hist --once --admin tcp:127.0.0.1:%s%s   (of which: driver_stats over RESP)\n' \
     "$dim" "$admin_port" "$plain"
 pillion hist --once --admin "tcp:127.0.0.1:$admin_port" |
-    awk 'NR == 1; /^  (resp|feast) / { show = /^  resp rides\/driver_stats / } show' | sed 's/^/    /'
+    awk 'NR == 1; /^  [^ ]/ { show = $0 == "  resp rides/driver_stats" } show' | sed 's/^/    /'
 
 section "Where things are"
 say "Redis clients    redis-cli -s $socket HGETALL driver_stats:1001   (also port $resp_port)"
+say "mapped           unix:$mapped   (libpillion, Python: pillion.Client; docs/examples)"
 say "Feast API        $feast/get-online-features"
 say "metrics          $admin/metrics    readiness $admin/readyz?verbose"
 say "project, store   build/quickstart/rides.yaml, build/quickstart/store"
