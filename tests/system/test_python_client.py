@@ -672,8 +672,11 @@ def test_calls_leave_nothing_behind(store, start):
 
         def failing() -> None:
             for keys, wrong in (([1, None], out), (ints, np.empty(3)), (["a", "b"], out), (pa.array([None, 1]), out)):
-                with pytest.raises((TypeError, ValueError)):
+                try:
                     client.vectors(names, keys, wrong)
+                    pytest.fail("no exception")
+                except (TypeError, ValueError):
+                    pass
 
         def some(count: int) -> None:
             for number in range(count):
@@ -690,7 +693,7 @@ def test_calls_leave_nothing_behind(store, start):
         some(5000)  # until the interpreter's lists of free objects are full
         held = [sys.getrefcount(thing) for thing in (text, ints, objects, out, names, client)]
         gc.collect()
-        before, resident = tracemalloc.get_traced_memory()[0], resident_bytes()
+        resident, before = resident_bytes(), tracemalloc.get_traced_memory()[0]
         some(2000)
         gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - before
