@@ -16,25 +16,31 @@ KEY_BYTES = 8
 
 @dataclass(frozen=True)
 class Table:
+    """Features of float32, or one vector of another type."""
+
     name: str
     rows: int
-    features: int
-    width: int  # values of a whole row
-    type: str  # of a feature, as make_release takes it
+    values: int  # of a row
+    type: str
     value_bytes: int
+
+    @property
+    def features(self) -> tuple[int, str]:
+        """How many, and of which type, as make_release wants it."""
+        return (self.values, self.type) if self.type == "float32" else (1, f"vector<{self.type},{self.values}>")
 
     @property
     def payload(self) -> int:
         """Bytes of all rows: values and an int64 key each."""
-        return self.rows * (self.width * self.value_bytes + KEY_BYTES)
+        return self.rows * (self.values * self.value_bytes + KEY_BYTES)
 
 
 def tables(rows: int) -> dict[str, Table]:
     return {
-        "50": Table("50", rows, 50, 50, "float32", 4),
-        "150": Table("150", rows // 2, 150, 150, "float32", 4),
-        "float16": Table("float16", rows, 1, 128, "float16", 2),
-        "int8": Table("int8", rows, 1, 128, "int8", 1),
+        "50": Table("50", rows, 50, "float32", 4),
+        "150": Table("150", rows // 2, 150, "float32", 4),
+        "float16": Table("float16", rows, 128, "float16", 2),
+        "int8": Table("int8", rows, 128, "int8", 1),
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Sequence
 
-from serve_measure import Perf, Watch
+from serve_measure import Watch
 
 RUN_MAX_S = 300.0
 
@@ -56,52 +56,43 @@ def cpu_ns(pids: Iterable[int]) -> int:
     return total
 
 
-class Reader:
-    """Runs reader programs. `cores`: where they may run."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.perf = Perf("cache-misses")
-
-    def run(self, argv: Sequence[str], cores: set[int], prefix: Sequence[str] = ()) -> dict:
-        try:
-            done = subprocess.run(
-                [*prefix, *argv, "--json"],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=RUN_MAX_S,
-                preexec_fn=lambda: os.sched_setaffinity(0, cores),
-            )
-        except subprocess.TimeoutExpired as late:
-            raise Failed(f"{' '.join(argv)}: no end after {late.timeout:g} s") from late
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        if done.returncode != 0 or not lines:
-            raise Failed(f"{' '.join(argv)}: exit {done.returncode}: {reason_of(done.stderr + done.stdout)}")
-        return json.loads(lines[-1])
-
-    def measure(
-        self, argv: Sequence[str], cores: set[int], pids: Sequence[int], duration_s: float, warmup_s: float
-    ) -> Reading:
-        argv = [*argv, "--duration", str(duration_s), "--warmup", str(warmup_s)]
-        out = self.folder / "perf"
-        watch, before = Watch(pids), cpu_ns(pids)
-        found = self.run(argv, cores, self.perf.prefix([], out))
-        server_ns, noise = cpu_ns(pids) - before, watch.noise()
-        if found["calls"] == 0 or found["wrong"] + found["failed"] > 0:
-            raise Failed(f"{' '.join(argv)}: {found['calls']} calls, {found['wrong']} wrong, {found['failed']} failed")
-        calls_with_warmup = found["calls"] * (duration_s + warmup_s) / duration_s
-        misses = self.perf.read(out) if not self.perf.reason else None
-        return Reading(
-            found["p50_us"],
-            found["p99_us"],
-            found["p999_us"],
-            found["vectors_per_s"],
-            found["cpu_us_per_call"],
-            server_ns / 1000 / calls_with_warmup,
-            noise,
-            misses / (calls_with_warmup * found["batch"]) if misses is not None else None,
+def run_reader(argv: Sequence[str], cores: set[int]) -> dict:
+    """Runs a reader program where it may run; its JSON line."""
+    try:
+        done = subprocess.run(
+            [*argv, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=RUN_MAX_S,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
+    except subprocess.TimeoutExpired as late:
+        raise Failed(f"{' '.join(argv)}: no end after {late.timeout:g} s") from late
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or not lines:
+        raise Failed(f"{' '.join(argv)}: exit {done.returncode}: {reason_of(done.stderr + done.stdout)}")
+    return json.loads(lines[-1])
+
+
+def measure(argv: Sequence[str], cores: set[int], pids: Sequence[int], duration_s: float, warmup_s: float) -> Reading:
+    argv = [*argv, "--duration", str(duration_s), "--warmup", str(warmup_s)]
+    watch, before = Watch(pids), cpu_ns(pids)
+    found = run_reader(argv, cores)
+    server_ns, noise = cpu_ns(pids) - before, watch.noise()
+    if found["calls"] == 0 or found["wrong"] + found["failed"] > 0:
+        raise Failed(f"{' '.join(argv)}: {found['calls']} calls, {found['wrong']} wrong, {found['failed']} failed")
+    calls_with_warmup = found["calls"] * (duration_s + warmup_s) / duration_s
+    return Reading(
+        found["p50_us"],
+        found["p99_us"],
+        found["p999_us"],
+        found["vectors_per_s"],
+        found["cpu_us_per_call"],
+        server_ns / 1000 / calls_with_warmup,
+        noise,
+        found.get("cache_misses_per_vector"),
+    )
 
 
 @dataclass

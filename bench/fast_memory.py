@@ -38,7 +38,7 @@ def settled(reader: subprocess.Popen, servers: list[int], peers: Peers, name: st
 
 
 def memory_with_readers(peers: Peers, name: str) -> Memory:
-    peers.start(name)
+    peers.start(name, CASE)
     argv, _, servers = peers.command(name, CASE)
     argv = [*argv, "--duration", "3600", "--warmup", "0"]
     everywhere = set(range(os.cpu_count() or 1))

@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from fast_cases import Case, Table
+from fast_cases import READERS, Case, Table
 from fast_measure import Failed, reason_of
 from serve_servers import FEAST_FILL, PROJECT, SEED, SERVICE, VIEW, Null, Pilliond, Redis, Server, make_store
 
 ENGINE, SPIN_US = "io_uring", 0
 FEAST_ROWS = 1000
 FILL_MAX_S = 600.0
+KEY_PREFIX = f"{VIEW}:"
+MEMCACHED_ROOM = 3  # times the payload
 
 # What each reader needs to be there.
 NEEDS = {
@@ -32,6 +35,7 @@ NEEDS = {
     "lmdb": "lmdb",
     "py-lmdb": "lmdb",
     "rocksdb": "rocksdb",
+    "null": "null",
     "feast": "feast",
 }
 PYTHON = {"redis-py": "redis", "pymemcache": "memcached", "py-lmdb": "lmdb"}  # of fast_python.py; else the same name
@@ -122,38 +126,76 @@ class Peers:
     def data(self, what: str) -> Path:
         return self.options.data / f"{what}-{self.options.rows}-{self.table.name}"
 
-    def start(self, reader: str) -> None:
+    def start(self, reader: str, case: Case) -> None:
         """Raises Failed when what the reader needs cannot be had."""
         need = NEEDS.get(reader)
-        if need is None or need in self.servers:
+        if need is None or need in self.servers and need != "null":
             return
         if need in self.broken:
             raise Failed(self.broken[need])
         try:
-            getattr(self, f"start_{need}")()
-        except (SystemExit, OSError, subprocess.SubprocessError, AttributeError, Failed) as trouble:
+            self.start_null(case) if need == "null" else getattr(self, f"start_{need}")()
+        except (SystemExit, OSError, subprocess.SubprocessError, Failed) as trouble:
             self.broken[need] = f"{need}: {trouble}"
             if need in self.servers:
                 self.servers.pop(need).stop()
             raise Failed(self.broken[need]) from trouble
 
     def start_pilliond(self) -> None:
-        store = self.data("store")
-        if not store.exists():
+        store, was_there = self.data("store"), self.data("store").exists()
+        if not was_there:
             self.say(f"  Pillion: building a release of {self.table.rows:,} rows")
-            make_store(self.options.bin, store, self.table.rows, self.table.width)
-        self.servers["pilliond"] = Pilliond(self.options.bin, self.folder, store, ENGINE, SPIN_US, self.server_cores)
+            make_store(self.options.bin, store, self.table.rows, *self.table.features)
+        try:
+            server = Pilliond(self.options.bin, self.folder, store, ENGINE, SPIN_US, self.server_cores)
+        except SystemExit:
+            if not was_there:
+                raise
+            shutil.rmtree(store)  # kept from another version of the format
+            self.start_pilliond()
+        else:
+            self.servers["pilliond"] = server
 
     def start_redis(self) -> None:
-        self.say("  Redis: filling it")
-        self.servers["redis"] = redis = Redis(self.folder, self.server_cores)
-        redis.fill(self.options.bin, self.table.rows, self.table.width, False)
+        self.servers["redis"] = server = Redis(self.folder, self.server_cores)
+        self.fill("redis", ["--address", server.addresses["unix"], "--key-prefix", KEY_PREFIX])
+
+    def start_memcached(self) -> None:
+        room = self.table.payload * MEMCACHED_ROOM >> 20
+        self.servers["memcached"] = server = Memcached(self.folder, room + 64, self.server_cores)
+        self.fill("memcached", ["--address", server.addresses["unix"], "--key-prefix", KEY_PREFIX])
+
+    def start_lmdb(self) -> None:
+        self.fill_files("lmdb")
+
+    def start_rocksdb(self) -> None:
+        self.fill_files("rocksdb")
+
+    def fill_files(self, name: str) -> None:
+        """They are kept; the fill makes its folder appear when it is whole."""
+        if not self.data(name).exists():
+            self.fill(name, ["--path", str(self.data(name))])
+
+    def fill(self, name: str, place: list[str]) -> None:
+        self.say(f"  {READERS[name][0]}: filling it")
+        finish([self.embed, "--reader", name, "--fill", *place, *self.row_flags(self.table.values)])
+
+    def start_null(self, case: Case) -> None:
+        """Another one for each case: what it answers is as long as the tensor."""
+        if "null" in self.servers:
+            self.servers.pop("null").stop()
+        reply = self.folder / "reply"
+        flags = ["--batch", str(case.batch), *self.row_flags(case.width)]
+        finish([self.embed, "--reader", "null", "--fill", "--path", reply, *flags])
+        self.servers["null"] = Null(
+            self.options.bin, self.folder, "unix", "resp", reply, ENGINE, SPIN_US, self.server_cores
+        )
 
     def start_feast(self) -> None:
         self.say(f"  Feast: {FEAST_ROWS:,} rows to its Redis")
         if self.options.feast is None:
             raise Failed("no --feast")
-        self.servers["feast"] = FeastRedis(self.folder, self.options.feast, self.table.width, self.server_cores)
+        self.servers["feast"] = FeastRedis(self.folder, self.options.feast, self.table.values, self.server_cores)
 
     # ---- Readers
 
@@ -167,14 +209,22 @@ class Peers:
         folder = self.data(need)
         return [path for path in folder.iterdir() if path.is_file()] if need in ("lmdb", "rocksdb") else []
 
+    def row_flags(self, values: int) -> list[str]:
+        """What is stored, and how many values of a row are wanted."""
+        flags = ["--keys", str(self.table.rows), "--features", str(values)]
+        if values != self.table.values:
+            flags += ["--width", str(self.table.values)]
+        return flags + (["--type", self.table.type] if self.table.type != "float32" else [])
+
     def command(self, reader: str, case: Case) -> tuple[list[str], set[int], list[int]]:
         """Argument vector, where it may run, and the processes that serve it."""
-        rows = FEAST_ROWS if reader == "feast" else self.table.rows
-        flags = ["--keys", str(rows), "--batch", str(case.batch), "--features", str(case.width)]
         if reader in ("pillion", "pillion-socket", "pillion-online", "feast", *PYTHON):
+            rows = FEAST_ROWS if reader == "feast" else self.table.rows
+            flags = ["--keys", str(rows), "--features", str(case.width)]
             argv = self.python_command(reader, case) + flags
         else:
-            argv = self.embed_command(reader, case) + flags
+            argv = self.embed_command(reader, case) + self.row_flags(case.width)
+        argv += ["--batch", str(case.batch)]
         if case.zipf:
             argv += ["--zipf", str(case.zipf)]
         if case.processes > 1:
@@ -199,5 +249,5 @@ class Peers:
         if isinstance(server, FeastRedis):
             return ["--path", str(server.folder)]
         if server is not None:
-            return ["--address", server.addresses["unix"]]
+            return ["--address", server.addresses["unix"], "--key-prefix", KEY_PREFIX]
         return ["--path", str(self.data(need))] if need else []

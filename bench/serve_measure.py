@@ -92,11 +92,10 @@ class Perf:
             self.reason = f"the (virtual) CPU does not count {event}: perf stat says <not supported>"
 
     def prefix(self, pids: Sequence[int], out: Path) -> list[str]:
-        """To put before a command, so that events of `pids`, or without any its own, are counted while it runs."""
+        """To put before a command, so that events of `pids` are counted while it runs."""
         if self.reason:
             return []
-        whose = ["-p", ",".join(map(str, pids))] if pids else []
-        return ["perf", "stat", "-x,", "-e", self.event, *whose, "-o", str(out), "--"]
+        return ["perf", "stat", "-x,", "-e", self.event, "-p", ",".join(map(str, pids)), "-o", str(out), "--"]
 
     def read(self, out: Path) -> float | None:
         found = re.search(r"^(\d+),", out.read_text(), re.MULTILINE) if not self.reason else None

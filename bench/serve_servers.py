@@ -311,7 +311,9 @@ class Feast(Server):
         return {**os.environ, "FEAST_USAGE": "False", "PYTHONWARNINGS": "ignore"}
 
 
-def make_release(binaries: Path, store: Path, rows: int, features: int, seed: int, channel: str | None) -> str:
+def make_release(
+    binaries: Path, store: Path, rows: int, features: int, seed: int, channel: str | None, type: str = "float32"
+) -> str:
     tool = next(
         path for path in (binaries / "make_release", binaries.parent / "tests" / "make_release") if path.exists()
     )
@@ -330,8 +332,8 @@ def make_release(binaries: Path, store: Path, rows: int, features: int, seed: in
         str(features),
         "--seed",
         str(seed),
-        "--kind",
-        "floats",
+        "--type",
+        type,
     ]
     done = subprocess.run(argv + channel_flags, capture_output=True, text=True, check=False)
     found = re.search(r"^\S+@\S+$", done.stdout, re.MULTILINE)
@@ -340,11 +342,11 @@ def make_release(binaries: Path, store: Path, rows: int, features: int, seed: in
     return found.group()
 
 
-def make_store(binaries: Path, store: Path, rows: int, features: int) -> None:
+def make_store(binaries: Path, store: Path, rows: int, features: int, type: str = "float32") -> None:
     """A store with one promoted release, unless it is there; it is there when it is whole."""
     if store.exists():
         return
     partial = store.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    make_release(binaries, partial, rows, features, SEED, "production")
+    make_release(binaries, partial, rows, features, SEED, "production", type)
     partial.replace(store)

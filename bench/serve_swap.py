@@ -17,7 +17,7 @@ from typing import Sequence
 from serve_servers import VIEW, Pilliond, make_release
 
 SEEDS = (1, 2, 3)  # more than a node keeps: each swap fetches, verifies, publishes and lets one go
-SWAPS, PAUSE_S, SETTLE_S, SWAP_MAX_S = 9, 1.0, 0.2, 60.0
+SWAPS, PAUSE_S, SETTLE_S, SWAP_MAX_S = 9, 1.0, 0.2, 180.0
 CONNECTIONS = 4
 
 
