@@ -2,6 +2,8 @@
 #include "base/log.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/panic.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -9,7 +11,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 2048, LINES_PER_SECOND = 20, SITES = 64 };
+enum {
+    LINE_BYTES = 2048,
+    BODY_BYTES = LINE_BYTES - 2 /* for "}\n" */,
+    KEY_BYTES = 128,
+    LINES_PER_SECOND = 20,
+    SITES = 64
+};
+#define CUT "...\""                /* ends a value that did not fit */
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
 static struct {
     const char *component;
@@ -40,53 +50,73 @@ const char *pil_log_number(char text[24], long long value) {
     return text;
 }
 
-static void put(struct line *line, char c) {
-    if (line->len < LINE_BYTES - 2) {
-        line->text[line->len++] = c;
+/* What does not fit is left out whole: the closing characters of the line have room of their own. */
+static bool put(struct line *line, const char *data, size_t len, size_t room_behind) {
+    if (len + room_behind > BODY_BYTES - line->len) {
+        return false;
     }
+    memcpy(line->text + line->len, data, len);
+    line->len += len;
+    return true;
 }
 
-static void put_text(struct line *line, const char *text) {
-    for (; *text != '\0'; text++) {
-        put(line, *text);
+/* Takes one character off *text: as it is, or escaped so that it is good in JSON and does nothing to a terminal. Bytes
+ * that are not UTF-8 become U+FFFD. Returns its length. */
+static size_t take_character(struct pil_bytes *text, char ret_character[8]) {
+    size_t taken = pil_utf8_sequence(*text), len = taken;
+    unsigned char c = text->data[0];
+    if (taken == 0) {
+        taken = 1;
+        len = sizeof REPLACEMENT - 1;
+        memcpy(ret_character, REPLACEMENT, len);
+    } else if (c == '"' || c == '\\') {
+        ret_character[0] = '\\';
+        ret_character[1] = (char)c;
+        len = 2;
+    } else if (c < 0x20 || c == 0x7f) {
+        len = (size_t)snprintf(ret_character, 8, "\\u%04x", c);
+    } else {
+        memcpy(ret_character, text->data, taken);
     }
+    *text = pil_bytes_from(text->data + taken, text->len - taken);
+    return len;
 }
 
-static void put_quoted(struct line *line, const char *text) {
-    put(line, '"');
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\') {
-            put(line, '\\');
-            put(line, (char)c);
-        } else if (c < 0x20 || c == 0x7f) {
-            char escape[8];
-            snprintf(escape, sizeof escape, "\\u%04x", c);
-            put_text(line, escape);
-        } else {
-            put(line, (char)c);
+/* In quotes; ends with "..." when there is no room for all of it. The caller saw to the room for quotes and dots. */
+static void put_quoted(struct line *line, const char *value) {
+    struct pil_bytes text = pil_bytes_from_text(value);
+    bool fits = put(line, "\"", 1, sizeof CUT - 1);
+    while (fits && text.len > 0) {
+        char character[8];
+        size_t len = take_character(&text, character);
+        fits = put(line, character, len, text.len > 0 ? sizeof CUT - 1 : 1);
+    }
+    put(line, fits ? "\"" : CUT, fits ? 1 : sizeof CUT - 1, 0);
+}
+
+static bool is_plain(const char *value) {
+    size_t i = 0;
+    for (; value[i] != '\0'; i++) {
+        unsigned char c = (unsigned char)value[i];
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\') {
+            return false;
         }
     }
-    put(line, '"');
+    return i > 0;
 }
 
+/* A pair for which there is no room at all is left out. `key` needs no escapes: it is a constant of ours. */
 static void put_pair(struct line *line, const char *key, const char *value) {
-    if (settings.format == PIL_LOG_FORMAT_JSON) {
-        put(line, line->len > 1 ? ',' : ' ');
-        put_quoted(line, key);
-        put(line, ':');
-        put_quoted(line, value);
+    bool is_json = settings.format == PIL_LOG_FORMAT_JSON;
+    const char *separator = line->len <= 1 ? "" : is_json ? "," : " ";
+    char head[KEY_BYTES];
+    int len = snprintf(head, sizeof head, is_json ? "%s\"%s\":" : "%s%s=", separator, key);
+    PIL_ASSERT(len > 0 && (size_t)len < sizeof head);
+    if (!put(line, head, (size_t)len, 1 + sizeof CUT - 1)) { /* for at least "..." */
         return;
     }
-    if (line->len > 0) {
-        put(line, ' ');
-    }
-    put_text(line, key);
-    put(line, '=');
-    if (value[0] == '\0' || strpbrk(value, " \"=\\\n\t") != NULL) {
+    if (is_json || !is_plain(value) || !put(line, value, strlen(value), 0)) {
         put_quoted(line, value);
-    } else {
-        put_text(line, value);
     }
 }
 
@@ -116,12 +146,15 @@ void pil_log(pil_log_level level, const char *event, ...) {
     char time_text[PIL_CLOCK_TEXT_BYTES];
     pil_clock_format_us(wall_us, time_text);
     if (settings.format == PIL_LOG_FORMAT_JSON) {
-        put(&line, '{');
+        line.text[line.len++] = '{';
     }
     put_pair(&line, "time", time_text);
     put_pair(&line, "level", names[level]);
     put_pair(&line, "component", settings.component);
     put_pair(&line, "event", event);
+    if (suppressed > 0) { /* early: it is counted once, and long values behind it are cut */
+        put_pair(&line, "suppressed", PIL_LOG_NUM(suppressed));
+    }
     va_list arguments;
     va_start(arguments, event);
     for (const char *key; (key = va_arg(arguments, const char *)) != NULL;) {
@@ -129,9 +162,6 @@ void pil_log(pil_log_level level, const char *event, ...) {
         put_pair(&line, key, value != NULL ? value : "");
     }
     va_end(arguments);
-    if (suppressed > 0) {
-        put_pair(&line, "suppressed", PIL_LOG_NUM(suppressed));
-    }
     if (settings.format == PIL_LOG_FORMAT_JSON) {
         line.text[line.len++] = '}';
     }

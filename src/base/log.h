@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Structured logs for the programs (library modules return statuses and never log). One line per event on stderr,
- * logfmt or JSON; no feature values, no raw keys. Thread: any; a line is one write(2). Rate: at most
- * LOG_LINES_PER_SECOND lines per call site key, the suppressed count is reported with the next line. */
+ * logfmt or JSON; no feature values, no raw keys. Thread: any; a line is one write(2) of at most
+ * 2 KiB. A value that does not fit ends in "...", pairs behind it are left out; the line is good logfmt or JSON anyway.
+ * Rate: 20 lines of each event a second; "suppressed" of the next line says how many were not printed. */
 #pragma once
 
 typedef enum pil_log_level { PIL_LOG_DEBUG, PIL_LOG_INFO, PIL_LOG_WARN, PIL_LOG_ERROR } pil_log_level;
