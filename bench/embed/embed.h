@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * In-process readers of the same rows: what one call costs inside of the model server's own process. A reader fills a
  * row-major float32 tensor for a batch of keys. Tour: options.c; run.c (calls and their clock), counters.c, report.c;
- * row.c (the packed row that peers store); one file for each reader. */
+ * row.c (the packed row that peers store); link.c (servers); fill.c; one file for each reader. */
 #pragma once
 
 #include "load/load.h"
@@ -98,6 +98,10 @@ const char *embed_link_line(struct embed_link *link, size_t *ret_len);
 size_t embed_key_text(const struct embed_options *options, uint64_t key, char ret_text[EMBED_KEY_BYTES]);
 /* PSS of the process at the other end. */
 uint64_t embed_link_server_bytes(const struct embed_link *link);
+
+/* Reads each page of all mapped files whose name begins so, or of those in a folder; `bytes_max` of each at most. */
+void embed_pages_touch(const char *prefix, uint64_t bytes_max);
+void embed_folder_touch(const char *path, uint64_t bytes_max);
 
 /* ---- Filling */
 

@@ -37,19 +37,10 @@ static void check_row(const struct embed_options *options, struct lmdb *lmdb) {
     }
 }
 
-/* The first access to a page would cost a fault, which is no part of a read. */
-static void touch_pages(struct lmdb *lmdb) {
-    MDB_val key, row;
-    MDB_cursor *cursor;
-    check("lmdb", mdb_cursor_open(lmdb->txn, lmdb->dbi, &cursor));
-    while (mdb_cursor_get(cursor, &key, &row, MDB_NEXT) == 0) {
-        (void)*(const volatile uint8_t *)row.mv_data;
-    }
-    mdb_cursor_close(cursor);
-}
-
 static void *open_lmdb(const struct embed_options *options) {
     struct lmdb *lmdb = calloc(1, sizeof *lmdb);
+    MDB_envinfo info;
+    MDB_stat about;
     if (lmdb == NULL || options->path == NULL) {
         embed_fail("lmdb", lmdb == NULL ? "no memory" : "needs --path of its folder");
     }
@@ -59,7 +50,9 @@ static void *open_lmdb(const struct embed_options *options) {
     check(options->path, mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &lmdb->txn));
     check(options->path, mdb_dbi_open(lmdb->txn, NULL, MDB_INTEGERKEY, &lmdb->dbi));
     check_row(options, lmdb);
-    touch_pages(lmdb);
+    check(options->path, mdb_env_info(lmdb->env, &info));
+    check(options->path, mdb_stat(lmdb->txn, lmdb->dbi, &about));
+    embed_folder_touch(options->path, (info.me_last_pgno + 1) * about.ms_psize);
     mdb_txn_reset(lmdb->txn);
     return lmdb;
 }

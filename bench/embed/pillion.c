@@ -62,7 +62,9 @@ static void *open_client(const struct embed_options *options, bool is_mapped) {
 }
 
 static void *open_mapped(const struct embed_options *options) {
-    return open_client(options, true);
+    void *reader = open_client(options, true);
+    embed_pages_touch("/memfd:", UINT64_MAX);
+    return reader;
 }
 
 static void *open_socket(const struct embed_options *options) {

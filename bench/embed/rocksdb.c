@@ -59,22 +59,6 @@ static void check_row(const struct embed_options *options, const struct rocksdb 
     }
 }
 
-/* The first access to a page would cost a fault, which is no part of a read. */
-static void touch_pages(struct rocksdb *rocksdb, uint64_t keys) {
-    for (uint64_t row = 0; row < keys; row++) {
-        uint64_t key = key_of(row);
-        size_t len;
-        char *error = NULL;
-        rocksdb_pinnableslice_t *slice =
-            rocksdb_get_pinned(rocksdb->db, rocksdb->read, (const char *)&key, KEY_BYTES, &error);
-        if (slice != NULL) {
-            (void)*(const volatile char *)rocksdb_pinnableslice_value(slice, &len);
-            rocksdb_pinnableslice_destroy(slice);
-        }
-        free(error);
-    }
-}
-
 static void *open_rocksdb(const struct embed_options *options) {
     struct rocksdb *rocksdb = calloc(1, sizeof *rocksdb);
     char *error = NULL;
@@ -88,7 +72,7 @@ static void *open_rocksdb(const struct embed_options *options) {
     rocksdb->db = rocksdb_open_for_read_only(rocksdb->options, options->path, 0, &error);
     check(options->path, error);
     check_row(options, rocksdb);
-    touch_pages(rocksdb, options->keys);
+    embed_folder_touch(options->path, UINT64_MAX);
     return rocksdb;
 }
 
