@@ -4,6 +4,7 @@ beside this folder. What both may need is compiled once, into an archive of whic
 
 Builds in the tree (pip does so for a folder); all that is made lies in the repository's build/ folder.
 """
+
 from __future__ import annotations
 
 import re

@@ -164,7 +164,10 @@ class Client(_client.Client):
         values, statuses, times, (is_mapped, staleness, views) = self._read(
             service, keys, out, defaults=defaults, max_age=max_age, dtype=dtype, min_release=min_release
         )
-        said = tuple(ViewAnswer(*view[:5], created=from_us(view[5])) for view in views)
+        said = tuple(
+            ViewAnswer(view, release, generation, worst_age, not_found, from_us(created))
+            for view, release, generation, worst_age, not_found, created in views
+        )
         return Answer(values, statuses, times, said, is_mapped, staleness)
 
     def get_online_features(
@@ -183,9 +186,9 @@ class Client(_client.Client):
         feature_service     name of a feature service, instead of features"""
         if (features is None) == (feature_service is None):
             raise ValueError("give features or feature_service")
-        service = feature_service if features is None else getattr(features, "name", features)
-        if features is not None and not isinstance(features, str) and not len(service):
-            raise ValueError("No features specified for retrieval")
+        service: Any = feature_service if features is None else getattr(features, "name", features)
+        if features is not None and isinstance(features, str):
+            raise TypeError("features is a list of 'view:feature'; a service is given as feature_service")
         columns = _columns_of(entity_rows)
         _, _, join_keys, _ = self._describe(service, True)
         keys = {name: column for name, column in columns.items() if name in join_keys}
@@ -208,14 +211,15 @@ class Client(_client.Client):
 
     def info(self) -> Info:
         """Which way reads go, and why."""
-        *counts, views = self._info()
-        return Info(*counts, tuple(ViewInfo(*view) for view in views))
+        is_connected, staleness, refreshes, reconnects, socket_calls, why_not_mapped, views = self._info()
+        said = tuple(ViewInfo(*view) for view in views)
+        return Info(is_connected, staleness, refreshes, reconnects, socket_calls, why_not_mapped, said)
 
 
 def _to_list(column: Any) -> List[Any]:
     for method in ("tolist", "to_pylist", "to_list"):
         if hasattr(column, method):
-            return getattr(column, method)()
+            column = getattr(column, method)()
     return list(column)
 
 
