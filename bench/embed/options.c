@@ -103,7 +103,7 @@ static void check(const struct embed_options *options) {
         refuse("--samples", "is for one process");
     }
     if (options->is_fill && reader->fill == NULL && reader->missing == NULL) {
-        refuse("--fill", "this reader needs none: mapped and socket read what make_release writes");
+        refuse("--fill", "array fills itself; mapped and socket read what make_release wrote");
     }
     if (options->seed >= 0 && reader == &embed_reader_null) {
         refuse("--verify", "null answers every call with the same values");
