@@ -28,26 +28,46 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Names of the regular files and folders that a store can have made, sorted. */
-static void entries_read(DIR *folder, struct entries *ret_entries) {
-    struct entries entries = {0};
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+static pil_status fail_at(struct listing *listing, size_t name_len, const char *leaf) {
+    snprintf(listing->name + name_len, sizeof listing->name - name_len, "%s", leaf);
+    return pil_directory_fail(listing->directory, listing->error, "list", listing->name);
+}
+
+static void entries_add(struct entries *entries, const char *leaf, bool is_folder) {
+    struct pil_text name = {0};
+    pil_text_format(&name, "%s%s", leaf, is_folder ? "/" : "");
+    entries->names = realloc(entries->names, (entries->count + 1) * sizeof *entries->names);
+    PIL_ASSERT(entries->names != NULL);
+    entries->names[entries->count++] = name.data;
+}
+
+/* Adds the names of the regular files and folders that a store can have made. Fails rather than leave out what it
+ * cannot look at: a collector would take it for something that is not there. */
+static pil_status entries_read(struct listing *listing, DIR *folder, size_t name_len, struct entries *entries) {
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            return errno == 0 ? PIL_STATUS_OK : fail_at(listing, name_len, "");
+        }
         struct stat status;
-        bool ours = pil_store_name_ok(entry->d_name) &&
-                    fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-                    (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
-        if (ours) {
-            struct pil_text name = {0};
-            pil_text_format(&name, "%s%s", entry->d_name, S_ISDIR(status.st_mode) ? "/" : "");
-            entries.names = realloc(entries.names, (entries.count + 1) * sizeof *entries.names);
-            PIL_ASSERT(entries.names != NULL);
-            entries.names[entries.count++] = name.data;
+        if (!pil_store_name_ok(entry->d_name)) {
+            continue;
+        }
+        if (fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+            if (errno == ENOENT) { /* removed meanwhile */
+                continue;
+            }
+            return fail_at(listing, name_len, entry->d_name);
+        }
+        if (S_ISLNK(status.st_mode)) {
+            errno = ELOOP;
+            return fail_at(listing, name_len, entry->d_name);
+        }
+        if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
+            entries_add(entries, entry->d_name, S_ISDIR(status.st_mode));
         }
     }
-    if (entries.count > 0) {
-        qsort(entries.names, entries.count, sizeof *entries.names, compare_names);
-    }
-    *ret_entries = entries;
 }
 
 static pil_status list_folder(struct listing *listing, int fd, size_t name_len);
@@ -63,14 +83,16 @@ static pil_status list_entry(struct listing *listing, int folder_fd, size_t name
         snprintf(segment, sizeof segment, "%.*s", (int)strlen(entry) - 1, entry);
         int fd = openat(folder_fd, segment, PIL_DIRECTORY_FOLDER_FLAGS | O_NOFOLLOW);
         if (fd < 0) {
-            return errno == ENOENT ? PIL_STATUS_OK
-                                   : pil_directory_fail(listing->directory, listing->error, "list", listing->name);
+            return errno == ENOENT ? PIL_STATUS_OK : fail_at(listing, name_len, entry);
         }
         return list_folder(listing, fd, len);
     }
     struct stat status;
-    if (fstatat(folder_fd, entry, &status, AT_SYMLINK_NOFOLLOW) != 0 || !pil_store_name_ok(listing->name)) {
-        return PIL_STATUS_OK; /* removed meanwhile */
+    if (!pil_store_name_ok(listing->name)) {
+        return PIL_STATUS_OK; /* too many segments */
+    }
+    if (fstatat(folder_fd, entry, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT ? PIL_STATUS_OK : fail_at(listing, name_len, entry);
     }
     struct pil_store_object object = {
         .name = listing->name, .bytes = (uint64_t)status.st_size, .modified_us = pil_directory_modified_us(&status)};
@@ -85,9 +107,11 @@ static pil_status list_folder(struct listing *listing, int fd, size_t name_len) 
         pil_sys_close(&fd);
         return status;
     }
-    struct entries entries;
-    entries_read(folder, &entries);
-    pil_status status = PIL_STATUS_OK;
+    struct entries entries = {0};
+    pil_status status = entries_read(listing, folder, name_len, &entries);
+    if (entries.count > 0) {
+        qsort(entries.names, entries.count, sizeof *entries.names, compare_names);
+    }
     for (size_t i = 0; i < entries.count; i++) {
         if (status == PIL_STATUS_OK) {
             status = list_entry(listing, dirfd(folder), name_len, entries.names[i]);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: a folder behaves as every store must, and what is special about it holds: links lead nowhere, disks that are
  * full, read-only or broken lose nothing, and messages name the file. Method: the conformance tests; then attacks and
- * faults on a real folder. fsync is replaced by one that can fail. */
+ * faults on a real folder. fsync and readdir are replaced by ones that can fail.
+ */
 #include "unit/store/conformance.h"
 #include "unit/store/folder.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -23,6 +25,36 @@ int fsync(int fd) {
         return -1;
     }
     return (int)syscall(SYS_fsync, fd);
+}
+
+/* ---- readdir that fails when it is told to */
+
+static bool readdir_fails;
+
+struct dirent *readdir(DIR *list) {
+    static struct dirent *(*real)(DIR * list);
+    if (real == NULL) {
+        void *found = dlsym(RTLD_NEXT, "readdir");
+        memcpy(&real, &found, sizeof real);
+    }
+    if (readdir_fails) {
+        errno = EIO;
+        return NULL;
+    }
+    return real(list);
+}
+
+static void a_listing_is_whole_or_fails(void **state) {
+    struct pil_store *store = *state;
+    struct pil_error error = {0};
+    struct pil_text names = {0};
+    put_text(store, "views/a", "1");
+    readdir_fails = true;
+    pil_status status = store->ops->list(store, "views/", visit_name, &names, &error);
+    readdir_fails = false;
+    assert_int_equal(status, PIL_STATUS_IO);
+    assert_non_null(strstr(error.text, "views/: Input/output error"));
+    pil_text_deinit(&names);
 }
 
 static void a_failed_fsync_is_reported_and_never_retried(void **state) {
@@ -76,7 +108,9 @@ static void links_lead_nowhere(void **state) {
     struct pil_store_tag tag = {"0"};
     assert_int_equal(store->ops->put_if_match(store, "file", x, &tag, &error), PIL_STATUS_DENIED);
     struct pil_text names_text = {0};
-    assert_int_equal(store->ops->list(store, "", visit_name, &names_text, NULL), PIL_STATUS_OK);
+    assert_int_equal(store->ops->list(store, "", visit_name, &names_text, &error), PIL_STATUS_DENIED);
+    assert_non_null(strstr(error.text, "symbolic link"));
+    assert_int_equal(store->ops->list(store, "real/", visit_name, &names_text, NULL), PIL_STATUS_OK);
     assert_string_equal(names_text.data, "real/object 6\n");
     pil_text_deinit(&names_text);
     /* The store's own files are not followed either. */
@@ -196,6 +230,9 @@ static int use_as_nobody(void) {
     CHILD_EXPECT(store->ops->get(store, "readable", 10, &content, NULL, &error) == PIL_STATUS_OK);
     CHILD_EXPECT(store->ops->get(store, "unreadable", 10, &content, NULL, &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, "unreadable: Permission denied") != NULL);
+    CHILD_EXPECT(store->ops->list(store, "names-only/", visit_name, &content, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(strstr(error.text, "names-only/object: Permission denied") != NULL);
+    pil_text_deinit(&content);
     CHILD_EXPECT(store->ops->put_if_absent(store, "new", pil_bytes_from_text("x"), &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, folder) != NULL && strstr(error.text, "Permission denied") != NULL);
     CHILD_EXPECT(store->ops->remove(store, "readable", INT64_MAX, &error) == PIL_STATUS_DENIED);
@@ -207,6 +244,8 @@ static void a_store_that_we_may_only_read_is_read(void **state) {
     struct pil_store *store = *state;
     put_text(store, "readable", "1");
     put_text(store, "unreadable", "1");
+    put_text(store, "names-only/object", "1");
+    assert_int_equal(chmod(in_folder("names-only"), 0744), 0);
     assert_int_equal(chmod(in_folder("unreadable"), 0), 0);
     assert_int_equal(chmod(folder, 0555), 0);
     assert_int_equal(chmod(in_folder(".tmp"), 0555), 0);
@@ -288,6 +327,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         STORE_CONFORMANCE_TESTS(folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_failed_fsync_is_reported_and_never_retried, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_listing_is_whole_or_fails, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(links_lead_nowhere, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_is_no_file_is_named, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(foreign_files_are_left_alone, folder_setup, folder_teardown),
