@@ -7,6 +7,7 @@ fails with the logs. What the daemon itself promises is tested elsewhere; here i
 """
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 from http import client as http_client
@@ -73,10 +74,17 @@ def wait_until(what: str, check: Callable[[], Any], deadline_s: float = DEADLINE
         time.sleep(0.01)
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ones: all are bound before the first is let go."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def io_uring_refusal() -> str | None:
@@ -241,10 +249,7 @@ class Pilliond(Process):
                  listen: Mapping[str, str] | None = None, ready: bool = True):
         self.folder = folder
         self.resp_unix = f"unix:{folder}/resp.sock"
-        self.resp_tcp = f"tcp:127.0.0.1:{free_port()}"
-        self.feast = f"tcp:127.0.0.1:{free_port()}"
-        self.oip = f"tcp:127.0.0.1:{free_port()}"
-        self.admin = f"tcp:127.0.0.1:{free_port()}"
+        self.resp_tcp, self.feast, self.oip, self.admin = (f"tcp:127.0.0.1:{port}" for port in free_ports(4))
         if listen is None:
             addresses = [("resp", self.resp_unix), ("resp", self.resp_tcp), ("feast", self.feast),
                          ("oip", self.oip), ("admin", self.admin)]
