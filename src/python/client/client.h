@@ -65,8 +65,9 @@ struct python_keys {
     struct pillion_keys keys;
     struct python_key_column columns[PILLION_KEYS_MAX];
 };
-/* Points at the keys, or copies them. -1: exception; nothing is held then. */
-int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, struct python_keys *ret_keys);
+/* Points at the keys, or copies them. Strict: a dict may have no other columns. -1: exception; nothing is held then. */
+int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, bool is_strict,
+                         struct python_keys *ret_keys);
 void pil_python_keys_release(struct python_keys *keys);
 
 /* For arrow.c. Appending keeps a column either of integers or of slices; -1: exception. */
@@ -131,5 +132,6 @@ PyObject *pil_python_answer(const struct python_plan *plan, const struct pillion
 
 /* ---- columns.c */
 
-/* ((view, feature, [value …], statuses as bytes, [event time in whole seconds, 0: none …]) …) NULL: exception. */
+/* Features: ((view, feature, [value …], statuses as bytes, [event time in whole seconds, 0: none …]) …) NULL:
+ * exception. */
 PyObject *pil_python_columns(struct client_state *state, struct python_plan *plan, const struct python_keys *keys);

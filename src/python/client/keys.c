@@ -354,7 +354,8 @@ static int take_column(struct client_state *state, PyObject *object, struct pyth
     return 0;
 }
 
-static int take_columns(struct client_state *state, PyObject *names, PyObject *object, struct python_keys *keys) {
+static int take_columns(struct client_state *state, PyObject *names, PyObject *object, bool is_strict,
+                        struct python_keys *keys) {
     Py_ssize_t count = PyTuple_Size(names);
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *name = PyTuple_GetItem(names, i), *column = PyDict_GetItemWithError(object, name);
@@ -368,20 +369,21 @@ static int take_columns(struct client_state *state, PyObject *names, PyObject *o
             return -1;
         }
     }
-    if (PyDict_Size(object) != count) {
+    if (is_strict && PyDict_Size(object) != count) {
         PyErr_Format(PyExc_ValueError, "keys has columns that are no join keys: those are %R", names);
         return -1;
     }
     return 0;
 }
 
-int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, struct python_keys *ret_keys) {
+int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, bool is_strict,
+                         struct python_keys *ret_keys) {
     ret_keys->keys.size = sizeof ret_keys->keys;
     ret_keys->keys.count = 0;
     ret_keys->keys.column_count = 0;
     int result = -1;
     if (PyDict_Check(object)) {
-        result = take_columns(state, names, object, ret_keys);
+        result = take_columns(state, names, object, is_strict, ret_keys);
     } else if (PyTuple_Size(names) == 1) {
         result = take_column(state, object, ret_keys);
     } else {

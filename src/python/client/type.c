@@ -139,7 +139,8 @@ static int begin_request(struct client_object *self, struct request *request) {
     if (request->capsule == NULL) {
         return -1;
     }
-    if (pil_python_keys_take(self->state, request->plan->join_keys, request->keys, &request->taken) != 0) {
+    if (pil_python_keys_take(self->state, request->plan->join_keys, request->keys, !request->wish.is_columns,
+                             &request->taken) != 0) {
         Py_DECREF(request->capsule);
         return -1;
     }
@@ -299,21 +300,20 @@ static PyObject *client_columns(PyObject *object, PyObject *arguments) {
         begin_request(self, &request) != 0) {
         return NULL;
     }
-    PyObject *result = pil_python_columns(self->state, request.plan, &request.taken);
+    PyObject *features = pil_python_columns(self->state, request.plan, &request.taken);
+    PyObject *result = features != NULL ? Py_BuildValue("(ON)", request.plan->join_keys, features) : NULL;
     end_request(self, &request);
     return result;
 }
 
 /* ---- Describing. */
 
-static PyObject *client_describe(PyObject *object, PyObject *arguments) {
+static PyObject *client_describe(PyObject *object, PyObject *service) {
     struct client_object *self = (struct client_object *)object;
-    struct python_plan_wish wish = {.service = NULL};
-    int is_columns = 0;
-    if (!PyArg_ParseTuple(arguments, "Op", &wish.service, &is_columns) || !is_open(self)) {
+    struct python_plan_wish wish = {.service = service};
+    if (!is_open(self)) {
         return NULL;
     }
-    wish.is_columns = is_columns != 0;
     struct python_plan *plan = NULL;
     PyObject *capsule = pil_python_plan_find(self->state, self->handle, self->plans, &wish, &plan);
     PyObject *result = capsule != NULL ? pil_python_plan_describe(self->state, plan) : NULL;
@@ -384,7 +384,7 @@ static PyMethodDef methods[] = {
      "read() is the same with statuses and times."},
     {"_read", WITH_KEYWORDS(client_read), METH_VARARGS | METH_KEYWORDS, NULL},
     {"_columns", client_columns, METH_VARARGS, NULL},
-    {"_describe", client_describe, METH_VARARGS, NULL},
+    {"_describe", client_describe, METH_O, NULL},
     {"_info", client_info, METH_NOARGS, NULL},
     {"close", client_close, METH_NOARGS,
      "close()\n--\n\nUnmaps and disconnects when the last call that runs ends. Later calls fail with ValueError."},

@@ -190,9 +190,7 @@ class Client(_client.Client):
         if features is not None and isinstance(features, str):
             raise TypeError("features is a list of 'view:feature'; a service is given as feature_service")
         columns = _columns_of(entity_rows)
-        _, _, join_keys, _ = self._describe(service, True)
-        keys = {name: column for name, column in columns.items() if name in join_keys}
-        found = self._columns(service, keys)
+        join_keys, found = self._columns(service, columns)
         shown: Dict[str, Tuple[List[Any], bytes, List[int]]] = {}
         for view, feature, values, statuses, times in found:
             name = f"{view.rpartition('/')[2]}__{feature}" if full_feature_names else feature
@@ -202,11 +200,12 @@ class Client(_client.Client):
                     + ("" if full_feature_names else " full_feature_names=True tells them apart.")
                 )
             shown[name] = (values, statuses, times)
-        return OnlineResponse({name: _to_list(column) for name, column in keys.items()}, shown)
+        entities = {name: _to_list(column) for name, column in columns.items() if name in join_keys}
+        return OnlineResponse(entities, shown)
 
     def describe(self, service: Service) -> Plan:
         """What a service reads: features in the order of their columns, and the join keys."""
-        features, width, join_keys, types = self._describe(service, False)
+        features, width, join_keys, types = self._describe(service)
         return Plan(tuple(Feature(*feature) for feature in features), width, dict(zip(join_keys, types)))
 
     def info(self) -> Info:
@@ -223,9 +222,9 @@ def _to_list(column: Any) -> List[Any]:
     return list(column)
 
 
-def _columns_of(entity_rows: Any) -> Mapping[str, Any]:
+def _columns_of(entity_rows: Any) -> Dict[str, Any]:
     if isinstance(entity_rows, Mapping):
-        return entity_rows
+        return dict(entity_rows)
     rows = list(entity_rows or ())
     if not rows:
         raise ValueError("No entity_rows specified for retrieval")
