@@ -169,34 +169,10 @@ static pil_status load_shard(const struct job *job, uint32_t shard, struct load 
     return PIL_STATUS_OK;
 }
 
-/* After DENIED: a shard that is there, but another user's and so not ours to touch, becomes ours. The same bytes take
- * its place, and a collector that looked earlier spares it like a new one. */
-static pil_status take_over(struct job *job, const struct pil_writer_result *file, struct pil_error *error) {
-    char name[PIL_STORE_NAME_BYTES];
-    struct pil_store_tag tag;
-    uint64_t bytes;
-    pil_layout_shard(&file->id, name);
-    pil_status status = PIL_STATUS_DENIED; /* and `error` says of what, unless it is there */
-    if (job->store->ops->stat(job->store, name, &bytes, &tag, NULL) == PIL_STATUS_OK) {
-        status = job->store->ops->put_if_match(job->store, name, pil_bytes_from(file->data, file->bytes), &tag, error);
-    }
-    return status != PIL_STATUS_DENIED ? status
-                                       : pil_fail_in(error, status,
-                                                     "all who build have to be able to write to %s (one group for its "
-                                                     "files and folders, umask 002)",
-                                                     job->store->url);
-}
-
 /* Under the lock. */
 static pil_status upload(struct job *job, const struct pil_writer_result *file, struct pil_error *error) {
-    bool is_new = false;
-    pil_status status =
-        pil_shard_io_put(job->store, &file->id, pil_bytes_from(file->data, file->bytes), &is_new, error);
-    if (status == PIL_STATUS_DENIED) {
-        status = take_over(job, file, error);
-        is_new = true;
-    }
-    PIL_TRY(status);
+    bool is_new;
+    PIL_TRY(pil_shard_io_put(job->store, &file->id, pil_bytes_from(file->data, file->bytes), &is_new, error));
     job->result.shards_uploaded += is_new;
     job->result.bytes_uploaded += is_new ? file->bytes : 0;
     return PIL_STATUS_OK;

@@ -6,6 +6,7 @@
 #include "base/panic.h"
 #include "release/document.h"
 #include "release/manifest.h"
+#include "release/object.h"
 
 enum { ATTEMPTS_MAX = 16, TEXT_BYTES_MAX = 64 << 10 };
 
@@ -161,17 +162,18 @@ pil_status pil_channel_read(struct pil_store *store, const struct pil_release_re
     return read_tagged(store, ref, channel, ret_channel, NULL, ret_error);
 }
 
-/* The release must be there whole. It is touched, so that a collector that has looked at the channels already spares it
- * until the new pointer is there; touching what is another user's may be refused, and the grace period is long. */
+/* The release must be there whole. It is refreshed, so that a collector that has looked at the channels already spares
+ * it until the new pointer is there. Who may write channels only cannot do that, and is not refused for it. */
 static pil_status check_release(struct pil_store *store, const struct pil_release_ref *ref, struct pil_error *error) {
     char name[PIL_STORE_NAME_BYTES];
     struct pil_manifest *manifest;
+    bool replaced;
     if (!pil_release_id_ok(ref->release)) {
         return pil_fail(error, PIL_STATUS_INVALID, "'%s' is no release id, which is %d hex digits", ref->release,
                         PIL_RELEASE_ID_CHARS);
     }
     pil_layout_manifest(ref, name);
-    pil_ignore(store->ops->touch(store, name, NULL), "when it is not there, reading it says so");
+    pil_ignore(pil_object_refresh(store, name, NULL, &replaced, NULL), "when it is not there, reading it says so");
     PIL_TRY(pil_manifest_read(store, ref, &manifest, error));
     pil_status status = pil_manifest_check_shards(store, manifest, error);
     pil_manifest_destroy(&manifest);

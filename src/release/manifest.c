@@ -4,6 +4,7 @@
 
 #include "base/panic.h"
 #include "release/document.h"
+#include "release/object.h"
 
 #include <stdlib.h>
 
@@ -245,8 +246,12 @@ pil_status pil_manifest_publish(struct pil_store *store, const struct pil_manife
         pil_layout_manifest(&manifest->ref, name);
         status = store->ops->put_if_absent(store, name, pil_text_bytes(&text), ret_error);
     }
-    if (status == PIL_STATUS_EXISTS && store->ops->touch(store, name, NULL) == PIL_STATUS_NOT_FOUND) {
-        status = store->ops->put_if_absent(store, name, pil_text_bytes(&text), ret_error); /* collected meanwhile */
+    if (status == PIL_STATUS_EXISTS) { /* it stays as it is, and a collector that looked earlier spares it */
+        bool replaced;
+        pil_status refreshed = pil_object_refresh(store, name, NULL, &replaced, ret_error);
+        status = refreshed == PIL_STATUS_NOT_FOUND /* the collector was first */
+                     ? store->ops->put_if_absent(store, name, pil_text_bytes(&text), ret_error)
+                     : refreshed == PIL_STATUS_OK ? PIL_STATUS_EXISTS : refreshed;
     }
     pil_text_deinit(&text);
     return status;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "release/shard_io.h"
 
+#include "release/object.h"
+
 enum { RANGE_BYTES = 8 << 20, ATTEMPTS_MAX = 3 };
 
 static pil_status check_size(struct pil_store *store, const char *name, uint64_t bytes, struct pil_error *error) {
@@ -18,7 +20,8 @@ pil_status pil_shard_io_put(struct pil_store *store, const struct pil_sha256 *id
     char name[PIL_STORE_NAME_BYTES];
     pil_layout_shard(id, name);
     pil_status status = PIL_STATUS_NOT_FOUND;
-    /* Touching tells a collector that looked earlier to spare it; when the collector was first, it is put again. */
+    bool replaced = false;
+    /* A collector that looked earlier spares it; when the collector was first, it is put again. */
     for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX && status == PIL_STATUS_NOT_FOUND; attempt++) {
         status = store->ops->put_if_absent(store, name, file, ret_error);
         if (status == PIL_STATUS_OK) {
@@ -26,12 +29,12 @@ pil_status pil_shard_io_put(struct pil_store *store, const struct pil_sha256 *id
             return status;
         }
         if (status == PIL_STATUS_EXISTS) {
-            status = store->ops->touch(store, name, ret_error);
+            status = pil_object_refresh(store, name, &file, &replaced, ret_error);
         }
     }
     PIL_TRY(status);
     PIL_TRY(check_size(store, name, file.len, ret_error));
-    *ret_new = false;
+    *ret_new = replaced;
     return PIL_STATUS_OK;
 }
 

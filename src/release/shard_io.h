@@ -4,7 +4,8 @@
 
 #include "release/manifest.h"
 
-/* Puts a shard's bytes; skips and touches it when it is there. CORRUPT when what is there has another size. */
+/* Puts a shard's bytes. When it is there already it is touched or, when it is another user's, replaced by these.
+ * *ret_new: they were written. CORRUPT when what is there has another size; DENIED. */
 pil_status pil_shard_io_put(struct pil_store *store, const struct pil_sha256 *id, struct pil_bytes file, bool *ret_new,
                             struct pil_error *ret_error) PIL_CHECKED;
 

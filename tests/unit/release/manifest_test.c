@@ -4,6 +4,9 @@
  * each; then truncation at every length and random bytes. */
 #include "release/document.h"
 #include "unit/release/fixture.h"
+#include "unit/store/child.h"
+
+#include <fcntl.h>
 
 static struct pil_text text_of(const struct pil_manifest *manifest, const json_t *extra) {
     struct pil_text text;
@@ -81,6 +84,76 @@ static void nothing_is_published_without_its_shards(void **state) {
     assert_int_equal(pil_manifest_publish(store, manifest, &error), PIL_STATUS_CORRUPT);
     assert_false(fixture_has(store, manifest_name));
     pil_manifest_destroy(&manifest);
+}
+
+/* ---- Two users */
+
+static char manifest_path[PATH_MAX], shard_path[PATH_MAX];
+
+static int publish_as_nobody(void) {
+    struct pil_error error = {0};
+    if (!become_nobody()) {
+        return CHILD_SKIPPED;
+    }
+    struct pil_store *store = open_folder();
+    struct pil_manifest *manifest = fixture_manifest(store, 1); /* puts its shard */
+    CHILD_EXPECT(pil_manifest_publish(store, manifest, &error) == PIL_STATUS_EXISTS);
+    struct stat status;
+    CHILD_EXPECT(stat(shard_path, &status) == 0 && status.st_uid == NOBODY && status.st_mtime > 1);
+    CHILD_EXPECT(stat(manifest_path, &status) == 0 && status.st_uid == NOBODY && status.st_mtime > 1);
+    pil_manifest_destroy(&manifest);
+    pil_store_close(&store);
+    return 0;
+}
+
+static int promote_as_nobody(void) {
+    struct pil_error error = {0};
+    struct pil_channel channel;
+    if (!become_nobody()) {
+        return CHILD_SKIPPED;
+    }
+    struct pil_store *store = open_folder();
+    struct pil_manifest *manifest = fixture_manifest(store, 1);
+    CHILD_EXPECT(pil_manifest_publish(store, manifest, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(strstr(error.text, "all who write have to be able to write to all of dir:") != NULL);
+    CHILD_EXPECT(strstr(error.text, manifest->ref.release) != NULL);
+    CHILD_EXPECT(pil_channel_promote(store, &manifest->ref, "production", &channel, &error) == PIL_STATUS_OK);
+    pil_manifest_destroy(&manifest);
+    pil_store_close(&store);
+    return 0;
+}
+
+static int open_to_all(const char *path, const struct stat *status, int type, struct FTW *walk) {
+    (void)type, (void)walk;
+    return chmod(path, S_ISDIR(status->st_mode) ? 0777 : strstr(path, ".lock") != NULL ? 0666 : 0644);
+}
+
+static void a_release_of_another_user_is_taken_over(void **state) {
+    struct pil_store *store = *state;
+    static const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct pil_release_ref ref = fixture_release(store, 1);
+    struct pil_text before = {0}, after = {0};
+    struct pil_channel channel;
+    char name[PIL_STORE_NAME_BYTES], releases[PATH_MAX];
+    fixture_shard_name(store, &ref, name);
+    snprintf(shard_path, sizeof shard_path, "%s", in_folder(name));
+    pil_layout_manifest(&ref, name);
+    snprintf(manifest_path, sizeof manifest_path, "%s", in_folder(name));
+    assert_int_equal(store->ops->get(store, name, 1 << 20, &before, NULL, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &ref, "staging", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(utimensat(AT_FDCWD, shard_path, old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, manifest_path, old, 0), 0);
+    assert_int_equal(nftw(folder, open_to_all, 16, FTW_PHYS), 0);
+    expect_child(publish_as_nobody);
+    assert_int_equal(store->ops->get(store, name, 1 << 20, &after, NULL, NULL), PIL_STATUS_OK);
+    assert_string_equal(before.data, after.data); /* though the other build was at another time */
+    /* Who may write channels only may promote. */
+    snprintf(releases, sizeof releases, "%s", in_folder("views/rides/drivers/releases"));
+    assert_int_equal(chown(manifest_path, 0, 0), 0);
+    assert_int_equal(chmod(releases, 0755), 0);
+    expect_child(promote_as_nobody);
+    pil_text_deinit(&before);
+    pil_text_deinit(&after);
 }
 
 static void what_is_missing_or_misplaced_is_named(void **state) {
@@ -219,6 +292,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_manifest_comes_back_as_it_was_published, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(the_same_rows_are_the_same_release, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(nothing_is_published_without_its_shards, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_release_of_another_user_is_taken_over, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_is_missing_or_misplaced_is_named, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_manifest_that_lies_is_refused, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_ttl_that_was_changed_is_another_release, folder_setup, folder_teardown),

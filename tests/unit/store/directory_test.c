@@ -3,6 +3,7 @@
  * full, read-only or broken lose nothing, and messages name the file. Method: the conformance tests; then attacks and
  * faults on a real folder. fsync and readdir are replaced by ones that can fail.
  */
+#include "unit/store/child.h"
 #include "unit/store/conformance.h"
 #include "unit/store/folder.h"
 
@@ -12,7 +13,6 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 /* ---- fsync that fails when it is told to */
 
@@ -191,39 +191,11 @@ static void urls_and_missing_folders_are_explained(void **state) {
 
 /* ---- Faults; each in a child that gives up its rights or has its own mounts */
 
-enum { CHILD_SKIPPED = 77 };
-
-static void expect_child(int (*child)(void)) {
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        _exit(child());
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == CHILD_SKIPPED) {
-        print_message("skipped: this needs root\n");
-        skip();
-    }
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-/* 0 when `condition` holds, else says which one did not. */
-#define CHILD_EXPECT(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            return 1; \
-        } \
-    } while (0)
-
 static int use_as_nobody(void) {
     struct pil_store *store;
     struct pil_error error = {0};
     struct pil_text content = {0};
-    if (geteuid() == 0 && (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0)) {
+    if (!become_nobody()) {
         return CHILD_SKIPPED;
     }
     CHILD_EXPECT(pil_directory_open(folder, false, &store, &error) == PIL_STATUS_OK);
