@@ -34,6 +34,10 @@ _pillion() {
     --grace) COMPREPLY=(); return ;;
     --rows) COMPREPLY=(); return ;;
     --as-of) COMPREPLY=(); return ;;
+    --memory-limit) COMPREPLY=(); return ;;
+    --on-bad-row) COMPREPLY=($(compgen -W "fail skip" -- "$2")); return ;;
+    --max-bad-rows) COMPREPLY=(); return ;;
+    --tmp) compopt -o filenames; COMPREPLY=($(compgen -f -- "$2")); return ;;
     esac
     case $command in
     check)
@@ -50,7 +54,7 @@ _pillion() {
         fi ;;
     build)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--store --view --as-of --dry-run --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --view --as-of --memory-limit --on-bad-row --max-bad-rows --tmp --dry-run --json --help" -- "$2"))
         else
             compopt -o filenames; COMPREPLY=($(compgen -f -- "$2"))
         fi ;;

@@ -14,6 +14,8 @@ const struct pil_option_row pil_options[PIL_OPTION_COUNT] = {
 #undef X
 };
 
+enum { USAGE_COLUMNS = 100 };
+
 #define OPT(id) (1u << PIL_OPTION_##id)
 
 const struct pil_command pil_commands[] = {
@@ -25,9 +27,10 @@ const struct pil_command pil_commands[] = {
      "a\n"
      "channel points to, are refused with a list of what breaks, unless --force is given.",
      OPT(STORE) | OPT(FORCE) | OPT(JSON), OPT(STORE), 1, 1, PIL_FOLLOWS_FILE, pil_cli_apply},
-    {"build", "FILE", "build releases from a project's sources",
-     "Is pillion-build, of the Python package; `pillion build --help` lists all of its options.",
-     OPT(VIEW) | OPT(STORE) | OPT(AS_OF) | OPT(DRY_RUN) | OPT(JSON), 0, 1, 1, PIL_FOLLOWS_FILE, NULL},
+    {"build", "FILE", "build releases from a project's sources", "Is pillion-build, of the Python package.",
+     OPT(VIEW) | OPT(STORE) | OPT(AS_OF) | OPT(MEMORY_LIMIT) | OPT(ON_BAD_ROW) | OPT(MAX_BAD_ROWS) | OPT(TMP) |
+         OPT(DRY_RUN) | OPT(JSON),
+     0, 1, 1, PIL_FOLLOWS_FILE, NULL},
     {"releases", "[PROJECT[/VIEW]]", "list releases and the channels that point to them", NULL, OPT(STORE) | OPT(JSON),
      OPT(STORE), 0, 1, PIL_FOLLOWS_NONE, pil_cli_releases},
     {"promote", "PROJECT/VIEW@RELEASE", "point a channel to a release",
@@ -216,18 +219,30 @@ void pil_command_print_overview(void) {
            "  3  a file, the store or the server could not be read or written\n");
 }
 
-void pil_command_print_help(const struct pil_command *command) {
-    printf("usage: pillion %s%s%s", command->name, command->args != NULL ? " " : "",
-           command->args != NULL ? command->args : "");
+/* "usage: pillion NAME ARGS [--option VALUE] …", in lines that fit terminals. */
+static void print_usage(const struct pil_command *command) {
+    int column = printf("usage: pillion %s%s%s", command->name, command->args != NULL ? " " : "",
+                        command->args != NULL ? command->args : "");
     for (pil_option option = 0; option < PIL_OPTION_COUNT; option++) {
-        if ((command->options & 1u << option) != 0) {
-            const struct pil_option_row *row = &pil_options[option];
-            bool required = (command->required & 1u << option) != 0;
-            printf(" %s--%s%s%s%s", required ? "" : "[", row->name, row->value != NULL ? " " : "",
-                   row->value != NULL ? row->value : "", required ? "" : "]");
+        if ((command->options & 1u << option) == 0) {
+            continue;
         }
+        const struct pil_option_row *row = &pil_options[option];
+        bool required = (command->required & 1u << option) != 0;
+        char text[64];
+        int len = snprintf(text, sizeof text, "%s--%s%s%s%s", required ? "" : "[", row->name,
+                           row->value != NULL ? " " : "", row->value != NULL ? row->value : "", required ? "" : "]");
+        if (column + 1 + len > USAGE_COLUMNS) {
+            column = printf("\n     ") - 1;
+        }
+        column += printf(" %s", text);
     }
-    printf("\n%s.\n", command->summary);
+    printf("\n");
+}
+
+void pil_command_print_help(const struct pil_command *command) {
+    print_usage(command);
+    printf("%s.\n", command->summary);
     if (command->details != NULL) {
         printf("%s\n", command->details);
     }

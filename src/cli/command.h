@@ -22,6 +22,10 @@
     X(FORCE, "force", NULL, NONE, "change views in use, whatever breaks") \
     X(ONCE, "once", NULL, NONE, "draw once and end, also on a terminal") \
     X(MAPPED, "mapped", NULL, NONE, "the clients that map releases, and which") \
+    X(MEMORY_LIMIT, "memory-limit", "SIZE", NONE, "cap of the resident memory, like 512M (default: half of what the cgroup allows)") \
+    X(ON_BAD_ROW, "on-bad-row", "WHAT", BAD_ROW, "fail or skip (default fail)") \
+    X(MAX_BAD_ROWS, "max-bad-rows", "N", NONE, "with --on-bad-row=skip: fail when there are more (default 1000)") \
+    X(TMP, "tmp", "DIR", FILE, "folder for what memory cannot hold (default $TMPDIR or /var/tmp)") \
     X(DRY_RUN, "dry-run", NULL, NONE, "say what would be done, change nothing") \
     X(JSON, "json", NULL, NONE, "print JSON for programs")
 
@@ -39,7 +43,8 @@ typedef enum pil_follows {
     PIL_FOLLOWS_STORE,
     PIL_FOLLOWS_SOCKET,
     PIL_FOLLOWS_CHANNEL,
-    PIL_FOLLOWS_SHELL, /* bash, zsh or fish */
+    PIL_FOLLOWS_SHELL,   /* bash, zsh or fish */
+    PIL_FOLLOWS_BAD_ROW, /* fail or skip */
 } pil_follows;
 
 struct pil_option_row {

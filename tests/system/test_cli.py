@@ -186,6 +186,8 @@ def test_the_completions_that_are_shipped_are_those_that_are_printed(shell: str,
         (["promote", "--store", "dir", ":", "schemas/ch"], ["schemas/channel.schema.json"]),
         (["get", "--socket", "un"], ["unix:"]),
         (["completion", "z"], ["zsh"]),
+        (["build", "--mem"], ["--memory-limit"]),
+        (["build", "--on-bad-row", "s"], ["skip"]),
     ],
 )
 def test_bash_completes(words: list[str], wanted: list[str]) -> None:
