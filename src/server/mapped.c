@@ -182,18 +182,19 @@ void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const st
     generation->bytes = release->bytes;
     generation->created_us = created_us;
     memcpy(generation->release, release->id, sizeof generation->release);
-    if (view->generations != NULL && view->generations->retired_ns == 0) {
-        struct pil_mapped_generation *before = view->generations;
+    struct pil_mapped_generation *before = view->generations;
+    generation->next = before;
+    view->generations = generation;
+    view->is_release_regulated = has_regulated_feature(release->view);
+    /* First: closing what was before may free its memory, which takes a while. */
+    atomic_store_explicit(&mapped->page->views[view_index].generation, generation->number, memory_order_release);
+    if (before != NULL && before->retired_ns == 0) {
         before->retired_ns = pil_clock_monotonic_ns();
         for (uint32_t i = 0; i < before->shard_count; i++) {
             pil_sys_close(&before->fds[i]); /* nobody is granted it any more */
         }
     }
-    generation->next = view->generations;
-    view->generations = generation;
-    view->is_release_regulated = has_regulated_feature(release->view);
     pil_mapped_generations_sweep(mapped, view_index);
-    atomic_store_explicit(&mapped->page->views[view_index].generation, generation->number, memory_order_release);
 }
 
 bool pil_mapped_is_held(const struct pil_mapped *mapped, uint32_t view_index, uint64_t generation) {
