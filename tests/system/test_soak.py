@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The proof of correctness in tests/soak, in the shorter of its lengths: every value checked while releases are swapped
+and rolled back and processes are killed and stopped."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import harness
+import pytest
+
+SOAK = harness.ROOT / "tests" / "soak" / "soak.py"
+
+
+def soak(folder, reads: int, seconds: int, *more: str) -> None:
+    result = folder / "result.json"
+    argv = [sys.executable, str(SOAK), "--reads", str(reads), "--seconds", str(seconds), "--json", str(result), *more]
+    harness.program("pillion-soak"), harness.program("pillion-load")
+    done = harness.run(argv, timeout=seconds + 120)
+    found = json.loads(result.read_text())
+    assert found["failures"] == [] and sum(reader["reads"] for reader in found["readers"]) >= reads
+    assert done.stdout.endswith("nothing wrong\n")
+
+
+def test_a_hundred_million_reads(folder):
+    soak(folder, 100_000_000, 300, "--slowness", "2")
+
+
+@pytest.mark.long
+def test_a_billion_reads(folder):
+    soak(folder, 1_000_000_000, 1800)
