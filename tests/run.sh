@@ -15,8 +15,9 @@ usage: tests/run.sh [--quick | --long] [--list] [PATTERN]
               release  warnings are errors, unit tests as shipped (allocation counts, hardening, allocator)
               tsan     data races in cache, client, engine (epoll) and metric
               python   builder and tools
-              system   real daemon, real clients, both engines; Feast's own client
-  --long    the above, then libFuzzer on every decoder, stress tests, and system tests marked long
+              system   real daemon, real clients, both engines; Feast's own client; 10^8 checked reads under swaps
+                       and kills
+  --long    the above, then libFuzzer on every decoder, stress tests, and system tests marked long (10^9 reads)
 
   --list    name the tests and run none
   PATTERN   only tests whose name matches: 'unit.cache', 'resp'

@@ -343,7 +343,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--features", type=int, default=10)
     parser.add_argument("--period", type=float, default=0.1, help="seconds between promotions, at least (0.1)")
-    parser.add_argument("--slowness", type=float, default=1, help="bounds times this: sanitizers, loaded machines (1)")
+    parser.add_argument("--slowness", type=float, default=1, help="bounds times this: sanitizers, loads (1)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the result to this file")
     options = parser.parse_args()
