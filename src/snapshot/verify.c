@@ -89,11 +89,14 @@ struct scan {
     const struct pil_shard *shard;
     struct pil_row_plan plan;
     uint64_t row_count;
+    uint64_t heap_bytes; /* that references of rows so far refer to */
     int64_t event_ts_us_min, event_ts_us_max;
     unsigned __int128 digest;
 };
 
-static const char *reference_problem(const struct pil_shard *shard, const uint8_t *field) {
+/* All references together have as many bytes as the heap: were it shared, a small file could take for ever to check. */
+static const char *reference_problem(struct scan *scan, const uint8_t *field) {
+    const struct pil_shard *shard = scan->shard;
     uint32_t len = pil_load_u32(field);
     if (len <= PIL_REF_INLINE_BYTES) {
         return pil_bytes_are_zero(field + 4 + len, PIL_REF_INLINE_BYTES - len) ? NULL : "has bytes after its end";
@@ -101,6 +104,10 @@ static const char *reference_problem(const struct pil_shard *shard, const uint8_
     uint64_t offset = pil_load_u64(field + 8);
     if (len > shard->heap_bytes || offset > shard->heap_bytes - len) {
         return "refers outside of section HEAP";
+    }
+    scan->heap_bytes += len;
+    if (scan->heap_bytes > shard->heap_bytes) {
+        return "shares bytes of section HEAP with another";
     }
     return memcmp(field + 4, shard->heap + offset, 4) == 0 ? NULL : "has a prefix that its bytes do not have";
 }
@@ -119,12 +126,12 @@ static const char *padding_problem(const struct scan *scan, const uint8_t *row) 
 }
 
 /* References, nulls and values of the features. *ret_feature is set when one of them is at fault. */
-static const char *fields_problem(const struct scan *scan, const uint8_t *row, int32_t *ret_feature) {
+static const char *fields_problem(struct scan *scan, const uint8_t *row, int32_t *ret_feature) {
     const struct pil_view *view = scan->shard->view;
-    const char *text = view->layout.key_is_fixed ? NULL : reference_problem(scan->shard, row);
+    const char *text = view->layout.key_is_fixed ? NULL : reference_problem(scan, row);
     for (uint32_t i = 0; i < scan->plan.reference_count && text == NULL; i++) {
         uint32_t feature = scan->plan.references[i];
-        text = reference_problem(scan->shard, row + view->features[feature].offset);
+        text = reference_problem(scan, row + view->features[feature].offset);
         *ret_feature = text != NULL ? (int32_t)feature : -1;
     }
     for (uint32_t byte = 0; byte < view->layout.null_bytes && text == NULL; byte++) {
@@ -183,6 +190,10 @@ static pil_status check_totals(const struct scan *scan, struct pil_error *error)
     if (scan->row_count != block->row_count) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "section ROWS holds %llu rows, the superblock says %llu",
                         (unsigned long long)scan->row_count, (unsigned long long)block->row_count);
+    }
+    if (scan->heap_bytes != scan->shard->heap_bytes) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "section HEAP has %llu bytes, its rows refer to %llu",
+                        (unsigned long long)scan->shard->heap_bytes, (unsigned long long)scan->heap_bytes);
     }
     if (scan->event_ts_us_min != block->event_ts_us_min || scan->event_ts_us_max != block->event_ts_us_max) {
         return pil_fail(error, PIL_STATUS_CORRUPT,

@@ -306,6 +306,44 @@ static void rules_for_rows_are_checked(void **state) {
     }
 }
 
+/* Two values of a row refer to the same bytes, or to half of the heap only. */
+static void a_heap_is_neither_shared_nor_left_over(void **state) {
+    (void)state;
+    static const char text[] = "the same twenty bytes";
+    const uint32_t bytes = sizeof text - 1;
+    struct fixture_table table = fixture_table_make("int64", "string;string");
+    struct fixture_row *row = fixture_table_add(&table, "\1\0\0\0\0\0\0", 8, 1000);
+    fixture_row_set_text(row, 0, text);
+    fixture_row_set_text(row, 1, text);
+    struct pil_writer_options options = {0};
+    struct victim victim = victim_of(&table, &options);
+    const struct pil_section_entry *heap = &victim.block.sections[PIL_SECTION_HEAP];
+    assert_int_equal(heap->bytes, 2 * bytes);
+    check(&victim, PIL_STATUS_OK, NULL);
+    uint8_t *rows = victim.file + victim.block.sections[PIL_SECTION_ROWS].offset;
+    for (uint64_t slot = 0; slot < victim.block.slot_count; slot++) { /* an empty slot stays zero */
+        uint8_t *field = rows + slot * victim.block.row_stride + victim.view->features[1].offset;
+        if (pil_load_u32(field) != 0) {
+            memset(field, 0, PIL_REF_BYTES);
+        }
+    }
+    fixture_repair(victim.file, victim.bytes);
+    check(&victim, PIL_STATUS_CORRUPT, "section HEAP has 42 bytes, its rows refer to 21");
+    for (uint64_t slot = 0; slot < victim.block.slot_count; slot++) {
+        uint8_t *one = rows + slot * victim.block.row_stride + victim.view->features[0].offset;
+        uint8_t *other = rows + slot * victim.block.row_stride + victim.view->features[1].offset;
+        if (pil_load_u32(one) != 0) { /* 42 bytes from the first, and the first 21 of these again */
+            pil_store_u32(one, 2 * bytes);
+            pil_store_u64(one + 8, 0);
+            memcpy(other, one, PIL_REF_BYTES);
+            pil_store_u32(other, bytes);
+        }
+    }
+    fixture_repair(victim.file, victim.bytes);
+    check(&victim, PIL_STATUS_CORRUPT, "the value of f1 shares bytes of section HEAP with another");
+    victim_deinit(&victim);
+}
+
 static void rows_in_the_wrong_slots_are_refused(void **state) {
     (void)state;
     struct victim victim = victim_named("scalars");
@@ -366,6 +404,7 @@ int main(void) {
         cmocka_unit_test(schemas_are_compared),
         cmocka_unit_test(padding_between_sections_is_zero),
         cmocka_unit_test(rules_for_rows_are_checked),
+        cmocka_unit_test(a_heap_is_neither_shared_nor_left_over),
         cmocka_unit_test(rows_in_the_wrong_slots_are_refused),
         cmocka_unit_test(progress_goes_up_to_the_end),
     };
