@@ -22,7 +22,8 @@
     X(FORCE, "force", NULL, NONE, "change views in use, whatever breaks") \
     X(ONCE, "once", NULL, NONE, "draw once and end, also on a terminal") \
     X(MAPPED, "mapped", NULL, NONE, "the clients that map releases, and which") \
-    X(MEMORY_LIMIT, "memory-limit", "SIZE", NONE, "cap of the resident memory, like 512M (default: half of what the cgroup allows)") \
+    X(MEMORY_LIMIT, "memory-limit", "SIZE", NONE, \
+      "cap of the resident memory, like 512M (default: half of what the cgroup allows)") \
     X(ON_BAD_ROW, "on-bad-row", "WHAT", BAD_ROW, "fail or skip (default fail)") \
     X(MAX_BAD_ROWS, "max-bad-rows", "N", NONE, "with --on-bad-row=skip: fail when there are more (default 1000)") \
     X(TMP, "tmp", "DIR", FILE, "folder for what memory cannot hold (default $TMPDIR or /var/tmp)") \

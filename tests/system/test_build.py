@@ -16,7 +16,6 @@ import json
 import os
 import pty
 import random
-import re
 import signal
 import struct
 import subprocess
@@ -392,14 +391,6 @@ def test_a_shard_of_another_user_is_taken_over_or_explained(project: Project) ->
     assert json.loads(done.stdout)["release"] == first["release"]
     status = shard.stat()
     assert status.st_uid == NOBODY and status.st_mtime > 1 and shard.read_bytes() == content
-
-
-def test_pillion_completes_the_options_of_the_builder() -> None:
-    """`pillion` and the builder have a table of options each; the shipped completions come from the former."""
-    own = subprocess.run([*BUILDER, "--help"], capture_output=True, text=True, check=True).stdout
-    fish = (Path(__file__).resolve().parents[2] / "deploy" / "completion" / "pillion.fish").read_text()
-    completed = re.findall(r"seen_subcommand_from build' -l ([a-z-]+)", fish)
-    assert set(completed) == set(re.findall(r"^  --([a-z-]+)", own, re.MULTILINE)) - {"version"}
 
 
 def test_a_dry_run_puts_nothing(project: Project) -> None:

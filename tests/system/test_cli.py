@@ -18,6 +18,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -199,6 +200,12 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
     done = harness.run([harness.tool("bash"), "--norc", "-c", script, "bash", *words], cwd=harness.ROOT)
     assert done.stdout.split() == wanted
+
+
+def test_the_options_of_build_are_those_of_the_builder() -> None:
+    builder = harness.run([sys.executable, "-m", "pillion.build", "--help"]).stdout
+    completed = re.findall(r"seen_subcommand_from build' -l ([a-z-]+)", pillion("completion", "fish").stdout)
+    assert set(completed) == set(re.findall(r"^  --([a-z-]+)", builder, re.MULTILINE)) - {"version"}
 
 
 # ---- check, apply
