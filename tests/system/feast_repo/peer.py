@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs in Feast's own environment. `prepare FOLDER`: data and an applied, materialized repository. `ask FOLDER URL`:
-what the unmodified SDK with `online_store: {type: remote}` sees at URL, one JSON line for each question.
+"""Runs in Feast's own environment. `prepare FOLDER`: data and an applied, materialized repository. `ask FOLDER [URL]`:
+what the unmodified SDK sees, one JSON line for each question: in its own online store, or with `online_store: {type:
+remote}` at URL.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 HERE = Path(__file__).parent
 NOW = dt.datetime(2026, 11, 1, 12, tzinfo=dt.timezone.utc)
@@ -112,7 +113,7 @@ QUESTIONS: list[dict[str, Any]] = [
 ]
 
 
-def ask(folder: Path, url: str) -> None:
+def open_remote(folder: Path, url: str) -> Any:
     from feast import FeatureStore
 
     remote = folder / f"remote-{url.rpartition(':')[2]}"
@@ -122,7 +123,13 @@ def ask(folder: Path, url: str) -> None:
         f'online_store: {{type: remote, path: "{url}"}}\n'
         "entity_key_serialization_version: 3\n"
     )
-    store = FeatureStore(str(remote))
+    return FeatureStore(str(remote))
+
+
+def ask(folder: Path, url: Optional[str]) -> None:
+    from feast import FeatureStore
+
+    store = open_remote(folder, url) if url else FeatureStore(str(folder))
     for question in QUESTIONS:
         try:
             features = store.get_feature_service(question["service"]) if "service" in question else question["features"]
@@ -142,4 +149,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "prepare":
         prepare(Path(sys.argv[2]))
     else:
-        ask(Path(sys.argv[2]), sys.argv[3])
+        ask(Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)
