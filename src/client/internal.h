@@ -91,10 +91,11 @@ struct pillion_plan {
     uint32_t dtype, flags;
     int64_t max_age_us;
     char min_release[PIL_RELEASE_ID_CHARS + 1];
-    int64_t min_created_us; /* of min_release; 0: not known yet; for mapped reads. Under the lock */
-    uint64_t locate_at_ns;  /* when to ask for it again */
-    uint64_t serial;        /* in links */
-    char *service;          /* until its features are known; NULL: a list of features */
+    int64_t min_created_us;        /* of min_release; 0: not known yet; for mapped reads. Under the lock */
+    uint64_t locate_at_ns;         /* when to ask for it again */
+    uint64_t serial;               /* in links */
+    _Atomic uint32_t rows_at_once; /* of a request, as the server has taken them; 0: not known */
+    char *service;                 /* until its features are known; NULL: a list of features */
     /* As planned; no release may change them. Under the lock; what a call over the socket needs is set before it can
      * begin. */
     struct pillion_plan_info info;
@@ -305,8 +306,10 @@ pillion_result pil_columns_too_small(struct pillion_error *error);
 typedef pil_status pil_exchange(struct pil_link *link, uint32_t number, uint64_t until_ns, void *context,
                                 struct pil_error *error);
 /* On an idle link, or on a new one when there is none or that turns out to be dead. */
-pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *with, void *context,
+pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *with, void *context, uint64_t until_ns,
                               struct pillion_error *error);
+/* Of a call that begins now. */
+uint64_t pil_socket_deadline_ns(const struct pillion_client *client);
 /* Fills the plan's info and features, and its spec where there is none, with what the server says; what is known
  * already but for the types stays. */
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error);

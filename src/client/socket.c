@@ -12,7 +12,7 @@
 
 enum { IDLE_MAX = 16 };
 
-static uint64_t deadline_ns(const struct pillion_client *client) {
+uint64_t pil_socket_deadline_ns(const struct pillion_client *client) {
     return pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull;
 }
 
@@ -61,7 +61,7 @@ static void give_back(struct pillion_client *client, struct pil_link *link) {
 
 pil_status pil_socket_try(struct pillion_client *client, struct pil_error *ret_error) {
     struct pil_link *link = NULL;
-    PIL_TRY(pil_link_open(client->resp, deadline_ns(client), &link, ret_error));
+    PIL_TRY(pil_link_open(client->resp, pil_socket_deadline_ns(client), &link, ret_error));
     give_back(client, link);
     return PIL_STATUS_OK;
 }
@@ -193,11 +193,10 @@ static pil_status exchange_on(struct pil_link *link, const struct pillion_plan *
     return with(link, number, until_ns, context, error);
 }
 
-pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *with, void *context,
+pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *with, void *context, uint64_t until_ns,
                               struct pillion_error *error) {
     struct pillion_client *client = plan->client;
     struct pil_error why = {{0}};
-    uint64_t until_ns = deadline_ns(client);
     struct pil_link *link = take_idle(client);
     pil_status status = PIL_STATUS_CLOSED;
     if (link != NULL) {
@@ -308,5 +307,5 @@ static pil_status describe(struct pil_link *link, uint32_t number, uint64_t unti
 }
 
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error) {
-    return pil_socket_run(plan, describe, plan, error);
+    return pil_socket_run(plan, describe, plan, pil_socket_deadline_ns(plan->client), error);
 }

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Calls over the resp listener (schemas/wire.md): keys into a request, the answer into the caller's memory. */
+ * Calls over the resp listener (schemas/wire.md): keys into requests, answers into the caller's memory. A call of more
+ * rows than a request may have is several requests; when a release is swapped in between, they begin anew. */
+#include "base/clock.h"
 #include "base/panic.h"
 #include "base/text.h"
 #include "client/internal.h"
 #include "wire/resp.h"
 
 #include <stdlib.h>
+
+enum {
+    LOOKUPS_MAX = 16000,      /* of a request: below the server's default of limits.keys_per_request */
+    TEXT_BYTES_MAX = 1 << 20, /* of keys: below its default of limits.request_bytes */
+};
 
 /* One of output and columns is given. */
 struct get {
@@ -14,6 +21,10 @@ struct get {
     const struct pillion_output *output;
     const struct pillion_columns *columns;
     struct pillion_answer *answer;
+    size_t first, count;                                /* rows of the request at hand */
+    struct pil_tensor_view views[PIL_TENSOR_VIEWS_MAX]; /* of the rows so far */
+    bool is_full;                                       /* some column has no room for all its values */
+    bool is_mixed; /* the request was answered from other releases than those before it */
 };
 
 /* ---- Keys. */
@@ -27,19 +38,34 @@ static bool is_packed(const struct pillion_keys *keys) {
     return true;
 }
 
-static void add_packed(struct pil_link *link, const struct pillion_keys *keys) {
-    if (keys->count == 0) {
+/* How many rows from the first on have so many bytes of text; at least one. */
+static size_t text_rows(const struct get *get) {
+    size_t rows = 0, bytes = 0;
+    for (; rows < get->count && bytes < TEXT_BYTES_MAX; rows++) {
+        for (uint32_t i = 0; i < get->keys->column_count; i++) {
+            struct pil_key_part part;
+            bool is_text =
+                pil_keys_part(&get->keys->columns[i], get->first + rows, &part) && part.kind == PIL_KEY_PART_TEXT;
+            bytes += is_text ? part.text.len : 0;
+        }
+    }
+    return rows;
+}
+
+static void add_packed(struct pil_link *link, const struct get *get) {
+    const struct pillion_keys *keys = get->keys;
+    if (get->count == 0) {
         pil_link_add(link, pil_bytes_from("", 0));
         return;
     }
     if (keys->column_count == 1 && keys->columns[0].kind == PILLION_KEY_INT64) {
-        pil_link_add(link, pil_bytes_from(keys->columns[0].values, keys->count * 8));
+        pil_link_add(link, pil_bytes_from((const uint8_t *)keys->columns[0].values + get->first * 8, get->count * 8));
         return;
     }
-    size_t bytes = keys->count * keys->column_count * 8;
+    size_t bytes = get->count * keys->column_count * 8;
     uint8_t *blob = malloc(bytes), *at = blob;
     PIL_ASSERT(blob != NULL);
-    for (size_t row = 0; row < keys->count; row++) {
+    for (size_t row = get->first; row < get->first + get->count; row++) {
         for (uint32_t i = 0; i < keys->column_count; i++, at += 8) {
             struct pil_key_part part;
             (void)pil_keys_part(&keys->columns[i], row, &part); /* integers always are there */
@@ -63,7 +89,7 @@ static pil_status add_texts(struct pil_link *link, const struct get *get, struct
     const struct pillion_keys *keys = get->keys;
     struct pil_text text = {0};
     pil_status status = PIL_STATUS_OK;
-    for (size_t row = 0; row < keys->count && status == PIL_STATUS_OK; row++) {
+    for (size_t row = get->first; row < get->first + get->count && status == PIL_STATUS_OK; row++) {
         pil_text_clear(&text);
         for (uint32_t i = 0; i < keys->column_count; i++) {
             struct pil_key_part part;
@@ -91,31 +117,37 @@ static pil_status add_texts(struct pil_link *link, const struct get *get, struct
 
 /* ---- Answers. */
 
-static void put_views(const struct get *get, const struct pil_tensor_view *views, uint32_t count) {
-    for (uint32_t i = 0; get->answer != NULL && i < count; i++) {
-        const struct pil_tensor_view *view = &views[i];
-        struct pillion_view_answer *to = &get->answer->views[i];
-        *to = (struct pillion_view_answer){.generation = view->generation,
-                                           .worst_age_us = view->worst_age_us,
-                                           .not_found = view->not_found,
-                                           .created_us = view->created_us};
-        memcpy(to->release, view->release, sizeof view->release);
+/* Adds what the answer says of its rows. false: it is of other releases than those before it. */
+static bool add_views(struct get *get, const struct pil_tensor_view *views, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct pil_tensor_view *sum = &get->views[i];
+        if (get->first == 0) {
+            *sum = views[i];
+            continue;
+        }
+        if (sum->generation != views[i].generation || strcmp(sum->release, views[i].release) != 0) {
+            get->is_mixed = true;
+            return false;
+        }
+        sum->not_found += views[i].not_found;
+        sum->worst_age_us = views[i].worst_age_us > sum->worst_age_us ? views[i].worst_age_us : sum->worst_age_us;
+    }
+    return true;
+}
+
+/* Copies rows of `row_bytes` to where those of this request lie; nothing is wanted where `to` is NULL. */
+static void copy_rows(const struct get *get, void *to, const uint8_t *from, size_t row_bytes) {
+    if (to != NULL && get->count * row_bytes > 0) {
+        memcpy((uint8_t *)to + get->first * row_bytes, from, get->count * row_bytes);
     }
 }
 
-/* Which may be NULL, and then nothing is wanted. */
-static void copy_to(void *to, const uint8_t *from, size_t bytes) {
-    if (to != NULL && bytes > 0) {
-        memcpy(to, from, bytes);
-    }
-}
-
-static pil_status put_tensor(const struct get *get, struct pil_bytes reply, struct pil_error *error) {
+static pil_status put_tensor(struct get *get, struct pil_bytes reply, struct pil_error *error) {
     struct pil_tensor_head head;
     PIL_TRY(pil_tensor_decode(reply, &head, error));
     const struct pillion_plan_info *info = &get->plan->info;
     uint32_t element_bytes = get->plan->dtype == PILLION_FLOAT64 ? 8 : 4;
-    if (head.rows != get->keys->count || head.features != info->feature_count || head.view_count != info->view_count ||
+    if (head.rows != get->count || head.features != info->feature_count || head.view_count != info->view_count ||
         head.element_bytes != element_bytes) {
         return pil_fail(error, PIL_STATUS_CORRUPT,
                         "the answer has %u rows of %u features and elements of %u bytes, which is not what was asked",
@@ -126,28 +158,56 @@ static pil_status put_tensor(const struct get *get, struct pil_bytes reply, stru
                         "the plan was made for rows of %u elements, the release has %u: plan anew", info->width,
                         head.width);
     }
-    copy_to(get->output->values, reply.data + head.values_at, reply.len - head.values_at);
-    copy_to(get->output->statuses, reply.data + head.statuses_at, (size_t)head.rows * head.features);
-    copy_to(get->output->event_ts_us, reply.data + head.times_at, (size_t)head.rows * head.view_count * 8);
-    put_views(get, head.views, head.view_count);
+    if (add_views(get, head.views, head.view_count)) {
+        copy_rows(get, get->output->values, reply.data + head.values_at, (size_t)head.width * element_bytes);
+        copy_rows(get, get->output->statuses, reply.data + head.statuses_at, head.features);
+        copy_rows(get, get->output->event_ts_us, reply.data + head.times_at, head.view_count * sizeof(int64_t));
+    }
     return PIL_STATUS_OK;
 }
 
-/* Returns whether there is room for it. */
-static bool put_column(struct pil_bytes reply, uint32_t rows, const struct pil_column_record *record,
+/* Appends `count` offsets behind those that are there, the first of the answer's being where the last of them ends.
+ * false: they go too far. */
+static bool add_offsets(int32_t *to, const uint8_t *from, size_t count, size_t base) {
+    bool is_good = true;
+    for (size_t i = 0; i < count; i++) {
+        size_t offset = base + pil_load_u32(from + i * 4);
+        is_good = is_good && offset <= INT32_MAX;
+        to[i] = (int32_t)(offset & INT32_MAX);
+    }
+    return is_good;
+}
+
+/* Where the values of the next row begin, in the unit of the column's offsets. */
+static size_t offset_of_next(const struct pillion_column *column, struct pil_type type) {
+    switch (pil_column_form_of(type)) {
+    case PIL_COLUMN_FIXED:
+    case PIL_COLUMN_TEXTS: break;
+    case PIL_COLUMN_NUMBERS: return column->ret_value_bytes / pil_scalar_bytes(type.scalar);
+    case PIL_COLUMN_LISTS: return column->ret_child_count - 1;
+    }
+    return column->ret_value_bytes;
+}
+
+/* Behind what it has. Returns whether there is room; what is needed is counted either way. */
+static bool put_column(const struct get *get, struct pil_bytes reply, const struct pil_column_record *record,
                        struct pillion_column *to) {
-    to->ret_value_bytes = record->value_bytes;
-    to->ret_child_count = record->child_count;
-    if (record->value_bytes > to->value_bytes || record->child_count > to->child_capacity) {
+    size_t bytes = to->ret_value_bytes, children = to->ret_child_count, next = offset_of_next(to, record->type);
+    size_t new_children = record->child_count > 0 ? record->child_count - 1 : 0;
+    to->ret_value_bytes += record->value_bytes;
+    to->ret_child_count += new_children;
+    if (to->ret_value_bytes > to->value_bytes || (new_children > 0 && to->ret_child_count > to->child_capacity)) {
         return false;
     }
-    copy_to(to->values, reply.data + record->values_at, record->value_bytes);
-    copy_to(to->statuses, reply.data + record->statuses_at, rows);
-    if (record->offsets_at != 0) {
-        copy_to(to->offsets, reply.data + record->offsets_at, ((size_t)rows + 1) * 4);
+    if (record->value_bytes > 0) {
+        memcpy((uint8_t *)to->values + bytes, reply.data + record->values_at, record->value_bytes);
     }
-    copy_to(to->child_offsets, reply.data + record->children_at, record->child_count * 4);
-    return true;
+    copy_rows(get, to->statuses, reply.data + record->statuses_at, 1);
+    bool is_good = new_children == 0 ||
+                   add_offsets(to->child_offsets + children, reply.data + record->children_at + 4, new_children, bytes);
+    return (record->offsets_at == 0 ||
+            add_offsets(to->offsets + get->first + 1, reply.data + record->offsets_at + 4, get->count, next)) &&
+           is_good;
 }
 
 /* Elements that values of the type would have in a tensor. */
@@ -159,8 +219,7 @@ static uint32_t width_of(struct pil_type type) {
 static pil_status check_columns(const struct get *get, struct pil_bytes reply, const struct pil_columns_head *head,
                                 struct pil_error *error) {
     const struct pillion_plan_info *info = &get->plan->info;
-    if (head->rows != get->keys->count || head->columns != info->feature_count ||
-        head->view_count != info->view_count) {
+    if (head->rows != get->count || head->columns != info->feature_count || head->view_count != info->view_count) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "the answer has %u rows of %u columns, which is not what was asked",
                         head->rows, head->columns);
     }
@@ -174,25 +233,23 @@ static pil_status check_columns(const struct get *get, struct pil_bytes reply, c
                                            info->width, (unsigned long long)width);
 }
 
-static pil_status put_columns(const struct get *get, struct pil_bytes reply, struct pil_error *error) {
+static pil_status put_columns(struct get *get, struct pil_bytes reply, struct pil_error *error) {
     struct pil_columns_head head;
     struct pillion_error why;
-    bool has_room = true;
     PIL_TRY(pil_columns_decode(reply, &head, error));
     PIL_TRY(check_columns(get, reply, &head, error));
+    if (!add_views(get, head.views, head.view_count)) {
+        return PIL_STATUS_OK;
+    }
     for (uint32_t i = 0; i < head.columns; i++) {
         struct pil_column_record record = pil_columns_record(reply, &head, i);
-        if (pil_columns_begin(&get->columns->columns[i], i, pil_column_form_of(record.type), &why) != PILLION_OK) {
+        struct pillion_column *column = &get->columns->columns[i];
+        if (get->first == 0 && pil_columns_begin(column, i, pil_column_form_of(record.type), &why) != PILLION_OK) {
             return pil_fail(error, PIL_STATUS_INVALID, "%s", why.text);
         }
-        has_room = put_column(reply, head.rows, &record, &get->columns->columns[i]) && has_room;
+        get->is_full = !put_column(get, reply, &record, column) || get->is_full;
     }
-    copy_to(get->columns->event_ts_us, reply.data + head.times_at, (size_t)head.rows * head.view_count * 8);
-    put_views(get, head.views, head.view_count);
-    if (!has_room) {
-        (void)pil_columns_too_small(&why);
-        return pil_fail(error, PIL_STATUS_TOO_LARGE, "%s", why.text);
-    }
+    copy_rows(get, get->columns->event_ts_us, reply.data + head.times_at, head.view_count * sizeof(int64_t));
     return PIL_STATUS_OK;
 }
 
@@ -200,21 +257,51 @@ static pil_status put_columns(const struct get *get, struct pil_bytes reply, str
 
 static pil_status ask(struct pil_link *link, uint32_t number, uint64_t until_ns, void *context,
                       struct pil_error *error) {
-    const struct get *get = context;
+    struct get *get = context;
     struct pil_bytes reply;
     bool packed = is_packed(get->keys), has_columns = get->columns != NULL;
     const char *command = has_columns ? "PIL.COLUMNS" : "PIL.VECTOR";
     const char *packed_command = has_columns ? "PIL.COLUMNS64" : "PIL.VECTOR64";
-    pil_link_begin(link, packed ? 3 : 2 + get->keys->count);
+    pil_link_begin(link, packed ? 3 : 2 + get->count);
     pil_link_add(link, pil_bytes_from_text(packed ? packed_command : command));
     pil_link_add_number(link, number);
     if (packed) {
-        add_packed(link, get->keys);
+        add_packed(link, get);
     } else {
         PIL_TRY(add_texts(link, get, error));
     }
     PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
     return has_columns ? put_columns(get, reply, error) : put_tensor(get, reply, error);
+}
+
+/* The server counts rows from the request's first. */
+static pillion_result tell_place(const struct get *get, pillion_result result, struct pillion_error *error) {
+    struct pillion_error why = {{0}};
+    if (error != NULL) {
+        why = *error;
+    }
+    return pil_client_fail(error, result, "counted from row %zu on: %.400s", get->first, why.text);
+}
+
+/* Request after request, of at most *step rows, which is halved when the server says that they are too many. */
+static pillion_result ask_all(struct get *get, size_t *step, uint64_t until_ns, struct pillion_error *error) {
+    size_t count = get->keys->count;
+    get->first = 0;
+    get->is_full = get->is_mixed = false;
+    do {
+        get->count = count - get->first < *step ? count - get->first : *step;
+        get->count = is_packed(get->keys) ? get->count : text_rows(get);
+        pillion_result result = pil_socket_run(get->plan, ask, get, until_ns, error);
+        if (result == PILLION_TOO_LARGE && get->count > 1) {
+            *step = get->count / 2;
+            continue;
+        }
+        if (result != PILLION_OK) {
+            return get->first == 0 ? result : tell_place(get, result, error);
+        }
+        get->first += get->count;
+    } while (get->first < count && !get->is_mixed);
+    return get->is_full ? pil_columns_too_small(error) : PILLION_OK;
 }
 
 static pillion_result check_room(const struct get *get, struct pillion_error *error) {
@@ -241,16 +328,31 @@ static pillion_result check(const struct get *get, struct pillion_error *error) 
         return pil_client_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
                                keys->column_count, info->join_key_count);
     }
-    size_t rows_max = is_packed(keys) ? pil_resp_limits_default.bulk_bytes_max / (8u * keys->column_count)
-                                      : pil_resp_limits_default.args_max - 2;
-    if (keys->count > rows_max) {
-        return pil_client_fail(error, PILLION_TOO_LARGE, "%zu rows; a call over the socket has at most %zu",
-                               keys->count, rows_max);
-    }
     return check_room(get, error);
 }
 
+static void tell_views(const struct get *get) {
+    for (uint32_t i = 0; i < get->answer->view_count; i++) {
+        const struct pil_tensor_view *view = &get->views[i];
+        struct pillion_view_answer *to = &get->answer->views[i];
+        *to = (struct pillion_view_answer){.generation = view->generation,
+                                           .worst_age_us = view->worst_age_us,
+                                           .not_found = view->not_found,
+                                           .created_us = view->created_us};
+        memcpy(to->release, view->release, sizeof view->release);
+    }
+}
+
+/* Rows of a first request: fewer, once the server has said so. */
+static size_t first_step(const struct get *get) {
+    size_t step = atomic_load_explicit(&get->plan->rows_at_once, memory_order_relaxed);
+    size_t blob_max = pil_resp_limits_default.bulk_bytes_max / (8u * get->keys->column_count);
+    step = step != 0 ? step : LOOKUPS_MAX / get->plan->info.view_count;
+    return step < blob_max ? step : blob_max;
+}
+
 static pillion_result get_over_socket(struct get *get) {
+    struct pillion_client *client = get->plan->client;
     struct pillion_answer *answer = get->answer;
     struct pillion_error *error = answer != NULL ? &answer->error : NULL;
     pillion_result result = check(get, error);
@@ -262,8 +364,20 @@ static pillion_result get_over_socket(struct get *get) {
     if (result != PILLION_OK) {
         return result;
     }
-    atomic_fetch_add_explicit(&get->plan->client->socket_calls, 1, memory_order_relaxed);
-    return pil_socket_run(get->plan, ask, get, error);
+    atomic_fetch_add_explicit(&client->socket_calls, 1, memory_order_relaxed);
+    uint64_t until_ns = pil_socket_deadline_ns(client);
+    size_t most = first_step(get), step = most;
+    do {
+        result = ask_all(get, &step, until_ns, error);
+    } while (result == PILLION_OK && get->is_mixed);
+    if (result == PILLION_OK && step < most) {
+        atomic_store_explicit(&get->plan->rows_at_once, (uint32_t)step, memory_order_relaxed);
+    }
+    if (answer != NULL) {
+        tell_views(get);
+        error->text[0] = result == PILLION_OK ? '\0' : error->text[0];
+    }
+    return result;
 }
 
 pillion_result pil_socket_get(struct pillion_plan *plan, const struct pillion_keys *keys,

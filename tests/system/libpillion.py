@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from ctypes import POINTER, byref, c_char, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_uint8, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,7 @@ class GivenKeys:
                 values, offsets, kind = ((c_int32 if narrow else c_int64) * len(column))(*column), None, int(narrow)
             else:
                 texts = [key.encode() if isinstance(key, str) else key for key in column]
-                ends = [sum(map(len, texts[:k])) for k in range(len(texts) + 1)]
+                ends = list(itertools.accumulate(map(len, texts), initial=0))
                 values = ctypes.create_string_buffer(b"".join(texts))
                 offsets, kind = ((c_int64 if wide else c_int32) * len(ends))(*ends), KEY_BYTES64 if wide else KEY_BYTES
             self.kept += [values, offsets]

@@ -342,20 +342,22 @@ def test_columns_that_are_too_small_say_what_they_need_as_mapped(both):
         assert plan.columns_once(keys, needed)[0].result == lp.OK
 
 
-def test_limits_of_the_socket_are_told(built, start):
-    daemon = start(built, "p/wide", "p/by_string", args=["--limits.output_bytes", "64K"])
-    with lp.Client(None, daemon.resp_unix) as client:
-        plan = client.plan(of_wide(TYPES), flags=lp.COLUMNS)
-        cases = [
-            (plan, GivenKeys(list(range(1000))), "the answer would have "),
-            (plan, GivenKeys([1] * 16385), "more than 16384 keys in one request"),
-            (plan, GivenKeys([1] * 131073), "131073 rows; a call over the socket has at most 131072"),
-            (client.plan(["by_string:x"], flags=lp.COLUMNS), GivenKeys(["1"] * 16500), "16500 rows; a call over"),
-        ]
-        for asked, keys, text in cases:
-            got = asked.get_columns(keys)
-            assert got.result == lp.TOO_LARGE and text in got.error, got.error
-        assert plan.get_columns(GivenKeys([1, 2])).result == lp.OK
+@pytest.mark.parametrize("limits", [[], ["--limits.output_bytes", "64K"], ["--limits.keys_per_request", "1000"]])
+def test_a_call_of_many_rows_is_several_requests(built, start, limits):
+    daemon = start(built, "p/wide", "p/by_string", "p/pair", args=limits)
+    both = Both(daemon)
+    ids = [(i * 7) % (ROWS + 50) - 20 for i in range(20000)]
+    assert both.ask(["wide:int32", "wide:d_bool"], GivenKeys(ids * 7)).result == lp.OK
+    assert both.ask(of_wide(TYPES), GivenKeys(ids), flags=lp.COLUMNS).result == lp.OK
+    texts = [str(i) for i in ids]
+    assert both.ask(["by_string:x", "by_string:text"], GivenKeys(texts, wide=True), flags=lp.COLUMNS).result == lp.OK
+    assert both.ask(["pair:x", "wide:bool"], GivenKeys(ids, texts)).result == lp.OK
+    large = GivenKeys([str(i) * 600 for i in range(2000, 6000)])  # megabytes of keys
+    assert both.ask(["by_string:x"], large).answer.views[0].not_found == 4000
+    for plan in both.plans(["by_string:x"]):
+        got = plan.get(GivenKeys([*texts[:18000], "x" * 70000]))
+        assert got.result == lp.TOO_LARGE and "bytes" in got.error, got.error
+    both.close()
 
 
 def test_min_release_agrees(store, start):
@@ -497,7 +499,9 @@ class Between:
 @pytest.fixture
 def between(store, start_pilliond, folder) -> Iterator[Between]:
     store.make_release(rows=1000)
-    found = Between(folder, start_pilliond(store).resp_unix)
+    daemon = start_pilliond(store)
+    found = Between(folder, daemon.resp_unix)
+    found.daemon = daemon
     yield found
     found.close()
 
@@ -528,6 +532,31 @@ def test_a_call_whose_connection_breaks_is_asked_once_more(between):
         got = plan.get(keys)
         assert got.result == lp.UNAVAILABLE and "connection" in got.error
         assert plan.get(keys).values == wanted
+
+
+@pytest.mark.parametrize("flags", [0, lp.COLUMNS], ids=["tensor", "columns"])
+def test_a_call_of_several_requests_is_of_one_release(store, between, flags):
+    second = store.make_release(rows=1000, seed=2, channel=None).rpartition("@")[2]
+    with lp.Client(None, between.address, timeout_ms=20000) as client:
+        plan, ended = client.plan(["driver_stats:f1"], flags=flags), []
+        keys = GivenKeys([i % 1001 for i in range(40000)])
+        at_once, later = threading.Event(), threading.Event()
+        at_once.set()
+        between.hold = [at_once, later]  # of three
+        ask = (lambda: plan.columns_once(keys, [(160000, 0)])[0]) if flags else (lambda: plan.get(keys))
+        thread = threading.Thread(target=lambda: ended.append(ask()))
+        thread.start()
+        harness.wait_until("the second request", lambda: not between.hold)
+        store.promote(f"rides/driver_stats@{second}")
+        between.daemon.wait_serving(second)
+        later.set()
+        thread.join()
+        got = ended[0]
+        assert got.result == lp.OK and got.answer.views[0].release.decode() == second
+        assert got.answer.views[0].not_found == 39
+        values = (ctypes.c_float * 40000).from_buffer_copy(got.columns[0][0] if flags else got.values)
+        wanted = [synthetic.value("floats", key, 1, 2) for key in range(1000)]
+        assert all(value == wanted[i % 1001] for i, value in enumerate(values) if i % 1001 < 1000)
 
 
 def test_a_slow_answer_delays_no_other_call(between):
