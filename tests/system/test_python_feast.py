@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""get_online_features against Feast's own SDK: both answer the questions of feast_repo/peer.py over the same data, Feast
-from its own online store. The dicts are equal, and exceptions have the same class names."""
+"""get_online_features against Feast's own SDK: both answer the questions of feast_repo/peer.py over the same data,
+Feast from its own online store. The dicts are equal, and exceptions have the same class names."""
 
 from __future__ import annotations
 
