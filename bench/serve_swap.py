@@ -17,7 +17,7 @@ from typing import Sequence
 from serve_servers import VIEW, Pilliond, make_release
 
 SEEDS = (1, 2, 3)  # more than a node keeps: each swap fetches, verifies, publishes and lets one go
-SWAPS, PAUSE_S, SETTLE_S, SWAP_MAX_S = 9, 1.0, 0.2, 180.0
+SWAPS, PAUSE_S, PAUSE_MAX_S, SETTLE_S, SWAP_MAX_S = 9, 1.0, 8.0, 0.2, 180.0
 CONNECTIONS = 4
 
 
@@ -66,12 +66,13 @@ def prepare(options: argparse.Namespace) -> tuple[Path, list[str]]:
 def swap_all(
     options: argparse.Namespace, store: Path, pillion: Pilliond, releases: Sequence[str], count: int
 ) -> list[tuple[int, int]]:
-    """One after the other with pauses; returns their times."""
+    """One after the other, each followed by about as much time without one; returns their times."""
     found = []
     time.sleep(2 * PAUSE_S)
     for number in range(1, count + 1):
-        found.append(swap(options, store, pillion, releases[number % len(releases)]))
-        time.sleep(PAUSE_S)
+        begin, end = swap(options, store, pillion, releases[number % len(releases)])
+        found.append((begin, end))
+        time.sleep(min(max((end - begin) / 1e9, PAUSE_S), PAUSE_MAX_S))
     return found
 
 
