@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import subprocess
 from pathlib import Path
@@ -51,7 +50,7 @@ def _clients() -> list[str]:
     return [line.replace("==", " ") for line in lines if line and not line.startswith("#")]
 
 
-def machine_rows() -> dict[str, str]:
+def machine_rows(python: Path | None) -> dict[str, str]:
     memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
     peers = {
         "Redis": _first(["redis-server", "--version"], r"v=(\S+)"),
@@ -67,5 +66,5 @@ def machine_rows() -> dict[str, str]:
         "pages": f"{os.sysconf('SC_PAGE_SIZE') // 1024} KiB; huge: {_huge_pages()}",
         "counters": reason or "cache misses by perf stat",
         "peers": ", ".join(f"{name} {version}" for name, version in peers.items()),
-        "Python": ", ".join([platform.python_version(), *_clients()]),
+        "Python": ", ".join([_first([str(python or "python3"), "--version"], r"Python (\S+)"), *_clients()]),
     }

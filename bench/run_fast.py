@@ -222,7 +222,7 @@ def results_for(options: argparse.Namespace) -> Results:
         if options.resume and results.options != kept:
             sys.exit(f"--resume: {options.json} is of a run with other options: {results.options}")
         return results
-    return Results(machine_rows(), kept)
+    return Results(machine_rows(options.python), kept)
 
 
 def main() -> None:
