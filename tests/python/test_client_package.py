@@ -52,6 +52,12 @@ def test_numpy_is_enough():
     assert len(plain) == 1 and plain[0].startswith("numpy")
 
 
+def test_the_builder_says_what_it_lacks():
+    code = "import sys; sys.modules['duckdb'] = None; import pillion.build"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("pillion.build needs duckdb: install pillion with the extra [build]\n")
+
+
 def test_what_is_public_is_what_was_said():
     assert sorted(pillion.__all__) == sorted(PUBLIC.split())
     assert all(hasattr(pillion, name) for name in pillion.__all__)

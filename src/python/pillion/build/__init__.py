@@ -9,7 +9,12 @@ builder  one view: reads in one thread, encodes in the other, merges, publishes 
 memory   how much is ours, and how it is shared out
 progress one moving line, or one line every ten seconds
 """
+import importlib.util
 import os
+
+_missing = [name for name in ("pyarrow", "duckdb") if importlib.util.find_spec(name) is None]
+if _missing:
+    raise ImportError(f"pillion.build needs {' and '.join(_missing)}: install pillion with the extra [build]")
 
 # Arrow's own allocator keeps what was freed: a third of the reader's share of a cap of resident memory. Arrow
 # looks at this once, when it is imported.
