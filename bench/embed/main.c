@@ -2,7 +2,7 @@
  * pillion-embed: measures a reader in its own process, or fills what it reads. */
 #include "embed/run.h"
 
-#include <stdlib.h>
+#include <unistd.h>
 
 #ifndef EMBED_HAS_LMDB
 const struct embed_reader embed_reader_lmdb = {.name = "lmdb", .missing = "liblmdb-dev"};
@@ -16,9 +16,11 @@ const struct embed_reader *const embed_readers[] = {&embed_reader_mapped,    &em
                                                     &embed_reader_memcached, &embed_reader_null};
 const size_t embed_reader_count = sizeof embed_readers / sizeof embed_readers[0];
 
+/* Whatever is open stays so: libraries' own clean-ups at exit would find it half made. */
 void embed_fail(const char *what, const char *why) {
     fprintf(stderr, "pillion-embed: %s: %s\n", what, why);
-    exit(1);
+    fflush(NULL);
+    _exit(1);
 }
 
 int main(int argc, char **argv) {
