@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 
 /* The descriptor must be sealed: what was verified is what is mapped, whoever else holds it. */
-static pil_status map_shard(int fd, struct pil_shard *ret_shard, struct pil_error *ret_error) {
+static pil_status map_shard(int fd, const struct pil_shard_schema *known, struct pil_shard *ret_shard,
+                            struct pil_error *ret_error) {
     struct stat info;
     if (!pil_sys_memfd_is_sealed(fd)) {
         return pil_fail(ret_error, PIL_STATUS_DENIED, "the descriptor is not a sealed memfd");
@@ -23,7 +24,7 @@ static pil_status map_shard(int fd, struct pil_shard *ret_shard, struct pil_erro
     void *data = NULL;
     struct pil_shard shard;
     PIL_TRY(pil_sys_map_aligned(fd, bytes, &data, ret_error));
-    pil_status status = pil_shard_open(pil_bytes_from(data, bytes), &shard, ret_error);
+    pil_status status = pil_shard_open_known(pil_bytes_from(data, bytes), known, &shard, ret_error);
     if (status != PIL_STATUS_OK) {
         munmap(data, bytes);
         return status;
@@ -32,18 +33,13 @@ static pil_status map_shard(int fd, struct pil_shard *ret_shard, struct pil_erro
     return PIL_STATUS_OK;
 }
 
-static struct pil_bytes schema_section(const struct pil_shard *shard) {
-    const struct pil_section_entry *entry = &shard->superblock->sections[PIL_SECTION_SCHEMA];
-    return pil_bytes_from(shard->file.data + entry->offset, entry->bytes);
-}
-
 static pil_status check_shard(const struct pil_release *release, const struct pil_shard *shard, uint32_t index,
                               struct pil_error *ret_error) {
     if (shard->superblock->shard_index != index || shard->superblock->shard_bits != release->shard_bits) {
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "it says that it is shard %u of 2^%u",
                         shard->superblock->shard_index, shard->superblock->shard_bits);
     }
-    if (!pil_bytes_equal(schema_section(shard), schema_section(&release->shards[0]))) {
+    if (shard->view != release->shards[0].view) {
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "its schema differs from that of shard 0");
     }
     return PIL_STATUS_OK;
@@ -66,7 +62,9 @@ pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shar
     release->event_ts_us_max = INT64_MIN;
     for (uint32_t i = 0; i < shard_count; i++) {
         struct pil_shard *shard = &release->shards[i];
-        pil_status status = map_shard(fds[i], shard, ret_error);
+        const struct pil_shard_schema known =
+            i > 0 ? pil_shard_schema_of(&release->shards[0]) : (struct pil_shard_schema){0};
+        pil_status status = map_shard(fds[i], i > 0 ? &known : NULL, shard, ret_error);
         if (status == PIL_STATUS_OK) {
             release->shard_count++;
             status = check_shard(release, shard, i, ret_error);

@@ -98,7 +98,8 @@ static pil_status check_place(const struct pil_shard_file *file, const struct pi
 
 pil_status pil_shard_file_fetch_verified(struct pil_store *store, const struct pil_manifest *manifest, uint32_t index,
                                          struct pil_shard_file *ret_file, struct pil_error *ret_error) {
-    const struct pil_verify_options options = {.id = &manifest->shards[index].id, .view = manifest->view};
+    const struct pil_verify_options options = {
+        .id = &manifest->shards[index].id, .view = manifest->view, .schema = pil_text_bytes(&manifest->schema)};
     struct pil_shard_file file;
     char name[PIL_STORE_NAME_BYTES];
     PIL_TRY(pil_shard_file_fetch(store, &manifest->shards[index], &file, ret_error));

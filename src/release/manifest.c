@@ -22,20 +22,15 @@ static void shard_hex(const struct pil_sha256 *id, char ret_hex[PIL_SHA256_HEX_C
     pil_hex_encode(pil_bytes_from(id->bytes, sizeof id->bytes), ret_hex);
 }
 
-void pil_manifest_identify(const struct pil_view *view, const struct pil_manifest_shard *shards, uint32_t shard_count,
-                           char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
+static void identify(const struct pil_view *view, const struct pil_text *schema,
+                     const struct pil_manifest_shard *shards, uint32_t shard_count,
+                     char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
     struct pil_sha256_stream *stream = pil_sha256_stream_create();
     struct pil_text line = {0};
     pil_text_format(&line, "%s/%s", view->project, view->name);
     update_line(stream, line.data);
     pil_text_deinit(&line);
-
-    json_t *schema = pil_view_to_json(view);
-    pil_document_format(schema, &line);
-    json_decref(schema);
-    update_line(stream, line.data);
-    pil_text_deinit(&line);
-
+    update_line(stream, schema->data);
     for (uint32_t i = 0; i < shard_count; i++) {
         char hex[PIL_SHA256_HEX_CHARS + 1];
         shard_hex(&shards[i].id, hex);
@@ -43,6 +38,16 @@ void pil_manifest_identify(const struct pil_view *view, const struct pil_manifes
     }
     struct pil_sha256 digest = pil_sha256_stream_finish(&stream);
     pil_hex_encode(pil_bytes_from(digest.bytes, PIL_RELEASE_ID_CHARS / 2), ret_release);
+}
+
+void pil_manifest_identify(const struct pil_view *view, const struct pil_manifest_shard *shards, uint32_t shard_count,
+                           char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
+    struct pil_text schema;
+    json_t *json = pil_view_to_json(view);
+    pil_document_format(json, &schema);
+    json_decref(json);
+    identify(view, &schema, shards, shard_count, ret_release);
+    pil_text_deinit(&schema);
 }
 
 /* ---- Writing */
@@ -143,7 +148,9 @@ static pil_status parse_document(struct pil_manifest *manifest, struct pil_error
         return pil_fail(error, PIL_STATUS_CORRUPT, "the schema is that of %s/%s", manifest->view->project,
                         manifest->view->name);
     }
-    pil_manifest_identify(manifest->view, manifest->shards, manifest->shard_count, release);
+    /* The schema as it stands there: members that this version does not know belong to it. */
+    pil_document_format(json_object_get(document, "schema"), &manifest->schema);
+    identify(manifest->view, &manifest->schema, manifest->shards, manifest->shard_count, release);
     if (strcmp(release, ref->release) != 0) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "schema and shards are those of release %s, not of %s", release,
                         ref->release);
@@ -172,6 +179,7 @@ void pil_manifest_destroy(struct pil_manifest **manifest) {
     }
     pil_view_destroy(&(*manifest)->view);
     free((*manifest)->shards);
+    pil_text_deinit(&(*manifest)->schema);
     json_decref((*manifest)->document);
     free(*manifest);
     *manifest = NULL;

@@ -23,6 +23,7 @@ struct pil_manifest {
     uint64_t bytes;
     int64_t created_us;
     char previous[PIL_RELEASE_ID_CHARS + 1]; /* "" when none */
+    struct pil_text schema;                  /* owned: of a parsed manifest, as the shards have it */
     json_t *document;                        /* owned: the whole manifest with profile, sources, counts, builder */
 };
 

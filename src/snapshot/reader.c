@@ -10,17 +10,33 @@ static struct pil_bytes section_bytes(struct pil_bytes file, const struct pil_su
     return pil_bytes_from(file.data + entry->offset, entry->bytes);
 }
 
-pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, struct pil_error *ret_error) {
-    struct pil_superblock superblock;
-    PIL_TRY(pil_superblock_read(file, &superblock, ret_error));
-    struct pil_view *view;
-    pil_status status =
-        pil_view_from_json_bytes(section_bytes(file, &superblock, PIL_SECTION_SCHEMA), &view, ret_error);
+/* *ret_own stays NULL when the view is the known one. */
+static pil_status open_view(struct pil_bytes file, const struct pil_superblock *superblock,
+                            const struct pil_shard_schema *known, const struct pil_view **ret_view,
+                            struct pil_view **ret_own, struct pil_error *error) {
+    struct pil_bytes text = section_bytes(file, superblock, PIL_SECTION_SCHEMA);
+    if (known != NULL && text.len > 0 && pil_bytes_equal(known->text, text)) {
+        *ret_view = known->view;
+        return PIL_STATUS_OK;
+    }
+    pil_status status = pil_view_from_json_bytes(text, ret_own, error);
     if (status != PIL_STATUS_OK) {
         status = status == PIL_STATUS_INVALID ? PIL_STATUS_CORRUPT : status;
-        return pil_fail_in(ret_error, status, "section SCHEMA at offset %llu",
-                           (unsigned long long)superblock.sections[PIL_SECTION_SCHEMA].offset);
+        return pil_fail_in(error, status, "section SCHEMA at offset %llu",
+                           (unsigned long long)superblock->sections[PIL_SECTION_SCHEMA].offset);
     }
+    *ret_view = *ret_own;
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_shard_open_known(struct pil_bytes file, const struct pil_shard_schema *known,
+                                struct pil_shard *ret_shard, struct pil_error *ret_error) {
+    struct pil_superblock superblock;
+    const struct pil_view *view;
+    struct pil_view *own_view = NULL;
+    PIL_TRY(pil_superblock_read(file, &superblock, ret_error));
+    PIL_TRY(open_view(file, &superblock, known, &view, &own_view, ret_error));
+    pil_status status = PIL_STATUS_OK;
     struct pil_bytes heap = section_bytes(file, &superblock, PIL_SECTION_HEAP);
     if (view->layout.stride != superblock.row_stride) {
         status =
@@ -31,7 +47,7 @@ pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, st
                           heap.len);
     }
     if (status != PIL_STATUS_OK) {
-        pil_view_destroy(&view);
+        pil_view_destroy(&own_view);
         return status;
     }
     *ret_shard = (struct pil_shard){
@@ -48,12 +64,22 @@ pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, st
         .event_ts_offset = view->layout.event_ts_offset,
         .has_word_keys = view->layout.key_is_fixed && view->layout.key_bytes == 8,
         .view = view,
+        .own_view = own_view,
     };
     return PIL_STATUS_OK;
 }
 
+pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, struct pil_error *ret_error) {
+    return pil_shard_open_known(file, NULL, ret_shard, ret_error);
+}
+
+struct pil_shard_schema pil_shard_schema_of(const struct pil_shard *shard) {
+    return (struct pil_shard_schema){.text = section_bytes(shard->file, shard->superblock, PIL_SECTION_SCHEMA),
+                                     .view = shard->view};
+}
+
 void pil_shard_close(struct pil_shard *shard) {
-    pil_view_destroy(&shard->view);
+    pil_view_destroy(&shard->own_view);
     *shard = (struct pil_shard){0};
 }
 

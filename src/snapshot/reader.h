@@ -18,14 +18,27 @@ struct pil_shard {
     uint64_t bucket_count, slot_count, hash_seed;
     uint32_t stride;
     uint32_t event_ts_offset;
-    bool has_word_keys;    /* all of 8 bytes */
-    struct pil_view *view; /* owned */
+    bool has_word_keys; /* all of 8 bytes */
+    const struct pil_view *view;
+    struct pil_view *own_view; /* NULL: the view is somebody else's */
+};
+
+/* A schema that was parsed before: shards of one release have the same bytes there. `view` outlives whoever shares it.
+ */
+struct pil_shard_schema {
+    struct pil_bytes text;
+    const struct pil_view *view;
 };
 
 /* Opens bytes, aligned to 8, that stay mapped and unchanged until close. CORRUPT, UNSUPPORTED (newer major or unknown
  * incompat bit) or TOO_LARGE (over our own bounds), with a sentence that names offset and field. */
 pil_status pil_shard_open(struct pil_bytes file, struct pil_shard *ret_shard, struct pil_error *ret_error) PIL_CHECKED;
+/* The same; a schema section with the bytes of `known` is not parsed again. NULL: none is known. */
+pil_status pil_shard_open_known(struct pil_bytes file, const struct pil_shard_schema *known,
+                                struct pil_shard *ret_shard, struct pil_error *ret_error) PIL_CHECKED;
 void pil_shard_close(struct pil_shard *shard);
+/* Of an open shard, for its siblings. */
+struct pil_shard_schema pil_shard_schema_of(const struct pil_shard *shard);
 
 /* The three steps of a lookup. The row is NULL when the key is not there; the full key has been compared. */
 static inline uint64_t pil_shard_hash(const struct pil_shard *shard, struct pil_bytes key) {

@@ -230,9 +230,13 @@ pil_status pil_verify(struct pil_bytes file, const struct pil_verify_options *op
     PIL_TRY(pil_superblock_read(file, &block, ret_error));
     PIL_TRY(check_sums(file, &block, options, ret_error));
     PIL_TRY(check_padding(file, &block, ret_error));
+    const struct pil_shard_schema known = {.text = options->schema, .view = options->view};
     struct pil_shard shard;
-    PIL_TRY(pil_shard_open(file, &shard, ret_error));
-    pil_status status = options->view != NULL ? check_view(&shard, options->view, ret_error) : PIL_STATUS_OK;
+    PIL_TRY(pil_shard_open_known(file, options->view != NULL ? &known : NULL, &shard, ret_error));
+    pil_status status = PIL_STATUS_OK;
+    if (options->view != NULL && shard.view != options->view) {
+        status = check_view(&shard, options->view, ret_error);
+    }
     if (status == PIL_STATUS_OK) {
         status = check_rows(&shard, ret_error);
     }

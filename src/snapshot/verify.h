@@ -8,6 +8,7 @@
 struct pil_verify_options {
     const struct pil_sha256 *id; /* expected shard id; NULL: not compared (a loose file) */
     const struct pil_view *view; /* expected schema; NULL: any valid one */
+    struct pil_bytes schema;     /* of `view`, as section SCHEMA has it: spares the parsing; empty: not known */
     /* Called after each block with the bytes done, from the calling thread; may be NULL. */
     void (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total);
     void *progress_context;

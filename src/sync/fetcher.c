@@ -110,7 +110,8 @@ static pil_status verify_shard(const struct pil_manifest *manifest, const struct
                                struct pil_error *ret_error) {
     void *data = NULL;
     PIL_TRY(pil_sys_map_aligned(fd, shard->bytes, &data, ret_error));
-    struct pil_verify_options options = {.id = &shard->id, .view = manifest->view};
+    struct pil_verify_options options = {
+        .id = &shard->id, .view = manifest->view, .schema = pil_text_bytes(&manifest->schema)};
     pil_status status = pil_verify(pil_bytes_from(data, shard->bytes), &options, ret_error);
     munmap(data, shard->bytes);
     return status;

@@ -200,6 +200,12 @@ static void a_manifest_that_lies_is_refused(void **state) {
     } lies[] = {
         {"format", "2", "upgrade", PIL_STATUS_UNSUPPORTED},
         {"format", "0", "format", PIL_STATUS_CORRUPT},
+        {"project", "", "\"project\" must be a string", PIL_STATUS_CORRUPT},
+        {"view", "", "\"view\" must be a string", PIL_STATUS_CORRUPT},
+        {"bytes", "", "\"bytes\" must be an integer", PIL_STATUS_CORRUPT},
+        {"shards.0.id", "", "\"id\" must be a string", PIL_STATUS_CORRUPT},
+        {"shards.0.bytes", "", "\"bytes\" must be an integer", PIL_STATUS_CORRUPT},
+        {"shards", "[]", "it has 0", PIL_STATUS_CORRUPT},
         {"format", "\"1\"", "format", PIL_STATUS_CORRUPT},
         {"format", "", "format", PIL_STATUS_CORRUPT},
         {"project", "\"../..\"", "not a name", PIL_STATUS_CORRUPT},
@@ -261,6 +267,34 @@ static void a_ttl_that_was_changed_is_another_release(void **state) {
     pil_manifest_destroy(&manifest);
 }
 
+/* As a newer version may write them: members that we do not know are ignored, and belong to the identity. */
+static void unknown_members_of_the_schema_belong_to_the_release(void **state) {
+    struct pil_store *store = *state;
+    struct pil_manifest *manifest = fixture_manifest(store, 1), *parsed = NULL;
+    json_t *document = pil_manifest_to_json(manifest, NULL), *schema = json_object_get(document, "schema");
+    struct pil_text text, lines = {0};
+    char id[PIL_SHA256_HEX_CHARS + 1];
+    json_object_set_new(schema, "future", json_true());
+    pil_document_format(schema, &text);
+    const char *shard =
+        json_string_value(json_object_get(json_array_get(json_object_get(document, "shards"), 0), "id"));
+    pil_text_format(&lines, "rides/drivers\n%s\n%s\n", text.data, shard);
+    struct pil_sha256 digest = pil_hash_sha256(pil_text_bytes(&lines));
+    pil_hex_encode(pil_bytes_from(digest.bytes, PIL_RELEASE_ID_CHARS / 2), id);
+    json_object_set_new(document, "release", json_string(id));
+    struct pil_text whole;
+    pil_document_format(document, &whole);
+    assert_int_equal(pil_manifest_parse(pil_text_bytes(&whole), &parsed, NULL), PIL_STATUS_OK);
+    assert_string_equal(parsed->ref.release, id);
+    assert_string_equal(parsed->schema.data, text.data);
+    pil_manifest_destroy(&parsed);
+    pil_manifest_destroy(&manifest);
+    json_decref(document);
+    pil_text_deinit(&text);
+    pil_text_deinit(&lines);
+    pil_text_deinit(&whole);
+}
+
 static void broken_text_is_refused(void **state) {
     struct pil_store *store = *state;
     struct pil_manifest *manifest = fixture_manifest(store, 1), *parsed = NULL;
@@ -296,6 +330,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_missing_or_misplaced_is_named, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_manifest_that_lies_is_refused, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_ttl_that_was_changed_is_another_release, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(unknown_members_of_the_schema_belong_to_the_release, folder_setup,
+                                        folder_teardown),
         cmocka_unit_test_setup_teardown(broken_text_is_refused, folder_setup, folder_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,34 @@ static void schemas_are_compared(void **state) {
     victim_deinit(&other);
 }
 
+static void a_known_schema_is_not_parsed_again(void **state) {
+    (void)state;
+    struct victim victim = victim_named("scalars");
+    struct pil_bytes file = pil_bytes_from(victim.file, victim.bytes);
+    struct pil_shard first, sibling;
+    assert_int_equal(pil_shard_open(file, &first, &error), PIL_STATUS_OK);
+    struct pil_shard_schema known = pil_shard_schema_of(&first);
+    assert_int_equal(pil_shard_open_known(file, &known, &sibling, &error), PIL_STATUS_OK);
+    assert_ptr_equal(sibling.view, first.view);
+    assert_null(sibling.own_view);
+    pil_shard_close(&sibling);
+    known.text.len--;
+    assert_int_equal(pil_shard_open_known(file, &known, &sibling, &error), PIL_STATUS_OK);
+    assert_ptr_not_equal(sibling.view, first.view);
+    pil_shard_close(&sibling);
+    pil_shard_close(&first);
+    /* A section without bytes is not the schema of which no text is known. */
+    struct pil_superblock *block = (struct pil_superblock *)(void *)victim.file;
+    struct pil_section_entry *schema = &block->sections[PIL_SECTION_SCHEMA];
+    memset(victim.file + schema->offset, 0, schema->bytes);
+    schema->bytes = 0;
+    fixture_repair(victim.file, victim.bytes);
+    struct pil_verify_options options = {.view = victim.view};
+    assert_int_equal(pil_verify(file, &options, &error), PIL_STATUS_CORRUPT);
+    assert_non_null(strstr(error.text, "section SCHEMA"));
+    victim_deinit(&victim);
+}
+
 static void padding_between_sections_is_zero(void **state) {
     (void)state;
     struct victim victim = victim_named("composite_keys");
@@ -402,6 +430,7 @@ int main(void) {
         cmocka_unit_test(what_newer_minor_versions_add_is_ignored),
         cmocka_unit_test(checksums_and_ids_are_compared),
         cmocka_unit_test(schemas_are_compared),
+        cmocka_unit_test(a_known_schema_is_not_parsed_again),
         cmocka_unit_test(padding_between_sections_is_zero),
         cmocka_unit_test(rules_for_rows_are_checked),
         cmocka_unit_test(a_heap_is_neither_shared_nor_left_over),
