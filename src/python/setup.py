@@ -48,22 +48,27 @@ def extension(name: str, sources: list[str], libraries: list[str]) -> Extension:
 
 
 MACROS = [("_GNU_SOURCE", None), ("PIL_VERSION", f'"{version()}"')]
-PARTS = files("*.c", *(name for name in MODULES if name != "client"))
+OBJECTS = BUILD / "objects" / "core"  # one level down, because the sources' "../" is kept below it
+PARTS = {
+    "sources": files("*.c", *(name for name in MODULES if name != "client")),
+    "obj_deps": {"": files("*.h", *MODULES)},
+    "include_dirs": INCLUDE,
+    "macros": MACROS,
+    "cflags": COMPILE,
+}
 CLIENT = [*files("*.c", "client"), *files("client/*.c", "python")]
 
 BUILD.mkdir(parents=True, exist_ok=True)
+(OBJECTS / "libpillion_parts.a").unlink(missing_ok=True)  # members whose sources are gone would stay in it
 setup(
     version=version(),
-    libraries=[
-        ("pillion_parts", {"sources": PARTS, "include_dirs": INCLUDE, "macros": MACROS, "cflags": COMPILE}),
-    ],
+    libraries=[("pillion_parts", PARTS)],
     ext_modules=[
         extension("pillion._client", CLIENT, ["jansson", "xxhash", "crypto", "m"]),
         extension("pillion._core", ["core.c"], ["yaml", "jansson", "xxhash", "crypto", "m"]),
     ],
-    # One level down, because the sources' "../" is kept below build_temp.
     options={
-        "build": {"build_base": str(BUILD), "build_temp": str(BUILD / "objects" / "core")},
+        "build": {"build_base": str(BUILD), "build_temp": str(OBJECTS)},
         "egg_info": {"egg_base": str(BUILD)},
         "bdist_wheel": {"py_limited_api": "cp39"},
     },
