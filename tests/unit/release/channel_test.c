@@ -263,6 +263,14 @@ static void a_channel_that_lies_is_refused(void **state) {
         {"\"history\":[", "\"history\":[7,"},
         {"\"history\":[", "\"history\":7,\"other\":["},
         {"\"release\":\"", "\"release\":\"../"},
+        {"\"act\":", "\"other\":"},
+        {"\"changed_us\":", "\"other\":"},
+        {"\"history\":[{\"act\":\"promote\",\"changed_us\":", "\"history\":[{\"act\":\"promote\",\"other\":"},
+        {"\"history\":[", "\"history\":[],\"other\":["},
+        {"\"history\":[", "\"history\":{},\"other\":["},
+        {"\"sequence\":1}", "\"sequence\":2}"},
+        {"\"sequence\":1}", "\"other\":1}"},
+        {"\"sequence\":2}", "\"sequence\":3}"},
     };
     char name[PIL_STORE_NAME_BYTES];
     struct pil_text good = {0};
