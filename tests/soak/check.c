@@ -5,7 +5,6 @@
 #include "soak/check.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,8 +225,8 @@ static void check_age(struct checker *checker, uint32_t view, int32_t release, u
         const struct truth_promotion *promotion = &truth->promotions[view][i];
         uint64_t served_us = load(&promotion->served_us);
         if (promotion->release == (uint64_t)release) {
-            if (late_us > checker->score->stale_us_max) {
-                checker->score->stale_us_max = late_us; /* of this process's threads any */
+            if (late_us > __atomic_load_n(&checker->score->stale_us_max, __ATOMIC_RELAXED)) {
+                __atomic_store_n(&checker->score->stale_us_max, late_us, __ATOMIC_RELAXED); /* nearly the most */
             }
             return;
         }
