@@ -32,7 +32,7 @@ static pil_status open_view(struct pil_bytes file, const struct pil_superblock *
 pil_status pil_shard_open_known(struct pil_bytes file, const struct pil_shard_schema *known,
                                 struct pil_shard *ret_shard, struct pil_error *ret_error) {
     struct pil_superblock superblock;
-    const struct pil_view *view;
+    const struct pil_view *view = NULL;
     struct pil_view *own_view = NULL;
     PIL_TRY(pil_superblock_read(file, &superblock, ret_error));
     PIL_TRY(open_view(file, &superblock, known, &view, &own_view, ret_error));
