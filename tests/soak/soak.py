@@ -316,7 +316,7 @@ class Soak:
                 self.failures.append(f"HMGET: {self.load[name]} {name}")
         self.failures += [f"never happened: {name}" for name, count in self.counts.items() if count == 0]
         if total["reads"] < self.options.reads:
-            self.failures.append(f"{total['reads']:,} of {self.options.reads:,} reads within {self.options.seconds:g} s")
+            self.failures.append(f"{total['reads']:,} of {self.options.reads:,} reads in {self.options.seconds:g} s")
         if self.load["requests"] == 0:
             self.failures.append("HMGET: no answers")
 
@@ -343,7 +343,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--features", type=int, default=10)
     parser.add_argument("--period", type=float, default=0.1, help="seconds between promotions, at least (0.1)")
-    parser.add_argument("--slowness", type=float, default=1, help="bounds times this: sanitizers, loads (1)")
+    parser.add_argument("--slowness", type=float, default=1, help="bounds times this: sanitizers (1)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the result to this file")
     options = parser.parse_args()
