@@ -7,8 +7,12 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+enum { BACKGROUND_NICE = 5, PROMPT_SLICE_NS = 100000 };
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; Debian 12's headers are older */
@@ -175,10 +179,26 @@ uint64_t pil_sys_collapse(void *data, size_t bytes) {
 
 pil_status pil_sys_run_in_background(struct pil_error *ret_error) {
     const struct sched_param none = {0};
-    if (sched_setscheduler(0, SCHED_IDLE, &none) != 0) {
-        return pil_fail(ret_error, pil_status_from_errno(errno), "sched_setscheduler(SCHED_IDLE): %s", strerror(errno));
+    if (sched_setscheduler(0, SCHED_BATCH, &none) != 0 || setpriority(PRIO_PROCESS, 0, BACKGROUND_NICE) != 0) {
+        return pil_fail(ret_error, pil_status_from_errno(errno), "SCHED_BATCH, nice %d: %s", BACKGROUND_NICE,
+                        strerror(errno));
     }
     return PIL_STATUS_OK;
+}
+
+void pil_sys_run_promptly(void) {
+    /* sched_setattr(2); the C library of Debian 12 has no declaration of it. */
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime_ns, deadline_ns, period_ns;
+    } attributes = {.size = sizeof attributes,
+                    .policy = SCHED_OTHER,
+                    .nice = getpriority(PRIO_PROCESS, 0),
+                    .runtime_ns = PROMPT_SLICE_NS};
+    (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 void pil_sys_close(int *fd) {

@@ -36,9 +36,12 @@ pil_status pil_sys_map_aligned(int fd, size_t bytes, void **ret_data, struct pil
  * now; the rest, and all of it on an older kernel, is as good as before. Cost: copies each page, 0.3 to 3 s a GiB. */
 uint64_t pil_sys_collapse(void *data, size_t bytes);
 
-/* The calling thread runs when no other of its control group wants to (SCHED_IDLE), and yields to them at once. No
- * privilege is needed. */
+/* The calling thread gives way to those that run promptly (SCHED_BATCH, nice 5): it has a third of the weight of others
+ * and does not interrupt them. No privilege is needed, and there is no way back without. */
 pil_status pil_sys_run_in_background(struct pil_error *ret_error) PIL_CHECKED;
+/* The calling thread asks for short slices of the processor (0.1 ms), which makes the kernel let it interrupt those with
+ * longer ones as soon as it wakes up (EEVDF, Linux 6.12). Elsewhere nothing happens. */
+void pil_sys_run_promptly(void);
 
 /* Closes *fd when it is open and sets it to -1. */
 void pil_sys_close(int *fd);

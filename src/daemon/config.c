@@ -31,8 +31,8 @@ static const struct pil_config_option options[] = {
      "Whether releases are moved into huge pages while they are fetched (Linux 6.1), which makes reads faster and "
      "fetching slower."},
     {"fetch_priority", PIL_OPTION_CHOICE, AT(fetch_priority), 8, "background", 0, 0, "background|normal", false,
-     "background: once every view is served, releases are fetched and verified in time that nothing else of the "
-     "control group wants, so that swaps cost the least latency; normal: as soon as possible."},
+     "background: once every view is served, releases are fetched and verified with a third of the usual weight and "
+     "without interrupting anybody, so that swaps cost less latency; normal: as soon as possible."},
     {"mapped_generations", PIL_OPTION_COUNT, AT(settings.mapped_generations_max), 4, "4", 1, 64, NULL, false,
      "Releases of a view that clients may keep mapped, the served one included; when there are as many, the next one "
      "is not granted and clients read over the socket."},

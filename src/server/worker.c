@@ -4,6 +4,7 @@
 #include "server/internal.h"
 
 #include "base/log.h"
+#include "base/sys.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -222,6 +223,7 @@ static void close_all(struct pil_worker *worker) {
 void *pil_worker_main(void *argument) {
     struct pil_worker *worker = argument;
     struct pil_error error = {.text = "the ring is beyond repair"};
+    pil_sys_run_promptly();
     worker->ready_end = &worker->ready;
     worker->spin_ns = worker->server->settings->spin_ns_max;
     worker->now_ns = worker->swept_ns = pil_clock_monotonic_ns();

@@ -52,17 +52,21 @@ def policy(pid: int) -> int:
     return int(open(f"/proc/{pid}/stat", encoding="ascii").read().rpartition(")")[2].split()[38])
 
 
+def is_background(pid: int) -> bool:
+    return policy(pid) == os.SCHED_BATCH and os.getpriority(os.PRIO_PROCESS, pid) == 5
+
+
 def test_what_is_served_is_replaced_in_the_background(store, start_pilliond):
     daemon = start_pilliond(store, ready=False)
     fetcher = harness.wait_until("a fetcher", lambda: daemon.child("fetcher"))
     assert policy(fetcher) == os.SCHED_OTHER  # nothing is served yet: urgent
     store.make_release(rows=100)
-    harness.wait_until("background", lambda: policy(fetcher) == os.SCHED_IDLE)
+    harness.wait_until("background", lambda: is_background(fetcher))
     assert policy(daemon.child("server")) == os.SCHED_OTHER
     daemon.wait_serving(store.make_release(rows=100, seed=2))
     os.kill(fetcher, signal.SIGKILL)
     again = harness.wait_until("another fetcher", lambda: (pid := daemon.child("fetcher")) != fetcher and pid)
-    harness.wait_until("in the background at once", lambda: policy(again) == os.SCHED_IDLE)
+    harness.wait_until("in the background at once", lambda: is_background(again))
     daemon.wait_serving(store.make_release(rows=100, seed=3))
 
 
