@@ -3,7 +3,7 @@
 # Everything that a bare Debian 12 needs to build, run and test Pillion. Sourced by deploy/quickstart.sh and
 # tests/run.sh; run by hand it prepares the machine and builds the release preset. Idempotent: what is there already is
 # left alone, so a second run takes a second. Writes nothing outside build/ but Debian packages. The lists below and
-# tests/requirements.txt are the only package lists.
+# tests/requirements.txt and bench/requirements.txt are the only package lists.
 set -euo pipefail
 
 debian_build=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-dev python3-venv
