@@ -21,6 +21,8 @@ struct checker {
     struct pillion_plan *plans[KIND_COUNT];
     uint32_t features[KIND_COUNT];
     uint64_t random;
+    uint64_t generations[TRUTH_VIEWS][2]; /* the last, over the socket and mapped */
+    uint64_t server_ends[TRUTH_VIEWS][2]; /* when it last went backwards */
     /* Of the call at hand. */
     kind kind;
     size_t count;
@@ -117,9 +119,13 @@ static void choose_keys(struct checker *checker) {
                     : dice % 100 < 98 ? KIND_DOUBLES
                                       : KIND_COLUMNS;
     checker->count = sizes[dice / 100 % (sizeof sizes / sizeof sizes[0])];
+    bool is_skewed = dice >> 63 != 0;
     uint64_t range = checker->truth->rows + checker->truth->rows / 50 + 1; /* some are missing */
     for (size_t i = 0; i < checker->count; i++) {
         uint64_t random = next(checker);
+        for (uint64_t j = 0; is_skewed && j < 2; j++) { /* u⁴: Zipf's law with the exponent 3/4 */
+            random = (uint64_t)(((unsigned __int128)random * random) >> 64);
+        }
         uint64_t key = (uint64_t)(((unsigned __int128)random * range) >> 64);
         checker->keys[i] = (int64_t)key;
         checker->in_zone[i] = random % 16 != 0;
@@ -162,7 +168,8 @@ static void wrong_number(struct checker *checker, uint32_t view, size_t row, uin
                          int32_t release) {
     char detail[160];
     uint64_t key = (uint64_t)checker->keys[row];
-    snprintf(detail, sizeof detail, "key %llu feature %u is %g", (unsigned long long)key, feature, got);
+    snprintf(detail, sizeof detail, "key %llu feature %u is %.9g, expected %.9g", (unsigned long long)key, feature, got,
+             expected(key, feature, checker->truth->releases[view][release].seed));
     for (uint32_t i = 0; i < checker->truth->release_count[view]; i++) {
         if ((int32_t)i != release && expected(key, feature, checker->truth->releases[view][i].seed) == got) {
             tell(checker, &checker->score->mixed, "of another release", detail);
@@ -244,6 +251,19 @@ static void check_age(struct checker *checker, uint32_t view, int32_t release, u
     tell(checker, &checker->score->wrong, "wrong release", "was never promoted");
 }
 
+/* Within one server process generations never go backwards; mapped ones may be those of a process that is gone. */
+static void check_generation(struct checker *checker, uint32_t view, uint64_t generation) {
+    uint32_t way = checker->answer.is_mapped != 0;
+    uint64_t ends = load(&checker->truth->server_ends);
+    if (generation < checker->generations[view][way]) {
+        if (ends == checker->server_ends[view][way]) {
+            tell(checker, &checker->score->wrong, "wrong generation", "went backwards in a server process");
+        }
+        checker->server_ends[view][way] = ends;
+    }
+    checker->generations[view][way] = generation;
+}
+
 static void check_answer(struct checker *checker, uint64_t begin_us) {
     uint32_t views = checker->kind == KIND_BOTH ? 2 : 1;
     if (checker->answer.view_count != views) {
@@ -258,6 +278,7 @@ static void check_answer(struct checker *checker, uint64_t begin_us) {
             continue;
         }
         check_age(checker, view, release, begin_us);
+        check_generation(checker, view, checker->answer.views[slot].generation);
         uint64_t missing = 0;
         for (size_t row = 0; row < checker->count; row++) {
             check_row(checker, view, slot, row, release);

@@ -11,6 +11,9 @@ answered with a release answers with it or a later one, unless its staleness say
 killed, which is what finding that out and connecting anew may take (heartbeat 2 s, an attempt each second). Beside them
 pillion-load checks HMGET over plain RESP.
 
+Under sanitizers: PILLION_BIN_DIR=build/tsan/bin tests/soak/soak.py --reads 1e7 --slowness 10, and so with build/dev; a
+report ends its process, and the run fails.
+
 Exit status: 0 when the reads were reached and nothing was wrong, 1 otherwise.
 """
 from __future__ import annotations
@@ -50,7 +53,7 @@ class Truth:
     RELEASES, PROMOTIONS, CHECKERS = 16, 1 << 16, 16
     FIELDS = ("calls", "mapped_calls", "reads", "values", "wrong", "mixed", "stale", "stale_us_max",
               *(f"failed {name}" for name in RESULTS), "refreshes", "reconnects")
-    RELEASE_AT = 24 + 8 * len(VIEWS)
+    RELEASE_AT = 32 + 8 * len(VIEWS)
     COUNT_AT = RELEASE_AT + len(VIEWS) * RELEASES * 24
     PROMOTION_AT = COUNT_AT + 8 * len(VIEWS)
     SCORE_AT = PROMOTION_AT + len(VIEWS) * PROMOTIONS * 24
@@ -72,7 +75,7 @@ class Truth:
         at = self.RELEASE_AT + (view * self.RELEASES + number) * 24
         self.memory[at : at + 16] = release.encode()
         self.put(at + 16, seed)
-        self.put(24 + 8 * view, number + 1)
+        self.put(32 + 8 * view, number + 1)
 
     def promote(self, view: int, number: int, bound_us: int) -> int:
         """Before the channel is changed; the entry's offset, for served()."""
@@ -85,6 +88,10 @@ class Truth:
 
     def served(self, at: int) -> None:
         self.put(at + 8, time.monotonic_ns() // 1000)
+
+    def server_ends(self, count: int) -> None:
+        """Before it is killed."""
+        self.put(24, count)
 
     def end(self) -> None:
         self.put(0, 1)
@@ -125,10 +132,11 @@ class Soak:
         self.truth = Truth(folder / "truth", options.rows, options.features)
         self.references: list[list[str]] = [[], []]
         self.random = random.Random(options.seed)
-        self.counts = {"promotions": 0, "rollbacks": 0, "daemon killed": 0, "server killed": 0, "server stopped": 0,
-                       "fetcher killed": 0, "fetcher stopped": 0}
+        self.counts = {"promotions": 0, "rollbacks": 0, "swaps seen": 0, "daemon killed": 0, "server killed": 0,
+                       "server stopped": 0, "fetcher killed": 0, "fetcher stopped": 0}
         self.bound_until = 0.0
         self.live: list[int] = [0, 0]
+        self.seen: list[int | None] = [None, None]  # seeds, by asking the server
         self.load: dict[str, int] = {"requests": 0, "wrong": 0, "mixed": 0, "missing": 0}
         self.load_process: subprocess.Popen[str] | None = None
         self.readers: list[harness.Process] = []
@@ -175,13 +183,16 @@ class Soak:
         self.counts["promotions"] += 1
         return self.channel("promote", view, number)
 
-    def wait_served(self, asker: Asker, view: int, at: int, until: float) -> bool:
+    def wait_served(self, asker: Asker, view: int, at: int, until: float) -> None:
         while time.monotonic() < until:
             if asker.seed(view) == SEEDS[self.live[view]]:
-                self.truth.served(at)
-                return True
+                # A release that is back before the one between was served may give way to that yet.
+                if self.seen[view] != SEEDS[self.live[view]]:
+                    self.truth.served(at)
+                    self.counts["swaps seen"] += 1
+                self.seen[view] = SEEDS[self.live[view]]
+                return
             time.sleep(POLL_S)
-        return False
 
     def swap(self, asker: Asker) -> None:
         """Another release of one of the views; now and then back again."""
@@ -232,6 +243,8 @@ class Soak:
             ("daemon killed", self.kill_daemon),
         ]
         name, action = kinds[turn % len(kinds)]
+        if name in ("server killed", "daemon killed"):
+            self.truth.server_ends(self.counts["server killed"] + self.counts["daemon killed"] + 1)
         action()
         self.counts[name] += 1
 
@@ -257,7 +270,7 @@ class Soak:
         bad = total["wrong"] + total["mixed"] + total["stale"] + self.load["wrong"] + self.load["mixed"]
         share = min(1.0, total["reads"] / self.options.reads)
         line = (f"  [{'█' * int(30 * share):30}] {total['reads'] / 1e6:8.1f} M reads, "
-                f"{self.counts['promotions']:5} swaps, {bad} wrong, {time.monotonic() - begin:4.0f} s")
+                f"{self.counts['swaps seen']:5} swaps, {bad} wrong, {time.monotonic() - begin:4.0f} s")
         print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
         return total["reads"]
 
@@ -277,7 +290,10 @@ class Soak:
                 turn, disturbed = turn + 1, time.monotonic()
             if now - shown > 2:
                 shown = now
-                if (self.progress(begin) >= self.options.reads and turn >= 5) or now - begin > self.options.seconds:
+                reads = self.progress(begin)
+                if reads >= self.options.reads and turn >= 5 and self.counts["swaps seen"] >= self.options.swaps:
+                    break
+                if now - begin > self.options.seconds:
                     break
             dead = [reader for reader in self.readers if not reader.alive()]
             if dead:
@@ -317,6 +333,11 @@ class Soak:
         self.failures += [f"never happened: {name}" for name, count in self.counts.items() if count == 0]
         if total["reads"] < self.options.reads:
             self.failures.append(f"{total['reads']:,} of {self.options.reads:,} reads in {self.options.seconds:g} s")
+        if self.counts["swaps seen"] < self.options.swaps:
+            self.failures.append(f"{self.counts['swaps seen']} of {self.options.swaps} swaps")
+        failed = sum(score[f"failed {name}"] for score in scores[:READERS] for name in RESULTS)
+        if failed > 0:
+            self.failures.append(f"{failed} calls of readers that map failed")
         if self.load["requests"] == 0:
             self.failures.append("HMGET: no answers")
 
@@ -339,6 +360,7 @@ class Soak:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reads", type=lambda text: int(float(text)), default=100_000_000, help="vectors (1e8)")
+    parser.add_argument("--swaps", type=int, default=100, help="changes seen in what is served (100)")
     parser.add_argument("--seconds", type=float, default=3600, help="give up after so long (3600)")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--features", type=int, default=10)

@@ -36,6 +36,7 @@ struct truth {
     uint64_t is_over;
     uint64_t rows;
     uint64_t features;
+    uint64_t server_ends; /* how often a server process was killed so far: generations begin anew */
     uint64_t release_count[TRUTH_VIEWS];
     struct truth_release releases[TRUTH_VIEWS][TRUTH_RELEASES];
     uint64_t promotion_count[TRUTH_VIEWS];
