@@ -40,8 +40,10 @@ static const char *const yaml = "project: p\n"
                                 "    features:\n"
                                 "      - {name: x, type: float32}\n"
                                 "      - {name: y, type: float32}\n"
+                                "      - {name: zh, type: \"vector<float16,19>\"}\n"
+                                "      - {name: zi, type: \"vector<int8,19>\"}\n"
                                 "feature_services:\n"
-                                "  - {name: eta, features: [\"v:f32\", w, \"v:i32\"]}\n";
+                                "  - {name: eta, features: [\"v:f32\", \"w:x\", \"w:y\", \"v:i32\"]}\n";
 
 enum { ROW_BYTES = 512, WIDTH_MAX = 64, NOW_S = 1700000000 };
 
@@ -141,6 +143,28 @@ static struct pil_vector_plan *plan_of(const struct world *world, const char *te
 static double element(const struct pil_vector_plan *plan, const uint8_t *values, uint32_t i) {
     return plan->dtype == PIL_VECTOR_FLOAT64 ? pil_load_f64(values + (size_t)i * 8)
                                              : (double)pil_load_f32(values + (size_t)i * 4);
+}
+
+/* Longer than what is converted at once, with a rest: every half and every int8. */
+static void long_vectors_of_short_numbers_become_floats(void **state) {
+    enum { LEN = 19 };
+    struct world *world = *state;
+    struct pil_vector_plan *plan = plan_of(world, "w:zh w:x w:zi", PIL_VECTOR_FLOAT32);
+    uint8_t values[(2 * LEN + 1) * 4];
+    for (uint32_t first = 0; first < 1 << 16; first += LEN) {
+        for (uint32_t i = 0; i < LEN; i++) {
+            pil_store_u16(field(world, 1, "zh") + (size_t)i * 2, (uint16_t)(first + i));
+            field(world, 1, "zi")[i] = (uint8_t)(first + i);
+        }
+        pil_vector_put_values(plan, 0, world->rows[1], false, values);
+        for (uint32_t i = 0; i < LEN; i++) {
+            float half = pil_float_from_f16((uint16_t)(first + i)), got = pil_load_f32(values + (size_t)i * 4);
+            assert_true(isnan(half) ? isnan(got) : half == got && signbit(half) == signbit(got));
+            assert_true(pil_load_f32(values + (size_t)(LEN + 1 + i) * 4) == (float)(int8_t)(first + i));
+        }
+        assert_true(pil_load_f32(values + (size_t)LEN * 4) == 10);
+    }
+    pil_vector_plan_destroy(&plan);
 }
 
 static void check_every_type(struct world *world, pil_vector_dtype dtype) {
@@ -362,6 +386,7 @@ static void mistakes_are_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(long_vectors_of_short_numbers_become_floats, setup, teardown),
         cmocka_unit_test_setup_teardown(converts_every_type, setup, teardown),
         cmocka_unit_test(halves_are_exact_over_their_whole_range),
         cmocka_unit_test_setup_teardown(nulls_are_nan_or_the_default, setup, teardown),
