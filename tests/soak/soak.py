@@ -210,6 +210,13 @@ class Soak:
     def restarted(self) -> None:
         self.bound_until = time.monotonic() + 6 * self.options.slowness
 
+    def read_log(self) -> None:
+        """A server that a sanitizer ends is started anew: only the log tells. All daemons of the run write to it."""
+        log = self.daemon.log
+        for sign in ("Sanitizer", "runtime error:"):
+            if sign in log:
+                self.failures.append(f"pilliond: {log[max(0, log.index(sign) - 100) :][:4000]}")
+
     def kill_daemon(self) -> None:
         supervisor, children = self.daemon.pid, harness.children_of(self.daemon.pid)
         self.daemon.signal(signal.SIGKILL)
@@ -306,7 +313,9 @@ class Soak:
             self.run_load()
             self.load_process.kill()
             self.load_process.wait()
-        if self.daemon.stop() != 0:
+        code = self.daemon.stop()
+        self.read_log()
+        if code != 0:
             self.failures.append(f"pilliond: {self.daemon.log[-2000:]}")
         return time.monotonic() - begin
 
