@@ -171,8 +171,8 @@ section "6  A new release under load, and back"
 helper swap --store store --socket "$socket" --release "$first" \
     --files "data/driver_stats/*.parquet" --as-of "$as_of" --turns 2 -- \
     "while the second is built=pillion build rides.yaml --view driver_stats --store dir:store | tail -n 1 >second" \
-    'promote: the swap=pillion promote "$(cat second)" --channel production --store dir:store' \
-    "rollback=pillion rollback rides/driver_stats --channel production --store dir:store"
+    'promote: the swap!=pillion promote "$(cat second)" --channel production --store dir:store' \
+    "rollback!=pillion rollback rides/driver_stats --channel production --store dir:store"
 good "no error, no wrong value"
 
 section "7  Where the time went"

@@ -3,8 +3,9 @@
 
 One connection, one request at a time, random entities. Each answer must be, as a whole, the row of the release before
 or of the one after; once the new one was seen, never the old one again until the next change. Each PHASE=COMMAND is run
-by the shell while the load goes on, with quiet seconds around it. Prints for each phase: requests, errors, wrong
-values, latencies. Exit 1 on any error or wrong value. Latencies include this client (Python), which shares the cores.
+by the shell while the load goes on, with quiet seconds around it; one that says PHASE!=COMMAND changes the release, and
+lasts until that was seen. Prints for each phase: requests, errors, wrong values, latencies. Exit 1 on any error or
+wrong value. Latencies include this client (Python), which shares the cores.
 """
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from typing import Any
 
 import truth
 
-SETTLE_S = 1.0  # after a command: the fetch and the swap that it set off
+SETTLE_S = 1.0  # after a command, or the change that it set off
+TURN_S = 60.0  # a change that takes longer is none: the machine may have other work than to fetch a release
 
 
 class Client:
@@ -133,14 +135,15 @@ class Load:
         while time.monotonic() < end:
             self.one(phase, False)
 
-    def run_while(self, phase: Phase, shell: str) -> None:
-        """Until the command ended and the release has turned (or SETTLE_S passed: a build turns nothing)."""
-        served = self.newest
+    def run_while(self, phase: Phase, shell: str, must_turn: bool) -> None:
+        """Until the command ended, and the release has turned where it must; and SETTLE_S longer."""
+        served, turn_end = self.newest, time.monotonic() + TURN_S
         process = subprocess.Popen(["bash", "-c", shell], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         settle_end = None
         while settle_end is None or time.monotonic() < settle_end:
             self.one(phase, self.newest == served)
-            if settle_end is None and process.poll() is not None:
+            is_due = not must_turn or self.newest != served or time.monotonic() > turn_end
+            if settle_end is None and process.poll() is not None and (is_due or process.returncode != 0):
                 settle_end = time.monotonic() + SETTLE_S
         if process.returncode != 0:
             phase.errors += 1
@@ -168,7 +171,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=20000)
     parser.add_argument("--quiet", type=float, default=2.0, metavar="SECONDS", help="before and after each phase")
     parser.add_argument("--turns", type=int, default=0, help="how often the release must be seen to change, at least")
-    parser.add_argument("phases", nargs="+", metavar="PHASE=COMMAND")
+    parser.add_argument("phases", nargs="+", metavar="PHASE[!]=COMMAND")
     options = parser.parse_args()
     load = Load(options)
     if load.changed == 0:
@@ -180,8 +183,8 @@ def main() -> int:
     try:
         load.run_for(quiet, options.quiet)
         for name, _, shell in (text.partition("=") for text in options.phases):
-            phases.append(Phase(name))
-            load.run_while(phases[-1], shell)
+            phases.append(Phase(name.removesuffix("!")))
+            load.run_while(phases[-1], shell, name.endswith("!"))
             load.run_for(quiet, options.quiet)
     except OSError:
         pass  # counted; the connection is gone
