@@ -39,7 +39,7 @@ uint64_t pil_sys_collapse(void *data, size_t bytes);
 /* The calling thread gives way to those that run promptly (SCHED_BATCH, nice 5): it has a third of the weight of others
  * and does not interrupt them. No privilege is needed, and there is no way back without. */
 pil_status pil_sys_run_in_background(struct pil_error *ret_error) PIL_CHECKED;
-/* The calling thread asks for short slices of the processor (0.1 ms), which makes the kernel let it interrupt those with
+/* The calling thread asks for short slices of the processor (0.1 ms), so that the kernel lets it interrupt those with
  * longer ones as soon as it wakes up (EEVDF, Linux 6.12). Elsewhere nothing happens. */
 void pil_sys_run_promptly(void);
 
