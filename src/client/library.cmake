@@ -18,6 +18,9 @@ target_link_options(pillion_shared PRIVATE
 target_include_directories(pillion_shared INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 add_library(Pillion::pillion ALIAS pillion_shared)
+if(PIL_SANITIZE)
+  target_link_options(pillion_shared INTERFACE -fsanitize=${PIL_SANITIZE}) # clang has the runtime in programs only
+endif()
 set_target_properties(pillion_shared PROPERTIES EXPORT_NAME pillion)
 
 # One relocatable object of all that is needed; hidden symbols become local, so that they cannot collide.

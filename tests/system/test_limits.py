@@ -78,7 +78,7 @@ def test_request_bytes(start):
         got += sock.recv(65536)
     sock.sendall(b"*2\r\n$4\r\nECHO\r\n$65600\r\n")
     assert sock.recv(200) == b"-ERR Protocol error: invalid bulk length\r\n" and is_closed(sock)
-    assert count(daemon, "closed", "request_bytes") == 1
+    harness.wait_until("it is counted", lambda: count(daemon, "closed", "request_bytes") == 1)
     big = harness.http(daemon.feast, "POST", "/get-online-features", "x" * 65537)
     assert big.status == 413 and "too large" in big.text
     harness.wait_until("it is counted", lambda: count(daemon, "closed", "request_bytes", "feast") == 1)
