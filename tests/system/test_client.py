@@ -274,6 +274,6 @@ def test_is_found_by_pkg_config_and_cmake(folder):
         "cmake_minimum_required(VERSION 3.25)\nproject(x C)\nfind_package(Pillion REQUIRED)\n"
         "add_executable(vectors vectors.c)\ntarget_link_libraries(vectors PRIVATE Pillion::pillion)\n"
     )
-    harness.run([cmake, "-S", project, "-B", project / "build", f"-DCMAKE_PREFIX_PATH={prefix}"])
+    harness.run([cmake, "-G", "Ninja", "-S", project, "-B", project / "build", f"-DCMAKE_PREFIX_PATH={prefix}"])
     harness.run([cmake, "--build", project / "build"])
     harness.run([project / "build" / "vectors"], code=2)
