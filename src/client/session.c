@@ -154,7 +154,7 @@ static void refuse(struct pillion_client *client, uint32_t number, pil_status st
     view->refusal = status;
     view->refused_generation = generation_of(client, number);
     view->retry_ns = pil_clock_monotonic_ns() + pil_client_retry_ns;
-    snprintf(view->why_not, sizeof view->why_not, "%s", why);
+    snprintf(view->why_not, sizeof view->why_not, "%.*s", (int)sizeof view->why_not - 1, why);
 }
 
 /* Asks for the view's live release when it is another than the one that is mapped. */
