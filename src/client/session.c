@@ -434,7 +434,7 @@ static pil_status take_refusal(struct pillion_client *client, const struct packe
 }
 
 static pil_status take_location(struct pillion_client *client, const struct packet *packet, struct pil_error *error) {
-    struct pil_request request;
+    struct pil_request request = {0};
     PIL_TRY(take_request(client, PIL_REQUEST_LOCATE, packet->message.view, &request, error));
     for (struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
         if (plan == request.plan) {
