@@ -70,8 +70,7 @@ struct pillion_options {
     const char *resp;    /* "unix:PATH" or "tcp:HOST:PORT" of a resp listener; NULL: no fallback */
     const char *name;    /* shown to operators; NULL: the program's */
     uint32_t timeout_ms; /* of socket calls; 0: 1000 */
-    uint32_t refresh_us; /* how long the call that sees a new release waits for it, and at most as long again for its
-                            page tables, so that later calls find them; 0: 20000 */
+    uint32_t refresh_us; /* how long the call that sees a new release waits for it; 0: 20000 */
 };
 
 /* Connects. Fails only when neither way works; which one does, and why not the other: pillion_info. */

@@ -162,26 +162,12 @@ void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, str
     }
 }
 
-/* Unmaps from the end, so that one slice never holds the address space lock for long. Returns the bytes unmapped. */
-static uint64_t unmap_slice(struct pil_release *release, uint64_t bytes_max) {
-    struct pil_shard *shard = &release->shards[release->shard_count - 1];
-    uint64_t end = release->unmap_offset != 0 ? release->unmap_offset : pil_align_up(shard->file.len, 4096);
-    uint64_t bytes = end < bytes_max ? end : bytes_max & ~4095ull;
-    PIL_ASSERT(munmap((void *)(uintptr_t)(shard->file.data + (end - bytes)), bytes) == 0);
-    release->unmap_offset = end - bytes;
-    if (release->unmap_offset == 0) {
-        pil_shard_close(shard);
-        release->shard_count--;
-    }
-    return bytes;
-}
-
 uint32_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max) {
     uint64_t done = 0;
     while (cache->retired != NULL && pil_qsbr_passed(cache->qsbr, cache->retired->retire_ticket)) {
         struct pil_release *release = cache->retired;
         while (release->shard_count > 0 && done + 4096 <= bytes_max) {
-            done += unmap_slice(release, bytes_max - done);
+            done += pil_release_unmap_slice(release, bytes_max - done);
         }
         if (release->shard_count > 0) {
             break;

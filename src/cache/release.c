@@ -84,9 +84,33 @@ pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shar
     return PIL_STATUS_OK;
 }
 
-void pil_release_prefault(const struct pil_release *release, uint32_t shard_index) {
+uint64_t pil_release_prefault(const struct pil_release *release, uint32_t shard_index, uint64_t offset,
+                              uint64_t bytes_max) {
     struct pil_bytes file = release->shards[shard_index].file;
-    (void)madvise((void *)(uintptr_t)file.data, file.len, MADV_POPULATE_READ); /* before Linux 5.14: faults, then */
+    uint64_t left = file.len - offset, bytes = left < bytes_max ? left : bytes_max;
+    return madvise((void *)(uintptr_t)(file.data + offset), bytes, MADV_POPULATE_READ) == 0 ? bytes : 0;
+}
+
+void pil_release_touch(const struct pil_release *release, uint32_t shard_index) {
+    struct pil_bytes file = release->shards[shard_index].file;
+    for (size_t at = 0; at < file.len; at += 4096) {
+        (void)*(const volatile uint8_t *)(file.data + at);
+    }
+}
+
+/* From the end to the next boundary of huge pages: less would have the kernel take one apart. */
+uint64_t pil_release_unmap_slice(struct pil_release *release, uint64_t bytes_max) {
+    struct pil_shard *shard = &release->shards[release->shard_count - 1];
+    uint64_t end = release->unmap_offset != 0 ? release->unmap_offset : pil_align_up(shard->file.len, 4096);
+    uint64_t slice = end - (end - 1) / PIL_SYS_HUGE_PAGE_BYTES * PIL_SYS_HUGE_PAGE_BYTES;
+    uint64_t bytes = slice < bytes_max ? slice : bytes_max & ~4095ull;
+    PIL_ASSERT(munmap((void *)(uintptr_t)(shard->file.data + (end - bytes)), bytes) == 0);
+    release->unmap_offset = end - bytes;
+    if (release->unmap_offset == 0) {
+        pil_shard_close(shard);
+        release->shard_count--;
+    }
+    return bytes;
 }
 
 void pil_release_destroy(struct pil_release **release_pointer) {

@@ -126,6 +126,9 @@ static uint64_t next_look_ns(const struct pillion_client *client, bool has_retir
     if (client->mapped == NULL) {
         return UINT64_MAX;
     }
+    if (client->worked_ns != 0) {
+        return 0;
+    }
     if (has_retired || session->state == PIL_SESSION_WELCOMING || session->request_count > 0) {
         return now_ns + pil_client_poll_ns;
     }
@@ -137,15 +140,24 @@ static uint64_t next_look_ns(const struct pillion_client *client, bool has_retir
     return is_stopped ? now_ns + pil_client_connect_ns : 0;
 }
 
-void pil_client_settle(struct pillion_client *client, uint64_t until_ns) {
+void pil_client_settle(struct pillion_client *client, uint64_t until_ns, uint64_t work_ns) {
     (void)pil_world_reclaim(client); /* first: the server may wait for it */
     pil_session_step(client, until_ns);
     pil_world_update(client);
-    bool has_retired = pil_world_reclaim(client);
+    bool has_retired = pil_world_reclaim(client), has_work = pil_mapping_work(client, work_ns);
     uint64_t now_ns = pil_clock_monotonic_ns();
-    bool has_chores = has_retired || client->session.request_count > 0;
+    bool has_chores = has_retired || has_work || client->session.request_count > 0;
+    client->worked_ns = has_work ? now_ns : 0;
     atomic_store_explicit(&client->attend_at_ns, next_look_ns(client, has_retired, now_ns), memory_order_relaxed);
     atomic_store_explicit(&client->has_chores, has_chores, memory_order_relaxed);
+}
+
+/* What a call may spend on work that is left over: a little, or a small part of the time since the last one had some,
+ * so that clients which seldom call are done in a fraction of a second, too. */
+static uint64_t work_ns(const struct pillion_client *client, uint64_t now_ns) {
+    enum { LITTLE_NS = 50000, PART = 16 };
+    uint64_t part_ns = client->worked_ns != 0 ? (now_ns - client->worked_ns) / PART : 0;
+    return part_ns > LITTLE_NS ? part_ns : LITTLE_NS;
 }
 
 void pil_client_attend(struct pillion_client *client) {
@@ -155,7 +167,7 @@ void pil_client_attend(struct pillion_client *client) {
     /* An answer that was asked for before is late: nobody waits for it a second time. */
     uint64_t now_ns = pil_clock_monotonic_ns();
     bool may_wait = client->session.state == PIL_SESSION_READY && client->session.request_count == 0;
-    pil_client_settle(client, may_wait ? now_ns + client->refresh_us * 1000ull : now_ns);
+    pil_client_settle(client, may_wait ? now_ns + client->refresh_us * 1000ull : now_ns, work_ns(client, now_ns));
     pil_client_unlock(client);
 }
 
@@ -224,7 +236,7 @@ pillion_result pillion_open(const struct pillion_options *options, struct pillio
     }
     struct pillion_client *client = client_create(&own);
     pil_client_lock(client);
-    pil_client_settle(client, pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull);
+    pil_client_settle(client, pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull, UINT64_MAX);
     pil_client_unlock(client);
     result = check_reachable(client, ret_error);
     if (result != PILLION_OK) {
@@ -249,9 +261,10 @@ void pillion_close(struct pillion_client **client_pointer) {
         pil_client_lock(client);
     }
     for (uint32_t i = 0; i < PIL_MAPPED_VIEWS_MAX; i++) {
-        pil_world_release_mapping(client, &client->views[i].mapping);
+        pil_mapping_release(client, &client->views[i].mapping);
     }
     (void)pil_world_reclaim(client);
+    pil_mapping_unmap_all(client);
     pil_session_close(client, "closed");
     pil_socket_close(client, false);
     pil_page_release(&client->session.page);
@@ -285,7 +298,7 @@ static void describe_view(const struct pil_client_view *view, struct pillion_vie
 pillion_result pillion_info(struct pillion_client *client, struct pillion_info *ret_info) {
     struct pillion_info info = {.size = ret_info->size};
     pil_client_lock(client);
-    pil_client_settle(client, 0);
+    pil_client_settle(client, 0, UINT64_MAX);
     const struct pil_page *page = client->session.page;
     uint64_t now_ns = pil_clock_monotonic_ns();
     if (page != NULL) {

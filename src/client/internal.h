@@ -58,6 +58,8 @@ struct pil_mapping {
     uint32_t view;
     uint32_t references;
     bool is_dropped;          /* the server was told that it is gone */
+    uint32_t prefault_shard;  /* up to where its page tables are filled */
+    uint64_t prefault_offset; /* in that shard */
     struct pil_mapping *next; /* among those to be unmapped */
 };
 
@@ -156,7 +158,7 @@ struct pillion_client {
     struct pil_slot_block *slots;
     _Atomic uint64_t
         attend_at_ns;            /* calls that find something to do leave it until then: no server, an answer is late */
-    _Atomic uint32_t has_chores; /* something retired waits to be freed, or an answer is on its way */
+    _Atomic uint32_t has_chores; /* something waits to be freed or unmapped, or an answer is on its way */
     _Atomic uint32_t lock;
     _Atomic uint64_t socket_calls;
     _Atomic uint32_t links_lock; /* held for some instructions */
@@ -171,6 +173,7 @@ struct pillion_client {
     struct pillion_plan *plans;
     struct pil_compiled *retired;
     struct pil_mapping *dying; /* no plan uses them; unmapped in slices */
+    uint64_t worked_ns;        /* when pil_mapping_work was last, if it left something; 0: it did not */
     uint32_t era;              /* +1 when a forked child gives up what it cannot account for */
     uint64_t refreshes, reconnects, plan_serial;
     char why_not_mapped[256];
@@ -185,8 +188,9 @@ void pil_client_unlock(struct pillion_client *client);
 /* For calls: does what is due, when nobody else is at it. Waits at most refresh_us, and only for what was not asked for
  * before. */
 void pil_client_attend(struct pillion_client *client);
-/* Under the lock: connects, asks, receives, compiles, frees; waits until `until_ns` for answers. */
-void pil_client_settle(struct pillion_client *client, uint64_t until_ns);
+/* Under the lock: connects, asks, receives, compiles, frees; waits until `until_ns` for answers, and works for
+ * `work_ns` on what pil_mapping_work finds. */
+void pil_client_settle(struct pillion_client *client, uint64_t until_ns, uint64_t work_ns);
 
 pillion_result pil_client_result(pil_status status);
 /* Formats into *error, which may be NULL. */
@@ -216,15 +220,23 @@ pil_status pil_catalog_view(const struct pillion_client *client, struct pil_byte
 pil_status pil_catalog_spec(const struct pillion_client *client, const struct pillion_plan_options *options,
                             struct pil_vector_spec **ret_spec, struct pil_error *ret_error) PIL_CHECKED;
 
-/* ---- world.c */
+/* ---- mapping.c; under the lock */
 
 struct pil_page *pil_page_create(const struct pil_mapped_control *control);
 void pil_page_release(struct pil_page **page);
+/* The last reference leaves it to be unmapped. */
+void pil_mapping_release(struct pillion_client *client, struct pil_mapping **mapping);
+/* Fills the page tables of what is new, then unmaps what nothing refers to: slice after slice (0.1 ms at most), and no
+ * more of them after `duration_ns`. Returns whether something may be left. */
+bool pil_mapping_work(struct pillion_client *client, uint64_t duration_ns);
+void pil_mapping_unmap_all(struct pillion_client *client);
+
+/* ---- world.c */
+
 /* Under the lock: brings every plan to the newest releases of its views; retires what that replaces. */
 void pil_world_update(struct pillion_client *client);
 /* Under the lock: frees what no call reads any more. Returns whether something is left. */
 bool pil_world_reclaim(struct pillion_client *client);
-void pil_world_release_mapping(struct pillion_client *client, struct pil_mapping **mapping);
 /* Frees at once; no call reads it. */
 void pil_world_destroy(struct pillion_client *client, struct pil_compiled *compiled);
 bool pil_world_plan_resolve(struct pillion_client *client, struct pillion_plan *plan);

@@ -70,12 +70,12 @@ static void destroy_plan(struct pillion_plan *plan) {
 /* Under the lock: what was not there when the catalog was read may be there now. */
 static void renew_catalog(struct pillion_client *client, uint64_t until_ns) {
     struct pil_session *session = &client->session;
-    pil_client_settle(client, until_ns);
+    pil_client_settle(client, until_ns, UINT64_MAX);
     if (session->state == PIL_SESSION_READY && session->request_count == 0 &&
         atomic_load_explicit(&session->page->control->catalog_generation, memory_order_acquire) !=
             session->catalog_generation) {
         pil_session_request_catalog(client);
-        pil_client_settle(client, until_ns);
+        pil_client_settle(client, until_ns, UINT64_MAX);
     }
 }
 
@@ -137,7 +137,7 @@ static pillion_result make(struct pillion_client *client, const struct pillion_p
     }
     plan->next = client->plans;
     client->plans = plan;
-    pil_client_settle(client, until_ns);
+    pil_client_settle(client, until_ns, UINT64_MAX);
     result = check_readable(plan, error);
     if (result != PILLION_OK) {
         unlink_plan(client, plan);
@@ -174,6 +174,7 @@ void pillion_plan_free(struct pillion_plan **plan_pointer) {
     destroy_plan(plan);
     pil_world_update(client);
     (void)pil_world_reclaim(client);
+    pil_mapping_unmap_all(client);
     pil_client_unlock(client);
 }
 

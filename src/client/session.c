@@ -21,12 +21,6 @@
 #define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
 #endif
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22 /* Linux 5.14 */
-#endif
-
-enum { POPULATE_BYTES = 4 << 20 };
-
 /* Descriptors of one packet; those that nobody takes are closed. */
 struct packet {
     struct pil_mapped_message message;
@@ -173,6 +167,7 @@ static void want_view(struct pillion_client *client, uint32_t number, uint64_t n
         refuse(client, number, PIL_STATUS_AGAIN, why);
         return;
     }
+    pil_mapping_unmap_all(client); /* or a server that swaps faster than calls unmap would refuse at last */
     struct pil_mapped_message message = {.type = PIL_MAPPED_ACQUIRE, .view = number};
     view->is_asked = ask(client, (struct pil_request){.kind = PIL_REQUEST_ACQUIRE, .view = number}, &message);
 }
@@ -225,7 +220,7 @@ static pil_status take_request(struct pillion_client *client, pil_request_kind k
 
 static void forget_views(struct pillion_client *client) {
     for (uint32_t i = 0; i < PIL_MAPPED_VIEWS_MAX; i++) {
-        pil_world_release_mapping(client, &client->views[i].mapping);
+        pil_mapping_release(client, &client->views[i].mapping);
         client->views[i] = (struct pil_client_view){0};
     }
     client->view_count = 0;
@@ -293,22 +288,6 @@ static pil_status take_catalog(struct pillion_client *client, const struct packe
     return PIL_STATUS_OK;
 }
 
-/* Page tables before the first call reads: a fault of each 16 pages would be the latency of some call later. For as
- * long as a call may wait for a release; the rest comes by faults. */
-static void populate(const struct pillion_client *client, const struct pil_release *release) {
-    uint64_t until_ns = pil_clock_monotonic_ns() + client->refresh_us * 1000ull;
-    for (uint32_t i = 0; i < release->shard_count; i++) {
-        const struct pil_bytes file = release->shards[i].file;
-        for (size_t at = 0; at < file.len; at += POPULATE_BYTES) {
-            size_t bytes = file.len - at < POPULATE_BYTES ? file.len - at : POPULATE_BYTES;
-            if (pil_clock_monotonic_ns() > until_ns ||
-                madvise((void *)(uintptr_t)(file.data + at), bytes, MADV_POPULATE_READ) != 0) {
-                return; /* Linux before 5.14 does not know it */
-            }
-        }
-    }
-}
-
 static void install(struct pillion_client *client, uint32_t number) {
     struct pil_grant *grant = &client->session.grant;
     struct pil_client_view *view = &client->views[number];
@@ -330,8 +309,7 @@ static void install(struct pillion_client *client, uint32_t number) {
         return;
     }
     mapping->release = release;
-    populate(client, release);
-    pil_world_release_mapping(client, &view->mapping);
+    pil_mapping_release(client, &view->mapping);
     view->mapping = mapping;
     view->refusal = PIL_STATUS_OK;
     view->why_not[0] = '\0';
@@ -407,7 +385,7 @@ static void take_view_refusal(struct pillion_client *client, uint32_t number, pi
     }
     refuse(client, number, status, why);
     if (view->mapping != NULL && view->mapping->is_dropped) {
-        pil_world_release_mapping(client, &view->mapping);
+        pil_mapping_release(client, &view->mapping);
     }
 }
 

@@ -10,55 +10,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { UNMAP_SLICE_BYTES = 4 << 20 }; /* one slice holds the address space lock, which page faults of others want */
-
-/* ---- Counted things. */
-
-struct pil_page *pil_page_create(const struct pil_mapped_control *control) {
-    struct pil_page *page = calloc(1, sizeof *page);
-    PIL_ASSERT(page != NULL);
-    *page = (struct pil_page){.control = control, .references = 1};
-    return page;
-}
-
-void pil_page_release(struct pil_page **page_pointer) {
-    struct pil_page *page = *page_pointer;
-    *page_pointer = NULL;
-    if (page != NULL && --page->references == 0) {
-        munmap((void *)(uintptr_t)page->control, sizeof *page->control);
-        free(page);
-    }
-}
-
-void pil_world_release_mapping(struct pillion_client *client, struct pil_mapping **mapping_pointer) {
-    struct pil_mapping *mapping = *mapping_pointer;
-    *mapping_pointer = NULL;
-    if (mapping != NULL && --mapping->references == 0) {
-        mapping->next = client->dying;
-        client->dying = mapping;
-    }
-}
-
-/* In slices from the end, as pil_release_destroy expects a release that is partly unmapped. */
-static void unmap(struct pil_release **release_pointer) {
-    struct pil_release *release = *release_pointer;
-    for (;;) {
-        struct pil_shard *shard = &release->shards[release->shard_count - 1];
-        uint64_t end = release->unmap_offset != 0 ? release->unmap_offset : pil_align_up(shard->file.len, 4096);
-        uint64_t bytes = end < UNMAP_SLICE_BYTES ? end : UNMAP_SLICE_BYTES;
-        if (release->shard_count == 1 && bytes == end) {
-            pil_release_destroy(release_pointer);
-            return;
-        }
-        munmap((void *)(uintptr_t)(shard->file.data + (end - bytes)), bytes);
-        release->unmap_offset = end - bytes;
-        if (release->unmap_offset == 0) {
-            pil_shard_close(shard);
-            release->shard_count--;
-        }
-    }
-}
-
 static uint32_t plan_features(const struct pil_compiled *compiled) {
     return compiled->vector != NULL ? compiled->vector->feature_count : 0;
 }
@@ -68,7 +19,7 @@ void pil_world_destroy(struct pillion_client *client, struct pil_compiled *compi
         return; /* its counts are not ours to trust */
     }
     for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
-        pil_world_release_mapping(client, &compiled->views[slot].mapping);
+        pil_mapping_release(client, &compiled->views[slot].mapping);
     }
     pil_page_release(&compiled->page);
     pil_vector_defaults_destroy(&compiled->defaults, plan_features(compiled));
@@ -269,7 +220,7 @@ static bool is_wanted(const struct pillion_client *client, uint32_t number) {
 static void release_unwanted(struct pillion_client *client) {
     for (uint32_t i = 0; i < client->view_count; i++) {
         if (client->views[i].mapping != NULL && !is_wanted(client, i)) {
-            pil_world_release_mapping(client, &client->views[i].mapping);
+            pil_mapping_release(client, &client->views[i].mapping);
         }
     }
 }
@@ -314,13 +265,6 @@ bool pil_world_reclaim(struct pillion_client *client) {
         }
         *link = compiled->next;
         pil_world_destroy(client, compiled);
-    }
-    while (client->dying != NULL) {
-        struct pil_mapping *mapping = client->dying;
-        client->dying = mapping->next;
-        unmap(&mapping->release);
-        pil_session_drop(client, mapping);
-        free(mapping);
     }
     return client->retired != NULL;
 }

@@ -48,7 +48,8 @@ struct process {
     struct arrival arrivals[PIL_SETTINGS_VIEWS_MAX];
     struct retired retired[RETIRED_MAX];
     uint32_t retired_count;
-    int pages; /* /proc/self/smaps_rollup, or -1 */
+    int pages;            /* /proc/self/smaps_rollup, or -1 */
+    uint64_t remapped_ns; /* when what it tells changed; 0: not since it was read */
     bool is_ready, is_stopping, is_started;
 };
 
@@ -130,7 +131,8 @@ static void tell_unmapped(struct process *process, uint32_t view_index, const ch
 /* Clients of mapped reads meanwhile see that the server lives. */
 static void prefault(struct process *process, const struct pil_release *release) {
     for (uint32_t i = 0; i < release->shard_count; i++) {
-        pil_release_prefault(release, i);
+        (void)pil_release_prefault(release, i, 0, UINT64_MAX);
+        pil_release_touch(release, i);
         if (process->mapped != NULL) {
             pil_mapped_tick(process->mapped);
         }
@@ -171,8 +173,9 @@ static void on_publish(struct process *process, const struct pil_message *messag
         }
         if (old[0] == '\0') { /* nothing was served: answering comes first */
             prefault(process, release);
+            record_huge_pages(process);
         }
-        record_huge_pages(process);
+        process->remapped_ns = old[0] != '\0' ? pil_clock_monotonic_ns() : 0;
         if (old[0] != '\0' && process->retired_count < RETIRED_MAX) {
             process->retired[process->retired_count].view_index = message->view_index;
             process->retired[process->retired_count].generation = old_generation;
@@ -389,7 +392,7 @@ static void tell_reclaimed(struct process *process, uint32_t left) {
         if (!process->retired[i].is_unmapped) { /* reclaimed in the order in which they were retired */
             process->retired[i].is_unmapped = true;
             mapped_here--;
-            record_huge_pages(process);
+            process->remapped_ns = pil_clock_monotonic_ns();
         }
     }
     for (uint32_t i = 0; i < process->retired_count;) {
@@ -446,6 +449,10 @@ static pil_status run(struct process *process, struct pil_error *error) {
         tell_reclaimed(process, pil_server_tick(process->node.server));
         tell_readiness(process);
         pil_console_sweep(process->console);
+        if (process->remapped_ns != 0 && pil_clock_monotonic_ns() - process->remapped_ns > TICK_NS) {
+            process->remapped_ns = 0; /* later, for it takes milliseconds, and clients are asking for the release */
+            record_huge_pages(process);
+        }
     }
     return pil_server_failed(process->node.server) ? PIL_STATUS_SYSTEM : PIL_STATUS_OK;
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import re
 import shutil
 import signal
 import struct
@@ -19,6 +20,7 @@ import pytest
 import synthetic
 
 VIEW = "rides/driver_stats"
+PINNED = f'pillion_mapped_pinned_bytes{{view="{VIEW}"}}'
 SYMBOLS = harness.ROOT / "src" / "client" / "pillion.map"
 
 
@@ -115,6 +117,31 @@ def test_a_running_client_follows_swaps_and_restarts(store, start, folder):
         os.kill(server, signal.SIGCONT)
         harness.wait_until("the server again", lambda: "current" in watcher.log.splitlines()[-1])
         assert watcher.alive()
+    finally:
+        watcher.destroy()
+
+
+def test_calls_unmap_what_was_replaced(store, start, folder):
+    """Slice by slice, so it takes some: also when nothing but a call now and then does it."""
+    first = store.make_release(rows=100_000, features=40, seed=1).rpartition("@")[2]
+    daemon = start()
+    argv = [harness.program("pillion-example-freshness"), daemon.mapped, "-", "every", "5", "600"]
+    watcher = harness.Process("freshness", argv, folder)
+
+    def mapped() -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for line in Path(f"/proc/{watcher.pid}/maps").read_text().splitlines():
+            if found := re.match("(.*?)-(.*?) .*memfd:pillion-([0-9a-f]{16})-", line):
+                sizes[found[3]] = sizes.get(found[3], 0) + int(found[2], 16) - int(found[1], 16)
+        return sizes
+
+    try:
+        harness.wait_until("the first release", lambda: f"release {first} generation 1 current" in watcher.log)
+        assert mapped()[first] > 100_000 * 40 * 4
+        second = store.make_release(rows=100_000, features=40, seed=2).rpartition("@")[2]
+        harness.wait_until("the second release alone", lambda: set(mapped()) == {second})
+        assert mapped()[second] > 100_000 * 40 * 4
+        harness.wait_until("the server knows", lambda: daemon.metrics()[PINNED] == 0)
     finally:
         watcher.destroy()
 
