@@ -19,6 +19,8 @@ import time
 import unittest
 from pathlib import Path
 
+import serve_swap
+
 BIN = Path()
 FEATURES = 10
 
@@ -178,18 +180,32 @@ class Schedules(unittest.TestCase):
             self.assertEqual(load(null.address, "--command", "hmget", "--capture", str(path))[0], 0)
             self.assertEqual(path.read_bytes(), array(texts([1])))
 
-    def test_windows_and_intervals_split_all_requests(self) -> None:
+    def test_samples_are_all_requests_and_windows_split_them(self) -> None:
         with Null(array(texts([1]))) as null:
-            windows = Path(null.folder.name, "windows")
+            samples = Path(null.folder.name, "samples")
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-            windows.write_text(f"{now + 10**8} {now + 3 * 10**8}\n{now + 35 * 10**7} {now + 36 * 10**7}\n")
+            windows = [(now + 10**8, now + 3 * 10**8), (now + 35 * 10**7, now + 36 * 10**7)]
             code, result, said = load(null.address, "--command", "hmget", "--rate", "2000", "--poisson", "--allow-late",
-                                      "--duration", "0.5", "--window-file", str(windows), "--interval-ms", "100",
+                                      "--duration", "0.5", "--samples", str(samples), "--interval-ms", "100",
                                       "--cpu-of", str(null.process.pid))
+            found = serve_swap.split(samples, windows)
         self.assertEqual(code, 0, said)
-        self.assertEqual(result["inside"]["count"] + result["outside"]["count"], result["count"])
-        self.assertGreater(result["inside"]["count"], 0)
+        self.assertEqual(found["inside"]["count"] + found["outside"]["count"], result["count"])
+        self.assertGreater(found["inside"]["count"], 0)
+        self.assertEqual(len(found["ratios"]), 2)
+        self.assertAlmostEqual(max(found["inside"]["max_us"], found["outside"]["max_us"]), result["max_us"],
+                               delta=0.07 * result["max_us"])
         self.assertGreater(result["server_cpu_us"], 0)
+
+    def test_a_swap_is_compared_with_what_follows_it(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="pil") as folder:
+            samples = Path(folder, "samples")
+            times = [(5, 900), (10, 30), (11, 30), (20, 10), (30, 50), (40, 100), (50, 10)]
+            samples.write_bytes(b"".join(struct.pack("<2Q", due, 1000 * taken) for due, taken in times))
+            found = serve_swap.split(samples, [(10, 20), (30, 50)])
+        self.assertEqual(found["ratios"], [3, 10])
+        self.assertEqual((found["inside"]["count"], found["outside"]["count"]), (4, 3))
+        self.assertEqual((found["inside"]["max_us"], found["outside"]["max_us"]), (100, 900))
 
     def test_a_schedule_that_was_not_kept_is_refused(self) -> None:
         with Null(array(texts([1]))) as null:

@@ -5,8 +5,11 @@ requests that were due during a swap beside those of the others."""
 from __future__ import annotations
 
 import argparse
+import array
+import bisect
 import json
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -76,37 +79,76 @@ def swap_all(
     return found
 
 
-def load_argv(options: argparse.Namespace, pillion: Pilliond, windows: Path) -> list[str]:
+def quantiles(latencies_ns: list[int]) -> dict[str, float]:
+    latencies_ns.sort()
+    count = len(latencies_ns)
+    if count == 0:
+        sys.exit("no requests to take quantiles of")
+    shares = {"p50_us": 0.5, "p99_us": 0.99, "p999_us": 0.999, "max_us": 1.0}
+    found = {name: latencies_ns[min(count - 1, int(share * count))] / 1000 for name, share in shares.items()}
+    return {"count": count, **found}
+
+
+def split(samples_path: Path, windows: Sequence[tuple[int, int]]) -> dict:
+    """Samples (pairs of u64, due and taken, in ns) by when they were due: "inside" and "outside" of the windows, and
+    "ratios" of p99.9 for each window against the time from its end to the next. A machine that stands still for a
+    moment, as virtual ones do, spoils one of them and not their median."""
+    samples = array.array("Q")
+    samples.frombytes(samples_path.read_bytes())
+    begins = [begin for begin, _ in windows]
+    inside: list[list[int]] = [[] for _ in windows]
+    after: list[list[int]] = [[] for _ in windows]
+    before: list[int] = []
+    for due, taken in zip(samples[0::2], samples[1::2]):
+        at = bisect.bisect_right(begins, due) - 1
+        part = before if at < 0 else inside[at] if due < windows[at][1] else after[at]
+        part.append(taken)
+    each = [(quantiles(swapped), quantiles(rest)) for swapped, rest in zip(inside, after)]
+    return {
+        "inside": quantiles([taken for part in inside for taken in part]),
+        "outside": quantiles(before + [taken for part in after for taken in part]),
+        "ratios": [swapped["p999_us"] / rest["p999_us"] for swapped, rest in each],
+    }
+
+
+def describe(found: dict) -> str:
+    inside, outside, ratios = found["inside"], found["outside"], found["ratios"]
+    return (
+        f"p99.9 inside / outside of a swap {statistics.median(ratios):.2f} (median of {len(ratios)}, "
+        f"{min(ratios):.2f} to {max(ratios):.2f}); of all: p99.9 {inside['p999_us']:.0f} / {outside['p999_us']:.0f} "
+        f"µs, p99 {inside['p99_us']:.0f} / {outside['p99_us']:.0f}, longest {inside['max_us']:.0f} / "
+        f"{outside['max_us']:.0f}; {inside['count']:,} and {outside['count']:,} requests"
+    )
+
+
+def load_argv(options: argparse.Namespace, pillion: Pilliond, samples: Path) -> list[str]:
     what = ["--command", "hmget", "--features", str(options.features), "--keys", str(options.swap_rows)]
     how = ["--rate", str(options.swap_rate), "--connections", str(CONNECTIONS), "--duration", "3600", "--allow-late"]
     return [
         *[str(options.bin / "pillion-load"), "--address", pillion.addresses["unix"], *what, *how],
-        *["--key-prefix", f"{VIEW}:", "--verify", ",".join(map(str, SEEDS)), "--window-file", str(windows), "--json"],
+        *["--key-prefix", f"{VIEW}:", "--verify", ",".join(map(str, SEEDS))],
+        *["--samples", str(samples), "--json"],
     ]
 
 
 def run_swap(options: argparse.Namespace, folder: Path, engine: str, count: int = SWAPS) -> dict:
     store, releases = prepare(options)
-    windows = folder / "windows"
-    windows.write_text("")
+    samples = folder / "samples"
     pillion = Pilliond(options.bin, folder, store, engine, options.spin_us, set(range(1024)))
     try:
-        with subprocess.Popen(load_argv(options, pillion, windows), stdout=subprocess.PIPE, text=True) as load:
+        with subprocess.Popen(load_argv(options, pillion, samples), stdout=subprocess.PIPE, text=True) as load:
             try:
-                times = swap_all(options, store, pillion, releases, count)
-                windows.write_text("".join(f"{begin} {end}\n" for begin, end in times))
+                windows = swap_all(options, store, pillion, releases, count)
             finally:
                 load.send_signal(signal.SIGINT)
             result = json.loads(load.communicate()[0].splitlines()[-1])
     finally:
         pillion.stop()
-    inside, outside = result["inside"], result["outside"]
+    result |= split(samples, windows)
     late = result["late"] / max(1, result["sent"])
     result["line"] = (
-        f"swap x {count} of {options.swap_rows:,} rows, {engine}: p99.9 inside {inside['p999_us']:.0f} µs, outside "
-        f"{outside['p999_us']:.0f} µs, ratio {inside['p999_us'] / outside['p999_us']:.2f}; p99 {inside['p99_us']:.0f} "
-        f"/ {outside['p99_us']:.0f}; max {inside['max_us']:.0f} / {outside['max_us']:.0f}; {inside['count']:,} and "
-        f"{outside['count']:,} requests at {options.swap_rate:,.0f}/s, {late:.2%} sent late; wrong {result['wrong']}, "
-        f"mixed {result['mixed']}, missing {result['missing']}, errors {result['errors']}"
+        f"swap x {count} of {options.swap_rows:,} rows, {engine}: {describe(result)} at {options.swap_rate:,.0f}/s, "
+        f"{late:.2%} sent late; wrong {result['wrong']}, mixed {result['mixed']}, missing {result['missing']}, "
+        f"errors {result['errors']}"
     )
     return result

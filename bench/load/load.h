@@ -60,7 +60,7 @@ struct load_plan {
     uint64_t seeds[LOAD_SEEDS_MAX];
     uint32_t seed_count;  /* 0: replies are not checked */
     uint32_t interval_ms; /* 0: no time series */
-    const char *window_path, *capture_path;
+    const char *samples_path, *capture_path;
     int cpu_pids[LOAD_CPU_PIDS_MAX];
     uint32_t cpu_pid_count;
     bool is_json;
@@ -123,7 +123,7 @@ struct load_sample {
 
 struct load_record {
     struct pil_histogram all, interval;
-    struct load_sample *samples; /* kept only for --window-file */
+    struct load_sample *samples; /* kept only for --samples */
     uint64_t sample_count, samples_lost;
     uint64_t begin_ns;                         /* of the run */
     uint64_t measure_begin_ns, measure_end_ns; /* intended times that count; end: of sending */
@@ -140,6 +140,8 @@ pil_status load_record_init(struct load_record *record, const struct load_plan *
                             struct pil_error *ret_error) PIL_CHECKED;
 void load_record_deinit(struct load_record *record);
 void load_record_reply(struct load_record *record, uint64_t intended_ns, uint64_t now_ns, load_verdict verdict);
+/* Says on stderr why it could not. */
+bool load_record_write_samples(const struct load_record *record, const char *path);
 /* CPU time of the plan's processes so far, all threads. false: one of them is gone. */
 bool load_cpu_read(const struct load_plan *plan, uint64_t *ret_ns);
 

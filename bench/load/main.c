@@ -17,6 +17,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "pillion-load: %s\n", error.text);
     } else if (plan.capture_path == NULL) {
         code = load_report(&plan, &record);
+        bool is_written = plan.samples_path == NULL || load_record_write_samples(&record, plan.samples_path);
+        code = is_written ? code : 1;
     }
     load_record_deinit(&record);
     return code;

@@ -37,7 +37,7 @@ static const char usage[] =
     "values\n"
     "                     of one answer from the same\n"
     "  --interval-ms N    a JSON line with the quantiles of each interval\n"
-    "  --window-file F    lines \"begin_ns end_ns\" (CLOCK_MONOTONIC), read at the end: quantiles inside and outside\n"
+    "  --samples FILE     two u64 a request: when it was due (CLOCK_MONOTONIC) and how long it took, both in ns\n"
     "  --cpu-of PID       CPU time of this process per request; may be repeated\n"
     "  --capture F        write the first answer to F and stop\n"
     "  --json             the result as one JSON line\n"
@@ -71,7 +71,7 @@ enum option_id {
     OPTION_SPIN_US,
     OPTION_VERIFY,
     OPTION_INTERVAL_MS,
-    OPTION_WINDOW_FILE,
+    OPTION_SAMPLES,
     OPTION_CPU_OF,
     OPTION_CAPTURE,
     OPTION_JSON,
@@ -105,7 +105,7 @@ static const struct option options[] = {
     {"spin-us", required_argument, NULL, OPTION_SPIN_US},
     {"verify", required_argument, NULL, OPTION_VERIFY},
     {"interval-ms", required_argument, NULL, OPTION_INTERVAL_MS},
-    {"window-file", required_argument, NULL, OPTION_WINDOW_FILE},
+    {"samples", required_argument, NULL, OPTION_SAMPLES},
     {"cpu-of", required_argument, NULL, OPTION_CPU_OF},
     {"capture", required_argument, NULL, OPTION_CAPTURE},
     {"json", no_argument, NULL, OPTION_JSON},
@@ -205,7 +205,7 @@ static bool take_report_option(struct load_plan *plan, int id) {
     switch (id) {
     case OPTION_VERIFY: seeds(plan); return true;
     case OPTION_INTERVAL_MS: plan->interval_ms = (uint32_t)whole("interval-ms", 1, 3600000); return true;
-    case OPTION_WINDOW_FILE: plan->window_path = optarg; return true;
+    case OPTION_SAMPLES: plan->samples_path = optarg; return true;
     case OPTION_CPU_OF:
         if (plan->cpu_pid_count == LOAD_CPU_PIDS_MAX) {
             refuse("cpu-of", optarg, "at most 16 processes");

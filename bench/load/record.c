@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a run leaves behind: histograms, verdicts, samples for windows, CPU time of the servers. */
+ * What a run leaves behind: histograms, verdicts, samples, CPU time of the servers. */
 #include "load/load.h"
 
 #include "base/sys.h"
@@ -11,13 +11,13 @@
 
 pil_status load_record_init(struct load_record *record, const struct load_plan *plan, struct pil_error *ret_error) {
     memset(record, 0, sizeof *record);
-    if (plan->window_path == NULL) {
+    if (plan->samples_path == NULL) {
         return PIL_STATUS_OK;
     }
     void *samples = mmap(NULL, LOAD_SAMPLES_MAX * sizeof *record->samples, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (samples == MAP_FAILED) {
-        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for the samples that --window-file needs");
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for --samples");
     }
     record->samples = samples;
     return PIL_STATUS_OK;
@@ -51,6 +51,21 @@ void load_record_reply(struct load_record *record, uint64_t intended_ns, uint64_
         .intended_us = (uint32_t)((intended_ns - record->begin_ns) / 1000),
         .latency_ns = latency_ns < UINT32_MAX ? (uint32_t)latency_ns : UINT32_MAX,
     };
+}
+
+bool load_record_write_samples(const struct load_record *record, const char *path) {
+    FILE *file = fopen(path, "we");
+    bool ok = file != NULL;
+    for (uint64_t i = 0; ok && i < record->sample_count; i++) {
+        const struct load_sample *sample = &record->samples[i];
+        uint64_t pair[2] = {record->begin_ns + (uint64_t)sample->intended_us * 1000, sample->latency_ns};
+        ok = fwrite(pair, sizeof pair, 1, file) == 1;
+    }
+    ok = (file == NULL || fclose(file) == 0) && ok;
+    if (!ok) {
+        fprintf(stderr, "pillion-load: --samples %s: %s\n", path, strerror(errno));
+    }
+    return ok;
 }
 
 /* First field of schedstat: nanoseconds on a CPU. */

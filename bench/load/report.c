@@ -52,81 +52,17 @@ void load_report_interval(const struct load_plan *plan, struct load_record *reco
     record->interval_begin_ns = now_ns;
 }
 
-/* ---- Windows */
-
-struct windows {
-    uint64_t *bounds; /* begin, end, begin, end … */
-    size_t count;     /* of windows */
-};
-
-static bool read_windows(const char *path, struct windows *ret_windows) {
-    FILE *file = fopen(path, "re");
-    struct windows windows = {0};
-    unsigned long long begin, end;
-    while (file != NULL && fscanf(file, "%llu %llu", &begin, &end) == 2) {
-        uint64_t *bounds = reallocarray(windows.bounds, windows.count + 1, 2 * sizeof *bounds);
-        if (bounds == NULL) {
-            break;
-        }
-        bounds[2 * windows.count] = begin;
-        bounds[2 * windows.count++ + 1] = end;
-        windows.bounds = bounds;
-    }
-    bool whole = file != NULL && feof(file);
-    if (file != NULL) {
-        fclose(file);
-    }
-    *ret_windows = windows;
-    return whole;
-}
-
-static bool is_inside(const struct windows *windows, uint64_t at_ns) {
-    for (size_t i = 0; i < windows->count; i++) {
-        if (at_ns >= windows->bounds[2 * i] && at_ns < windows->bounds[2 * i + 1]) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Splits the samples by their intended time; false when there is no window file or it cannot be read. */
-static bool split(const struct load_plan *plan, const struct load_record *record, struct pil_histogram_view *ret_inside,
-                  struct pil_histogram_view *ret_outside) {
-    if (plan->window_path == NULL) {
-        return false;
-    }
-    struct windows windows;
-    bool whole = read_windows(plan->window_path, &windows);
-    if (!whole) {
-        fprintf(stderr, "pillion-load: --window-file %s: expected lines of two numbers\n", plan->window_path);
-    }
-    struct pil_histogram parts[2];
-    memset(parts, 0, sizeof parts);
-    for (uint64_t i = 0; i < record->sample_count; i++) {
-        uint64_t at_ns = record->begin_ns + (uint64_t)record->samples[i].intended_us * 1000;
-        pil_histogram_add_owner(&parts[is_inside(&windows, at_ns)], record->samples[i].latency_ns, 1);
-    }
-    memset(ret_inside, 0, sizeof *ret_inside);
-    memset(ret_outside, 0, sizeof *ret_outside);
-    pil_histogram_merge(ret_outside, &parts[0]);
-    pil_histogram_merge(ret_inside, &parts[1]);
-    free(windows.bounds);
-    return whole;
-}
-
 /* ---- The whole */
 
 struct result {
-    struct pil_histogram_view all, inside, outside;
-    bool has_windows;
+    struct pil_histogram_view all;
     double seconds, rate, cpu_us; /* cpu_us per request; below 0: unknown */
     double late_share;
 };
 
-static struct result summarize(const struct load_plan *plan, const struct load_record *record) {
+static struct result summarize(const struct load_record *record) {
     struct result result = {.cpu_us = -1};
     pil_histogram_merge(&result.all, &record->all);
-    result.has_windows = split(plan, record, &result.inside, &result.outside);
     result.seconds = (double)(record->cpu_window_end_ns - record->cpu_window_begin_ns) / 1e9;
     if (record->cpu_window_end_ns > record->cpu_window_begin_ns) {
         result.rate = (double)record->replies_in_window / result.seconds;
@@ -155,14 +91,7 @@ static void report_json(const struct load_plan *plan, const struct load_record *
         printf("\"server_cpu_us\":%.4f,", result->cpu_us);
     }
     put_json(&result->all, stdout);
-    if (result->has_windows) {
-        printf(",\"inside\":{");
-        put_json(&result->inside, stdout);
-        printf("},\"outside\":{");
-        put_json(&result->outside, stdout);
-        printf("},\"samples_lost\":%llu", (unsigned long long)record->samples_lost);
-    }
-    printf("}\n");
+    printf(",\"samples_lost\":%llu}\n", (unsigned long long)record->samples_lost);
 }
 
 static void report_text(const struct load_plan *plan, const struct load_record *record, const struct result *result) {
@@ -176,13 +105,9 @@ static void report_text(const struct load_plan *plan, const struct load_record *
     }
     printf("\n");
     put_text("latency", &result->all, stdout);
-    if (result->has_windows) {
-        put_text("inside", &result->inside, stdout);
-        put_text("outside", &result->outside, stdout);
-    }
     if (record->samples_lost > 0) {
-        printf("samples    %llu were over the %d that are kept: the windows lack them\n",
-               (unsigned long long)record->samples_lost, LOAD_SAMPLES_MAX);
+        printf("samples    %llu were over the %d that are kept\n", (unsigned long long)record->samples_lost,
+               LOAD_SAMPLES_MAX);
     }
     printf("answers   ");
     for (size_t i = 0; i < LOAD_VERDICT_COUNT; i++) {
@@ -196,7 +121,7 @@ static void report_text(const struct load_plan *plan, const struct load_record *
 }
 
 int load_report(const struct load_plan *plan, const struct load_record *record) {
-    struct result result = summarize(plan, record);
+    struct result result = summarize(record);
     if (plan->is_json) {
         report_json(plan, record, &result);
     } else {
