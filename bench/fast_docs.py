@@ -20,6 +20,7 @@ from fast_report import (
     markdown_table,
     noise_text,
     rows_of,
+    swap_ratio_text,
     time_text,
 )
 
@@ -227,12 +228,14 @@ def _server(results: Results) -> str:
 
 
 def _swaps(results: Results) -> str:
-    rows = []
+    """The array tells what swaps, and the machine meanwhile, do to a reader that has nothing to do with them."""
+    rows: list[list[str]] = []
     for kind, found in results.swaps.items():
         for part in ("outside", "inside"):
             times = [time_text(found[part][what]) for what in ("p50_us", "p99_us", "p999_us", "max_us")]
-            rows.append([f"{kind}, {part}", f"{found[part]['count']:,}", *times])
-    return markdown_table(rows, ("", "requests", "p50", "p99", "p99.9", "longest")) if rows else ""
+            ratio = swap_ratio_text(found["ratios"]) if part == "inside" else ""
+            rows.append([f"{kind}, {part}", f"{found[part]['count']:,}", *times, ratio])
+    return markdown_table(rows, ("", "requests", "p50", "p99", "p99.9", "longest", "p99.9 inside / outside")) if rows else ""
 
 
 def _machine(results: Results) -> str:

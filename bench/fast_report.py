@@ -170,6 +170,10 @@ def _server_goals(server: Sequence[dict]) -> list[Goal]:
     return goals
 
 
+def swap_ratio_text(ratios: Sequence[float]) -> str:
+    return f"{statistics.median(ratios):.3g} (median of {len(ratios)} swaps; {min(ratios):.3g}–{max(ratios):.3g})"
+
+
 def _swap_goals(swaps: dict[str, dict]) -> list[Goal]:
     goals = []
     for kind in ("mapped", "socket"):
@@ -177,10 +181,8 @@ def _swap_goals(swaps: dict[str, dict]) -> list[Goal]:
         if found is None:
             goals.append(Goal(figure, "≤ 2", "-", None))
             continue
-        ratios = found["ratios"]
-        median, count = statistics.median(ratios), len(ratios)
-        text = f"{median:.2f} (median of {count} swaps: {min(ratios):.2f}–{max(ratios):.2f})"
-        goals.append(Goal(figure, "≤ 2", text, median <= 2, found["noise"]))
+        is_reached = statistics.median(found["ratios"]) <= 2
+        goals.append(Goal(figure, "≤ 2", swap_ratio_text(found["ratios"]), is_reached, found["noise"]))
     return goals
 
 

@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Callable
 
@@ -16,38 +17,48 @@ from serve_servers import SERVICE, Pilliond
 from serve_swap import describe, prepare, run_swap, split, swap_all
 
 FEATURES, ENGINE = 50, "io_uring"
-MAPPED_BATCH, MAPPED_RATE, SOCKET_RATE = 100, 5000, 5000
-"""Calls a second. The reader looks at the clock between its calls, as a busy model server would be busy between its."""
+BATCH, RATE = 100, 5000
+"""Rate: calls a second. The reader looks at the clock between its calls, as a busy model server would be busy between its."""
 
 
-def run_mapped(options: argparse.Namespace, folder: Path, count: int) -> dict:
+def wait_until_filled(pid: int, payload_bytes: int) -> None:
+    """Until the process has that much memory."""
+    while int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") < payload_bytes:
+        time.sleep(0.1)
+
+
+def run_in_process(options: argparse.Namespace, folder: Path, reader: str, count: int) -> dict:
+    """Latency of a reader that maps the releases, or of one that reads its own array while others swap."""
     store, releases = prepare(options)
     samples = folder / "samples"
     pillion = Pilliond(options.bin, folder, store, ENGINE, options.spin_us, set(range(1024)))
-    argv = [str(options.bin / "pillion-embed"), "--reader", "mapped", "--address", pillion.addresses["mapped"]]
+    argv = [str(options.bin / "pillion-embed"), "--reader", reader, "--address", pillion.addresses["mapped"]]
     argv += ["--service", SERVICE, "--keys", str(options.swap_rows), "--features", str(options.features)]
-    argv += ["--batch", str(MAPPED_BATCH), "--rate", str(MAPPED_RATE), "--duration", "3600", "--samples", str(samples)]
+    argv += ["--batch", str(BATCH), "--rate", str(RATE), "--duration", "3600", "--samples", str(samples), "--json"]
     try:
-        with subprocess.Popen([*argv, "--json"], stdout=subprocess.PIPE, text=True) as reader:
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             try:
+                if reader == "array":
+                    wait_until_filled(process.pid, options.swap_rows * options.features * 4)
                 windows = swap_all(options, store, pillion, releases, count)
             finally:
-                reader.send_signal(signal.SIGINT)
-            reader.communicate()
+                process.send_signal(signal.SIGINT)
+            process.communicate()
     finally:
         pillion.stop()
     return split(samples, windows)
 
 
 def run_swaps(found: dict[str, dict], options: argparse.Namespace, folder: Path, say: Callable[[str], None]) -> None:
+    """The array tells what swaps, and the machine, do to a reader that has nothing to do with them."""
     swap_options = argparse.Namespace(
-        **vars(options), swap_rows=options.rows, features=FEATURES, spin_us=0, swap_rate=SOCKET_RATE
+        **vars(options), swap_rows=options.rows, features=FEATURES, spin_us=0, swap_rate=RATE
     )
-    for kind in ("mapped", "socket"):
+    for kind in ("mapped", "array", "socket"):
         watch = Watch([os.getpid()])
-        if kind == "mapped":
-            result = run_mapped(swap_options, folder, options.swaps)
-        else:
+        if kind == "socket":
             result = run_swap(swap_options, folder, ENGINE, options.swaps)
+        else:
+            result = run_in_process(swap_options, folder, kind, options.swaps)
         found[kind] = {name: result[name] for name in ("inside", "outside", "ratios")} | {"noise": watch.noise()}
         say(f"  {kind}: {describe(result)}")
