@@ -110,7 +110,7 @@ def chart_memory(results: Results) -> str | None:
 def chart_swap(results: Results) -> str | None:
     marks = []
     for kind, found in results.swaps.items():
-        for part, style in (("outside", "peer"), ("inside", "ours")):
+        for part, style in (("outside", "peer"), ("inside", "limit" if kind == "array" else "ours")):
             values = tuple(found[part][what] for what in ("p50_us", "p99_us", "p999_us"))
             marks.append(Mark(f"{kind}, {part} of swaps", style, values))
     note = "Time of a request: dot p50, ticks p99 and p99.9. Logarithmic, less is better."
@@ -235,7 +235,8 @@ def _swaps(results: Results) -> str:
             times = [time_text(found[part][what]) for what in ("p50_us", "p99_us", "p999_us", "max_us")]
             ratio = swap_ratio_text(found["ratios"]) if part == "inside" else ""
             rows.append([f"{kind}, {part}", f"{found[part]['count']:,}", *times, ratio])
-    return markdown_table(rows, ("", "requests", "p50", "p99", "p99.9", "longest", "p99.9 inside / outside")) if rows else ""
+    columns = ("", "requests", "p50", "p99", "p99.9", "longest", "p99.9 inside / outside")
+    return markdown_table(rows, columns) if rows else ""
 
 
 def _machine(results: Results) -> str:

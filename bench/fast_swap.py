@@ -18,7 +18,7 @@ from serve_swap import describe, prepare, run_swap, split, swap_all
 
 FEATURES, ENGINE = 50, "io_uring"
 BATCH, RATE = 100, 5000
-"""Rate: calls a second. The reader looks at the clock between its calls, as a busy model server would be busy between its."""
+"""Rate: calls a second. The reader looks at the clock between them, as a busy model server would be busy."""
 
 
 def wait_until_filled(pid: int, payload_bytes: int) -> None:
