@@ -2,6 +2,7 @@
 #include "base/machine.h"
 
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +84,8 @@ uint64_t pil_machine_memory(void) {
 
 uint32_t pil_machine_cores(void) {
     cpu_set_t cpus;
-    uint64_t cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (uint64_t)CPU_COUNT(&cpus) : 1;
+    bool fits = sched_getaffinity(0, sizeof cpus, &cpus) == 0; /* not where there are more than 1,024 */
+    uint64_t cores = fits ? (uint64_t)CPU_COUNT(&cpus) : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     each_cgroup(least_cores, &cores);
     return cores == 0 ? 1 : (uint32_t)cores;
 }

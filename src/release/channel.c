@@ -69,13 +69,15 @@ static pil_status parse_history(const json_t *list, struct pil_channel *channel,
     uint64_t newer = channel->sequence + 1;
     for (size_t i = 0; i < count; i++) {
         pil_status status = parse_entry(json_array_get(list, i), &channel->history[i], error);
-        if (status == PIL_STATUS_OK && channel->history[i].sequence >= newer) {
-            status = pil_fail(error, PIL_STATUS_CORRUPT, "\"sequence\" must fall from entry to entry");
+        uint64_t sequence = channel->history[i].sequence;
+        if (status == PIL_STATUS_OK && (sequence == 0 || sequence >= newer)) {
+            status = pil_fail(error, PIL_STATUS_CORRUPT,
+                              "\"sequence\" must be 1 or more, and fall from entry to entry");
         }
         if (status != PIL_STATUS_OK) {
             return pil_fail_in(error, status, "\"history\"[%zu]", i);
         }
-        newer = channel->history[i].sequence;
+        newer = sequence;
     }
     channel->history_count = (uint32_t)count;
     return PIL_STATUS_OK;

@@ -269,6 +269,7 @@ static void a_channel_that_lies_is_refused(void **state) {
         {"\"history\":[", "\"history\":[],\"other\":["},
         {"\"history\":[", "\"history\":{},\"other\":["},
         {"\"sequence\":1}", "\"sequence\":2}"},
+        {"\"sequence\":1}", "\"sequence\":0}"},
         {"\"sequence\":1}", "\"other\":1}"},
         {"\"sequence\":2}", "\"sequence\":3}"},
     };
