@@ -670,35 +670,45 @@ def test_calls_leave_nothing_behind(store, start):
         out = np.empty((2, 2), np.float32)
         every = [f"all_types:{name}" for name in synthetic.NAMES]
 
-        def failing() -> None:
-            for keys, wrong in (([1, None], out), (ints, np.empty(3)), (["a", "b"], out), (pa.array([None, 1]), out)):
-                try:
-                    client.vectors(names, keys, wrong)
-                    pytest.fail("no exception")
-                except (TypeError, ValueError):
-                    pass
+        def fails(keys: Any, wrong: Any) -> None:
+            """Not pytest.raises, which keeps things."""
+            try:
+                client.vectors(names, keys, wrong)
+            except (TypeError, ValueError):
+                return
+            pytest.fail("no exception")
 
-        def some(count: int) -> None:
-            for number in range(count):
-                for keys in (ints, text, objects):
-                    client.vectors(names, keys, out)
-                client.vectors(names, ints)
-                client.read(names, [1, 2], out, max_age=5)
-                if number % 5 == 0:
-                    client.get_online_features(every, {"id": [1, 2, 99]}).to_dict(True)
-                if number % 50 == 0:
-                    failing()
+        calls = {
+            "text": lambda: client.vectors(names, text, out),
+            "ints": lambda: client.vectors(names, ints),
+            "objects": lambda: client.vectors(names, objects, out),
+            "read": lambda: client.read(names, [1, 2], out, max_age=5),
+            "online": lambda: client.get_online_features(every, {"id": [1, 2, 99]}).to_dict(True),
+            "a null": lambda: fails([1, None], out),
+            "a wrong array": lambda: fails(ints, np.empty(3)),
+            "words": lambda: fails(["a", "b"], out),
+            "a null of Arrow": lambda: fails(pa.array([None, 1]), out),
+        }
+
+        def grown(call: Callable[[], Any], count: int) -> int:
+            """Bytes, once the interpreter's lists of free objects are full. One object a call would be 16 of each."""
+            for _ in range(count):
+                call()
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(count):
+                call()
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0] - before
 
         tracemalloc.start()
-        some(5000)  # until the interpreter's lists of free objects are full
-        held = [sys.getrefcount(thing) for thing in (text, ints, objects, out, names, client)]
-        gc.collect()
-        resident, before = resident_bytes(), tracemalloc.get_traced_memory()[0]
-        some(2000)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - before
+        by_call = {name: grown(call, 1000) for name, call in calls.items()}
         tracemalloc.stop()
-        some(13000)  # with the above over 10^5 calls
-        assert grown < 10000, grown
+        assert max(by_call.values()) < 8000, by_call
+        held = [sys.getrefcount(thing) for thing in (text, ints, objects, out, names, client)]
+        resident = resident_bytes()
+        for _ in range(25_000):
+            for name in ("text", "ints", "objects", "read"):
+                calls[name]()
         assert resident_bytes() - resident < 2 << 20
         assert held == [sys.getrefcount(thing) for thing in (text, ints, objects, out, names, client)]
