@@ -502,7 +502,6 @@ CSV_LINES = (
     ("", None),
     ("4,2025-01-01,seven,x", "column trips holds text that is no int32"),
     ("5,2025-01-01,8,x,y", "has 5 fields where the header has 4"),
-    ('6,2025-01-01,9,"a"b', "has a text in quotes that does not end at its quote; write quotes within quotes twice"),
     ('7,2025-01-01,10,"a, ""b"""', None),
     ("8,2025-01-01,11,\udcff", "column city is not UTF-8"),
     (",2025-01-01,12,x", "column driver_id (string) is null"),
@@ -531,17 +530,17 @@ def test_skipped_lines_of_csv_are_counted_and_have_their_number(project: Project
     csv_project(project, text.replace("\n", line_end), name)
     done = project.build("--on-bad-row=skip", "--json")
     skipped = [line for line in done.err.splitlines() if line.startswith("skipped: ")]
-    assert len(skipped) == len(wrong) == 7
+    assert len(skipped) == len(wrong) == 6
     for number, mistake in wrong.items():
         assert any(f"data/{name}, line {number}: " in line and mistake in line for line in skipped), (number, skipped)
     counts = done.result["counts"]
     assert (counts["rows_in"], counts["rows_out"]) == (len(CSV_LINES) - 1, 4)
-    assert (counts["null_keys"], counts["bad_rows"]) == (1, 6)
+    assert (counts["null_keys"], counts["bad_rows"]) == (1, 5)
     assert project.manifest(done.result["release"])["sources"][0]["rows"] == len(CSV_LINES) - 1
     shard = next(project.shards(done.result["release"]))
     values = [tuple(shard.decode(shard.get(shard.key([key]))).values()) for key in (1, 2, 7, 10)]
     assert values == [(5, f"two{line_end}lines"), (6, None), (10, 'a, "b"'), (14, "")]
-    assert "more than 6 bad rows" in project.build("--on-bad-row=skip", "--max-bad-rows", "6", code=1).err
+    assert "more than 5 bad rows" in project.build("--on-bad-row=skip", "--max-bad-rows", "5", code=1).err
 
 
 @pytest.mark.parametrize("line, mistake", [pair for pair in CSV_LINES if pair[1] is not None])
@@ -550,6 +549,19 @@ def test_a_mistake_in_csv_is_one_message(project: Project, line: str, mistake: s
     done = project.build(code=1)
     assert len(done.err.splitlines()) == 1, done.err  # DuckDB's own complaints about what was not freed among them
     assert "data/a.csv, line 4: " in done.err and mistake in done.err and "--on-bad-row=skip" in done.err
+    assert project.manifests() == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--on-bad-row=skip",)])
+@pytest.mark.parametrize("text", [
+    '1,2025-01-01,5,"a"b\n2,2025-01-01,5,x\n',
+    '1,2025-01-01,5,"open\n2,2025-01-01,5,v"w\n3,2025-01-01,5,"open\n4,2025-01-01,5,"q,r"\n',
+])
+def test_a_wrong_quote_cannot_be_skipped(project: Project, text: str, arguments: Sequence[str]) -> None:
+    """DuckDB makes a row of the middle of the second one."""
+    csv_project(project, CSV_HEADER + text)
+    done = project.build(*arguments, code=1)
+    assert "data/a.csv, line 2: has a text in quotes that does not end at its quote" in done.err
     assert project.manifests() == []
 
 
@@ -581,13 +593,13 @@ def test_lines_of_random_csv_are_those_of_duckdbs_rows(folder: Path) -> None:
     print(f"PIL_SEED={seed}")
     rng, path, header = random.Random(seed), folder / "a.csv", Header(",", ["n", "x", "y"])
     fields = ["a", "", '""', '"q,r"', '"a""b"', '"n\nm"', "\u00e9", ' "s"', '"t" ', " u ", 'v"w',  # good
-              '"e"f', '"open', "\udcff"]
+              "\udcff"]
     for _ in range(100):
         connection = duckdb.connect()
         lines = ["n,x,y"]
         for number in range(rng.randrange(40)):
             count = rng.choice([0, 1, 3]) if rng.random() < 0.1 else 2
-            line = ",".join([str(number), *rng.choices(fields, [9] * 11 + [1] * 3, k=count)])
+            line = ",".join([str(number), *rng.choices(fields, [9] * 11 + [2], k=count)])
             lines.append("" if rng.random() < 0.05 else line)
         path.write_bytes(rng.choice(["\n", "\r\n"]).join(lines).encode("utf-8", "surrogateescape"))
         wanted = [number for number, *_ in csv_relation(connection, path, header).fetchall()]

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 DELIMITERS = ",;\t|"
 LINE_BYTES_MAX = 2_000_000
+WRONG_QUOTE = "has a text in quotes that does not end at its quote"
 
 
 def _open(path: Path, encoding: str) -> TextIO:
@@ -119,7 +120,7 @@ def _mistake(fields: Optional[list[str]], header: Header, used: Sequence[int]) -
     their delimiters, and only columns that are used (by their indices) have to be UTF-8."""
     names = header.names
     if fields is None:
-        return "has a text in quotes that does not end at its quote", "write quotes within quotes twice, "
+        return WRONG_QUOTE, "write quotes within quotes twice, "
     if _bytes(fields) > LINE_BYTES_MAX:
         return f"has more than {LINE_BYTES_MAX:,} bytes", "write less, or Parquet, "
     if len(fields) < len(names) or any(fields[len(names):]):

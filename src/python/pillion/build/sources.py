@@ -21,7 +21,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pillion.build.csv_lines import LINE_BYTES_MAX, Header, Lines, malformed, mixed_line_ends, read_header
+from pillion.build.csv_lines import (LINE_BYTES_MAX, WRONG_QUOTE, Header, Lines, malformed, mixed_line_ends,
+                                         read_header)
 from pillion.build.errors import BadInput, BuildError, IoFailure
 from pillion.build.project import View
 
@@ -279,6 +280,9 @@ class CsvSource:
         found = 0
         for line, what, fix in malformed(path, header, used):
             found += 1
+            if what == WRONG_QUOTE:  # DuckDB may have gone on in the middle of it, and made rows of what is none
+                raise BadInput(f"{name}, line {line}: {what}, and nobody can tell what follows; "
+                               "write quotes within quotes twice")
             yield Malformed(f"{name}, line {line}", what, fix)
         if found == 0:
             raise BadInput(f"{name}: cannot be read: {refused[0]}; mend or remove it")
