@@ -135,6 +135,7 @@ static void a_release_of_another_user_is_taken_over(void **state) {
     struct pil_text before = {0}, after = {0};
     struct pil_channel channel;
     char name[PIL_STORE_NAME_BYTES], releases[PATH_MAX];
+    need_root();
     fixture_shard_name(store, &ref, name);
     snprintf(shard_path, sizeof shard_path, "%s", in_folder(name));
     pil_layout_manifest(&ref, name);

@@ -19,6 +19,14 @@
 
 enum { CHILD_SKIPPED = 77 };
 
+/* Before anything is made: skipping is no way to clean up. */
+CHILD void need_root(void) {
+    if (geteuid() != 0) {
+        print_message("skipped: this needs root\n");
+        skip();
+    }
+}
+
 CHILD void expect_child(int (*child)(void)) {
     fflush(NULL);
     pid_t pid = fork();

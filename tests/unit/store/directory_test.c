@@ -214,6 +214,7 @@ static int use_as_nobody(void) {
 
 static void a_store_that_we_may_only_read_is_read(void **state) {
     struct pil_store *store = *state;
+    need_root();
     put_text(store, "readable", "1");
     put_text(store, "unreadable", "1");
     put_text(store, "names-only/object", "1");
