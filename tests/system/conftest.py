@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator
 
 import harness
 import pytest
+from build_project import Project
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +41,11 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def store(folder: Path) -> harness.Store:
     return harness.Store(folder / "store")
+
+
+@pytest.fixture
+def project(folder: Path) -> Project:
+    return Project(folder)
 
 
 @pytest.fixture(params=harness.ENGINES)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import fcntl
-import gzip
 import hashlib
 import io
 import json
@@ -22,167 +21,14 @@ import subprocess
 import sys
 import termios
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Sequence
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
-import shard_reader  # noqa: E402
-
-BUILDER = (sys.executable, "-m", "pillion.build")
-UTC = datetime.timezone.utc
-START = datetime.datetime(2025, 1, 1, tzinfo=UTC)
-
-FEATURES = {
-    "conv_rate": "float32", "score": "float64", "trips": "int32", "total": "int64", "active": "bool", "city": "string",
-    "token": "bytes", "seen": "unix_timestamp", "cars": "list<string>", "hours": "list<int32>",
-    "taste": "vector<float32,4>", "small": "vector<float16,2>",
-}
-ARROW = {
-    "driver_id": pa.int64(), "event_timestamp": pa.timestamp("us", "UTC"), "created": pa.timestamp("us", "UTC"),
-    "conv_rate": pa.float32(), "score": pa.float64(), "trips": pa.int32(), "total": pa.int64(), "active": pa.bool_(),
-    "city": pa.string(), "token": pa.binary(), "seen": pa.timestamp("us", "UTC"), "cars": pa.list_(pa.string()),
-    "hours": pa.list_(pa.int32()), "taste": pa.list_(pa.float32(), 4), "small": pa.list_(pa.float32()),
-}
-PARQUET = '{type: parquet, path: "data/*.parquet", timestamp_field: event_timestamp, created_timestamp_column: created}'
-
-
-# ---- Data and project
-
-def rows(count: int, keys: int, seed: int = 1) -> pa.Table:
-    """Rows of all types with nulls, late ones, copies and corrections."""
-    rng = random.Random(seed)
-
-    def maybe(value: Any) -> Any:
-        return None if rng.random() < 0.1 else value
-
-    made = []
-    for number in range(count):
-        event = START + datetime.timedelta(seconds=rng.randrange(count // 4 + 1))
-        made.append({
-            "driver_id": rng.randrange(keys), "event_timestamp": event,
-            "created": event + datetime.timedelta(microseconds=number), "conv_rate": maybe(rng.randrange(1000) / 1000),
-            "score": maybe(rng.random()), "trips": maybe(rng.randrange(-5, 100)), "total": maybe(rng.getrandbits(62)),
-            "active": maybe(rng.random() < 0.5), "city": maybe(rng.choice(["", "köln", "a city with a long name"])),
-            "token": maybe(rng.randbytes(rng.randrange(20))), "seen": maybe(event),
-            "cars": maybe([rng.choice(["van", "", "a very long car"]) for _ in range(rng.randrange(4))]),
-            "hours": maybe([rng.randrange(24) for _ in range(rng.randrange(5))]),
-            "taste": maybe([rng.randrange(256) / 256 for _ in range(4)]),
-            "small": maybe([rng.randrange(16) / 4, -1.5])})
-    made += rng.sample(made, count // 20)
-    return pa.Table.from_pylist(made, schema=pa.schema(list(ARROW.items())))
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """Of --json."""
-        return json.loads(self.out.splitlines()[-1])
-
-
-@dataclass
-class Project:
-    """A folder with a project file, its data and a store."""
-    folder: Path
-    name: str = "p"
-    features: dict[str, str] = field(default_factory=lambda: dict(FEATURES))
-    source: str = PARQUET
-    keys: dict[str, str] = field(default_factory=lambda: {"driver_id": "int64"})
-
-    @property
-    def data(self) -> Path:
-        path = self.folder / "data"
-        path.mkdir(exist_ok=True)
-        return path
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "store"
-
-    def write(self) -> None:
-        lines = [f"project: {self.name}", "entities:"]
-        lines += [f"  - {{name: of_{key}, join_key: {key}, type: {kind}}}" for key, kind in self.keys.items()]
-        entities = ", ".join(f"of_{key}" for key in self.keys)
-        lines += ["feature_views:", "  - name: stats", f"    entities: [{entities}]", "    ttl: 7d",
-                  f"    source: {self.source}", "    features:"]
-        lines += [f'      - {{name: {name}, type: "{kind}"}}' for name, kind in self.features.items()]
-        (self.folder / "p.yaml").write_text("\n".join(lines) + "\n")
-
-    def command(self, *options: str) -> list[str]:
-        return [*BUILDER, str(self.folder / "p.yaml"), "--store", f"dir:{self.store}", *options]
-
-    def build(self, *options: str, code: Optional[int] = 0, **environment: str) -> Done:
-        self.write()
-        done = subprocess.run(self.command(*options), capture_output=True, text=True, timeout=300, check=False,
-                              env={**os.environ, **environment})
-        assert code is None or done.returncode == code, done.stdout + done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    def manifests(self) -> list[Path]:
-        return sorted((self.store / "views").glob("*/*/releases/*.json"))
-
-    def manifest(self, release: str) -> dict[str, Any]:
-        return json.loads((self.store / "views" / self.name / "stats" / "releases" / f"{release}.json").read_text())
-
-    def shards(self, release: str) -> Iterator[shard_reader.Shard]:
-        for shard in self.manifest(release)["shards"]:
-            yield shard_reader.Shard((self.store / "shards" / shard["id"][:2] / f"{shard['id']}.shard").read_bytes())
-
-    def content(self, release: str) -> dict[bytes, tuple[int, dict[str, Any]]]:
-        """Canonical key → event time and values, as the independent reader finds them."""
-        found = {}
-        for shard in self.shards(release):
-            for row in shard.rows():
-                found[row.key] = (row.event_ts_us, shard.decode(row))
-        return found
-
-
-@pytest.fixture(name="project")
-def _project(folder: Path) -> Project:
-    return Project(folder)
-
-
-def us(moment: datetime.datetime) -> int:
-    return (moment - datetime.datetime(1970, 1, 1, tzinfo=UTC)) // datetime.timedelta(microseconds=1)
-
-
-def truth(table: pa.Table, where: str = "true") -> dict[bytes, tuple[int, dict[str, Any]]]:
-    """The latest row of each driver, by DuckDB."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.register("history", table)
-    latest = connection.sql(f"SELECT * FROM history WHERE {where} QUALIFY row_number() OVER (PARTITION BY driver_id "
-                            "ORDER BY event_timestamp DESC, created DESC) = 1")
-    found = {}
-    for row in latest.to_arrow_table().to_pylist():
-        values = {name: row[name] for name in FEATURES}
-        values["seen"] = us(values["seen"]) if values["seen"] is not None else None
-        found[row["driver_id"].to_bytes(8, "little", signed=True)] = (us(row["event_timestamp"]), values)
-    return found
-
-
-def expect(project: Project, release: str, table: pa.Table, where: str = "true") -> None:
-    wanted, found = truth(table, where), project.content(release)
-    assert found.keys() == wanted.keys()
-    for key, answer in wanted.items():
-        assert found[key] == answer
-
-
-def release_of(done: Done) -> str:
-    view, _, release = done.out.splitlines()[-1].partition("@")
-    assert view == "p/stats" and len(release) == 16
-    return release
-
+from build_project import BUILDER, FEATURES, FUTURE, PARQUET, START, Project, expect, release_of, rows, truth, us
 
 # ---- The release is what the data says
 
@@ -416,7 +262,6 @@ def at_row(table: pa.Table, name: str, row: int, value: Any, kind: Any = None) -
 
 
 Change = Callable[[pa.Table], pa.Table]
-FUTURE = datetime.datetime.now(UTC) + datetime.timedelta(minutes=30)
 BAD: dict[str, tuple[Change, Sequence[str]]] = {
     "missing_column": (lambda t: changed(t, "trips", None), ("column trips is missing", "int32", "field_mapping")),
     "missing_timestamp": (lambda t: changed(t, "event_timestamp", None), ("column event_timestamp is missing",)),
@@ -491,125 +336,6 @@ def test_a_damaged_page_is_bad_input(project: Project) -> None:
 def test_no_file_is_bad_input(project: Project) -> None:
     done = project.build(code=1)
     assert "data/*.parquet: no such file" in done.err
-
-
-CSV_HEADER = "driver_id,ts,trips,city\n"
-# Lines of a file (after the header) and what is said about each line that is wrong, by its number.
-CSV_LINES = (
-    ('1,2025-01-01,5,"two\nlines"', None),
-    ("2,2025-01-01T10:00:00Z, 6 ,", None),
-    ("3,2025-01-01,7", "has 3 fields where the header has 4 (column city is the first that is missing); write one"),
-    ("", None),
-    ("4,2025-01-01,seven,x", "column trips holds text that is no int32"),
-    ("5,2025-01-01,8,x,y", "has 5 fields where the header has 4"),
-    ('7,2025-01-01,10,"a, ""b"""', None),
-    ("8,2025-01-01,11,\udcff", "column city is not UTF-8"),
-    (",2025-01-01,12,x", "column driver_id (string) is null"),
-    (f"9,{FUTURE.isoformat()},13,x", "in the future"),
-    ("10,2025-01-01,14,\"\"", None),
-)
-
-
-def csv_project(project: Project, text: str, name: str = "a.csv") -> Path:
-    project.features = {"trips": "int32", "city": "string"}
-    project.source = "{type: csv, path: 'data/a.*', timestamp_field: ts}"
-    path = project.data / name
-    data = text.encode("utf-8", "surrogateescape")
-    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return path
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
-def test_skipped_lines_of_csv_are_counted_and_have_their_number(project: Project, name: str, line_end: str) -> None:
-    text, wrong, number = CSV_HEADER, {}, 2
-    for line, mistake in CSV_LINES:
-        if mistake is not None:
-            wrong[number] = mistake.partition(";")[0]
-        text, number = text + line + "\n", number + line.count("\n") + 1
-    csv_project(project, text.replace("\n", line_end), name)
-    done = project.build("--on-bad-row=skip", "--json")
-    skipped = [line for line in done.err.splitlines() if line.startswith("skipped: ")]
-    assert len(skipped) == len(wrong) == 6
-    for number, mistake in wrong.items():
-        assert any(f"data/{name}, line {number}: " in line and mistake in line for line in skipped), (number, skipped)
-    counts = done.result["counts"]
-    assert (counts["rows_in"], counts["rows_out"]) == (len(CSV_LINES) - 1, 4)
-    assert (counts["null_keys"], counts["bad_rows"]) == (1, 5)
-    assert project.manifest(done.result["release"])["sources"][0]["rows"] == len(CSV_LINES) - 1
-    shard = next(project.shards(done.result["release"]))
-    values = [tuple(shard.decode(shard.get(shard.key([key]))).values()) for key in (1, 2, 7, 10)]
-    assert values == [(5, f"two{line_end}lines"), (6, None), (10, 'a, "b"'), (14, "")]
-    assert "more than 5 bad rows" in project.build("--on-bad-row=skip", "--max-bad-rows", "5", code=1).err
-
-
-@pytest.mark.parametrize("line, mistake", [pair for pair in CSV_LINES if pair[1] is not None])
-def test_a_mistake_in_csv_is_one_message(project: Project, line: str, mistake: str) -> None:
-    csv_project(project, CSV_HEADER + '1,2025-01-01,5,"two\nlines"\n' + line + "\n2,2025-01-01,5,x\n")
-    done = project.build(code=1)
-    assert len(done.err.splitlines()) == 1, done.err  # DuckDB's own complaints about what was not freed among them
-    assert "data/a.csv, line 4: " in done.err and mistake in done.err and "--on-bad-row=skip" in done.err
-    assert project.manifests() == []
-
-
-@pytest.mark.parametrize("arguments", [(), ("--on-bad-row=skip",)])
-@pytest.mark.parametrize("text", [
-    '1,2025-01-01,5,"a"b\n2,2025-01-01,5,x\n',
-    '1,2025-01-01,5,"open\n2,2025-01-01,5,v"w\n3,2025-01-01,5,"open\n4,2025-01-01,5,"q,r"\n',
-])
-def test_a_wrong_quote_cannot_be_skipped(project: Project, text: str, arguments: Sequence[str]) -> None:
-    """DuckDB makes a row of the middle of the second one."""
-    csv_project(project, CSV_HEADER + text)
-    done = project.build(*arguments, code=1)
-    assert "data/a.csv, line 2: has a text in quotes that does not end at its quote" in done.err
-    assert project.manifests() == []
-
-
-@pytest.mark.parametrize("text, says", [
-    ("", "is empty; write a header line"),
-    (CSV_HEADER, "the source is empty"),
-    (CSV_HEADER.replace("trips", "trip"), "column trips is missing (int32 of stats); there are: driver_id, ts, trip"),
-    (CSV_HEADER + "1,2025-01-01,5,x\r\n2,2025-01-01,5,x\n3,2025-01-01,5,x\n", "line 2: ends in CR LF where those "),
-])
-def test_csv_files_that_cannot_be_read_say_why(project: Project, text: str, says: str) -> None:
-    csv_project(project, text)
-    done = project.build(code=1)
-    assert says in done.err and len(done.err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("delimiter", list(",;\t|"))
-def test_the_header_of_a_csv_file_says_its_delimiter(project: Project, delimiter: str) -> None:
-    text = "\ufeffdriver_id,ts,Trips,trips,city\n1,2025-01-01,0,5,\"a,b\"\n".replace(",", delimiter)
-    csv_project(project, text)
-    shard = next(project.shards(release_of(project.build())))
-    assert shard.decode(shard.get(shard.key([1]))) == {"trips": 5, "city": f"a{delimiter}b"}
-
-
-def test_lines_of_random_csv_are_those_of_duckdbs_rows(folder: Path) -> None:
-    from pillion.build.csv_lines import Header, Lines, malformed
-    from pillion.build.sources import csv_relation
-
-    seed = int(os.environ.get("PIL_SEED", time.time_ns()))
-    print(f"PIL_SEED={seed}")
-    rng, path, header = random.Random(seed), folder / "a.csv", Header(",", ["n", "x", "y"])
-    fields = ["a", "", '""', '"q,r"', '"a""b"', '"n\nm"', "\u00e9", ' "s"', '"t" ', " u ", 'v"w',  # good
-              "\udcff"]
-    for _ in range(100):
-        connection = duckdb.connect()
-        lines = ["n,x,y"]
-        for number in range(rng.randrange(40)):
-            count = rng.choice([0, 1, 3]) if rng.random() < 0.1 else 2
-            line = ",".join([str(number), *rng.choices(fields, [9] * 11 + [2], k=count)])
-            lines.append("" if rng.random() < 0.05 else line)
-        path.write_bytes(rng.choice(["\n", "\r\n"]).join(lines).encode("utf-8", "surrogateescape"))
-        wanted = [number for number, *_ in csv_relation(connection, path, header).fetchall()]
-        physical = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
-        where = Lines(path, header, [0, 1, 2])
-        found = [where.of(row) for row in range(1, len(wanted) + 1)]
-        assert [physical[line - 1].partition(",")[0] for line in found if line is not None] == wanted
-        assert where.of(len(wanted) + 1) is None
-        bad = [line for line, _, _ in malformed(path, header, [0, 1, 2])]
-        assert not set(bad) & set(found) and bool(bad) == bool(connection.execute("FROM reject_errors").fetchone())
 
 
 def test_sql_errors_keep_duckdbs_words(project: Project) -> None:
