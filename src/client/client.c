@@ -141,7 +141,7 @@ static uint64_t next_look_ns(const struct pillion_client *client, bool has_retir
 }
 
 void pil_client_settle(struct pillion_client *client, uint64_t until_ns, uint64_t work_ns) {
-    (void)pil_world_reclaim(client); /* first: the server may wait for it */
+    (void)pil_world_reclaim(client); /* first: what it frees is told to the server before more is asked for */
     pil_session_step(client, until_ns);
     pil_world_update(client);
     bool has_retired = pil_world_reclaim(client), has_work = pil_mapping_work(client, work_ns);

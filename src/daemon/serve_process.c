@@ -105,12 +105,18 @@ static void record_huge_pages(struct process *process) {
     pil_metric_series series = PIL_METRIC_SERIES_NONE;
     const char *labels[] = {NULL};
     text[len > 0 ? len : 0] = '\0';
+    process->remapped_ns = 0;
     const char *at = strstr(text, "ShmemPmdMapped:");
     if (at != NULL && pil_metric_series_get(pil_server_metrics(process->node.server), PIL_METRIC_huge_page_bytes,
                                             labels, &series) == PIL_STATUS_OK) {
         pil_metric_set(pil_server_metrics(process->node.server), series,
                        1024 * strtod(at + strlen("ShmemPmdMapped:"), NULL));
     }
+}
+
+/* Counting takes its time, and clients are asking for the release now. */
+static void note_remapped(struct process *process) {
+    process->remapped_ns = process->remapped_ns != 0 ? process->remapped_ns : pil_clock_monotonic_ns();
 }
 
 static void note_refused(struct process *process, uint32_t view_index, const char *release, pil_fetch_result result,
@@ -174,8 +180,9 @@ static void on_publish(struct process *process, const struct pil_message *messag
         if (old[0] == '\0') { /* nothing was served: answering comes first */
             prefault(process, release);
             record_huge_pages(process);
+        } else {
+            note_remapped(process);
         }
-        process->remapped_ns = old[0] != '\0' ? pil_clock_monotonic_ns() : 0;
         if (old[0] != '\0' && process->retired_count < RETIRED_MAX) {
             process->retired[process->retired_count].view_index = message->view_index;
             process->retired[process->retired_count].generation = old_generation;
@@ -392,7 +399,7 @@ static void tell_reclaimed(struct process *process, uint32_t left) {
         if (!process->retired[i].is_unmapped) { /* reclaimed in the order in which they were retired */
             process->retired[i].is_unmapped = true;
             mapped_here--;
-            process->remapped_ns = pil_clock_monotonic_ns();
+            note_remapped(process);
         }
     }
     for (uint32_t i = 0; i < process->retired_count;) {
@@ -450,7 +457,6 @@ static pil_status run(struct process *process, struct pil_error *error) {
         tell_readiness(process);
         pil_console_sweep(process->console);
         if (process->remapped_ns != 0 && pil_clock_monotonic_ns() - process->remapped_ns > TICK_NS) {
-            process->remapped_ns = 0; /* later, for it takes milliseconds, and clients are asking for the release */
             record_huge_pages(process);
         }
     }
