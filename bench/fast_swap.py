@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
+from fast_measure import Failed
 from serve_measure import Watch
 from serve_servers import SERVICE, Pilliond
 from serve_swap import describe, prepare, run_swap, split, swap_all
@@ -21,9 +22,12 @@ BATCH, RATE = 100, 5000
 """Rate: calls a second. The reader looks at the clock between them, as a busy model server would be busy."""
 
 
-def wait_until_filled(pid: int, payload_bytes: int) -> None:
+def wait_until_filled(process: subprocess.Popen[str], payload_bytes: int) -> None:
     """Until the process has that much memory."""
-    while int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") < payload_bytes:
+    statm = Path(f"/proc/{process.pid}/statm")
+    while int(statm.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") < payload_bytes:
+        if process.poll() is not None:
+            raise Failed(f"the reader of the array ended with {process.returncode}")
         time.sleep(0.1)
 
 
@@ -39,7 +43,7 @@ def run_in_process(options: argparse.Namespace, folder: Path, reader: str, count
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             try:
                 if reader == "array":
-                    wait_until_filled(process.pid, options.swap_rows * options.features * 4)
+                    wait_until_filled(process, options.swap_rows * options.features * 4)
                 windows = swap_all(options, store, pillion, releases, count)
             finally:
                 process.send_signal(signal.SIGINT)
