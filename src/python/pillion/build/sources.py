@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pillion.build.csv_lines import (LINE_BYTES_MAX, WRONG_QUOTE, Header, Lines, malformed, mixed_line_ends,
-                                         read_header)
+                                     read_header)
 from pillion.build.errors import BadInput, BuildError, IoFailure
 from pillion.build.project import View
 
