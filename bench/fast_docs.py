@@ -131,8 +131,9 @@ CHARTS: dict[str, tuple[str, Chart]] = {
 
 HEAD = """# Benchmarks
 
-Written by `bash bench/run.sh fast`, which measured all of it in one run; run it again and this page is replaced. How it
-measures and how to read it: [bench/README.md](../bench/README.md).
+Written by `bash bench/run.sh fast`; run it again and this page is replaced. Readers of a case are measured in turns
+within one run; cases may be of several runs, for `--resume` goes on with what is there. How it measures and how to read
+it: [bench/README.md](../bench/README.md).
 """
 
 NOTES_FIRST = """## What bounds what is not reached

@@ -80,12 +80,12 @@ bool pil_release_locate(const struct pil_release *live, struct pil_bytes id, int
  * shards do not make one release; DENIED when one is not sealed. */
 pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shard_count,
                            struct pil_release **ret_release, struct pil_error *ret_error) PIL_CHECKED;
-/* Fills page tables of one shard, at most bytes_max from offset, so that no reader takes the faults: 1 to 3 ms a GiB in
- * huge pages, 20 to 100 ms in others. Returns for how many bytes; 0: Linux before 5.14 leaves it to faults. */
+/* Fills page tables of one shard, at most bytes_max from offset, so that no reader takes the faults: some milliseconds
+ * a GiB in huge pages, up to 100 ms in others. Returns for how many bytes; 0: Linux before 5.14 leaves it to faults. */
 uint64_t pil_release_prefault(const struct pil_release *release, uint32_t shard_index, uint64_t offset,
                               uint64_t bytes_max);
 /* Reads a byte of each page, once for all processes: a virtual machine's memory may have to be given by its host again
- * when it is read first, tens of microseconds at a time, even if it was written a second ago. About 5 ms a GiB. */
+ * when it is read first, tens of microseconds at a time, even if it was written seconds ago. */
 void pil_release_touch(const struct pil_release *release, uint32_t shard_index);
 /* Unmaps some of what is still mapped: at most a huge page and at most bytes_max (4096 or more), so that the address
  * space lock is never held for long. Returns how much; destroy does the rest, when shard_count is 0 nothing of it. */
