@@ -139,7 +139,7 @@ static inline void server_answer(struct server *server, int peer, const struct p
     case PIL_MAPPED_DROP: server->drops++; break;
     case PIL_MAPPED_WELCOME:
     case PIL_MAPPED_GRANT:
-    case PIL_MAPPED_REFUSE: PIL_ASSERT(!"a message that only servers send");
+    case PIL_MAPPED_REFUSE: PIL_UNREACHABLE("a message that only servers send");
     }
 }
 
