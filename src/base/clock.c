@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 
+static uint64_t system_monotonic_ns(void *context) {
+    (void)context;
+    return pil_clock_monotonic_ns();
+}
+
+static int64_t system_wall_us(void *context) {
+    (void)context;
+    return pil_clock_wall_us();
+}
+
+const struct pil_clock pil_clock_system = {.monotonic_ns = system_monotonic_ns, .wall_us = system_wall_us};
+
 static char *put_digits(char *at, unsigned value, int count) {
     for (int i = count - 1; i >= 0; i--) {
         at[i] = (char)('0' + value % 10);

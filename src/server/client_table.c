@@ -4,7 +4,7 @@
 #include "server/client_table.h"
 
 #include "base/panic.h"
-#include "server/words.h"
+#include "base/seqlock.h"
 
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@ enum { CHUNK_SLOTS = 64, NO_SLOT = UINT32_MAX };
 
 struct client_slot {
     _Atomic uint64_t version;
-    _Atomic uint64_t copies[2][PIL_WORDS_OF(struct pil_client)];
+    _Atomic uint64_t copies[2][PIL_SEQLOCK_WORDS(struct pil_client)];
     uint32_t next_free;
 };
 
@@ -76,7 +76,7 @@ pil_status pil_client_table_acquire(struct pil_client_table *table, uint32_t *re
 void pil_client_table_write(struct pil_client_table *table, uint32_t slot, const struct pil_client *client) {
     struct client_slot *at = slot_at(table, slot);
     uint64_t version = atomic_load_explicit(&at->version, memory_order_relaxed) + 1;
-    pil_words_store(at->copies[version % 2], client, sizeof *client);
+    pil_seqlock_store(at->copies[version % 2], client, sizeof *client);
     atomic_store_explicit(&at->version, version, memory_order_release);
 }
 
@@ -97,7 +97,7 @@ bool pil_client_table_read(const struct pil_client_table *table, uint32_t slot, 
     uint64_t before, after = atomic_load_explicit(&at->version, memory_order_acquire);
     do { /* again only when it was written twice meanwhile, or once and begun again */
         before = after;
-        pil_words_load(at->copies[before % 2], &client, sizeof client);
+        pil_seqlock_load(at->copies[before % 2], &client, sizeof client);
         after = atomic_load_explicit(&at->version, memory_order_acquire);
     } while (after != before);
     if (client.id != 0) {

@@ -2,13 +2,13 @@
  * The last slow requests of all workers, in a ring of slots. A writer claims a slot by a counter and marks it odd while
  * it writes; a reader that sees an odd or changed mark skips the slot. */
 #include "server/internal.h"
-#include "server/words.h"
+#include "base/seqlock.h"
 
 #include <stdlib.h>
 
 struct pil_slow_slot {
     _Atomic uint64_t mark; /* 2 * id + 1 while writing, 2 * id + 2 when done; 0: never used */
-    _Atomic uint64_t words[PIL_WORDS_OF(struct pil_slow_request)];
+    _Atomic uint64_t words[PIL_SEQLOCK_WORDS(struct pil_slow_request)];
 };
 
 struct pil_slow_slot *pil_slowlog_create(void) {
@@ -23,7 +23,7 @@ void pil_slowlog_add(struct pil_server *server, const struct pil_slow_request *s
     struct pil_slow_request copy = *slow;
     copy.id = id;
     atomic_store_explicit(&slot->mark, 2 * id + 1, memory_order_relaxed);
-    pil_words_store(slot->words, &copy, sizeof copy);
+    pil_seqlock_store(slot->words, &copy, sizeof copy);
     atomic_store_explicit(&slot->mark, 2 * id + 2, memory_order_release);
 }
 
@@ -36,7 +36,7 @@ uint32_t pil_server_slowlog(struct pil_server *server, struct pil_slow_request r
         struct pil_slow_request copy;
         struct pil_slow_slot *slot = &server->slow[id % PIL_SLOWLOG_MAX];
         uint64_t before = atomic_load_explicit(&slot->mark, memory_order_acquire);
-        pil_words_load(slot->words, &copy, sizeof copy);
+        pil_seqlock_load(slot->words, &copy, sizeof copy);
         if (before == 2 * id + 2 && atomic_load_explicit(&slot->mark, memory_order_relaxed) == before) {
             ret_requests[count++] = copy;
         }

@@ -145,6 +145,12 @@ def each_line(pattern: re.Pattern[str], file: File) -> Iterator[tuple[int, re.Ma
             yield number, match
 
 
+def module_of(folder: str, modules: Iterable[str]) -> str:
+    """The module that a folder below src (or a mirror of it) belongs to: protocol/resp is one, in a folder of its kind.
+    Empty: none."""
+    return max((name for name in modules if folder == name or folder.startswith(name + "/")), key=len, default="")
+
+
 # ---- Rules over one file
 
 def layers(file: File, tree: Tree) -> Iterator[tuple[int, str]]:
@@ -154,21 +160,23 @@ def layers(file: File, tree: Tree) -> Iterator[tuple[int, str]]:
     if file.kind not in ("c", "header", "table") or len(parts) < 3:
         return
     in_source = parts[0] == "src"
-    module = parts[1] if in_source else parts[2] if parts[0] == "tests" and len(parts) > 3 else ""
+    folder = parts[1:-1] if in_source else parts[2:-1] if parts[0] == "tests" else []
+    module = module_of("/".join(folder), tree.needs)
     allowed = tree.needs.get(module)
     for line, path, quoted in source.includes(file.text):
-        target, _, rest = path.partition("/")
+        folder, _, name = path.rpartition("/")
+        target = module_of(folder, tree.needs)
         if path == "liburing.h" and module != "engine":
             yield line, "liburing.h is for src/engine only; use engine/engine.h"
         if not quoted or allowed is None:
             continue
-        if not rest:
+        if not folder:
             if not in_source and f"{file.path.rpartition('/')[0]}/{path}" in tree.paths:
                 continue
             yield line, f'"{path}": write the module, too: "{module}/{path}"'
-        elif target in tree.needs and target != module and target not in allowed:
+        elif target and target != module and target not in allowed:
             yield line, f'{module} may not include "{path}": {target} is not in its NEEDS (src/CMakeLists.txt)'
-        elif target in tree.needs and target != module and rest == "internal.h":
+        elif target and target != module and name == "internal.h":
             yield line, f'"{path}" is for {target} alone'
 
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Memory that is handed out front to back and given back all at once: what the requests of one batch point to. The
+ * block is the owner's and fixed in size; handing out costs an addition and a comparison. One thread. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/panic.h"
+
+struct pil_arena {
+    uint8_t *data;
+    size_t capacity;
+    size_t used;
+};
+
+static inline void pil_arena_init(struct pil_arena *arena, void *data, size_t capacity) {
+    *arena = (struct pil_arena){.data = data, .capacity = capacity};
+}
+
+static inline size_t pil_arena_left(const struct pil_arena *arena) {
+    return arena->capacity - arena->used;
+}
+
+/* Uninitialised memory; NULL when the arena has no room, and then nothing has changed. `alignment`: a power of two, at
+ * most that of `data`. */
+static inline void *pil_arena_alloc(struct pil_arena *arena, size_t bytes, size_t alignment) {
+    PIL_ASSERT_SLOW(alignment != 0 && (alignment & (alignment - 1)) == 0);
+    size_t at = (arena->used + alignment - 1) & ~(alignment - 1);
+    if (at > arena->capacity || bytes > arena->capacity - at) {
+        return NULL;
+    }
+    arena->used = at + bytes;
+    return arena->data + at;
+}
+
+#define PIL_ARENA_NEW(arena, type, count) \
+    ((type *)pil_arena_alloc((arena), (size_t)(count) * sizeof(type), _Alignof(type)))
+
+/* A position to go back to. Everything handed out since pil_arena_mark is gone after pil_arena_rewind. */
+static inline size_t pil_arena_mark(const struct pil_arena *arena) {
+    return arena->used;
+}
+
+static inline void pil_arena_rewind(struct pil_arena *arena, size_t mark) {
+    PIL_ASSERT(mark <= arena->used);
+    arena->used = mark;
+}

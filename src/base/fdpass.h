@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Datagrams with descriptors over Unix sockets: SCM_RIGHTS, unix(7), cmsg(3). The one place that packs and unpacks
+ * control messages. Any thread. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+enum { PIL_FDPASS_MAX = 64 }; /* descriptors of one datagram; the kernel takes 253 */
+
+/* Sends all of `data` and the descriptors, which stay the caller's. `block` false: AGAIN when the socket's buffer is
+ * full. `block` true: waits, and TIMEOUT after the socket's SO_SNDTIMEO. CLOSED: the peer is gone. One system call. */
+pil_status pil_fdpass_send(int socket, struct pil_bytes data, const int *fds, uint32_t fd_count, bool block)
+    PIL_CHECKED;
+
+struct pil_fdpass_received {
+    size_t bytes;
+    uint32_t fd_count;
+    int fds[PIL_FDPASS_MAX]; /* close-on-exec; the caller's from here */
+};
+
+/* Receives one datagram of at most `capacity` bytes. AGAIN: none is there (`block` false). CLOSED: the peer is gone.
+ * TOO_LARGE: the datagram was longer, or had more than PIL_FDPASS_MAX descriptors. SYSTEM: the kernel dropped
+ * descriptors, because this process has as many open as it may (RLIMIT_NOFILE). On failure no descriptor is left open.
+ * One system call. */
+pil_status pil_fdpass_receive(int socket, bool block, void *buffer, size_t capacity,
+                              struct pil_fdpass_received *ret_received) PIL_CHECKED;
+
+/* Closes all of them. */
+void pil_fdpass_close(struct pil_fdpass_received *received);
