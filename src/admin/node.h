@@ -3,7 +3,7 @@
  * source of readiness, of /status and of the gauges. Thread: control. */
 #pragma once
 
-#include "server/mapped.h"
+#include "mapped/mapped.h"
 
 enum { PIL_NODE_TEXT_BYTES = 512 };
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/pages.h"
+
+#include "protocol/protocols.h"
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -81,7 +83,7 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
     }
     for (uint32_t i = 0; i < settings->listener_count; i++) {
         json_array_append_new(listeners,
-                              json_pack("{s:s, s:s}", "protocol", pil_protocol_text(settings->listeners[i].protocol),
+                              json_pack("{s:s, s:s}", "protocol", pil_protocols[settings->listeners[i].protocol]->name,
                                         "address", settings->listeners[i].address));
     }
     take_json(json_pack("{s:s, s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", PIL_VERSION, "ready",
@@ -124,7 +126,7 @@ static void hist(const struct pil_node *node, const struct pil_http_request *req
     const struct pil_settings *settings = pil_server_settings(node->server);
     json_t *all = json_array();
     (void)request;
-    for (uint32_t protocol = 0; protocol < PIL_PROTOCOL_ADMIN; protocol++) {
+    for (uint32_t protocol = 0; protocol < PIL_PROTOCOL_COUNT; protocol++) {
         for (uint32_t view = 0; view <= settings->view_count; view++) {
             char label[2 * PIL_NAME_BYTES_MAX + 2] = "-";
             if (view > 0) {
@@ -132,7 +134,7 @@ static void hist(const struct pil_node *node, const struct pil_http_request *req
                          settings->views[view - 1].view);
             }
             for (size_t stage = 0; stage < sizeof stages / sizeof stages[0]; stage++) {
-                json_t *one = histogram(node, pil_protocol_text((pil_protocol)protocol), label, stages[stage]);
+                json_t *one = histogram(node, pil_protocols[protocol]->name, label, stages[stage]);
                 if (one != NULL) {
                     json_array_append_new(all, one);
                 }

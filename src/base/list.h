@@ -65,12 +65,22 @@ static inline struct pil_list_link *pil_list_first(const struct pil_list *list) 
     return pil_list_is_empty(list) ? NULL : list->head.next;
 }
 
+/* Moves all elements to `ret_to`, which need not be initialised; the list is empty then. */
+static inline void pil_list_move(struct pil_list *list, struct pil_list *ret_to) {
+    if (pil_list_is_empty(list)) {
+        pil_list_init(ret_to);
+        return;
+    }
+    *ret_to = *list;
+    ret_to->head.next->previous = ret_to->head.previous->next = &ret_to->head;
+    pil_list_init(list);
+}
+
 /* The element that a link lies in. */
-#define PIL_LIST_ENTRY(type, member, link_pointer) \
-    ((type *)(void *)((char *)(link_pointer) - offsetof(type, member)))
+#define PIL_LIST_ENTRY(type, member, link_pointer) ((type *)(void *)((char *)(link_pointer)-offsetof(type, member)))
 
 /* The body may remove `at`, and no other element. */
-#define PIL_LIST_EACH(type, member, at, list)                                                                   \
-    for (type *at = PIL_LIST_ENTRY(type, member, (list)->head.next), *at##_next;                                \
-         &at->member != &(list)->head && (at##_next = PIL_LIST_ENTRY(type, member, at->member.next), true);     \
+#define PIL_LIST_EACH(type, member, at, list) \
+    for (type *at = PIL_LIST_ENTRY(type, member, (list)->head.next), *at##_next; \
+         &at->member != &(list)->head && (at##_next = PIL_LIST_ENTRY(type, member, at->member.next), true); \
          at = at##_next)

@@ -1,6 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/sink.h"
 
+static bool no_growth(struct pil_sink *sink) {
+    (void)sink;
+    return false;
+}
+
+struct pil_sink pil_sink_fixed(void *data, size_t bytes) {
+    uint8_t *at = data;
+    return (struct pil_sink){.at = at, .end = at != NULL ? at + bytes : NULL, .grow = no_growth};
+}
+
 void pil_sink_write(struct pil_sink *sink, const void *data, size_t len) {
     const uint8_t *from = data;
     while (len > 0) {

@@ -38,6 +38,8 @@ static inline void pil_sink_put(struct pil_sink *sink, uint8_t byte) {
     *pil_sink_reserve(sink, 1) = byte;
     sink->at++;
 }
+/* A sink over memory that does not grow; NULL fails with the first byte. */
+struct pil_sink pil_sink_fixed(void *data, size_t bytes);
 /* Any length; may be split over runs. */
 void pil_sink_write(struct pil_sink *sink, const void *data, size_t len);
 static inline void pil_sink_write_bytes(struct pil_sink *sink, struct pil_bytes bytes) {

@@ -11,7 +11,8 @@ struct pil_cache {
     uint32_t view_count;
     uint32_t project_count; /* distinct projects served; with one, a bare view name is enough */
     struct pil_qsbr *qsbr;
-    struct pil_release *retired; /* oldest first */
+    _Atomic uint64_t publish_count; /* writer: control thread (release); readers: workers (acquire) */
+    struct pil_release *retired;    /* oldest first */
     struct pil_release **retired_end;
     struct pil_cache_view views[];
 };
@@ -50,6 +51,10 @@ struct pil_qsbr *pil_cache_qsbr(struct pil_cache *cache) {
 
 uint32_t pil_cache_view_count(const struct pil_cache *cache) {
     return cache->view_count;
+}
+
+uint64_t pil_cache_publish_count(const struct pil_cache *cache) {
+    return atomic_load_explicit(&cache->publish_count, memory_order_acquire);
 }
 
 struct pil_cache_view *pil_cache_view_at(struct pil_cache *cache, uint32_t index) {
@@ -154,6 +159,7 @@ void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, str
     /* Release: pairs with the acquire in pil_cache_live, so that whoever sees the pointer sees the open shards behind
      * it. */
     struct pil_release *old = atomic_exchange_explicit(&view->live, release, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&cache->publish_count, 1, memory_order_acq_rel);
     if (old != NULL) {
         old->retire_ticket = pil_qsbr_begin(cache->qsbr);
         old->retired_next = NULL;

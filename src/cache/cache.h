@@ -56,6 +56,8 @@ void pil_cache_destroy(struct pil_cache **cache);
 struct pil_qsbr *pil_cache_qsbr(struct pil_cache *cache);
 uint32_t pil_cache_view_count(const struct pil_cache *cache);
 struct pil_cache_view *pil_cache_view_at(struct pil_cache *cache, uint32_t index);
+/* Raised behind each publish. Any thread. */
+uint64_t pil_cache_publish_count(const struct pil_cache *cache);
 /* Before start: names one of the view slots. INVALID when project/name is there already. */
 pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const char *project, const char *name,
                                  const char *channel) PIL_CHECKED;

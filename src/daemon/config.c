@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/config.h"
+#include "protocol/protocols.h"
 #include "base/panic.h"
 #include "daemon/config_internal.h"
 #include "release/layout.h"
@@ -268,7 +269,7 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
         return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "more than %d listeners", PIL_SETTINGS_LISTENERS_MAX);
     }
     struct pil_listener_settings *listener = &settings->listeners[settings->listener_count++];
-    listener->protocol = (pil_protocol)kind;
+    listener->protocol = (uint32_t)kind;
     memcpy(listener->address, address, strlen(address) + 1);
     listener->mode = 0660;
     *ret_listener = listener;

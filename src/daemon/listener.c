@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/listener.h"
+#include "protocol/protocols.h"
 #include "base/sys.h"
 
 #include <arpa/inet.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pilliond: one binary, three processes. */
 #include "daemon/process.h"
+#include "protocol/resp/resp.h"
 #include "metric/metric.h"
 #include "server/server.h"
 
@@ -22,7 +23,7 @@ static int describe(const char *table) {
         const char *name;
         void (*fill)(struct pil_text *page);
     } tables[] = {
-        {"config", pil_config_describe}, {"metrics", pil_metric_describe}, {"commands", pil_server_describe_commands}};
+        {"config", pil_config_describe}, {"metrics", pil_metric_describe}, {"commands", pil_redis_describe_commands}};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (strcmp(tables[i].name, table) == 0) {
             return print(tables[i].fill);

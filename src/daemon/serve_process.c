@@ -2,6 +2,7 @@
  * The server's process: workers on their threads, and here the control thread: messages of the supervisor, publishing,
  * reclaiming and the admin listeners. It opens no file and no connection of its own. */
 #include "admin/console.h"
+#include "protocol/protocols.h"
 #include "base/clock.h"
 #include "base/panic.h"
 #include "base/sys.h"
@@ -9,7 +10,7 @@
 #include "daemon/privilege.h"
 #include "daemon/process.h"
 #include "release/project.h"
-#include "server/mapped.h"
+#include "mapped/mapped.h"
 #include "sync/fetcher.h"
 
 #include <fcntl.h>
@@ -263,7 +264,10 @@ static void on_project(struct process *process, uint32_t view_index, int fd) {
         if (process->mapped != NULL) {
             pil_mapped_set_project(process->mapped, project);
         }
-        pil_server_set_project(process->node.server, project);
+        if (pil_server_set_project(process->node.server, &project) != PIL_STATUS_OK) {
+            pil_log(PIL_LOG_WARN, "project not served: no memory, or too many of them", "project", project->name, NULL);
+            pil_project_destroy(&project);
+        }
     } else {
         pil_log(PIL_LOG_WARN, "project refused, the one before goes on", "why", error.text, NULL);
         if (process->mapped != NULL) {
@@ -279,10 +283,10 @@ static pil_status create_server(struct process *process, struct pil_error *error
     bool has_mapped = false;
     memset(fds, -1, sizeof fds);
     for (uint32_t i = 0; i < settings->listener_count; i++) {
-        fds[i] = settings->listeners[i].protocol >= PIL_PROTOCOL_ADMIN ? -1 : process->listener_fds[i];
+        fds[i] = pil_protocol_is_served_by_workers(settings->listeners[i].protocol) ? process->listener_fds[i] : -1;
         has_mapped |= settings->listeners[i].protocol == PIL_PROTOCOL_MAPPED;
     }
-    PIL_TRY(pil_server_create(settings, fds, &process->node.server, error));
+    PIL_TRY(pil_server_create(settings, pil_protocols, PIL_PROTOCOL_COUNT, fds, &process->node.server, error));
     if (has_mapped) {
         PIL_TRY(pil_mapped_create(process->node.server, &process->mapped, error));
         process->node.mapped = process->mapped;

@@ -1,38 +1,90 @@
-/* SPDX-License-Identifier: Apache-2.0
- * The batch of a turn: requests collect their lookups here, then all are looked up together, encoded in order and sent.
- */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/batch.h"
+
+#include "base/clock.h"
 #include "server/internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
-enum { REPLIES_PER_FLUSH = 32, SLOW_PER_BATCH_MAX = 16 };
+enum { REPLIES_PER_FLUSH = 32, SLOW_PER_BATCH_MAX = 16, BODY_ALIGNMENT = 16 };
 
-bool pil_batch_is_full(const struct pil_batch *batch) {
-    return batch->request_count == PIL_BATCH_REQUESTS_MAX || batch->lookup_count >= PIL_BATCH_LOOKUPS_RUN;
+PIL_STATIC_ASSERT(PIL_BATCH_ROOM_BYTES <= PIL_BATCH_ARENA_BYTES);
+
+/* ---- Life. */
+
+/* Megabytes of which most batches touch little: mapped, so that only what is used is there. */
+struct pil_batch *pil_batch_create(void) {
+    struct pil_batch *batch = mmap(NULL, sizeof *batch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (batch == MAP_FAILED) {
+        return NULL;
+    }
+    batch->number = 1; /* 0: points into no batch */
+    pil_arena_init(&batch->arena, batch->memory, sizeof batch->memory);
+    return batch;
 }
 
-struct pil_request *pil_batch_add(struct pil_worker *worker, struct pil_connection *connection) {
-    struct pil_batch *batch = worker->batch;
-    if (pil_batch_is_full(batch)) {
-        pil_batch_run(worker);
+void pil_batch_destroy(struct pil_batch **batch) {
+    if (*batch != NULL) {
+        munmap(*batch, sizeof **batch);
+        *batch = NULL;
     }
+}
+
+bool pil_batch_validate(const struct pil_batch *batch) {
+    uint32_t lookups = 0;
+    for (uint32_t i = 0; i < batch->request_count; i++) {
+        const struct pil_request *request = &batch->requests[i];
+        if (request->lookup_first != lookups || request->connection->magic != PIL_CONNECTION_MAGIC ||
+            (const uint8_t *)request->body < batch->memory ||
+            (const uint8_t *)request->body > batch->memory + batch->arena.used) {
+            return false;
+        }
+        lookups += request->lookup_count;
+    }
+    return batch->request_count <= PIL_BATCH_REQUESTS_MAX && batch->lookup_count <= PIL_BATCH_LOOKUPS_MAX &&
+           lookups == batch->lookup_count && batch->arena.used <= batch->arena.capacity;
+}
+
+/* ---- Filling it. */
+
+bool pil_batch_has_room(const struct pil_batch *batch, size_t arena_bytes) {
+    return batch->request_count < PIL_BATCH_REQUESTS_MAX && batch->lookup_count < PIL_BATCH_LOOKUPS_RUN &&
+           pil_arena_left(&batch->arena) >= PIL_BATCH_ROOM_BYTES && pil_arena_left(&batch->arena) >= arena_bytes;
+}
+
+struct pil_request *pil_batch_add(struct pil_turn *turn, struct pil_connection *connection) {
+    struct pil_batch *batch = turn->batch;
+    size_t body_bytes = connection->protocol->request_bytes;
+    PIL_ASSERT(batch->request_count < PIL_BATCH_REQUESTS_MAX);
     struct pil_request *request = &batch->requests[batch->request_count++];
-    memset(request, 0, sizeof *request);
-    request->connection = connection;
-    request->lookup_first = batch->lookup_count;
+    *request = (struct pil_request){.connection = connection,
+                                    .body = pil_arena_alloc(&batch->arena, body_bytes, BODY_ALIGNMENT),
+                                    .lookup_first = batch->lookup_count};
+    PIL_ASSERT(request->body != NULL); /* pil_batch_has_room */
+    memset(request->body, 0, body_bytes);
     connection->pending++;
-    connection->active_ns = worker->now_ns;
+    connection->active_ns = turn->now_ns;
     return request;
 }
 
-uint8_t *pil_batch_scratch(struct pil_batch *batch, size_t bytes) {
-    if (bytes > sizeof batch->scratch - batch->scratch_used) {
+struct pil_lookup *pil_batch_lookup(struct pil_turn *turn, struct pil_request *request) {
+    struct pil_batch *batch = turn->batch;
+    uint32_t limit = turn->settings->limits.keys_per_request_max;
+    PIL_ASSERT(request == &batch->requests[batch->request_count - 1]);
+    if (request->lookup_count == limit || batch->lookup_count == PIL_BATCH_LOOKUPS_MAX) {
+        request->refusal = (struct pil_refusal){.reason = PIL_REFUSAL_LOOKUPS, .limit = limit};
         return NULL;
     }
-    uint8_t *at = batch->scratch + batch->scratch_used;
-    batch->scratch_used += bytes;
-    return at;
+    request->lookup_count++;
+    return &batch->lookups[batch->lookup_count++];
+}
+
+void pil_batch_drop_lookups(struct pil_turn *turn, struct pil_request *request) {
+    PIL_ASSERT(request == &turn->batch->requests[turn->batch->request_count - 1]);
+    turn->batch->lookup_count = request->lookup_first;
+    request->lookup_count = 0;
 }
 
 const char *pil_batch_text(struct pil_batch *batch, const char *format, ...) {
@@ -42,85 +94,74 @@ const char *pil_batch_text(struct pil_batch *batch, const char *format, ...) {
     int len = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     size_t bytes = (size_t)(len < (int)sizeof text ? len : (int)sizeof text - 1) + 1;
-    uint8_t *copy = pil_batch_scratch(batch, bytes);
+    char *copy = pil_arena_alloc(&batch->arena, bytes, 1);
     if (copy == NULL) {
         return "ERR the request is too large to explain";
     }
     memcpy(copy, text, bytes);
-    return (const char *)copy;
+    return copy;
 }
 
-const struct pil_release *pil_batch_live(struct pil_batch *batch, const struct pil_cache_view *view) {
-    if (batch->live[view->index] == NULL) {
-        batch->live[view->index] = pil_cache_live(view);
-    }
-    return batch->live[view->index];
-}
+/* ---- Running it. */
 
-struct pil_lookup *pil_batch_lookup(struct pil_worker *worker, struct pil_request *request) {
-    struct pil_batch *batch = worker->batch;
-    uint32_t limit = worker->server->settings->limits.keys_per_request_max;
-    if (request->lookup_count == limit || batch->lookup_count == PIL_BATCH_LOOKUPS_MAX) {
-        request->error = pil_batch_text(batch, "ERR more than %u keys in one request; ask for them in several", limit);
-        return NULL;
-    }
-    request->lookup_count++;
-    return &batch->lookups[batch->lookup_count++];
-}
-
-/* The lookups of a request are done: counts by view and result. The one place that sees every access, request by
- * request. */
-static void account(struct pil_worker *worker, const struct pil_request *request) {
-    const struct pil_lookup *lookups = &worker->batch->lookups[request->lookup_first];
+/* Counts the lookups of a request by view and result. */
+static void count_lookups(struct pil_turn *turn, const struct pil_request *request) {
+    const struct pil_lookup *lookups = pil_request_lookups(turn, request);
+    const struct pil_series *series = &turn->server->series;
     for (uint32_t i = 0; i < request->lookup_count;) {
         uint32_t view_index = lookups[i].view_index, hits = 0, begin = i;
         for (; i < request->lookup_count && lookups[i].view_index == view_index; i++) {
             hits += lookups[i].row != NULL;
         }
-        pil_worker_count(worker, worker->server->series.lookups[view_index][0], hits);
-        pil_worker_count(worker, worker->server->series.lookups[view_index][1], i - begin - hits);
+        pil_worker_count(turn->worker, series->lookups[view_index][0], hits);
+        pil_worker_count(turn->worker, series->lookups[view_index][1], i - begin - hits);
     }
 }
 
-static void account_values(struct pil_worker *worker) {
-    for (uint32_t view = 0; view < worker->server->settings->view_count; view++) {
+/* Adds what the encoders have counted in this batch. */
+static void count_values(struct pil_turn *turn) {
+    for (uint32_t view = 0; view < turn->settings->view_count; view++) {
         for (uint32_t status = 0; status < PIL_FEAST_STATUS_COUNT; status++) {
-            if (worker->values_by_status[view][status] != 0) {
-                pil_worker_count(worker, worker->server->series.values[view][status],
-                                 worker->values_by_status[view][status]);
-                worker->values_by_status[view][status] = 0;
+            if (turn->value_counts[view][status] != 0) {
+                pil_worker_count(turn->worker, turn->server->series.values[view][status],
+                                 turn->value_counts[view][status]);
+                turn->value_counts[view][status] = 0;
             }
         }
     }
 }
 
-static void flush_dirty(struct pil_worker *worker) {
-    for (uint32_t i = 0; i < worker->dirty_count; i++) {
-        worker->dirty[i]->is_dirty = false;
-        pil_connection_flush(worker, worker->dirty[i]);
+static void flush_dirty(struct pil_turn *turn) {
+    struct pil_worker *worker = turn->worker;
+    PIL_LIST_EACH(struct pil_connection, dirty_link, connection, &worker->dirty) {
+        pil_list_remove(&connection->dirty_link);
+        pil_connection_flush(turn, connection);
     }
     worker->dirty_count = 0;
     pil_engine_flush(worker->engine);
 }
 
-static void encode(struct pil_worker *worker, struct pil_request *request) {
+static void encode(struct pil_turn *turn, struct pil_request *request) {
     struct pil_connection *connection = request->connection;
+    struct pil_worker *worker = turn->worker;
+    struct pil_output_sink sink;
+    PIL_ASSERT(connection->pending > 0);
     connection->pending--;
-    if (connection->is_closed) {
+    if (connection->state >= PIL_CONNECTION_CLOSED) {
         return;
     }
-    struct pil_output_sink sink;
-    pil_output_begin(&sink, &connection->output, &worker->chunks, worker->server->settings->limits.output_bytes_max);
-    if (connection->listener->protocol == PIL_PROTOCOL_RESP) {
-        pil_redis_encode(worker, request, &sink.sink);
+    pil_output_begin(&sink, &connection->output, &worker->chunks, turn->settings->limits.output_bytes_max);
+    if (request->refusal.reason != PIL_REFUSAL_NONE) {
+        request->is_error = true;
+        connection->protocol->refuse(turn, request, &sink.sink);
     } else {
-        pil_web_encode(worker, request, &sink.sink);
+        connection->protocol->encode(turn, request, &sink.sink);
     }
     if (!pil_output_finish(&sink)) {
-        pil_connection_close(worker, connection, PIL_CLOSE_OUTPUT);
-    } else if (!connection->is_dirty) {
-        connection->is_dirty = true;
-        worker->dirty[worker->dirty_count++] = connection;
+        pil_connection_close(turn, connection, PIL_CLOSE_OUTPUT);
+    } else if (!pil_list_is_linked(&connection->dirty_link)) {
+        pil_list_append(&worker->dirty, &connection->dirty_link);
+        worker->dirty_count++;
     }
 }
 
@@ -128,84 +169,84 @@ struct times {
     uint64_t start, looked_up, encoded;
 };
 
-static void note_slow(struct pil_worker *worker, const struct pil_request *request, const struct times *times) {
+static void note_slow(struct pil_turn *turn, const struct pil_request *request, const struct times *times) {
     const struct pil_connection *connection = request->connection;
+    struct pil_request_note note = {0};
+    connection->protocol->describe(request, &note);
     struct pil_slow_request slow = {
-        .wall_us = worker->now_wall_us,
+        .wall_us = turn->wall_us,
         .duration_us = (times->encoded - connection->received_ns) / 1000,
         .queue_us = (times->start - connection->received_ns) / 1000,
         .lookup_us = (times->looked_up - times->start) / 1000,
         .encode_us = (times->encoded - times->looked_up) / 1000,
         .keys = request->lookup_count,
-        .values = request->is_feast ? request->plan_feature_count * request->row_count : request->field_count,
+        .values = (uint32_t)note.value_count,
     };
-    const char *name = request->command != NULL ? request->command->name
-                       : request->is_feast      ? "get-online-features"
-                       : request->oip != NULL   ? "infer"
-                                                : "http";
-    snprintf(slow.what, sizeof slow.what, "%.20s %.70s", name, request->view != NULL ? request->view->name : "");
+    snprintf(slow.what, sizeof slow.what, "%.20s %.70s", note.operation,
+             request->view != NULL ? request->view->name : "");
     snprintf(slow.peer, sizeof slow.peer, "%s", connection->peer);
-    pil_slowlog_add(worker->server, &slow);
+    pil_slowlog_add(turn->server->slowlog, &slow);
 }
 
-static void measure(struct pil_worker *worker, const struct times *times) {
-    const struct pil_batch *batch = worker->batch;
-    const struct pil_server *server = worker->server;
-    uint64_t slow_ns = server->settings->slowlog_us * 1000;
+static void measure(struct pil_turn *turn, const struct times *times) {
+    const struct pil_batch *batch = turn->batch;
+    const struct pil_series *all = &turn->server->series;
+    struct pil_worker *worker = turn->worker;
+    uint64_t slow_ns = turn->settings->slowlog_us * 1000;
     uint32_t slow_count = 0;
     for (uint32_t i = 0; i < batch->request_count; i++) {
         const struct pil_request *request = &batch->requests[i];
         uint64_t received_ns = request->connection->received_ns, total = times->encoded - received_ns;
-        pil_protocol protocol = request->connection->listener->protocol;
-        const pil_metric_series *series =
-            server->series.stage[protocol][request->view != NULL ? request->view->index + 1 : 0];
+        uint32_t protocol = request->connection->listener->protocol;
+        const pil_metric_series *series = all->stage[protocol][request->view != NULL ? request->view->index + 1 : 0];
         pil_worker_record(worker, series[PIL_STAGE_QUEUE], times->start - received_ns, 1);
         pil_worker_record(worker, series[PIL_STAGE_LOOKUP], times->looked_up - times->start, 1);
         pil_worker_record(worker, series[PIL_STAGE_ENCODE], times->encoded - times->looked_up, 1);
         pil_worker_record(worker, series[PIL_STAGE_TOTAL], total, 1);
-        bool is_error = request->error != NULL || request->head.status >= 400;
-        pil_worker_count(worker, server->series.requests[protocol][is_error], 1);
-        if (request->command != NULL) {
-            pil_histogram_add_owner(&worker->command_histograms[pil_redis_command_index(request->command)], total, 1);
+        pil_worker_count(worker, all->requests[protocol][request->is_error], 1);
+        if (request->is_timed) {
+            PIL_ASSERT(request->operation < request->connection->protocol->operation_count);
+            pil_histogram_add_owner(&worker->histograms[protocol][request->operation], total, 1);
         }
         if (total >= slow_ns && slow_count < SLOW_PER_BATCH_MAX) {
-            note_slow(worker, request, times);
+            note_slow(turn, request, times);
             slow_count++;
         }
     }
 }
 
-static void reset(struct pil_batch *batch) {
-    batch->number++;
-    batch->request_count = batch->lookup_count = batch->arg_count = batch->field_count = 0;
-    batch->scratch_used = 0;
-    memset(batch->live, 0, sizeof batch->live);
-    batch->feast_used = false;
+static void end(struct pil_turn *turn, bool keep_moment) {
+    struct pil_batch *batch = turn->batch;
+    turn->scope.batch_number = ++batch->number;
+    batch->request_count = batch->lookup_count = 0;
+    pil_arena_rewind(&batch->arena, 0);
+    if (!keep_moment) {
+        pil_moment_clear(&turn->scope.moment);
+    }
 }
 
-void pil_batch_run(struct pil_worker *worker) {
-    struct pil_batch *batch = worker->batch;
-    if (batch->request_count == 0) {
-        return;
-    }
-    struct times times = {.start = pil_clock_monotonic_ns()};
-    pil_cache_lookup(batch->lookups, batch->lookup_count);
-    times.looked_up = batch->lookup_count > 0 ? pil_clock_monotonic_ns() : times.start;
-    worker->now_wall_us = pil_clock_wall_us();
-    for (uint32_t i = 0; i < batch->request_count; i++) {
-        account(worker, &batch->requests[i]);
-        encode(worker, &batch->requests[i]);
-        if (worker->dirty_count == REPLIES_PER_FLUSH && i + 1 < batch->request_count) {
-            flush_dirty(worker); /* the first answers do not wait for the last */
+void pil_batch_run(struct pil_turn *turn, bool keep_moment) {
+    struct pil_batch *batch = turn->batch;
+    if (batch->request_count > 0) {
+        PIL_ASSERT_SLOW(pil_batch_validate(batch));
+        struct times times = {.start = pil_clock_monotonic_ns()};
+        pil_cache_lookup(batch->lookups, batch->lookup_count);
+        times.looked_up = batch->lookup_count > 0 ? pil_clock_monotonic_ns() : times.start;
+        turn->wall_us = pil_clock_wall_us();
+        for (uint32_t i = 0; i < batch->request_count; i++) {
+            count_lookups(turn, &batch->requests[i]);
+            encode(turn, &batch->requests[i]);
+            if (turn->worker->dirty_count == REPLIES_PER_FLUSH && i + 1 < batch->request_count) {
+                flush_dirty(turn); /* the first answers do not wait for the last */
+            }
         }
+        times.encoded = pil_clock_monotonic_ns();
+        measure(turn, &times);
+        count_values(turn);
+        if (batch->lookup_count > 0) {
+            pil_worker_record(turn->worker, turn->server->series.batch_size, batch->lookup_count, 1);
+        }
+        flush_dirty(turn);
     }
-    times.encoded = pil_clock_monotonic_ns();
-    measure(worker, &times);
-    account_values(worker);
-    if (batch->lookup_count > 0) {
-        pil_worker_record(worker, worker->server->series.batch_size, batch->lookup_count, 1);
-    }
-    flush_dirty(worker);
-    pil_vector_plans_sweep(worker);
-    reset(batch);
+    end(turn, keep_moment);
 }

@@ -1,20 +1,26 @@
-/* SPDX-License-Identifier: Apache-2.0
- * One client connection: its input until it is decoded, its output until it is sent, and its limits. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/connection.h"
+
+#include "base/clock.h"
 #include "server/internal.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
     DRAIN_QUIET_MS = 20,         /* a connection that asked just now may have more on its way */
     INPUT_AHEAD_BYTES = 1 << 17, /* waiting behind a connection's share of a turn: no more is received */
+    IN_FLIGHT_BYTES = 1 << 18,   /* received after reading was paused */
 };
+
+/* ---- Life. */
 
 static void describe_peer(int fd, char text[PIL_PEER_TEXT_BYTES]) {
     struct sockaddr_storage address = {0};
@@ -40,139 +46,118 @@ static void describe_peer(int fd, char text[PIL_PEER_TEXT_BYTES]) {
     }
 }
 
-static void link_connection(struct pil_worker *worker, struct pil_connection *connection) {
-    connection->next = worker->connections;
-    if (worker->connections != NULL) {
-        worker->connections->previous = connection;
+/* The connection and the protocol's part of it, in one piece. */
+static struct pil_connection *allocate(const struct pil_protocol *protocol) {
+    size_t offset = pil_align_up(sizeof(struct pil_connection), alignof(max_align_t));
+    struct pil_connection *connection = calloc(1, offset + protocol->connection_bytes);
+    if (connection != NULL) {
+        connection->protocol = protocol;
+        connection->private = (uint8_t *)connection + offset;
     }
-    worker->connections = connection;
+    return connection;
+}
+
+static void count_in(struct pil_worker *worker, struct pil_connection *connection) {
+    pil_list_append(&worker->connections, &connection->link);
     worker->connection_count++;
     atomic_fetch_add_explicit(&worker->connections_now[connection->listener->protocol], 1, memory_order_relaxed);
 }
 
-static void unlink_connection(struct pil_worker *worker, struct pil_connection *connection) {
-    if (connection->previous != NULL) {
-        connection->previous->next = connection->next;
-    } else {
-        worker->connections = connection->next;
-    }
-    if (connection->next != NULL) {
-        connection->next->previous = connection->previous;
-    }
+static void count_out(struct pil_worker *worker, struct pil_connection *connection) {
+    pil_list_remove(&connection->link);
     worker->connection_count--;
     atomic_fetch_sub_explicit(&worker->connections_now[connection->listener->protocol], 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&worker->server->connection_count, 1, memory_order_relaxed);
 }
 
-static bool is_listed(const struct pil_connection *connection) {
-    return connection->listener->protocol == PIL_PROTOCOL_RESP;
+static void refuse(struct pil_worker *worker, const struct pil_listener_settings *listener, int fd) {
+    atomic_fetch_sub_explicit(&worker->server->connection_count, 1, memory_order_relaxed);
+    pil_worker_count(worker, worker->server->series.closed[listener->protocol][PIL_CLOSE_CONNECTIONS], 1);
+    close(fd);
 }
 
-void pil_connection_list(struct pil_worker *worker, struct pil_connection *connection) {
-    if (!is_listed(connection)) {
-        return;
-    }
-    struct pil_client client = {.id = connection->id,
-                                .created_ns = connection->created_ns,
-                                .active_ns = connection->active_ns,
-                                .listener = connection->listener,
-                                .command = connection->last_command,
-                                .resp = connection->resp};
-    memcpy(client.name, connection->name, sizeof client.name);
-    memcpy(client.library, connection->library, sizeof client.library);
-    memcpy(client.library_version, connection->library_version, sizeof client.library_version);
-    memcpy(client.peer, connection->peer, sizeof client.peer);
-    pil_client_table_write(worker->clients, connection->client_slot, &client);
-    connection->listed_ns = connection->active_ns;
-}
-
-static struct pil_connection *allocate(struct pil_worker *worker, const struct pil_listener_settings *listener) {
-    struct pil_connection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL) {
-        return NULL;
-    }
-    connection->listener = listener;
-    if (is_listed(connection) && pil_client_table_acquire(worker->clients, &connection->client_slot) != PIL_STATUS_OK) {
-        free(connection);
-        return NULL;
-    }
-    return connection;
-}
-
-struct pil_connection *pil_connection_create(struct pil_worker *worker, const struct pil_listener_settings *listener,
+struct pil_connection *pil_connection_create(struct pil_turn *turn, const struct pil_listener_settings *listener,
                                              int fd) {
-    struct pil_server *server = worker->server;
+    struct pil_worker *worker = turn->worker;
+    struct pil_server *server = turn->server;
+    const struct pil_protocol *protocol = server->protocols[listener->protocol];
     uint32_t now_open = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed);
-    struct pil_connection *connection =
-        now_open < server->settings->limits.connections_max ? allocate(worker, listener) : NULL;
+    struct pil_connection *connection = now_open < turn->settings->limits.connections_max ? allocate(protocol) : NULL;
     pil_worker_count(worker, server->series.accepted[listener->protocol], 1);
     if (connection == NULL) {
-        atomic_fetch_sub_explicit(&server->connection_count, 1, memory_order_relaxed);
-        pil_worker_count(worker, server->series.closed[listener->protocol][PIL_CLOSE_CONNECTIONS], 1);
-        close(fd);
+        refuse(worker, listener, fd);
         return NULL;
     }
     connection->magic = PIL_CONNECTION_MAGIC;
+    connection->listener = listener;
     connection->id = atomic_fetch_add_explicit(&server->connection_id_next, 1, memory_order_relaxed) + 1;
-    connection->resp = PIL_RESP_2;
-    connection->created_ns = connection->active_ns = worker->now_ns;
-    connection->last_command = "NULL";
+    connection->created_ns = connection->active_ns = turn->now_ns;
     describe_peer(fd, connection->peer);
+    if (protocol->open != NULL && protocol->open(turn, connection) != PIL_STATUS_OK) {
+        free(connection);
+        refuse(worker, listener, fd);
+        return NULL;
+    }
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets, which is fine */
-    link_connection(worker, connection);
-    pil_connection_list(worker, connection);
+    count_in(worker, connection);
     if (pil_engine_attach(worker->engine, fd, connection, &connection->handle) != PIL_STATUS_OK) {
-        pil_connection_destroy(worker, connection);
+        pil_connection_destroy(turn, connection);
         return NULL;
     }
     return connection;
 }
 
-void pil_connection_destroy(struct pil_worker *worker, struct pil_connection *connection) {
-    PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC && connection->pending == 0);
-    unlink_connection(worker, connection);
-    if (is_listed(connection)) {
-        pil_client_table_release(worker->clients, connection->client_slot);
+void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connection) {
+    struct pil_worker *worker = turn->worker;
+    PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC);
+    PIL_ASSERT(connection->pending == 0);
+    PIL_ASSERT(!pil_list_is_linked(&connection->ready_link) && !pil_list_is_linked(&connection->dirty_link));
+    count_out(worker, connection);
+    if (connection->protocol->close != NULL) {
+        connection->protocol->close(turn, connection);
     }
     pil_worker_count(worker, worker->server->series.closed[connection->listener->protocol][connection->close_reason],
                      1);
     pil_output_clear(&connection->output, &worker->chunks);
     free(connection->input);
-    free(connection->transaction.bytes);
-    pil_vector_plans_destroy(&connection->vector_plans);
     connection->magic = 0;
     free(connection);
 }
 
-void pil_connection_close(struct pil_worker *worker, struct pil_connection *connection, pil_close_reason reason) {
-    if (!connection->is_closed) {
-        connection->is_closed = true;
-        if (!connection->is_closing) {
+void pil_connection_close(struct pil_turn *turn, struct pil_connection *connection, pil_close_reason reason) {
+    if (connection->state < PIL_CONNECTION_CLOSED) {
+        if (connection->state < PIL_CONNECTION_FINISHING) {
             connection->close_reason = reason;
         }
-        pil_engine_close(worker->engine, connection->handle);
+        connection->state = PIL_CONNECTION_CLOSED;
+        pil_engine_close(turn->worker->engine, connection->handle);
     }
 }
 
-void pil_connection_finish(struct pil_worker *worker, struct pil_connection *connection, pil_close_reason reason) {
-    (void)worker;
-    if (!connection->is_closing && !connection->is_closed) {
-        connection->is_closing = true;
+void pil_connection_finish(struct pil_connection *connection, pil_close_reason reason) {
+    if (connection->state < PIL_CONNECTION_FINISHING) {
+        connection->state = PIL_CONNECTION_FINISHING;
         connection->close_reason = reason;
     }
 }
+
+void pil_connection_end(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->state == PIL_CONNECTION_OPEN) {
+        connection->state = PIL_CONNECTION_ENDED;
+    }
+    pil_connection_flush(turn, connection);
+}
+
+/* ---- Waiting for a turn, or for the output. */
 
 static void count_hold(struct pil_worker *worker, const struct pil_connection *connection, pil_hold_reason reason) {
     pil_worker_count(worker, worker->server->series.held[connection->listener->protocol][reason], 1);
 }
 
 static void put_on_ready_list(struct pil_worker *worker, struct pil_connection *connection) {
-    if (!connection->is_ready) {
-        connection->is_ready = true;
-        connection->ready_next = NULL;
-        *worker->ready_end = connection;
-        worker->ready_end = &connection->ready_next;
+    if (!pil_list_is_linked(&connection->ready_link)) {
+        pil_list_append(&worker->ready, &connection->ready_link);
     }
 }
 
@@ -187,125 +172,208 @@ static size_t waiting_bytes(const struct pil_connection *connection) {
     return connection->input_end - connection->input_begin;
 }
 
-/* One that pipelines faster than its share of the turns is not read from, or what waits would grow without end. */
+/* A connection that pipelines faster than its share of the turns is not read from, or its input would grow without
+ * end. */
 static bool is_far_ahead(const struct pil_connection *connection) {
-    return connection->is_ready && waiting_bytes(connection) > INPUT_AHEAD_BYTES;
+    return pil_list_is_linked(&connection->ready_link) && waiting_bytes(connection) > INPUT_AHEAD_BYTES;
 }
 
-/* Decodes what is there, as far as limits allow. Returns the bytes that are done. */
-static size_t decode(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data) {
-    const struct pil_limits *limits = &worker->server->settings->limits;
-    bool is_resp = connection->listener->protocol == PIL_PROTOCOL_RESP;
-    size_t done = 0;
-    connection->partial_ns = 0;
-    for (uint32_t count = 0; done < data.len && !connection->is_closing && !connection->is_closed; count++) {
-        if (connection->output.bytes > limits->output_pause_bytes) {
-            count_hold(worker, connection, PIL_HOLD_OUTPUT);
-            pause_reading(worker, connection);
-            break;
-        }
-        if (count == limits->requests_per_turn) {
-            count_hold(worker, connection, PIL_HOLD_TURN);
-            put_on_ready_list(worker, connection);
-            break;
-        }
-        struct pil_bytes rest = pil_bytes_from(data.data + done, data.len - done);
+void pil_connection_resume(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->state < PIL_CONNECTION_FINISHING && connection->is_paused && !is_far_ahead(connection) &&
+        connection->output.bytes <= turn->settings->limits.output_pause_bytes) {
+        connection->is_paused = false;
+        pil_engine_resume(turn->worker->engine, connection->handle);
+    }
+}
+
+/* ---- Input. */
+
+/* The request at the front is still the one that was incomplete before: its clock goes on. */
+static void note_partial(const struct pil_turn *turn, struct pil_connection *connection, bool is_partial) {
+    if (!is_partial) {
+        connection->partial_ns = 0;
+    } else if (connection->partial_ns == 0 || connection->active_ns >= connection->partial_ns) {
+        connection->partial_ns = turn->now_ns;
+    }
+}
+
+/* Whether the next request must wait; says so to whoever wakes it up then. */
+static bool must_wait(struct pil_turn *turn, struct pil_connection *connection, uint32_t decoded) {
+    const struct pil_limits *limits = &turn->settings->limits;
+    if (connection->output.bytes > limits->output_pause_bytes) {
+        count_hold(turn->worker, connection, PIL_HOLD_OUTPUT);
+        pause_reading(turn->worker, connection);
+        return true;
+    }
+    if (decoded == limits->requests_per_turn) {
+        count_hold(turn->worker, connection, PIL_HOLD_TURN);
+        put_on_ready_list(turn->worker, connection);
+        return true;
+    }
+    return false;
+}
+
+static pil_status decode_replay(struct pil_turn *turn, struct pil_connection *connection) {
+    while (connection->replay.len > 0) {
         size_t consumed = 0;
-        pil_status status = is_resp ? pil_redis_decode(worker, connection, rest, &consumed)
-                                    : pil_web_decode(worker, connection, rest, &consumed);
-        if (status == PIL_STATUS_AGAIN) {
-            connection->partial_ns = worker->now_ns;
-            break;
+        pil_status status = connection->protocol->decode(turn, connection, connection->replay, &consumed);
+        if (status == PIL_STATUS_BUSY) {
+            return status;
         }
-        done += consumed;
+        /* What is replayed was decoded before, with no wider limits. */
+        PIL_ASSERT(status == PIL_STATUS_OK && consumed > 0 && consumed <= connection->replay.len);
+        connection->replay = pil_bytes_from(connection->replay.data + consumed, connection->replay.len - consumed);
+        connection->replay_batch = turn->batch->number;
     }
-    return connection->is_closing || connection->is_closed ? data.len : done;
+    return PIL_STATUS_OK;
 }
 
-/* Adds bytes behind those that wait. Requests of the current batch may point into the buffer: they are answered first.
- */
-static bool keep_input(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data) {
-    if (connection->input_batch == worker->batch->number && connection->pending > 0) {
-        pil_batch_run(worker);
+/* Decodes the requests in front of *data, as far as the limits allow, and moves *data behind them. */
+static pil_status decode(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes *data) {
+    bool is_partial = false;
+    for (uint32_t count = 0; data->len > 0 && connection->state < PIL_CONNECTION_FINISHING; count++) {
+        if (must_wait(turn, connection, count)) {
+            break;
+        }
+        size_t consumed = 0;
+        pil_status status = connection->protocol->decode(turn, connection, *data, &consumed);
+        if (status == PIL_STATUS_BUSY) {
+            return status;
+        }
+        is_partial = status == PIL_STATUS_AGAIN;
+        if (is_partial) {
+            break;
+        }
+        PIL_ASSERT(consumed <= data->len);
+        *data = pil_bytes_from(data->data + consumed, data->len - consumed);
+        PIL_TRY(decode_replay(turn, connection));
     }
+    note_partial(turn, connection, is_partial);
+    return PIL_STATUS_OK;
+}
+
+/* Whether `input` has room for so many bytes; it may move. */
+static bool reserve_input(const struct pil_turn *turn, struct pil_connection *connection, size_t wanted) {
+    /* One whole request, and what was in flight behind it when reading was paused. */
+    size_t limit = (size_t)turn->settings->limits.request_bytes_max + IN_FLIGHT_BYTES;
+    size_t capacity =
+        connection->input_capacity < PIL_INPUT_BYTES_MIN ? PIL_INPUT_BYTES_MIN : connection->input_capacity;
+    if (wanted <= connection->input_capacity) {
+        return true;
+    }
+    while (capacity < wanted) {
+        capacity *= 2;
+    }
+    uint8_t *grown = wanted > limit ? NULL : realloc(connection->input, capacity);
+    if (grown == NULL) {
+        return false;
+    }
+    connection->input = grown;
+    connection->input_capacity = capacity;
+    return true;
+}
+
+/* Adds the fresh bytes behind those that wait. BUSY: requests of the batch still point into the buffer. TOO_LARGE. */
+static pil_status keep_fresh(struct pil_turn *turn, struct pil_connection *connection) {
     size_t waiting = waiting_bytes(connection);
+    if (connection->fresh.len == 0) {
+        return PIL_STATUS_OK;
+    }
+    if (connection->input_batch == turn->batch->number && connection->pending > 0) {
+        return PIL_STATUS_BUSY;
+    }
     if (connection->input_begin > 0) {
         memmove(connection->input, connection->input + connection->input_begin, waiting);
         connection->input_begin = 0;
         connection->input_end = waiting;
     }
-    size_t wanted = waiting + data.len;
-    if (wanted > connection->input_capacity) {
-        /* One whole request, and what was in flight behind it when reading was paused. */
-        size_t limit = (size_t)worker->server->settings->limits.request_bytes_max + (1u << 18);
-        size_t capacity =
-            connection->input_capacity < PIL_INPUT_BYTES_MIN ? PIL_INPUT_BYTES_MIN : connection->input_capacity;
-        while (capacity < wanted) {
-            capacity *= 2;
-        }
-        uint8_t *grown = wanted > limit ? NULL : realloc(connection->input, capacity);
-        if (grown == NULL) {
-            return false;
-        }
-        connection->input = grown;
-        connection->input_capacity = capacity;
+    if (!reserve_input(turn, connection, waiting + connection->fresh.len)) {
+        return PIL_STATUS_TOO_LARGE;
     }
-    memcpy(connection->input + connection->input_end, data.data, data.len);
-    connection->input_end += data.len;
-    return true;
+    memcpy(connection->input + connection->input_end, connection->fresh.data, connection->fresh.len);
+    connection->input_end += connection->fresh.len;
+    connection->fresh = (struct pil_bytes){0};
+    return PIL_STATUS_OK;
 }
 
-static void decode_input(struct pil_worker *worker, struct pil_connection *connection) {
-    connection->input_batch = worker->batch->number;
-    size_t begin = connection->input_begin;
-    size_t done = decode(worker, connection, pil_bytes_from(connection->input + begin, connection->input_end - begin));
-    connection->input_begin = begin + done;
-    connection->input_batch = worker->batch->number; /* a run in between has begun another one */
+static pil_status decode_input(struct pil_turn *turn, struct pil_connection *connection) {
+    struct pil_bytes rest = pil_bytes_from(connection->input + connection->input_begin, waiting_bytes(connection));
+    connection->input_batch = turn->batch->number;
+    pil_status status = decode(turn, connection, &rest);
+    connection->input_begin = connection->input_end - rest.len;
+    return status;
 }
 
-void pil_connection_receive(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data) {
-    if (connection->is_closing || connection->is_closed) {
-        return;
-    }
-    connection->received_ns = worker->now_ns;
-    uint64_t partial_ns = connection->partial_ns;
-    bool kept = true;
+/* Decodes what waits, then what is fresh; keeps the rest of that. */
+static pil_status decode_all(struct pil_turn *turn, struct pil_connection *connection) {
+    bool is_fresh = connection->fresh.len > 0, is_ready = pil_list_is_linked(&connection->ready_link);
+    PIL_TRY(decode_replay(turn, connection));
     if (waiting_bytes(connection) > 0) {
-        kept = data.len == 0 || keep_input(worker, connection, data);
-        if (kept && !connection->is_paused && !connection->is_ready) {
-            decode_input(worker, connection);
-        }
-    } else if (data.len > 0) {
-        size_t done = decode(worker, connection, data);
-        kept = done == data.len || keep_input(worker, connection, pil_bytes_from(data.data + done, data.len - done));
+        PIL_TRY(keep_fresh(turn, connection));
+        return is_ready || (is_fresh && connection->is_paused) ? PIL_STATUS_OK : decode_input(turn, connection);
     }
-    if (!kept) {
-        pil_connection_close(worker, connection, PIL_CLOSE_REQUEST_BYTES);
+    if (!is_ready) {
+        PIL_TRY(decode(turn, connection, &connection->fresh));
+    }
+    return connection->state < PIL_CONNECTION_FINISHING ? keep_fresh(turn, connection) : PIL_STATUS_OK;
+}
+
+pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *connection) {
+    PIL_ASSERT_SLOW(pil_connection_validate(connection));
+    if (connection->state >= PIL_CONNECTION_FINISHING) {
+        return PIL_STATUS_OK;
+    }
+    pil_status status = decode_all(turn, connection);
+    if (status == PIL_STATUS_BUSY) {
+        return status;
+    }
+    if (status != PIL_STATUS_OK) {
+        pil_connection_close(turn, connection, PIL_CLOSE_REQUEST_BYTES);
     } else if (is_far_ahead(connection)) {
-        pause_reading(worker, connection);
+        pause_reading(turn->worker, connection);
     }
-    if (connection->partial_ns != 0 && partial_ns != 0 && connection->active_ns < partial_ns) {
-        connection->partial_ns = partial_ns; /* still the same request: its clock goes on */
+    connection->fresh = (struct pil_bytes){0};
+    return PIL_STATUS_OK;
+}
+
+void pil_connection_receive(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data) {
+    PIL_ASSERT(connection->fresh.len == 0);
+    if (connection->state < PIL_CONNECTION_FINISHING) {
+        PIL_ASSERT(connection->replay.len == 0);
+        connection->received_ns = turn->now_ns;
+        connection->fresh = data;
     }
 }
 
-void pil_connection_resume(struct pil_worker *worker, struct pil_connection *connection) {
-    if (connection->is_closing || connection->is_closed) {
-        return;
-    }
-    if (waiting_bytes(connection) > 0) {
-        decode_input(worker, connection);
-    }
-    if (connection->is_paused && !is_far_ahead(connection) &&
-        connection->output.bytes <= worker->server->settings->limits.output_pause_bytes) {
-        connection->is_paused = false;
-        pil_engine_resume(worker->engine, connection->handle);
-    }
+void pil_connection_replay(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes bytes) {
+    PIL_ASSERT(connection->replay.len == 0);
+    connection->replay = bytes;
+    connection->replay_batch = turn->batch->number;
 }
 
-void pil_connection_flush(struct pil_worker *worker, struct pil_connection *connection) {
+bool pil_connection_is_replayed(const struct pil_turn *turn, const struct pil_connection *connection) {
+    return connection->replay_batch == turn->batch->number;
+}
+
+/* ---- Output. */
+
+pil_status pil_connection_interject(struct pil_turn *turn, struct pil_connection *connection,
+                                    void (*put)(struct pil_sink *sink)) {
+    struct pil_output_sink sink;
+    if (connection->pending > 0) {
+        return PIL_STATUS_BUSY;
+    }
+    pil_output_begin(&sink, &connection->output, &turn->worker->chunks, PIL_CHUNK_BYTES);
+    put(&sink.sink);
+    if (pil_output_finish(&sink)) {
+        pil_connection_flush(turn, connection);
+    }
+    return PIL_STATUS_OK;
+}
+
+void pil_connection_flush(struct pil_turn *turn, struct pil_connection *connection) {
     struct iovec parts[PIL_ENGINE_SEND_PARTS_MAX];
-    if (connection->is_closed || connection->output.bytes_in_flight != 0) {
+    if (connection->state >= PIL_CONNECTION_CLOSED || connection->output.bytes_in_flight != 0) {
         return;
     }
     uint32_t part_count = pil_output_take(&connection->output, parts, PIL_ENGINE_SEND_PARTS_MAX);
@@ -314,39 +382,58 @@ void pil_connection_flush(struct pil_worker *worker, struct pil_connection *conn
         if (connection->taken_ns == 0) {
             connection->taken_ns = connection->send_ns;
         }
-        pil_engine_send(worker->engine, connection->handle, parts, part_count);
+        pil_engine_send(turn->worker->engine, connection->handle, parts, part_count);
         return;
     }
     connection->taken_ns = 0;
     if (connection->is_paused) {
-        put_on_ready_list(worker, connection); /* resumes */
+        put_on_ready_list(turn->worker, connection); /* resumes */
     }
-    if (connection->pending == 0 && (connection->is_closing || (connection->is_ended && !connection->is_ready))) {
-        pil_connection_close(worker, connection, PIL_CLOSE_PEER);
+    bool is_answered = connection->state == PIL_CONNECTION_FINISHING ||
+                       (connection->state == PIL_CONNECTION_ENDED && !pil_list_is_linked(&connection->ready_link));
+    if (connection->pending == 0 && is_answered) {
+        pil_connection_close(turn, connection, PIL_CLOSE_PEER);
     }
 }
+
+void pil_connection_sent(struct pil_turn *turn, struct pil_connection *connection, uint64_t now_ns) {
+    pil_output_sent(&connection->output, &turn->worker->chunks);
+    connection->taken_ns = connection->output.bytes > 0 ? now_ns : 0;
+    pil_connection_flush(turn, connection);
+}
+
+/* ---- Time limits. */
 
 static bool is_past(uint64_t since_ns, uint64_t now_ns, uint64_t limit_ms) {
     return since_ns != 0 && limit_ms != 0 && now_ns > since_ns && now_ns - since_ns > limit_ms * 1000000;
 }
 
-void pil_connection_sweep(struct pil_worker *worker, struct pil_connection *connection) {
-    const struct pil_limits *limits = &worker->server->settings->limits;
-    if (connection->is_closed) {
+void pil_connection_sweep(struct pil_turn *turn, struct pil_connection *connection) {
+    const struct pil_limits *limits = &turn->settings->limits;
+    if (connection->state >= PIL_CONNECTION_CLOSED) {
         return;
     }
-    if (connection->active_ns != connection->listed_ns) {
-        pil_connection_list(worker, connection);
+    if (connection->protocol->sweep != NULL) {
+        connection->protocol->sweep(turn, connection);
     }
-    if (is_past(connection->taken_ns, worker->now_ns, limits->output_stall_ms)) {
-        pil_connection_close(worker, connection, PIL_CLOSE_STALL);
-    } else if (is_past(connection->partial_ns, worker->now_ns, limits->request_timeout_ms)) {
-        pil_connection_close(worker, connection, PIL_CLOSE_REQUEST_TIMEOUT);
-    } else if (connection->output.bytes == 0 &&
-               is_past(connection->active_ns, worker->now_ns, limits->idle_timeout_ms)) {
-        pil_connection_close(worker, connection, PIL_CLOSE_IDLE);
-    } else if (worker->is_draining && connection->pending == 0 && connection->output.bytes == 0 &&
-               !connection->is_ready && is_past(connection->active_ns, worker->now_ns, DRAIN_QUIET_MS)) {
-        pil_connection_close(worker, connection, PIL_CLOSE_DRAIN);
+    bool is_idle = connection->output.bytes == 0 && connection->pending == 0;
+    if (is_past(connection->taken_ns, turn->now_ns, limits->output_stall_ms)) {
+        pil_connection_close(turn, connection, PIL_CLOSE_STALL);
+    } else if (is_past(connection->partial_ns, turn->now_ns, limits->request_timeout_ms)) {
+        pil_connection_close(turn, connection, PIL_CLOSE_REQUEST_TIMEOUT);
+    } else if (connection->output.bytes == 0 && is_past(connection->active_ns, turn->now_ns, limits->idle_timeout_ms)) {
+        pil_connection_close(turn, connection, PIL_CLOSE_IDLE);
+    } else if (turn->worker->is_draining && is_idle && !pil_list_is_linked(&connection->ready_link) &&
+               is_past(connection->active_ns, turn->now_ns, DRAIN_QUIET_MS)) {
+        pil_connection_close(turn, connection, PIL_CLOSE_DRAIN);
     }
+}
+
+bool pil_connection_validate(const struct pil_connection *connection) {
+    return connection->magic == PIL_CONNECTION_MAGIC && connection->state <= PIL_CONNECTION_GONE &&
+           connection->input_begin <= connection->input_end && connection->input_end <= connection->input_capacity &&
+           (connection->input != NULL) == (connection->input_capacity > 0) && pil_list_is_linked(&connection->link) &&
+           /* only connections whose requests are in the batch wait for it */
+           connection->pending <= PIL_BATCH_REQUESTS_MAX &&
+           (connection->state != PIL_CONNECTION_GONE || connection->handle == 0);
 }

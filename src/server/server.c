@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Life of the server, and what the control thread does beside the workers. */
 #include "server/server.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "server/internal.h"
 
 #include <errno.h>
@@ -10,59 +12,102 @@
 
 enum { OUTPUT_POOL_BYTES = 256 << 20, RECLAIM_SLICE_BYTES = 64 << 20 };
 
-struct pil_retired_project {
-    struct pil_retired_project *next;
-    struct pil_project *project;
-    uint64_t ticket;
-};
-
-/* Batches are megabytes of which most requests touch little: mapped, so that only what is used is there. */
-static struct pil_batch *map_batch(void) {
-    void *batch = mmap(NULL, sizeof(struct pil_batch), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    PIL_ASSERT(batch != MAP_FAILED);
-    return batch;
+/* What the protocols keep for a worker. */
+static pil_status create_protocol_states(struct pil_server *server, struct pil_worker *worker) {
+    for (uint32_t i = 0; i < server->protocol_count; i++) {
+        const struct pil_protocol *protocol = server->protocols[i];
+        if (protocol->worker_create != NULL) {
+            worker->protocol_states[i] = protocol->worker_create(server->settings);
+        }
+        if (protocol->operation_count > 0) {
+            worker->histograms[i] = calloc(protocol->operation_count, sizeof worker->histograms[i][0]);
+        }
+        if ((protocol->worker_create != NULL && worker->protocol_states[i] == NULL) ||
+            (protocol->operation_count > 0 && worker->histograms[i] == NULL)) {
+            return PIL_STATUS_NO_MEMORY;
+        }
+    }
+    return PIL_STATUS_OK;
 }
 
-static void init_workers(struct pil_server *server) {
-    uint32_t command_count = 0;
-    pil_redis_commands(&command_count);
-    server->workers = aligned_alloc(64, pil_align_up(server->worker_count * sizeof server->workers[0], 64));
-    PIL_ASSERT(server->workers != NULL);
-    memset(server->workers, 0, server->worker_count * sizeof server->workers[0]);
+static pil_status init_worker(struct pil_server *server, uint32_t index) {
+    struct pil_worker *worker = &server->workers[index];
+    worker->server = server;
+    worker->index = index;
+    pil_list_init(&worker->connections);
+    pil_list_init(&worker->ready);
+    pil_list_init(&worker->dirty);
+    pil_chunk_pool_init(&worker->chunks, OUTPUT_POOL_BYTES);
+    worker->turn = (struct pil_turn){
+        .worker = worker,
+        .server = server,
+        .settings = server->settings,
+        .batch = pil_batch_create(),
+        .scope = {.cache = server->cache, .projects = server->projects, .batch_number = 1, .readable = UINT64_MAX},
+        .prepared = pil_prepared_cache_create()};
+    if (worker->turn.batch == NULL || worker->turn.prepared == NULL) {
+        return PIL_STATUS_NO_MEMORY;
+    }
+    return create_protocol_states(server, worker);
+}
+
+static pil_status init_workers(struct pil_server *server) {
+    size_t bytes = pil_align_up(server->settings->worker_count * sizeof server->workers[0], 64);
+    server->workers = aligned_alloc(64, bytes);
+    if (server->workers == NULL) {
+        return PIL_STATUS_NO_MEMORY;
+    }
+    memset(server->workers, 0, bytes);
+    server->worker_count = server->settings->worker_count;
     for (uint32_t i = 0; i < server->worker_count; i++) {
-        struct pil_worker *worker = &server->workers[i];
-        worker->server = server;
-        worker->index = i;
-        worker->batch = map_batch();
-        worker->batch->number = 1; /* 0: points into no batch */
-        worker->clients = pil_client_table_create(server->settings->limits.connections_max);
-        PIL_ASSERT(worker->clients != NULL);
-        worker->plans = pil_plan_cache_create();
-        worker->command_histograms = calloc(command_count, sizeof worker->command_histograms[0]);
-        PIL_ASSERT(worker->command_histograms != NULL);
-        pil_chunk_pool_init(&worker->chunks, OUTPUT_POOL_BYTES);
+        PIL_TRY(init_worker(server, i));
+    }
+    return PIL_STATUS_OK;
+}
+
+static void deinit_worker(struct pil_server *server, struct pil_worker *worker) {
+    pil_chunk_pool_deinit(&worker->chunks);
+    pil_batch_destroy(&worker->turn.batch);
+    pil_prepared_cache_destroy(&worker->turn.prepared);
+    for (uint32_t i = 0; i < server->protocol_count; i++) {
+        if (worker->protocol_states[i] != NULL) {
+            server->protocols[i]->worker_destroy(worker->protocol_states[i]);
+        }
+        free(worker->histograms[i]);
     }
 }
 
-pil_status pil_server_create(const struct pil_settings *settings, const int *listener_fds,
-                             struct pil_server **ret_server, struct pil_error *ret_error) {
+static pil_status init_parts(struct pil_server *server, struct pil_error *error) {
+    const struct pil_settings *settings = server->settings;
+    server->cache = pil_cache_create(settings->view_count, settings->worker_count);
+    server->slowlog = pil_slowlog_create();
+    if (server->cache != NULL) {
+        server->projects = pil_projects_create(PIL_SETTINGS_VIEWS_MAX, pil_cache_qsbr(server->cache));
+    }
+    if (server->projects == NULL || server->slowlog == NULL || init_workers(server) != PIL_STATUS_OK) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for %u workers", settings->worker_count);
+    }
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        const struct pil_view_settings *view = &settings->views[i];
+        PIL_TRY(pil_cache_view_define(server->cache, i, view->project, view->view, view->channel));
+    }
+    return pil_series_create(server, error);
+}
+
+pil_status pil_server_create(const struct pil_settings *settings, const struct pil_protocol *const *protocols,
+                             uint32_t protocol_count, const int *listener_fds, struct pil_server **ret_server,
+                             struct pil_error *ret_error) {
+    PIL_ASSERT(protocol_count <= PIL_SETTINGS_PROTOCOLS_MAX);
     struct pil_server *server = calloc(1, sizeof *server);
-    PIL_ASSERT(server != NULL);
+    if (server == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for the server");
+    }
     server->settings = settings;
-    server->worker_count = settings->worker_count;
+    server->protocols = protocols;
+    server->protocol_count = protocol_count;
     server->started_ns = pil_clock_monotonic_ns();
     memcpy(server->listener_fds, listener_fds, settings->listener_count * sizeof listener_fds[0]);
-    server->cache = pil_cache_create(settings->view_count, settings->worker_count);
-    server->slow = pil_slowlog_create();
-    init_workers(server);
-    pil_status status = PIL_STATUS_OK;
-    for (uint32_t i = 0; i < settings->view_count && status == PIL_STATUS_OK; i++) {
-        const struct pil_view_settings *view = &settings->views[i];
-        status = pil_cache_view_define(server->cache, i, view->project, view->view, view->channel);
-    }
-    if (status == PIL_STATUS_OK) {
-        status = pil_server_metrics_create(server, ret_error);
-    }
+    pil_status status = init_parts(server, ret_error);
     if (status != PIL_STATUS_OK) {
         pil_server_destroy(&server);
         return status;
@@ -105,40 +150,17 @@ bool pil_server_drain(struct pil_server *server, uint64_t timeout_ms) {
     return done;
 }
 
-static void free_projects(struct pil_server *server, bool wait_for_workers) {
-    struct pil_retired_project **at = &server->retired_projects;
-    while (*at != NULL) {
-        struct pil_retired_project *retired = *at;
-        if (wait_for_workers && !pil_qsbr_passed(pil_cache_qsbr(server->cache), retired->ticket)) {
-            at = &retired->next;
-            continue;
-        }
-        *at = retired->next;
-        pil_project_destroy(&retired->project);
-        free(retired);
-    }
-}
-
 void pil_server_destroy(struct pil_server **server_pointer) {
     struct pil_server *server = *server_pointer;
     if (server == NULL) {
         return;
     }
-    free_projects(server, false);
-    for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
-        struct pil_project *project = atomic_load_explicit(&server->projects[i], memory_order_relaxed);
-        pil_project_destroy(&project);
-    }
+    pil_projects_destroy(&server->projects);
     for (uint32_t i = 0; i < server->worker_count; i++) {
-        struct pil_worker *worker = &server->workers[i];
-        pil_chunk_pool_deinit(&worker->chunks);
-        munmap(worker->batch, sizeof *worker->batch);
-        pil_client_table_destroy(&worker->clients);
-        pil_plan_cache_destroy(&worker->plans);
-        free(worker->command_histograms);
+        deinit_worker(server, &server->workers[i]);
     }
     free(server->workers);
-    free(server->slow);
+    pil_slowlog_destroy(&server->slowlog);
     pil_metric_registry_destroy(&server->metrics);
     pil_cache_destroy(&server->cache);
     free(server);
@@ -157,31 +179,51 @@ const struct pil_settings *pil_server_settings(const struct pil_server *server) 
     return server->settings;
 }
 
+void pil_server_facts(const struct pil_server *server, struct pil_server_facts *ret_facts) {
+    *ret_facts = (struct pil_server_facts){
+        .started_ns = server->started_ns,
+        .connections_total = atomic_load_explicit(&server->connection_id_next, memory_order_relaxed),
+        .connections_now = atomic_load_explicit(&server->connection_count, memory_order_relaxed),
+        .worker_count = server->worker_count,
+    };
+}
+
+uint64_t pil_server_requests(const struct pil_server *server, uint32_t protocol) {
+    return pil_metric_read(server->metrics, server->series.requests[protocol][0]);
+}
+
+void *pil_server_protocol_state(const struct pil_server *server, uint32_t protocol, uint32_t worker_index) {
+    PIL_ASSERT(protocol < server->protocol_count && worker_index < server->worker_count);
+    return server->workers[worker_index].protocol_states[protocol];
+}
+
+void pil_server_operation(const struct pil_server *server, uint32_t protocol, uint32_t operation,
+                          struct pil_histogram_view *ret_view) {
+    PIL_ASSERT(operation < server->protocols[protocol]->operation_count);
+    memset(ret_view, 0, sizeof *ret_view);
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        pil_histogram_merge(ret_view, &server->workers[i].histograms[protocol][operation]);
+    }
+}
+
+uint32_t pil_server_slowlog(struct pil_server *server, struct pil_slow_request ret_requests[PIL_SLOWLOG_MAX]) {
+    return pil_slowlog_read(server->slowlog, ret_requests);
+}
+
+void pil_server_slowlog_reset(struct pil_server *server) {
+    pil_slowlog_reset(server->slowlog);
+}
+
 uint32_t pil_server_control_shard(const struct pil_server *server) {
     return server->worker_count;
 }
 
-void pil_server_set_project(struct pil_server *server, struct pil_project *project) {
-    uint32_t slot = 0;
-    for (; slot < PIL_SETTINGS_VIEWS_MAX; slot++) {
-        const struct pil_project *there = atomic_load_explicit(&server->projects[slot], memory_order_relaxed);
-        if (there == NULL || strcmp(there->name, project->name) == 0) {
-            break;
-        }
-    }
-    if (slot == PIL_SETTINGS_VIEWS_MAX) {
-        pil_project_destroy(&project);
-        return;
-    }
-    struct pil_project *old = atomic_exchange_explicit(&server->projects[slot], project, memory_order_acq_rel);
-    atomic_fetch_add_explicit(&server->project_number, 1, memory_order_release);
-    if (old != NULL) {
-        struct pil_retired_project *retired = calloc(1, sizeof *retired);
-        PIL_ASSERT(retired != NULL);
-        *retired = (struct pil_retired_project){
-            .next = server->retired_projects, .project = old, .ticket = pil_qsbr_begin(pil_cache_qsbr(server->cache))};
-        server->retired_projects = retired;
-    }
+pil_status pil_server_set_project(struct pil_server *server, struct pil_project **project) {
+    return pil_projects_set(server->projects, project);
+}
+
+void *pil_turn_protocol_state(const struct pil_turn *turn, const struct pil_connection *connection) {
+    return turn->worker->protocol_states[connection->listener->protocol];
 }
 
 /* What the workers' loops count is exposed as gauges of totals: the control thread owns those series. */
@@ -229,19 +271,22 @@ static void watch_workers(struct pil_server *server) {
         set_gauge(server, PIL_METRIC_worker_lag_seconds, label,
                   started_ns == 0 || started_ns > now_ns ? 0.0 : (double)(now_ns - started_ns) / 1e9);
     }
-    for (uint32_t protocol = 0; protocol < PIL_PROTOCOL_ADMIN; protocol++) {
+    for (uint32_t protocol = 0; protocol < server->protocol_count; protocol++) {
         uint32_t sum = 0;
+        if (server->protocols[protocol]->decode == NULL) {
+            continue; /* the control thread's */
+        }
         for (uint32_t i = 0; i < server->worker_count; i++) {
             sum += atomic_load_explicit(&server->workers[i].connections_now[protocol], memory_order_relaxed);
         }
-        set_gauge(server, PIL_METRIC_connections, pil_protocol_text((pil_protocol)protocol), sum);
+        set_gauge(server, PIL_METRIC_connections, server->protocols[protocol]->name, sum);
     }
 }
 
 uint32_t pil_server_tick(struct pil_server *server) {
     sum_engines(server);
     watch_workers(server);
-    free_projects(server, true);
+    pil_projects_reclaim(server->projects);
     uint32_t left = pil_cache_reclaim(server->cache, RECLAIM_SLICE_BYTES);
     set_gauge(server, PIL_METRIC_reclaim_pending, NULL, left);
     return left;

@@ -10,12 +10,15 @@
 #include "schema/project.h"
 #include "server/settings.h"
 
+struct pil_protocol;
 struct pil_server;
 
-/* listener_fds[i] belongs to settings->listeners[i], -1 for those that the server does not serve (admin); they stay the
- * caller's. `settings` is borrowed for the server's life. Workers start at pil_server_start. */
-pil_status pil_server_create(const struct pil_settings *settings, const int *listener_fds,
-                             struct pil_server **ret_server, struct pil_error *ret_error) PIL_CHECKED;
+/* listener_fds[i] belongs to settings->listeners[i], -1 for those that the workers do not serve; they stay the
+ * caller's. `settings` and `protocols`, which listeners name by index, are borrowed for the server's life. Workers
+ * start at pil_server_start. */
+pil_status pil_server_create(const struct pil_settings *settings, const struct pil_protocol *const *protocols,
+                             uint32_t protocol_count, const int *listener_fds, struct pil_server **ret_server,
+                             struct pil_error *ret_error) PIL_CHECKED;
 pil_status pil_server_start(struct pil_server *server, struct pil_error *ret_error) PIL_CHECKED;
 /* Stops accepting, answers what has arrived, then stops the workers; waits at most timeout_ms. Returns whether all were
  * done. */
@@ -26,16 +29,31 @@ void pil_server_destroy(struct pil_server **server);
 struct pil_cache *pil_server_cache(struct pil_server *server);
 struct pil_metric_registry *pil_server_metrics(struct pil_server *server);
 const struct pil_settings *pil_server_settings(const struct pil_server *server);
+/* For what protocols tell about the server. Any thread. */
+struct pil_server_facts {
+    uint64_t started_ns;        /* monotonic */
+    uint64_t connections_total; /* accepted so far */
+    uint32_t connections_now;
+    uint32_t worker_count;
+};
+void pil_server_facts(const struct pil_server *server, struct pil_server_facts *ret_facts);
+/* Requests of a protocol that were answered without an error. */
+uint64_t pil_server_requests(const struct pil_server *server, uint32_t protocol);
+/* What the protocol keeps for a worker (pil_protocol.worker_create). Any thread; the protocol says what may be read. */
+void *pil_server_protocol_state(const struct pil_server *server, uint32_t protocol, uint32_t worker_index);
+/* How long the requests of one operation took, all workers together. Any thread. */
+void pil_server_operation(const struct pil_server *server, uint32_t protocol, uint32_t operation,
+                          struct pil_histogram_view *ret_view);
 /* The metric shard of the control thread. */
 uint32_t pil_server_control_shard(const struct pil_server *server);
 
-/* Control thread: the applied project (feature services), owned by the server from here; workers see it from their next
- * request on. The one before is freed after a grace period, by pil_server_tick. */
-void pil_server_set_project(struct pil_server *server, struct pil_project *project);
+/* Control thread: the applied project (feature services), as pil_projects_set; workers see it from their next request
+ * on. The one before is freed after a grace period, by pil_server_tick. */
+pil_status pil_server_set_project(struct pil_server *server, struct pil_project **project) PIL_CHECKED;
 /* Control thread, a few times a second: reclaims releases, sums engine counters into metrics, watches the workers.
  * Returns releases that still wait to be unmapped. */
 uint32_t pil_server_tick(struct pil_server *server);
-/* Why the workers' back end is what it is, and whether a fatal error has ended one. */
+/* Whether a fatal error has ended a worker. */
 bool pil_server_failed(const struct pil_server *server);
 
 /* One remembered slow request; texts carry no keys and no values. */
@@ -52,6 +70,5 @@ struct pil_slow_request {
 enum { PIL_SLOWLOG_MAX = 128 };
 /* Any thread: newest first; returns how many. */
 uint32_t pil_server_slowlog(struct pil_server *server, struct pil_slow_request ret_requests[PIL_SLOWLOG_MAX]);
-
-/* docs/reference/commands.md: the RESP commands, from their table. */
-void pil_server_describe_commands(struct pil_text *page);
+/* Any thread: forgets all so far. */
+void pil_server_slowlog_reset(struct pil_server *server);

@@ -9,22 +9,12 @@
 enum {
     PIL_SETTINGS_VIEWS_MAX = 64,
     PIL_SETTINGS_LISTENERS_MAX = 32,
+    PIL_SETTINGS_PROTOCOLS_MAX = 8,
     PIL_SETTINGS_ADDRESS_BYTES = 128,
     PIL_SETTINGS_WORKERS_MAX = 128,
     PIL_SETTINGS_MAP_IDS_MAX = 16,
     PIL_SETTINGS_MAP_CGROUPS_MAX = 4,
 };
-
-/* Those in front of ADMIN are served by workers. */
-typedef enum pil_protocol {
-    PIL_PROTOCOL_RESP,
-    PIL_PROTOCOL_FEAST,
-    PIL_PROTOCOL_OIP,
-    PIL_PROTOCOL_ADMIN,  /* from here on not the workers', but the control thread's */
-    PIL_PROTOCOL_MAPPED, /* SOCK_SEQPACKET */
-    PIL_PROTOCOL_COUNT
-} pil_protocol;
-const char *pil_protocol_text(pil_protocol protocol);
 
 /* How feature statuses are reported over Feast's API; peers differ among themselves. */
 typedef enum pil_status_mode {
@@ -34,7 +24,7 @@ typedef enum pil_status_mode {
 } pil_status_mode;
 
 struct pil_listener_settings {
-    pil_protocol protocol;
+    uint32_t protocol;                        /* index into the table of protocols that the server gets */
     char address[PIL_SETTINGS_ADDRESS_BYTES]; /* "unix:/run/x.sock", "tcp:127.0.0.1:6380" */
     uint32_t mode;                            /* of a Unix socket */
     char group[32];                           /* of a Unix socket; "" leaves it */

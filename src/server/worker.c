@@ -43,44 +43,53 @@ static pil_status open_engine(struct pil_worker *worker, struct pil_error *error
     return PIL_STATUS_OK;
 }
 
-static void on_sent(struct pil_worker *worker, struct pil_connection *connection, const struct pil_event *event) {
-    if (event->failed) {
-        pil_connection_close(worker, connection, PIL_CLOSE_PEER);
-        return;
+/* Decodes what the connection has; the batch is run as often as its decoder finds it full. The requests of a replay are
+ * answered from one moment, however many batches they fill. */
+static void advance(struct pil_turn *turn, struct pil_connection *connection) {
+    while (pil_connection_advance(turn, connection) == PIL_STATUS_BUSY) {
+        /* An empty batch has room for everything, so that this ends. */
+        PIL_ASSERT(turn->batch->request_count > 0 || turn->scope.moment.taken != 0);
+        pil_batch_run(turn, connection->replay.len > 0);
     }
-    const struct pil_worker_series *series = &worker->server->series;
-    pil_protocol protocol = connection->listener->protocol;
-    uint64_t now_ns = pil_clock_monotonic_ns();
-    pil_worker_count(worker, series->sent_bytes[protocol], event->bytes);
-    pil_worker_record(worker, series->stage[protocol][0][PIL_STAGE_SEND], now_ns - connection->send_ns, 1);
-    pil_output_sent(&connection->output, &worker->chunks);
-    connection->taken_ns = connection->output.bytes > 0 ? now_ns : 0;
-    pil_connection_flush(worker, connection);
 }
 
-static void on_connection_event(struct pil_worker *worker, struct pil_connection *connection,
+static void on_receive(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data) {
+    pil_worker_count(turn->worker, turn->server->series.received_bytes[connection->listener->protocol], data.len);
+    pil_connection_receive(turn, connection, data);
+    advance(turn, connection);
+}
+
+static void on_sent(struct pil_turn *turn, struct pil_connection *connection, const struct pil_event *event) {
+    if (event->failed) {
+        pil_connection_close(turn, connection, PIL_CLOSE_PEER);
+        return;
+    }
+    const struct pil_series *series = &turn->server->series;
+    uint32_t protocol = connection->listener->protocol;
+    uint64_t now_ns = pil_clock_monotonic_ns();
+    pil_worker_count(turn->worker, series->sent_bytes[protocol], event->bytes);
+    pil_worker_record(turn->worker, series->stage[protocol][0][PIL_STAGE_SEND], now_ns - connection->send_ns, 1);
+    pil_connection_sent(turn, connection, now_ns);
+}
+
+static void on_connection_event(struct pil_turn *turn, struct pil_connection *connection,
                                 const struct pil_event *event) {
     PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC);
     switch (event->kind) {
-    case PIL_EVENT_RECEIVE:
-        pil_worker_count(worker, worker->server->series.received_bytes[connection->listener->protocol],
-                         event->data.len);
-        pil_connection_receive(worker, connection, event->data);
-        break;
+    case PIL_EVENT_RECEIVE: on_receive(turn, connection, event->data); break;
     case PIL_EVENT_END:
-        connection->is_ended = true;
         if (event->failed) {
-            pil_connection_close(worker, connection, PIL_CLOSE_PEER);
+            pil_connection_close(turn, connection, PIL_CLOSE_PEER);
         } else {
-            pil_connection_flush(worker, connection);
+            pil_connection_end(turn, connection);
         }
         break;
-    case PIL_EVENT_SENT: on_sent(worker, connection, event); break;
+    case PIL_EVENT_SENT: on_sent(turn, connection, event); break;
     case PIL_EVENT_CLOSED:
-        if (connection->is_ready) {
-            connection->handle = 0; /* freed when the ready list lets it go */
-        } else {
-            pil_connection_destroy(worker, connection);
+        connection->state = PIL_CONNECTION_GONE;
+        connection->handle = 0;
+        if (!pil_list_is_linked(&connection->ready_link)) { /* else run_ready destroys it */
+            pil_connection_destroy(turn, connection);
         }
         break;
     case PIL_EVENT_ACCEPT:
@@ -90,12 +99,13 @@ static void on_connection_event(struct pil_worker *worker, struct pil_connection
 }
 
 static void on_event(struct pil_worker *worker, const struct pil_event *event) {
+    struct pil_turn *turn = &worker->turn;
     if (event->kind == PIL_EVENT_WAKE) {
         return;
     }
     uint32_t magic = *(const uint32_t *)event->owner;
     if (magic == PIL_CONNECTION_MAGIC) {
-        on_connection_event(worker, event->owner, event);
+        on_connection_event(turn, event->owner, event);
         return;
     }
     struct pil_listener *listener = event->owner;
@@ -104,28 +114,28 @@ static void on_event(struct pil_worker *worker, const struct pil_event *event) {
         if (worker->is_closed) {
             close(event->fd);
         } else {
-            pil_connection_create(worker, listener->settings, event->fd);
+            pil_connection_create(turn, listener->settings, event->fd);
         }
     }
 }
 
-/* Gives each connection that had more than its share in the turn before another turn. */
+/* Gives each connection that had more than its share in the turn before another turn. Those that are put on the list
+ * meanwhile wait for the next one. */
 static void run_ready(struct pil_worker *worker) {
-    struct pil_connection *connection = worker->ready;
-    worker->ready = NULL;
-    worker->ready_end = &worker->ready;
-    while (connection != NULL) {
-        struct pil_connection *next = connection->ready_next;
-        connection->is_ready = false;
-        if (connection->handle == 0) {
-            pil_connection_destroy(worker, connection);
-        } else {
-            pil_connection_resume(worker, connection);
-            if (connection->is_ended && connection->pending == 0) {
-                pil_connection_flush(worker, connection);
-            }
+    struct pil_turn *turn = &worker->turn;
+    struct pil_list ready;
+    pil_list_move(&worker->ready, &ready);
+    PIL_LIST_EACH(struct pil_connection, ready_link, connection, &ready) {
+        pil_list_remove(&connection->ready_link);
+        if (connection->state == PIL_CONNECTION_GONE) {
+            pil_connection_destroy(turn, connection);
+            continue;
         }
-        connection = next;
+        advance(turn, connection);
+        pil_connection_resume(turn, connection);
+        if (connection->state == PIL_CONNECTION_ENDED && connection->pending == 0) {
+            pil_connection_flush(turn, connection);
+        }
     }
 }
 
@@ -141,9 +151,9 @@ static void copy_stats(struct pil_worker *worker) {
 }
 
 static void sweep(struct pil_worker *worker) {
-    worker->swept_ns = worker->now_ns;
-    for (struct pil_connection *connection = worker->connections; connection != NULL; connection = connection->next) {
-        pil_connection_sweep(worker, connection);
+    worker->swept_ns = worker->turn.now_ns;
+    PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
+        pil_connection_sweep(&worker->turn, connection);
     }
     copy_stats(worker);
 }
@@ -153,9 +163,9 @@ static void sweep(struct pil_worker *worker) {
 static void drain(struct pil_worker *worker) {
     if (!worker->is_draining) {
         worker->is_draining = true;
-        worker->drain_ns = worker->swept_ns = worker->now_ns;
+        worker->drain_ns = worker->swept_ns = worker->turn.now_ns;
     }
-    if (worker->is_closed || worker->now_ns - worker->drain_ns < LAST_ACCEPTS_NS) {
+    if (worker->is_closed || worker->turn.now_ns - worker->drain_ns < LAST_ACCEPTS_NS) {
         return;
     }
     worker->is_closed = true;
@@ -182,9 +192,10 @@ static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
     struct pil_engine_stats before;
     pil_engine_stats(worker->engine, &before);
     pil_qsbr_quiescent(pil_cache_qsbr(worker->server->cache), worker->index);
-    uint64_t timeout_ns = worker->ready != NULL ? 0 : worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS;
-    PIL_TRY(pil_engine_wait(worker->engine, worker->events, PIL_WORKER_EVENTS,
-                            worker->ready != NULL ? 0 : worker->spin_ns, timeout_ns, ret_count));
+    bool is_ready = !pil_list_is_empty(&worker->ready);
+    uint64_t timeout_ns = is_ready ? 0 : worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS;
+    PIL_TRY(pil_engine_wait(worker->engine, worker->events, PIL_WORKER_EVENTS, is_ready ? 0 : worker->spin_ns,
+                            timeout_ns, ret_count));
     adapt_spin(worker, before.parks, before.spins_hit);
     return PIL_STATUS_OK;
 }
@@ -192,8 +203,8 @@ static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
 static pil_status turn(struct pil_worker *worker) {
     uint32_t count = 0;
     PIL_TRY(wait_events(worker, &count));
-    worker->now_ns = pil_clock_monotonic_ns();
-    atomic_store_explicit(&worker->turn_started_ns, worker->now_ns, memory_order_relaxed);
+    worker->turn.now_ns = pil_clock_monotonic_ns();
+    atomic_store_explicit(&worker->turn_started_ns, worker->turn.now_ns, memory_order_relaxed);
     if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
         drain(worker);
     }
@@ -201,22 +212,24 @@ static pil_status turn(struct pil_worker *worker) {
         on_event(worker, &worker->events[i]);
     }
     run_ready(worker);
-    pil_batch_run(worker);
-    if (worker->now_ns - worker->swept_ns > (worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS)) {
+    pil_batch_run(&worker->turn, false);
+    if (worker->turn.now_ns - worker->swept_ns > (worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS)) {
         sweep(worker);
     }
     if (count > 0) {
-        pil_worker_record(worker, worker->server->series.turn, pil_clock_monotonic_ns() - worker->now_ns, 1);
+        pil_worker_record(worker, worker->server->series.turn, pil_clock_monotonic_ns() - worker->turn.now_ns, 1);
     }
     return PIL_STATUS_OK;
 }
 
 static void close_all(struct pil_worker *worker) {
     pil_engine_destroy(&worker->engine);
-    worker->ready = NULL;
-    while (worker->connections != NULL) {
-        worker->connections->pending = 0;
-        pil_connection_destroy(worker, worker->connections);
+    PIL_LIST_EACH(struct pil_connection, ready_link, connection, &worker->ready) {
+        pil_list_remove(&connection->ready_link);
+    }
+    PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
+        connection->pending = 0;
+        pil_connection_destroy(&worker->turn, connection);
     }
 }
 
@@ -224,9 +237,8 @@ void *pil_worker_main(void *argument) {
     struct pil_worker *worker = argument;
     struct pil_error error = {.text = "the ring is beyond repair"};
     pil_sys_run_promptly();
-    worker->ready_end = &worker->ready;
     worker->spin_ns = worker->server->settings->spin_ns_max;
-    worker->now_ns = worker->swept_ns = pil_clock_monotonic_ns();
+    worker->turn.now_ns = worker->swept_ns = pil_clock_monotonic_ns();
     pil_status status = open_engine(worker, &error);
     if (status == PIL_STATUS_OK) {
         pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);

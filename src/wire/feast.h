@@ -104,6 +104,8 @@ void pil_feast_put_detail(struct pil_sink *sink, const char *text);
       "Duplicate features named %1 found.\nTo resolve this " \
       "collision, please ensure that the feature views or their own features have different names.") \
     X(VIEW_NOT_LOADED, 503, NULL, "Feature view %1 has no release loaded yet") \
+    X(VIEW_DENIED, 403, "FeastPermissionError", "Permission error:\nyou may not read feature view %1") \
+    X(VIEW_AMBIGUOUS, 400, NULL, "Feature view %1 is ambiguous: say project/view") \
     X(TOO_LARGE, 413, NULL, "The request is over the limit of %1: %2")
 
 typedef enum pil_feast_error {

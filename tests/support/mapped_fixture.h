@@ -3,7 +3,7 @@
  * a test decides when the listener gets its turn. */
 #pragma once
 
-#include "server/mapped_internal.h"
+#include "mapped/internal.h"
 #include "support/cache_fixture.h"
 
 #include <errno.h>
@@ -55,7 +55,7 @@ static inline void mapped_fixture_init(struct mapped_fixture *f) {
         memcpy(f->settings.views[i].channel, "c", 2);
     }
     f->project = fixture_project(MAPPED_FEATURES);
-    PIL_ASSERT(pil_server_create(&f->settings, &none, &f->server, &error) == PIL_STATUS_OK);
+    PIL_ASSERT(pil_server_create(&f->settings, NULL, 0, &none, &f->server, &error) == PIL_STATUS_OK);
     PIL_ASSERT(pil_mapped_create(f->server, &f->mapped, &error) == PIL_STATUS_OK);
     f->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     PIL_ASSERT(f->listener >= 0);

@@ -510,7 +510,7 @@ def test_two_projects_need_the_prefix(store, start_pilliond):
     assert client.hget("rides/a:1", "f0") == b"32.0"
     assert client.hget("eats/a:1", "f0") == b"36.0"
     assert set(client.scan_iter()) == {f"{project}/a:{i}".encode() for project in ("rides", "eats") for i in range(10)}
-    with pytest.raises(Exception, match="no view 'a'"):
+    with pytest.raises(Exception, match="view 'a' is ambiguous"):
         client.hget("a:1", "f0")
 
 

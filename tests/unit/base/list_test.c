@@ -60,10 +60,30 @@ static void elements_may_go_while_they_are_visited(void **state) {
     assert_true(pil_list_is_empty(&list));
 }
 
+static void all_elements_move(void **state) {
+    (void)state;
+    struct pil_list from, to;
+    struct element elements[3] = {{.number = 1}, {.number = 2}, {.number = 3}};
+    pil_list_init(&from);
+    pil_list_move(&from, &to);
+    assert_true(pil_list_is_empty(&to));
+    for (int i = 0; i < 3; i++) {
+        pil_list_append(&from, &elements[i].link);
+    }
+    pil_list_move(&from, &to);
+    assert_true(pil_list_is_empty(&from));
+    assert_int_equal(digits(&to), 123);
+    pil_list_remove(&elements[2].link);
+    pil_list_append(&from, &elements[2].link);
+    assert_int_equal(digits(&to), 12);
+    assert_int_equal(digits(&from), 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_order),
         cmocka_unit_test(elements_may_go_while_they_are_visited),
+        cmocka_unit_test(all_elements_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

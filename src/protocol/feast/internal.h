@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of this room share: feast.c routes requests, online.c makes lookups of POST /get-online-features,
+ * encode.c answers it. */
+#pragma once
+
+#include "protocol/feast/feast.h"
+#include "protocol/http/exchange.h"
+#include "selection/selection.h"
+#include "wire/feast.h"
+
+/* State of a request. */
+struct pil_feast_call {
+    struct pil_exchange_call http; /* first */
+    struct pil_request *request;
+    bool
+        is_online; /* a get-online-features request that has its lookups; row i of slot s is lookup s * row_count + i */
+    struct pil_feast_request body;
+    struct pil_selection selection;
+    uint32_t row_count;
+};
+
+/* Parses the body and adds the lookups; on a mistake the answer is its error. */
+void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body);
+void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
+/* Makes the answer an error of wire/feast.h. */
+void pil_feast_fail(struct pil_turn *turn, struct pil_feast_call *call, pil_feast_error error, struct pil_bytes first,
+                    struct pil_bytes second);

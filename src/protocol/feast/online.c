@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * POST /get-online-features from a body to lookups: a block of one lookup a row for each view asked. */
+#include "protocol/feast/internal.h"
+
+#include "base/hash.h"
+
+#include <stdio.h>
+
+enum {
+    BODY_BYTES_MAX = 4 << 20, /* text of bodies: larger ones are refused */
+    COLUMNS_MAX = 256,
+    VALUES_MAX = 65536,
+    KEY_PARTS_MAX = PIL_ENTITIES_MAX,
+    KEY_PART_BYTES = 24, /* of a part that is not text, canonical */
+    NAME_SLOTS = 2 * PIL_SERVICE_FEATURES_MAX,
+};
+
+static void fail(struct pil_turn *turn, struct pil_feast_call *call, pil_feast_error error, struct pil_bytes first,
+                 struct pil_bytes second) {
+    pil_feast_fail(turn, call, error, first, second);
+}
+
+static void reject(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_feast_rejection *rejection) {
+    struct pil_sink sink = pil_exchange_error_sink(turn);
+    pil_feast_put_rejection(&sink, rejection);
+    pil_exchange_keep(turn, call->request, rejection->http_status, &sink);
+}
+
+/* ---- Which views, which features. */
+
+/* The project that errors name: of the first served view. */
+static struct pil_bytes project_name(const struct pil_turn *turn) {
+    return pil_bytes_from_text(pil_cache_view_at(turn->scope.cache, 0)->project);
+}
+
+static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes view,
+                           struct pil_bytes feature) {
+    pil_status status = pil_selection_add(&turn->scope, &call->selection, view, feature);
+    if (status == PIL_STATUS_OK) {
+        return true;
+    }
+    if (status == PIL_STATUS_CONFLICT) {
+        fail(turn, call, PIL_FEAST_ERROR_FEATURE_UNKNOWN, feature, view);
+    } else if (status == PIL_STATUS_AGAIN) {
+        fail(turn, call, PIL_FEAST_ERROR_VIEW_NOT_LOADED, view, project_name(turn));
+    } else if (status == PIL_STATUS_DENIED) {
+        fail(turn, call, PIL_FEAST_ERROR_VIEW_DENIED, view, project_name(turn));
+    } else if (status == PIL_STATUS_INVALID) {
+        fail(turn, call, PIL_FEAST_ERROR_VIEW_AMBIGUOUS, view, (struct pil_bytes){0});
+    } else if (status == PIL_STATUS_TOO_LARGE) {
+        fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("features in one request"),
+             pil_bytes_from_text("4096"));
+    } else {
+        fail(turn, call, PIL_FEAST_ERROR_VIEW_UNKNOWN, view, project_name(turn));
+    }
+    return false;
+}
+
+/* "view:feature", "view@latest:feature" */
+static bool select_reference(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes reference) {
+    const uint8_t *colon = memchr(reference.data, ':', reference.len);
+    if (colon == NULL || colon == reference.data || colon + 1 == reference.data + reference.len) {
+        fail(turn, call, PIL_FEAST_ERROR_REFERENCE_INVALID, reference, (struct pil_bytes){0});
+        return false;
+    }
+    struct pil_bytes view = pil_bytes_from(reference.data, (size_t)(colon - reference.data));
+    struct pil_bytes feature = pil_bytes_from(colon + 1, reference.len - view.len - 1);
+    const uint8_t *at = memchr(view.data, '@', view.len);
+    if (at != NULL) {
+        struct pil_bytes version = pil_bytes_from(at + 1, view.len - (size_t)(at - view.data) - 1);
+        if (!pil_bytes_equal_text(version, "latest")) {
+            fail(turn, call, PIL_FEAST_ERROR_VERSION_UNKNOWN, reference, (struct pil_bytes){0});
+            return false;
+        }
+        view.len = (size_t)(at - view.data);
+    }
+    return select_feature(turn, call, view, feature);
+}
+
+static bool select_service(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes name) {
+    const struct pil_project *project = NULL;
+    const struct pil_service *service = pil_scope_service(&turn->scope, name, &project);
+    if (service == NULL) {
+        fail(turn, call, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name, project_name(turn));
+        return false;
+    }
+    for (uint32_t f = 0; f < service->feature_count; f++) {
+        const struct pil_view *schema = project->views[service->features[f].view_index].view;
+        char full[2 * PIL_NAME_BYTES_MAX + 2];
+        int len = snprintf(full, sizeof full, "%s/%s", schema->project, schema->name);
+        if (!select_feature(turn, call, pil_bytes_from(full, (size_t)len),
+                            pil_bytes_from_text(schema->features[service->features[f].feature_index].name))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct pil_bytes feature_name(const struct pil_feast_call *call, uint32_t i) {
+    const struct pil_selection_feature *feature = &call->selection.features[i];
+    return pil_bytes_from_text(pil_selection_schema(&call->selection, feature->slot)->features[feature->feature].name);
+}
+
+static bool collides(const struct pil_feast_call *call, uint32_t i, uint32_t k) {
+    bool is_same_view = call->selection.features[i].slot == call->selection.features[k].slot;
+    return (!call->body.full_feature_names || is_same_view) &&
+           pil_bytes_equal(feature_name(call, i), feature_name(call, k));
+}
+
+/* Two features of one name need full names; Feast refuses such requests, too. Names go through a table of twice their
+ * number. */
+static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *call) {
+    struct pil_arena *arena = &turn->batch->arena;
+    size_t mark = pil_arena_mark(arena);
+    uint32_t slots = 2 * call->selection.feature_count, i = 0;
+    uint16_t *table = PIL_ARENA_NEW(arena, uint16_t, slots);
+    bool is_distinct = true;
+    if (table == NULL) {
+        call->request->refusal.reason = PIL_REFUSAL_ROOM;
+        return false;
+    }
+    memset(table, 0, slots * sizeof table[0]);
+    for (; is_distinct && i < call->selection.feature_count; i++) {
+        uint64_t slot = pil_hash_block(feature_name(call, i)) % slots;
+        for (; table[slot] != 0 && is_distinct; slot = (slot + 1) % slots) {
+            is_distinct = !collides(call, i, table[slot] - 1u);
+        }
+        table[slot] = (uint16_t)(i + 1);
+    }
+    pil_arena_rewind(arena, mark);
+    if (!is_distinct) {
+        fail(turn, call,
+             call->body.full_feature_names ? PIL_FEAST_ERROR_NAME_COLLISION_FULL : PIL_FEAST_ERROR_NAME_COLLISION,
+             feature_name(call, i - 1), (struct pil_bytes){0});
+    }
+    return is_distinct;
+}
+
+static bool select_all(struct pil_turn *turn, struct pil_feast_call *call) {
+    const struct pil_feast_request *body = &call->body;
+    bool has_service = body->feature_service.len > 0;
+    if (has_service && !select_service(turn, call, body->feature_service)) {
+        return false;
+    }
+    for (uint32_t i = 0; !has_service && i < body->feature_count; i++) {
+        if (!select_reference(turn, call, body->features[i])) {
+            return false;
+        }
+    }
+    if (call->selection.feature_count == 0) {
+        fail(turn, call, PIL_FEAST_ERROR_FEATURES_MISSING, (struct pil_bytes){0}, (struct pil_bytes){0});
+        return false;
+    }
+    pil_selection_end(&turn->batch->arena, &call->selection);
+    return names_are_distinct(turn, call);
+}
+
+/* ---- Keys. */
+
+/* The column that holds an entity's values; NULL: there is none. Feast accepts the entity's name, too. */
+static const struct pil_feast_column *find_column(const struct pil_feast_request *body,
+                                                  const struct pil_entity *entity) {
+    for (uint32_t i = 0; i < body->column_count; i++) {
+        if (pil_bytes_equal_text(body->columns[i].name, entity->join_key)) {
+            return &body->columns[i];
+        }
+    }
+    for (uint32_t i = 0; i < body->column_count; i++) {
+        if (pil_bytes_equal_text(body->columns[i].name, entity->name)) {
+            return &body->columns[i];
+        }
+    }
+    return NULL;
+}
+
+/* All columns have as many values as the first; none is empty. */
+static bool count_rows(struct pil_turn *turn, struct pil_feast_call *call) {
+    const struct pil_feast_request *body = &call->body;
+    call->row_count = body->column_count > 0 ? body->columns[0].value_count : 0;
+    for (uint32_t i = 1; i < body->column_count; i++) {
+        if (body->columns[i].value_count != call->row_count) {
+            fail(turn, call, PIL_FEAST_ERROR_COLUMNS_UNEQUAL, (struct pil_bytes){0}, (struct pil_bytes){0});
+            return false;
+        }
+    }
+    if (body->column_count > 0 && call->row_count == 0) {
+        fail(turn, call, PIL_FEAST_ERROR_ROWS_MISSING, body->columns[0].name, (struct pil_bytes){0});
+        return false;
+    }
+    return true;
+}
+
+static bool to_part(const struct pil_feast_value *value, struct pil_key_part *ret_part) {
+    switch (value->kind) {
+    case PIL_FEAST_KIND_INTEGER:
+        *ret_part = (struct pil_key_part){.kind = PIL_KEY_PART_INT, .integer = value->integer, .text = value->text};
+        return true;
+    case PIL_FEAST_KIND_STRING:
+        *ret_part = (struct pil_key_part){.kind = PIL_KEY_PART_TEXT, .text = value->text};
+        return true;
+    case PIL_FEAST_KIND_NULL:
+    case PIL_FEAST_KIND_BOOL:
+    case PIL_FEAST_KIND_NUMBER:
+    case PIL_FEAST_KIND_NESTED: return false;
+    }
+    PIL_UNREACHABLE("kind of a JSON value");
+}
+
+/* The columns of the join keys of one view, and where its keys go. */
+struct view_keys {
+    const struct pil_selection_view *view;
+    const struct pil_feast_column *columns[KEY_PARTS_MAX]; /* by entity */
+};
+
+static void reject_key(struct pil_turn *turn, struct pil_feast_call *call, const struct view_keys *keys,
+                       uint32_t entity_index, uint32_t row, bool is_too_long) {
+    const struct pil_entity *entity = &keys->view->release->view->entities[entity_index];
+    const struct pil_feast_column *column = keys->columns[entity_index];
+    const struct pil_feast_value *value = &call->body.values[column->value_first + row];
+    const char *message = is_too_long ? pil_batch_text(turn->batch, "the key with join key %s is longer than %d bytes",
+                                                       entity->join_key, PIL_KEY_BYTES_MAX)
+                                      : pil_batch_text(turn->batch, "join key %s of entity %s must be %s",
+                                                       entity->join_key, entity->name, pil_scalar_text(entity->type));
+    const struct pil_feast_rejection rejection = {
+        .http_status = 422,
+        .type = "join_key_type",
+        .message = message,
+        .member = "entities",
+        .field = column->name,
+        .index = row,
+        .input = value->kind == PIL_FEAST_KIND_STRING ? (struct pil_bytes){0} : value->text,
+    };
+    reject(turn, call, &rejection);
+}
+
+/* The canonical key of a row, in the arena; false with the error set. */
+static bool encode_key(struct pil_turn *turn, struct pil_feast_call *call, const struct view_keys *keys, uint32_t row,
+                       struct pil_bytes *ret_key) {
+    const struct pil_view *schema = keys->view->release->view;
+    struct pil_key_part parts[KEY_PARTS_MAX];
+    size_t room = 16, len = 0;
+    uint32_t bad = 0;
+    for (uint32_t e = 0; e < schema->entity_count; e++) {
+        if (!to_part(&call->body.values[keys->columns[e]->value_first + row], &parts[e])) {
+            reject_key(turn, call, keys, e, row, false);
+            return false;
+        }
+        room += parts[e].text.len + KEY_PART_BYTES;
+    }
+    size_t mark = pil_arena_mark(&turn->batch->arena);
+    uint8_t *buffer = pil_arena_alloc(&turn->batch->arena, room, 1);
+    if (buffer == NULL) {
+        call->request->refusal.reason = PIL_REFUSAL_ROOM;
+        return false;
+    }
+    pil_status status = pil_view_key_encode(schema, parts, schema->entity_count, buffer, room, &len, &bad);
+    if (status != PIL_STATUS_OK) {
+        reject_key(turn, call, keys, bad, row, status == PIL_STATUS_TOO_LARGE);
+        return false;
+    }
+    pil_arena_rewind(&turn->batch->arena, mark + len);
+    *ret_key = pil_bytes_from(buffer, len);
+    return true;
+}
+
+static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_selection_view *view) {
+    const struct pil_view *schema = view->release->view;
+    struct view_keys keys = {.view = view};
+    for (uint32_t e = 0; e < schema->entity_count; e++) {
+        keys.columns[e] = find_column(&call->body, &schema->entities[e]);
+        if (keys.columns[e] == NULL) {
+            fail(turn, call, PIL_FEAST_ERROR_KEY_MISSING, pil_bytes_from_text(schema->entities[e].join_key),
+                 pil_bytes_from_text(schema->name));
+            return false;
+        }
+    }
+    for (uint32_t row = 0; row < call->row_count; row++) {
+        struct pil_bytes key;
+        if (!encode_key(turn, call, &keys, row, &key)) {
+            return false;
+        }
+        struct pil_lookup *lookup = pil_batch_lookup(turn, call->request);
+        if (lookup == NULL) {
+            return false; /* refused */
+        }
+        *lookup = (struct pil_lookup){.release = view->release,
+                                      .key = key.data,
+                                      .key_len = (uint32_t)key.len,
+                                      .view_index = view->view->index,
+                                      .line_mask = view->line_mask};
+    }
+    return true;
+}
+
+/* ---- The body. */
+
+/* Arrays for the longest body that is taken; the last one is the longest, and what it did not use goes back. */
+static bool make_buffers(struct pil_arena *arena, struct pil_bytes body, struct pil_feast_buffers *ret_buffers) {
+    size_t scratch_bytes = body.len + 1;
+    *ret_buffers = (struct pil_feast_buffers){
+        .scratch = body.len < BODY_BYTES_MAX ? pil_arena_alloc(arena, scratch_bytes, 1) : NULL,
+        .scratch_bytes = scratch_bytes,
+        .columns = PIL_ARENA_NEW(arena, struct pil_feast_column, COLUMNS_MAX),
+        .column_max = COLUMNS_MAX,
+        .features = PIL_ARENA_NEW(arena, struct pil_bytes, PIL_SERVICE_FEATURES_MAX),
+        .feature_max = PIL_SERVICE_FEATURES_MAX,
+        .values = PIL_ARENA_NEW(arena, struct pil_feast_value, VALUES_MAX),
+        .value_max = VALUES_MAX,
+    };
+    return ret_buffers->scratch != NULL && ret_buffers->columns != NULL && ret_buffers->features != NULL &&
+           ret_buffers->values != NULL;
+}
+
+static bool parse(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body) {
+    struct pil_arena *arena = &turn->batch->arena;
+    struct pil_feast_buffers buffers;
+    struct pil_feast_rejection rejection;
+    uint32_t value_count = 0;
+    if (!make_buffers(arena, body, &buffers)) {
+        fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("body bytes"), pil_bytes_from_text("4 MiB"));
+        return false;
+    }
+    if (pil_feast_parse(body, &buffers, &call->body, &rejection) != PIL_STATUS_OK) {
+        reject(turn, call, &rejection);
+        return false;
+    }
+    for (uint32_t i = 0; i < call->body.column_count; i++) {
+        uint32_t end = call->body.columns[i].value_first + call->body.columns[i].value_count;
+        value_count = end > value_count ? end : value_count;
+    }
+    pil_arena_rewind(arena, (size_t)((uint8_t *)(buffers.values + value_count) - arena->data));
+    return true;
+}
+
+void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body) {
+    call->http.exchange.head.content_type = "application/json";
+    if (!parse(turn, call, body)) {
+        return;
+    }
+    if (pil_selection_begin(&turn->batch->arena, PIL_SETTINGS_VIEWS_MAX, PIL_SERVICE_FEATURES_MAX, &call->selection) !=
+        PIL_STATUS_OK) {
+        call->request->refusal.reason = PIL_REFUSAL_ROOM;
+        return;
+    }
+    if (!select_all(turn, call) || !count_rows(turn, call)) {
+        return;
+    }
+    for (uint32_t slot = 0; slot < call->selection.view_count; slot++) {
+        if (!add_view_rows(turn, call, &call->selection.views[slot])) {
+            return;
+        }
+    }
+    call->is_online = true;
+    call->request->view = call->selection.views[0].view;
+}

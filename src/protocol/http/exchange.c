@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "protocol/http/exchange.h"
+
+#include "server/output.h"
+
+/* A small request always fits a batch that has room for another one. A large one gets a batch of its own. */
+enum { SMALL_BODY_BYTES = 65536 };
+
+/* ---- Any thread. */
+
+pil_status pil_exchange_decode(struct pil_http_cursor *cursor, struct pil_bytes data, size_t body_bytes_max,
+                               struct pil_http_request *ret_http, struct pil_exchange *ret_exchange) {
+    struct pil_http_limits limits = pil_http_limits_default;
+    struct pil_http_request http = {0};
+    limits.body_bytes_max = body_bytes_max;
+    pil_status status = pil_http_decode(cursor, data, &limits, &http);
+    if (status == PIL_STATUS_AGAIN) {
+        return status;
+    }
+    if (status != PIL_STATUS_OK) {
+        http.consumed = data.len;
+        *ret_exchange = (struct pil_exchange){.head = {.status = http.error_status, .minor = 1}, .error = http.error};
+    } else {
+        *ret_exchange =
+            (struct pil_exchange){.head = {.status = 200, .minor = http.minor, .keep_alive = http.keep_alive},
+                                  .is_head = http.method == PIL_HTTP_METHOD_HEAD,
+                                  .is_framed = true};
+    }
+    *ret_http = http;
+    return PIL_STATUS_OK;
+}
+
+/* ---- Workers. */
+
+static pil_status wait_for_rest(struct pil_turn *turn, struct pil_connection *connection,
+                                struct pil_http_cursor *cursor) {
+    if (cursor->expect_continue) {
+        PIL_TRY(pil_connection_interject(turn, connection, pil_http_put_continue));
+        cursor->expect_continue = false;
+    }
+    return PIL_STATUS_AGAIN;
+}
+
+pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *connection,
+                                const struct pil_exchange_service *service, struct pil_bytes data,
+                                size_t *ret_consumed) {
+    struct pil_exchange_connection *state = connection->private;
+    struct pil_http_cursor before = state->cursor;
+    struct pil_http_request http;
+    struct pil_exchange exchange;
+    pil_status status =
+        pil_exchange_decode(&state->cursor, data, turn->settings->limits.request_bytes_max, &http, &exchange);
+    if (status == PIL_STATUS_AGAIN) {
+        return wait_for_rest(turn, connection, &state->cursor);
+    }
+    bool is_alone = turn->batch->request_count == 0;
+    if (!pil_batch_has_room(turn->batch, 0) || (http.body.len > SMALL_BODY_BYTES && !is_alone)) {
+        state->cursor = before;
+        return PIL_STATUS_BUSY;
+    }
+    struct pil_request *request = pil_batch_add(turn, connection);
+    struct pil_exchange_call *call = request->body;
+    call->exchange = exchange;
+    *ret_consumed = http.consumed;
+    if (exchange.is_framed) {
+        service->prepare(turn, request, &http);
+        if (call->exchange.head.status >= 400) {
+            pil_batch_drop_lookups(turn, request);
+        }
+    } else {
+        call->detail = exchange.error;
+    }
+    if (!exchange.head.keep_alive) {
+        bool is_too_large = exchange.head.status == 413 || exchange.head.status == 431;
+        pil_connection_finish(connection, exchange.is_framed ? PIL_CLOSE_PEER
+                                          : is_too_large     ? PIL_CLOSE_REQUEST_BYTES
+                                                             : PIL_CLOSE_PROTOCOL);
+    }
+    return PIL_STATUS_OK;
+}
+
+static void put_own_body(const struct pil_exchange_call *call, const struct pil_exchange_service *service,
+                         struct pil_sink *sink) {
+    if (call->body.len > 0) {
+        pil_sink_write_bytes(sink, call->body);
+    } else {
+        service->put_detail(sink, call->detail);
+    }
+}
+
+void pil_exchange_answer(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
+                         void (*put_body)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink),
+                         struct pil_sink *sink) {
+    struct pil_output_sink *output = (struct pil_output_sink *)(void *)sink;
+    struct pil_exchange_call *call = request->body;
+    bool has_body = !call->exchange.is_head && (put_body != NULL || call->body.len > 0 || call->detail != NULL);
+    if (has_body && call->exchange.head.content_type == NULL) {
+        call->exchange.head.content_type = "application/json";
+    }
+    request->is_error = call->exchange.head.status >= 400;
+    uint8_t *patch = pil_http_put_head(sink, &call->exchange.head);
+    uint64_t begin = pil_output_position(output);
+    if (!has_body) {
+        return; /* the head says that there are 0 bytes */
+    }
+    if (put_body != NULL) {
+        put_body(turn, request, sink);
+    } else {
+        put_own_body(call, service, sink);
+    }
+    if (!sink->failed) {
+        pil_http_patch_length(patch, pil_output_position(output) - begin);
+    }
+}
+
+/* ---- Errors. */
+
+struct pil_sink pil_exchange_error_sink(struct pil_turn *turn) {
+    void *body = pil_arena_alloc(&turn->batch->arena, PIL_EXCHANGE_ERROR_BYTES, 1);
+    return pil_sink_fixed(body, PIL_EXCHANGE_ERROR_BYTES);
+}
+
+void pil_exchange_fail(struct pil_request *request, int status) {
+    struct pil_exchange_call *call = request->body;
+    call->exchange.head.status = status;
+    call->body = (struct pil_bytes){0};
+    call->detail = pil_http_reason(status);
+}
+
+void pil_exchange_keep(struct pil_turn *turn, struct pil_request *request, int status, const struct pil_sink *sink) {
+    struct pil_exchange_call *call = request->body;
+    pil_exchange_fail(request, status);
+    if (sink->end != NULL && !sink->failed) {
+        const uint8_t *body = sink->end - PIL_EXCHANGE_ERROR_BYTES;
+        call->body = pil_bytes_from(body, (size_t)(sink->at - body));
+        pil_arena_rewind(&turn->batch->arena, (size_t)(sink->at - turn->batch->arena.data));
+    }
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * POST /v2/models/NAME/infer from a body to lookups. What the answer needs lies in the batch's arena. */
+#include "protocol/oip/internal.h"
+
+#include "base/number.h"
+
+#include <stdio.h>
+
+enum {
+    JSON_BYTES_MAX = 4 << 20, /* more keys are sent as binary tensors */
+    JSON_NUMBER_BYTES = 25,
+    INPUTS_MAX = 32,
+    OUTPUTS_MAX = 1024, /* asked for by name */
+    VALUES_MAX = 65536,
+};
+
+/* ---- Keys. */
+
+/* The join keys of the model, for sentences: "driver_id (INT64), region (BYTES)". */
+static const char *describe_inputs(struct pil_turn *turn, const struct pil_vector_plan *plan) {
+    char text[512] = "";
+    for (uint32_t i = 0; i < plan->join_key_count; i++) {
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof text - len, "%s%s (%s)", i > 0 ? ", " : "", plan->join_keys[i]->join_key,
+                 pil_oip_datatype_text(pil_oip_key_datatype(plan->join_keys[i]->type)));
+    }
+    return pil_batch_text(turn->batch, "%s", text);
+}
+
+/* Which input holds which join key; every input must be one. */
+static bool match_inputs(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_oip_request *parsed,
+                         const struct pil_oip_input *inputs[PIL_VECTOR_KEYS_MAX]) {
+    const struct pil_vector_plan *plan = pil_oip_plan(call);
+    for (uint32_t key = 0; key < plan->join_key_count; key++) {
+        inputs[key] = NULL;
+    }
+    for (uint32_t i = 0; i < parsed->input_count; i++) {
+        const struct pil_oip_input *input = &parsed->inputs[i];
+        uint32_t key = 0;
+        while (key < plan->join_key_count && !pil_bytes_equal_text(input->name, plan->join_keys[key]->join_key)) {
+            key++;
+        }
+        if (key == plan->join_key_count) {
+            pil_oip_fail(turn, call, 400, "input %.*s is not one of the model's; they are: %s",
+                         (int)(input->name.len < 64 ? input->name.len : 64), (const char *)input->name.data,
+                         describe_inputs(turn, plan));
+            return false;
+        }
+        inputs[key] = input;
+    }
+    for (uint32_t key = 0; key < plan->join_key_count; key++) {
+        if (inputs[key] == NULL) {
+            pil_oip_fail(turn, call, 400, "input %s is missing; the model's inputs are: %s",
+                         plan->join_keys[key]->join_key, describe_inputs(turn, plan));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The values of every join key, and which input holds them. */
+struct keys {
+    const struct pil_oip_input *inputs[PIL_VECTOR_KEYS_MAX];
+    const struct pil_key_part *values;
+};
+
+/* Adds the lookup of a row of one view; false with the error set. */
+static bool add_row(struct pil_turn *turn, struct pil_oip_call *call, const struct keys *keys, uint32_t slot,
+                    uint32_t row) {
+    const struct pil_vector_plan *plan = pil_oip_plan(call);
+    struct pil_key_part parts[PIL_VECTOR_KEYS_MAX];
+    struct pil_bytes encoded;
+    uint32_t bad = 0;
+    for (uint32_t key = 0; key < plan->join_key_count; key++) {
+        parts[key] = keys->values[keys->inputs[key]->value_first + row];
+    }
+    pil_status status = pil_tensor_key(&turn->batch->arena, plan, slot, parts, &encoded, &bad);
+    if (status == PIL_STATUS_INVALID) {
+        pil_oip_fail(turn, call, 400, "input %s: element %u cannot be read; it must be %s",
+                     plan->join_keys[bad]->join_key, row, pil_scalar_text(plan->join_keys[bad]->type));
+        return false;
+    }
+    if (status != PIL_STATUS_OK) {
+        pil_oip_fail(turn, call, 413, "row %u: its key has over %d bytes, or all keys together have too many", row,
+                     PIL_KEY_BYTES_MAX);
+        return false;
+    }
+    struct pil_lookup *lookup = pil_batch_lookup(turn, call->request);
+    if (lookup != NULL) {
+        pil_tensor_lookup(&call->rows, slot, encoded, lookup);
+    }
+    return lookup != NULL;
+}
+
+static bool add_rows(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_oip_request *parsed,
+                     const struct pil_key_part *values) {
+    const struct pil_vector_plan *plan = pil_oip_plan(call);
+    uint32_t limit = turn->settings->limits.keys_per_request_max;
+    struct keys keys = {.values = values};
+    if (!match_inputs(turn, call, parsed, keys.inputs)) {
+        return false;
+    }
+    if ((uint64_t)parsed->row_count * plan->view_count > limit) {
+        pil_oip_fail(turn, call, 413, "%u rows of %u views are over the limit of %u lookups in one request",
+                     parsed->row_count, plan->view_count, limit);
+        return false;
+    }
+    call->rows.row_count = parsed->row_count;
+    call->rows.lookups = pil_request_lookups(turn, call->request);
+    for (uint32_t slot = 0; slot < plan->view_count; slot++) {
+        for (uint32_t row = 0; row < parsed->row_count; row++) {
+            if (!add_row(turn, call, &keys, slot, row)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- Room. */
+
+/* Room for one row, and an answer that fits the connection's output; strings are counted when they are known. */
+static bool has_room(struct pil_turn *turn, struct pil_oip_call *call) {
+    const struct pil_vector_plan *plan = pil_oip_plan(call);
+    uint64_t limit = turn->settings->limits.output_bytes_max, bytes = 0;
+    size_t row_bytes = (size_t)plan->width * pil_vector_dtype_bytes(plan->dtype);
+    for (uint32_t i = 0; i < call->output_count; i++) {
+        const struct pil_oip_answer *output = &call->outputs[i];
+        uint64_t count = output->column != PIL_OIP_NO_COLUMN
+                             ? 0
+                             : (uint64_t)call->rows.row_count * (uint64_t)output->tensor.dimensions[1];
+        bytes += count * (output->is_binary     ? output->is_statuses ? 1 : pil_vector_dtype_bytes(plan->dtype)
+                              : output->is_statuses ? 2
+                                                : JSON_NUMBER_BYTES);
+    }
+    if (bytes >= limit) {
+        pil_oip_fail_size(turn, call, bytes);
+        return false;
+    }
+    size_t room = row_bytes > plan->feature_count ? row_bytes : plan->feature_count;
+    call->row = pil_arena_alloc(&turn->batch->arena, room, 1);
+    if (call->row == NULL) {
+        pil_oip_fail(turn, call, 413, "a row of %zu bytes is too large for an answer", row_bytes);
+        return false;
+    }
+    return true;
+}
+
+/* ---- The body. */
+
+/* The JSON is all of the body, or as much as the header says; binary tensors are behind it. */
+static bool split_body(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http,
+                       struct pil_bytes *json, struct pil_bytes *binary) {
+    struct pil_bytes value;
+    int64_t len = 0;
+    if (pil_http_field(http->fields, "content-encoding", &value) && !pil_bytes_equal_nocase(value, "identity")) {
+        pil_oip_fail(turn, call, 415, "content-encoding %.*s is not supported: send the body as it is",
+                     (int)(value.len < 64 ? value.len : 64), (const char *)value.data);
+        return false;
+    }
+    *json = http->body;
+    *binary = (struct pil_bytes){0};
+    if (!pil_http_field(http->fields, "inference-header-content-length", &value)) {
+        return true;
+    }
+    if (!pil_number_parse_i64(value, &len) || len < 0 || (uint64_t)len > http->body.len) {
+        pil_oip_fail(turn, call, 400, "inference-header-content-length is %.*s; the body has %zu bytes",
+                     (int)(value.len < 64 ? value.len : 64), (const char *)value.data, http->body.len);
+        return false;
+    }
+    json->len = (size_t)len;
+    *binary = pil_bytes_from(http->body.data + len, http->body.len - (size_t)len);
+    return true;
+}
+
+/* Arrays for the longest request that is taken; the last one is the longest, and what it did not use goes back. */
+static bool make_buffers(struct pil_arena *arena, struct pil_bytes json, struct pil_oip_buffers *ret_buffers) {
+    *ret_buffers = (struct pil_oip_buffers){
+        .scratch = json.len < JSON_BYTES_MAX ? pil_arena_alloc(arena, json.len + 1, 1) : NULL,
+        .scratch_bytes = json.len + 1,
+        .inputs = PIL_ARENA_NEW(arena, struct pil_oip_input, INPUTS_MAX),
+        .input_max = INPUTS_MAX,
+        .outputs = PIL_ARENA_NEW(arena, struct pil_oip_output, OUTPUTS_MAX),
+        .output_max = OUTPUTS_MAX,
+        .values = PIL_ARENA_NEW(arena, struct pil_key_part, VALUES_MAX),
+        .value_max = VALUES_MAX,
+    };
+    return ret_buffers->scratch != NULL && ret_buffers->inputs != NULL && ret_buffers->outputs != NULL &&
+           ret_buffers->values != NULL;
+}
+
+/* *ret_values: what value_first of the inputs counts in. */
+static bool parse(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http,
+                  struct pil_oip_request *ret_parsed, const struct pil_key_part **ret_values) {
+    struct pil_arena *arena = &turn->batch->arena;
+    struct pil_bytes json, binary;
+    struct pil_oip_buffers buffers;
+    struct pil_error error = {{0}};
+    if (!split_body(turn, call, http, &json, &binary)) {
+        return false;
+    }
+    if (!make_buffers(arena, json, &buffers)) {
+        pil_oip_fail(turn, call, 413, "%zu bytes of JSON are too many: send keys as binary tensors", json.len);
+        return false;
+    }
+    pil_status status = pil_oip_parse(json, binary, &buffers, ret_parsed, &error);
+    if (status != PIL_STATUS_OK) {
+        pil_oip_fail(turn, call, status == PIL_STATUS_TOO_LARGE ? 413 : 400, "%s", error.text);
+        return false;
+    }
+    uint32_t value_count = 0;
+    for (uint32_t i = 0; i < ret_parsed->input_count; i++) {
+        uint32_t end = ret_parsed->inputs[i].value_first + ret_parsed->row_count;
+        value_count = end > value_count ? end : value_count;
+    }
+    pil_arena_rewind(arena, (size_t)((uint8_t *)(buffers.values + value_count) - arena->data));
+    *ret_values = buffers.values;
+    return true;
+}
+
+void pil_oip_infer_prepare(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http) {
+    struct pil_oip_request parsed;
+    const struct pil_key_part *values = NULL;
+    if (!parse(turn, call, http, &parsed, &values) ||
+        !pil_oip_find_model(turn, call, parsed.datatype == PIL_OIP_FP64 ? PIL_VECTOR_FLOAT64 : PIL_VECTOR_FLOAT32)) {
+        return;
+    }
+    call->id = parsed.id;
+    call->rows.max_age_us = parsed.max_age_us;
+    call->rows.hide_expired = call->request->connection->listener->hide_expired;
+    call->rows.use_defaults = parsed.use_defaults;
+    call->is_routed =
+        add_rows(turn, call, &parsed, values) && pil_oip_add_outputs(turn, call, &parsed) && has_room(turn, call);
+}

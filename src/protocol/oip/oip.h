@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The Open Inference Protocol (version 2, over HTTP) on a listener: every feature service is a model. Its inputs are
+ * the join keys; its outputs are `features`, all numbers and vectors in the service's order, `statuses`, one byte for
+ * each feature, and one BYTES tensor "view:feature" for each string or bytes feature. */
+#pragma once
+
+#include "server/protocol.h"
+
+extern const struct pil_protocol pil_oip_protocol;

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * CLIENT: what a connection is called, and who is connected. LIST tells of the connections of all workers: their names
+ * as of now, their last command and idle time as of now or, for those of other workers, of some tenths of a second ago.
+ */
+#include "protocol/resp/internal.h"
+
+#include <stdio.h>
+
+enum { LINE_BYTES_MAX = 1024 };
+
+/* Takes printable ASCII without spaces, as a line of the list needs it. NULL, or what is wrong. */
+static const char *set_text(char to[PIL_CLIENT_NAME_BYTES], struct pil_bytes from, const char *wrong) {
+    for (size_t i = 0; i < from.len; i++) {
+        if (from.data[i] < '!' || from.data[i] > '~') {
+            return wrong;
+        }
+    }
+    if (from.len >= PIL_CLIENT_NAME_BYTES) {
+        return "ERR names of clients and libraries have at most 63 bytes";
+    }
+    memcpy(to, from.data, from.len);
+    to[from.len] = '\0';
+    return NULL;
+}
+
+const char *pil_redis_set_name(struct pil_redis_connection *connection, struct pil_bytes name) {
+    return set_text(connection->name, name, "ERR Client names cannot contain spaces, newlines or special characters.");
+}
+
+void pil_redis_list(struct pil_turn *turn, struct pil_redis_connection *connection) {
+    const struct pil_connection *base = connection->base;
+    struct pil_client client = {.id = base->id,
+                                .created_ns = base->created_ns,
+                                .active_ns = base->active_ns,
+                                .listener = base->listener,
+                                .command = connection->last_command,
+                                .resp = connection->resp};
+    memcpy(client.name, connection->name, sizeof client.name);
+    memcpy(client.library, connection->library, sizeof client.library);
+    memcpy(client.library_version, connection->library_version, sizeof client.library_version);
+    memcpy(client.peer, base->peer, sizeof client.peer);
+    pil_client_table_write(pil_redis_worker_of(turn, connection)->clients, connection->client_slot, &client);
+    connection->listed_ns = base->active_ns;
+}
+
+static PIL_REPLY(reply_id) {
+    (void)turn;
+    pil_resp_put_integer(sink, (int64_t)call->connection->base->id);
+}
+
+static PIL_REPLY(reply_getname) {
+    (void)turn;
+    if (call->connection->name[0] != '\0') {
+        pil_resp_put_bulk_text(sink, call->connection->name);
+    } else {
+        pil_resp_put_null(sink, call->connection->resp);
+    }
+}
+
+static void put_done(struct pil_turn *turn, struct pil_redis_connection *connection, struct pil_sink *sink,
+                     const char *mistake) {
+    if (mistake != NULL) {
+        pil_resp_put_error(sink, mistake);
+        return;
+    }
+    pil_redis_list(turn, connection);
+    pil_resp_put_simple(sink, "OK");
+}
+
+static PIL_REPLY(reply_setname) {
+    put_done(turn, call->connection, sink, pil_redis_set_name(call->connection, call->args[2]));
+}
+
+static PIL_REPLY(reply_setinfo) {
+    static const char wrong[] = "ERR lib-name and lib-ver cannot contain spaces, newlines or special characters.";
+    struct pil_redis_connection *connection = call->connection;
+    char *to = pil_redis_is(call, 2, "lib-name")  ? connection->library
+               : pil_redis_is(call, 2, "lib-ver") ? connection->library_version
+                                                  : NULL;
+    const char *mistake = to != NULL ? set_text(to, call->args[3], wrong)
+                                     : pil_batch_text(turn->batch, "ERR Unrecognized option '%.*s'",
+                                                      pil_redis_shown(call->args[2]), (const char *)call->args[2].data);
+    put_done(turn, connection, sink, mistake);
+}
+
+/* Nothing here is ever evicted or aged by being read. */
+static PIL_REPLY(reply_switch) {
+    (void)turn;
+    if (pil_redis_is(call, 2, "on") || pil_redis_is(call, 2, "off")) {
+        pil_resp_put_simple(sink, "OK");
+    } else {
+        pil_resp_put_error(sink, "ERR syntax error");
+    }
+}
+
+static uint64_t seconds_since(const struct pil_turn *turn, uint64_t then_ns) {
+    return turn->now_ns > then_ns ? (turn->now_ns - then_ns) / 1000000000 : 0; /* other workers' clocks run on */
+}
+
+/* One line of the list; its length. */
+static size_t write_line(const struct pil_turn *turn, const struct pil_client *client, char *line) {
+    bool is_unix = strncmp(client->listener->address, "unix:", 5) == 0;
+    int len = snprintf(
+        line, LINE_BYTES_MAX,
+        "id=%llu addr=%s laddr=%s fd=-1 name=%s age=%llu idle=%llu flags=%c db=0 cmd=%s user=default lib-name=%s "
+        "lib-ver=%s resp=%u\n",
+        (unsigned long long)client->id, client->peer, client->listener->address, client->name,
+        (unsigned long long)seconds_since(turn, client->created_ns),
+        (unsigned long long)seconds_since(turn, client->active_ns), is_unix ? 'U' : 'N', client->command,
+        client->library, client->library_version, client->resp);
+    PIL_ASSERT(len > 0 && len < LINE_BYTES_MAX); /* every text in it is bounded */
+    return (size_t)len;
+}
+
+static PIL_REPLY(reply_info) {
+    char line[LINE_BYTES_MAX];
+    struct pil_client client;
+    const struct pil_redis_worker *worker = pil_redis_worker_of(turn, call->connection);
+    pil_redis_list(turn, call->connection);
+    bool is_there = pil_client_table_read(worker->clients, call->connection->client_slot, &client);
+    PIL_ASSERT(is_there);
+    pil_resp_put_verbatim(sink, call->connection->resp, pil_bytes_from(line, write_line(turn, &client, line)));
+}
+
+/* TYPE type, or ID id...: NULL, or what is wrong. */
+static const char *check_filter(struct pil_turn *turn, const struct pil_redis_call *call) {
+    static const char *const types[] = {"normal", "master", "replica", "slave", "pubsub"};
+    int64_t id = 0;
+    if (call->arg_count == 4 && pil_redis_is(call, 2, "type")) {
+        for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+            if (pil_redis_is(call, 3, types[i])) {
+                return NULL;
+            }
+        }
+        return pil_batch_text(turn->batch, "ERR Unknown client type '%.*s'", pil_redis_shown(call->args[3]),
+                              (const char *)call->args[3].data);
+    }
+    if (call->arg_count > 3 && pil_redis_is(call, 2, "id")) {
+        for (uint32_t i = 3; i < call->arg_count; i++) {
+            if (!pil_number_parse_i64(call->args[i], &id)) {
+                return "ERR Invalid client ID";
+            }
+        }
+        return NULL;
+    }
+    return call->arg_count == 2 ? NULL : "ERR syntax error";
+}
+
+static bool is_wanted(const struct pil_redis_call *call, const struct pil_client *client) {
+    if (call->arg_count == 2) {
+        return true;
+    }
+    if (pil_redis_is(call, 2, "type")) {
+        return pil_redis_is(call, 3, "normal");
+    }
+    for (uint32_t i = 3; i < call->arg_count; i++) {
+        int64_t id = 0;
+        if (pil_number_parse_i64(call->args[i], &id) && (uint64_t)id == client->id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Appends the lines of a worker's connections; false: there is no room. */
+static bool add_lines(struct pil_turn *turn, const struct pil_redis_call *call, const struct pil_client_table *table,
+                      char *lines, size_t room, size_t *len) {
+    for (uint32_t slot = 0, count = pil_client_table_size(table); slot < count; slot++) {
+        struct pil_client client;
+        if (!pil_client_table_read(table, slot, &client) || !is_wanted(call, &client)) {
+            continue;
+        }
+        if (room - *len < LINE_BYTES_MAX) {
+            return false;
+        }
+        *len += write_line(turn, &client, lines + *len);
+    }
+    return true;
+}
+
+/* The lines wait in what is left of the arena, because their length comes first in the reply. */
+static PIL_REPLY(reply_list) {
+    struct pil_arena *arena = &turn->batch->arena;
+    size_t room = pil_arena_left(arena), mark = pil_arena_mark(arena), len = 0;
+    uint32_t protocol = call->connection->base->listener->protocol;
+    struct pil_server_facts facts;
+    const char *mistake = check_filter(turn, call);
+    if (mistake != NULL) {
+        pil_resp_put_error(sink, mistake);
+        return;
+    }
+    pil_server_facts(turn->server, &facts);
+    PIL_LIST_EACH(struct pil_redis_connection, link, own, &pil_redis_worker_of(turn, call->connection)->connections) {
+        pil_redis_list(turn, own);
+    }
+    char *lines = pil_arena_alloc(arena, room, 1);
+    bool fits = true;
+    for (uint32_t i = 0; i < facts.worker_count && fits; i++) {
+        const struct pil_redis_worker *worker = pil_server_protocol_state(turn->server, protocol, i);
+        fits = add_lines(turn, call, worker->clients, lines, room, &len);
+    }
+    if (fits) {
+        pil_resp_put_verbatim(sink, call->connection->resp, pil_bytes_from(lines, len));
+    } else {
+        pil_resp_put_error(sink, "ERR too many clients for one answer; ask for some with CLIENT LIST ID");
+    }
+    pil_arena_rewind(arena, mark);
+}
+
+PIL_REPLY(pil_redis_reply_client) {
+    static const struct pil_subcommand subcommands[] = {
+        {"id", 2, "ID", "Return the number of this connection.", reply_id},
+        {"getname", 2, "GETNAME", "Return the name of this connection.", reply_getname},
+        {"setname", 3, "SETNAME <name>", "Name this connection.", reply_setname},
+        {"setinfo", 4, "SETINFO (LIB-NAME|LIB-VER) <text>", "Say which library this connection uses.", reply_setinfo},
+        {"info", 2, "INFO", "Return what LIST tells of this connection.", reply_info},
+        {"list", -2, "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)|ID <id> [<id> ...]]",
+         "Return all connections, of all workers.", reply_list},
+        {"no-evict", 3, "NO-EVICT (ON|OFF)", "Accepted: nothing is ever evicted.", reply_switch},
+        {"no-touch", 3, "NO-TOUCH (ON|OFF)", "Accepted: reading changes nothing.", reply_switch},
+    };
+    pil_redis_reply_subcommand(turn, call, sink, subcommands, sizeof subcommands / sizeof *subcommands);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What CLIENT LIST tells of a worker's connections, for all workers to read without a lock. Each slot holds two copies:
+ * the owner fills the one that is not published and then publishes it, so that a reader never waits for a writer that
+ * is interrupted. Thread: the worker that owns the table, but for what says otherwise. */
+#pragma once
+
+#include "server/connection.h"
+
+#include <stdint.h>
+
+enum { PIL_CLIENT_NAME_BYTES = 64 };
+
+struct pil_client {
+    uint64_t id; /* never 0 */
+    uint64_t created_ns, active_ns;
+    const struct pil_listener_settings *listener; /* of the settings, which outlive the table */
+    const char *command;                          /* the last one; a constant */
+    uint32_t resp;
+    char name[PIL_CLIENT_NAME_BYTES];
+    char library[PIL_CLIENT_NAME_BYTES], library_version[PIL_CLIENT_NAME_BYTES];
+    char peer[PIL_PEER_TEXT_BYTES];
+};
+
+struct pil_client_table;
+/* NULL when there is no memory. */
+struct pil_client_table *pil_client_table_create(uint32_t capacity);
+/* Readers must be gone. */
+void pil_client_table_destroy(struct pil_client_table **table);
+
+/* A slot for a new connection, which shows once it is written. Allocates now and then. TOO_LARGE, NO_MEMORY. */
+pil_status pil_client_table_acquire(struct pil_client_table *table, uint32_t *ret_slot) PIL_CHECKED;
+void pil_client_table_write(struct pil_client_table *table, uint32_t slot, const struct pil_client *client);
+void pil_client_table_release(struct pil_client_table *table, uint32_t slot);
+
+/* Any thread: slots 0 .. n - 1 may hold somebody. */
+uint32_t pil_client_table_size(const struct pil_client_table *table);
+/* Any thread: false when nobody is there. */
+bool pil_client_table_read(const struct pil_client_table *table, uint32_t slot, struct pil_client *ret_client);

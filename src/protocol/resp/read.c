@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * RESP commands that read rows. A view is a hash per entity: a field that is null is a field that is not there, as it
+ * would be in a Redis that was loaded with the same data. */
+#include "protocol/resp/internal.h"
+
+#include "selection/row.h"
+#include "wire/value.h"
+
+/* "view:key" into a view and the rest; NULL and an error when the view cannot be read. */
+static const struct pil_cache_view *find_view(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes key,
+                                              struct pil_bytes *ret_rest) {
+    const uint8_t *colon = memchr(key.data, ':', key.len);
+    struct pil_bytes name = colon != NULL ? pil_bytes_from(key.data, (size_t)(colon - key.data)) : key;
+    const struct pil_cache_view *view = NULL;
+    pil_status status = colon != NULL ? pil_scope_view(&turn->scope, name, &view) : PIL_STATUS_NOT_FOUND;
+    if (status == PIL_STATUS_OK) {
+        *ret_rest = pil_bytes_from(colon + 1, key.len - name.len - 1);
+        return view;
+    }
+    const char *text = (const char *)name.data;
+    int len = pil_redis_shown(name);
+    call->error =
+        status == PIL_STATUS_DENIED ? pil_batch_text(turn->batch, "NOPERM you may not read view '%.*s'", len, text)
+        : status == PIL_STATUS_INVALID
+            ? pil_batch_text(turn->batch, "ERR view '%.*s' is ambiguous; keys are project/view:key", len, text)
+            : pil_batch_text(turn->batch, "ERR no view '%.*s' is served here; keys are view:key", len, text);
+    return NULL;
+}
+
+static void set_key_error(struct pil_turn *turn, struct pil_redis_call *call, const struct pil_cache_view *view,
+                          const struct pil_view *schema, uint32_t entity, pil_status status) {
+    if (status == PIL_STATUS_TOO_LARGE) {
+        call->error =
+            pil_batch_text(turn->batch, "ERR a key of view %s is longer than %d bytes", view->name, PIL_KEY_BYTES_MAX);
+    } else if (entity < schema->entity_count) {
+        call->error = pil_batch_text(turn->batch, "ERR a key of view %s cannot be read: %s must be %s", view->name,
+                                     schema->entities[entity].join_key, pil_scalar_text(schema->entities[entity].type));
+    } else {
+        call->error = pil_batch_text(turn->batch, "ERR a key of view %s has %u parts, joined by |", view->name,
+                                     schema->entity_count);
+    }
+}
+
+/* Encodes a key into scratch, or points to the text itself where that is the canonical form. */
+static pil_status encode_key(struct pil_turn *turn, const struct pil_view *schema, struct pil_bytes text,
+                             struct pil_bytes *ret_key, uint32_t *ret_entity) {
+    pil_scalar first = schema->entities[0].type;
+    if (schema->entity_count == 1 && (first == PIL_SCALAR_STRING || first == PIL_SCALAR_BYTES) &&
+        text.len <= PIL_KEY_BYTES_MAX) {
+        *ret_key = text;
+        return PIL_STATUS_OK;
+    }
+    size_t room = schema->layout.key_is_fixed ? schema->layout.key_bytes : text.len + 12 * (size_t)schema->entity_count;
+    uint8_t *buffer = pil_arena_alloc(&turn->batch->arena, room, 1);
+    size_t len = 0;
+    if (buffer == NULL) {
+        return PIL_STATUS_TOO_LARGE;
+    }
+    PIL_TRY(pil_view_key_encode_text(schema, text, buffer, room, &len, ret_entity));
+    *ret_key = pil_bytes_from(buffer, len);
+    return PIL_STATUS_OK;
+}
+
+/* Adds the lookup of one key. */
+static struct pil_lookup *add_key(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes text) {
+    struct pil_bytes rest, key;
+    const struct pil_cache_view *view = find_view(turn, call, text, &rest);
+    if (view == NULL) {
+        return NULL;
+    }
+    const struct pil_release *release = pil_scope_live(&turn->scope, view);
+    if (release == NULL) {
+        call->error = pil_batch_text(turn->batch, "LOADING view %s has no release yet", view->name);
+        return NULL;
+    }
+    uint32_t entity = UINT32_MAX;
+    pil_status status = encode_key(turn, release->view, rest, &key, &entity);
+    if (status != PIL_STATUS_OK) {
+        set_key_error(turn, call, view, release->view, entity, status);
+        return NULL;
+    }
+    struct pil_lookup *lookup = pil_batch_lookup(turn, call->request);
+    if (lookup != NULL) {
+        *lookup = (struct pil_lookup){.release = release,
+                                      .key = key.data,
+                                      .key_len = (uint32_t)key.len,
+                                      .view_index = view->index,
+                                      .line_mask = 1};
+        call->request->view = view;
+    }
+    return lookup;
+}
+
+PIL_PREPARE(pil_redis_prepare_fields) {
+    uint32_t count = call->arg_count - 2;
+    struct pil_lookup *lookup = add_key(turn, call, call->args[1]);
+    if (lookup == NULL) {
+        return;
+    }
+    uint32_t *fields = PIL_ARENA_NEW(&turn->batch->arena, uint32_t, count);
+    if (fields == NULL) {
+        call->request->refusal.reason = PIL_REFUSAL_ROOM;
+        return;
+    }
+    const struct pil_view *schema = lookup->release->view;
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t index = pil_view_feature_find_near(schema, call->args[2 + i], i == 0 ? 0 : fields[i - 1] + 1);
+        fields[i] = (uint32_t)index; /* -1 is UINT32_MAX */
+        if (index >= 0) {
+            lookup->line_mask |= pil_cache_line_mask(schema, &fields[i], 1);
+        }
+    }
+    call->fields = fields;
+    call->field_count = count;
+}
+
+/* The mask of all lines of a row. */
+static uint64_t whole_row(const struct pil_view *schema) {
+    uint64_t lines = pil_align_up(schema->layout.stride, 64) / 64;
+    return lines >= 64 ? UINT64_MAX : (1ull << lines) - 1;
+}
+
+PIL_PREPARE(pil_redis_prepare_row) {
+    struct pil_lookup *lookup = add_key(turn, call, call->args[1]);
+    if (lookup != NULL) {
+        lookup->line_mask = whole_row(lookup->release->view);
+        call->field_count = lookup->release->view->feature_count;
+    }
+}
+
+PIL_PREPARE(pil_redis_prepare_packed) {
+    for (uint32_t i = 1; i < call->arg_count && call->error == NULL; i++) {
+        struct pil_lookup *lookup = add_key(turn, call, call->args[i]);
+        if (lookup == NULL) {
+            return;
+        }
+        const struct pil_view *schema = lookup->release->view;
+        if (schema->packing.first_reference >= 0) {
+            call->error = pil_batch_text(
+                turn->batch, "ERR view %s has feature %s of variable width; packed rows need fixed widths: use HMGET",
+                schema->name, schema->features[schema->packing.first_reference].name);
+        }
+        lookup->line_mask = whole_row(schema);
+    }
+}
+
+PIL_PREPARE(pil_redis_prepare_presence) {
+    for (uint32_t i = 1; i < call->arg_count && call->error == NULL; i++) {
+        (void)add_key(turn, call, call->args[i]);
+    }
+}
+
+static const struct pil_lookup *lookup_of(const struct pil_turn *turn, const struct pil_redis_call *call) {
+    return pil_request_lookups(turn, call->request);
+}
+
+static bool is_there(const struct pil_turn *turn, const struct pil_redis_call *call, const struct pil_lookup *lookup,
+                     pil_row_state *ret_state) {
+    *ret_state = pil_row_state_of(lookup, turn->wall_us, call->request->connection->listener->hide_expired);
+    return *ret_state != PIL_ROW_MISSING;
+}
+
+static void count_value(struct pil_turn *turn, const struct pil_lookup *lookup, pil_feast_status status,
+                        uint64_t count) {
+    turn->value_counts[lookup->view_index][status] += count;
+}
+
+static pil_feast_status status_of(pil_row_state state) {
+    return state == PIL_ROW_EXPIRED ? PIL_FEAST_STATUS_OUTSIDE_MAX_AGE : PIL_FEAST_STATUS_PRESENT;
+}
+
+/* A field as a bulk string; nil when it is missing or null. */
+static void put_field(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink, uint32_t index) {
+    const struct pil_lookup *lookup = lookup_of(turn, call);
+    const struct pil_view *schema = lookup->release->view;
+    pil_row_state state;
+    if (!is_there(turn, call, lookup, &state)) {
+        count_value(turn, lookup, PIL_FEAST_STATUS_NOT_FOUND, 1);
+        pil_resp_put_null(sink, call->connection->resp);
+    } else if (index >= schema->feature_count || pil_row_is_null(schema, lookup->row, index)) {
+        count_value(turn, lookup, PIL_FEAST_STATUS_NULL_VALUE, 1);
+        pil_resp_put_null(sink, call->connection->resp);
+    } else {
+        const struct pil_feature *feature = &schema->features[index];
+        count_value(turn, lookup, status_of(state), 1);
+        pil_value_put_resp_bulk(sink, feature->type, pil_row_value(lookup, feature));
+    }
+}
+
+PIL_REPLY(pil_redis_reply_hget) {
+    put_field(turn, call, sink, call->fields[0]);
+}
+
+PIL_REPLY(pil_redis_reply_hmget) {
+    pil_resp_put_array(sink, call->field_count);
+    for (uint32_t i = 0; i < call->field_count; i++) {
+        put_field(turn, call, sink, call->fields[i]);
+    }
+}
+
+static uint32_t count_present(const struct pil_lookup *lookup) {
+    const struct pil_view *schema = lookup->release->view;
+    uint32_t nulls = 0;
+    for (uint32_t i = 0; i < schema->layout.null_bytes; i++) {
+        uint8_t bits = lookup->row[schema->layout.null_offset + i];
+        nulls += bits == 0 ? 0 : (uint32_t)__builtin_popcount(bits); /* a call, where all CPUs are meant */
+    }
+    return schema->feature_count - nulls;
+}
+
+/* Names, values, or both of the features that are not null. */
+static void put_row(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink, bool names,
+                    bool values) {
+    const struct pil_lookup *lookup = lookup_of(turn, call);
+    const struct pil_view *schema = lookup->release->view;
+    pil_row_state state;
+    bool there = is_there(turn, call, lookup, &state);
+    uint32_t count = there ? count_present(lookup) : 0;
+    if (names && values) {
+        pil_resp_put_map(sink, call->connection->resp, count);
+    } else {
+        pil_resp_put_array(sink, count);
+    }
+    if (!there) {
+        count_value(turn, lookup, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
+        return;
+    }
+    count_value(turn, lookup, status_of(state), count);
+    count_value(turn, lookup, PIL_FEAST_STATUS_NULL_VALUE, schema->feature_count - count);
+    for (uint32_t i = 0; i < schema->feature_count; i++) {
+        const struct pil_feature *feature = &schema->features[i];
+        if (pil_row_is_null(schema, lookup->row, i)) {
+            continue;
+        }
+        if (names) {
+            pil_resp_put_bulk_text(sink, feature->name);
+        }
+        if (values) {
+            pil_value_put_resp_bulk(sink, feature->type, pil_row_value(lookup, feature));
+        }
+    }
+}
+
+PIL_REPLY(pil_redis_reply_hgetall) {
+    put_row(turn, call, sink, true, true);
+}
+
+PIL_REPLY(pil_redis_reply_hkeys) {
+    put_row(turn, call, sink, true, false);
+}
+
+PIL_REPLY(pil_redis_reply_hvals) {
+    put_row(turn, call, sink, false, true);
+}
+
+PIL_REPLY(pil_redis_reply_hlen) {
+    pil_row_state state;
+    const struct pil_lookup *lookup = lookup_of(turn, call);
+    pil_resp_put_integer(sink, is_there(turn, call, lookup, &state) ? count_present(lookup) : 0);
+}
+
+static bool has_field(const struct pil_turn *turn, const struct pil_redis_call *call) {
+    const struct pil_lookup *lookup = lookup_of(turn, call);
+    uint32_t index = call->fields[0];
+    pil_row_state state;
+    return is_there(turn, call, lookup, &state) && index < lookup->release->view->feature_count &&
+           !pil_row_is_null(lookup->release->view, lookup->row, index);
+}
+
+PIL_REPLY(pil_redis_reply_hexists) {
+    pil_resp_put_integer(sink, has_field(turn, call));
+}
+
+/* A sink that only counts. */
+struct counting_sink {
+    struct pil_sink sink;
+    uint64_t passed;
+    uint8_t run[PIL_SINK_RESERVE_MAX];
+};
+
+static bool count_run(struct pil_sink *base) {
+    struct counting_sink *sink = (struct counting_sink *)(void *)base;
+    sink->passed += (uint64_t)(base->at - sink->run);
+    base->at = sink->run;
+    base->end = sink->run + sizeof sink->run;
+    return true;
+}
+
+PIL_REPLY(pil_redis_reply_hstrlen) {
+    uint64_t len = 0;
+    if (has_field(turn, call)) {
+        const struct pil_lookup *lookup = lookup_of(turn, call);
+        const struct pil_feature *feature = &lookup->release->view->features[call->fields[0]];
+        struct counting_sink counter = {.sink = {.grow = count_run}};
+        counter.sink.at = counter.run;
+        counter.sink.end = counter.run + sizeof counter.run;
+        pil_value_put_resp(&counter.sink, feature->type, pil_row_value(lookup, feature));
+        len = counter.passed + (uint64_t)(counter.sink.at - counter.run);
+    }
+    pil_resp_put_integer(sink, (int64_t)len);
+}
+
+PIL_REPLY(pil_redis_reply_hscan) {
+    const struct pil_lookup *lookup = lookup_of(turn, call);
+    const struct pil_view *schema = lookup->release->view;
+    struct pil_bytes pattern = pil_bytes_from_text("*");
+    int64_t cursor = 0, ignored = 0;
+    bool ok = pil_number_parse_i64(call->args[2], &cursor) && cursor >= 0;
+    for (uint32_t i = 3; ok && i < call->arg_count; i += 2) {
+        bool has_value = i + 1 < call->arg_count;
+        if (has_value && pil_bytes_equal_nocase(call->args[i], "match")) {
+            pattern = call->args[i + 1];
+        } else {
+            ok = has_value && pil_bytes_equal_nocase(call->args[i], "count") &&
+                 pil_number_parse_i64(call->args[i + 1], &ignored) && ignored > 0;
+        }
+    }
+    if (!ok) {
+        pil_resp_put_error(sink, "ERR syntax error");
+        return;
+    }
+    pil_row_state state;
+    bool there = cursor == 0 && is_there(turn, call, lookup, &state);
+    uint32_t count = 0;
+    for (uint32_t i = 0; there && i < schema->feature_count; i++) {
+        count += !pil_row_is_null(schema, lookup->row, i) &&
+                 pil_redis_match(pattern, pil_bytes_from_text(schema->features[i].name));
+    }
+    pil_resp_put_array(sink, 2);
+    pil_resp_put_bulk_text(sink, "0");
+    pil_resp_put_array(sink, 2ull * count);
+    for (uint32_t i = 0; there && i < schema->feature_count; i++) {
+        const struct pil_feature *feature = &schema->features[i];
+        if (!pil_row_is_null(schema, lookup->row, i) && pil_redis_match(pattern, pil_bytes_from_text(feature->name))) {
+            pil_resp_put_bulk_text(sink, feature->name);
+            pil_value_put_resp_bulk(sink, feature->type, pil_row_value(lookup, feature));
+        }
+    }
+}
+
+/* Packed rows: null floats are quiet NaNs, other nulls zeros; the bitmap behind the values tells which are null. */
+static void put_null_value(struct pil_sink *sink, const struct pil_feature *feature) {
+    static const uint8_t nan32[4] = {0, 0, 0xc0, 0x7f}, nan64[8] = {0, 0, 0, 0, 0, 0, 0xf8, 0x7f}, nan16[2] = {0, 0x7e},
+                         nanb16[2] = {0xc0, 0x7f}, zeros[8];
+    uint32_t count = feature->type.shape == PIL_SHAPE_VECTOR ? feature->type.dimension : 1;
+    const uint8_t *value = feature->type.scalar == PIL_SCALAR_FLOAT32    ? nan32
+                           : feature->type.scalar == PIL_SCALAR_FLOAT64  ? nan64
+                           : feature->type.scalar == PIL_SCALAR_FLOAT16  ? nan16
+                           : feature->type.scalar == PIL_SCALAR_BFLOAT16 ? nanb16
+                                                                         : zeros;
+    for (uint32_t i = 0; i < count; i++) {
+        pil_sink_write(sink, value, pil_scalar_bytes(feature->type.scalar));
+    }
+}
+
+static void put_fields(struct pil_sink *sink, const struct pil_view *schema, const uint8_t *row) {
+    for (uint32_t i = 0; i < schema->feature_count; i++) {
+        const struct pil_feature *feature = &schema->features[i];
+        if (pil_row_is_null(schema, row, i)) {
+            put_null_value(sink, feature);
+        } else {
+            pil_sink_write(sink, row + feature->offset, pil_type_row_bytes(feature->type));
+        }
+    }
+}
+
+static void put_packed(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink,
+                       const struct pil_lookup *lookup) {
+    const struct pil_view *schema = lookup->release->view;
+    const struct pil_row_packing *packing = &schema->packing;
+    pil_row_state state;
+    if (!is_there(turn, call, lookup, &state)) {
+        count_value(turn, lookup, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
+        pil_resp_put_null(sink, call->connection->resp);
+        return;
+    }
+    uint32_t nulls = schema->feature_count - count_present(lookup);
+    count_value(turn, lookup, PIL_FEAST_STATUS_NULL_VALUE, nulls);
+    count_value(turn, lookup, status_of(state), schema->feature_count - nulls);
+    pil_sink_put(sink, '$');
+    pil_sink_write_u64(sink, packing->bytes);
+    pil_sink_write(sink, "\r\n", 2);
+    if (nulls > 0 || packing->run_count == 0) {
+        put_fields(sink, schema, lookup->row);
+    }
+    for (uint32_t i = 0; nulls == 0 && i < packing->run_count; i++) {
+        pil_sink_write(sink, lookup->row + packing->runs[i].offset, packing->runs[i].bytes);
+    }
+    pil_sink_write(sink, lookup->row + schema->layout.null_offset, schema->layout.null_bytes);
+    pil_sink_write(sink, "\r\n", 2);
+}
+
+PIL_REPLY(pil_redis_reply_get) {
+    put_packed(turn, call, sink, lookup_of(turn, call));
+}
+
+PIL_REPLY(pil_redis_reply_mget) {
+    pil_resp_put_array(sink, call->request->lookup_count);
+    for (uint32_t i = 0; i < call->request->lookup_count; i++) {
+        put_packed(turn, call, sink, lookup_of(turn, call) + i);
+    }
+}
+
+PIL_REPLY(pil_redis_reply_exists) {
+    int64_t count = 0;
+    pil_row_state state;
+    for (uint32_t i = 0; i < call->request->lookup_count; i++) {
+        count += is_there(turn, call, lookup_of(turn, call) + i, &state);
+    }
+    pil_resp_put_integer(sink, count);
+}
+
+PIL_REPLY(pil_redis_reply_type) {
+    pil_row_state state;
+    pil_resp_put_simple(sink, is_there(turn, call, lookup_of(turn, call), &state) ? "hash" : "none");
+}
+
+/* -2 missing, -1 for ever, else what is left, at least 0. */
+static int64_t left_us(const struct pil_turn *turn, const struct pil_redis_call *call) {
+    const struct pil_lookup *lookup = lookup_of(turn, call);
+    const struct pil_view *schema = lookup->release->view;
+    pil_row_state state;
+    if (!is_there(turn, call, lookup, &state)) {
+        return -2;
+    }
+    int64_t left = 0;
+    if (schema->ttl_us == 0) {
+        return -1;
+    }
+    if (__builtin_add_overflow(pil_row_event_ts_us(schema, lookup->row), schema->ttl_us, &left) ||
+        __builtin_sub_overflow(left, turn->wall_us, &left)) {
+        return 0;
+    }
+    return left > 0 ? left : 0;
+}
+
+PIL_REPLY(pil_redis_reply_ttl) {
+    int64_t left = left_us(turn, call);
+    pil_resp_put_integer(sink, left < 0 ? left : (left + 500000) / 1000000);
+}
+
+PIL_REPLY(pil_redis_reply_pttl) {
+    int64_t left = left_us(turn, call);
+    pil_resp_put_integer(sink, left < 0 ? left : left / 1000);
+}

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * RESP requests: from bytes into the batch, from the batch to replies; the command table. */
+#include "protocol/resp/internal.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static PIL_REPLY(reply_write) {
+    (void)turn, (void)call;
+    pil_resp_put_error(sink, "READONLY Pillion serves immutable releases; build and promote a new release instead");
+}
+
+static const struct pil_redis_command commands[] = {
+#define PIL_COMMAND(name, arity, flags, first, last, step, category, group, since, prepare, reply, summary) \
+    {name, arity, flags, first, last, step, category, group, since, summary, prepare, reply, NULL, false},
+#define PIL_CONTROL(name, arity, flags, category, group, since, fits, prepare, reply, summary) \
+    {name, arity, flags, 0, 0, 0, category, group, since, summary, prepare, reply, fits, true},
+#define PIL_WRITE(name) \
+    {name, -1,          "write", 0,    0, 0, "write", "write", "1.0.0", "Refused: releases are immutable.", \
+     NULL, reply_write, NULL,    false},
+#include "protocol/resp/commands.def"
+#undef PIL_COMMAND
+#undef PIL_CONTROL
+#undef PIL_WRITE
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+enum {
+    ARGS_MAX = 16512,              /* limits.keys_per_request at its largest, and a few more */
+    INITIAL_REQUEST_BYTES = 65536, /* before the first valid request; a first MGET of 1,000 keys must pass */
+    INITIAL_ARGS_MAX = 4100,
+};
+
+const struct pil_redis_command *pil_redis_commands(uint32_t *ret_count) {
+    *ret_count = COMMAND_COUNT;
+    return commands;
+}
+
+/* The data commands come first in the table, so a linear search finds them in a few compares. */
+const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name) {
+    for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
+        if (pil_bytes_equal_nocase(name, commands[i].name)) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* One pattern element at *at against c; moves *at behind it. */
+static bool match_one(struct pil_bytes pattern, size_t *at, uint8_t c) {
+    uint8_t p = pattern.data[(*at)++];
+    if (p == '?') {
+        return true;
+    }
+    if (p == '\\' && *at < pattern.len) {
+        return pattern.data[(*at)++] == c;
+    }
+    if (p != '[') {
+        return p == c;
+    }
+    bool negate = *at < pattern.len && pattern.data[*at] == '^', hit = false;
+    *at += negate;
+    while (*at < pattern.len && pattern.data[*at] != ']') {
+        uint8_t low = pattern.data[*at];
+        if (low == '\\' && *at + 1 < pattern.len) {
+            low = pattern.data[++*at];
+        }
+        uint8_t high = low;
+        if (*at + 2 < pattern.len && pattern.data[*at + 1] == '-') {
+            high = pattern.data[*at + 2];
+            *at += 2;
+        }
+        hit |= low <= high ? c >= low && c <= high : c >= high && c <= low;
+        ++*at;
+    }
+    *at += *at < pattern.len;
+    return hit != negate;
+}
+
+bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text) {
+    size_t at = 0, star = SIZE_MAX, star_text = 0;
+    for (size_t i = 0; i < text.len || at < pattern.len;) {
+        if (at < pattern.len && pattern.data[at] == '*') {
+            star = at++;
+            star_text = i;
+            continue;
+        }
+        size_t next = at;
+        if (i < text.len && at < pattern.len && match_one(pattern, &next, text.data[i])) {
+            at = next;
+            i++;
+            continue;
+        }
+        if (star == SIZE_MAX || star_text >= text.len) {
+            return false;
+        }
+        at = star + 1; /* let the last star take one byte more; an earlier one never needs to */
+        i = ++star_text;
+    }
+    return true;
+}
+
+/* As Redis words it, with at most 128 bytes of arguments. */
+static const char *unknown_command(struct pil_batch *batch, const struct pil_bytes *args, uint32_t arg_count) {
+    char shown[160] = "";
+    size_t used = 0;
+    for (uint32_t i = 1; i < arg_count && used < 128; i++) {
+        int len = args[i].len < 128 - used ? (int)args[i].len : (int)(128 - used);
+        used += (size_t)snprintf(shown + used, sizeof shown - used, "'%.*s' ", len, (const char *)args[i].data);
+    }
+    return pil_batch_text(batch, "ERR unknown command '%.*s', with args beginning with: %s", pil_redis_shown(args[0]),
+                          (const char *)args[0].data, shown);
+}
+
+static bool has_arity(int arity, uint32_t arg_count) {
+    return arity < 0 ? arg_count >= (uint32_t)-arity : arg_count == (uint32_t)arity;
+}
+
+/* Between MULTI and EXEC a command waits, unless it is about the transaction or the connection itself. */
+static bool is_to_be_queued(const struct pil_redis_call *call) {
+    return call->connection->transaction.is_open && (call->command == NULL || !call->command->is_control);
+}
+
+static void dispatch(struct pil_turn *turn, struct pil_redis_call *call, bool is_to_wait) {
+    const struct pil_redis_command *command = call->command;
+    if (command == NULL) {
+        call->error = unknown_command(turn->batch, call->args, call->arg_count);
+        return;
+    }
+    call->request->operation = (uint32_t)(command - commands);
+    call->request->is_timed = true;
+    call->connection->is_trusted = true;
+    call->connection->last_command = command->name;
+    if (!has_arity(command->arity, call->arg_count)) {
+        call->error = pil_batch_text(turn->batch, "ERR wrong number of arguments for '%s' command", command->name);
+    } else if (command->prepare != NULL && !is_to_wait) {
+        command->prepare(turn, call);
+    }
+}
+
+/* ---- The seam. */
+
+static struct pil_redis_call *add_call(struct pil_turn *turn, struct pil_connection *connection) {
+    struct pil_request *request = pil_batch_add(turn, connection);
+    struct pil_redis_call *call = request->body;
+    call->request = request;
+    call->connection = pil_redis_of(connection);
+    return call;
+}
+
+/* The answer to bytes that are not RESP, and the end: nothing behind them can be framed. */
+static void reject(struct pil_turn *turn, struct pil_connection *connection, pil_status status, const char *error) {
+    add_call(turn, connection)->error = pil_batch_text(turn->batch, "ERR %s", error);
+    pil_connection_finish(connection, status == PIL_STATUS_TOO_LARGE ? PIL_CLOSE_REQUEST_BYTES : PIL_CLOSE_PROTOCOL);
+}
+
+static struct pil_resp_limits limits_of(const struct pil_turn *turn, const struct pil_redis_connection *connection) {
+    bool is_trusted = connection->is_trusted;
+    return (struct pil_resp_limits){
+        .args_max = is_trusted ? ARGS_MAX : INITIAL_ARGS_MAX,
+        .bulk_bytes_max = is_trusted ? pil_resp_limits_default.bulk_bytes_max : pil_resp_limits_initial.bulk_bytes_max,
+        .inline_bytes_max = pil_resp_limits_initial.inline_bytes_max,
+        .request_bytes_max = is_trusted ? turn->settings->limits.request_bytes_max : INITIAL_REQUEST_BYTES,
+    };
+}
+
+/* A decoded request becomes a call; `bytes` are all of it. BUSY: it has to wait for the next batch. */
+static pil_status take(struct pil_turn *turn, struct pil_connection *connection, const struct pil_resp_request *decoded,
+                       struct pil_bytes bytes) {
+    const struct pil_redis_command *command = pil_redis_command_find(decoded->args[0]);
+    if (command != NULL && command->fits != NULL && !command->fits(turn, connection)) {
+        return PIL_STATUS_BUSY;
+    }
+    struct pil_redis_call *call = add_call(turn, connection);
+    call->command = command;
+    call->args = decoded->args;
+    call->arg_count = decoded->arg_count;
+    bool is_to_wait = is_to_be_queued(call);
+    dispatch(turn, call, is_to_wait);
+    if (is_to_wait) {
+        pil_redis_queue(turn, call, bytes);
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status decode(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data,
+                         size_t *ret_consumed) {
+    struct pil_redis_connection *state = pil_redis_of(connection);
+    struct pil_arena *arena = &turn->batch->arena;
+    const struct pil_resp_limits limits = limits_of(turn, state);
+    size_t mark = pil_arena_mark(arena), args_bytes = limits.args_max * sizeof(struct pil_bytes);
+    if (!pil_batch_has_room(turn->batch, args_bytes + limits.inline_bytes_max)) {
+        return PIL_STATUS_BUSY;
+    }
+    bool is_inline = data.data[0] != '*';
+    struct pil_resp_request decoded = {
+        .scratch = is_inline ? pil_arena_alloc(arena, limits.inline_bytes_max, 1) : NULL,
+        .args = pil_arena_alloc(arena, args_bytes, alignof(struct pil_bytes)),
+    };
+    pil_status status = pil_resp_decode(&state->cursor, data, &limits, &decoded);
+    if (status == PIL_STATUS_OK && decoded.arg_count > 0) {
+        /* What was not needed goes back. */
+        pil_arena_rewind(arena, (size_t)((const uint8_t *)(decoded.args + decoded.arg_count) - arena->data));
+        status = take(turn, connection, &decoded, pil_bytes_from(data.data, decoded.consumed));
+    } else {
+        pil_arena_rewind(arena, mark);
+    }
+    if (status == PIL_STATUS_BUSY || status == PIL_STATUS_AGAIN) {
+        pil_arena_rewind(arena, mark);
+        return status;
+    }
+    if (status != PIL_STATUS_OK) {
+        reject(turn, connection, status, decoded.error);
+    }
+    *ret_consumed = status == PIL_STATUS_OK ? decoded.consumed : data.len;
+    return PIL_STATUS_OK;
+}
+
+static void encode(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
+    struct pil_redis_call *call = request->body;
+    if (call->error != NULL) {
+        pil_resp_put_error(sink, call->error);
+    } else if (call->is_queued) {
+        pil_resp_put_simple(sink, "QUEUED");
+    } else {
+        call->command->reply(turn, call, sink);
+    }
+    request->is_error = call->error != NULL;
+}
+
+static void refuse(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
+    const struct pil_redis_call *call = request->body;
+    const char *error = call->error;
+    switch (request->refusal.reason) {
+    case PIL_REFUSAL_LOOKUPS:
+        error = pil_batch_text(turn->batch, "ERR more than %llu keys in one request; ask for them in several",
+                               (unsigned long long)request->refusal.limit);
+        break;
+    case PIL_REFUSAL_ROOM:
+        error = "TOOLARGE the request needs more memory than a batch has; ask for less in one request";
+        break;
+    case PIL_REFUSAL_NONE: PIL_UNREACHABLE("a request that was not refused");
+    }
+    pil_resp_put_error(sink, error);
+}
+
+static void describe(const struct pil_request *request, struct pil_request_note *ret_note) {
+    const struct pil_redis_call *call = request->body;
+    *ret_note = (struct pil_request_note){.operation = call->command != NULL ? call->command->name : "unknown",
+                                          .value_count = call->field_count};
+}
+
+/* ---- Connections and workers. */
+
+static pil_status open_connection(struct pil_turn *turn, struct pil_connection *base) {
+    struct pil_redis_connection *connection = pil_redis_of(base);
+    connection->base = base;
+    connection->resp = PIL_RESP_2;
+    connection->last_command = "NULL";
+    struct pil_redis_worker *worker = pil_redis_worker_of(turn, connection);
+    PIL_TRY(pil_client_table_acquire(worker->clients, &connection->client_slot));
+    pil_list_append(&worker->connections, &connection->link);
+    pil_redis_list(turn, connection);
+    return PIL_STATUS_OK;
+}
+
+static void sweep_connection(struct pil_turn *turn, struct pil_connection *base) {
+    struct pil_redis_connection *connection = pil_redis_of(base);
+    pil_redis_plans_sweep(turn, pil_redis_worker_of(turn, connection));
+    if (base->active_ns != connection->listed_ns) {
+        pil_redis_list(turn, connection);
+    }
+}
+
+static void close_connection(struct pil_turn *turn, struct pil_connection *base) {
+    struct pil_redis_connection *connection = pil_redis_of(base);
+    struct pil_redis_worker *worker = pil_redis_worker_of(turn, connection);
+    pil_list_remove(&connection->link);
+    pil_client_table_release(worker->clients, connection->client_slot);
+    free(connection->transaction.bytes);
+    pil_redis_plans_destroy(&connection->plans);
+}
+
+static void destroy_worker(void *state) {
+    struct pil_redis_worker *worker = state;
+    pil_redis_forgotten_destroy(worker);
+    pil_client_table_destroy(&worker->clients);
+    free(worker);
+}
+
+static void *create_worker(const struct pil_settings *settings) {
+    struct pil_redis_worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL) {
+        return NULL;
+    }
+    pil_list_init(&worker->connections);
+    worker->clients = pil_client_table_create(settings->limits.connections_max);
+    if (worker->clients == NULL) {
+        destroy_worker(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+const struct pil_protocol pil_redis_protocol = {
+    .name = "resp",
+    .connection_bytes = sizeof(struct pil_redis_connection),
+    .request_bytes = sizeof(struct pil_redis_call),
+    .operation_count = COMMAND_COUNT,
+    .worker_create = create_worker,
+    .worker_destroy = destroy_worker,
+    .open = open_connection,
+    .decode = decode,
+    .encode = encode,
+    .refuse = refuse,
+    .describe = describe,
+    .sweep = sweep_connection,
+    .close = close_connection,
+};
+
+/* ---- Commands of commands. */
+
+static const char *upper_name(struct pil_batch *batch, const char *name) {
+    char upper[32] = "";
+    for (size_t i = 0; name[i] != '\0' && i + 1 < sizeof upper; i++) {
+        upper[i] = (char)(name[i] - 'a' + 'A');
+    }
+    return pil_batch_text(batch, "%s", upper);
+}
+
+static void put_help(struct pil_sink *sink, const char *command, const struct pil_subcommand *subcommands,
+                     uint32_t count) {
+    char line[160];
+    pil_resp_put_array(sink, 2ull * count + 3);
+    snprintf(line, sizeof line, "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", command);
+    pil_resp_put_simple(sink, line);
+    for (uint32_t i = 0; i < count; i++) {
+        pil_resp_put_simple(sink, subcommands[i].usage);
+        snprintf(line, sizeof line, "    %s", subcommands[i].help);
+        pil_resp_put_simple(sink, line);
+    }
+    pil_resp_put_simple(sink, "HELP");
+    pil_resp_put_simple(sink, "    Prints this help.");
+}
+
+void pil_redis_reply_subcommand(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink,
+                                const struct pil_subcommand *subcommands, uint32_t count) {
+    struct pil_batch *batch = turn->batch;
+    const char *command = call->command->name;
+    if (pil_redis_is(call, 1, "help") && call->arg_count == 2) {
+        put_help(sink, upper_name(batch, command), subcommands, count);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pil_subcommand *subcommand = &subcommands[i];
+        if (!pil_redis_is(call, 1, subcommand->name)) {
+            continue;
+        }
+        if (has_arity(subcommand->arity, call->arg_count)) {
+            subcommand->reply(turn, call, sink);
+        } else {
+            pil_resp_put_error(sink, pil_batch_text(batch, "ERR wrong number of arguments for '%s|%s' command", command,
+                                                    subcommand->name));
+        }
+        return;
+    }
+    pil_resp_put_error(sink, pil_batch_text(batch, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                                            pil_redis_shown(call->args[1]), (const char *)call->args[1].data,
+                                            upper_name(batch, command)));
+}
+
+/* A bar would end the cell. */
+static void put_cell(struct pil_text *page, const char *text) {
+    for (; *text != '\0'; text++) {
+        if (*text == '|') {
+            pil_text_append(page, "\\", 1);
+        }
+        pil_text_append(page, text, 1);
+    }
+}
+
+/* ---- docs/reference/commands.md */
+
+void pil_redis_describe_commands(struct pil_text *page) {
+    pil_text_format(
+        page,
+        "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key` "
+        "(`project/view:key` where several projects are served); "
+        "the parts of a composite key are joined by `|`, with `\\` before a `|` or `\\` inside a part. Errors of PIL.* "
+        "begin with a word for programs: [wire](../../schemas/wire.md#errors).\n\n"
+        "| command | arity | category | meaning |\n|---|---|---|---|\n");
+    for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
+        if (commands[i].reply != reply_write) {
+            pil_text_format(page, "| %s | %d | @%s | ", commands[i].name, commands[i].arity, commands[i].category);
+            put_cell(page, commands[i].summary);
+            pil_text_format(page, " |\n");
+        }
+    }
+    pil_text_format(page, "\nRefused with READONLY:");
+    for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
+        if (commands[i].reply == reply_write) {
+            pil_text_format(page, " %s", commands[i].name);
+        }
+    }
+    pil_text_format(page, ".\n");
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SCAN and DBSIZE: over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40
+ * bits, plus 1 so that it is never 0 in the middle; it means the same as long as no release is swapped. */
+#include "protocol/resp/internal.h"
+
+#include <stdio.h>
+
+enum {
+    COUNT_DEFAULT = 10,
+    COUNT_MAX = 10000,
+    KEY_TEXT_BYTES = 2 * PIL_KEY_BYTES_MAX + 2 * PIL_NAME_BYTES_MAX + 2,
+    LENGTH_BYTES = 4,
+};
+
+struct scan {
+    uint64_t view, shard, slot;
+    struct pil_bytes pattern;
+    int64_t count;
+    bool wants_none; /* TYPE of something that we do not have */
+};
+
+static bool parse(const struct pil_redis_call *call, struct scan *scan, const char **ret_error) {
+    int64_t cursor = 0;
+    *ret_error = "ERR invalid cursor";
+    if (!pil_number_parse_i64(call->args[1], &cursor) || cursor < 0) {
+        return false;
+    }
+    uint64_t position = cursor == 0 ? 0 : (uint64_t)cursor - 1;
+    *scan = (struct scan){.view = position >> 56,
+                          .shard = position >> 40 & 0xffff,
+                          .slot = position & ((1ull << 40) - 1),
+                          .pattern = pil_bytes_from_text("*"),
+                          .count = COUNT_DEFAULT};
+    *ret_error = "ERR syntax error";
+    for (uint32_t i = 2; i < call->arg_count; i += 2) {
+        if (i + 1 == call->arg_count) {
+            return false;
+        }
+        struct pil_bytes name = call->args[i], value = call->args[i + 1];
+        if (pil_bytes_equal_nocase(name, "match")) {
+            scan->pattern = value;
+        } else if (pil_bytes_equal_nocase(name, "type")) {
+            scan->wants_none = !pil_bytes_equal_nocase(value, "hash");
+        } else if (!pil_bytes_equal_nocase(name, "count")) {
+            return false;
+        } else if (!pil_number_parse_i64(value, &scan->count)) {
+            *ret_error = "ERR value is not an integer or out of range";
+            return false;
+        } else if (scan->count < 1) {
+            return false;
+        }
+    }
+    scan->count = scan->count < COUNT_MAX ? scan->count : COUNT_MAX;
+    return true;
+}
+
+/* The text of a row's key, as a request would name it: with the project where the view's name alone is not enough.
+ * Returns its length. */
+static size_t key_text(const struct pil_scope *scope, const struct pil_cache_view *view, const struct pil_shard *shard,
+                       const uint8_t *row, char text[KEY_TEXT_BYTES]) {
+    const struct pil_cache_view *found = NULL;
+    bool is_enough = pil_scope_view(scope, pil_bytes_from_text(view->name), &found) == PIL_STATUS_OK;
+    size_t len = (size_t)snprintf(text, KEY_TEXT_BYTES, "%s%s%s:", is_enough ? "" : view->project, is_enough ? "" : "/",
+                                  view->name);
+    size_t rest = pil_view_key_format(shard->view, pil_shard_row_key(shard, row), text + len, KEY_TEXT_BYTES - len);
+    return len + (rest < KEY_TEXT_BYTES - len ? rest : KEY_TEXT_BYTES - len);
+}
+
+/* The shard at the scan's position, stepping over the ends of shards and views, and over views that the peer may not
+ * read. NULL: the scan is at its end. */
+static const struct pil_shard *shard_at(struct pil_scope *scope, struct scan *scan) {
+    for (; scan->view < pil_cache_view_count(scope->cache); scan->view++, scan->shard = 0, scan->slot = 0) {
+        const struct pil_cache_view *view = pil_cache_view_at(scope->cache, (uint32_t)scan->view);
+        const struct pil_release *release = pil_scope_may_read(scope, view) ? pil_scope_live(scope, view) : NULL;
+        for (; release != NULL && scan->shard < release->shard_count; scan->shard++, scan->slot = 0) {
+            if (scan->slot < release->shards[scan->shard].slot_count) {
+                return &release->shards[scan->shard];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Puts the key at the scan's position into the arena, behind its length; false: there is no room. */
+static bool add_key(struct pil_turn *turn, const struct scan *scan, const struct pil_shard *shard, uint64_t *found) {
+    struct pil_arena *arena = &turn->batch->arena;
+    const uint8_t *row = pil_shard_row_at(shard, scan->slot);
+    size_t mark = pil_arena_mark(arena);
+    char *text = pil_arena_alloc(arena, LENGTH_BYTES + KEY_TEXT_BYTES, 1);
+    if (text == NULL) {
+        return false;
+    }
+    pil_arena_rewind(arena, mark);
+    if (row == NULL || scan->wants_none) {
+        return true;
+    }
+    const struct pil_cache_view *view = pil_cache_view_at(turn->scope.cache, (uint32_t)scan->view);
+    size_t len = key_text(&turn->scope, view, shard, row, text + LENGTH_BYTES);
+    if (pil_redis_match(scan->pattern, pil_bytes_from(text + LENGTH_BYTES, len))) {
+        pil_store_u32(text, (uint32_t)len);
+        (void)pil_arena_alloc(arena, LENGTH_BYTES + len, 1); /* keeps what was written */
+        ++*found;
+    }
+    return true;
+}
+
+/* Keys are found before their number is known, which comes first in the answer: they wait in the arena. */
+PIL_REPLY(pil_redis_reply_scan) {
+    struct pil_arena *arena = &turn->batch->arena;
+    struct scan scan;
+    const char *error = NULL;
+    if (!parse(call, &scan, &error)) {
+        pil_resp_put_error(sink, error);
+        return;
+    }
+    size_t mark = pil_arena_mark(arena);
+    uint64_t found = 0;
+    const struct pil_shard *shard = shard_at(&turn->scope, &scan);
+    for (int64_t done = 0; shard != NULL && done < scan.count && add_key(turn, &scan, shard, &found); done++) {
+        scan.slot++;
+        shard = shard_at(&turn->scope, &scan);
+    }
+    uint8_t cursor[24];
+    struct pil_sink digits = {.at = cursor, .end = cursor + sizeof cursor};
+    pil_sink_write_u64(&digits, shard != NULL ? (scan.view << 56 | scan.shard << 40 | scan.slot) + 1 : 0);
+    pil_resp_put_array(sink, 2);
+    pil_resp_put_bulk(sink, pil_bytes_from(cursor, (size_t)(digits.at - cursor)));
+    pil_resp_put_array(sink, found);
+    for (const uint8_t *at = arena->data + mark; found > 0; found--) {
+        uint32_t len = pil_load_u32(at);
+        pil_resp_put_bulk(sink, pil_bytes_from(at + LENGTH_BYTES, len));
+        at += LENGTH_BYTES + len;
+    }
+    pil_arena_rewind(arena, mark);
+}
+
+PIL_REPLY(pil_redis_reply_dbsize) {
+    uint64_t rows = 0;
+    (void)call;
+    for (uint32_t i = 0; i < pil_cache_view_count(turn->scope.cache); i++) {
+        const struct pil_cache_view *view = pil_cache_view_at(turn->scope.cache, i);
+        const struct pil_release *release =
+            pil_scope_may_read(&turn->scope, view) ? pil_scope_live(&turn->scope, view) : NULL;
+        rows += release != NULL ? release->row_count : 0;
+    }
+    pil_resp_put_integer(sink, (int64_t)rows);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "selection/prepared.h"
+
+#include "base/hash.h"
+#include "base/panic.h"
+
+#include <stdlib.h>
+
+enum { BUCKETS = 256 };
+
+struct entry {
+    struct entry *next;
+    struct pil_bytes name; /* behind the entry */
+    struct pil_prepared_variant variant;
+    uint64_t projects_number;
+    uint64_t batch; /* in which it was last used: what is in use stays as it is */
+    struct pil_prepared *prepared;
+};
+
+struct pil_prepared_cache {
+    struct entry *buckets[BUCKETS];
+    uint32_t entry_count;
+};
+
+/* ---- Plans. */
+
+/* The slots of the plan. Names in a spec are names in full, or were resolved before: nothing here is about the peer. */
+static pil_status find_views(const struct pil_scope *scope, struct pil_prepared *prepared, struct pil_error *error) {
+    struct pil_scope everything = *scope;
+    everything.readable = UINT64_MAX;
+    for (uint32_t slot = 0; slot < prepared->spec->view_count; slot++) {
+        struct pil_bytes name = pil_bytes_from_text(prepared->spec->views[slot]);
+        pil_status status = pil_scope_view(&everything, name, &prepared->views[slot]);
+        if (status != PIL_STATUS_OK) {
+            return pil_scope_explain(status, name, error);
+        }
+        prepared->view_bits |= 1ull << prepared->views[slot]->index;
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_prepared_create(const struct pil_scope *scope, struct pil_vector_spec **spec,
+                               struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
+                               struct pil_error *ret_error) {
+    struct pil_prepared prepared = {.spec = *spec, .variant = variant};
+    PIL_TRY(find_views(scope, &prepared, ret_error));
+    struct pil_prepared *kept = malloc(sizeof prepared);
+    if (kept == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
+    }
+    *kept = prepared;
+    *ret_prepared = kept;
+    *spec = NULL;
+    return PIL_STATUS_OK;
+}
+
+static void drop_plan(struct pil_prepared *prepared) {
+    struct pil_vector_plan *plan = (struct pil_vector_plan *)prepared->plan; /* ours: others get it const */
+    pil_vector_defaults_destroy(&prepared->defaults, plan != NULL ? plan->feature_count : 0);
+    pil_vector_plan_destroy(&plan);
+    prepared->plan = NULL;
+}
+
+void pil_prepared_destroy(struct pil_prepared **prepared) {
+    if (*prepared != NULL) {
+        drop_plan(*prepared);
+        pil_vector_spec_destroy(&(*prepared)->spec);
+        free(*prepared);
+        *prepared = NULL;
+    }
+}
+
+static pil_status compile(struct pil_prepared *prepared, const struct pil_release *const *releases,
+                          struct pil_error *error) {
+    const struct pil_view *schemas[PIL_VECTOR_VIEWS_MAX];
+    struct pil_vector_plan *plan = NULL;
+    for (uint32_t slot = 0; slot < prepared->spec->view_count; slot++) {
+        schemas[slot] = releases[slot]->view;
+    }
+    drop_plan(prepared);
+    PIL_TRY(pil_vector_plan_create(prepared->spec, schemas, prepared->variant.dtype, prepared->variant.need_tensor,
+                                   &plan, error));
+    prepared->plan = plan;
+    prepared->defaults = prepared->variant.need_defaults ? pil_vector_defaults_create(plan) : NULL;
+    for (uint32_t slot = 0; slot < plan->view_count; slot++) {
+        prepared->releases[slot] = releases[slot];
+        prepared->generations[slot] = releases[slot]->generation;
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_prepared_refresh(struct pil_scope *scope, struct pil_prepared *prepared, struct pil_error *ret_error) {
+    const struct pil_release *releases[PIL_VECTOR_VIEWS_MAX];
+    bool is_same = prepared->plan != NULL;
+    for (uint32_t slot = 0; slot < prepared->spec->view_count; slot++) {
+        releases[slot] = pil_scope_live(scope, prepared->views[slot]);
+        if (releases[slot] == NULL) {
+            return pil_fail(ret_error, PIL_STATUS_AGAIN, "view %s has no release loaded yet",
+                            prepared->spec->views[slot]);
+        }
+        is_same = is_same && prepared->generations[slot] == releases[slot]->generation;
+    }
+    return is_same ? PIL_STATUS_OK : compile(prepared, releases, ret_error);
+}
+
+pil_status pil_prepared_may_read(const struct pil_scope *scope, const struct pil_prepared *prepared,
+                                 struct pil_error *ret_error) {
+    uint64_t denied = prepared->view_bits & ~scope->readable;
+    if (denied == 0) {
+        return PIL_STATUS_OK;
+    }
+    const struct pil_cache_view *view = pil_cache_view_at(scope->cache, (uint32_t)__builtin_ctzll(denied));
+    return pil_fail(ret_error, PIL_STATUS_DENIED, "you may not read view %s/%s", view->project, view->name);
+}
+
+/* ---- Services. */
+
+static pil_status prepare_service(const struct pil_scope *scope, struct pil_bytes name,
+                                  struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
+                                  struct pil_error *error) {
+    const struct pil_project *project = NULL;
+    const struct pil_service *service = pil_scope_service(scope, name, &project);
+    if (service == NULL) {
+        return pil_fail(error, PIL_STATUS_NOT_FOUND, "there is no feature service %.*s",
+                        (int)(name.len < 2 * PIL_NAME_BYTES_MAX ? name.len : 2 * PIL_NAME_BYTES_MAX),
+                        (const char *)name.data);
+    }
+    struct pil_vector_spec *spec = NULL;
+    PIL_TRY(pil_vector_spec_of_service(project, service, &spec, error));
+    pil_status status = pil_prepared_create(scope, &spec, variant, ret_prepared, error);
+    pil_vector_spec_destroy(&spec);
+    if (status == PIL_STATUS_NOT_FOUND) {
+        return pil_fail_in(error, PIL_STATUS_CONFLICT, "service %s", service->name);
+    }
+    return status;
+}
+
+/* ---- The cache. */
+
+struct pil_prepared_cache *pil_prepared_cache_create(void) {
+    return calloc(1, sizeof(struct pil_prepared_cache));
+}
+
+/* Takes the entry out of the list it is in. */
+static void drop_entry(struct pil_prepared_cache *cache, struct entry **at) {
+    struct entry *entry = *at;
+    PIL_ASSERT(cache->entry_count > 0);
+    *at = entry->next;
+    pil_prepared_destroy(&entry->prepared);
+    free(entry);
+    cache->entry_count--;
+}
+
+void pil_prepared_cache_destroy(struct pil_prepared_cache **cache) {
+    for (uint32_t i = 0; *cache != NULL && i < BUCKETS; i++) {
+        while ((*cache)->buckets[i] != NULL) {
+            drop_entry(*cache, &(*cache)->buckets[i]);
+        }
+    }
+    free(*cache);
+    *cache = NULL;
+}
+
+static struct entry **bucket_of(struct pil_prepared_cache *cache, struct pil_bytes name) {
+    return &cache->buckets[pil_hash_block(name) % BUCKETS];
+}
+
+static bool is_same_variant(struct pil_prepared_variant a, struct pil_prepared_variant b) {
+    return a.dtype == b.dtype && a.need_tensor == b.need_tensor && a.need_defaults == b.need_defaults;
+}
+
+static struct entry **find_entry(struct pil_prepared_cache *cache, struct pil_bytes name,
+                                 struct pil_prepared_variant variant) {
+    struct entry **at = bucket_of(cache, name);
+    while (*at != NULL && !(pil_bytes_equal((*at)->name, name) && is_same_variant((*at)->variant, variant))) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+static void drop_oldest(struct pil_prepared_cache *cache) {
+    struct entry **oldest = NULL;
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (struct entry **at = &cache->buckets[i]; *at != NULL; at = &(*at)->next) {
+            oldest = oldest == NULL || (*at)->batch < (*oldest)->batch ? at : oldest;
+        }
+    }
+    drop_entry(cache, oldest);
+}
+
+static pil_status add_entry(struct pil_prepared_cache *cache, const struct pil_scope *scope, struct pil_bytes name,
+                            struct pil_prepared_variant variant, struct entry **ret_entry, struct pil_error *error) {
+    struct pil_prepared *prepared = NULL;
+    uint64_t projects_number = pil_projects_number(scope->projects); /* before the project is read */
+    PIL_TRY(prepare_service(scope, name, variant, &prepared, error));
+    struct entry *entry = malloc(sizeof *entry + name.len), **bucket = bucket_of(cache, name);
+    if (entry == NULL) {
+        pil_prepared_destroy(&prepared);
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
+    }
+    if (cache->entry_count == PIL_PREPARED_CACHE_ENTRIES) {
+        drop_oldest(cache);
+    }
+    memcpy(entry + 1, name.data, name.len);
+    *entry = (struct entry){.next = *bucket,
+                            .name = pil_bytes_from(entry + 1, name.len),
+                            .variant = variant,
+                            .projects_number = projects_number,
+                            .prepared = prepared};
+    *bucket = *ret_entry = entry;
+    cache->entry_count++;
+    return PIL_STATUS_OK;
+}
+
+/* A feature that is in the project but not in the live release: to the client, the service exists. */
+static pil_status service_status(pil_status status) {
+    return status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_CONFLICT : status;
+}
+
+pil_status pil_prepared_service(struct pil_prepared_cache *cache, struct pil_scope *scope, struct pil_bytes service,
+                                struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
+                                struct pil_error *ret_error) {
+    struct entry **at = find_entry(cache, service, variant), *entry = *at;
+    bool is_in_use = entry != NULL && entry->batch == scope->batch_number;
+    if (entry != NULL && !is_in_use && entry->projects_number != pil_projects_number(scope->projects)) {
+        drop_entry(cache, at);
+        entry = NULL;
+    }
+    if (entry == NULL) {
+        PIL_TRY(add_entry(cache, scope, service, variant, &entry, ret_error));
+    }
+    pil_status status = is_in_use ? PIL_STATUS_OK : pil_prepared_refresh(scope, entry->prepared, ret_error);
+    if (status == PIL_STATUS_OK) {
+        entry->batch = scope->batch_number; /* in use, even where this peer is denied: others of the batch are not */
+        status = pil_prepared_may_read(scope, entry->prepared, ret_error);
+    }
+    if (status != PIL_STATUS_OK) {
+        return pil_fail_in(ret_error, service_status(status), "service %.*s", (int)service.len,
+                           (const char *)service.data);
+    }
+    *ret_prepared = entry->prepared;
+    return PIL_STATUS_OK;
+}

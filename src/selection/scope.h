@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The one door at which names become readable views: which views there are, which releases of them the batch answers
+ * from, and which of them this peer may read. Every protocol resolves names here, so that a name means the same, and is
+ * denied alike, in all of them. Thread: the worker; no allocation. */
+#pragma once
+
+#include "cache/moment.h"
+#include "selection/projects.h"
+
+struct pil_scope {
+    struct pil_cache *cache;             /* borrowed */
+    const struct pil_projects *projects; /* borrowed */
+    struct pil_moment moment;            /* of the batch */
+    uint64_t batch_number;               /* what this batch uses stays as it is until the next one */
+    uint64_t readable;                   /* views that the peer of the request may read, one bit each */
+};
+
+static inline bool pil_scope_may_read(const struct pil_scope *scope, const struct pil_cache_view *view) {
+    return (scope->readable >> view->index & 1) != 0;
+}
+
+/* The view of that name: "project/view", or "view" where one served view has that name. NOT_FOUND: no such view is
+ * served here. INVALID: several projects have one. DENIED: the peer may not read it. */
+pil_status pil_scope_view(const struct pil_scope *scope, struct pil_bytes name,
+                          const struct pil_cache_view **ret_view) PIL_CHECKED;
+/* The same as a sentence. */
+pil_status pil_scope_explain(pil_status status, struct pil_bytes name, struct pil_error *ret_error) PIL_CHECKED;
+
+/* The release that this batch reads of a view; NULL: there is none yet. */
+static inline const struct pil_release *pil_scope_live(struct pil_scope *scope, const struct pil_cache_view *view) {
+    return pil_moment_live(&scope->moment, scope->cache, view);
+}
+
+/* The service "project/service", or "service" of the first served project that has one. NULL: there is none. */
+const struct pil_service *pil_scope_service(const struct pil_scope *scope, struct pil_bytes name,
+                                            const struct pil_project **ret_project);
+/* Whether a service of another served project has this name, too, and the name does not say which is meant. */
+bool pil_scope_service_is_ambiguous(const struct pil_scope *scope, struct pil_bytes name,
+                                    const struct pil_project *project);
+/* The project of the i-th view, where it is the first view of its project and the project is applied; else NULL: a loop
+ * over all views meets each project once. */
+const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, uint32_t view_index);
+/* Whether the peer may read all views of a service. Views that are not served here are nobody's to read. */
+bool pil_scope_may_read_service(const struct pil_scope *scope, const struct pil_project *project,
+                                const struct pil_service *service);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "selection/selection.h"
+
+pil_status pil_selection_begin(struct pil_arena *arena, uint32_t view_max, uint32_t feature_max,
+                               struct pil_selection *ret_selection) {
+    struct pil_selection selection = {
+        .views = PIL_ARENA_NEW(arena, struct pil_selection_view, view_max),
+        .features = PIL_ARENA_NEW(arena, struct pil_selection_feature, feature_max),
+        .view_max = view_max,
+        .feature_max = feature_max,
+    };
+    if (selection.views == NULL || selection.features == NULL) {
+        return PIL_STATUS_NO_MEMORY;
+    }
+    *ret_selection = selection;
+    return PIL_STATUS_OK;
+}
+
+void pil_selection_end(struct pil_arena *arena, struct pil_selection *selection) {
+    const uint8_t *end = (const uint8_t *)(selection->features + selection->feature_count);
+    selection->feature_max = selection->feature_count;
+    pil_arena_rewind(arena, (size_t)(end - arena->data));
+}
+
+pil_status pil_selection_add_view(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes name,
+                                  uint32_t *ret_slot) {
+    const struct pil_cache_view *view = NULL;
+    PIL_TRY(pil_scope_view(scope, name, &view));
+    for (uint32_t slot = 0; slot < selection->view_count; slot++) {
+        if (selection->views[slot].view == view) {
+            *ret_slot = slot;
+            return PIL_STATUS_OK;
+        }
+    }
+    const struct pil_release *release = pil_scope_live(scope, view);
+    if (release == NULL) {
+        return PIL_STATUS_AGAIN;
+    }
+    if (selection->view_count == selection->view_max) {
+        return PIL_STATUS_TOO_LARGE;
+    }
+    *ret_slot = selection->view_count++;
+    selection->views[*ret_slot] = (struct pil_selection_view){
+        .view = view, .release = release, .line_mask = pil_cache_line_mask(release->view, NULL, 0)};
+    return PIL_STATUS_OK;
+}
+
+static void add(struct pil_selection *selection, uint32_t slot, uint32_t feature) {
+    struct pil_selection_view *view = &selection->views[slot];
+    if (feature != PIL_SELECTION_NO_FEATURE) {
+        view->line_mask |= pil_cache_line_mask(view->release->view, &feature, 1);
+    }
+    PIL_ASSERT(selection->feature_count < selection->feature_max);
+    selection->features[selection->feature_count++] = (struct pil_selection_feature){.slot = slot, .feature = feature};
+}
+
+pil_status pil_selection_add(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes view,
+                             struct pil_bytes feature) {
+    uint32_t slot = 0;
+    PIL_TRY(pil_selection_add_view(scope, selection, view, &slot));
+    int32_t index = pil_view_feature_find(pil_selection_schema(selection, slot), feature);
+    if (index < 0) {
+        return PIL_STATUS_CONFLICT;
+    }
+    if (selection->feature_count == selection->feature_max) {
+        return PIL_STATUS_TOO_LARGE;
+    }
+    add(selection, slot, (uint32_t)index);
+    return PIL_STATUS_OK;
+}
+
+void pil_selection_add_fields(struct pil_selection *selection, uint32_t slot, const struct pil_bytes *names,
+                              uint32_t count) {
+    const struct pil_view *schema = pil_selection_schema(selection, slot);
+    uint32_t expected = 0; /* names mostly come in the order of the schema */
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t feature = (uint32_t)pil_view_feature_find_near(schema, names[i], expected); /* -1 is NO_FEATURE */
+        add(selection, slot, feature);
+        expected = feature + 1;
+    }
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a request reads: an ordered list of features of one or several views, resolved against the releases of the
+ * batch. Every protocol makes one, so that "which features were read" has one form. It lies in the batch's arena and
+ * lives as long as the batch. Thread: the worker; no allocation. */
+#pragma once
+
+#include "base/arena.h"
+#include "selection/scope.h"
+
+enum { PIL_SELECTION_NO_FEATURE = UINT32_MAX };
+
+struct pil_selection_view {
+    const struct pil_cache_view *view;
+    const struct pil_release *release;
+    uint64_t line_mask; /* for pil_lookup: the lines of a row that the selected features need */
+};
+
+struct pil_selection_feature {
+    uint32_t slot;    /* in `views` */
+    uint32_t feature; /* in the slot's schema; PIL_SELECTION_NO_FEATURE: the release has none of that name */
+};
+
+struct pil_selection {
+    struct pil_selection_view *views; /* distinct, by first use */
+    struct pil_selection_feature *features;
+    uint32_t view_count, feature_count;
+    uint32_t view_max, feature_max;
+};
+
+static inline const struct pil_view *pil_selection_schema(const struct pil_selection *selection, uint32_t slot) {
+    return selection->views[slot].release->view;
+}
+
+/* An empty selection with room for so many views and features in the arena. NO_MEMORY: the arena has no room. */
+pil_status pil_selection_begin(struct pil_arena *arena, uint32_t view_max, uint32_t feature_max,
+                               struct pil_selection *ret_selection) PIL_CHECKED;
+/* Gives back what the selection did not use; nothing else may have been taken from the arena since begin. */
+void pil_selection_end(struct pil_arena *arena, struct pil_selection *selection);
+
+/* The slot of a view, added when it is new. As pil_scope_view; AGAIN: the view has no release yet. TOO_LARGE. */
+pil_status pil_selection_add_view(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes view,
+                                  uint32_t *ret_slot) PIL_CHECKED;
+/* Adds a feature of a view. As pil_selection_add_view; CONFLICT: the release has no feature of that name. TOO_LARGE:
+ * the selection is full. */
+pil_status pil_selection_add(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes view,
+                             struct pil_bytes feature) PIL_CHECKED;
+/* Adds features of one slot by name, in order; names that the release does not have are kept as NO_FEATURE. Fast where
+ * names come in the order of the schema. There must be room for `count`. */
+void pil_selection_add_fields(struct pil_selection *selection, uint32_t slot, const struct pil_bytes *names,
+                              uint32_t count);

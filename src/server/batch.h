@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The batch of a turn: requests collect their lookups here, then all are looked up together, encoded in order and sent.
+ * Everything that the requests point to lies in one arena, which is emptied when the batch ends. Arguments point into
+ * receive buffers, which stay until the turn ends. Thread: the worker. */
+#pragma once
+
+#include "base/arena.h"
+#include "server/connection.h"
+#include "server/protocol.h"
+
+#include <stdalign.h>
+
+enum {
+    PIL_BATCH_REQUESTS_MAX = 1024,
+    PIL_BATCH_LOOKUPS_RUN = 1024,      /* a batch is run when it has so many lookups */
+    PIL_BATCH_LOOKUPS_MAX = 2 * 16384, /* room for one more whole request (limits.keys_per_request) */
+    PIL_BATCH_ARENA_BYTES = 16 << 20,
+    PIL_BATCH_ROOM_BYTES = 8 << 20, /* what the arena has left for every request that is added */
+};
+
+struct pil_request {
+    struct pil_connection *connection;
+    void *body; /* the protocol's: request_bytes, zeroed */
+    uint32_t lookup_first, lookup_count;
+    const struct pil_cache_view *view; /* what its metrics are labelled with; NULL: none */
+    uint32_t operation;                /* below the protocol's operation_count */
+    bool is_error;                     /* the answer says that the request failed */
+    bool is_timed;                     /* `operation` is set */
+    struct pil_refusal refusal;
+};
+
+struct pil_batch {
+    uint64_t number;
+    struct pil_request requests[PIL_BATCH_REQUESTS_MAX];
+    uint32_t request_count;
+    struct pil_lookup lookups[PIL_BATCH_LOOKUPS_MAX];
+    uint32_t lookup_count;
+    struct pil_arena arena;
+    alignas(64) uint8_t memory[PIL_BATCH_ARENA_BYTES];
+};
+
+/* ---- Protocols. */
+
+/* Whether one more request, which needs at most arena_bytes, fits. false: decode answers BUSY, unless the batch is
+ * empty; then the request is to be refused (PIL_REFUSAL_ROOM). */
+bool pil_batch_has_room(const struct pil_batch *batch, size_t arena_bytes);
+/* A new request; there must be room for it. */
+struct pil_request *pil_batch_add(struct pil_turn *turn, struct pil_connection *connection);
+/* One more lookup of the request that was added last. NULL: it has too many, and request->refusal says so. */
+struct pil_lookup *pil_batch_lookup(struct pil_turn *turn, struct pil_request *request);
+/* Takes the lookups of the request that was added last back out: it is an error after all. */
+void pil_batch_drop_lookups(struct pil_turn *turn, struct pil_request *request);
+/* Formats into the arena; a constant text when there is no room. */
+const char *pil_batch_text(struct pil_batch *batch, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static inline struct pil_lookup *pil_request_lookups(const struct pil_turn *turn, const struct pil_request *request) {
+    return &turn->batch->lookups[request->lookup_first];
+}
+
+/* ---- The worker. */
+
+struct pil_batch *pil_batch_create(void);
+void pil_batch_destroy(struct pil_batch **batch);
+/* Looks up, encodes, sends, measures, and empties the batch, which may be empty already. keep_moment: what the next one
+ * holds answers from the same releases; there must be no quiescent state in between. */
+void pil_batch_run(struct pil_turn *turn, bool keep_moment);
+/* The invariants; for PIL_ASSERT_SLOW and tests. */
+bool pil_batch_validate(const struct pil_batch *batch);

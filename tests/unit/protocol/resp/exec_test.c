@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: EXEC of any size answers from one moment, also across views and across more batches than one.
+ * Method: a server of two views; a thread publishes releases as fast as it can, view a and then view b of the same
+ * number. A transaction of 5,000 commands over both must see one release of a and one of b, and b is never ahead of a
+ * nor more than one behind. */
+#include "support/cache_fixture.h"
+
+#include "protocol/resp/resp.h"
+#include "server/server.h"
+#include "wire/resp.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <cmocka.h>
+
+enum { COMMANDS = 5000, TRANSACTIONS = 20, PUBLISHES_MIN = 50, KEYS = 10 };
+
+struct fixture {
+    struct pil_settings settings;
+    struct pil_server *server;
+    struct pil_project *project;
+    struct sockaddr_un address;
+    int listener, client;
+    pthread_t publisher;
+    _Atomic bool is_stopping;
+    _Atomic uint32_t publish_count;
+    struct pil_text answers;
+};
+
+static void publish(struct fixture *f, uint32_t view, uint64_t seed) {
+    struct pil_cache *cache = pil_server_cache(f->server);
+    pil_cache_publish(cache, pil_cache_view_at(cache, view), fixture_release(f->project->views[0].view, KEYS, seed, 0));
+}
+
+static void *publish_all(void *argument) {
+    struct fixture *f = argument;
+    for (uint64_t seed = 1; !atomic_load(&f->is_stopping); seed++) {
+        publish(f, 0, seed);
+        publish(f, 1, seed);
+        atomic_fetch_add(&f->publish_count, 1);
+        (void)pil_server_tick(f->server);
+    }
+    return NULL;
+}
+
+static const struct pil_protocol *const protocols[] = {&pil_redis_protocol};
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    struct pil_error error = {0};
+    f->settings = (struct pil_settings){.view_count = 2,
+                                        .listener_count = 1,
+                                        .worker_count = 1,
+                                        .engine = PIL_ENGINE_EPOLL,
+                                        .slowlog_us = 1000000,
+                                        .limits = {.connections_max = 4,
+                                                   .request_bytes_max = 1 << 22,
+                                                   .requests_per_turn = 256,
+                                                   .keys_per_request_max = 16384,
+                                                   .output_pause_bytes = 1 << 18,
+                                                   .output_bytes_max = 1 << 26,
+                                                   .output_stall_ms = 10000,
+                                                   .request_timeout_ms = 10000}};
+    for (uint32_t i = 0; i < 2; i++) {
+        snprintf(f->settings.views[i].project, sizeof f->settings.views[i].project, "p");
+        snprintf(f->settings.views[i].view, sizeof f->settings.views[i].view, "%c", 'a' + i);
+        snprintf(f->settings.views[i].channel, sizeof f->settings.views[i].channel, "c");
+    }
+    f->project = fixture_project(1);
+    f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    f->address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(f->address.sun_path, sizeof f->address.sun_path, "/tmp/pil-exec-%d", getpid());
+    unlink(f->address.sun_path);
+    assert_int_equal(bind(f->listener, (const struct sockaddr *)&f->address, sizeof f->address), 0);
+    assert_int_equal(listen(f->listener, 4), 0);
+    assert_int_equal(pil_server_create(&f->settings, protocols, 1, &f->listener, &f->server, &error), PIL_STATUS_OK);
+    publish(f, 0, 0);
+    publish(f, 1, 0);
+    assert_int_equal(pil_server_start(f->server, &error), PIL_STATUS_OK);
+    f->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(f->client, (const struct sockaddr *)&f->address, sizeof f->address), 0);
+    assert_int_equal(pthread_create(&f->publisher, NULL, publish_all, f), 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    atomic_store(&f->is_stopping, true);
+    pthread_join(f->publisher, NULL);
+    close(f->client);
+    assert_true(pil_server_drain(f->server, 5000));
+    pil_server_destroy(&f->server);
+    close(f->listener);
+    unlink(f->address.sun_path);
+    pil_project_destroy(&f->project);
+    pil_text_deinit(&f->answers);
+    free(f);
+    return 0;
+}
+
+static void add(struct pil_text *text, const char *const *words, uint32_t count) {
+    pil_text_format(text, "*%u\r\n", count);
+    for (uint32_t i = 0; i < count; i++) {
+        pil_text_format(text, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
+    }
+}
+
+/* The next answer; reads more when the ones that are there are not whole. */
+static struct pil_resp_value next(struct fixture *f, size_t *at) {
+    struct pil_resp_value value;
+    for (;;) {
+        struct pil_bytes rest = pil_bytes_from(f->answers.data + *at, f->answers.len - *at);
+        size_t before = rest.len;
+        if (before > 0 && pil_resp_value_next(&rest, &value) == PIL_STATUS_OK) {
+            *at += before - rest.len;
+            return value;
+        }
+        char buffer[65536];
+        ssize_t got = read(f->client, buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        assert_true(got > 0);
+        pil_text_append(&f->answers, buffer, (size_t)got);
+    }
+}
+
+/* The number of the release that a value is from: fixture_value. */
+static uint64_t seed_of(struct pil_bytes text, uint64_t key) {
+    char digits[32];
+    snprintf(digits, sizeof digits, "%.*s", (int)text.len, (const char *)text.data);
+    return (uint64_t)(strtod(digits, NULL) - (double)(key * 31));
+}
+
+/* View b comes late: whoever takes its release only then takes one of another moment. */
+static uint32_t view_of(uint32_t command) {
+    return command >= COMMANDS * 4 / 5;
+}
+
+static void add_transaction(struct pil_text *requests) {
+    add(requests, (const char *const[]){"MULTI"}, 1);
+    for (uint32_t i = 0; i < COMMANDS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%c:%u", 'a' + (int)view_of(i), i % KEYS);
+        add(requests, (const char *const[]){"HGET", key, "f0"}, 3);
+    }
+    add(requests, (const char *const[]){"EXEC"}, 1);
+}
+
+static void check_transaction(struct fixture *f, size_t *at) {
+    uint64_t seeds[2] = {0};
+    assert_int_equal(next(f, at).kind, PIL_RESP_KIND_SIMPLE);
+    for (uint32_t i = 0; i < COMMANDS; i++) {
+        struct pil_resp_value queued = next(f, at);
+        assert_true(pil_bytes_equal_text(queued.text, "QUEUED"));
+    }
+    struct pil_resp_value head = next(f, at);
+    assert_int_equal(head.kind, PIL_RESP_KIND_ARRAY);
+    assert_int_equal(head.integer, COMMANDS);
+    for (uint32_t i = 0; i < COMMANDS; i++) {
+        struct pil_resp_value value = next(f, at);
+        assert_int_equal(value.kind, PIL_RESP_KIND_BULK);
+        uint64_t seed = seed_of(value.text, i % KEYS);
+        if (i == 0 || view_of(i) != view_of(i - 1)) {
+            seeds[view_of(i)] = seed;
+        }
+        assert_int_equal(seed, seeds[view_of(i)]);
+    }
+    assert_true(seeds[0] == seeds[1] || seeds[0] == seeds[1] + 1);
+}
+
+static void exec_answers_from_one_moment(void **state) {
+    struct fixture *f = *state;
+    struct pil_text requests = {0};
+    add_transaction(&requests);
+    for (uint32_t i = 0; i < TRANSACTIONS || atomic_load(&f->publish_count) < PUBLISHES_MIN; i++) {
+        size_t at = 0;
+        pil_text_clear(&f->answers);
+        assert_int_equal(pil_sys_write_all(f->client, pil_text_bytes(&requests), NULL), PIL_STATUS_OK);
+        check_transaction(f, &at);
+        assert_int_equal(at, f->answers.len);
+    }
+    pil_text_deinit(&requests);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(exec_answers_from_one_moment, setup, teardown)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
