@@ -8,19 +8,20 @@
 #include <sys/mman.h>
 
 struct pil_cache {
-    uint32_t view_count;
-    uint32_t project_count; /* distinct projects served; with one, a bare view name is enough */
+    uint32_t views_max;
+    _Atomic uint32_t view_count; /* defined slots; release by the control thread, acquire by all */
     struct pil_qsbr *qsbr;
     _Atomic uint64_t publish_count; /* writer: control thread (release); readers: workers (acquire) */
     struct pil_release *retired;    /* oldest first */
     struct pil_release **retired_end;
+    uint32_t retired_count;
     struct pil_cache_view views[];
 };
 
-struct pil_cache *pil_cache_create(uint32_t view_count, uint32_t worker_count) {
-    struct pil_cache *cache = calloc(1, sizeof *cache + view_count * sizeof cache->views[0]);
+struct pil_cache *pil_cache_create(uint32_t views_max, uint32_t worker_count) {
+    struct pil_cache *cache = calloc(1, sizeof *cache + views_max * sizeof cache->views[0]);
     PIL_ASSERT(cache != NULL);
-    cache->view_count = view_count;
+    cache->views_max = views_max;
     cache->qsbr = pil_qsbr_create(worker_count);
     cache->retired_end = &cache->retired;
     return cache;
@@ -36,7 +37,7 @@ void pil_cache_destroy(struct pil_cache **cache_pointer) {
         cache->retired = release->retired_next;
         pil_release_destroy(&release);
     }
-    for (uint32_t i = 0; i < cache->view_count; i++) {
+    for (uint32_t i = 0; i < cache->views_max; i++) {
         struct pil_release *release = atomic_load_explicit(&cache->views[i].live, memory_order_relaxed);
         pil_release_destroy(&release);
     }
@@ -50,7 +51,7 @@ struct pil_qsbr *pil_cache_qsbr(struct pil_cache *cache) {
 }
 
 uint32_t pil_cache_view_count(const struct pil_cache *cache) {
-    return cache->view_count;
+    return atomic_load_explicit(&cache->view_count, memory_order_acquire);
 }
 
 uint64_t pil_cache_publish_count(const struct pil_cache *cache) {
@@ -58,64 +59,68 @@ uint64_t pil_cache_publish_count(const struct pil_cache *cache) {
 }
 
 struct pil_cache_view *pil_cache_view_at(struct pil_cache *cache, uint32_t index) {
-    PIL_ASSERT(index < cache->view_count);
+    PIL_ASSERT(index < cache->views_max);
     return &cache->views[index];
 }
 
-static pil_status copy_name(char to[PIL_NAME_BYTES_MAX + 1], const char *from) {
-    size_t len = strlen(from);
-    if (len == 0 || len > PIL_NAME_BYTES_MAX) {
-        return PIL_STATUS_INVALID;
-    }
-    memcpy(to, from, len + 1);
-    return PIL_STATUS_OK;
+static bool is_name(const char *name) {
+    size_t len = strlen(name);
+    return len > 0 && len <= PIL_NAME_BYTES_MAX;
+}
+
+static bool has_names(const struct pil_cache_view *view, const char *project, const char *name) {
+    return strcmp(view->project, project) == 0 && strcmp(view->name, name) == 0;
 }
 
 pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const char *project, const char *name,
                                  const char *channel) {
     struct pil_cache_view *view = pil_cache_view_at(cache, index);
-    bool project_is_new = true;
-    for (uint32_t i = 0; i < index; i++) {
-        if (strcmp(cache->views[i].project, project) == 0) {
-            project_is_new = false;
-            if (strcmp(cache->views[i].name, name) == 0) {
-                return PIL_STATUS_INVALID;
-            }
+    uint32_t count = cache->view_count;
+    PIL_ASSERT(index <= count && !view->is_served);
+    if (!is_name(project) || !is_name(name) || !is_name(channel)) {
+        return PIL_STATUS_INVALID;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (cache->views[i].is_served && has_names(&cache->views[i], project, name)) {
+            return PIL_STATUS_INVALID;
         }
     }
-    PIL_TRY(copy_name(view->project, project));
-    PIL_TRY(copy_name(view->name, name));
-    PIL_TRY(copy_name(view->channel, channel));
-    view->index = index;
-    cache->project_count += project_is_new;
+    if (index < count && (!has_names(view, project, name) || strcmp(view->channel, channel) != 0)) {
+        return PIL_STATUS_INVALID;
+    }
+    if (index == count) {
+        memcpy(view->project, project, strlen(project) + 1);
+        memcpy(view->name, name, strlen(name) + 1);
+        memcpy(view->channel, channel, strlen(channel) + 1);
+        view->index = index;
+    }
+    /* Release, both: whoever sees the slot sees its names. */
+    atomic_store_explicit(&view->is_served, true, memory_order_release);
+    if (index == count) {
+        atomic_store_explicit(&cache->view_count, count + 1, memory_order_release);
+    }
     return PIL_STATUS_OK;
 }
 
-/* A node serves a handful of views: comparing lengths and bytes beats hashing. */
-struct pil_cache_view *pil_cache_view_find_in(const struct pil_cache *cache, struct pil_bytes project,
-                                              struct pil_bytes name) {
-    if (project.len == 0 && cache->project_count != 1) {
-        return NULL;
-    }
-    for (uint32_t i = 0; i < cache->view_count; i++) {
-        const struct pil_cache_view *view = &cache->views[i];
-        if (pil_bytes_equal_text(name, view->name) &&
-            (project.len == 0 || pil_bytes_equal_text(project, view->project))) {
-            return (struct pil_cache_view *)view;
-        }
-    }
-    return NULL;
+/* What was unpublished is reclaimed after a grace period. */
+static void retire(struct pil_cache *cache, const struct pil_cache_view *view, struct pil_release *release) {
+    release->view_index = view->index;
+    release->retire_ticket = pil_qsbr_begin(cache->qsbr);
+    release->retired_next = NULL;
+    *cache->retired_end = release;
+    cache->retired_end = &release->retired_next;
+    cache->retired_count++;
 }
 
-struct pil_cache_view *pil_cache_view_find(const struct pil_cache *cache, struct pil_bytes name) {
-    const uint8_t *slash = name.len > 0 ? memchr(name.data, '/', name.len) : NULL;
-    if (slash == NULL) {
-        return pil_cache_view_find_in(cache, (struct pil_bytes){0}, name);
+void pil_cache_view_remove(struct pil_cache *cache, uint32_t index) {
+    struct pil_cache_view *view = pil_cache_view_at(cache, index);
+    PIL_ASSERT(view->is_served);
+    atomic_store_explicit(&view->is_served, false, memory_order_release);
+    struct pil_release *old = atomic_exchange_explicit(&view->live, NULL, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&cache->publish_count, 1, memory_order_acq_rel);
+    if (old != NULL) {
+        retire(cache, view, old);
     }
-    size_t project_len = (size_t)(slash - name.data);
-    return project_len == 0 ? NULL
-                            : pil_cache_view_find_in(cache, pil_bytes_from(name.data, project_len),
-                                                     pil_bytes_from(slash + 1, name.len - project_len - 1));
 }
 
 static void add_earlier(struct pil_release *release, uint32_t *count, const char *id, int64_t created_us) {
@@ -150,6 +155,7 @@ bool pil_release_locate(const struct pil_release *live, struct pil_bytes id, int
 
 void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, struct pil_release *release) {
     PIL_ASSERT(release != NULL && release->magic == PIL_CACHE_MAGIC && release->generation == 0);
+    PIL_ASSERT(view->is_served);
     const struct pil_release *before = atomic_load_explicit(&view->live, memory_order_relaxed);
     if (before != NULL) {
         set_earlier(release, before);
@@ -161,14 +167,12 @@ void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, str
     struct pil_release *old = atomic_exchange_explicit(&view->live, release, memory_order_acq_rel);
     atomic_fetch_add_explicit(&cache->publish_count, 1, memory_order_acq_rel);
     if (old != NULL) {
-        old->retire_ticket = pil_qsbr_begin(cache->qsbr);
-        old->retired_next = NULL;
-        *cache->retired_end = old;
-        cache->retired_end = &old->retired_next;
+        retire(cache, view, old);
     }
 }
 
-uint32_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max) {
+uint64_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max, pil_cache_reclaimed *on_reclaimed,
+                           void *context) {
     uint64_t done = 0;
     while (cache->retired != NULL && pil_qsbr_passed(cache->qsbr, cache->retired->retire_ticket)) {
         struct pil_release *release = cache->retired;
@@ -182,11 +186,16 @@ uint32_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max) {
         if (cache->retired == NULL) {
             cache->retired_end = &cache->retired;
         }
+        PIL_ASSERT(cache->retired_count > 0);
+        cache->retired_count--;
+        if (on_reclaimed != NULL) {
+            on_reclaimed(context, release->view_index, release);
+        }
         pil_release_destroy(&release);
     }
-    uint32_t left = 0;
-    for (const struct pil_release *release = cache->retired; release != NULL; release = release->retired_next) {
-        left++;
-    }
-    return left;
+    return done;
+}
+
+uint32_t pil_cache_retired_count(const struct pil_cache *cache) {
+    return cache->retired_count;
 }

@@ -32,13 +32,17 @@ struct pil_release {
     struct pil_earlier
         earlier[PIL_CACHE_EARLIER_MAX]; /* set by publish: those of its view, newest first; id "": none */
     /* Control thread only, once retired. */
+    uint32_t view_index;
     uint64_t retire_ticket;
     uint64_t unmap_offset; /* of the last shard still mapped; what is past it is unmapped */
     struct pil_release *retired_next;
 };
 
-/* A served view. `live` is NULL until the first release is published. */
+/* A slot for a view. Its names are written once, before `is_served` is, and never change; a view that is removed and
+ * comes back finds its slot again. `live` is NULL until the first release is published. */
 struct pil_cache_view {
+    /* Writer: control thread (release); readers: workers (acquire). */
+    _Atomic bool is_served;
     char project[PIL_NAME_BYTES_MAX + 1];
     char name[PIL_NAME_BYTES_MAX + 1];
     char channel[PIL_NAME_BYTES_MAX + 1];
@@ -49,24 +53,25 @@ struct pil_cache_view {
 };
 
 struct pil_cache;
-struct pil_cache *pil_cache_create(uint32_t view_count, uint32_t worker_count);
+struct pil_cache *pil_cache_create(uint32_t views_max, uint32_t worker_count);
 /* Workers must be gone. Unmaps everything. */
 void pil_cache_destroy(struct pil_cache **cache);
 
 struct pil_qsbr *pil_cache_qsbr(struct pil_cache *cache);
+/* Slots that were ever defined. Any thread. */
 uint32_t pil_cache_view_count(const struct pil_cache *cache);
 struct pil_cache_view *pil_cache_view_at(struct pil_cache *cache, uint32_t index);
-/* Raised behind each publish. Any thread. */
+/* Raised behind each publish and removal. Any thread. */
 uint64_t pil_cache_publish_count(const struct pil_cache *cache);
-/* Before start: names one of the view slots. INVALID when project/name is there already. */
+/* Control thread: serves a view in the next slot, or again in the one that it had. INVALID: project/name is served
+ * already, or the slot has other names. */
 pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const char *project, const char *name,
                                  const char *channel) PIL_CHECKED;
-
-/* "view" (when only one project is served) or "project/view". NULL when not served. Any thread; no allocation. */
-struct pil_cache_view *pil_cache_view_find(const struct pil_cache *cache, struct pil_bytes name);
-/* The same with project and view apart; an empty project means the only one. */
-struct pil_cache_view *pil_cache_view_find_in(const struct pil_cache *cache, struct pil_bytes project,
-                                              struct pil_bytes view);
+/* Control thread: names no longer lead to the view, and its release is retired. */
+void pil_cache_view_remove(struct pil_cache *cache, uint32_t index);
+static inline bool pil_cache_view_is_served(const struct pil_cache_view *view) {
+    return atomic_load_explicit(&view->is_served, memory_order_acquire);
+}
 
 /* Worker: the release to use for one request, from start to end; valid until this worker's next quiescent state. */
 static inline const struct pil_release *pil_cache_live(const struct pil_cache_view *view) {
@@ -86,18 +91,26 @@ pil_status pil_release_map(const char *release_id, const int *fds, uint32_t shar
  * a GiB in huge pages, up to 100 ms in others. Returns for how many bytes; 0: Linux before 5.14 leaves it to faults. */
 uint64_t pil_release_prefault(const struct pil_release *release, uint32_t shard_index, uint64_t offset,
                               uint64_t bytes_max);
-/* Reads a byte of each page, once for all processes: a virtual machine's memory may have to be given by its host again
- * when it is read first, tens of microseconds at a time, even if it was written seconds ago. */
-void pil_release_touch(const struct pil_release *release, uint32_t shard_index);
+/* Reads a byte of each page of one shard, at most bytes_max from offset, once for all processes: a virtual machine's
+ * memory may have to be given by its host again when it is read first, tens of microseconds a page, even if it was
+ * written seconds ago. Returns for how many bytes; 0: that was all. */
+uint64_t pil_release_touch(const struct pil_release *release, uint32_t shard_index, uint64_t offset,
+                           uint64_t bytes_max);
 /* Unmaps some of what is still mapped: at most a huge page and at most bytes_max (4096 or more), so that the address
  * space lock is never held for long. Returns how much; destroy does the rest, when shard_count is 0 nothing of it. */
 uint64_t pil_release_unmap_slice(struct pil_release *release, uint64_t bytes_max);
 /* Unmaps a release that is not published (any more); NULLs the pointer. */
 void pil_release_destroy(struct pil_release **release);
+/* A retired release that was unmapped whole; its view is the slot that it was served in. */
+typedef void pil_cache_reclaimed(void *context, uint32_t view_index, const struct pil_release *release);
 /* One pointer store. The old release, if any, is retired: reclaimed after a grace period by pil_cache_reclaim. */
 void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, struct pil_release *release);
-/* Unmaps a slice (at most bytes_max) of what is past its grace period. Returns how many retired releases are left. */
-uint32_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max);
+/* Unmaps a slice (at most bytes_max) of what is past its grace period; a release that is gone is named, before it is
+ * freed, to on_reclaimed (NULL: to nobody). Returns how many bytes were unmapped. */
+uint64_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max, pil_cache_reclaimed *on_reclaimed,
+                           void *context);
+/* Retired releases that are not unmapped yet. */
+uint32_t pil_cache_retired_count(const struct pil_cache *cache);
 
 /* ---- Worker: the batch pipeline */
 

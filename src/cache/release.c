@@ -91,11 +91,15 @@ uint64_t pil_release_prefault(const struct pil_release *release, uint32_t shard_
     return madvise((void *)(uintptr_t)(file.data + offset), bytes, MADV_POPULATE_READ) == 0 ? bytes : 0;
 }
 
-void pil_release_touch(const struct pil_release *release, uint32_t shard_index) {
+uint64_t pil_release_touch(const struct pil_release *release, uint32_t shard_index, uint64_t offset,
+                           uint64_t bytes_max) {
     struct pil_bytes file = release->shards[shard_index].file;
-    for (size_t at = 0; at < file.len; at += 4096) {
+    PIL_ASSERT(offset <= file.len);
+    uint64_t left = file.len - offset, bytes = left < bytes_max ? left : bytes_max;
+    for (uint64_t at = offset; at < offset + bytes; at += 4096) {
         (void)*(const volatile uint8_t *)(file.data + at);
     }
+    return bytes;
 }
 
 /* From the end to the next boundary of huge pages: less would have the kernel take one apart. */

@@ -21,7 +21,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EXIT_OK = 0, EXIT_SYSTEM = 3, DRAIN_MS = 1500, TICK_NS = 100000000, EVENTS = 64, RETIRED_MAX = 1024 };
+enum { EXIT_OK = 0, EXIT_SYSTEM = 3, DRAIN_MS = 1500, TICK_NS = 100000000, EVENTS = 64, RETIRED_MAX = 1024,
+       RECLAIM_SLICE_BYTES = 64 << 20 };
 
 /* Shards of a release that is arriving. */
 struct arrival {
@@ -139,7 +140,7 @@ static void tell_unmapped(struct process *process, uint32_t view_index, const ch
 static void prefault(struct process *process, const struct pil_release *release) {
     for (uint32_t i = 0; i < release->shard_count; i++) {
         (void)pil_release_prefault(release, i, 0, UINT64_MAX);
-        pil_release_touch(release, i);
+        (void)pil_release_touch(release, i, 0, UINT64_MAX);
         if (process->mapped != NULL) {
             pil_mapped_tick(process->mapped);
         }
@@ -392,20 +393,24 @@ static pil_status read_control(struct process *process, bool block, struct pil_e
     return status == PIL_STATUS_AGAIN ? PIL_STATUS_OK : status;
 }
 
-/* Tells the supervisor which releases' memory is free again: those that are past their grace period, unmapped here, and
- * held by no client that mapped them. `left` wait to be unmapped, the latest retired. */
-static void tell_reclaimed(struct process *process, uint32_t left) {
-    uint32_t mapped_here = 0;
+static void on_reclaimed(void *context, uint32_t view_index, const struct pil_release *release) {
+    struct process *process = context;
     for (uint32_t i = 0; i < process->retired_count; i++) {
-        mapped_here += !process->retired[i].is_unmapped;
-    }
-    for (uint32_t i = 0; i < process->retired_count && mapped_here > left; i++) {
-        if (!process->retired[i].is_unmapped) { /* reclaimed in the order in which they were retired */
-            process->retired[i].is_unmapped = true;
-            mapped_here--;
+        struct retired *retired = &process->retired[i];
+        if (retired->view_index == view_index && retired->generation == release->generation) {
+            retired->is_unmapped = true;
             note_remapped(process);
         }
     }
+}
+
+/* Tells the supervisor which releases' memory is free again: those that are past their grace period, unmapped here, and
+ * held by no client that mapped them. */
+static void tell_reclaimed(struct process *process) {
+    struct pil_cache *cache = pil_server_cache(process->node.server);
+    pil_cache_reclaim(cache, RECLAIM_SLICE_BYTES, on_reclaimed, process);
+    pil_metric_gauge(pil_server_metrics(process->node.server), PIL_METRIC_reclaim_pending, NULL,
+                     pil_cache_retired_count(cache));
     for (uint32_t i = 0; i < process->retired_count;) {
         struct retired *retired = &process->retired[i];
         if (!retired->is_unmapped || (process->mapped != NULL &&
@@ -457,7 +462,8 @@ static pil_status run(struct process *process, struct pil_error *error) {
         if (process->mapped != NULL) {
             pil_mapped_tick(process->mapped);
         }
-        tell_reclaimed(process, pil_server_tick(process->node.server));
+        pil_server_tick(process->node.server);
+        tell_reclaimed(process);
         tell_readiness(process);
         pil_console_sweep(process->console);
         if (process->remapped_ns != 0 && pil_clock_monotonic_ns() - process->remapped_ns > TICK_NS) {

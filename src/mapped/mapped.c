@@ -42,7 +42,6 @@ static pil_status create_page(struct pil_mapped *mapped, struct pil_error *ret_e
     }
     mapped->page->magic = PIL_MAPPED_CONTROL_MAGIC;
     mapped->page->version = PIL_MAPPED_VERSION;
-    mapped->page->view_count = mapped->settings->view_count;
     if (getrandom(&mapped->page->daemon_id, sizeof mapped->page->daemon_id, 0) != sizeof mapped->page->daemon_id) {
         return pil_fail(ret_error, PIL_STATUS_SYSTEM, "no random numbers");
     }
@@ -57,12 +56,14 @@ static void make_catalog(struct pil_mapped *mapped) {
     json_t *views = json_array(), *projects = json_array();
     for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
         const struct pil_view_settings *view = &mapped->settings->views[i];
-        json_array_append_new(views, json_pack("{s:i, s:s, s:s, s:s}", "index", (int)i, "project", view->project,
-                                               "name", view->view, "channel", view->channel));
+        const char *project = view->is_removed ? "" : view->project, *name = view->is_removed ? "" : view->view;
+        json_array_append_new(views, json_pack("{s:i, s:s, s:s, s:s}", "index", (int)i, "project", project, "name",
+                                               name, "channel", view->channel)); /* a removed view keeps its index */
     }
     for (uint32_t i = 0; i < mapped->project_count; i++) {
         json_array_append(projects, mapped->projects[i]);
     }
+    mapped->page->view_count = mapped->settings->view_count;
     json_t *catalog = json_pack("{s:o, s:o}", "views", views, "projects", projects);
     char *text = json_dumps(catalog, JSON_COMPACT | JSON_SORT_KEYS);
     int fd = -1;
@@ -197,6 +198,28 @@ void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const st
     pil_mapped_generations_sweep(mapped, view_index);
 }
 
+/* The live generation is granted to nobody any more. */
+static void retire_live(struct pil_mapped *mapped, uint32_t view_index) {
+    struct pil_mapped_generation *live = mapped->views[view_index].generations;
+    atomic_store_explicit(&mapped->page->views[view_index].generation, 0, memory_order_release);
+    if (live != NULL && live->retired_ns == 0) {
+        live->retired_ns = pil_clock_monotonic_ns();
+        for (uint32_t i = 0; i < live->shard_count; i++) {
+            pil_sys_close(&live->fds[i]);
+        }
+    }
+    pil_mapped_generations_sweep(mapped, view_index);
+}
+
+void pil_mapped_views_changed(struct pil_mapped *mapped) {
+    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
+        if (mapped->settings->views[i].is_removed) {
+            retire_live(mapped, i);
+        }
+    }
+    make_catalog(mapped);
+}
+
 bool pil_mapped_is_held(const struct pil_mapped *mapped, uint32_t view_index, uint64_t generation) {
     const struct pil_mapped_generation *found = pil_mapped_generation_find(mapped, view_index, generation);
     return found != NULL && found->holder_count > 0;
@@ -276,15 +299,6 @@ int pil_mapped_descriptor(const struct pil_mapped *mapped) {
     return mapped->epoll;
 }
 
-static void set_gauge(struct pil_mapped *mapped, pil_metric metric, const char *label, uint64_t value) {
-    struct pil_metric_registry *metrics = pil_server_metrics(mapped->server);
-    const char *labels[] = {label, NULL};
-    pil_metric_series series = PIL_METRIC_SERIES_NONE;
-    if (pil_metric_series_get(metrics, metric, labels, &series) == PIL_STATUS_OK) {
-        pil_metric_set(metrics, series, (double)value);
-    }
-}
-
 /* Those that took a place and do not say HELLO. */
 static void close_silent(struct pil_mapped *mapped, uint64_t now_ns) {
     for (struct pil_mapped_session *session = mapped->sessions, *next; session != NULL; session = next) {
@@ -303,18 +317,18 @@ void pil_mapped_tick(struct pil_mapped *mapped) {
         mapped->resume_ns = 0;
         pil_mapped_listeners_watch(mapped, true);
     }
-    set_gauge(mapped, PIL_METRIC_mapped_sessions, NULL, mapped->session_count);
+    struct pil_metric_registry *metrics = pil_server_metrics(mapped->server);
+    pil_metric_gauge(metrics, PIL_METRIC_mapped_sessions, NULL, mapped->session_count);
     for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
-        const struct pil_view_settings *view = &mapped->settings->views[i];
-        char label[2 * PIL_NAME_BYTES_MAX + 2];
+        char label[PIL_VIEW_LABEL_BYTES];
         uint64_t held = 0, pinned = 0;
         for (const struct pil_mapped_generation *at = mapped->views[i].generations; at != NULL; at = at->next) {
             held += at->holder_count > 0;
             pinned += at->holder_count > 0 && at->retired_ns != 0 ? at->bytes : 0;
         }
-        snprintf(label, sizeof label, "%s/%s", view->project, view->view);
-        set_gauge(mapped, PIL_METRIC_mapped_generations, label, held);
-        set_gauge(mapped, PIL_METRIC_mapped_pinned_bytes, label, pinned);
+        pil_view_label(&mapped->settings->views[i], label);
+        pil_metric_gauge(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label), (double)held);
+        pil_metric_gauge(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label), (double)pinned);
     }
 }
 

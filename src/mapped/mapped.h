@@ -28,6 +28,8 @@ void pil_mapped_tick(struct pil_mapped *mapped);
 /* A release was published: it is what ACQUIRE grants from now on. Takes the descriptors (not the array). */
 void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const struct pil_release *release,
                         int64_t created_us, int *fds, uint32_t shard_count);
+/* The settings have more views, or views that were removed: tells clients by a new catalog. */
+void pil_mapped_views_changed(struct pil_mapped *mapped);
 /* The channel of a view was read, at this wall clock time. */
 void pil_mapped_checked(struct pil_mapped *mapped, uint32_t view_index, int64_t checked_us);
 /* The applied project, which stays the caller's: its services for the catalog, its tags for who may map. */

@@ -161,15 +161,10 @@ static bool on_catalog(struct pil_mapped *mapped, struct pil_mapped_session *ses
 }
 
 static void count_grant(struct pil_mapped *mapped, uint32_t view_index, const char *result) {
-    const struct pil_view_settings *view = &mapped->settings->views[view_index];
-    struct pil_metric_registry *metrics = pil_server_metrics(mapped->server);
-    char label[2 * PIL_NAME_BYTES_MAX + 2];
-    snprintf(label, sizeof label, "%s/%s", view->project, view->view);
-    const char *labels[] = {label, result, NULL};
-    pil_metric_series series = PIL_METRIC_SERIES_NONE;
-    if (pil_metric_series_get(metrics, PIL_METRIC_mapped_grants_total, labels, &series) == PIL_STATUS_OK) {
-        pil_metric_add_owner(metrics, pil_server_control_shard(mapped->server), series, 1);
-    }
+    char label[PIL_VIEW_LABEL_BYTES];
+    pil_view_label(&mapped->settings->views[view_index], label);
+    pil_metric_count(pil_server_metrics(mapped->server), pil_server_control_shard(mapped->server),
+                     PIL_METRIC_mapped_grants_total, PIL_METRIC_LABELS(label, result), 1);
 }
 
 /* The hold of a generation, or NULL. */
@@ -231,6 +226,9 @@ static bool on_acquire(struct pil_mapped *mapped, struct pil_mapped_session *ses
     struct pil_error error;
     if (view_index >= mapped->settings->view_count) {
         return refuse(session, view_index, PIL_STATUS_NOT_FOUND, "no view has this index");
+    }
+    if (mapped->settings->views[view_index].is_removed) {
+        return refuse(session, view_index, PIL_STATUS_NOT_FOUND, "this view is not served any more");
     }
     pil_status status = check_grant(mapped, session, view_index, &error);
     count_grant(mapped, view_index, status == PIL_STATUS_OK ? "granted" : pil_status_text(status));

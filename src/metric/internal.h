@@ -25,5 +25,7 @@ struct pil_metric_registry {
     struct pil_metric_shard *shards;
     struct pil_metric_slot *slots; /* [series_max], the first slot_count are in use or free again */
     uint32_t shard_count, series_max, slot_count;
-    uint32_t histograms_max, histogram_count;
+    struct {
+        uint32_t max, live;
+    } families[PIL_METRIC_FAMILY_COUNT];
 };

@@ -20,6 +20,50 @@ const struct pil_metric_family *pil_metric_family(pil_metric metric) {
     return &families[metric];
 }
 
+/* How many values each label takes. A new label in metric.def needs a row here. */
+static uint32_t values_of_label(const char *label, size_t len, const struct pil_metric_bounds *bounds) {
+    const struct {
+        const char *label;
+        uint32_t values;
+    } rows[] = {
+        {"view", bounds->views + 1}, /* and "-": no view */
+        {"worker", bounds->workers},
+        {"protocol", 8},
+        {"stage", 8},
+        {"status", 8},
+        {"code", 2},
+        {"reason", 16},
+        {"result", PIL_STATUS_COUNT + 1},
+        {"phase", 4},
+        {"process", 4},
+        /* One value at a time, beside the labels above. */
+        {"version", 1},
+        {"engine", 1},
+        {"channel", 1},
+        {"release", 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strlen(rows[i].label) == len && memcmp(rows[i].label, label, len) == 0) {
+            return rows[i].values;
+        }
+    }
+    PIL_UNREACHABLE("a label of metric.def without a bound");
+}
+
+/* The first pass over the table: how much room each family needs. */
+static void count_series(struct pil_metric_registry *registry, const struct pil_metric_bounds *bounds) {
+    for (uint32_t f = 0; f < PIL_METRIC_FAMILY_COUNT; f++) {
+        uint32_t max = 1;
+        for (const char *name = families[f].labels; name[0] != '\0';) {
+            size_t len = strcspn(name, ",");
+            max *= values_of_label(name, len, bounds);
+            name += len + (name[len] == ',');
+        }
+        registry->families[f].max = max;
+        registry->series_max += max;
+    }
+}
+
 static void *allocate_aligned(size_t bytes) {
     size_t rounded = (size_t)pil_align_up(bytes, SHARD_ALIGNMENT);
     void *memory = aligned_alloc(SHARD_ALIGNMENT, rounded);
@@ -29,15 +73,15 @@ static void *allocate_aligned(size_t bytes) {
     return memory;
 }
 
-pil_status pil_metric_registry_create(uint32_t shard_count, uint32_t series_max, uint32_t histograms_max,
+pil_status pil_metric_registry_create(uint32_t shard_count, const struct pil_metric_bounds *bounds,
                                       struct pil_metric_registry **ret_registry) {
-    PIL_ASSERT(shard_count > 0 && series_max > 0 && series_max < PIL_METRIC_SERIES_NONE);
+    PIL_ASSERT(shard_count > 0);
     struct pil_metric_registry *registry = calloc(1, sizeof *registry);
     if (registry == NULL) {
         return PIL_STATUS_NO_MEMORY;
     }
-    registry->series_max = series_max;
-    registry->histograms_max = histograms_max;
+    count_series(registry, bounds);
+    uint32_t series_max = registry->series_max;
     registry->lock = calloc(1, sizeof *registry->lock);
     registry->slots = calloc(series_max, sizeof *registry->slots);
     registry->shards = calloc(shard_count, sizeof *registry->shards);
@@ -111,9 +155,6 @@ static void render_labels(const struct pil_metric_family *family, const char *co
 
 /* The histograms of a slot stay with it for ever, so that a reader never holds freed memory. */
 static pil_status allocate_histograms(struct pil_metric_registry *registry, uint32_t series) {
-    if (registry->histogram_count == registry->histograms_max) {
-        return PIL_STATUS_TOO_LARGE;
-    }
     for (uint32_t i = 0; i < registry->shard_count; i++) {
         _Atomic(struct pil_histogram *) *at = &registry->shards[i].histograms[series];
         if (atomic_load_explicit(at, memory_order_relaxed) != NULL) {
@@ -125,7 +166,6 @@ static pil_status allocate_histograms(struct pil_metric_registry *registry, uint
         }
         atomic_store_explicit(at, histogram, memory_order_release); /* pairs with histogram_of */
     }
-    registry->histogram_count++;
     return PIL_STATUS_OK;
 }
 
@@ -147,7 +187,8 @@ static void zero_series(struct pil_metric_registry *registry, uint32_t series) {
     }
 }
 
-/* A slot of the right kind (with histograms or without): a dropped one first. */
+/* A slot of the right kind (with histograms or without): a dropped one first. There is one while the family is within
+ * its bound, because a slot was dropped for each one that other families of the kind do not use. */
 static pil_status take_slot(struct pil_metric_registry *registry, bool is_histogram, uint32_t *ret_series) {
     for (uint32_t s = 0; s < registry->slot_count; s++) {
         bool has_histograms = families[registry->slots[s].metric].type == PIL_METRIC_HISTOGRAM;
@@ -157,9 +198,7 @@ static pil_status take_slot(struct pil_metric_registry *registry, bool is_histog
             return PIL_STATUS_OK;
         }
     }
-    if (registry->slot_count == registry->series_max) {
-        return PIL_STATUS_TOO_LARGE;
-    }
+    PIL_ASSERT(registry->slot_count < registry->series_max);
     if (is_histogram) {
         PIL_TRY(allocate_histograms(registry, registry->slot_count));
     }
@@ -167,14 +206,27 @@ static pil_status take_slot(struct pil_metric_registry *registry, bool is_histog
     return PIL_STATUS_OK;
 }
 
+/* PIL_METRIC_SERIES_NONE: there is none. */
+static pil_metric_series find_locked(const struct pil_metric_registry *registry, pil_metric metric,
+                                     const struct pil_text *labels) {
+    for (uint32_t s = 0; s < registry->slot_count; s++) {
+        const struct pil_metric_slot *slot = &registry->slots[s];
+        if (slot->live && slot->metric == metric && strcmp(slot->labels, pil_text_chars(labels)) == 0) {
+            return s;
+        }
+    }
+    return PIL_METRIC_SERIES_NONE;
+}
+
 static pil_status get_locked(struct pil_metric_registry *registry, pil_metric metric, struct pil_text *labels,
                              pil_metric_series *ret_series) {
-    for (uint32_t s = 0; s < registry->slot_count; s++) {
-        struct pil_metric_slot *slot = &registry->slots[s];
-        if (slot->live && slot->metric == metric && strcmp(slot->labels, pil_text_chars(labels)) == 0) {
-            *ret_series = s;
-            return PIL_STATUS_OK;
-        }
+    pil_metric_series found = find_locked(registry, metric, labels);
+    if (found != PIL_METRIC_SERIES_NONE) {
+        *ret_series = found;
+        return PIL_STATUS_OK;
+    }
+    if (registry->families[metric].live == registry->families[metric].max) {
+        return PIL_STATUS_TOO_LARGE;
     }
     char *copy = strdup(pil_text_chars(labels));
     if (copy == NULL) {
@@ -191,6 +243,7 @@ static pil_status get_locked(struct pil_metric_registry *registry, pil_metric me
     slot->labels = copy;
     slot->metric = metric;
     slot->live = true;
+    registry->families[metric].live++;
     pil_metric_set(registry, series, families[metric].type == PIL_METRIC_INFO ? 1 : 0);
     *ret_series = series;
     return PIL_STATUS_OK;
@@ -207,13 +260,24 @@ pil_status pil_metric_series_get(struct pil_metric_registry *registry, pil_metri
     return status;
 }
 
+uint32_t pil_metric_family_max(const struct pil_metric_registry *registry, pil_metric metric) {
+    return registry->families[metric].max;
+}
+
+static void drop_locked(struct pil_metric_registry *registry, pil_metric_series series) {
+    struct pil_metric_slot *slot = &registry->slots[series];
+    PIL_ASSERT(series < registry->slot_count && slot->live);
+    PIL_ASSERT(registry->families[slot->metric].live > 0);
+    slot->live = false;
+    registry->families[slot->metric].live--;
+}
+
 void pil_metric_series_drop(struct pil_metric_registry *registry, pil_metric_series series) {
     if (series == PIL_METRIC_SERIES_NONE) {
         return;
     }
     pthread_mutex_lock(registry->lock);
-    PIL_ASSERT(series < registry->slot_count && registry->slots[series].live);
-    registry->slots[series].live = false;
+    drop_locked(registry, series);
     pthread_mutex_unlock(registry->lock);
 }
 
@@ -260,4 +324,48 @@ void pil_metric_read_histogram(const struct pil_metric_registry *registry, pil_m
         PIL_ASSERT(histogram != NULL);
         pil_histogram_merge(ret_view, histogram);
     }
+}
+
+/* ---- By label values. */
+
+/* PIL_METRIC_SERIES_NONE when there is no memory for it. The table has room for every label value that the program
+ * uses, so that a full family is a mistake of ours. */
+static pil_metric_series series_of(struct pil_metric_registry *registry, pil_metric metric, const char *const *labels) {
+    pil_metric_series series = PIL_METRIC_SERIES_NONE;
+    pil_status status = pil_metric_series_get(registry, metric, labels, &series);
+    PIL_ASSERT_SLOW(status != PIL_STATUS_TOO_LARGE);
+    return status == PIL_STATUS_OK ? series : PIL_METRIC_SERIES_NONE;
+}
+
+void pil_metric_gauge(struct pil_metric_registry *registry, pil_metric metric, const char *const *labels,
+                      double value) {
+    pil_metric_set(registry, series_of(registry, metric, labels), value);
+}
+
+void pil_metric_count(struct pil_metric_registry *registry, uint32_t shard, pil_metric metric,
+                      const char *const *labels, uint64_t more) {
+    pil_metric_add_owner(registry, shard, series_of(registry, metric, labels), more);
+}
+
+void pil_metric_count_to(struct pil_metric_registry *registry, uint32_t shard, pil_metric metric,
+                         const char *const *labels, uint64_t total) {
+    pil_metric_series series = series_of(registry, metric, labels);
+    pil_metric_add_owner(registry, shard, series, total - pil_metric_read(registry, series));
+}
+
+void pil_metric_record(struct pil_metric_registry *registry, uint32_t shard, pil_metric metric,
+                       const char *const *labels, uint64_t value_ns) {
+    pil_metric_record_owner(registry, shard, series_of(registry, metric, labels), value_ns, 1);
+}
+
+void pil_metric_forget(struct pil_metric_registry *registry, pil_metric metric, const char *const *labels) {
+    struct pil_text text = {0};
+    render_labels(&families[metric], labels, &text);
+    pthread_mutex_lock(registry->lock);
+    pil_metric_series series = find_locked(registry, metric, &text);
+    if (series != PIL_METRIC_SERIES_NONE) {
+        drop_locked(registry, series);
+    }
+    pthread_mutex_unlock(registry->lock);
+    pil_text_deinit(&text);
 }

@@ -82,17 +82,40 @@ struct pil_metric_registry;
 typedef uint32_t pil_metric_series; /* index of a series in every shard */
 enum { PIL_METRIC_SERIES_NONE = UINT32_MAX };
 
-pil_status pil_metric_registry_create(uint32_t shard_count, uint32_t series_max, uint32_t histograms_max,
+/* How many values the labels `view` and `worker` take; what the other labels take stands in metric.c. */
+struct pil_metric_bounds {
+    uint32_t views;
+    uint32_t workers;
+};
+/* Has room for every series that the table allows: the sum over the families of the product of their labels' values. */
+pil_status pil_metric_registry_create(uint32_t shard_count, const struct pil_metric_bounds *bounds,
                                       struct pil_metric_registry **ret_registry) PIL_CHECKED;
 void pil_metric_registry_destroy(struct pil_metric_registry **registry);
-/* Finds or makes a series; label values in the order of the family's labels, NULL-terminated list. TOO_LARGE when the
- * registry is full: the caller goes on with PIL_METRIC_SERIES_NONE, which every add ignores. Thread: one control thread
- * at a time. */
+/* How many series of a family the registry has room for. */
+uint32_t pil_metric_family_max(const struct pil_metric_registry *registry, pil_metric metric);
+/* Finds or makes a series; label values in the order of the family's labels, NULL-terminated list (NULL: no labels).
+ * TOO_LARGE: the family has all the series that its labels allow. NO_MEMORY. Thread: one control thread at a time. */
 pil_status pil_metric_series_get(struct pil_metric_registry *registry, pil_metric metric,
                                  const char *const *label_values, pil_metric_series *ret_series) PIL_CHECKED;
 /* Drops a series (a release that is gone): it is no longer exposed and its index may be given again. The caller made
  * sure that no thread adds to it any more. */
 void pil_metric_series_drop(struct pil_metric_registry *registry, pil_metric_series series);
+
+/* ---- By label values, for the control thread: the series is made when it is not there yet, and a value is lost when
+ * it cannot be made. Cost: a walk over the series, under the registry's lock. */
+
+/* PIL_METRIC_LABELS("rides/drivers", "ok"): at least one; NULL says none. */
+#define PIL_METRIC_LABELS(...) ((const char *const[]){__VA_ARGS__, NULL})
+void pil_metric_gauge(struct pil_metric_registry *registry, pil_metric metric, const char *const *labels, double value);
+void pil_metric_count(struct pil_metric_registry *registry, uint32_t shard, pil_metric metric,
+                      const char *const *labels, uint64_t more);
+/* Raises a counter to a total that is counted elsewhere. */
+void pil_metric_count_to(struct pil_metric_registry *registry, uint32_t shard, pil_metric metric,
+                         const char *const *labels, uint64_t total);
+void pil_metric_record(struct pil_metric_registry *registry, uint32_t shard, pil_metric metric,
+                       const char *const *labels, uint64_t value_ns);
+/* Drops the series with these labels, if there is one: see pil_metric_series_drop. */
+void pil_metric_forget(struct pil_metric_registry *registry, pil_metric metric, const char *const *labels);
 
 /* Owner thread of `shard`. */
 void pil_metric_add_owner(struct pil_metric_registry *registry, uint32_t shard, pil_metric_series series,

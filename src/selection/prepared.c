@@ -94,6 +94,9 @@ pil_status pil_prepared_refresh(struct pil_scope *scope, struct pil_prepared *pr
     bool is_same = prepared->plan != NULL;
     for (uint32_t slot = 0; slot < prepared->spec->view_count; slot++) {
         releases[slot] = pil_scope_live(scope, prepared->views[slot]);
+        if (releases[slot] == NULL && !pil_cache_view_is_served(prepared->views[slot])) {
+            return pil_fail(ret_error, PIL_STATUS_NOT_FOUND, "view %s is not served here", prepared->spec->views[slot]);
+        }
         if (releases[slot] == NULL) {
             return pil_fail(ret_error, PIL_STATUS_AGAIN, "view %s has no release loaded yet",
                             prepared->spec->views[slot]);

@@ -61,6 +61,10 @@ void pil_projects_destroy(struct pil_projects **projects) {
     *projects = NULL;
 }
 
+void pil_projects_note_change(struct pil_projects *projects) {
+    atomic_fetch_add_explicit(&projects->number, 1, memory_order_release);
+}
+
 pil_status pil_projects_set(struct pil_projects *projects, struct pil_project **project) {
     uint32_t slot = 0;
     struct pil_project *old = NULL;
@@ -79,7 +83,7 @@ pil_status pil_projects_set(struct pil_projects *projects, struct pil_project **
     }
     /* Release: pairs with the acquire in pil_projects_find. */
     atomic_store_explicit(&projects->slots[slot], *project, memory_order_release);
-    atomic_fetch_add_explicit(&projects->number, 1, memory_order_release);
+    pil_projects_note_change(projects);
     *project = NULL;
     if (retired != NULL) {
         *retired =

@@ -21,5 +21,7 @@ void pil_projects_reclaim(struct pil_projects *projects);
 
 /* Worker: the project of that name; NULL: none is applied. Valid until the worker's next quiescent state. */
 const struct pil_project *pil_projects_find(const struct pil_projects *projects, const char *name);
+/* Control thread: something else that names depend on has changed. */
+void pil_projects_note_change(struct pil_projects *projects);
 /* Raised behind each change. */
 uint64_t pil_projects_number(const struct pil_projects *projects);

@@ -24,7 +24,9 @@ pil_status pil_scope_view(const struct pil_scope *scope, struct pil_bytes full,
     split(full, &project, &name);
     for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
         const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
-        if (!pil_bytes_equal_text(name, view->name) || !(is_bare || pil_bytes_equal_text(project, view->project))) {
+        bool is_meant = pil_bytes_equal_text(name, view->name) &&
+                        (is_bare || pil_bytes_equal_text(project, view->project)) && pil_cache_view_is_served(view);
+        if (!is_meant) {
             continue;
         }
         if (found != NULL) {
@@ -55,13 +57,13 @@ pil_status pil_scope_explain(pil_status status, struct pil_bytes name, struct pi
 }
 
 const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, uint32_t view_index) {
-    const char *name = pil_cache_view_at(scope->cache, view_index)->project;
-    for (uint32_t i = 0; i < view_index; i++) {
-        if (strcmp(pil_cache_view_at(scope->cache, i)->project, name) == 0) {
-            return NULL;
-        }
+    const struct pil_cache_view *view = pil_cache_view_at(scope->cache, view_index);
+    bool is_first = pil_cache_view_is_served(view);
+    for (uint32_t i = 0; i < view_index && is_first; i++) {
+        const struct pil_cache_view *before = pil_cache_view_at(scope->cache, i);
+        is_first = !pil_cache_view_is_served(before) || strcmp(before->project, view->project) != 0;
     }
-    return pil_projects_find(scope->projects, name);
+    return is_first ? pil_projects_find(scope->projects, view->project) : NULL;
 }
 
 const struct pil_service *pil_scope_service(const struct pil_scope *scope, struct pil_bytes full,
@@ -70,11 +72,11 @@ const struct pil_service *pil_scope_service(const struct pil_scope *scope, struc
     bool is_bare = !has_project(full);
     split(full, &wanted, &name);
     for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
-        const char *project_name = pil_cache_view_at(scope->cache, i)->project;
-        if (!is_bare && !pil_bytes_equal_text(wanted, project_name)) {
+        const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
+        if (!pil_cache_view_is_served(view) || !(is_bare || pil_bytes_equal_text(wanted, view->project))) {
             continue;
         }
-        const struct pil_project *project = pil_projects_find(scope->projects, project_name);
+        const struct pil_project *project = pil_projects_find(scope->projects, view->project);
         const struct pil_service *service = project != NULL ? pil_project_service_find(project, name) : NULL;
         if (service != NULL) {
             *ret_project = project;

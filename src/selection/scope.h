@@ -15,8 +15,9 @@ struct pil_scope {
     uint64_t readable;                   /* views that the peer of the request may read, one bit each */
 };
 
+/* Whether the view is served and the peer may read it: what catalogues and sums show. */
 static inline bool pil_scope_may_read(const struct pil_scope *scope, const struct pil_cache_view *view) {
-    return (scope->readable >> view->index & 1) != 0;
+    return (scope->readable >> view->index & 1) != 0 && pil_cache_view_is_served(view);
 }
 
 /* The view of that name: "project/view", or "view" where one served view has that name. NOT_FOUND: no such view is

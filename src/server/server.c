@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { OUTPUT_POOL_BYTES = 256 << 20, RECLAIM_SLICE_BYTES = 64 << 20 };
+enum { OUTPUT_POOL_BYTES = 256 << 20 };
 
 /* What the protocols keep for a worker. */
 static pil_status create_protocol_states(struct pil_server *server, struct pil_worker *worker) {
@@ -79,7 +79,7 @@ static void deinit_worker(struct pil_server *server, struct pil_worker *worker) 
 
 static pil_status init_parts(struct pil_server *server, struct pil_error *error) {
     const struct pil_settings *settings = server->settings;
-    server->cache = pil_cache_create(settings->view_count, settings->worker_count);
+    server->cache = pil_cache_create(PIL_SETTINGS_VIEWS_MAX, settings->worker_count);
     server->slowlog = pil_slowlog_create();
     if (server->cache != NULL) {
         server->projects = pil_projects_create(PIL_SETTINGS_VIEWS_MAX, pil_cache_qsbr(server->cache));
@@ -87,11 +87,14 @@ static pil_status init_parts(struct pil_server *server, struct pil_error *error)
     if (server->projects == NULL || server->slowlog == NULL || init_workers(server) != PIL_STATUS_OK) {
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for %u workers", settings->worker_count);
     }
+    PIL_TRY(pil_series_create(server, error));
     for (uint32_t i = 0; i < settings->view_count; i++) {
-        const struct pil_view_settings *view = &settings->views[i];
-        PIL_TRY(pil_cache_view_define(server->cache, i, view->project, view->view, view->channel));
+        PIL_TRY(pil_server_add_view(server, i));
+        if (settings->views[i].is_removed) {
+            pil_server_remove_view(server, i); /* only its slot is kept */
+        }
     }
-    return pil_series_create(server, error);
+    return PIL_STATUS_OK;
 }
 
 pil_status pil_server_create(const struct pil_settings *settings, const struct pil_protocol *const *protocols,
@@ -114,6 +117,20 @@ pil_status pil_server_create(const struct pil_settings *settings, const struct p
     }
     *ret_server = server;
     return PIL_STATUS_OK;
+}
+
+pil_status pil_server_add_view(struct pil_server *server, uint32_t view_index) {
+    const struct pil_view_settings *view = &server->settings->views[view_index];
+    PIL_TRY(pil_series_add_view(server, view_index));
+    PIL_TRY(pil_cache_view_define(server->cache, view_index, view->project, view->view, view->channel));
+    /* Plans that did not find it are made anew. */
+    pil_projects_note_change(server->projects);
+    return PIL_STATUS_OK;
+}
+
+void pil_server_remove_view(struct pil_server *server, uint32_t view_index) {
+    pil_cache_view_remove(server->cache, view_index);
+    pil_projects_note_change(server->projects);
 }
 
 pil_status pil_server_start(struct pil_server *server, struct pil_error *ret_error) {
@@ -240,26 +257,13 @@ static void sum_engines(struct pil_server *server) {
         {PIL_METRIC_engine_accept_failures_total, offsetof(struct pil_worker, engine_accept_failures)},
     };
     for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++) {
-        const char *labels[] = {NULL};
         uint64_t sum = 0;
-        pil_metric_series series = PIL_METRIC_SERIES_NONE;
         for (uint32_t w = 0; w < server->worker_count; w++) {
             const _Atomic uint64_t *value =
                 (const _Atomic uint64_t *)(const void *)((const char *)&server->workers[w] + sums[i].offset);
             sum += atomic_load_explicit(value, memory_order_relaxed);
         }
-        if (pil_metric_series_get(server->metrics, sums[i].metric, labels, &series) == PIL_STATUS_OK) {
-            pil_metric_add_owner(server->metrics, server->worker_count, series,
-                                 sum - pil_metric_read(server->metrics, series));
-        }
-    }
-}
-
-static void set_gauge(struct pil_server *server, pil_metric metric, const char *label, double value) {
-    const char *labels[] = {label, NULL};
-    pil_metric_series series = PIL_METRIC_SERIES_NONE;
-    if (pil_metric_series_get(server->metrics, metric, labels, &series) == PIL_STATUS_OK) {
-        pil_metric_set(server->metrics, series, value);
+        pil_metric_count_to(server->metrics, server->worker_count, sums[i].metric, NULL, sum);
     }
 }
 
@@ -268,8 +272,8 @@ static void watch_workers(struct pil_server *server) {
     for (uint32_t i = 0; i < server->worker_count; i++) {
         uint64_t started_ns = atomic_load_explicit(&server->workers[i].turn_started_ns, memory_order_relaxed);
         const char *label = PIL_LOG_NUM(i);
-        set_gauge(server, PIL_METRIC_worker_lag_seconds, label,
-                  started_ns == 0 || started_ns > now_ns ? 0.0 : (double)(now_ns - started_ns) / 1e9);
+        pil_metric_gauge(server->metrics, PIL_METRIC_worker_lag_seconds, PIL_METRIC_LABELS(label),
+                         started_ns == 0 || started_ns > now_ns ? 0.0 : (double)(now_ns - started_ns) / 1e9);
     }
     for (uint32_t protocol = 0; protocol < server->protocol_count; protocol++) {
         uint32_t sum = 0;
@@ -279,17 +283,15 @@ static void watch_workers(struct pil_server *server) {
         for (uint32_t i = 0; i < server->worker_count; i++) {
             sum += atomic_load_explicit(&server->workers[i].connections_now[protocol], memory_order_relaxed);
         }
-        set_gauge(server, PIL_METRIC_connections, server->protocols[protocol]->name, sum);
+        pil_metric_gauge(server->metrics, PIL_METRIC_connections, PIL_METRIC_LABELS(server->protocols[protocol]->name),
+                         sum);
     }
 }
 
-uint32_t pil_server_tick(struct pil_server *server) {
+void pil_server_tick(struct pil_server *server) {
     sum_engines(server);
     watch_workers(server);
     pil_projects_reclaim(server->projects);
-    uint32_t left = pil_cache_reclaim(server->cache, RECLAIM_SLICE_BYTES);
-    set_gauge(server, PIL_METRIC_reclaim_pending, NULL, left);
-    return left;
 }
 
 bool pil_server_failed(const struct pil_server *server) {

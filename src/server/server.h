@@ -50,9 +50,11 @@ uint32_t pil_server_control_shard(const struct pil_server *server);
 /* Control thread: the applied project (feature services), as pil_projects_set; workers see it from their next request
  * on. The one before is freed after a grace period, by pil_server_tick. */
 pil_status pil_server_set_project(struct pil_server *server, struct pil_project **project) PIL_CHECKED;
-/* Control thread, a few times a second: reclaims releases, sums engine counters into metrics, watches the workers.
- * Returns releases that still wait to be unmapped. */
-uint32_t pil_server_tick(struct pil_server *server);
+/* Control thread: serves the view that the settings have at this index by now, or no longer serves it. */
+pil_status pil_server_add_view(struct pil_server *server, uint32_t view_index) PIL_CHECKED;
+void pil_server_remove_view(struct pil_server *server, uint32_t view_index);
+/* Control thread, a few times a second: sums engine counters into metrics, watches the workers, frees projects. */
+void pil_server_tick(struct pil_server *server);
 /* Whether a fatal error has ended a worker. */
 bool pil_server_failed(const struct pil_server *server);
 

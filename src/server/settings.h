@@ -6,7 +6,11 @@
 #include "base/bounds.h"
 #include "engine/engine.h"
 
+#include <stdatomic.h>
+#include <stdio.h>
+
 enum {
+    PIL_VIEW_LABEL_BYTES = 2 * PIL_NAME_BYTES_MAX + 2,
     PIL_SETTINGS_VIEWS_MAX = 64,
     PIL_SETTINGS_LISTENERS_MAX = 32,
     PIL_SETTINGS_PROTOCOLS_MAX = 8,
@@ -43,13 +47,20 @@ struct pil_map_rule {
     uint32_t cgroup_count;
 };
 
+/* A slot for a view. A view that is removed keeps its slot: names and indexes never change while the server runs. */
 struct pil_view_settings {
+    bool is_removed; /* control thread; workers ask the cache */
     char project[PIL_NAME_BYTES_MAX + 1];
     char view[PIL_NAME_BYTES_MAX + 1];
     char channel[PIL_NAME_BYTES_MAX + 1];
     uint64_t staleness_bound_us; /* readiness fails when the channel was not checked for longer */
     struct pil_map_rule map;
 };
+
+/* "project/view", as metrics name it. */
+static inline void pil_view_label(const struct pil_view_settings *view, char ret_label[PIL_VIEW_LABEL_BYTES]) {
+    snprintf(ret_label, PIL_VIEW_LABEL_BYTES, "%s/%s", view->project, view->view);
+}
 
 struct pil_limits {
     uint32_t connections_max;   /* of all workers together */
@@ -66,7 +77,7 @@ struct pil_limits {
 
 struct pil_settings {
     struct pil_view_settings views[PIL_SETTINGS_VIEWS_MAX];
-    uint32_t view_count;
+    _Atomic uint32_t view_count; /* slots in use or removed; grows while the server runs, after the slot was written */
     struct pil_listener_settings listeners[PIL_SETTINGS_LISTENERS_MAX];
     uint32_t listener_count;
     uint32_t worker_count;

@@ -100,7 +100,7 @@ static void every_lookup_answers_from_the_release_that_it_began_with(void **stat
             pil_cache_publish(cache, pil_cache_view_at(cache, v),
                               fixture_release(view, views[v].rows, chosen, (uint32_t)random_below(3)));
         } else if (random_below(4) == 0) {
-            pil_cache_reclaim(cache, 4096 * (1 + random_below(8)));
+            pil_cache_reclaim(cache, 4096 * (1 + random_below(8)), NULL, NULL);
         } else {
             uint32_t index = (uint32_t)random_below(WORKERS);
             turn(cache, view, &workers[index], index, views);
@@ -109,7 +109,7 @@ static void every_lookup_answers_from_the_release_that_it_began_with(void **stat
     for (uint32_t i = 0; i < WORKERS; i++) {
         pil_qsbr_offline(pil_cache_qsbr(cache), i);
     }
-    while (pil_cache_reclaim(cache, 1 << 20) > 0) {
+    while (pil_cache_retired_count(cache) > 0 && pil_cache_reclaim(cache, 1 << 20, NULL, NULL) > 0) {
     }
     pil_cache_destroy(&cache);
     pil_project_destroy(&project);

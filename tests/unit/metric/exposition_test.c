@@ -15,7 +15,7 @@
 
 static struct pil_metric_registry *make_registry(void) {
     struct pil_metric_registry *registry = NULL;
-    assert_int_equal(pil_metric_registry_create(2, 100, 10, &registry), PIL_STATUS_OK);
+    assert_int_equal(pil_metric_registry_create(2, &(struct pil_metric_bounds){4, 2}, &registry), PIL_STATUS_OK);
     return registry;
 }
 

@@ -16,7 +16,7 @@
 
 static void make_page(struct pil_text *page) {
     struct pil_metric_registry *registry = NULL;
-    assert_int_equal(pil_metric_registry_create(2, 100, 10, &registry), PIL_STATUS_OK);
+    assert_int_equal(pil_metric_registry_create(2, &(struct pil_metric_bounds){4, 2}, &registry), PIL_STATUS_OK);
     for (uint32_t f = 0; f < PIL_METRIC_FAMILY_COUNT; f++) {
         const char *const values[] = {"first", "a \"quoted\" \\ value\n", "third", NULL};
         pil_metric_series series;

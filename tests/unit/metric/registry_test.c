@@ -11,9 +11,10 @@
 
 #include <cmocka.h>
 
-static struct pil_metric_registry *make_registry(uint32_t shards, uint32_t series, uint32_t histograms) {
+static struct pil_metric_registry *make_registry(uint32_t shards, uint32_t views) {
     struct pil_metric_registry *registry = NULL;
-    assert_int_equal(pil_metric_registry_create(shards, series, histograms, &registry), PIL_STATUS_OK);
+    struct pil_metric_bounds bounds = {.views = views, .workers = shards};
+    assert_int_equal(pil_metric_registry_create(shards, &bounds, &registry), PIL_STATUS_OK);
     return registry;
 }
 
@@ -25,7 +26,7 @@ static pil_metric_series get(struct pil_metric_registry *registry, pil_metric me
 
 static void sums_over_the_shards(void **state) {
     (void)state;
-    struct pil_metric_registry *registry = make_registry(3, 8, 2);
+    struct pil_metric_registry *registry = make_registry(3, 1);
     pil_metric_series turns = get(registry, PIL_METRIC_engine_turns_total, NULL);
     pil_metric_series batch = get(registry, PIL_METRIC_batch_size, NULL);
     for (uint32_t shard = 0; shard < 3; shard++) {
@@ -43,7 +44,7 @@ static void sums_over_the_shards(void **state) {
 
 static void finds_the_series_with_the_same_labels(void **state) {
     (void)state;
-    struct pil_metric_registry *registry = make_registry(1, 8, 0);
+    struct pil_metric_registry *registry = make_registry(1, 2);
     pil_metric_series a = get(registry, PIL_METRIC_lookups_total, (const char *const[]){"rides", "hit", NULL});
     pil_metric_series b = get(registry, PIL_METRIC_lookups_total, (const char *const[]){"rides", "not_found", NULL});
     assert_int_not_equal(a, b);
@@ -55,17 +56,43 @@ static void finds_the_series_with_the_same_labels(void **state) {
     pil_metric_registry_destroy(&registry);
 }
 
-static void a_full_registry_says_so_and_none_is_ignored(void **state) {
+static void a_family_has_room_for_what_its_labels_allow_and_no_more(void **state) {
     (void)state;
-    struct pil_metric_registry *registry = make_registry(1, 2, 1);
+    struct pil_metric_registry *registry = make_registry(1, 2);
     pil_metric_series untouched = 99;
-    get(registry, PIL_METRIC_batch_size, NULL);
-    assert_int_equal(pil_metric_series_get(registry, PIL_METRIC_turn_duration_seconds, NULL, &untouched),
-                     PIL_STATUS_TOO_LARGE);
-    get(registry, PIL_METRIC_ready, NULL);
-    assert_int_equal(pil_metric_series_get(registry, PIL_METRIC_reclaim_pending, NULL, &untouched),
-                     PIL_STATUS_TOO_LARGE);
+    assert_int_equal(pil_metric_family_max(registry, PIL_METRIC_ready), 1);
+    assert_int_equal(pil_metric_family_max(registry, PIL_METRIC_releases_published_total), 3); /* 2 views and "-" */
+    assert_int_equal(pil_metric_family_max(registry, PIL_METRIC_worker_lag_seconds), 1);
+    for (int i = 0; i < 3; i++) {
+        get(registry, PIL_METRIC_releases_published_total, PIL_METRIC_LABELS(i == 0 ? "a" : i == 1 ? "b" : "c"));
+    }
+    assert_int_equal(
+        pil_metric_series_get(registry, PIL_METRIC_releases_published_total, PIL_METRIC_LABELS("d"), &untouched),
+        PIL_STATUS_TOO_LARGE);
     assert_int_equal(untouched, 99);
+    get(registry, PIL_METRIC_ready, NULL); /* a full family takes nothing from the others */
+    pil_metric_forget(registry, PIL_METRIC_releases_published_total, PIL_METRIC_LABELS("b"));
+    pil_metric_forget(registry, PIL_METRIC_releases_published_total, PIL_METRIC_LABELS("b")); /* is gone already */
+    get(registry, PIL_METRIC_releases_published_total, PIL_METRIC_LABELS("d"));
+    pil_metric_registry_destroy(&registry);
+}
+
+static void every_series_that_the_table_allows_can_be_made(void **state) {
+    (void)state;
+    struct pil_metric_registry *registry = make_registry(1, 3);
+    for (uint32_t f = 0; f < PIL_METRIC_FAMILY_COUNT; f++) {
+        for (uint32_t i = 0; i < pil_metric_family_max(registry, (pil_metric)f); i++) {
+            char number[16];
+            snprintf(number, sizeof number, "%u", i);
+            get(registry, (pil_metric)f, PIL_METRIC_LABELS(number, number, number));
+        }
+    }
+    pil_metric_registry_destroy(&registry);
+}
+
+static void a_series_that_could_not_be_made_is_ignored(void **state) {
+    (void)state;
+    struct pil_metric_registry *registry = make_registry(1, 1);
     pil_metric_add_owner(registry, 0, PIL_METRIC_SERIES_NONE, 1);
     pil_metric_record_owner(registry, 0, PIL_METRIC_SERIES_NONE, 1, 1);
     pil_metric_set(registry, PIL_METRIC_SERIES_NONE, 1);
@@ -74,9 +101,32 @@ static void a_full_registry_says_so_and_none_is_ignored(void **state) {
     pil_metric_registry_destroy(&registry);
 }
 
+static void values_are_set_and_counted_by_label_values(void **state) {
+    (void)state;
+    struct pil_metric_registry *registry = make_registry(2, 1);
+    static struct pil_histogram_view view;
+    struct pil_text page = {0};
+    pil_metric_gauge(registry, PIL_METRIC_memory_bytes, PIL_METRIC_LABELS("p/v"), 5);
+    pil_metric_gauge(registry, PIL_METRIC_memory_bytes, PIL_METRIC_LABELS("p/v"), 7);
+    pil_metric_count(registry, 1, PIL_METRIC_fetches_total, PIL_METRIC_LABELS("p/v", "ok"), 2);
+    pil_metric_count(registry, 0, PIL_METRIC_fetches_total, PIL_METRIC_LABELS("p/v", "ok"), 1);
+    pil_metric_count_to(registry, 1, PIL_METRIC_process_restarts_total, PIL_METRIC_LABELS("server"), 4);
+    pil_metric_count_to(registry, 1, PIL_METRIC_process_restarts_total, PIL_METRIC_LABELS("server"), 6);
+    pil_metric_record(registry, 1, PIL_METRIC_fetch_duration_seconds, PIL_METRIC_LABELS("p/v", "copy"), 1000);
+    pil_metric_expose(registry, PIL_EXPOSITION_TEXT, &page);
+    assert_non_null(strstr(pil_text_chars(&page), "pillion_memory_bytes{view=\"p/v\"} 7\n"));
+    assert_non_null(strstr(pil_text_chars(&page), "pillion_fetches_total{view=\"p/v\",result=\"ok\"} 3\n"));
+    assert_non_null(strstr(pil_text_chars(&page), "pillion_process_restarts_total{process=\"server\"} 6\n"));
+    pil_metric_read_histogram(
+        registry, get(registry, PIL_METRIC_fetch_duration_seconds, PIL_METRIC_LABELS("p/v", "copy")), &view);
+    assert_int_equal(view.count, 1);
+    pil_text_deinit(&page);
+    pil_metric_registry_destroy(&registry);
+}
+
 static void a_dropped_series_is_hidden_and_its_index_starts_at_zero_again(void **state) {
     (void)state;
-    struct pil_metric_registry *registry = make_registry(2, 2, 1);
+    struct pil_metric_registry *registry = make_registry(2, 2);
     pil_metric_series counter = get(registry, PIL_METRIC_releases_published_total, (const char *const[]){"a", NULL});
     pil_metric_series phase =
         get(registry, PIL_METRIC_fetch_duration_seconds, (const char *const[]){"a", "copy", NULL});
@@ -121,7 +171,7 @@ static void *add_many(void *context) {
 /* The control thread and reader at once: sums only grow, pages are whole, new histograms are never seen half made. */
 static void sums_are_monotone_while_owners_add_and_series_are_made(void **state) {
     (void)state;
-    struct pil_metric_registry *registry = make_registry(WORKERS, 100, 70);
+    struct pil_metric_registry *registry = make_registry(WORKERS, MORE_SERIES);
     _Atomic pil_metric_series late = PIL_METRIC_SERIES_NONE;
     pil_metric_series counter = get(registry, PIL_METRIC_engine_turns_total, NULL);
     pil_metric_series histogram = get(registry, PIL_METRIC_batch_size, NULL);
@@ -163,7 +213,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_over_the_shards),
         cmocka_unit_test(finds_the_series_with_the_same_labels),
-        cmocka_unit_test(a_full_registry_says_so_and_none_is_ignored),
+        cmocka_unit_test(a_family_has_room_for_what_its_labels_allow_and_no_more),
+        cmocka_unit_test(every_series_that_the_table_allows_can_be_made),
+        cmocka_unit_test(a_series_that_could_not_be_made_is_ignored),
+        cmocka_unit_test(values_are_set_and_counted_by_label_values),
         cmocka_unit_test(a_dropped_series_is_hidden_and_its_index_starts_at_zero_again),
         cmocka_unit_test(sums_are_monotone_while_owners_add_and_series_are_made),
     };

@@ -156,7 +156,7 @@ static void an_owned_plan_outlives_releases(void **state) {
     assert_int_equal(pil_prepared_refresh(&f->scope, prepared, &f->error), PIL_STATUS_AGAIN);
     for (uint32_t round = 0; round < 4; round++) {
         publish(f, FEATURES + round * 8, round);
-        pil_cache_reclaim(f->cache, UINT64_MAX);
+        pil_cache_reclaim(f->cache, UINT64_MAX, NULL, NULL);
         next_batch(f);
         assert_int_equal(pil_prepared_refresh(&f->scope, prepared, &f->error), PIL_STATUS_OK);
         const struct pil_view *view = pil_cache_live(f->view)->view;

@@ -44,7 +44,7 @@ static void *publish_all(void *argument) {
         publish(f, 0, seed);
         publish(f, 1, seed);
         atomic_fetch_add(&f->publish_count, 1);
-        (void)pil_server_tick(f->server);
+        pil_cache_reclaim(pil_server_cache(f->server), 1 << 20, NULL, NULL);
     }
     return NULL;
 }
