@@ -2,7 +2,7 @@
  * The admin listeners' connections, on the control thread's own event loop: few, small, allocated as they come. */
 #pragma once
 
-#include "admin/node.h"
+#include "node/node.h"
 #include "engine/engine.h"
 
 struct pil_console;

@@ -79,7 +79,9 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
     const struct pil_settings *settings = pil_server_settings(node->server);
     json_t *views = json_array(), *listeners = json_array();
     for (uint32_t i = 0; i < settings->view_count; i++) {
-        json_array_append_new(views, view_status(node, i));
+        if (pil_cache_view_is_served(pil_cache_view_at(pil_server_cache(node->server), i))) {
+            json_array_append_new(views, view_status(node, i));
+        }
     }
     for (uint32_t i = 0; i < settings->listener_count; i++) {
         json_array_append_new(listeners,

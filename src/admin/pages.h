@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "admin/node.h"
+#include "node/node.h"
 #include "wire/http.h"
 
 struct pil_page {

@@ -8,6 +8,7 @@ enum {
     PIL_FEATURES_MAX = 4096,         /* per view; 4,000 are promised */
     PIL_ENTITIES_MAX = 8,            /* join keys of one view */
     PIL_VIEWS_MAX = 256,             /* per project */
+    PIL_SERVED_VIEWS_MAX = 64,       /* slots of one node: one word of a bit set, one page for mapped readers */
     PIL_SERVICES_MAX = 1024,         /* per project */
     PIL_SERVICE_FEATURES_MAX = 4096, /* features of one service */
     PIL_KEY_BYTES_MAX = 65536,       /* canonical key bytes */

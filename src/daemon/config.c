@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/config.h"
+#include "base/address.h"
 #include "protocol/protocols.h"
 #include "base/panic.h"
 #include "daemon/config_internal.h"
@@ -90,6 +91,16 @@ const struct pil_config_option *pil_config_option_at(uint32_t index) {
     return index < OPTION_COUNT ? &options[index] : NULL;
 }
 
+void pil_config_option_copy(struct pil_config *to, const struct pil_config *from,
+                            const struct pil_config_option *option) {
+    memcpy((uint8_t *)to + option->offset, (const uint8_t *)from + option->offset, option->bytes);
+}
+
+bool pil_config_option_is_equal(const struct pil_config *a, const struct pil_config *b,
+                                const struct pil_config_option *option) {
+    return memcmp((const uint8_t *)a + option->offset, (const uint8_t *)b + option->offset, option->bytes) == 0;
+}
+
 static void store_number(struct pil_config *config, const struct pil_config_option *option, uint64_t value) {
     uint8_t *to = (uint8_t *)config + option->offset;
     if (option->bytes == sizeof(uint32_t)) {
@@ -97,11 +108,6 @@ static void store_number(struct pil_config *config, const struct pil_config_opti
     } else {
         pil_store_u64(to, value);
     }
-}
-
-static uint64_t load_number(const struct pil_config *config, const struct pil_config_option *option) {
-    const uint8_t *from = (const uint8_t *)config + option->offset;
-    return option->bytes == sizeof(uint32_t) ? pil_load_u32(from) : pil_load_u64(from);
 }
 
 struct unit {
@@ -233,23 +239,13 @@ pil_status pil_config_add_view(struct pil_config *config, const char *text, stru
     return PIL_STATUS_OK;
 }
 
-/* "HOST:PORT"; hosts with colons may stand in brackets. */
-static bool is_host_and_port(const char *text) {
-    const char *colon = strrchr(text, ':');
-    size_t digits = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
-    unsigned long port = digits > 0 && digits <= 5 ? strtoul(colon + 1, NULL, 10) : 0;
-    return colon != text && port > 0 && port <= UINT16_MAX && colon[1 + digits] == '\0';
-}
-
 pil_status pil_config_check_address(const char *address, struct pil_error *ret_error) {
-    bool is_unix = strncmp(address, "unix:", 5) == 0 && address[5] != '\0' && strlen(address + 5) <= 107;
-    bool is_tcp = strncmp(address, "tcp:", 4) == 0 && is_host_and_port(address + 4);
-    if ((!is_unix && !is_tcp) || strlen(address) >= PIL_SETTINGS_ADDRESS_BYTES) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID,
-                        "'%s' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT (1 to 65535)",
-                        PIL_YAML_QUOTE(address));
-    }
-    return PIL_STATUS_OK;
+    struct pil_address parsed;
+    PIL_TRY(pil_address_parse(address, &parsed, ret_error));
+    return strlen(address) < PIL_SETTINGS_ADDRESS_BYTES
+               ? PIL_STATUS_OK
+               : pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is too long; at most %d bytes are possible",
+                          PIL_YAML_QUOTE(address), PIL_SETTINGS_ADDRESS_BYTES - 1);
 }
 
 pil_status pil_config_add_listener(struct pil_config *config, const char *protocol, const char *address,
@@ -257,8 +253,8 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
     struct pil_settings *settings = &config->settings;
     uint64_t kind = 0;
     if (!parse_choice(protocol, "resp|feast|oip|admin|mapped", &kind)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is no protocol; choose resp, feast, oip, admin or mapped",
-                        PIL_YAML_QUOTE(protocol));
+        return pil_fail(ret_error, PIL_STATUS_INVALID,
+                        "'%s' is not a protocol; choose resp, feast, oip, admin or mapped", PIL_YAML_QUOTE(protocol));
     }
     PIL_TRY(pil_config_check_address(address, ret_error));
     if (kind == PIL_PROTOCOL_MAPPED && strncmp(address, "unix:", 5) != 0) {
@@ -274,55 +270,6 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
     listener->mode = 0660;
     *ret_listener = listener;
     return PIL_STATUS_OK;
-}
-
-uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *wanted, struct pil_text *changed,
-                           struct pil_text *kept) {
-    uint32_t kept_count = 0;
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        const struct pil_config_option *option = &options[i];
-        const uint8_t *was = (const uint8_t *)running + option->offset, *is = (const uint8_t *)wanted + option->offset;
-        if (memcmp(was, is, option->bytes) == 0) {
-            continue;
-        }
-        if (!option->is_reloadable) {
-            pil_text_format(kept, "%s%s", kept->len > 0 ? " " : "", option->key);
-            kept_count++;
-            continue;
-        }
-        pil_text_format(changed, "%s%s", changed->len > 0 ? " " : "", option->key);
-        store_number(running, option, load_number(wanted, option));
-    }
-    struct pil_settings *was = &running->settings;
-    const struct pil_settings *is = &wanted->settings;
-    was->memory_budget = is->memory_budget; /* as settled: `auto` follows the cgroup */
-    for (uint32_t i = 0; i < was->view_count; i++) {
-        was->views[i].staleness_bound_us = running->staleness_bound_ms * 1000;
-    }
-    if (was->view_count != is->view_count || memcmp(was->views, is->views, sizeof is->views) != 0) {
-        pil_text_format(kept, "%sserve", kept->len > 0 ? " " : "");
-        kept_count++;
-    }
-    if (was->listener_count != is->listener_count || memcmp(was->listeners, is->listeners, sizeof is->listeners) != 0) {
-        pil_text_format(kept, "%slisten", kept->len > 0 ? " " : "");
-        kept_count++;
-    }
-    return kept_count;
-}
-
-void pil_config_receive(struct pil_config *config, int fd, bool is_first, const char *component) {
-    struct pil_config wanted;
-    struct pil_text ignored = {0};
-    if (fd < 0 || pread(fd, &wanted, sizeof wanted, 0) != sizeof wanted) {
-        return;
-    }
-    if (is_first) {
-        *config = wanted;
-    } else {
-        pil_config_reload(config, &wanted, &ignored, &ignored);
-    }
-    pil_text_deinit(&ignored);
-    pil_log_init(component, (pil_log_level)config->log_level, (pil_log_format)config->log_format);
 }
 
 static void describe_listener_keys(struct pil_text *page) {

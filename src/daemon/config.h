@@ -39,14 +39,22 @@ struct pil_command_line {
  * any. */
 pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
                            struct pil_text *problems) PIL_CHECKED;
-/* What `running` may take from `wanted` without a restart is copied, and nothing else is written; names of options are
- * appended, with blanks between, to *changed and to *kept: those that differ and cannot be changed. Returns how many
- * were kept. */
-uint32_t pil_config_reload(struct pil_config *running, const struct pil_config *wanted, struct pil_text *changed,
-                           struct pil_text *kept);
-/* In a child: what the supervisor sent in a memfd. All of it at first, later what pil_config_reload takes: other
- * threads read the rest. Logs from here on as it says. */
-void pil_config_receive(struct pil_config *config, int fd, bool is_first, const char *component);
+/* What a reload came to: names of options with blanks between. */
+struct pil_config_changes {
+    struct pil_text changed;
+    struct pil_text kept; /* those that differ and need a restart */
+    uint32_t kept_count;
+    bool has_views; /* views were added or removed */
+};
+void pil_config_changes_deinit(struct pil_config_changes *changes);
+/* What `running` may take from `wanted`, as it was loaded, without a restart; nothing else is written. A view that
+ * `wanted` has more gets the slot that it had before, or a free one; a view that it lacks is marked as removed. */
+void pil_config_reload(struct pil_config *running, const struct pil_config *wanted,
+                       struct pil_config_changes *ret_changes);
+/* In a child: what the supervisor sent in a memfd. All of it at first; later what pil_config_reload has taken there,
+ * for other threads read the rest. Logs from here on as it says. CORRUPT: it is not a configuration. */
+pil_status pil_config_receive(struct pil_config *config, int fd, bool is_first, const char *component,
+                              struct pil_error *ret_error) PIL_CHECKED;
 /* docs/reference/config.md */
 void pil_config_describe(struct pil_text *page);
 void pil_config_usage(struct pil_text *page);

@@ -36,6 +36,10 @@ const struct pil_config_option *pil_config_option_find(const char *key, size_t k
 const struct pil_config_option *pil_config_option_at(uint32_t index);
 pil_status pil_config_option_set(struct pil_config *config, const struct pil_config_option *option, const char *text,
                                  struct pil_error *ret_error) PIL_CHECKED;
+bool pil_config_option_is_equal(const struct pil_config *a, const struct pil_config *b,
+                                const struct pil_config_option *option);
+void pil_config_option_copy(struct pil_config *to, const struct pil_config *from,
+                            const struct pil_config_option *option);
 void pil_config_defaults(struct pil_config *config);
 /* "PROJECT/VIEW@CHANNEL" */
 pil_status pil_config_add_view(struct pil_config *config, const char *text, struct pil_error *ret_error) PIL_CHECKED;

@@ -3,9 +3,9 @@
 #include "base/clock.h"
 #include "base/panic.h"
 #include "base/sys.h"
-#include "daemon/handover.h"
 #include "daemon/privilege.h"
 #include "daemon/process.h"
+#include "supervise/message.h"
 #include "sync/fetcher.h"
 
 #include <poll.h>
@@ -28,10 +28,10 @@ struct process {
     struct pil_fetcher *fetcher;
     struct {
         uint32_t view_index;
-        char release[PIL_RELEASE_ID_CHARS + 8];
+        char release[PIL_RELEASE_ID_CHARS + 1];
     } held[HELD_MAX];
     uint32_t held_count;
-    char live[PIL_SETTINGS_VIEWS_MAX][PIL_RELEASE_ID_CHARS + 8]; /* as told before the first pass */
+    char live[PIL_SETTINGS_VIEWS_MAX][PIL_RELEASE_ID_CHARS + 1]; /* as told before the first pass */
     bool is_stopping, is_background;
 };
 
@@ -62,16 +62,24 @@ static void add_held(struct process *process, uint32_t view_index, const char *r
     }
 }
 
-static pil_status send_message(struct process *process, const struct pil_message *message, int fd) {
-    pil_status status = pil_message_send(process->control, message, fd);
+/* Of the same order: one is the fetcher's, the other the messages'. */
+PIL_STATIC_ASSERT((int)PIL_FETCH_CORRUPT == (int)PIL_OUTCOME_CORRUPT);
+PIL_STATIC_ASSERT((int)PIL_FETCH_ERROR == (int)PIL_OUTCOME_ERROR);
+
+static void set_release(char (*to)[PIL_RELEASE_ID_CHARS + 1], const char *release) {
+    snprintf(*to, sizeof *to, "%s", release);
+}
+
+static pil_status send_message(struct process *process, const struct pil_message *message) {
+    pil_status status = pil_message_send(process->control, message);
     process->is_stopping |= status == PIL_STATUS_CLOSED;
     return status;
 }
 
 /* One message from the supervisor, taken in and left in *message. */
 static pil_status take_message(struct process *process, bool block, struct pil_message *message) {
-    int fd = -1;
-    pil_status status = pil_message_receive(process->control, block, message, &fd);
+    struct pil_error error;
+    pil_status status = pil_message_receive(process->control, PIL_ROUTE_TO_FETCHER, block, message);
     if (status == PIL_STATUS_CLOSED) {
         process->is_stopping = true;
     }
@@ -79,65 +87,72 @@ static pil_status take_message(struct process *process, bool block, struct pil_m
         return status;
     }
     if (message->kind == PIL_MESSAGE_CONFIG) {
-        pil_config_receive(&process->config, fd, process->fetcher == NULL, "fetcher");
+        status = pil_config_receive(&process->config, message->fd, process->fetcher == NULL, "fetcher", &error);
     } else if (message->kind == PIL_MESSAGE_HOLDING) {
-        add_held(process, message->view_index, message->release);
-    } else if (message->kind == PIL_MESSAGE_DROPPED) {
-        forget_held(process, message->view_index, message->release);
-        pil_fetcher_dropped(process->fetcher, message->view_index, message->release); /* not before BEGIN */
+        add_held(process, message->holding.view_index, message->holding.release);
+    } else if (message->kind == PIL_MESSAGE_DROPPED && process->fetcher != NULL) {
+        forget_held(process, message->dropped.view_index, message->dropped.release);
+        pil_fetcher_dropped(process->fetcher, message->dropped.view_index, message->dropped.release);
     }
-    pil_sys_close(&fd);
-    return PIL_STATUS_OK;
+    pil_message_close(message);
+    return status;
 }
 
 static pil_status admit(void *context, uint32_t view_index, const char *release, uint64_t bytes,
                         struct pil_error *ret_error) {
     struct process *process = context;
-    struct pil_message message = pil_message_make(PIL_MESSAGE_ADMIT, view_index, release);
-    message.numbers[0] = bytes;
-    PIL_TRY(send_message(process, &message, -1));
+    struct pil_message message = {.kind = PIL_MESSAGE_ADMIT, .admit = {.view_index = view_index, .bytes = bytes}};
+    set_release(&message.admit.release, release);
+    PIL_TRY(send_message(process, &message));
     do {
         PIL_TRY(take_message(process, true, &message));
     } while (message.kind != PIL_MESSAGE_ADMITTED);
-    return message.index == 1 ? PIL_STATUS_OK : pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "%s", message.text);
+    return message.admitted.is_admitted ? PIL_STATUS_OK
+                                        : pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "%s", message.admitted.why);
 }
 
 static pil_status hand_over(void *context, uint32_t view_index, const char *release, uint32_t shard_index,
                             uint32_t shard_count, int fd) {
-    struct pil_message message = pil_message_make(PIL_MESSAGE_SHARD, view_index, release);
-    message.index = shard_index;
-    message.count = shard_count;
-    pil_status status = send_message(context, &message, fd);
+    struct pil_message message = {
+        .kind = PIL_MESSAGE_SHARD, .fd = fd, .shard = {.view_index = view_index, .place = {shard_index, shard_count}}};
+    set_release(&message.shard.release, release);
+    pil_status status = send_message(context, &message);
     pil_sys_close(&fd);
     return status;
 }
 
 static pil_status publish(void *context, uint32_t view_index, const char *release, int64_t created_us) {
     struct process *process = context;
-    struct pil_message message = pil_message_make(PIL_MESSAGE_PUBLISH, view_index, release);
-    message.time_us = created_us;
-    PIL_TRY(send_message(process, &message, -1));
+    struct pil_message message = {.kind = PIL_MESSAGE_PUBLISH,
+                                  .publish = {.view_index = view_index, .created_us = created_us}};
+    set_release(&message.publish.release, release);
+    PIL_TRY(send_message(process, &message));
     add_held(process, view_index, release);
     return PIL_STATUS_OK;
 }
 
 static void checked(void *context, uint32_t view_index, const struct pil_channel *channel) {
-    struct pil_message message = pil_message_make(PIL_MESSAGE_CHECKED, view_index, pil_channel_effective(channel));
-    message.time_us = pil_clock_wall_us();
-    message.numbers[0] = channel->sequence;
-    message.index = channel->pinned[0] != '\0';
-    pil_ignore(send_message(context, &message, -1), "a supervisor that is gone ends this process");
+    struct pil_message message = {.kind = PIL_MESSAGE_CHECKED,
+                                  .checked = {.view_index = view_index,
+                                              .checked_us = pil_clock_wall_us(),
+                                              .sequence = channel->sequence,
+                                              .is_pinned = channel->pinned[0] != '\0'}};
+    set_release(&message.checked.release, pil_channel_effective(channel));
+    pil_ignore(send_message(context, &message), "a supervisor that is gone ends this process");
 }
 
 static void reported(void *context, uint32_t view_index, const struct pil_fetch_report *report) {
     const struct process *process = context;
-    struct pil_message message = pil_message_make(PIL_MESSAGE_REPORT, view_index, report->release);
-    message.index = report->result;
-    message.numbers[0] = report->copy_ns;
-    message.numbers[1] = report->verify_ns;
-    message.numbers[2] = report->bytes;
-    message.numbers[3] = report->collapse_ns;
-    snprintf(message.text, sizeof message.text, "%.*s", (int)sizeof message.text - 1, report->text);
+    struct pil_message message = {.kind = PIL_MESSAGE_REPORT,
+                                  .report = {.view_index = view_index,
+                                             .outcome = (pil_fetch_outcome)report->result,
+                                             .was_fetched = report->bytes > 0,
+                                             .copy_ns = report->copy_ns,
+                                             .verify_ns = report->verify_ns,
+                                             .collapse_ns = report->collapse_ns,
+                                             .bytes = report->bytes}};
+    set_release(&message.report.release, report->release);
+    snprintf(message.report.why, sizeof message.report.why, "%.*s", (int)sizeof message.report.why - 1, report->text);
     const char *view = process->views[view_index].view;
     if (report->result == PIL_FETCH_OK) {
         pil_log(PIL_LOG_INFO, "release handed over", "view", view, "release", report->release, "bytes",
@@ -149,7 +164,7 @@ static void reported(void *context, uint32_t view_index, const struct pil_fetch_
                 "channel", process->views[view_index].channel, "release", report->release, "result",
                 pil_fetch_result_text(report->result), "why", report->text, NULL);
     }
-    pil_ignore(send_message(context, &message, -1), "a supervisor that is gone ends this process");
+    pil_ignore(send_message(context, &message), "a supervisor that is gone ends this process");
 }
 
 static void project(void *context, uint32_t view_index, struct pil_bytes document) {
@@ -160,8 +175,8 @@ static void project(void *context, uint32_t view_index, struct pil_bytes documen
         pil_log(PIL_LOG_ERROR, "project not handed over", "why", error.text, NULL);
         return;
     }
-    struct pil_message message = pil_message_make(PIL_MESSAGE_PROJECT, view_index, NULL);
-    pil_ignore(send_message(process, &message, fd), "a supervisor that is gone ends this process");
+    struct pil_message message = {.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {view_index}};
+    pil_ignore(send_message(process, &message), "a supervisor that is gone ends this process");
     pil_sys_close(&fd);
 }
 
@@ -184,8 +199,8 @@ static bool begin(struct process *process) {
         if (take_message(process, true, &message) != PIL_STATUS_OK) {
             return false;
         }
-        if (message.kind == PIL_MESSAGE_HOLDING && message.index == 1) {
-            memcpy(process->live[message.view_index % PIL_SETTINGS_VIEWS_MAX], message.release, sizeof message.release);
+        if (message.kind == PIL_MESSAGE_HOLDING && message.holding.is_live) {
+            memcpy(process->live[message.holding.view_index], message.holding.release, sizeof process->live[0]);
         }
     }
     return !process->is_stopping;
@@ -201,6 +216,7 @@ static void create_fetcher(struct process *process, struct pil_fetcher_hooks *ho
         memcpy(process->views[i].project, view->project, sizeof view->project);
         memcpy(process->views[i].view, view->view, sizeof view->view);
         memcpy(process->views[i].channel, view->channel, sizeof view->channel);
+        process->views[i].is_removed = view->is_removed;
     }
 }
 
@@ -254,7 +270,7 @@ static bool serves(const struct process *process, uint32_t view_index) {
 static void settle_priority(struct process *process) {
     bool is_due = process->config.fetch_priority == 0 && !process->is_background;
     for (uint32_t i = 0; i < process->config.settings.view_count && is_due; i++) {
-        is_due = serves(process, i);
+        is_due = process->views[i].is_removed || serves(process, i);
     }
     if (!is_due) {
         return;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/listener.h"
+#include "base/address.h"
 #include "protocol/protocols.h"
 #include "base/sys.h"
 
@@ -147,10 +148,10 @@ static pil_status set_group(const struct pil_listener_settings *settings, const 
                           settings->group, strerror(errno));
 }
 
-static pil_status open_unix(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
-    const char *path = settings->address + strlen("unix:");
+static pil_status open_unix(const struct pil_listener_settings *settings, const char *path, int *ret_fd,
+                            struct pil_error *ret_error) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, path, strlen(path) + 1); /* checked with the configuration: at most 107 bytes */
+    memcpy(address.sun_path, path, strlen(path) + 1); /* pil_address_parse: it fits */
     int type = settings->protocol == PIL_PROTOCOL_MAPPED ? SOCK_SEQPACKET : SOCK_STREAM;
     PIL_TRY(clear_unix_path(path, &address, type, ret_error));
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -214,30 +215,28 @@ static pil_status listen_tcp(const struct pil_listener_settings *settings, const
     return PIL_STATUS_OK;
 }
 
-static pil_status open_tcp(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
-    char host[PIL_SETTINGS_ADDRESS_BYTES];
-    const char *text = settings->address + strlen("tcp:"), *colon = strrchr(text, ':');
-    size_t len = (size_t)(colon - text);
-    bool in_brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
-    memcpy(host, text + in_brackets, len - 2u * in_brackets);
-    host[len - 2u * in_brackets] = '\0';
+static pil_status open_tcp(const struct pil_listener_settings *settings, const struct pil_address *address, int *ret_fd,
+                           struct pil_error *ret_error) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *info = NULL;
-    int number = getaddrinfo(host, colon + 1, &hints, &info);
+    int number = getaddrinfo(address->host, address->port, &hints, &info);
     if (number != 0) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: %s", settings->address, gai_strerror(number));
     }
-    pil_status status = listen_tcp(settings, info, colon + 1, ret_fd, ret_error);
+    pil_status status = listen_tcp(settings, info, address->port, ret_fd, ret_error);
     freeaddrinfo(info);
     return status;
 }
 
 pil_status pil_listener_open(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
-    return strncmp(settings->address, "unix:", 5) == 0 ? open_unix(settings, ret_fd, ret_error)
-                                                       : open_tcp(settings, ret_fd, ret_error);
+    struct pil_address address;
+    PIL_TRY(pil_address_parse(settings->address, &address, ret_error));
+    return address.kind == PIL_ADDRESS_UNIX ? open_unix(settings, address.path, ret_fd, ret_error)
+                                            : open_tcp(settings, &address, ret_fd, ret_error);
 }
 
 void pil_listener_remove(const struct pil_listener_settings *settings) {
-    if (strncmp(settings->address, "unix:", 5) == 0) {
-        unlink(settings->address + 5);
+    struct pil_address address;
+    if (pil_address_parse(settings->address, &address, NULL) == PIL_STATUS_OK && address.kind == PIL_ADDRESS_UNIX) {
+        unlink(address.path);
     }
 }

@@ -327,6 +327,11 @@ void pil_mapped_tick(struct pil_mapped *mapped) {
             pinned += at->holder_count > 0 && at->retired_ns != 0 ? at->bytes : 0;
         }
         pil_view_label(&mapped->settings->views[i], label);
+        if (mapped->settings->views[i].is_removed && held == 0) {
+            pil_metric_forget(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label));
+            pil_metric_forget(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label));
+            continue;
+        }
         pil_metric_gauge(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label), (double)held);
         pil_metric_gauge(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label), (double)pinned);
     }

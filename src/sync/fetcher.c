@@ -278,7 +278,8 @@ static void check_project(struct pil_fetcher *fetcher, uint32_t view_index) {
     struct pil_store_tag tag;
     struct pil_error error;
     for (uint32_t i = 0; i < view_index; i++) {
-        if (strcmp(fetcher->targets[i].view->project, target->view->project) == 0) {
+        if (!fetcher->targets[i].view->is_removed &&
+            strcmp(fetcher->targets[i].view->project, target->view->project) == 0) {
             return;
         }
     }
@@ -298,9 +299,12 @@ uint64_t pil_fetcher_pass(struct pil_fetcher *fetcher, struct pil_store *store) 
     uint64_t soonest_ms = UINT64_MAX;
     fetcher->store = store;
     for (uint32_t i = 0; i < fetcher->target_count && !fetcher->hooks->is_cancelled(fetcher->hooks->context); i++) {
+        const struct target *target = &fetcher->targets[i];
+        if (target->view->is_removed) {
+            continue;
+        }
         check_project(fetcher, i);
         check_channel(fetcher, i);
-        const struct target *target = &fetcher->targets[i];
         if (target->retry_at_ns != 0) {
             uint64_t now_ns = pil_clock_monotonic_ns();
             uint64_t left_ms = target->retry_at_ns > now_ns ? (target->retry_at_ns - now_ns) / 1000000 + 1 : 1;

@@ -13,6 +13,7 @@ struct pil_fetcher_view {
     char project[PIL_NAME_BYTES_MAX + 1];
     char view[PIL_NAME_BYTES_MAX + 1];
     char channel[PIL_NAME_BYTES_MAX + 1];
+    bool is_removed; /* a slot that is not followed */
 };
 
 typedef enum pil_fetch_result {

@@ -460,9 +460,10 @@ def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_fi
         "2:10: workers is 'many'; it must be a whole number",
         "4:5: entry of serve: channel is missing; add it",
         "5:34: map must be none or {uids: [...], gids: [...], cgroups: [...]}",
-        "7:16: 'gopher' is no protocol; choose resp, feast, oip, admin or mapped",
-        "8:31: 'nowhere' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT (1 to 65535)",
-        "9:31: 'tcp:127.0.0.1:99999' is no address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT (1 to 65535)",
+        "7:16: 'gopher' is not a protocol; choose resp, feast, oip, admin or mapped",
+        "8:31: 'nowhere' is not an address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT (1 to 65535)",
+        "9:31: 'tcp:127.0.0.1:99999' is not an address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT "
+        "(1 to 65535)",
         '10:49: mode must be octal permissions; write "0660"',
         "10:62: 'maybe' is not possible here; choose true or false",
         "10:76: this group name is too long; 31 bytes are possible",

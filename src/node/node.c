@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * State, messages and readiness. What becomes of a release is in publish.c and retire.c. */
+#include "node/node.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "base/sys.h"
+#include "node/project.h"
+#include "node/publish.h"
+#include "node/retire.h"
+#include "protocol/protocols.h"
+
+#include <stdlib.h>
+
+#define TICK_NS 100000000ull
+
+int64_t pil_node_wall_us(const struct pil_node *node) {
+    return node->options.clock->wall_us(node->options.clock->context);
+}
+
+static uint64_t monotonic_ns(const struct pil_node *node) {
+    return node->options.clock->monotonic_ns(node->options.clock->context);
+}
+
+static struct pil_cache_view *view_of(const struct pil_node *node, uint32_t view_index) {
+    return pil_cache_view_at(pil_server_cache(node->server), view_index);
+}
+
+static bool is_served(const struct pil_node *node, uint32_t view_index) {
+    return view_index < node->options.settings->view_count && pil_cache_view_is_served(view_of(node, view_index));
+}
+
+/* ---- Life. */
+
+static void on_huge_pages(void *context, uint64_t bytes) {
+    struct pil_node *node = context;
+    pil_metric_gauge(pil_server_metrics(node->server), PIL_METRIC_huge_page_bytes, NULL, (double)bytes);
+}
+
+static pil_status create_server(struct pil_node *node, struct pil_error *ret_error) {
+    const struct pil_settings *settings = node->options.settings;
+    int fds[PIL_SETTINGS_LISTENERS_MAX];
+    bool has_mapped = false;
+    memset(fds, -1, sizeof fds);
+    for (uint32_t i = 0; i < settings->listener_count; i++) {
+        fds[i] =
+            pil_protocol_is_served_by_workers(settings->listeners[i].protocol) ? node->options.listener_fds[i] : -1;
+        has_mapped |= settings->listeners[i].protocol == PIL_PROTOCOL_MAPPED;
+    }
+    PIL_TRY(pil_server_create(settings, pil_protocols, PIL_PROTOCOL_COUNT, fds, &node->server, ret_error));
+    if (has_mapped) {
+        PIL_TRY(pil_mapped_create(node->server, &node->mapped, ret_error));
+    }
+    struct pil_metric_registry *metrics = pil_server_metrics(node->server);
+    pil_metric_gauge(metrics, PIL_METRIC_io_engine_info,
+                     PIL_METRIC_LABELS(pil_engine_kind_text(settings->engine), settings->engine_reason), 1);
+    pil_metric_gauge(metrics, PIL_METRIC_build_info, PIL_METRIC_LABELS(PIL_VERSION), 1);
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_node_create(const struct pil_node_options *options, struct pil_node **ret_node,
+                           struct pil_error *ret_error) {
+    struct pil_node *node = calloc(1, sizeof *node);
+    if (node == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for the node's state");
+    }
+    node->options = *options;
+    node->started_us = pil_node_wall_us(node);
+    node->reclaim.step = pil_retired_step;
+    pil_list_init(&node->retired);
+    pil_chores_init(&node->chores, options->clock);
+    pil_huge_pages_init(&node->huge_pages, options->clock, options->smaps, on_huge_pages, node);
+    pil_status status = create_server(node, ret_error);
+    if (status != PIL_STATUS_OK) {
+        pil_node_destroy(&node);
+        return status;
+    }
+    pil_chores_add(&node->chores, &node->reclaim);
+    pil_chores_add(&node->chores, &node->huge_pages.chore);
+    *ret_node = node;
+    return PIL_STATUS_OK;
+}
+
+void pil_node_stop_mapped(struct pil_node *node) {
+    pil_mapped_destroy(&node->mapped);
+}
+
+void pil_node_destroy(struct pil_node **node_pointer) {
+    struct pil_node *node = *node_pointer;
+    if (node == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
+        pil_publication_cancel(node, i);
+        pil_arrival_clear(&node->views[i].arrival);
+    }
+    PIL_LIST_EACH(struct pil_retired, link, retired, &node->retired) {
+        pil_list_remove(&retired->link);
+        pil_retired_destroy(&retired);
+    }
+    pil_mapped_destroy(&node->mapped);
+    pil_server_destroy(&node->server);
+    free(node);
+    *node_pointer = NULL;
+}
+
+void pil_node_validate(const struct pil_node *node) {
+    uint32_t mapped_here = 0;
+    PIL_LIST_EACH(struct pil_retired, link, retired, &node->retired) {
+        mapped_here += !retired->is_unmapped;
+        PIL_ASSERT(retired->generation > 0 && retired->view_index < node->options.settings->view_count);
+    }
+    PIL_ASSERT(mapped_here == pil_cache_retired_count(pil_server_cache(node->server)));
+    for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
+        const struct pil_node_view *view = &node->views[i];
+        PIL_ASSERT(view->arrival.shards_here <= view->arrival.shard_count);
+        PIL_ASSERT(is_served(node, i) || (view->publication == NULL && view->arrival.shard_count == 0));
+        PIL_ASSERT(is_served(node, i) || i >= node->options.settings->view_count ||
+                   pil_cache_live(view_of(node, i)) == NULL);
+        PIL_ASSERT(!view->is_added || pil_cache_live(view_of(node, i)) == NULL);
+    }
+}
+
+/* ---- Messages. */
+
+void pil_node_tell_reclaimed(struct pil_node *node, uint32_t view_index, const char *release) {
+    struct pil_message message = {.kind = PIL_MESSAGE_RECLAIMED, .reclaimed = {.view_index = view_index}};
+    memcpy(message.reclaimed.release, release, sizeof message.reclaimed.release);
+    node->options.tell(node->options.context, &message);
+}
+
+void pil_node_refused(struct pil_node *node, uint32_t view_index, const char *release, pil_fetch_outcome outcome,
+                      const char *why) {
+    struct pil_node_view *view = &node->views[view_index];
+    view->refused_result = pil_fetch_outcome_text(outcome);
+    view->refused_us = pil_node_wall_us(node);
+    snprintf(view->refused, sizeof view->refused, "%s", release);
+    snprintf(view->refused_why, sizeof view->refused_why, "%s", why);
+}
+
+static void on_shard(struct pil_node *node, struct pil_message *message) {
+    const struct pil_message_shard *shard = &message->shard;
+    pil_status status = pil_arrival_add(&node->views[shard->view_index].arrival, shard, message->fd);
+    message->fd = -1;
+    if (status != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_ERROR, "shard not taken", "release", shard->release, "status", pil_status_text(status), NULL);
+    }
+}
+
+static void record_fetch(struct pil_node *node, const struct pil_message_report *report) {
+    struct pil_metric_registry *metrics = pil_server_metrics(node->server);
+    uint32_t shard = pil_server_control_shard(node->server);
+    char label[PIL_VIEW_LABEL_BYTES];
+    pil_view_label(&node->options.settings->views[report->view_index], label);
+    pil_metric_count(metrics, shard, PIL_METRIC_fetches_total,
+                     PIL_METRIC_LABELS(label, pil_fetch_outcome_text(report->outcome)), 1);
+    if (!report->was_fetched) {
+        return;
+    }
+    pil_metric_record(metrics, shard, PIL_METRIC_fetch_duration_seconds, PIL_METRIC_LABELS(label, "copy"),
+                      report->copy_ns);
+    pil_metric_record(metrics, shard, PIL_METRIC_fetch_duration_seconds, PIL_METRIC_LABELS(label, "verify"),
+                      report->verify_ns);
+    pil_metric_record(metrics, shard, PIL_METRIC_fetch_duration_seconds, PIL_METRIC_LABELS(label, "collapse"),
+                      report->collapse_ns);
+}
+
+static void on_report(struct pil_node *node, const struct pil_message_report *report) {
+    record_fetch(node, report);
+    if (report->outcome == PIL_OUTCOME_OK) {
+        node->views[report->view_index].refused_result = NULL;
+    } else {
+        pil_node_refused(node, report->view_index, report->release, report->outcome, report->why);
+    }
+}
+
+static void on_checked(struct pil_node *node, const struct pil_message_checked *checked) {
+    struct pil_node_view *view = &node->views[checked->view_index];
+    const struct pil_release *live = pil_cache_live(view_of(node, checked->view_index));
+    view->checked_us = checked->checked_us;
+    if (node->mapped != NULL) {
+        pil_mapped_checked(node->mapped, checked->view_index, checked->checked_us);
+    }
+    view->sequence = checked->sequence;
+    view->is_pinned = checked->is_pinned;
+    memcpy(view->effective, checked->release, sizeof view->effective);
+    if (live != NULL && strcmp(live->id, checked->release) == 0) {
+        view->refused_result = NULL; /* the channel has turned away from what was refused, or could not be read */
+    }
+}
+
+static void count_restarts(struct pil_node *node, const char *process, uint64_t restarts) {
+    pil_metric_count_to(pil_server_metrics(node->server), pil_server_control_shard(node->server),
+                        PIL_METRIC_process_restarts_total, PIL_METRIC_LABELS(process), restarts);
+}
+
+static void on_held(struct pil_node *node, const struct pil_message_held *held) {
+    node->views[held->view_index].held_bytes = held->bytes;
+    node->views[held->view_index].held_count = held->release_count;
+    node->fetcher_restarts = held->fetcher_restarts;
+    count_restarts(node, "fetcher", held->fetcher_restarts);
+}
+
+/* A message about a view that was removed meanwhile. */
+static void on_stray(struct pil_node *node, const struct pil_message *message) {
+    if (message->kind == PIL_MESSAGE_PUBLISH) {
+        pil_node_tell_reclaimed(node, message->publish.view_index, message->publish.release);
+    }
+}
+
+static void take(struct pil_node *node, struct pil_message *message, uint32_t view_index) {
+    if (!is_served(node, view_index)) {
+        on_stray(node, message);
+    } else if (message->kind == PIL_MESSAGE_SHARD) {
+        on_shard(node, message);
+    } else if (message->kind == PIL_MESSAGE_PUBLISH) {
+        pil_publication_begin(node, &message->publish);
+    } else if (message->kind == PIL_MESSAGE_CHECKED) {
+        on_checked(node, &message->checked);
+    } else if (message->kind == PIL_MESSAGE_REPORT) {
+        on_report(node, &message->report);
+    } else if (message->kind == PIL_MESSAGE_PROJECT) {
+        pil_node_take_project(node, view_index, message->fd);
+    } else if (message->kind == PIL_MESSAGE_HELD) {
+        on_held(node, &message->held);
+    }
+}
+
+void pil_node_take(struct pil_node *node, struct pil_message *message) {
+    switch (message->kind) {
+    case PIL_MESSAGE_SHARD: take(node, message, message->shard.view_index); break;
+    case PIL_MESSAGE_PUBLISH: take(node, message, message->publish.view_index); break;
+    case PIL_MESSAGE_CHECKED: take(node, message, message->checked.view_index); break;
+    case PIL_MESSAGE_REPORT: take(node, message, message->report.view_index); break;
+    case PIL_MESSAGE_PROJECT: take(node, message, message->project.view_index); break;
+    case PIL_MESSAGE_HELD: take(node, message, message->held.view_index); break;
+    case PIL_MESSAGE_START:
+        node->server_restarts = message->start.restarts;
+        count_restarts(node, "server", message->start.restarts);
+        break;
+    case PIL_MESSAGE_NONE:
+    case PIL_MESSAGE_CONFIG:
+    case PIL_MESSAGE_LISTENER:
+    case PIL_MESSAGE_DRAIN:
+    case PIL_MESSAGE_HOLDING:
+    case PIL_MESSAGE_BEGIN:
+    case PIL_MESSAGE_DROPPED:
+    case PIL_MESSAGE_ADMIT:
+    case PIL_MESSAGE_ADMITTED:
+    case PIL_MESSAGE_RECLAIMED:
+    case PIL_MESSAGE_READINESS:
+    case PIL_MESSAGE_KIND_COUNT: break;
+    }
+    pil_message_close(message);
+}
+
+/* ---- Views that come and go. */
+
+static void forget_gauges(struct pil_node *node, uint32_t view_index) {
+    static const pil_metric gauges[] = {PIL_METRIC_channel_checked_timestamp_seconds,
+                                        PIL_METRIC_memory_bytes,
+                                        PIL_METRIC_release_rows,
+                                        PIL_METRIC_release_published_timestamp_seconds,
+                                        PIL_METRIC_release_age_seconds,
+                                        PIL_METRIC_mapped_generations,
+                                        PIL_METRIC_mapped_pinned_bytes};
+    char label[PIL_VIEW_LABEL_BYTES];
+    pil_view_label(&node->options.settings->views[view_index], label);
+    for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++) {
+        pil_metric_forget(pil_server_metrics(node->server), gauges[i], PIL_METRIC_LABELS(label));
+    }
+}
+
+static void remove_view(struct pil_node *node, uint32_t view_index) {
+    const struct pil_release *live = pil_cache_live(view_of(node, view_index));
+    struct pil_retired *retired = live != NULL ? pil_retired_create() : NULL;
+    pil_publication_cancel(node, view_index);
+    pil_arrival_clear(&node->views[view_index].arrival);
+    if (live != NULL) {
+        PIL_ASSERT(retired != NULL);
+        pil_retired_add(node, &retired, view_index, live);
+    }
+    pil_server_remove_view(node->server, view_index);
+    node->views[view_index] = (struct pil_node_view){0};
+    forget_gauges(node, view_index);
+    pil_log(PIL_LOG_INFO, "view removed", "view", node->options.settings->views[view_index].view, NULL);
+}
+
+static void add_view(struct pil_node *node, uint32_t view_index) {
+    const struct pil_view_settings *settings = &node->options.settings->views[view_index];
+    pil_status status = pil_server_add_view(node->server, view_index);
+    if (status != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_ERROR, "view not added", "view", settings->view, "status", pil_status_text(status), NULL);
+        return;
+    }
+    node->views[view_index].is_added = true;
+    pil_log(PIL_LOG_INFO, "view added", "project", settings->project, "view", settings->view, "channel",
+            settings->channel, NULL);
+}
+
+void pil_node_views_changed(struct pil_node *node) {
+    const struct pil_settings *settings = node->options.settings;
+    bool has_changed = false;
+    /* Removed ones first: the same view may come back in another slot, for another channel. */
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        if (settings->views[i].is_removed && is_served(node, i)) {
+            remove_view(node, i);
+            has_changed = true;
+        }
+    }
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        if (!settings->views[i].is_removed && !is_served(node, i)) {
+            add_view(node, i);
+            has_changed = true;
+        }
+    }
+    if (has_changed && node->mapped != NULL) {
+        pil_mapped_views_changed(node->mapped);
+    }
+}
+
+/* ---- Time. */
+
+bool pil_node_work(struct pil_node *node) {
+    return pil_chores_run(&node->chores, PIL_CHORES_SLICE_NS);
+}
+
+static void tell_readiness(struct pil_node *node) {
+    bool is_ready = pil_node_is_ready(node, NULL);
+    if (is_ready != node->is_ready) {
+        struct pil_message message = {.kind = PIL_MESSAGE_READINESS, .readiness = {is_ready}};
+        node->is_ready = is_ready;
+        pil_log(PIL_LOG_INFO, is_ready ? "ready" : "not ready", NULL);
+        node->options.tell(node->options.context, &message);
+    }
+}
+
+void pil_node_tick(struct pil_node *node) {
+    if (node->mapped != NULL) {
+        pil_mapped_tick(node->mapped);
+    }
+    pil_server_tick(node->server);
+    pil_retired_sweep(node);
+    pil_metric_gauge(pil_server_metrics(node->server), PIL_METRIC_reclaim_pending, NULL,
+                     pil_cache_retired_count(pil_server_cache(node->server)));
+    tell_readiness(node);
+    node->ticked_ns = monotonic_ns(node);
+}
+
+/* ---- Readiness and metrics. */
+
+static void term(struct pil_text *terms, bool *all, bool holds, const char *text) {
+    *all = *all && holds;
+    if (terms != NULL) {
+        pil_text_format(terms, "[%c] %s\n", holds ? '+' : '-', text);
+    }
+}
+
+static void release_term(const struct pil_node *node, uint32_t index, struct pil_text *terms, bool *all) {
+    const struct pil_view_settings *settings = &node->options.settings->views[index];
+    const struct pil_node_view *view = &node->views[index];
+    const struct pil_release *release = pil_cache_live(view_of(node, index));
+    char text[2 * PIL_MESSAGE_TEXT_BYTES];
+    if (release != NULL) {
+        snprintf(text, sizeof text, "%s/%s@%s: release %s, published %lld s ago", settings->project, settings->view,
+                 settings->channel, release->id,
+                 (long long)((pil_node_wall_us(node) - release->published_us) / 1000000));
+    } else {
+        snprintf(text, sizeof text, "%s/%s@%s: no release%s%s%s", settings->project, settings->view, settings->channel,
+                 view->refused_result != NULL ? "; " : " yet", view->refused_result != NULL ? view->refused_why : "",
+                 view->is_added ? "; it was added by a reload and counts from its first release on" : "");
+    }
+    term(terms, all, release != NULL || view->is_added, text);
+}
+
+static void channel_term(const struct pil_node *node, uint32_t index, struct pil_text *terms, bool *all) {
+    const struct pil_view_settings *settings = &node->options.settings->views[index];
+    const struct pil_node_view *view = &node->views[index];
+    char text[PIL_MESSAGE_TEXT_BYTES];
+    int64_t now_us = pil_node_wall_us(node);
+    uint64_t age_us = view->checked_us == 0       ? UINT64_MAX
+                      : now_us > view->checked_us ? (uint64_t)(now_us - view->checked_us)
+                                                  : 0;
+    if (view->checked_us == 0) {
+        snprintf(text, sizeof text, "%s/%s@%s: channel not read yet", settings->project, settings->view,
+                 settings->channel);
+    } else {
+        snprintf(text, sizeof text, "%s/%s@%s: channel read %llu s ago, bound %llu s", settings->project,
+                 settings->view, settings->channel, (unsigned long long)(age_us / 1000000),
+                 (unsigned long long)(settings->staleness_bound_us / 1000000));
+    }
+    term(terms, all, age_us <= settings->staleness_bound_us || view->is_added, text);
+}
+
+bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms) {
+    bool all = true;
+    term(terms, &all, !pil_server_failed(node->server), "workers run");
+    term(terms, &all, !node->is_draining, "not draining");
+    for (uint32_t i = 0; i < node->options.settings->view_count; i++) {
+        if (is_served(node, i)) {
+            release_term(node, i, terms, &all);
+            channel_term(node, i, terms, &all);
+        }
+    }
+    return all;
+}
+
+void pil_node_update_metrics(const struct pil_node *node) {
+    const struct pil_settings *settings = node->options.settings;
+    struct pil_metric_registry *metrics = pil_server_metrics(node->server);
+    pil_metric_gauge(metrics, PIL_METRIC_ready, NULL, pil_node_is_ready(node, NULL));
+    pil_metric_gauge(metrics, PIL_METRIC_memory_budget_bytes, NULL, (double)settings->memory_budget);
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        const struct pil_release *release = pil_cache_live(view_of(node, i));
+        char label[PIL_VIEW_LABEL_BYTES];
+        if (!is_served(node, i)) {
+            continue;
+        }
+        pil_view_label(&settings->views[i], label);
+        const char *const *labels = PIL_METRIC_LABELS(label);
+        pil_metric_gauge(metrics, PIL_METRIC_channel_checked_timestamp_seconds, labels,
+                         (double)node->views[i].checked_us / 1e6);
+        pil_metric_gauge(metrics, PIL_METRIC_memory_bytes, labels, (double)node->views[i].held_bytes);
+        if (release != NULL) {
+            pil_metric_gauge(metrics, PIL_METRIC_release_rows, labels, (double)release->row_count);
+            pil_metric_gauge(metrics, PIL_METRIC_release_published_timestamp_seconds, labels,
+                             (double)release->published_us / 1e6);
+            pil_metric_gauge(metrics, PIL_METRIC_release_age_seconds, labels,
+                             release->row_count > 0 ? (double)(pil_node_wall_us(node) - release->event_ts_us_max) / 1e6
+                                                    : 0.0);
+        }
+    }
+}

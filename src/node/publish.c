@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/publish.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "base/sys.h"
+#include "node/retire.h"
+
+#include <stdlib.h>
+
+/* One step of a chore: page tables of a huge page, or pages that a host may have to give again one by one. */
+enum { PREFAULT_BYTES = PIL_SYS_HUGE_PAGE_BYTES, TOUCH_BYTES = 16 * 4096 };
+
+struct pil_publication {
+    struct pil_chore chore;
+    struct pil_node *node;
+    uint32_t view_index;
+    struct pil_release *release;
+    struct pil_retired *retired; /* room for the release that it replaces; NULL: published, or it replaces none */
+    bool is_published;
+    int *fds; /* for mapped reads; NULL once they were handed on */
+    /* How far it was made ready: first all page tables, then all pages. */
+    uint32_t shard;
+    uint64_t offset;
+    bool is_touching;
+};
+
+static struct pil_cache_view *view_of(const struct pil_node *node, uint32_t view_index) {
+    return pil_cache_view_at(pil_server_cache(node->server), view_index);
+}
+
+static void close_fds(struct pil_publication *publication) {
+    for (uint32_t i = 0; publication->fds != NULL && i < publication->release->shard_count; i++) {
+        pil_sys_close(&publication->fds[i]);
+    }
+    free(publication->fds);
+    publication->fds = NULL;
+}
+
+static void destroy(struct pil_publication *publication) {
+    struct pil_node_view *view = &publication->node->views[publication->view_index];
+    PIL_ASSERT(view->publication == publication);
+    view->publication = NULL;
+    close_fds(publication);
+    pil_retired_destroy(&publication->retired);
+    free(publication);
+}
+
+static void set_release_info(struct pil_node *node, uint32_t view_index, const char *release) {
+    struct pil_metric_registry *metrics = pil_server_metrics(node->server);
+    const struct pil_view_settings *settings = &node->options.settings->views[view_index];
+    char label[PIL_VIEW_LABEL_BYTES];
+    pil_view_label(settings, label);
+    pil_metric_gauge(metrics, PIL_METRIC_release_info, PIL_METRIC_LABELS(label, settings->channel, release), 1);
+    pil_metric_count(metrics, pil_server_control_shard(node->server), PIL_METRIC_releases_published_total,
+                     PIL_METRIC_LABELS(label), 1);
+}
+
+/* The swap. */
+static void publish(struct pil_publication *publication) {
+    struct pil_node *node = publication->node;
+    uint32_t view_index = publication->view_index;
+    struct pil_cache_view *view = view_of(node, view_index);
+    struct pil_release *release = publication->release;
+    const struct pil_release *live = pil_cache_live(view);
+    PIL_ASSERT(!publication->is_published && (live != NULL) == (publication->retired != NULL));
+    if (live != NULL) {
+        pil_retired_add(node, &publication->retired, view_index, live);
+    }
+    pil_cache_publish(pil_server_cache(node->server), view, release);
+    publication->is_published = true;
+    node->views[view_index].is_added = false;
+    if (node->mapped != NULL) { /* takes the descriptors, not the array */
+        pil_mapped_publish(node->mapped, view_index, release, release->created_us, publication->fds,
+                           release->shard_count);
+        free(publication->fds);
+        publication->fds = NULL;
+    } else {
+        close_fds(publication); /* mappings stay; the supervisor holds the descriptors, too */
+    }
+    set_release_info(node, view_index, release->id);
+    pil_huge_pages_changed(&node->huge_pages);
+    pil_log(PIL_LOG_INFO, "release published", "view", view->name, "release", release->id, "rows",
+            PIL_LOG_NUM(release->row_count), "generation", PIL_LOG_NUM(release->generation), NULL);
+}
+
+static pil_chore_progress step(struct pil_chore *chore) {
+    struct pil_publication *publication = PIL_LIST_ENTRY(struct pil_publication, chore, chore);
+    const struct pil_release *release = publication->release;
+    if (publication->shard == release->shard_count) {
+        if (publication->is_touching) {
+            return PIL_CHORE_DONE;
+        }
+        publication->is_touching = true;
+        publication->shard = 0;
+    }
+    uint64_t bytes = publication->is_touching
+                         ? pil_release_touch(release, publication->shard, publication->offset, TOUCH_BYTES)
+                         : pil_release_prefault(release, publication->shard, publication->offset, PREFAULT_BYTES);
+    publication->offset += bytes;
+    /* 0: the end, or Linux before 5.14 that leaves it to faults. */
+    if (bytes == 0 || publication->offset == release->shards[publication->shard].file.len) {
+        publication->shard++;
+        publication->offset = 0;
+    }
+    return PIL_CHORE_MORE;
+}
+
+static void done(struct pil_chore *chore) {
+    struct pil_publication *publication = PIL_LIST_ENTRY(struct pil_publication, chore, chore);
+    if (!publication->is_published) {
+        publish(publication);
+    }
+    destroy(publication);
+}
+
+/* The arrival becomes a mapped release; the descriptors go along. */
+static pil_status create(struct pil_node *node, const struct pil_message_publish *message, struct pil_error *error) {
+    struct pil_node_view *view = &node->views[message->view_index];
+    bool replaces = pil_cache_live(view_of(node, message->view_index)) != NULL;
+    struct pil_publication *publication = calloc(1, sizeof *publication);
+    struct pil_retired *retired = replaces ? pil_retired_create() : NULL;
+    pil_status status = publication == NULL || (replaces && retired == NULL)
+                            ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to publish it")
+                            : pil_release_map(message->release, view->arrival.fds, view->arrival.shard_count,
+                                              &publication->release, error);
+    if (status != PIL_STATUS_OK) {
+        free(publication);
+        pil_retired_destroy(&retired);
+        return status;
+    }
+    publication->chore = (struct pil_chore){.step = step, .done = done};
+    publication->node = node;
+    publication->view_index = message->view_index;
+    publication->retired = retired;
+    publication->release->created_us = message->created_us;
+    publication->fds = view->arrival.fds;
+    view->arrival.shard_count = 0; /* its descriptors are the publication's now */
+    view->arrival.fds = NULL;
+    view->publication = publication;
+    return PIL_STATUS_OK;
+}
+
+void pil_publication_begin(struct pil_node *node, const struct pil_message_publish *message) {
+    struct pil_node_view *view = &node->views[message->view_index];
+    const char *name = node->options.settings->views[message->view_index].view;
+    struct pil_error error = {.text = "its shards did not come"};
+    pil_publication_cancel(node, message->view_index);
+    pil_status status =
+        pil_arrival_is_whole(&view->arrival, message->release) ? create(node, message, &error) : PIL_STATUS_CORRUPT;
+    pil_arrival_clear(&view->arrival);
+    if (status != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_ERROR, "release not published", "view", name, "release", message->release, "why", error.text,
+                NULL);
+        pil_node_refused(node, message->view_index, message->release, PIL_OUTCOME_ERROR, error.text);
+        pil_node_tell_reclaimed(node, message->view_index, message->release);
+        return;
+    }
+    if (view->publication->retired == NULL) { /* nothing is served: answering comes first */
+        publish(view->publication);
+    }
+    pil_chores_add(&node->chores, &view->publication->chore);
+}
+
+void pil_publication_cancel(struct pil_node *node, uint32_t view_index) {
+    struct pil_publication *publication = node->views[view_index].publication;
+    if (publication == NULL) {
+        return;
+    }
+    pil_chores_cancel(&publication->chore);
+    if (!publication->is_published) {
+        close_fds(publication);
+        pil_node_tell_reclaimed(node, view_index, publication->release->id);
+        pil_release_destroy(&publication->release);
+    }
+    destroy(publication);
+}

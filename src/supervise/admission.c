@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "supervise/admission.h"
+
+#include <stdio.h>
+
+void pil_admission_trim(struct pil_holder *holder, uint64_t bytes, const struct pil_eviction_hook *hook) {
+    uint64_t used = pil_holder_bytes(holder, PIL_RESIDENCY_LIVE) + pil_holder_bytes(holder, PIL_RESIDENCY_KEPT);
+    struct pil_evicted evicted;
+    while (used > bytes && pil_holder_evict_any(holder, &evicted)) {
+        used -= evicted.bytes;
+        hook->evicted(hook->context, &evicted);
+    }
+}
+
+/* Sums in bytes, so that they add up. What is kept would have made room. */
+static void explain(const struct pil_holder *holder, uint64_t budget, uint64_t wanted, const char *release,
+                    struct pil_admission *admission) {
+    uint64_t live = pil_holder_bytes(holder, PIL_RESIDENCY_LIVE);
+    uint64_t unmapping = pil_holder_bytes(holder, PIL_RESIDENCY_UNMAPPING);
+    snprintf(admission->why, sizeof admission->why,
+             "it will not fit: %llu bytes served + %llu being unmapped + %llu of release %s = %llu bytes, over the "
+             "budget of %llu MiB (%llu bytes); raise memory_budget or serve less",
+             (unsigned long long)live, (unsigned long long)unmapping, (unsigned long long)wanted, release,
+             (unsigned long long)(live + unmapping + wanted), (unsigned long long)(budget >> 20),
+             (unsigned long long)budget);
+}
+
+void pil_admission_ask(struct pil_holder *holder, uint64_t budget, uint64_t wanted, const char *release,
+                       const struct pil_eviction_hook *hook, struct pil_admission *ret_admission) {
+    *ret_admission = (struct pil_admission){0};
+    pil_holder_drop_arriving(holder);
+    if (wanted <= budget && pil_holder_bytes(holder, PIL_RESIDENCY_LIVE) <= budget - wanted) {
+        pil_admission_trim(holder, budget - wanted, hook);
+    }
+    ret_admission->is_admitted = wanted <= budget && pil_holder_bytes_total(holder) <= budget - wanted;
+    if (!ret_admission->is_admitted) {
+        explain(holder, budget, wanted, release, ret_admission);
+    }
+}

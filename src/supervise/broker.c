@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "supervise/broker.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "base/sys.h"
+
+#include <stdio.h>
+
+void pil_broker_init(struct pil_broker *broker, void (*ready)(void *context), void *context) {
+    *broker = (struct pil_broker){.ready = ready, .context = context};
+    pil_child_init(&broker->server, "server");
+    pil_child_init(&broker->fetcher, "fetcher");
+    pil_holder_init(&broker->holder);
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        broker->views[i].project_fd = -1;
+    }
+}
+
+void pil_broker_deinit(struct pil_broker *broker) {
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        pil_sys_close(&broker->views[i].project_fd);
+    }
+    pil_outbox_clear(&broker->server.outbox);
+    pil_outbox_clear(&broker->fetcher.outbox);
+    pil_sys_close(&broker->server.socket);
+    pil_sys_close(&broker->fetcher.socket);
+    pil_holder_deinit(&broker->holder);
+}
+
+/* ---- What children are told. */
+
+/* For the server's metrics. */
+static void tell_held(struct pil_broker *broker, uint32_t view_index) {
+    struct pil_message message = {
+        .kind = PIL_MESSAGE_HELD,
+        .held = {.view_index = view_index,
+                 .bytes = pil_holder_bytes_of(&broker->holder, view_index),
+                 .release_count = pil_holder_count_of(&broker->holder, view_index),
+                 .fetcher_restarts = broker->fetcher.restarts},
+    };
+    if (broker->views[view_index].is_served) {
+        pil_child_send(&broker->server, &message);
+    }
+}
+
+static void on_evicted(void *context, const struct pil_evicted *evicted) {
+    struct pil_broker *broker = context;
+    struct pil_message message = {.kind = PIL_MESSAGE_DROPPED, .dropped = {.view_index = evicted->view_index}};
+    memcpy(message.dropped.release, evicted->release, sizeof message.dropped.release);
+    pil_child_send(&broker->fetcher, &message);
+    tell_held(broker, evicted->view_index);
+}
+
+static void evict_beyond_keep(struct pil_broker *broker, uint32_t view_index) {
+    struct pil_evicted evicted;
+    while (pil_holder_evict_of(&broker->holder, view_index, broker->keep_releases, &evicted)) {
+        on_evicted(broker, &evicted);
+    }
+}
+
+/* A server that is not running gets all of it when it starts. */
+static void send_release(struct pil_broker *broker, struct pil_held_release *held) {
+    if (broker->server.socket < 0) {
+        return;
+    }
+    struct pil_message shard = {.kind = PIL_MESSAGE_SHARD, .shard = {.view_index = held->view_index}};
+    struct pil_message publish = {.kind = PIL_MESSAGE_PUBLISH,
+                                  .publish = {.view_index = held->view_index, .created_us = held->created_us}};
+    memcpy(shard.shard.release, held->release, sizeof shard.shard.release);
+    memcpy(publish.publish.release, held->release, sizeof publish.publish.release);
+    for (uint32_t i = 0; i < held->shard_count; i++) {
+        shard.fd = held->fds[i];
+        shard.shard.place = (struct pil_shard_place){i, held->shard_count};
+        pil_child_send(&broker->server, &shard);
+    }
+    pil_child_send(&broker->server, &publish);
+    pil_holder_mapped(&broker->holder, held);
+}
+
+static void send_project(struct pil_broker *broker, uint32_t view_index) {
+    struct pil_message message = {
+        .kind = PIL_MESSAGE_PROJECT, .fd = broker->views[view_index].project_fd, .project = {.view_index = view_index}};
+    if (message.fd >= 0) {
+        pil_child_send(&broker->server, &message);
+    }
+}
+
+void pil_broker_greet_server(struct pil_broker *broker) {
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        struct pil_held_release *live = pil_holder_live(&broker->holder, i);
+        if (!broker->views[i].is_served) {
+            continue;
+        }
+        send_project(broker, i); /* before its releases: it says who may map them */
+        if (live != NULL) {
+            send_release(broker, live);
+        }
+        if (broker->views[i].checked.kind != PIL_MESSAGE_NONE) {
+            pil_child_send(&broker->server, &broker->views[i].checked);
+        }
+        tell_held(broker, i);
+    }
+    struct pil_message start = {.kind = PIL_MESSAGE_START, .start = {broker->server.restarts}};
+    pil_child_send(&broker->server, &start);
+}
+
+void pil_broker_greet_fetcher(struct pil_broker *broker) {
+    pil_holder_drop_arriving(&broker->holder); /* of the fetcher before */
+    PIL_LIST_EACH(struct pil_held_release, link, held, &broker->holder.releases) {
+        if (held->residency != PIL_RESIDENCY_UNMAPPING) {
+            struct pil_message message = {
+                .kind = PIL_MESSAGE_HOLDING,
+                .holding = {.view_index = held->view_index, .is_live = held->residency == PIL_RESIDENCY_LIVE}};
+            memcpy(message.holding.release, held->release, sizeof message.holding.release);
+            pil_child_send(&broker->fetcher, &message);
+        }
+    }
+    struct pil_message begin = {.kind = PIL_MESSAGE_BEGIN};
+    pil_child_send(&broker->fetcher, &begin);
+}
+
+/* ---- Configuration. */
+
+void pil_broker_set_view(struct pil_broker *broker, uint32_t view_index, bool is_served, const char *project) {
+    struct pil_broker_view *view = &broker->views[view_index];
+    if (view->is_served && !is_served) {
+        pil_holder_drop_view(&broker->holder, view_index);
+        pil_sys_close(&view->project_fd);
+        view->checked.kind = PIL_MESSAGE_NONE;
+    }
+    view->is_served = is_served;
+    snprintf(view->project, sizeof view->project, "%s", project);
+}
+
+void pil_broker_set_limits(struct pil_broker *broker, uint64_t memory_budget, uint32_t keep_releases) {
+    struct pil_eviction_hook hook = {on_evicted, broker};
+    PIL_ASSERT(keep_releases > 0);
+    broker->memory_budget = memory_budget;
+    broker->keep_releases = keep_releases;
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        evict_beyond_keep(broker, i);
+    }
+    pil_admission_trim(&broker->holder, memory_budget, &hook);
+}
+
+/* ---- What children tell. */
+
+static void on_admit(struct pil_broker *broker, const struct pil_message_admit *admit) {
+    struct pil_eviction_hook hook = {on_evicted, broker};
+    struct pil_message answer = {.kind = PIL_MESSAGE_ADMITTED, .admitted = {.view_index = admit->view_index}};
+    struct pil_admission admission;
+    pil_admission_ask(&broker->holder, broker->memory_budget, admit->bytes, admit->release, &hook, &admission);
+    memcpy(answer.admitted.release, admit->release, sizeof answer.admitted.release);
+    PIL_STATIC_ASSERT(sizeof admission.why == sizeof answer.admitted.why);
+    memcpy(answer.admitted.why, admission.why, sizeof answer.admitted.why);
+    answer.admitted.is_admitted = admission.is_admitted;
+    pil_child_send(&broker->fetcher, &answer);
+}
+
+static void on_shard(struct pil_broker *broker, struct pil_message *message) {
+    const struct pil_message_shard *shard = &message->shard;
+    pil_status status = pil_holder_add(&broker->holder, shard->view_index, shard->release, &shard->place, message->fd);
+    message->fd = -1;
+    if (status != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_ERROR, "shard refused", "release", shard->release, "status", pil_status_text(status), NULL);
+    }
+}
+
+static void on_publish(struct pil_broker *broker, const struct pil_message_publish *publish) {
+    uint32_t view_index = publish->view_index;
+    if (pil_holder_publish(&broker->holder, view_index, publish->release, publish->created_us) != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_ERROR, "fetcher published a release that is not held", "release", publish->release, NULL);
+        return;
+    }
+    send_release(broker, pil_holder_live(&broker->holder, view_index));
+    evict_beyond_keep(broker, view_index);
+    tell_held(broker, view_index);
+}
+
+/* The newest document of a project replaces the one that came for another of its views. */
+static void on_project(struct pil_broker *broker, struct pil_message *message) {
+    struct pil_broker_view *view = &broker->views[message->project.view_index];
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        if (strcmp(broker->views[i].project, view->project) == 0) {
+            pil_sys_close(&broker->views[i].project_fd);
+        }
+    }
+    view->project_fd = message->fd;
+    message->fd = -1;
+    send_project(broker, message->project.view_index);
+}
+
+static bool is_served(const struct pil_broker *broker, uint32_t view_index) {
+    return broker->views[view_index].is_served;
+}
+
+void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message *message) {
+    switch (message->kind) {
+    case PIL_MESSAGE_SHARD:
+        if (is_served(broker, message->shard.view_index)) {
+            on_shard(broker, message);
+        }
+        break;
+    case PIL_MESSAGE_PROJECT:
+        if (is_served(broker, message->project.view_index)) {
+            on_project(broker, message);
+        }
+        break;
+    case PIL_MESSAGE_ADMIT: on_admit(broker, &message->admit); break;
+    case PIL_MESSAGE_PUBLISH:
+        if (is_served(broker, message->publish.view_index)) {
+            on_publish(broker, &message->publish);
+        }
+        break;
+    case PIL_MESSAGE_CHECKED:
+        if (is_served(broker, message->checked.view_index)) {
+            broker->views[message->checked.view_index].checked = *message;
+            pil_child_send(&broker->server, message);
+        }
+        break;
+    case PIL_MESSAGE_REPORT:
+        if (is_served(broker, message->report.view_index)) {
+            pil_child_send(&broker->server, message);
+        }
+        break;
+    case PIL_MESSAGE_NONE:
+    case PIL_MESSAGE_CONFIG:
+    case PIL_MESSAGE_LISTENER:
+    case PIL_MESSAGE_START:
+    case PIL_MESSAGE_DRAIN:
+    case PIL_MESSAGE_HELD:
+    case PIL_MESSAGE_HOLDING:
+    case PIL_MESSAGE_BEGIN:
+    case PIL_MESSAGE_DROPPED:
+    case PIL_MESSAGE_ADMITTED:
+    case PIL_MESSAGE_RECLAIMED:
+    case PIL_MESSAGE_READINESS:
+    case PIL_MESSAGE_KIND_COUNT: break; /* the decoder takes none of these from a fetcher */
+    }
+    pil_message_close(message);
+}
+
+void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *message) {
+    if (message->kind == PIL_MESSAGE_RECLAIMED) {
+        pil_holder_unmapped(&broker->holder, message->reclaimed.view_index, message->reclaimed.release);
+        tell_held(broker, message->reclaimed.view_index);
+    } else if (message->kind == PIL_MESSAGE_READINESS && message->readiness.is_ready) {
+        broker->ready(broker->context);
+    }
+    pil_message_close(message);
+}
+
+void pil_broker_server_ended(struct pil_broker *broker) {
+    pil_holder_unmapped_all(&broker->holder);
+}

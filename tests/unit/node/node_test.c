@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: releases go from messages to being served without the control thread ever working for longer than a slice; the
+ * supervisor hears of each PUBLISH exactly once that its mapping is gone; readiness names every term; views come and go
+ * and take their releases along. Method: a node without worker threads, messages made by hand, a clock that the test
+ * moves; a worker's grace period is played by the test; the node is validated after every step. */
+#include "node/node.h"
+#include "support/cache_fixture.h"
+
+#include "schema/project.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { SHARD_BITS = 1, ROWS = 3000, TOLD_MAX = 4096 };
+
+struct fixture {
+    struct pil_settings settings; /* views p/v and p/w, and room for more */
+    struct pil_node *node;
+    struct pil_project *project;
+    uint64_t time_ns;
+    struct pil_message told[TOLD_MAX];
+    uint32_t told_count;
+};
+
+/* Each look at the clock takes a while, so that a slice ends. */
+static uint64_t monotonic_ns(void *context) {
+    struct fixture *f = context;
+    f->time_ns += 300000;
+    return f->time_ns;
+}
+
+static int64_t wall_us(void *context) {
+    return (int64_t)(((struct fixture *)context)->time_ns / 1000);
+}
+
+static void tell(void *context, const struct pil_message *message) {
+    struct fixture *f = context;
+    assert_true(f->told_count < TOLD_MAX);
+    f->told[f->told_count++] = *message;
+}
+
+static void add_settings(struct fixture *f, const char *view) {
+    struct pil_view_settings *slot = &f->settings.views[f->settings.view_count];
+    snprintf(slot->project, sizeof slot->project, "p");
+    snprintf(slot->view, sizeof slot->view, "%s", view);
+    snprintf(slot->channel, sizeof slot->channel, "c");
+    slot->staleness_bound_us = 60000000;
+    f->settings.view_count++;
+}
+
+static struct pil_clock test_clock;
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    struct pil_error error;
+    assert_non_null(f);
+    f->settings.worker_count = 1;
+    f->settings.keep_releases = 2;
+    f->time_ns = 1000000000000;
+    add_settings(f, "v");
+    add_settings(f, "w");
+    f->project = fixture_project(3);
+    test_clock = (struct pil_clock){monotonic_ns, wall_us, f};
+    int none[PIL_SETTINGS_LISTENERS_MAX];
+    struct pil_node_options options = {
+        .settings = &f->settings, .listener_fds = none, .clock = &test_clock, .smaps = -1, .tell = tell, .context = f};
+    assert_int_equal(pil_node_create(&options, &f->node, &error), PIL_STATUS_OK);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    pil_node_validate(f->node);
+    pil_node_destroy(&f->node);
+    pil_project_destroy(&f->project);
+    free(f);
+    return 0;
+}
+
+static void name_release(uint64_t number, char (*to)[PIL_RELEASE_ID_CHARS + 1]) {
+    snprintf(*to, sizeof *to, "%016llx", (unsigned long long)number);
+}
+
+static void take(struct fixture *f, struct pil_message message) {
+    pil_node_take(f->node, &message);
+    pil_node_validate(f->node);
+}
+
+static void send_shard(struct fixture *f, uint32_t view, uint64_t number, uint32_t index) {
+    struct pil_message shard = {
+        .kind = PIL_MESSAGE_SHARD,
+        .fd = fixture_shard(f->project->views[0].view, ROWS, number, index, SHARD_BITS),
+        .shard = {.view_index = view, .place = {index, 1u << SHARD_BITS}},
+    };
+    name_release(number, &shard.shard.release);
+    take(f, shard);
+}
+
+static void send_publish(struct fixture *f, uint32_t view, uint64_t number) {
+    struct pil_message publish = {.kind = PIL_MESSAGE_PUBLISH, .publish = {.view_index = view, .created_us = 77}};
+    name_release(number, &publish.publish.release);
+    take(f, publish);
+}
+
+static void send_release(struct fixture *f, uint32_t view, uint64_t number) {
+    for (uint32_t i = 0; i < 1u << SHARD_BITS; i++) {
+        send_shard(f, view, number, i);
+    }
+    send_publish(f, view, number);
+}
+
+/* Until nothing is left to do at once; returns how many slices that took. */
+static uint32_t work(struct fixture *f) {
+    uint32_t slices = 1;
+    while (pil_node_work(f->node)) {
+        pil_node_validate(f->node);
+        slices++;
+    }
+    pil_node_validate(f->node);
+    return slices;
+}
+
+static void settle(struct fixture *f) {
+    work(f);
+    work(f); /* what a swap has retired is asked for in the slice after it */
+    pil_node_tick(f->node);
+    pil_node_validate(f->node);
+}
+
+static const struct pil_release *live(const struct fixture *f, uint32_t view) {
+    return pil_cache_live(pil_cache_view_at(pil_server_cache(f->node->server), view));
+}
+
+static uint64_t live_number(const struct fixture *f, uint32_t view) {
+    return live(f, view) != NULL ? strtoull(live(f, view)->id, NULL, 16) : 0;
+}
+
+static uint32_t count_reclaimed(const struct fixture *f, uint32_t view, uint64_t number) {
+    char release[PIL_RELEASE_ID_CHARS + 1];
+    uint32_t count = 0;
+    name_release(number, &release);
+    for (uint32_t i = 0; i < f->told_count; i++) {
+        count += f->told[i].kind == PIL_MESSAGE_RECLAIMED && f->told[i].reclaimed.view_index == view &&
+                 strcmp(f->told[i].reclaimed.release, release) == 0;
+    }
+    return count;
+}
+
+static struct pil_qsbr *qsbr_of(const struct fixture *f) {
+    return pil_cache_qsbr(pil_server_cache(f->node->server));
+}
+
+static void assert_metric(const struct fixture *f, const char *line, bool is_there) {
+    struct pil_text page = {0};
+    pil_node_update_metrics(f->node);
+    pil_metric_expose(pil_server_metrics(f->node->server), PIL_EXPOSITION_TEXT, &page);
+    if ((strstr(pil_text_chars(&page), line) != NULL) != is_there) {
+        fail_msg("'%s' is%s in\n%s", line, is_there ? " not" : "", pil_text_chars(&page));
+    }
+    pil_text_deinit(&page);
+}
+
+static void assert_term(const struct fixture *f, const char *line, bool is_ready) {
+    struct pil_text terms = {0};
+    assert_int_equal(pil_node_is_ready(f->node, &terms), is_ready);
+    if (strstr(pil_text_chars(&terms), line) == NULL) {
+        fail_msg("'%s' is not in\n%s", line, pil_text_chars(&terms));
+    }
+    pil_text_deinit(&terms);
+}
+
+/* ---- Publishing. */
+
+static void the_first_release_answers_before_it_is_prefaulted(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    assert_int_equal(live_number(f, 0), 1); /* no chore has run yet */
+    assert_non_null(f->node->views[0].publication);
+    assert_int_equal(live(f, 0)->created_us, 77);
+    assert_true(work(f) > 1); /* in slices */
+    assert_null(f->node->views[0].publication);
+    assert_metric(f, "pillion_release_info{view=\"p/v\",channel=\"c\",release=\"0000000000000001\"} 1\n", true);
+    assert_metric(f, "pillion_releases_published_total{view=\"p/v\"} 1\n", true);
+}
+
+static void a_release_that_replaces_another_is_ready_before_it_answers(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    settle(f);
+    send_release(f, 0, 2);
+    assert_int_equal(live_number(f, 0), 1);
+    assert_true(pil_node_work(f->node)); /* one slice is not enough */
+    assert_int_equal(live_number(f, 0), 1);
+    settle(f);
+    assert_int_equal(live_number(f, 0), 2);
+    assert_int_equal(live(f, 0)->generation, 2);
+    assert_metric(f, "release=\"0000000000000001\"", false);
+    assert_int_equal(count_reclaimed(f, 0, 1), 1);
+    assert_int_equal(count_reclaimed(f, 0, 2), 0);
+}
+
+static void no_slice_is_longer_than_one_step_more(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    send_release(f, 1, 2);
+    settle(f);
+    send_release(f, 0, 3);
+    send_release(f, 1, 4);
+    bool has_more = true;
+    while (has_more) {
+        uint64_t before_ns = f->time_ns;
+        has_more = pil_node_work(f->node);
+        /* The clock moves by 0.3 ms at each look, and every step is followed by one. */
+        assert_true(f->time_ns - before_ns <= PIL_CHORES_SLICE_NS + 2 * 300000);
+    }
+    assert_int_equal(live_number(f, 0), 3);
+    assert_int_equal(live_number(f, 1), 4);
+}
+
+static void the_newest_release_counts_and_the_other_is_given_back(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    settle(f);
+    send_release(f, 0, 2);
+    assert_true(pil_node_work(f->node));
+    send_release(f, 0, 3); /* 2 was not served yet */
+    assert_int_equal(count_reclaimed(f, 0, 2), 1);
+    settle(f);
+    assert_int_equal(live_number(f, 0), 3);
+    assert_int_equal(count_reclaimed(f, 0, 1), 1);
+    assert_int_equal(count_reclaimed(f, 0, 2), 1);
+    send_release(f, 0, 3); /* the same again: each mapping is told on its own */
+    settle(f);
+    assert_int_equal(count_reclaimed(f, 0, 3), 1);
+    assert_int_equal(live(f, 0)->generation, 3);
+}
+
+static void a_release_that_did_not_come_whole_is_refused_and_told(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    settle(f);
+    send_shard(f, 0, 2, 0);
+    send_publish(f, 0, 2); /* its second shard is missing */
+    assert_int_equal(count_reclaimed(f, 0, 2), 1);
+    assert_string_equal(f->node->views[0].refused, "0000000000000002");
+    assert_string_equal(f->node->views[0].refused_result, "error");
+    send_publish(f, 0, 9); /* nothing of it came */
+    assert_int_equal(count_reclaimed(f, 0, 9), 1);
+    send_shard(f, 0, 4, 0);
+    send_shard(f, 0, 4, 0); /* twice */
+    send_shard(f, 0, 5, 1); /* of another release: the one before is forgotten */
+    send_shard(f, 0, 5, 0);
+    send_publish(f, 0, 5);
+    settle(f);
+    assert_int_equal(live_number(f, 0), 5);
+}
+
+static void shards_that_make_no_release_are_refused(void **state) {
+    struct fixture *f = *state;
+    struct pil_message shard = {
+        .kind = PIL_MESSAGE_SHARD, /* says that it is shard 1 */
+        .fd = fixture_shard(f->project->views[0].view, 10, 6, 1, SHARD_BITS),
+        .shard = {.place = {0, 1u << SHARD_BITS}},
+    };
+    name_release(6, &shard.shard.release);
+    take(f, shard);
+    send_shard(f, 0, 6, 1);
+    send_publish(f, 0, 6);
+    assert_null(live(f, 0));
+    assert_int_equal(count_reclaimed(f, 0, 6), 1);
+    assert_non_null(strstr(f->node->views[0].refused_why, "shard 0"));
+    assert_term(f, "[-] p/v@c: no release; release 0000000000000006, shard 0", false);
+}
+
+/* ---- Retiring. */
+
+static void a_worker_that_still_reads_holds_its_release(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    settle(f);
+    pil_qsbr_online(qsbr_of(f), 0);
+    send_release(f, 0, 2);
+    settle(f);
+    assert_int_equal(live_number(f, 0), 2);
+    assert_int_equal(count_reclaimed(f, 0, 1), 0);
+    assert_metric(f, "pillion_reclaim_pending 1\n", true);
+    pil_qsbr_quiescent(qsbr_of(f), 0);
+    settle(f);
+    assert_int_equal(count_reclaimed(f, 0, 1), 1);
+    assert_metric(f, "pillion_reclaim_pending 0\n", true);
+    pil_qsbr_offline(qsbr_of(f), 0);
+}
+
+static void two_thousand_retired_releases_are_all_reported(void **state) {
+    enum { MANY = 2000 };
+    struct fixture *f = *state;
+    int fd = fixture_shard(f->project->views[0].view, 1, 1, 0, 0);
+    pil_qsbr_online(qsbr_of(f), 0); /* nothing can be unmapped meanwhile */
+    for (uint64_t number = 1; number <= MANY + 1; number++) {
+        struct pil_message shard = {.kind = PIL_MESSAGE_SHARD, .fd = dup(fd), .shard = {.place = {0, 1}}};
+        struct pil_message publish = {.kind = PIL_MESSAGE_PUBLISH};
+        name_release(number, &shard.shard.release);
+        name_release(number, &publish.publish.release);
+        pil_node_take(f->node, &shard);
+        pil_node_take(f->node, &publish);
+        while (pil_node_work(f->node)) {
+        }
+    }
+    pil_node_tick(f->node);
+    pil_node_validate(f->node);
+    assert_int_equal(pil_cache_retired_count(pil_server_cache(f->node->server)), MANY);
+    pil_qsbr_offline(qsbr_of(f), 0);
+    settle(f);
+    for (uint64_t number = 1; number <= MANY; number++) {
+        assert_int_equal(count_reclaimed(f, 0, number), 1);
+    }
+    assert_int_equal(count_reclaimed(f, 0, MANY + 1), 0);
+    close(fd);
+}
+
+/* ---- Readiness and news. */
+
+static void send_checked(struct fixture *f, uint32_t view, uint64_t number) {
+    struct pil_message checked = {
+        .kind = PIL_MESSAGE_CHECKED,
+        .checked = {.view_index = view, .checked_us = wall_us(f), .sequence = 5, .is_pinned = true}};
+    name_release(number, &checked.checked.release);
+    take(f, checked);
+}
+
+static void readiness_names_every_term_and_is_told_when_it_turns(void **state) {
+    struct fixture *f = *state;
+    pil_node_tick(f->node);
+    assert_int_equal(f->told_count, 0); /* not ready is what the supervisor takes for granted */
+    assert_term(f, "[-] p/v@c: no release yet", false);
+    assert_term(f, "[-] p/v@c: channel not read yet", false);
+    send_release(f, 0, 1);
+    send_release(f, 1, 1);
+    send_checked(f, 0, 1);
+    assert_term(f, "[+] p/v@c: release 0000000000000001, published", false);
+    assert_term(f, "[+] p/v@c: channel read 0 s ago, bound 60 s", false);
+    send_checked(f, 1, 1);
+    assert_term(f, "[+] workers run", true);
+    pil_node_tick(f->node);
+    assert_int_equal(f->told_count, 1);
+    assert_true(f->told[0].kind == PIL_MESSAGE_READINESS && f->told[0].readiness.is_ready);
+    f->time_ns += 61000000000;
+    send_checked(f, 1, 1);
+    assert_term(f, "[-] p/v@c: channel read 61 s ago, bound 60 s", false);
+    pil_node_tick(f->node);
+    assert_int_equal(f->told_count, 2);
+    assert_false(f->told[1].readiness.is_ready);
+    send_checked(f, 0, 1);
+    f->node->is_draining = true;
+    assert_term(f, "[-] not draining", false);
+}
+
+static void reports_are_counted_and_the_last_refusal_is_kept(void **state) {
+    struct fixture *f = *state;
+    struct pil_message report = {.kind = PIL_MESSAGE_REPORT,
+                                 .report = {.release = "0123456789abcdef",
+                                            .outcome = PIL_OUTCOME_WILL_NOT_FIT,
+                                            .was_fetched = false,
+                                            .why = "no room"}};
+    take(f, report);
+    assert_string_equal(f->node->views[0].refused_why, "no room");
+    assert_metric(f, "pillion_fetches_total{view=\"p/v\",result=\"will_not_fit\"} 1\n", true);
+    assert_metric(f, "pillion_fetch_duration_seconds_count", false);
+    report.report.outcome = PIL_OUTCOME_OK;
+    report.report.was_fetched = true;
+    take(f, report);
+    assert_null(f->node->views[0].refused_result);
+    assert_metric(f, "pillion_fetch_duration_seconds_count{view=\"p/v\",phase=\"collapse\"} 1\n", true);
+    report.report.outcome = PIL_OUTCOME_CORRUPT;
+    take(f, report);
+    send_release(f, 0, 1);
+    send_checked(f, 0, 2);
+    assert_non_null(f->node->views[0].refused_result);
+    send_checked(f, 0, 1); /* the channel points to what is served again */
+    assert_null(f->node->views[0].refused_result);
+    assert_true(f->node->views[0].is_pinned);
+}
+
+static void restarts_and_memory_are_what_the_supervisor_says(void **state) {
+    struct fixture *f = *state;
+    take(f, (struct pil_message){.kind = PIL_MESSAGE_START, .start = {3}});
+    take(f, (struct pil_message){.kind = PIL_MESSAGE_HELD,
+                                 .held = {.view_index = 1, .bytes = 4096, .release_count = 2, .fetcher_restarts = 7}});
+    assert_metric(f, "pillion_process_restarts_total{process=\"server\"} 3\n", true);
+    assert_metric(f, "pillion_process_restarts_total{process=\"fetcher\"} 7\n", true);
+    assert_metric(f, "pillion_memory_bytes{view=\"p/w\"} 4096\n", true);
+    assert_int_equal(f->node->views[1].held_count, 2);
+}
+
+static void a_project_that_is_refused_leaves_the_one_before(void **state) {
+    struct fixture *f = *state;
+    struct pil_error error;
+    int fd = -1;
+    assert_int_equal(pil_message_blob("not a project", 13, &fd, &error), PIL_STATUS_OK);
+    take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {0}});
+    assert_int_equal(pil_sys_memfd_create("unsealed", &fd, &error), PIL_STATUS_OK);
+    take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {0}});
+    assert_true(pil_cache_view_is_served(pil_cache_view_at(pil_server_cache(f->node->server), 0)));
+}
+
+/* ---- Views that come and go. */
+
+static void a_view_that_is_removed_lets_go_of_everything(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    send_release(f, 1, 2);
+    settle(f);
+    send_release(f, 0, 3);  /* on its way in */
+    send_shard(f, 0, 4, 0); /* and another one */
+    send_checked(f, 0, 3);
+    f->settings.views[0].is_removed = true;
+    pil_node_views_changed(f->node);
+    pil_node_validate(f->node);
+    struct pil_cache *cache = pil_server_cache(f->node->server);
+    assert_false(pil_cache_view_is_served(pil_cache_view_at(cache, 0)));
+    assert_true(pil_cache_view_is_served(pil_cache_view_at(cache, 1)));
+    settle(f);
+    assert_int_equal(count_reclaimed(f, 0, 1), 1);
+    assert_int_equal(count_reclaimed(f, 0, 3), 1);
+    assert_int_equal(live_number(f, 1), 2);
+    assert_metric(f, "release=\"0000000000000001\"", false);
+    assert_metric(f, "pillion_release_rows{view=\"p/v\"}", false);
+    assert_metric(f, "pillion_release_rows{view=\"p/w\"}", true);
+    /* What was on its way for it goes back at once. */
+    send_release(f, 0, 5);
+    assert_int_equal(count_reclaimed(f, 0, 5), 1);
+    assert_null(live(f, 0));
+}
+
+static void a_view_that_is_added_takes_readiness_from_nobody(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    send_release(f, 1, 2);
+    send_checked(f, 0, 1);
+    send_checked(f, 1, 2);
+    settle(f);
+    add_settings(f, "x");
+    pil_node_views_changed(f->node);
+    pil_node_validate(f->node);
+    assert_term(f, "[+] p/x@c: no release yet; it was added by a reload and counts from its first release on", true);
+    send_release(f, 2, 3);
+    settle(f);
+    assert_int_equal(live_number(f, 2), 3);
+    assert_term(f, "[-] p/x@c: channel not read yet", false);
+    send_checked(f, 2, 3);
+    assert_term(f, "[+] p/x@c: release 0000000000000003", true);
+    assert_metric(f, "pillion_lookups_total{view=\"p/x\",status=\"hit\"} 0\n", true);
+}
+
+static void a_view_may_come_back(void **state) {
+    struct fixture *f = *state;
+    for (uint64_t round = 1; round <= 5; round++) {
+        send_release(f, 0, round);
+        settle(f);
+        assert_int_equal(live_number(f, 0), round);
+        assert_int_equal(live(f, 0)->generation, round); /* clients see that it is another one */
+        f->settings.views[0].is_removed = true;
+        pil_node_views_changed(f->node);
+        pil_node_validate(f->node);
+        f->settings.views[0].is_removed = false;
+        pil_node_views_changed(f->node);
+        settle(f);
+        assert_null(live(f, 0));
+        assert_int_equal(count_reclaimed(f, 0, round), 1);
+    }
+}
+
+static void every_slot_can_be_used(void **state) {
+    struct fixture *f = *state;
+    char name[16];
+    while (f->settings.view_count < PIL_SETTINGS_VIEWS_MAX) {
+        snprintf(name, sizeof name, "x%u", f->settings.view_count);
+        add_settings(f, name);
+        pil_node_views_changed(f->node);
+        pil_node_validate(f->node);
+    }
+    send_release(f, PIL_SETTINGS_VIEWS_MAX - 1, 8);
+    settle(f);
+    assert_int_equal(live_number(f, PIL_SETTINGS_VIEWS_MAX - 1), 8);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(the_first_release_answers_before_it_is_prefaulted),
+        TEST(a_release_that_replaces_another_is_ready_before_it_answers),
+        TEST(no_slice_is_longer_than_one_step_more),
+        TEST(the_newest_release_counts_and_the_other_is_given_back),
+        TEST(a_release_that_did_not_come_whole_is_refused_and_told),
+        TEST(shards_that_make_no_release_are_refused),
+        TEST(a_worker_that_still_reads_holds_its_release),
+        TEST(two_thousand_retired_releases_are_all_reported),
+        TEST(readiness_names_every_term_and_is_told_when_it_turns),
+        TEST(reports_are_counted_and_the_last_refusal_is_kept),
+        TEST(restarts_and_memory_are_what_the_supervisor_says),
+        TEST(a_project_that_is_refused_leaves_the_one_before),
+        TEST(a_view_that_is_removed_lets_go_of_everything),
+        TEST(a_view_that_is_added_takes_readiness_from_nobody),
+        TEST(a_view_may_come_back),
+        TEST(every_slot_can_be_used),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

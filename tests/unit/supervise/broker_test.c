@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: the broker passes on what the fetcher fetched, tells each child what it must know when it starts, gives up what
+ * is too much and says so, and forgets a view that is removed. Method: children played by the test at the other ends of
+ * their sockets; the holder is validated after every step. */
+#include "supervise/broker.h"
+
+#include "base/sys.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { HEARD_BYTES = 4096, KEEP = 2, BUDGET = 1000 };
+
+struct fixture {
+    struct pil_broker broker;
+    int server, fetcher; /* the children's ends */
+    int ready_count;
+    char heard[HEARD_BYTES];
+};
+
+static void on_ready(void *context) {
+    ((struct fixture *)context)->ready_count++;
+}
+
+static void connect_child(struct pil_child *child, int *end) {
+    struct pil_error error;
+    int pair[2];
+    pil_sys_close(&child->socket);
+    pil_sys_close(end);
+    pil_outbox_clear(&child->outbox);
+    assert_int_equal(pil_message_pair(pair, &error), PIL_STATUS_OK);
+    child->socket = pair[0];
+    *end = pair[1];
+}
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    f->server = f->fetcher = -1;
+    pil_broker_init(&f->broker, on_ready, f);
+    connect_child(&f->broker.server, &f->server);
+    connect_child(&f->broker.fetcher, &f->fetcher);
+    pil_broker_set_view(&f->broker, 0, true, "p");
+    pil_broker_set_view(&f->broker, 1, true, "p");
+    pil_broker_set_limits(&f->broker, BUDGET, KEEP);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    pil_holder_validate(&f->broker.holder);
+    pil_broker_deinit(&f->broker);
+    pil_sys_close(&f->server);
+    pil_sys_close(&f->fetcher);
+    free(f);
+    return 0;
+}
+
+static int sealed(size_t bytes) {
+    struct pil_error error;
+    int fd = -1;
+    assert_int_equal(pil_sys_memfd_create("shard", &fd, &error), PIL_STATUS_OK);
+    assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+    assert_int_equal(pil_sys_memfd_seal(fd, &error), PIL_STATUS_OK);
+    return fd;
+}
+
+static void name_release(uint32_t number, char (*to)[PIL_RELEASE_ID_CHARS + 1]) {
+    snprintf(*to, sizeof *to, "%016x", number);
+}
+
+static void from_fetcher(struct fixture *f, struct pil_message message) {
+    pil_broker_take_from_fetcher(&f->broker, &message);
+    pil_holder_validate(&f->broker.holder);
+}
+
+static void fetch(struct fixture *f, uint32_t view, uint32_t number, size_t bytes) {
+    struct pil_message shard = {
+        .kind = PIL_MESSAGE_SHARD, .fd = sealed(bytes), .shard = {.view_index = view, .place = {0, 1}}};
+    name_release(number, &shard.shard.release);
+    from_fetcher(f, shard);
+}
+
+static void publish(struct fixture *f, uint32_t view, uint32_t number) {
+    struct pil_message message = {.kind = PIL_MESSAGE_PUBLISH, .publish = {view, "", 5}};
+    name_release(number, &message.publish.release);
+    from_fetcher(f, message);
+}
+
+static void reclaimed(struct fixture *f, uint32_t view, uint32_t number) {
+    struct pil_message message = {.kind = PIL_MESSAGE_RECLAIMED, .reclaimed = {view, ""}};
+    name_release(number, &message.reclaimed.release);
+    pil_broker_take_from_server(&f->broker, &message);
+    pil_holder_validate(&f->broker.holder);
+}
+
+static const char *last_digit(const char *release) {
+    return release + PIL_RELEASE_ID_CHARS - 1;
+}
+
+static size_t describe(const struct pil_message *message, char *to, size_t room) {
+    const char *name = pil_message_kind_text(message->kind);
+    switch ((int)message->kind) {
+    case PIL_MESSAGE_SHARD:
+        return (size_t)snprintf(to, room, "%s %u/%s ", name, message->shard.view_index,
+                                last_digit(message->shard.release));
+    case PIL_MESSAGE_PUBLISH:
+        return (size_t)snprintf(to, room, "%s %u/%s ", name, message->publish.view_index,
+                                last_digit(message->publish.release));
+    case PIL_MESSAGE_HELD:
+        return (size_t)snprintf(to, room, "%s %u=%llu/%u ", name, message->held.view_index,
+                                (unsigned long long)message->held.bytes, message->held.release_count);
+    case PIL_MESSAGE_HOLDING:
+        return (size_t)snprintf(to, room, "%s %u/%s%s ", name, message->holding.view_index,
+                                last_digit(message->holding.release), message->holding.is_live ? "*" : "");
+    case PIL_MESSAGE_DROPPED:
+        return (size_t)snprintf(to, room, "%s %u/%s ", name, message->dropped.view_index,
+                                last_digit(message->dropped.release));
+    case PIL_MESSAGE_ADMITTED:
+        return (size_t)snprintf(to, room, "%s %s ", name, message->admitted.is_admitted ? "yes" : "no");
+    case PIL_MESSAGE_PROJECT: return (size_t)snprintf(to, room, "%s %u ", name, message->project.view_index);
+    case PIL_MESSAGE_CHECKED: return (size_t)snprintf(to, room, "%s %u ", name, message->checked.view_index);
+    default: return (size_t)snprintf(to, room, "%s ", name);
+    }
+}
+
+/* All that a child has been told since the last time, in short. */
+static const char *hear(struct fixture *f, int end, pil_message_route route) {
+    struct pil_message message;
+    size_t len = 0;
+    f->heard[0] = '\0';
+    while (pil_message_receive(end, route, false, &message) == PIL_STATUS_OK) {
+        len += describe(&message, f->heard + len, sizeof f->heard - len);
+        pil_message_close(&message);
+    }
+    return f->heard;
+}
+
+#define SERVER(f) hear(f, (f)->server, PIL_ROUTE_TO_SERVER)
+#define FETCHER(f) hear(f, (f)->fetcher, PIL_ROUTE_TO_FETCHER)
+
+static void a_release_that_was_fetched_is_held_and_passed_on(void **state) {
+    struct fixture *f = *state;
+    fetch(f, 0, 1, 100);
+    assert_string_equal(SERVER(f), ""); /* not before it is published */
+    publish(f, 0, 1);
+    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=100/1 ");
+    publish(f, 0, 7); /* is not held */
+    publish(f, 5, 1); /* no such view */
+    fetch(f, 5, 1, 100);
+    assert_string_equal(SERVER(f), "");
+    assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 100);
+    assert_string_equal(FETCHER(f), "");
+}
+
+static void releases_beyond_those_to_keep_go_and_both_children_hear_it(void **state) {
+    struct fixture *f = *state;
+    for (uint32_t i = 1; i <= 3; i++) {
+        fetch(f, 0, i, 10);
+        publish(f, 0, i);
+    }
+    assert_string_equal(FETCHER(f), "dropped 0/1 ");
+    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=10/1 shard 0/2 publish 0/2 held 0=20/2 "
+                                   "shard 0/3 publish 0/3 held 0=30/2 held 0=30/2 ");
+    reclaimed(f, 0, 1); /* its memory is free only now */
+    assert_string_equal(SERVER(f), "held 0=20/2 ");
+    pil_broker_set_limits(&f->broker, BUDGET, 1);
+    assert_string_equal(FETCHER(f), "dropped 0/2 ");
+}
+
+static void a_server_that_starts_anew_is_told_everything_in_order(void **state) {
+    struct fixture *f = *state;
+    struct pil_error error;
+    struct pil_message checked = {.kind = PIL_MESSAGE_CHECKED, .checked = {.view_index = 1, .checked_us = 9}};
+    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .project = {0}};
+    assert_int_equal(pil_message_blob("p", 1, &project.fd, &error), PIL_STATUS_OK);
+    from_fetcher(f, project);
+    from_fetcher(f, checked);
+    fetch(f, 0, 1, 10);
+    publish(f, 0, 1);
+    fetch(f, 0, 2, 10);
+    publish(f, 0, 2);
+    fetch(f, 1, 3, 10); /* held, and not published yet */
+    (void)SERVER(f);
+    pil_broker_server_ended(&f->broker);
+    connect_child(&f->broker.server, &f->server);
+    pil_broker_greet_server(&f->broker);
+    /* The project says who may map the releases: before them. Only live ones are sent; START comes last, and before any
+     * of it is prefaulted: that is the server's own work. */
+    assert_string_equal(SERVER(f), "project 0 shard 0/2 publish 0/2 held 0=20/2 checked 1 held 1=10/1 start ");
+    connect_child(&f->broker.fetcher, &f->fetcher);
+    pil_broker_greet_fetcher(&f->broker);
+    assert_string_equal(FETCHER(f), "holding 1/3 holding 0/2* holding 0/1 begin ");
+}
+
+static void a_server_that_does_not_run_maps_nothing(void **state) {
+    struct fixture *f = *state;
+    pil_sys_close(&f->broker.server.socket);
+    fetch(f, 0, 1, 10);
+    publish(f, 0, 1);
+    fetch(f, 0, 2, 10);
+    publish(f, 0, 2);
+    fetch(f, 0, 3, 10);
+    publish(f, 0, 3);
+    assert_int_equal(pil_holder_bytes(&f->broker.holder, PIL_RESIDENCY_UNMAPPING), 0);
+    assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 20);
+}
+
+static void what_a_fetcher_left_half_is_dropped_when_the_next_one_starts(void **state) {
+    struct fixture *f = *state;
+    struct pil_message half = {.kind = PIL_MESSAGE_SHARD, .fd = sealed(10), .shard = {0, "", {0, 2}}};
+    name_release(4, &half.shard.release);
+    from_fetcher(f, half);
+    assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 10);
+    connect_child(&f->broker.fetcher, &f->fetcher);
+    pil_broker_greet_fetcher(&f->broker);
+    assert_string_equal(FETCHER(f), "begin ");
+    assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 0);
+}
+
+static void admission_is_answered_and_evictions_are_told_first(void **state) {
+    struct fixture *f = *state;
+    struct pil_message admit = {.kind = PIL_MESSAGE_ADMIT, .admit = {.view_index = 1, .bytes = 700}};
+    name_release(9, &admit.admit.release);
+    fetch(f, 0, 1, 200);
+    publish(f, 0, 1);
+    reclaimed(f, 0, 1);
+    fetch(f, 0, 2, 200);
+    publish(f, 0, 2);
+    from_fetcher(f, admit);
+    assert_string_equal(FETCHER(f), "dropped 0/1 admitted yes ");
+    admit.admit.bytes = 801;
+    from_fetcher(f, admit);
+    assert_string_equal(FETCHER(f), "admitted no ");
+}
+
+static void a_view_that_is_removed_is_forgotten(void **state) {
+    struct fixture *f = *state;
+    struct pil_error error;
+    struct pil_message checked = {.kind = PIL_MESSAGE_CHECKED, .checked = {.view_index = 0}};
+    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .project = {0}};
+    assert_int_equal(pil_message_blob("p", 1, &project.fd, &error), PIL_STATUS_OK);
+    from_fetcher(f, project);
+    from_fetcher(f, checked);
+    fetch(f, 0, 1, 10);
+    publish(f, 0, 1);
+    fetch(f, 1, 2, 10);
+    publish(f, 1, 2);
+    (void)SERVER(f);
+    pil_broker_set_view(&f->broker, 0, false, "p");
+    assert_int_equal(pil_holder_bytes(&f->broker.holder, PIL_RESIDENCY_UNMAPPING), 10);
+    from_fetcher(f, checked); /* of a fetcher that does not know yet */
+    fetch(f, 0, 3, 10);
+    publish(f, 0, 3);
+    reclaimed(f, 0, 1);
+    assert_string_equal(SERVER(f), "");
+    assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 10);
+    pil_broker_greet_server(&f->broker);
+    assert_string_equal(SERVER(f), "shard 1/2 publish 1/2 held 1=10/1 start ");
+    pil_broker_set_view(&f->broker, 0, true, "p"); /* comes back with nothing */
+    pil_broker_greet_server(&f->broker);
+    assert_string_equal(SERVER(f), "held 0=0/0 shard 1/2 publish 1/2 held 1=10/1 start ");
+}
+
+static void the_newest_document_of_a_project_is_the_only_one(void **state) {
+    struct fixture *f = *state;
+    struct pil_error error;
+    struct pil_message first = {.kind = PIL_MESSAGE_PROJECT, .project = {0}}, second = first;
+    second.project.view_index = 1;
+    assert_int_equal(pil_message_blob("1", 1, &first.fd, &error), PIL_STATUS_OK);
+    assert_int_equal(pil_message_blob("2", 1, &second.fd, &error), PIL_STATUS_OK);
+    int older = first.fd;
+    from_fetcher(f, first);
+    from_fetcher(f, second);
+    assert_int_equal(fcntl(older, F_GETFD), -1);
+    (void)SERVER(f);
+    pil_broker_greet_server(&f->broker);
+    assert_string_equal(SERVER(f), "held 0=0/0 project 1 held 1=0/0 start ");
+}
+
+static void a_server_in_a_long_chore_is_told_everything_and_not_killed(void **state) {
+    enum { MANY = 5000 };
+    struct fixture *f = *state;
+    struct pil_message checked = {.kind = PIL_MESSAGE_CHECKED, .checked = {.view_index = 1}};
+    struct pil_message got;
+    f->broker.server.pid = getpid(); /* a kill would end the test */
+    for (int i = 0; i < MANY; i++) {
+        checked.checked.checked_us = i;
+        from_fetcher(f, checked);
+    }
+    assert_true(pil_child_has_mail(&f->broker.server));
+    for (int i = 0; i < MANY; i++) {
+        pil_child_flush(&f->broker.server);
+        assert_int_equal(pil_message_receive(f->server, PIL_ROUTE_TO_SERVER, false, &got), PIL_STATUS_OK);
+        assert_int_equal(got.checked.checked_us, i);
+    }
+    assert_false(pil_child_has_mail(&f->broker.server));
+    f->broker.server.pid = 0;
+}
+
+static void readiness_is_passed_on(void **state) {
+    struct fixture *f = *state;
+    struct pil_message message = {.kind = PIL_MESSAGE_READINESS, .readiness = {false}};
+    pil_broker_take_from_server(&f->broker, &message);
+    assert_int_equal(f->ready_count, 0);
+    message.readiness.is_ready = true;
+    pil_broker_take_from_server(&f->broker, &message);
+    assert_int_equal(f->ready_count, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_release_that_was_fetched_is_held_and_passed_on),
+        TEST(releases_beyond_those_to_keep_go_and_both_children_hear_it),
+        TEST(a_server_that_starts_anew_is_told_everything_in_order),
+        TEST(a_server_that_does_not_run_maps_nothing),
+        TEST(what_a_fetcher_left_half_is_dropped_when_the_next_one_starts),
+        TEST(admission_is_answered_and_evictions_are_told_first),
+        TEST(a_view_that_is_removed_is_forgotten),
+        TEST(the_newest_document_of_a_project_is_the_only_one),
+        TEST(a_server_in_a_long_chore_is_told_everything_and_not_killed),
+        TEST(readiness_is_passed_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: a child that keeps failing is started ever more rarely, one that ran for a while at once; one that the
+ * supervisor replaces has not failed. Method: a clock that the test moves; no process is started. */
+#include "supervise/child.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MS 1000000ull
+
+/* Runs a child from start_ns on for so long; returns how long its next start waits. */
+static uint64_t run(struct pil_child *child, uint64_t start_ns, uint64_t length_ns) {
+    child->started_ns = start_ns;
+    child->pid = 1;
+    pil_child_ended(child, start_ns + length_ns);
+    assert_int_equal(child->pid, 0);
+    return child->restart_ns - (start_ns + length_ns);
+}
+
+static void failures_in_a_row_wait_longer_and_longer(void **state) {
+    static const uint64_t expected_ms[] = {0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000};
+    struct pil_child child;
+    (void)state;
+    pil_child_init(&child, "server");
+    for (size_t i = 0; i < sizeof expected_ms / sizeof expected_ms[0]; i++) {
+        assert_int_equal(run(&child, 1000 * MS * i, 5 * MS), expected_ms[i] * MS);
+        assert_int_equal(child.failures, i + 1);
+        assert_int_equal(child.restarts, i + 1);
+    }
+    assert_int_equal(pil_child_backoff_ns(UINT32_MAX), 5000 * MS);
+}
+
+static void a_child_that_ran_for_ten_seconds_starts_at_once(void **state) {
+    struct pil_child child;
+    (void)state;
+    pil_child_init(&child, "server");
+    for (int i = 0; i < 5; i++) {
+        (void)run(&child, 0, 9999 * MS);
+    }
+    assert_int_equal(child.failures, 5);
+    assert_int_equal(run(&child, 0, 10000 * MS), 0);
+    assert_int_equal(child.failures, 0);
+    assert_int_equal(run(&child, 0, 1), 0); /* the first failure after that */
+    assert_int_equal(run(&child, 0, 1), 100 * MS);
+}
+
+static void a_child_that_is_replaced_has_not_failed(void **state) {
+    struct pil_child child;
+    (void)state;
+    pil_child_init(&child, "fetcher");
+    for (int i = 0; i < 3; i++) {
+        child.is_replaced = true;
+        assert_int_equal(run(&child, 0, 1), 0);
+        assert_int_equal(child.failures, 0);
+        assert_int_equal(child.restarts, 0);
+    }
+}
+
+static void what_waited_for_a_child_that_ended_is_dropped(void **state) {
+    struct pil_child child;
+    struct pil_error error;
+    struct pil_message drain = {.kind = PIL_MESSAGE_DRAIN};
+    int pair[2];
+    (void)state;
+    pil_child_init(&child, "server");
+    pil_child_send(&child, &drain); /* not running: nobody is told */
+    assert_false(pil_child_has_mail(&child));
+    assert_int_equal(pil_message_pair(pair, &error), PIL_STATUS_OK);
+    child.socket = pair[0];
+    while (!pil_child_has_mail(&child)) {
+        pil_child_send(&child, &drain);
+    }
+    close(pair[1]);
+    pil_child_flush(&child);
+    assert_false(pil_child_has_mail(&child));
+    (void)run(&child, 0, 1);
+    assert_int_equal(child.socket, -1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(failures_in_a_row_wait_longer_and_longer),
+        cmocka_unit_test(a_child_that_ran_for_ten_seconds_starts_at_once),
+        cmocka_unit_test(a_child_that_is_replaced_has_not_failed),
+        cmocka_unit_test(what_waited_for_a_child_that_ended_is_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
