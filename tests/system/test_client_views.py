@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libpillion while the daemon's views come and go by reload (test_daemon_views.py)."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import harness
+import libpillion
+from test_daemon import expected
+from test_daemon_views import OTHER, STATS, Served
+
+
+def test_libpillion_goes_on_when_a_view_is_removed_and_comes_back(folder, store, start_pilliond):
+    store.make_release(rows=10, seed=1)
+    store.make_release(view="other", rows=10, seed=2)
+    path = folder / "mapped.sock"
+    listen = f'listen:\n  - {{protocol: mapped, address: "unix:{path}"}}'
+    served = Served(folder, store, start_pilliond, [STATS, OTHER], listen)
+    daemon = served.daemon
+    with libpillion.Client(mapped=f"unix:{path}", resp=daemon.resp_unix) as client:
+        stats = client.plan(features=["rides/driver_stats:f0"])
+        other = client.plan(features=["rides/other:f0"])
+        keys = libpillion.GivenKeys([3])
+
+        def first(plan: libpillion.Plan) -> Any:
+            got = plan.get(keys)
+            return struct.unpack("f", got.values[:4])[0] if got.result == libpillion.OK else got.result
+
+        assert (first(stats), first(other)) == (expected(3, 0, 1), expected(3, 0, 2))
+        served.reload([STATS])
+        harness.wait_until("the refusal", lambda: first(other) in (libpillion.NOT_FOUND, libpillion.NOT_READY))
+        assert first(stats) == expected(3, 0, 1)
+        served.reload([STATS, OTHER])
+        harness.wait_until("the other", lambda: first(other) == expected(3, 0, 2))
+        assert first(stats) == expected(3, 0, 1)
