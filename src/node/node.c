@@ -54,6 +54,9 @@ static pil_status create_server(struct pil_node *node, struct pil_error *ret_err
     pil_metric_gauge(metrics, PIL_METRIC_io_engine_info,
                      PIL_METRIC_LABELS(pil_engine_kind_text(settings->engine), settings->engine_reason), 1);
     pil_metric_gauge(metrics, PIL_METRIC_build_info, PIL_METRIC_LABELS(PIL_VERSION), 1);
+    if (node->options.smaps >= 0) {
+        on_huge_pages(node, 0); /* until they are counted */
+    }
     return PIL_STATUS_OK;
 }
 
