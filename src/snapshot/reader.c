@@ -55,8 +55,7 @@ pil_status pil_shard_open_known(struct pil_bytes file, const struct pil_shard_sc
         .superblock = (const struct pil_superblock *)(const void *)file.data,
         .pilots = section_bytes(file, &superblock, PIL_SECTION_PILOTS).data,
         .rows = section_bytes(file, &superblock, PIL_SECTION_ROWS).data,
-        .heap = heap.data,
-        .heap_bytes = heap.len,
+        .heap = heap,
         .bucket_count = superblock.bucket_count,
         .slot_count = superblock.slot_count,
         .hash_seed = superblock.hash_seed,
@@ -83,16 +82,16 @@ void pil_shard_close(struct pil_shard *shard) {
     *shard = (struct pil_shard){0};
 }
 
-struct pil_bytes pil_shard_reference(const struct pil_shard *shard, const uint8_t *field) {
+struct pil_bytes pil_row_reference(const struct pil_bytes *heap, const uint8_t *field) {
     uint32_t len = pil_load_u32(field);
     if (len <= PIL_REF_INLINE_BYTES) {
         return pil_bytes_from(field + 4, len);
     }
     uint64_t offset = pil_load_u64(field + 8);
-    if (len > shard->heap_bytes || offset > shard->heap_bytes - len) {
+    if (len > heap->len || offset > heap->len - len) {
         return pil_bytes_from(field, 0); /* not in a verified shard */
     }
-    return pil_bytes_from(shard->heap + offset, len);
+    return pil_bytes_from(heap->data + offset, len);
 }
 
 bool pil_shard_row_matches_any(const struct pil_shard *shard, const uint8_t *candidate, struct pil_bytes key) {

@@ -13,8 +13,7 @@ struct pil_shard {
     const struct pil_superblock *superblock; /* in the file */
     const uint8_t *pilots;
     const uint8_t *rows;
-    const uint8_t *heap;
-    uint64_t heap_bytes;
+    struct pil_bytes heap;
     uint64_t bucket_count, slot_count, hash_seed;
     uint32_t stride;
     uint32_t event_ts_offset;
@@ -73,8 +72,12 @@ static inline int64_t pil_row_event_ts_us(const struct pil_view *view, const uin
 static inline bool pil_row_is_null(const struct pil_view *view, const uint8_t *row, uint32_t feature_index) {
     return (row[view->layout.null_offset + feature_index / 8] >> (feature_index % 8)) & 1;
 }
-/* The bytes of a reference field (string, bytes, list payload), borrowed from row or heap. */
-struct pil_bytes pil_shard_reference(const struct pil_shard *shard, const uint8_t *field);
+/* The bytes of a reference field (string, bytes, list payload), borrowed from the row or from its heap; empty when the
+ * reference leads out of the heap. */
+struct pil_bytes pil_row_reference(const struct pil_bytes *heap, const uint8_t *field);
+static inline struct pil_bytes pil_shard_reference(const struct pil_shard *shard, const uint8_t *field) {
+    return pil_row_reference(&shard->heap, field);
+}
 
 /* Elements of a list<string>/list<bytes> payload; count 0 when the payload is malformed. */
 uint32_t pil_list_strings_count(struct pil_bytes payload);

@@ -102,14 +102,14 @@ static const char *reference_problem(struct scan *scan, const uint8_t *field) {
         return pil_bytes_are_zero(field + 4 + len, PIL_REF_INLINE_BYTES - len) ? NULL : "has bytes after its end";
     }
     uint64_t offset = pil_load_u64(field + 8);
-    if (len > shard->heap_bytes || offset > shard->heap_bytes - len) {
+    if (len > shard->heap.len || offset > shard->heap.len - len) {
         return "refers outside of section HEAP";
     }
     scan->heap_bytes += len;
-    if (scan->heap_bytes > shard->heap_bytes) {
+    if (scan->heap_bytes > shard->heap.len) {
         return "shares bytes of section HEAP with another";
     }
-    return memcmp(field + 4, shard->heap + offset, 4) == 0 ? NULL : "has a prefix that its bytes do not have";
+    return memcmp(field + 4, shard->heap.data + offset, 4) == 0 ? NULL : "has a prefix that its bytes do not have";
 }
 
 static const char *padding_problem(const struct scan *scan, const uint8_t *row) {
@@ -147,14 +147,14 @@ static const char *fields_problem(struct scan *scan, const uint8_t *row, int32_t
     if (text != NULL) {
         return text;
     }
-    struct pil_row_problem problem = pil_row_plan_check(&scan->plan, row, scan->shard->heap);
+    struct pil_row_problem problem = pil_row_plan_check(&scan->plan, row, scan->shard->heap.data);
     *ret_feature = problem.feature;
     return problem.text;
 }
 
 static const char *place_problem(const struct pil_shard *shard, const uint8_t *row) {
     const struct pil_superblock *block = shard->superblock;
-    struct pil_bytes key = pil_row_key(shard->view, row, shard->heap);
+    struct pil_bytes key = pil_row_key(shard->view, row, shard->heap.data);
     if (pil_shard_of(pil_hash_shard(key), block->shard_bits) != block->shard_index) {
         return "has a key of another shard";
     }
@@ -180,7 +180,7 @@ static const char *row_problem(struct scan *scan, const uint8_t *row, int32_t *r
         scan->row_count++;
         scan->event_ts_us_min = event_ts_us < scan->event_ts_us_min ? event_ts_us : scan->event_ts_us_min;
         scan->event_ts_us_max = event_ts_us > scan->event_ts_us_max ? event_ts_us : scan->event_ts_us_max;
-        scan->digest += pil_row_plan_digest(&scan->plan, row, shard->heap);
+        scan->digest += pil_row_plan_digest(&scan->plan, row, shard->heap.data);
     }
     return text;
 }
@@ -191,9 +191,9 @@ static pil_status check_totals(const struct scan *scan, struct pil_error *error)
         return pil_fail(error, PIL_STATUS_CORRUPT, "section ROWS holds %llu rows, the superblock says %llu",
                         (unsigned long long)scan->row_count, (unsigned long long)block->row_count);
     }
-    if (scan->heap_bytes != scan->shard->heap_bytes) {
+    if (scan->heap_bytes != scan->shard->heap.len) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "section HEAP has %llu bytes, its rows refer to %llu",
-                        (unsigned long long)scan->shard->heap_bytes, (unsigned long long)scan->heap_bytes);
+                        (unsigned long long)scan->shard->heap.len, (unsigned long long)scan->heap_bytes);
     }
     if (scan->event_ts_us_min != block->event_ts_us_min || scan->event_ts_us_max != block->event_ts_us_max) {
         return pil_fail(error, PIL_STATUS_CORRUPT,
