@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * View slots, publishing and reclaiming. Mapping is in release.c, the batch lookup in lookup.c. */
+ * View slots, publishing and reclaiming. */
 #include "cache/cache.h"
 #include "base/clock.h"
 #include "base/panic.h"
 
+#include <pthread.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 struct pil_cache {
     uint32_t views_max;
     _Atomic uint32_t view_count; /* defined slots; release by the control thread, acquire by all */
     struct pil_qsbr *qsbr;
     _Atomic uint64_t publish_count; /* writer: control thread (release); readers: workers (acquire) */
-    struct pil_release *retired;    /* oldest first */
-    struct pil_release **retired_end;
+    pthread_t control;              /* the thread that made it; the only one that publishes and reclaims */
+    struct pil_serving *retired;    /* oldest first */
+    struct pil_serving **retired_end;
     uint32_t retired_count;
     struct pil_cache_view views[];
 };
@@ -22,6 +23,7 @@ struct pil_cache *pil_cache_create(uint32_t views_max, uint32_t worker_count) {
     struct pil_cache *cache = calloc(1, sizeof *cache + views_max * sizeof cache->views[0]);
     PIL_ASSERT(cache != NULL);
     cache->views_max = views_max;
+    cache->control = pthread_self();
     cache->qsbr = pil_qsbr_create(worker_count);
     cache->retired_end = &cache->retired;
     return cache;
@@ -33,13 +35,13 @@ void pil_cache_destroy(struct pil_cache **cache_pointer) {
         return;
     }
     while (cache->retired != NULL) {
-        struct pil_release *release = cache->retired;
-        cache->retired = release->retired_next;
-        pil_release_destroy(&release);
+        struct pil_serving *serving = cache->retired;
+        cache->retired = serving->retired_next;
+        pil_serving_destroy(&serving);
     }
     for (uint32_t i = 0; i < cache->views_max; i++) {
-        struct pil_release *release = atomic_load_explicit(&cache->views[i].live, memory_order_relaxed);
-        pil_release_destroy(&release);
+        struct pil_serving *serving = atomic_load_explicit(&cache->views[i].serving, memory_order_relaxed);
+        pil_serving_destroy(&serving);
     }
     pil_qsbr_destroy(&cache->qsbr);
     free(cache);
@@ -103,12 +105,12 @@ pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const 
 }
 
 /* What was unpublished is reclaimed after a grace period. */
-static void retire(struct pil_cache *cache, const struct pil_cache_view *view, struct pil_release *release) {
-    release->view_index = view->index;
-    release->retire_ticket = pil_qsbr_begin(cache->qsbr);
-    release->retired_next = NULL;
-    *cache->retired_end = release;
-    cache->retired_end = &release->retired_next;
+static void retire(struct pil_cache *cache, const struct pil_cache_view *view, struct pil_serving *serving) {
+    serving->view_index = view->index;
+    serving->retire_ticket = pil_qsbr_begin(cache->qsbr);
+    serving->retired_next = NULL;
+    *cache->retired_end = serving;
+    cache->retired_end = &serving->retired_next;
     cache->retired_count++;
 }
 
@@ -116,86 +118,124 @@ void pil_cache_view_remove(struct pil_cache *cache, uint32_t index) {
     struct pil_cache_view *view = pil_cache_view_at(cache, index);
     PIL_ASSERT(view->is_served);
     atomic_store_explicit(&view->is_served, false, memory_order_release);
-    struct pil_release *old = atomic_exchange_explicit(&view->live, NULL, memory_order_acq_rel);
+    struct pil_serving *old = atomic_exchange_explicit(&view->serving, NULL, memory_order_acq_rel);
     atomic_fetch_add_explicit(&cache->publish_count, 1, memory_order_acq_rel);
     if (old != NULL) {
         retire(cache, view, old);
     }
 }
 
-static void add_earlier(struct pil_release *release, uint32_t *count, const char *id, int64_t created_us) {
-    if (*count < PIL_CACHE_EARLIER_MAX && strcmp(id, release->id) != 0) {
-        memcpy(release->earlier[*count].id, id, sizeof release->earlier[0].id);
-        release->earlier[(*count)++].created_us = created_us;
+static void add_past(struct pil_release *release, uint32_t *count, const char *id, int64_t created_us) {
+    if (*count < PIL_RELEASE_HISTORY_MAX && strcmp(id, release->id) != 0) {
+        memcpy(release->history[*count].id, id, sizeof release->history[0].id);
+        release->history[(*count)++].created_us = created_us;
     }
 }
 
-/* What the one before it knows, and that one. */
-static void set_earlier(struct pil_release *release, const struct pil_release *before) {
+/* The release before it, and the history of that one. */
+static void set_history(struct pil_release *release, const struct pil_release *before) {
     uint32_t count = 0;
-    add_earlier(release, &count, before->id, before->created_us);
-    for (uint32_t i = 0; i < PIL_CACHE_EARLIER_MAX && before->earlier[i].id[0] != '\0'; i++) {
-        add_earlier(release, &count, before->earlier[i].id, before->earlier[i].created_us);
+    add_past(release, &count, before->id, before->created_us);
+    for (uint32_t i = 0; i < PIL_RELEASE_HISTORY_MAX && before->history[i].id[0] != '\0'; i++) {
+        add_past(release, &count, before->history[i].id, before->history[i].created_us);
     }
 }
 
-bool pil_release_locate(const struct pil_release *live, struct pil_bytes id, int64_t *ret_created_us) {
-    if (pil_bytes_equal_text(id, live->id)) {
-        *ret_created_us = live->created_us;
-        return true;
-    }
-    for (uint32_t i = 0; i < PIL_CACHE_EARLIER_MAX && live->earlier[i].id[0] != '\0'; i++) {
-        if (pil_bytes_equal_text(id, live->earlier[i].id)) {
-            *ret_created_us = live->earlier[i].created_us;
-            return true;
-        }
-    }
-    return false;
-}
-
-void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, struct pil_release *release) {
-    PIL_ASSERT(release != NULL && release->magic == PIL_CACHE_MAGIC && release->generation == 0);
-    PIL_ASSERT(view->is_served);
-    const struct pil_release *before = atomic_load_explicit(&view->live, memory_order_relaxed);
+void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, struct pil_serving *serving) {
+    PIL_ASSERT(pthread_equal(cache->control, pthread_self()));
+    PIL_ASSERT(view == &cache->views[view->index] && view->is_served);
+    PIL_ASSERT(serving->magic == PIL_SERVING_MAGIC && serving->release->generation == 0);
+    struct pil_release *release = serving->release;
+    const struct pil_serving *before = atomic_load_explicit(&view->serving, memory_order_relaxed);
     if (before != NULL) {
-        set_earlier(release, before);
+        set_history(release, before->release);
     }
     release->generation = ++view->generation;
     release->published_us = pil_clock_wall_us();
-    /* Release: pairs with the acquire in pil_cache_live, so that whoever sees the pointer sees the open shards behind
-     * it. */
-    struct pil_release *old = atomic_exchange_explicit(&view->live, release, memory_order_acq_rel);
+    /* Release: pairs with the acquire in pil_cache_serving, so that whoever sees the pointer sees the open shards
+     * behind it. */
+    struct pil_serving *old = atomic_exchange_explicit(&view->serving, serving, memory_order_acq_rel);
     atomic_fetch_add_explicit(&cache->publish_count, 1, memory_order_acq_rel);
     if (old != NULL) {
         retire(cache, view, old);
     }
+    PIL_ASSERT_SLOW(pil_cache_validate(cache));
+}
+
+/* Unmaps slices of the oldest retired release. Returns whether all of it is unmapped. */
+static bool unmap(struct pil_release *release, uint64_t bytes_max, uint64_t *done) {
+    while (release->shard_count > 0 && *done + 4096 <= bytes_max) {
+        *done += pil_cache_release_unmap_slice(release, bytes_max - *done);
+    }
+    return release->shard_count == 0;
 }
 
 uint64_t pil_cache_reclaim(struct pil_cache *cache, uint64_t bytes_max, pil_cache_reclaimed *on_reclaimed,
                            void *context) {
+    PIL_ASSERT(pthread_equal(cache->control, pthread_self()));
     uint64_t done = 0;
     while (cache->retired != NULL && pil_qsbr_passed(cache->qsbr, cache->retired->retire_ticket)) {
-        struct pil_release *release = cache->retired;
-        while (release->shard_count > 0 && done + 4096 <= bytes_max) {
-            done += pil_release_unmap_slice(release, bytes_max - done);
-        }
-        if (release->shard_count > 0) {
+        struct pil_serving *serving = cache->retired;
+        if (!unmap(serving->release, bytes_max, &done)) {
             break;
         }
-        cache->retired = release->retired_next;
+        cache->retired = serving->retired_next;
         if (cache->retired == NULL) {
             cache->retired_end = &cache->retired;
         }
         PIL_ASSERT(cache->retired_count > 0);
         cache->retired_count--;
         if (on_reclaimed != NULL) {
-            on_reclaimed(context, release->view_index, release);
+            on_reclaimed(context, serving->view_index, serving->release);
         }
-        pil_release_destroy(&release);
+        pil_serving_destroy(&serving);
     }
+    PIL_ASSERT_SLOW(pil_cache_validate(cache));
     return done;
 }
 
 uint32_t pil_cache_retired_count(const struct pil_cache *cache) {
     return cache->retired_count;
+}
+
+/* ---- Invariants. */
+
+static bool is_serving_valid(const struct pil_serving *serving) {
+    const struct pil_release *release = serving->release;
+    return serving->magic == PIL_SERVING_MAGIC && release->magic == PIL_RELEASE_MAGIC && release->generation > 0 &&
+           serving->chain.view == release->view && serving->chain.release.data == release;
+}
+
+static bool are_views_valid(const struct pil_cache *cache) {
+    for (uint32_t i = 0; i < cache->view_count; i++) {
+        const struct pil_cache_view *view = &cache->views[i];
+        const struct pil_serving *serving = atomic_load_explicit(&view->serving, memory_order_relaxed);
+        if (serving != NULL && !view->is_served) {
+            return false;
+        }
+        if (serving != NULL && (!is_serving_valid(serving) || serving->release->generation != view->generation ||
+                                serving->release->shard_count != 1u << serving->release->shard_bits)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool pil_cache_validate(const struct pil_cache *cache) {
+    PIL_ASSERT(pthread_equal(cache->control, pthread_self()));
+    uint64_t ticket = 0;
+    uint32_t count = 0;
+    struct pil_serving *const *end = &cache->retired;
+    for (const struct pil_serving *serving = cache->retired; serving != NULL; serving = serving->retired_next) {
+        if (!is_serving_valid(serving) || serving->retire_ticket <= ticket) {
+            return false;
+        }
+        if (serving != cache->retired && serving->release->unmap_offset != 0) {
+            return false; /* only the oldest is being unmapped */
+        }
+        ticket = serving->retire_ticket;
+        count++;
+        end = &serving->retired_next;
+    }
+    return cache->retired_end == end && cache->retired_count == count && are_views_valid(cache);
 }

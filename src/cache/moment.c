@@ -3,18 +3,18 @@
 
 #include "base/panic.h"
 
-const struct pil_release *pil_moment_live(struct pil_moment *moment, const struct pil_cache *cache,
-                                          const struct pil_cache_view *view) {
+const struct pil_serving *pil_moment_serving(struct pil_moment *moment, const struct pil_cache *cache,
+                                             const struct pil_cache_view *view) {
     PIL_ASSERT(view->index < PIL_MOMENT_VIEWS_MAX);
     uint64_t bit = 1ull << view->index;
     if ((moment->taken & bit) == 0) {
         if (moment->taken == 0) {
             moment->publish_count = pil_cache_publish_count(cache);
         }
-        moment->live[view->index] = pil_cache_live(view);
+        moment->servings[view->index] = pil_cache_serving(view);
         moment->taken |= bit;
     }
-    return moment->live[view->index];
+    return moment->servings[view->index];
 }
 
 /* The count is raised behind each publish. Where it has not changed since before the first release was taken, at most
@@ -22,7 +22,7 @@ const struct pil_release *pil_moment_live(struct pil_moment *moment, const struc
  * live at one time. */
 bool pil_moment_pin(struct pil_moment *moment, const struct pil_cache *cache) {
     for (uint32_t i = 0; i < pil_cache_view_count(cache); i++) {
-        (void)pil_moment_live(moment, cache, pil_cache_view_at((struct pil_cache *)(uintptr_t)cache, i));
+        (void)pil_moment_serving(moment, cache, pil_cache_view_at((struct pil_cache *)(uintptr_t)cache, i));
     }
     return moment->taken == 0 || moment->publish_count == pil_cache_publish_count(cache);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Which release of each view a batch of requests answers from: the one that was live when the batch first used the
- * view. Valid until the worker's next quiescent state. Thread: the worker. */
+ * What of each view a batch of requests answers from: what was published when the batch first used the view. Valid
+ * until the worker's next quiescent state. Thread: the worker. */
 #pragma once
 
 #include "cache/cache.h"
@@ -9,18 +9,18 @@ enum { PIL_MOMENT_VIEWS_MAX = 64 };
 
 /* Zero-initialised, or cleared: nothing is taken. */
 struct pil_moment {
-    uint64_t taken;                                       /* one bit for each view whose release is in `live` */
-    uint64_t publish_count;                               /* of the cache, when the first one was taken */
-    const struct pil_release *live[PIL_MOMENT_VIEWS_MAX]; /* NULL: the view has none */
+    uint64_t taken;                                           /* one bit for each view whose serving is in `servings` */
+    uint64_t publish_count;                                   /* of the cache, when the first one was taken */
+    const struct pil_serving *servings[PIL_MOMENT_VIEWS_MAX]; /* NULL: the view has none */
 };
 
 static inline void pil_moment_clear(struct pil_moment *moment) {
     moment->taken = 0;
 }
 
-/* The release of a view at this moment; NULL: it has none. */
-const struct pil_release *pil_moment_live(struct pil_moment *moment, const struct pil_cache *cache,
-                                          const struct pil_cache_view *view);
+/* What is served of a view at this moment; NULL: it has no release. */
+const struct pil_serving *pil_moment_serving(struct pil_moment *moment, const struct pil_cache *cache,
+                                             const struct pil_cache_view *view);
 
 /* Takes the releases of all views. true: they were all live at one time. false: a release was published since the first
  * one was taken; clear the moment and take it anew. */

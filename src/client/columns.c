@@ -143,18 +143,14 @@ static void put_row(struct columns_call *columns, uint32_t number, const struct 
     const struct pil_view *view = compiled->vector->views[block->slot].view;
     const struct pil_lookup *lookup = &block->lookups[i];
     struct pillion_column *column = &columns->columns[number];
-    pil_vector_status status = block->statuses[i];
-    if (lookup->row != NULL && pil_row_is_null(view, lookup->row, of->feature)) {
-        status = PIL_VECTOR_NULL_VALUE;
+    pil_value_status status = lookup->status;
+    if (lookup->row.fields != NULL && pil_row_is_null(view, lookup->row.fields, of->feature)) {
+        status = PIL_VALUE_NULL_VALUE;
     }
     const struct pil_vector_default *instead =
         columns->use_defaults && compiled->defaults != NULL ? &compiled->defaults[number] : NULL;
-    if (status == PIL_VECTOR_PRESENT || status == PIL_VECTOR_OUTSIDE_MAX_AGE) {
-        const uint8_t *field = lookup->row + of->offset;
-        bool is_reference = pil_type_is_reference(of->type);
-        put_value(columns, column, of->type,
-                  is_reference ? pil_shard_reference(pil_lookup_shard(lookup), field)
-                               : pil_bytes_from(field, pil_type_row_bytes(of->type)));
+    if (status == PIL_VALUE_PRESENT || status == PIL_VALUE_OUTSIDE_MAX_AGE) {
+        put_value(columns, column, of->type, pil_row_value(&lookup->row, &view->features[of->feature]));
     } else if (instead != NULL && instead->is_there) {
         put_value(columns, column, of->type, pil_text_bytes(&instead->payload));
     } else {

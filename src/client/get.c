@@ -29,23 +29,29 @@ struct pipeline {
     uint64_t hashed, fetched, ended; /* blocks */
 };
 
+static inline const struct pil_chain *chain_of(const struct pil_compiled *compiled, const struct pil_block *block) {
+    return &compiled->views[block->slot].mapping->serving.chain;
+}
+
 static void hash_block(const struct pil_compiled *compiled, struct pil_block *block) {
     const struct pil_vector_view *view = &compiled->vector->views[block->slot];
-    const struct pil_release *release = compiled->views[block->slot].mapping->release;
+    const struct pil_chain *chain = chain_of(compiled, block);
     for (uint32_t i = 0; i < block->count; i++) {
-        block->lookups[i].release = release;
+        block->lookups[i].chain = chain;
         block->lookups[i].line_mask = view->line_mask;
     }
-    pil_cache_lookup_hash(block->lookups, block->count);
+    pil_chain_hash(chain, block->lookups, block->count);
 }
 
 static pillion_result end_block(struct pil_call *call, struct pil_block *block, int64_t now_us, struct view_sum *sum,
                                 struct pillion_error *error) {
     const struct pil_vector_plan *vector = call->compiled->vector;
     const struct pil_view *view = vector->views[block->slot].view;
-    pil_cache_lookup_compare(block->lookups, block->count);
+    const struct pil_freshness freshness = {.now_us = now_us, .max_age_us = call->plan->max_age_us};
+    pil_chain_settle(chain_of(call->compiled, block), block->lookups, block->count);
+    pil_freshness_judge(block->lookups, block->count, &freshness);
     for (uint32_t i = 0; i < block->count; i++) {
-        const uint8_t *row = block->lookups[i].row;
+        const uint8_t *row = block->lookups[i].row.fields;
         int64_t event_us = INT64_MIN;
         if (row == NULL) {
             sum->not_found++;
@@ -56,7 +62,6 @@ static pillion_result end_block(struct pil_call *call, struct pil_block *block, 
         if (call->event_ts_us != NULL) {
             call->event_ts_us[(block->first + i) * vector->view_count + block->slot] = event_us;
         }
-        block->statuses[i] = pil_vector_row_status(vector, block->slot, row, now_us, call->plan->max_age_us);
     }
     return call->put(call, block, error);
 }
@@ -75,7 +80,7 @@ static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *ca
     }
     if (result == PILLION_OK) {
         hash_block(call->compiled, block);
-        pil_cache_lookup_fetch(block->lookups, block->count);
+        pil_chain_fetch(chain_of(call->compiled, block), block->lookups, block->count);
         result = end_block(call, block, now_us, sum, error);
     }
     return result;
@@ -87,7 +92,7 @@ static pillion_result advance(struct pil_call *call, struct pipeline *pipeline, 
     pillion_result result = PILLION_OK;
     while (pipeline->fetched + lag < pipeline->hashed) {
         struct pil_block *block = &pipeline->blocks[pipeline->fetched++ % BLOCKS];
-        pil_cache_lookup_fetch(block->lookups, block->count);
+        pil_chain_fetch(chain_of(call->compiled, block), block->lookups, block->count);
     }
     while (pipeline->ended + lag < pipeline->fetched && result == PILLION_OK) {
         result = end_block(call, &pipeline->blocks[pipeline->ended++ % BLOCKS], now_us, sum, error);
@@ -129,15 +134,9 @@ static pillion_result read_view(struct pil_call *call, uint32_t slot, int64_t no
 static void answer_view(const struct pil_compiled *compiled, uint32_t slot, int64_t now_us, const struct view_sum *sum,
                         struct pillion_view_answer *ret_view) {
     const struct pil_mapping *mapping = compiled->views[slot].mapping;
-    int64_t age_us = -1;
-    if (sum->oldest_us != INT64_MAX && __builtin_sub_overflow(now_us, sum->oldest_us, &age_us)) {
-        age_us = INT64_MAX;
-    } else if (sum->oldest_us != INT64_MAX && age_us < 0) {
-        age_us = 0; /* of the future: clocks differ */
-    }
     memcpy(ret_view->release, mapping->release->id, sizeof mapping->release->id);
     ret_view->generation = mapping->generation;
-    ret_view->worst_age_us = age_us;
+    ret_view->worst_age_us = sum->oldest_us != INT64_MAX ? pil_freshness_age_us(sum->oldest_us, now_us) : -1;
     ret_view->not_found = sum->not_found;
     ret_view->created_us = mapping->created_us;
     ret_view->reserved = 0;
@@ -235,14 +234,14 @@ static pillion_result put_tensor(struct pil_call *call, const struct pil_block *
     const struct pil_vector_plan *vector = call->compiled->vector;
     (void)error;
     for (uint32_t i = 0; i < block->count; i++) {
-        const uint8_t *row = block->lookups[i].row;
+        const uint8_t *row = block->lookups[i].row.fields;
         size_t at = block->first + i;
         if (tensor->values != NULL) {
             pil_vector_put_values(vector, block->slot, row, tensor->use_defaults,
                                   tensor->values + at * tensor->row_bytes);
         }
         if (tensor->statuses != NULL) {
-            (void)pil_vector_put_statuses(vector, block->slot, row, block->statuses[i],
+            (void)pil_vector_put_statuses(vector, block->slot, row, block->lookups[i].status,
                                           tensor->statuses + at * vector->feature_count);
         }
     }

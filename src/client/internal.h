@@ -5,7 +5,8 @@
 
 #include "base/panic.h"
 #include "base/text.h"
-#include "cache/cache.h"
+#include "cache/freshness.h"
+#include "cache/serving.h"
 #include "client/link.h"
 #include "pillion/client.h"
 #include "vector/default.h"
@@ -52,6 +53,7 @@ struct pil_page {
 /* A release that the server granted. */
 struct pil_mapping {
     struct pil_release *release;
+    struct pil_serving serving; /* what calls read: the release by its chain */
     uint64_t generation;
     int64_t created_us;
     uint64_t session; /* the number of the connection that it came over */
@@ -279,7 +281,7 @@ pillion_result pil_keys_fill(const struct pil_keys *keys, size_t first, uint32_t
 
 /* ---- get.c: what pillion_get and pillion_get_columns share */
 
-enum { PIL_CLIENT_BLOCK = 8 };
+enum { PIL_CLIENT_BLOCK = PIL_SOURCE_BLOCK };
 
 /* Rows of one view that were looked up together. */
 struct pil_block {
@@ -287,7 +289,6 @@ struct pil_block {
     uint32_t count;
     size_t first; /* row of the call */
     struct pil_lookup lookups[PIL_CLIENT_BLOCK];
-    pil_vector_status statuses[PIL_CLIENT_BLOCK]; /* PRESENT, NOT_FOUND or OUTSIDE_MAX_AGE */
 };
 struct pil_call {
     struct pillion_plan *plan;

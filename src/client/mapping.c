@@ -36,10 +36,10 @@ void pil_mapping_release(struct pillion_client *client, struct pil_mapping **map
 
 static void unmap_slice(struct pillion_client *client) {
     struct pil_mapping *mapping = client->dying;
-    (void)pil_release_unmap_slice(mapping->release, PIL_SYS_HUGE_PAGE_BYTES);
+    (void)pil_cache_release_unmap_slice(mapping->release, PIL_SYS_HUGE_PAGE_BYTES);
     if (mapping->release->shard_count == 0) {
         client->dying = mapping->next;
-        pil_release_destroy(&mapping->release);
+        pil_cache_release_destroy(&mapping->release);
         pil_session_drop(client, mapping);
         free(mapping);
     }
@@ -53,7 +53,7 @@ static bool is_prefaulted(const struct pil_mapping *mapping) {
 static void prefault_slice(struct pil_mapping *mapping) {
     const struct pil_release *release = mapping->release;
     uint64_t done =
-        pil_release_prefault(release, mapping->prefault_shard, mapping->prefault_offset, PIL_SYS_HUGE_PAGE_BYTES);
+        pil_cache_release_prefault(release, mapping->prefault_shard, mapping->prefault_offset, PIL_SYS_HUGE_PAGE_BYTES);
     mapping->prefault_offset += done;
     if (done == 0) {
         mapping->prefault_shard = release->shard_count;

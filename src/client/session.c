@@ -300,7 +300,7 @@ static void install(struct pillion_client *client, uint32_t number) {
                                     .session = client->session.number,
                                     .view = number,
                                     .references = 1};
-    pil_status status = pil_release_map(grant->release, grant->fds, grant->count, &release, &error);
+    pil_status status = pil_cache_release_map(grant->release, grant->fds, grant->count, &release, &error);
     if (status != PIL_STATUS_OK) {
         /* Not this peer's rights, but the server's mistake. */
         refuse(client, number, status == PIL_STATUS_DENIED ? PIL_STATUS_CORRUPT : status, error.text);
@@ -309,6 +309,7 @@ static void install(struct pillion_client *client, uint32_t number) {
         return;
     }
     mapping->release = release;
+    pil_serving_init(&mapping->serving, release);
     pil_mapping_release(client, &view->mapping);
     view->mapping = mapping;
     view->refusal = PIL_STATUS_OK;

@@ -271,7 +271,7 @@ static bool on_locate(struct pil_mapped *mapped, struct pil_mapped_session *sess
     const struct pil_release *live =
         message->view < mapped->settings->view_count ? pil_cache_live(pil_cache_view_at(cache, message->view)) : NULL;
     int64_t created_us = 0;
-    if (live == NULL || !pil_release_locate(live, message->text, &created_us)) {
+    if (live == NULL || !pil_cache_release_time(live, message->text, &created_us)) {
         return refuse(session, message->view, PIL_STATUS_NOT_FOUND, "this release has not been served here");
     }
     struct pil_mapped_message answer = *message;

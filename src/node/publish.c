@@ -15,6 +15,7 @@ struct pil_publication {
     struct pil_node *node;
     uint32_t view_index;
     struct pil_release *release;
+    struct pil_serving *serving; /* of the release, which it owns; the cache's once it is published */
     struct pil_retired *retired; /* room for the release that it replaces; NULL: published, or it replaces none */
     bool is_published;
     int *fds; /* for mapped reads; NULL once they were handed on */
@@ -60,13 +61,12 @@ static void publish(struct pil_publication *publication) {
     struct pil_node *node = publication->node;
     uint32_t view_index = publication->view_index;
     struct pil_cache_view *view = view_of(node, view_index);
-    struct pil_release *release = publication->release;
-    const struct pil_release *live = pil_cache_live(view);
+    const struct pil_release *release = publication->release, *live = pil_cache_live(view);
     PIL_ASSERT(!publication->is_published && (live != NULL) == (publication->retired != NULL));
     if (live != NULL) {
         pil_retired_add(node, &publication->retired, view_index, live);
     }
-    pil_cache_publish(pil_server_cache(node->server), view, release);
+    pil_cache_publish(pil_server_cache(node->server), view, publication->serving);
     publication->is_published = true;
     node->views[view_index].is_added = false;
     if (node->mapped != NULL) { /* takes the descriptors, not the array */
@@ -94,8 +94,8 @@ static pil_chore_progress step(struct pil_chore *chore) {
         publication->shard = 0;
     }
     uint64_t bytes = publication->is_touching
-                         ? pil_release_touch(release, publication->shard, publication->offset, TOUCH_BYTES)
-                         : pil_release_prefault(release, publication->shard, publication->offset, PREFAULT_BYTES);
+                         ? pil_cache_release_touch(release, publication->shard, publication->offset, TOUCH_BYTES)
+                         : pil_cache_release_prefault(release, publication->shard, publication->offset, PREFAULT_BYTES);
     publication->offset += bytes;
     /* 0: the end, or Linux before 5.14 that leaves it to faults. */
     if (bytes == 0 || publication->offset == release->shards[publication->shard].file.len) {
@@ -113,6 +113,19 @@ static void done(struct pil_chore *chore) {
     destroy(publication);
 }
 
+/* Maps the shards that have arrived. NO_MEMORY, or as pil_cache_release_map. */
+static pil_status map(struct pil_publication *publication, const struct pil_arrival *arrival, const char *id,
+                      struct pil_error *error) {
+    struct pil_release *release = NULL;
+    PIL_TRY(pil_cache_release_map(id, arrival->fds, arrival->shard_count, &release, error));
+    if (pil_serving_create(release, &publication->serving) != PIL_STATUS_OK) {
+        pil_cache_release_destroy(&release);
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to publish it");
+    }
+    publication->release = release;
+    return PIL_STATUS_OK;
+}
+
 /* The arrival becomes a mapped release; the descriptors go along. */
 static pil_status create(struct pil_node *node, const struct pil_message_publish *message, struct pil_error *error) {
     struct pil_node_view *view = &node->views[message->view_index];
@@ -121,8 +134,7 @@ static pil_status create(struct pil_node *node, const struct pil_message_publish
     struct pil_retired *retired = replaces ? pil_retired_create() : NULL;
     pil_status status = publication == NULL || (replaces && retired == NULL)
                             ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to publish it")
-                            : pil_release_map(message->release, view->arrival.fds, view->arrival.shard_count,
-                                              &publication->release, error);
+                            : map(publication, &view->arrival, message->release, error);
     if (status != PIL_STATUS_OK) {
         free(publication);
         pil_retired_destroy(&retired);
@@ -170,7 +182,7 @@ void pil_publication_cancel(struct pil_node *node, uint32_t view_index) {
     if (!publication->is_published) {
         close_fds(publication);
         pil_node_tell_reclaimed(node, view_index, publication->release->id);
-        pil_release_destroy(&publication->release);
+        pil_serving_destroy(&publication->serving);
     }
     destroy(publication);
 }

@@ -70,12 +70,12 @@ void pil_prepared_destroy(struct pil_prepared **prepared) {
     }
 }
 
-static pil_status compile(struct pil_prepared *prepared, const struct pil_release *const *releases,
+static pil_status compile(struct pil_prepared *prepared, const struct pil_serving *const *servings,
                           struct pil_error *error) {
     const struct pil_view *schemas[PIL_VECTOR_VIEWS_MAX];
     struct pil_vector_plan *plan = NULL;
     for (uint32_t slot = 0; slot < prepared->spec->view_count; slot++) {
-        schemas[slot] = releases[slot]->view;
+        schemas[slot] = servings[slot]->chain.view;
     }
     drop_plan(prepared);
     PIL_TRY(pil_vector_plan_create(prepared->spec, schemas, prepared->variant.dtype, prepared->variant.need_tensor,
@@ -83,27 +83,27 @@ static pil_status compile(struct pil_prepared *prepared, const struct pil_releas
     prepared->plan = plan;
     prepared->defaults = prepared->variant.need_defaults ? pil_vector_defaults_create(plan) : NULL;
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-        prepared->releases[slot] = releases[slot];
-        prepared->generations[slot] = releases[slot]->generation;
+        prepared->servings[slot] = servings[slot];
+        prepared->generations[slot] = servings[slot]->release->generation;
     }
     return PIL_STATUS_OK;
 }
 
 pil_status pil_prepared_refresh(struct pil_scope *scope, struct pil_prepared *prepared, struct pil_error *ret_error) {
-    const struct pil_release *releases[PIL_VECTOR_VIEWS_MAX];
+    const struct pil_serving *servings[PIL_VECTOR_VIEWS_MAX];
     bool is_same = prepared->plan != NULL;
     for (uint32_t slot = 0; slot < prepared->spec->view_count; slot++) {
-        releases[slot] = pil_scope_live(scope, prepared->views[slot]);
-        if (releases[slot] == NULL && !pil_cache_view_is_served(prepared->views[slot])) {
+        servings[slot] = pil_scope_serving(scope, prepared->views[slot]);
+        if (servings[slot] == NULL && !pil_cache_view_is_served(prepared->views[slot])) {
             return pil_fail(ret_error, PIL_STATUS_NOT_FOUND, "view %s is not served here", prepared->spec->views[slot]);
         }
-        if (releases[slot] == NULL) {
+        if (servings[slot] == NULL) {
             return pil_fail(ret_error, PIL_STATUS_AGAIN, "view %s has no release loaded yet",
                             prepared->spec->views[slot]);
         }
-        is_same = is_same && prepared->generations[slot] == releases[slot]->generation;
+        is_same = is_same && prepared->generations[slot] == servings[slot]->release->generation;
     }
-    return is_same ? PIL_STATUS_OK : compile(prepared, releases, ret_error);
+    return is_same ? PIL_STATUS_OK : compile(prepared, servings, ret_error);
 }
 
 pil_status pil_prepared_may_read(const struct pil_scope *scope, const struct pil_prepared *prepared,

@@ -19,9 +19,9 @@ struct pil_prepared_variant {
 struct pil_prepared {
     const struct pil_vector_plan *plan;  /* NULL before the first refresh that went well */
     struct pil_vector_default *defaults; /* [plan->feature_count]; NULL when the variant needs none */
-    /* By slot of the plan; the releases are those of pil_scope_live. */
+    /* By slot of the plan; the servings are those of pil_scope_serving. */
     const struct pil_cache_view *views[PIL_VECTOR_VIEWS_MAX];
-    const struct pil_release *releases[PIL_VECTOR_VIEWS_MAX];
+    const struct pil_serving *servings[PIL_VECTOR_VIEWS_MAX];
     /* Private. */
     struct pil_vector_spec *spec;
     struct pil_prepared_variant variant;

@@ -27,9 +27,14 @@ pil_status pil_scope_view(const struct pil_scope *scope, struct pil_bytes name,
 /* The same as a sentence. */
 pil_status pil_scope_explain(pil_status status, struct pil_bytes name, struct pil_error *ret_error) PIL_CHECKED;
 
-/* The release that this batch reads of a view; NULL: there is none yet. */
+/* What this batch reads of a view; NULL: it has no release yet. */
+static inline const struct pil_serving *pil_scope_serving(struct pil_scope *scope, const struct pil_cache_view *view) {
+    return pil_moment_serving(&scope->moment, scope->cache, view);
+}
+/* The same for callers that only look at the release. */
 static inline const struct pil_release *pil_scope_live(struct pil_scope *scope, const struct pil_cache_view *view) {
-    return pil_moment_live(&scope->moment, scope->cache, view);
+    const struct pil_serving *serving = pil_scope_serving(scope, view);
+    return serving != NULL ? serving->release : NULL;
 }
 
 /* The service "project/service", or "service" of the first served project that has one. NULL: there is none. */

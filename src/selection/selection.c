@@ -32,8 +32,8 @@ pil_status pil_selection_add_view(struct pil_scope *scope, struct pil_selection 
             return PIL_STATUS_OK;
         }
     }
-    const struct pil_release *release = pil_scope_live(scope, view);
-    if (release == NULL) {
+    const struct pil_serving *serving = pil_scope_serving(scope, view);
+    if (serving == NULL) {
         return PIL_STATUS_AGAIN;
     }
     if (selection->view_count == selection->view_max) {
@@ -41,14 +41,14 @@ pil_status pil_selection_add_view(struct pil_scope *scope, struct pil_selection 
     }
     *ret_slot = selection->view_count++;
     selection->views[*ret_slot] = (struct pil_selection_view){
-        .view = view, .release = release, .line_mask = pil_cache_line_mask(release->view, NULL, 0)};
+        .view = view, .serving = serving, .line_mask = pil_chain_line_mask(serving->chain.view, NULL, 0)};
     return PIL_STATUS_OK;
 }
 
 static void add(struct pil_selection *selection, uint32_t slot, uint32_t feature) {
     struct pil_selection_view *view = &selection->views[slot];
     if (feature != PIL_SELECTION_NO_FEATURE) {
-        view->line_mask |= pil_cache_line_mask(view->release->view, &feature, 1);
+        view->line_mask |= pil_chain_line_mask(view->serving->chain.view, &feature, 1);
     }
     PIL_ASSERT(selection->feature_count < selection->feature_max);
     selection->features[selection->feature_count++] = (struct pil_selection_feature){.slot = slot, .feature = feature};

@@ -11,7 +11,7 @@ enum { PIL_SELECTION_NO_FEATURE = UINT32_MAX };
 
 struct pil_selection_view {
     const struct pil_cache_view *view;
-    const struct pil_release *release;
+    const struct pil_serving *serving;
     uint64_t line_mask; /* for pil_lookup: the lines of a row that the selected features need */
 };
 
@@ -28,7 +28,7 @@ struct pil_selection {
 };
 
 static inline const struct pil_view *pil_selection_schema(const struct pil_selection *selection, uint32_t slot) {
-    return selection->views[slot].release->view;
+    return selection->views[slot].serving->chain.view;
 }
 
 /* An empty selection with room for so many views and features in the arena. NO_MEMORY: the arena has no room. */

@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "selection/tensor_rows.h"
 
+#include "cache/freshness.h"
+
 enum { KEY_SLACK_BYTES = 24 }; /* a part's length, and a number in decimal */
 PIL_STATIC_ASSERT((int)PIL_TENSOR_VIEWS_MAX == (int)PIL_VECTOR_VIEWS_MAX);
-/* Counts are kept by Feast's names of statuses, which start at 0 here. */
-PIL_STATIC_ASSERT((int)PIL_VECTOR_PRESENT - 1 == (int)PIL_FEAST_STATUS_PRESENT);
-PIL_STATIC_ASSERT((int)PIL_VECTOR_NULL_VALUE - 1 == (int)PIL_FEAST_STATUS_NULL_VALUE);
-PIL_STATIC_ASSERT((int)PIL_VECTOR_NOT_FOUND - 1 == (int)PIL_FEAST_STATUS_NOT_FOUND);
-PIL_STATIC_ASSERT((int)PIL_VECTOR_OUTSIDE_MAX_AGE - 1 == (int)PIL_FEAST_STATUS_OUTSIDE_MAX_AGE);
 
 /* ---- Keys. */
 
 void pil_tensor_lookup(const struct pil_tensor_rows *rows, uint32_t slot, struct pil_bytes key,
                        struct pil_lookup *ret_lookup) {
     const struct pil_prepared *prepared = rows->prepared;
-    *ret_lookup = (struct pil_lookup){.release = prepared->releases[slot],
-                                      .key = key.data,
-                                      .key_len = (uint32_t)key.len,
-                                      .view_index = prepared->views[slot]->index,
-                                      .line_mask = prepared->plan->views[slot].line_mask};
+    *ret_lookup = pil_lookup_make(&prepared->servings[slot]->chain, key, prepared->views[slot]->index,
+                                  prepared->plan->views[slot].line_mask);
 }
 
 pil_status pil_tensor_key(struct pil_arena *arena, const struct pil_vector_plan *plan, uint32_t slot,
@@ -40,54 +34,43 @@ pil_status pil_tensor_key(struct pil_arena *arena, const struct pil_vector_plan 
 
 /* ---- Rows. */
 
-static pil_vector_status row_status(const struct pil_tensor_rows *rows, uint32_t slot, const uint8_t *row,
-                                    int64_t now_us) {
-    return pil_vector_row_status(rows->prepared->plan, slot, row, now_us, rows->max_age_us);
-}
-
 void pil_tensor_summarise(const struct pil_tensor_rows *rows, uint32_t slot, int64_t now_us,
                           struct pil_tensor_view *ret_summary) {
-    const struct pil_release *release = rows->prepared->releases[slot];
-    struct pil_lookup *lookups = pil_tensor_lookups(rows, slot);
+    const struct pil_release *release = rows->prepared->servings[slot]->release;
+    const struct pil_lookup *lookups = pil_tensor_lookups(rows, slot);
     struct pil_tensor_view summary = {
         .generation = release->generation, .worst_age_us = -1, .created_us = release->created_us};
     int64_t oldest_us = INT64_MAX;
     memcpy(summary.release, release->id, sizeof summary.release);
     for (uint32_t i = 0; i < rows->row_count; i++) {
-        if (rows->hide_expired && row_status(rows, slot, lookups[i].row, now_us) == PIL_VECTOR_OUTSIDE_MAX_AGE) {
-            lookups[i].row = NULL;
-        }
-        if (lookups[i].row == NULL) {
+        if (lookups[i].row.fields == NULL) {
             summary.not_found++;
             continue;
         }
-        int64_t event_ts_us = pil_row_event_ts_us(release->view, lookups[i].row);
+        int64_t event_ts_us = pil_row_event_ts_us(release->view, lookups[i].row.fields);
         oldest_us = event_ts_us < oldest_us ? event_ts_us : oldest_us;
     }
     if (summary.not_found < rows->row_count) {
-        int64_t age_us = 0;
-        bool is_over = __builtin_sub_overflow(now_us, oldest_us, &age_us);
-        summary.worst_age_us = is_over ? INT64_MAX : age_us < 0 ? 0 : age_us;
+        summary.worst_age_us = pil_freshness_age_us(oldest_us, now_us);
     }
     *ret_summary = summary;
 }
 
-void pil_tensor_put_statuses(const struct pil_tensor_rows *rows, uint32_t i, int64_t now_us,
-                             uint64_t (*counts)[PIL_FEAST_STATUS_COUNT], uint8_t *statuses) {
+void pil_tensor_put_statuses(const struct pil_tensor_rows *rows, uint32_t i, uint64_t (*counts)[PIL_VALUE_STATUS_COUNT],
+                             uint8_t *statuses) {
     const struct pil_vector_plan *plan = pil_tensor_plan(rows);
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
         const struct pil_lookup *lookup = pil_tensor_lookups(rows, slot) + i;
-        pil_vector_status status = row_status(rows, slot, lookup->row, now_us);
-        uint32_t nulls = pil_vector_put_statuses(plan, slot, lookup->row, status, statuses);
-        counts[lookup->view_index][PIL_FEAST_STATUS_NULL_VALUE] += nulls;
-        counts[lookup->view_index][status - 1] += plan->views[slot].column_count - nulls;
+        uint32_t nulls = pil_vector_put_statuses(plan, slot, lookup->row.fields, lookup->status, statuses);
+        counts[lookup->view_index][PIL_VALUE_NULL_VALUE] += nulls;
+        counts[lookup->view_index][lookup->status] += plan->views[slot].column_count - nulls;
     }
 }
 
 void pil_tensor_put_values(const struct pil_tensor_rows *rows, uint32_t i, uint8_t *values) {
     const struct pil_vector_plan *plan = pil_tensor_plan(rows);
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-        pil_vector_put_values(plan, slot, pil_tensor_lookups(rows, slot)[i].row, rows->use_defaults, values);
+        pil_vector_put_values(plan, slot, pil_tensor_lookups(rows, slot)[i].row.fields, rows->use_defaults, values);
     }
 }
 

@@ -6,16 +6,13 @@
 #include "base/arena.h"
 #include "base/sink.h"
 #include "selection/prepared.h"
-#include "wire/feast.h"
 #include "wire/tensor.h"
 
 struct pil_tensor_rows {
     struct pil_prepared *prepared;
     struct pil_lookup *lookups; /* row i of slot s is lookups[s * row_count + i] */
     uint32_t row_count;
-    int64_t max_age_us; /* 0: none but the ttl of each view */
     bool use_defaults;
-    bool hide_expired; /* rows past their ttl or max_age are not found */
 };
 
 static inline const struct pil_vector_plan *pil_tensor_plan(const struct pil_tensor_rows *rows) {
@@ -36,14 +33,14 @@ pil_status pil_tensor_key(struct pil_arena *arena, const struct pil_vector_plan 
 void pil_tensor_lookup(const struct pil_tensor_rows *rows, uint32_t slot, struct pil_bytes key,
                        struct pil_lookup *ret_lookup);
 
-/* ---- After the lookups. */
+/* ---- After the lookups, and after pil_freshness_judge. */
 
 /* Release, worst age and misses of a slot. */
 void pil_tensor_summarise(const struct pil_tensor_rows *rows, uint32_t slot, int64_t now_us,
                           struct pil_tensor_view *ret_summary);
 /* Statuses of row i, [feature_count]. Counts them in counts[view][status]. */
-void pil_tensor_put_statuses(const struct pil_tensor_rows *rows, uint32_t i, int64_t now_us,
-                             uint64_t (*counts)[PIL_FEAST_STATUS_COUNT], uint8_t *statuses);
+void pil_tensor_put_statuses(const struct pil_tensor_rows *rows, uint32_t i, uint64_t (*counts)[PIL_VALUE_STATUS_COUNT],
+                             uint8_t *statuses);
 /* Values of row i, [width] of the plan's dtype. */
 void pil_tensor_put_values(const struct pil_tensor_rows *rows, uint32_t i, uint8_t *values);
 

@@ -2,6 +2,7 @@
 #include "server/batch.h"
 
 #include "base/clock.h"
+#include "cache/freshness.h"
 #include "server/internal.h"
 
 #include <stdarg.h>
@@ -111,7 +112,7 @@ static void count_lookups(struct pil_turn *turn, const struct pil_request *reque
     for (uint32_t i = 0; i < request->lookup_count;) {
         uint32_t view_index = lookups[i].view_index, hits = 0, begin = i;
         for (; i < request->lookup_count && lookups[i].view_index == view_index; i++) {
-            hits += lookups[i].row != NULL;
+            hits += lookups[i].row.fields != NULL;
         }
         pil_worker_count(turn->worker, series->lookups[view_index][0], hits);
         pil_worker_count(turn->worker, series->lookups[view_index][1], i - begin - hits);
@@ -121,7 +122,7 @@ static void count_lookups(struct pil_turn *turn, const struct pil_request *reque
 /* Adds what the encoders have counted in this batch. */
 static void count_values(struct pil_turn *turn) {
     for (uint32_t view = 0; view < turn->settings->view_count; view++) {
-        for (uint32_t status = 0; status < PIL_FEAST_STATUS_COUNT; status++) {
+        for (uint32_t status = PIL_VALUE_PRESENT; status < PIL_VALUE_STATUS_COUNT; status++) {
             if (turn->value_counts[view][status] != 0) {
                 pil_worker_count(turn->worker, turn->server->series.values[view][status],
                                  turn->value_counts[view][status]);
@@ -129,6 +130,14 @@ static void count_values(struct pil_turn *turn) {
             }
         }
     }
+}
+
+/* From here on the rows that are too old for this request say so, or are missing where its listener hides them. */
+static void judge(struct pil_turn *turn, const struct pil_request *request) {
+    const struct pil_freshness freshness = {.now_us = turn->wall_us,
+                                            .max_age_us = request->max_age_us,
+                                            .hide_expired = request->connection->listener->hide_expired};
+    pil_freshness_judge(pil_request_lookups(turn, request), request->lookup_count, &freshness);
 }
 
 static void flush_dirty(struct pil_turn *turn) {
@@ -230,11 +239,12 @@ void pil_batch_run(struct pil_turn *turn, bool keep_moment) {
     if (batch->request_count > 0) {
         PIL_ASSERT_SLOW(pil_batch_validate(batch));
         struct times times = {.start = pil_clock_monotonic_ns()};
-        pil_cache_lookup(batch->lookups, batch->lookup_count);
+        pil_chain_lookup(batch->lookups, batch->lookup_count);
         times.looked_up = batch->lookup_count > 0 ? pil_clock_monotonic_ns() : times.start;
         turn->wall_us = pil_clock_wall_us();
         for (uint32_t i = 0; i < batch->request_count; i++) {
             count_lookups(turn, &batch->requests[i]);
+            judge(turn, &batch->requests[i]);
             encode(turn, &batch->requests[i]);
             if (turn->worker->dirty_count == REPLIES_PER_FLUSH && i + 1 < batch->request_count) {
                 flush_dirty(turn); /* the first answers do not wait for the last */

@@ -23,6 +23,7 @@ struct pil_request {
     void *body; /* the protocol's: request_bytes, zeroed */
     uint32_t lookup_first, lookup_count;
     const struct pil_cache_view *view; /* what its metrics are labelled with; NULL: none */
+    int64_t max_age_us;                /* rows that are older are OUTSIDE_MAX_AGE; 0: only the views' ttl counts */
     uint32_t operation;                /* below the protocol's operation_count */
     bool is_error;                     /* the answer says that the request failed */
     bool is_timed;                     /* `operation` is set */

@@ -9,8 +9,11 @@ static const char *const close_reasons[PIL_CLOSE_COUNT] = {
     "output_stall", "idle_timeout", "request_timeout", "drain",         "connections"};
 static const char *const hold_reasons[PIL_HOLD_COUNT] = {"requests_per_turn", "output_pause_bytes"};
 static const char *const stages[PIL_STAGE_COUNT] = {"queue", "lookup", "encode", "send", "total"};
-static const char *const value_statuses[PIL_FEAST_STATUS_COUNT] = {"present", "null_value", "not_found",
-                                                                   "outside_max_age", "denied"};
+static const char *const value_statuses[PIL_VALUE_STATUS_COUNT] = {[PIL_VALUE_PRESENT] = "present",
+                                                                   [PIL_VALUE_NULL_VALUE] = "null_value",
+                                                                   [PIL_VALUE_NOT_FOUND] = "not_found",
+                                                                   [PIL_VALUE_OUTSIDE_MAX_AGE] = "outside_max_age",
+                                                                   [PIL_VALUE_DENIED] = "denied"};
 
 /* Where series are registered; keeps the first failure. */
 struct registrar {
@@ -65,7 +68,7 @@ static void view_series(struct registrar *registrar, uint32_t index) {
     pil_view_label(view, label);
     get(registrar, PIL_METRIC_lookups_total, &series->lookups[index][0], PIL_METRIC_LABELS(label, "hit"));
     get(registrar, PIL_METRIC_lookups_total, &series->lookups[index][1], PIL_METRIC_LABELS(label, "not_found"));
-    for (uint32_t status = 0; status < PIL_FEAST_STATUS_COUNT; status++) {
+    for (uint32_t status = PIL_VALUE_PRESENT; status < PIL_VALUE_STATUS_COUNT; status++) {
         get(registrar, PIL_METRIC_values_total, &series->values[index][status],
             PIL_METRIC_LABELS(label, value_statuses[status]));
     }

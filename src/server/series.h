@@ -18,7 +18,7 @@ struct pil_series {
     pil_metric_series requests[PIL_SETTINGS_PROTOCOLS_MAX][2];                                        /* ok, error */
     pil_metric_series stage[PIL_SETTINGS_PROTOCOLS_MAX][PIL_SETTINGS_VIEWS_MAX + 1][PIL_STAGE_COUNT]; /* [0]: no view */
     pil_metric_series lookups[PIL_SETTINGS_VIEWS_MAX][2]; /* hit, not_found */
-    pil_metric_series values[PIL_SETTINGS_VIEWS_MAX][PIL_FEAST_STATUS_COUNT];
+    pil_metric_series values[PIL_SETTINGS_VIEWS_MAX][PIL_VALUE_STATUS_COUNT];
     pil_metric_series batch_size, turn;
     pil_metric_series accepted[PIL_SETTINGS_PROTOCOLS_MAX], received_bytes[PIL_SETTINGS_PROTOCOLS_MAX],
         sent_bytes[PIL_SETTINGS_PROTOCOLS_MAX];

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "selection/prepared.h"
-#include "wire/feast.h"
 #include "server/settings.h"
 
 struct pil_batch;
@@ -21,7 +20,7 @@ struct pil_turn {
     struct pil_prepared_cache *prepared;
     uint64_t now_ns; /* when the turn began */
     int64_t wall_us; /* of the batch, from after its lookups: what event timestamps are compared with */
-    uint64_t value_counts[PIL_SETTINGS_VIEWS_MAX][PIL_FEAST_STATUS_COUNT]; /* values answered in this batch */
+    uint64_t value_counts[PIL_SETTINGS_VIEWS_MAX][PIL_VALUE_STATUS_COUNT]; /* values answered in this batch */
 };
 
 /* What the protocol of a connection keeps for this worker (pil_protocol.worker_create). */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A worker's loop. It never locks, never blocks but in pil_engine_wait, and allocates only when a connection is made.
  */
+#include "base/clock.h"
 #include "server/internal.h"
 
 #include "base/log.h"

@@ -131,26 +131,8 @@ static inline bool may_have_nulls(const struct pil_vector_view *view, const uint
     return any != 0;
 }
 
-pil_vector_status pil_vector_row_status(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
-                                        int64_t now_us, int64_t max_age_us) {
-    if (row == NULL) {
-        return PIL_VECTOR_NOT_FOUND;
-    }
-    const struct pil_view *view = plan->views[slot].view;
-    int64_t limit_us = view->ttl_us;
-    if (max_age_us != 0 && (limit_us == 0 || max_age_us < limit_us)) {
-        limit_us = max_age_us;
-    }
-    int64_t age_us = 0;
-    if (limit_us == 0 ||
-        (!__builtin_sub_overflow(now_us, pil_row_event_ts_us(view, row), &age_us) && age_us <= limit_us)) {
-        return PIL_VECTOR_PRESENT;
-    }
-    return PIL_VECTOR_OUTSIDE_MAX_AGE;
-}
-
 uint32_t pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
-                                 pil_vector_status status_of_row, uint8_t *statuses) {
+                                 pil_value_status status_of_row, uint8_t *statuses) {
     const struct pil_vector_view *view = &plan->views[slot];
     const uint32_t *numbers = &plan->by_view[view->column_first];
     if (plan->view_count == 1) {
@@ -164,7 +146,7 @@ uint32_t pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t sl
     bool look = row != NULL && may_have_nulls(view, row);
     for (uint32_t i = 0; look && i < view->column_count; i++) {
         if (is_null(view, row, &plan->columns[numbers[i]])) {
-            statuses[numbers[i]] = PIL_VECTOR_NULL_VALUE;
+            statuses[numbers[i]] = PIL_VALUE_NULL_VALUE;
             nulls++;
         }
     }

@@ -2,7 +2,7 @@
  * From names to offsets. */
 #include "vector/plan.h"
 #include "base/panic.h"
-#include "cache/cache.h"
+#include "cache/chain.h"
 
 #include <stdlib.h>
 
@@ -164,7 +164,7 @@ static void set_views(struct pil_vector_plan *plan) {
             features[view->column_count++] = column->feature;
             plan->by_view[next++] = i;
         }
-        view->line_mask = pil_cache_line_mask(view->view, features, view->column_count);
+        view->line_mask = pil_chain_line_mask(view->view, features, view->column_count);
     }
     free(features);
 }

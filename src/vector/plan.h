@@ -10,16 +10,9 @@
 
 #include "base/bounds.h"
 #include "schema/project.h"
+#include "schema/value_status.h"
 
 enum { PIL_VECTOR_VIEWS_MAX = 16, PIL_VECTOR_KEYS_MAX = 16, PIL_VECTOR_WIDTH_MAX = 1 << 20 };
-
-/* Of each value; the numbers of Feast's FieldStatus, plus DENIED. */
-typedef enum pil_vector_status {
-    PIL_VECTOR_PRESENT = 1,
-    PIL_VECTOR_NULL_VALUE = 2,
-    PIL_VECTOR_NOT_FOUND = 3,       /* there is no row with this key */
-    PIL_VECTOR_OUTSIDE_MAX_AGE = 4, /* older than the view's ttl or the request's max_age; the value is there */
-} pil_vector_status;
 
 typedef enum pil_vector_dtype { PIL_VECTOR_FLOAT32, PIL_VECTOR_FLOAT64 } pil_vector_dtype;
 static inline uint32_t pil_vector_dtype_bytes(pil_vector_dtype dtype) {
@@ -113,12 +106,9 @@ pil_status pil_vector_key_encode(const struct pil_vector_plan *plan, uint32_t sl
 /* ---- Copying. `row` is a row of the slot's view or NULL; status_of_row says PRESENT, NOT_FOUND (row NULL) or
  * OUTSIDE_MAX_AGE. Only the slot's columns are written; call once per view. No allocation. */
 
-/* Age of the row against the view's ttl and max_age_us (0: none), at now_us (wall clock). */
-pil_vector_status pil_vector_row_status(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
-                                        int64_t now_us, int64_t max_age_us);
 /* statuses: uint8[feature_count]. Returns how many it found null. */
 uint32_t pil_vector_put_statuses(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row,
-                                 pil_vector_status status_of_row, uint8_t *statuses);
+                                 pil_value_status status_of_row, uint8_t *statuses);
 /* values: float32[width] or float64[width] by plan->dtype, any alignment. What is null or not found becomes NaN, or the
  * feature's default where use_defaults is set and it has one. */
 void pil_vector_put_values(const struct pil_vector_plan *plan, uint32_t slot, const uint8_t *row, bool use_defaults,

@@ -8,6 +8,7 @@
 #include "base/sink.h"
 #include "base/status.h"
 #include "schema/type.h"
+#include "schema/value_status.h"
 
 /* ---- Request. */
 
@@ -120,20 +121,14 @@ int pil_feast_error_http_status(pil_feast_error error);
 enum { PIL_FEAST_ARGUMENT_BYTES = 192 };
 void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pil_bytes first, struct pil_bytes second);
 
-/* ---- Response. One after the other:
+/* ---- Response. The calls, in this order:
+ *
  *     pil_feast_put_begin
- *     for each column: put_column; per row a value; put_statuses; per row put_status; put_timestamps; per row
- * put_timestamp put_names; per column put_name; when asked for: put_views, per view put_view; put_end A value is
- * pil_feast_put_value, or put_null. */
-
-typedef enum pil_feast_status {
-    PIL_FEAST_STATUS_PRESENT,
-    PIL_FEAST_STATUS_NULL_VALUE,
-    PIL_FEAST_STATUS_NOT_FOUND,
-    PIL_FEAST_STATUS_OUTSIDE_MAX_AGE,
-    PIL_FEAST_STATUS_DENIED,
-    PIL_FEAST_STATUS_COUNT
-} pil_feast_status;
+ *
+ *     for each column: put_column; for each row put_value or put_null; put_statuses; for each row put_status;
+ *     put_timestamps; for each row put_timestamp
+ *
+ *     put_names; for each column put_name; when views were asked for: put_views, for each view put_view; put_end */
 
 /* Zero-initialised but for the sink. */
 struct pil_feast_encoder {
@@ -155,7 +150,7 @@ void pil_feast_put_column(struct pil_feast_encoder *encoder);
 void pil_feast_put_value(struct pil_feast_encoder *encoder, struct pil_type type, struct pil_bytes raw);
 void pil_feast_put_null(struct pil_feast_encoder *encoder);
 void pil_feast_put_statuses(struct pil_feast_encoder *encoder);
-void pil_feast_put_status(struct pil_feast_encoder *encoder, pil_feast_status status);
+void pil_feast_put_status(struct pil_feast_encoder *encoder, pil_value_status status);
 void pil_feast_put_timestamps(struct pil_feast_encoder *encoder);
 /* 0 for keys and for entities that were not found. */
 void pil_feast_put_timestamp(struct pil_feast_encoder *encoder, int64_t event_us);

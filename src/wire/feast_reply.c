@@ -134,13 +134,11 @@ static const struct status_text {
     char text[STATUS_BYTES + 1];
     uint8_t len;
 } status_texts[] = {
-    [PIL_FEAST_STATUS_PRESENT] = {",\"PRESENT\"", 10},
-    [PIL_FEAST_STATUS_NULL_VALUE] = {",\"NULL_VALUE\"", 13},
-    [PIL_FEAST_STATUS_NOT_FOUND] = {",\"NOT_FOUND\"", 12},
-    [PIL_FEAST_STATUS_OUTSIDE_MAX_AGE] = {",\"OUTSIDE_MAX_AGE\"", 18},
-    [PIL_FEAST_STATUS_DENIED] = {",\"DENIED\"", 9},
+    [PIL_VALUE_PRESENT] = {",\"PRESENT\"", 10},     [PIL_VALUE_NULL_VALUE] = {",\"NULL_VALUE\"", 13},
+    [PIL_VALUE_NOT_FOUND] = {",\"NOT_FOUND\"", 12}, [PIL_VALUE_OUTSIDE_MAX_AGE] = {",\"OUTSIDE_MAX_AGE\"", 18},
+    [PIL_VALUE_DENIED] = {",\"DENIED\"", 9},
 };
-PIL_STATIC_ASSERT(sizeof status_texts / sizeof *status_texts == PIL_FEAST_STATUS_COUNT);
+PIL_STATIC_ASSERT(sizeof status_texts / sizeof *status_texts == PIL_VALUE_STATUS_COUNT);
 
 static void open_list(struct pil_feast_encoder *encoder, const char *text) {
     put_text(encoder->sink, text);
@@ -177,7 +175,7 @@ void pil_feast_put_statuses(struct pil_feast_encoder *encoder) {
     open_list(encoder, "],\"statuses\":[");
 }
 
-void pil_feast_put_status(struct pil_feast_encoder *encoder, pil_feast_status status) {
+void pil_feast_put_status(struct pil_feast_encoder *encoder, pil_value_status status) {
     const struct status_text *text = &status_texts[status];
     size_t skip = !encoder->comma;
     memcpy(pil_sink_reserve(encoder->sink, STATUS_BYTES), text->text + skip, STATUS_BYTES);

@@ -195,6 +195,7 @@ static void read_release(struct pil_release *release) {
     harness->client.slots = &harness->slots;
     harness->page = (struct pil_page){.control = &harness->control, .references = 1};
     harness->mapping = (struct pil_mapping){.release = release, .references = 1};
+    pil_serving_init(&harness->mapping.serving, release);
     harness->compiled.page = &harness->page;
     harness->compiled.view_count = 1;
     harness->compiled.views[0].mapping = &harness->mapping;
@@ -219,8 +220,8 @@ static bool is_mapped(struct pil_bytes file) {
     PIL_ASSERT(pil_sys_memfd_create("fuzz", &fd, &error) == PIL_STATUS_OK);
     PIL_ASSERT(pil_sys_write_all(fd, file, &error) == PIL_STATUS_OK);
     PIL_ASSERT(pil_sys_memfd_seal(fd, &error) == PIL_STATUS_OK);
-    bool mapped = pil_release_map("0000000000000001", &fd, 1, &release, &error) == PIL_STATUS_OK;
-    pil_release_destroy(&release);
+    bool mapped = pil_cache_release_map("0000000000000001", &fd, 1, &release, &error) == PIL_STATUS_OK;
+    pil_cache_release_destroy(&release);
     pil_sys_close(&fd);
     return mapped;
 }

@@ -69,6 +69,13 @@ static inline int fixture_shard(const struct pil_view *view, uint64_t row_count,
     return fd;
 }
 
+/* Takes the release. */
+static inline void fixture_publish(struct pil_cache *cache, uint32_t view_index, struct pil_release *release) {
+    struct pil_serving *serving = NULL;
+    PIL_ASSERT(pil_serving_create(release, &serving) == PIL_STATUS_OK);
+    pil_cache_publish(cache, pil_cache_view_at(cache, view_index), serving);
+}
+
 /* A mapped release of 2^shard_bits shards; its id is the seed in hex. */
 static inline struct pil_release *fixture_release(const struct pil_view *view, uint64_t row_count, uint64_t seed,
                                                   uint32_t shard_bits) {
@@ -85,7 +92,7 @@ static inline struct pil_release *fixture_release(const struct pil_view *view, u
         id[i] = "0123456789abcdef"[seed >> 4 * (PIL_RELEASE_ID_CHARS - 1 - i) & 15];
     }
     id[PIL_RELEASE_ID_CHARS] = '\0';
-    PIL_ASSERT(pil_release_map(id, fds, shard_count, &release, &error) == PIL_STATUS_OK);
+    PIL_ASSERT(pil_cache_release_map(id, fds, shard_count, &release, &error) == PIL_STATUS_OK);
     for (uint32_t i = 0; i < shard_count; i++) {
         pil_sys_close(&fds[i]);
     }

@@ -86,9 +86,9 @@ static inline void mapped_publish_view(struct mapped_fixture *f, uint32_t view_i
         fds[i] = fixture_shard(view, MAPPED_ROWS, f->published + 1, i, bits);
     }
     snprintf(id, sizeof id, "%016llx", (unsigned long long)++f->published);
-    PIL_ASSERT(pil_release_map(id, fds, count, &release, &error) == PIL_STATUS_OK);
+    PIL_ASSERT(pil_cache_release_map(id, fds, count, &release, &error) == PIL_STATUS_OK);
     release->created_us = (int64_t)f->published * 1000;
-    pil_cache_publish(cache, pil_cache_view_at(cache, view_index), release);
+    fixture_publish(cache, view_index, release);
     pil_mapped_publish(f->mapped, view_index, release, release->created_us, fds, count);
 }
 

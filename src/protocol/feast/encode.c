@@ -4,12 +4,11 @@
 #include "protocol/feast/internal.h"
 
 #include "base/number.h"
-#include "selection/row.h"
 
 /* A key column is echoed as its entity's type: a key that was sent as "1002" for an int64 comes back as 1002. */
 static const struct pil_entity *entity_of_column(const struct pil_feast_call *call, struct pil_bytes name) {
     for (uint32_t slot = 0; slot < call->selection.view_count; slot++) {
-        const struct pil_view *schema = call->selection.views[slot].release->view;
+        const struct pil_view *schema = call->selection.views[slot].serving->chain.view;
         for (uint32_t e = 0; e < schema->entity_count; e++) {
             if (pil_bytes_equal_text(name, schema->entities[e].join_key) ||
                 pil_bytes_equal_text(name, schema->entities[e].name)) {
@@ -45,7 +44,7 @@ static void put_key_column(struct pil_feast_encoder *encoder, const struct pil_f
     }
     pil_feast_put_statuses(encoder);
     for (uint32_t row = 0; row < call->row_count; row++) {
-        pil_feast_put_status(encoder, PIL_FEAST_STATUS_PRESENT);
+        pil_feast_put_status(encoder, PIL_VALUE_PRESENT);
     }
     pil_feast_put_timestamps(encoder);
     for (uint32_t row = 0; row < call->row_count; row++) {
@@ -53,22 +52,15 @@ static void put_key_column(struct pil_feast_encoder *encoder, const struct pil_f
     }
 }
 
-/* What each peer says (design: statuses). Feast's Python server knows neither expiry nor nulls; its Go server no nulls.
- */
-static pil_feast_status told_status(pil_status_mode mode, pil_row_state state, bool is_null) {
-    if (state == PIL_ROW_MISSING) {
-        return PIL_FEAST_STATUS_NOT_FOUND;
+/* Which status each mode shows. Feast's Python server knows neither expiry nor nulls; its Go server no nulls. */
+static pil_value_status shown_status(pil_status_mode mode, pil_value_status of_row, bool is_null) {
+    if (of_row == PIL_VALUE_NOT_FOUND) {
+        return PIL_VALUE_NOT_FOUND;
     }
     switch (mode) {
-    case PIL_STATUS_MODE_FEAST_PYTHON: return PIL_FEAST_STATUS_PRESENT;
-    case PIL_STATUS_MODE_FEAST_GO:
-        return is_null                    ? PIL_FEAST_STATUS_NOT_FOUND
-               : state == PIL_ROW_EXPIRED ? PIL_FEAST_STATUS_OUTSIDE_MAX_AGE
-                                          : PIL_FEAST_STATUS_PRESENT;
-    case PIL_STATUS_MODE_STRICT:
-        return is_null                    ? PIL_FEAST_STATUS_NULL_VALUE
-               : state == PIL_ROW_EXPIRED ? PIL_FEAST_STATUS_OUTSIDE_MAX_AGE
-                                          : PIL_FEAST_STATUS_PRESENT;
+    case PIL_STATUS_MODE_FEAST_PYTHON: return PIL_VALUE_PRESENT;
+    case PIL_STATUS_MODE_FEAST_GO: return is_null ? PIL_VALUE_NOT_FOUND : of_row;
+    case PIL_STATUS_MODE_STRICT: return is_null ? PIL_VALUE_NULL_VALUE : of_row;
     }
     PIL_UNREACHABLE("status mode");
 }
@@ -80,32 +72,25 @@ static const struct pil_lookup *lookups_of(const struct pil_turn *turn, const st
     return pil_request_lookups(turn, call->request) + slot * call->row_count;
 }
 
-/* The rows of one view as every column of it shows them: states, and the texts of statuses (where nothing is null) and
- * of timestamps. Most of an answer is these texts, so they are written once and copied. */
+/* The rows of one view as every column of it shows them: the texts of statuses (where nothing is null) and of
+ * timestamps. Most of an answer is these texts, so they are written once and copied. */
 struct view_rows {
-    const uint8_t *states; /* pil_row_state; NULL: there was no room, each column works it out */
+    bool has_texts; /* else there was no room: each column writes its own */
     struct pil_bytes statuses, timestamps;
-    uint32_t counts[3]; /* by pil_row_state */
+    uint32_t counts[PIL_VALUE_STATUS_COUNT]; /* rows by status */
 };
 enum { STATUS_ROOM = 24, TIMESTAMP_ROOM = 40 };
 
-static pil_row_state state_at(const struct pil_turn *turn, const struct pil_feast_call *call,
-                              const struct pil_selection_view *view, const struct view_rows *rows, uint32_t row) {
-    return rows->states != NULL ? (pil_row_state)rows->states[row]
-                                : pil_row_state_of(&lookups_of(turn, call, view)[row], turn->wall_us,
-                                                   call->request->connection->listener->hide_expired);
-}
-
 static void put_timestamps(struct pil_turn *turn, struct pil_feast_encoder *encoder, const struct pil_feast_call *call,
-                           const struct pil_selection_view *view, const struct view_rows *rows) {
+                           const struct pil_selection_view *view) {
     const struct pil_lookup *lookups = lookups_of(turn, call, view);
     for (uint32_t row = 0; row < call->row_count; row++) {
-        bool there = state_at(turn, call, view, rows, row) != PIL_ROW_MISSING;
-        pil_feast_put_timestamp(encoder, there ? pil_row_event_ts_us(view->release->view, lookups[row].row) : 0);
+        const uint8_t *fields = lookups[row].row.fields;
+        pil_feast_put_timestamp(encoder, fields != NULL ? pil_row_event_ts_us(view->serving->chain.view, fields) : 0);
     }
 }
 
-/* A sink over scratch that holds what `row_count` rows of at most `room` bytes may need; false: there is no room. */
+/* A sink over the arena that holds what `row_count` rows of at most `room` bytes may need; false: there is no room. */
 static bool begin_text(struct pil_turn *turn, uint32_t row_count, size_t room, struct pil_sink *ret_sink) {
     size_t bytes = row_count * room + PIL_SINK_RESERVE_MAX;
     void *text = pil_arena_alloc(&turn->batch->arena, bytes, 1);
@@ -115,45 +100,43 @@ static bool begin_text(struct pil_turn *turn, uint32_t row_count, size_t room, s
 
 static struct view_rows make_rows(struct pil_turn *turn, const struct pil_feast_call *call,
                                   const struct pil_selection_view *view) {
-    const struct pil_listener_settings *listener = call->request->connection->listener;
+    pil_status_mode mode = call->request->connection->listener->statuses;
     const struct pil_lookup *lookups = lookups_of(turn, call, view);
-    struct view_rows rows = {.states = NULL};
+    struct view_rows rows = {.has_texts = false};
     struct pil_sink statuses, timestamps;
-    uint8_t *states = pil_arena_alloc(&turn->batch->arena, call->row_count, 1);
-    if (states == NULL || !begin_text(turn, call->row_count, STATUS_ROOM, &statuses) ||
+    if (!begin_text(turn, call->row_count, STATUS_ROOM, &statuses) ||
         !begin_text(turn, call->row_count, TIMESTAMP_ROOM, &timestamps)) {
         return rows;
     }
     const uint8_t *statuses_begin = statuses.at, *timestamps_begin = timestamps.at;
     struct pil_feast_encoder encoder = {.sink = &statuses};
     for (uint32_t row = 0; row < call->row_count; row++) {
-        states[row] = (uint8_t)pil_row_state_of(&lookups[row], turn->wall_us, listener->hide_expired);
-        rows.counts[states[row]]++;
-        pil_feast_put_status(&encoder, told_status(listener->statuses, (pil_row_state)states[row], false));
+        rows.counts[lookups[row].status]++;
+        pil_feast_put_status(&encoder, shown_status(mode, lookups[row].status, false));
     }
-    rows.states = states;
     encoder = (struct pil_feast_encoder){.sink = &timestamps};
-    put_timestamps(turn, &encoder, call, view, &rows);
+    put_timestamps(turn, &encoder, call, view);
     PIL_ASSERT(!statuses.failed && !timestamps.failed);
+    rows.has_texts = true;
     rows.statuses = pil_bytes_from(statuses_begin, (size_t)(statuses.at - statuses_begin));
     rows.timestamps = pil_bytes_from(timestamps_begin, (size_t)(timestamps.at - timestamps_begin));
     return rows;
 }
 
-/* Returns how many of the rows that are there are null. */
+/* Returns how many of the rows that were found are null. */
 static uint32_t put_values(struct pil_turn *turn, struct pil_feast_encoder *encoder, const struct pil_feast_call *call,
-                           const struct pil_selection_feature *planned, const struct view_rows *rows) {
-    const struct pil_selection_view *view = &call->selection.views[planned->slot];
-    const struct pil_view *schema = view->release->view;
-    const struct pil_feature *feature = &schema->features[planned->feature];
+                           const struct pil_selection_feature *selected) {
+    const struct pil_selection_view *view = &call->selection.views[selected->slot];
+    const struct pil_view *schema = view->serving->chain.view;
+    const struct pil_feature *feature = &schema->features[selected->feature];
     const struct pil_lookup *lookups = lookups_of(turn, call, view);
     uint32_t nulls = 0;
     for (uint32_t row = 0; row < call->row_count; row++) {
-        bool there = state_at(turn, call, view, rows, row) != PIL_ROW_MISSING;
-        bool is_null = there && pil_row_is_null(schema, lookups[row].row, planned->feature);
+        const struct pil_row *found = &lookups[row].row;
+        bool is_null = found->fields != NULL && pil_row_is_null(schema, found->fields, selected->feature);
         nulls += is_null;
-        if (there && !is_null) {
-            pil_feast_put_value(encoder, feature->type, pil_row_value(&lookups[row], feature));
+        if (found->fields != NULL && !is_null) {
+            pil_feast_put_value(encoder, feature->type, pil_row_value(found, feature));
         } else {
             pil_feast_put_null(encoder);
         }
@@ -162,40 +145,39 @@ static uint32_t put_values(struct pil_turn *turn, struct pil_feast_encoder *enco
 }
 
 static void put_statuses(struct pil_turn *turn, struct pil_feast_encoder *encoder, const struct pil_feast_call *call,
-                         const struct pil_selection_feature *planned, const struct view_rows *rows) {
-    const struct pil_selection_view *view = &call->selection.views[planned->slot];
+                         const struct pil_selection_feature *selected) {
+    const struct pil_selection_view *view = &call->selection.views[selected->slot];
     const struct pil_lookup *lookups = lookups_of(turn, call, view);
+    pil_status_mode mode = call->request->connection->listener->statuses;
     uint64_t *counts = turn->value_counts[view->view->index];
     for (uint32_t row = 0; row < call->row_count; row++) {
-        pil_row_state state = state_at(turn, call, view, rows, row);
-        bool is_null =
-            state != PIL_ROW_MISSING && pil_row_is_null(view->release->view, lookups[row].row, planned->feature);
-        counts[told_status(PIL_STATUS_MODE_STRICT, state, is_null)]++;
-        pil_feast_put_status(encoder, told_status(call->request->connection->listener->statuses, state, is_null));
+        const uint8_t *fields = lookups[row].row.fields;
+        bool is_null = fields != NULL && pil_row_is_null(view->serving->chain.view, fields, selected->feature);
+        counts[shown_status(PIL_STATUS_MODE_STRICT, lookups[row].status, is_null)]++;
+        pil_feast_put_status(encoder, shown_status(mode, lookups[row].status, is_null));
     }
 }
 
 static void put_feature_column(struct pil_turn *turn, struct pil_feast_encoder *encoder,
-                               const struct pil_feast_call *call, const struct pil_selection_feature *planned,
+                               const struct pil_feast_call *call, const struct pil_selection_feature *selected,
                                const struct view_rows *rows) {
-    const struct pil_selection_view *view = &call->selection.views[planned->slot];
+    const struct pil_selection_view *view = &call->selection.views[selected->slot];
     pil_feast_put_column(encoder);
-    uint32_t nulls = put_values(turn, encoder, call, planned, rows);
+    uint32_t nulls = put_values(turn, encoder, call, selected);
     pil_feast_put_statuses(encoder);
-    if (rows->states == NULL || nulls > 0) {
-        put_statuses(turn, encoder, call, planned, rows);
+    if (!rows->has_texts || nulls > 0) {
+        put_statuses(turn, encoder, call, selected);
     } else {
         pil_sink_write_bytes(encoder->sink, rows->statuses);
-        for (uint32_t state = 0; state < 3; state++) {
-            turn->value_counts[view->view->index][told_status(PIL_STATUS_MODE_STRICT, (pil_row_state)state, false)] +=
-                rows->counts[state];
+        for (uint32_t status = PIL_VALUE_PRESENT; status < PIL_VALUE_STATUS_COUNT; status++) {
+            turn->value_counts[view->view->index][status] += rows->counts[status];
         }
     }
     pil_feast_put_timestamps(encoder);
-    if (rows->states == NULL) {
-        put_timestamps(turn, encoder, call, view, rows);
-    } else {
+    if (rows->has_texts) {
         pil_sink_write_bytes(encoder->sink, rows->timestamps);
+    } else {
+        put_timestamps(turn, encoder, call, view);
     }
 }
 
@@ -216,8 +198,8 @@ void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, st
         }
     }
     for (uint32_t i = 0; i < call->selection.feature_count; i++) {
-        const struct pil_selection_feature *planned = &call->selection.features[i];
-        put_feature_column(turn, &encoder, call, planned, &rows[planned->slot]);
+        const struct pil_selection_feature *selected = &call->selection.features[i];
+        put_feature_column(turn, &encoder, call, selected, &rows[selected->slot]);
     }
     pil_feast_put_names(&encoder);
     for (uint32_t i = 0; i < feast->column_count; i++) {
@@ -227,7 +209,7 @@ void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, st
         }
     }
     for (uint32_t i = 0; i < call->selection.feature_count; i++) {
-        const struct pil_view *schema = call->selection.views[call->selection.features[i].slot].release->view;
+        const struct pil_view *schema = call->selection.views[call->selection.features[i].slot].serving->chain.view;
         struct pil_bytes view = feast->full_feature_names ? pil_bytes_from_text(schema->name) : (struct pil_bytes){0};
         pil_feast_put_name(&encoder, view,
                            pil_bytes_from_text(schema->features[call->selection.features[i].feature].name));
@@ -235,7 +217,7 @@ void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, st
     if (feast->include_view_metadata) {
         pil_feast_put_views(&encoder);
         for (uint32_t slot = 0; slot < call->selection.view_count; slot++) {
-            pil_feast_put_view(&encoder, pil_bytes_from_text(call->selection.views[slot].release->view->name));
+            pil_feast_put_view(&encoder, pil_bytes_from_text(call->selection.views[slot].serving->chain.view->name));
         }
     }
     pil_feast_put_end(&encoder);

@@ -214,7 +214,7 @@ struct view_keys {
 
 static void reject_key(struct pil_turn *turn, struct pil_feast_call *call, const struct view_keys *keys,
                        uint32_t entity_index, uint32_t row, bool is_too_long) {
-    const struct pil_entity *entity = &keys->view->release->view->entities[entity_index];
+    const struct pil_entity *entity = &keys->view->serving->chain.view->entities[entity_index];
     const struct pil_feast_column *column = keys->columns[entity_index];
     const struct pil_feast_value *value = &call->body.values[column->value_first + row];
     const char *message = is_too_long ? pil_batch_text(turn->batch, "the key with join key %s is longer than %d bytes",
@@ -236,7 +236,7 @@ static void reject_key(struct pil_turn *turn, struct pil_feast_call *call, const
 /* The canonical key of a row, in the arena; false with the error set. */
 static bool encode_key(struct pil_turn *turn, struct pil_feast_call *call, const struct view_keys *keys, uint32_t row,
                        struct pil_bytes *ret_key) {
-    const struct pil_view *schema = keys->view->release->view;
+    const struct pil_view *schema = keys->view->serving->chain.view;
     struct pil_key_part parts[KEY_PARTS_MAX];
     size_t room = 16, len = 0;
     uint32_t bad = 0;
@@ -264,7 +264,7 @@ static bool encode_key(struct pil_turn *turn, struct pil_feast_call *call, const
 }
 
 static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_selection_view *view) {
-    const struct pil_view *schema = view->release->view;
+    const struct pil_view *schema = view->serving->chain.view;
     struct view_keys keys = {.view = view};
     for (uint32_t e = 0; e < schema->entity_count; e++) {
         keys.columns[e] = find_column(&call->body, &schema->entities[e]);
@@ -283,11 +283,7 @@ static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, co
         if (lookup == NULL) {
             return false; /* refused */
         }
-        *lookup = (struct pil_lookup){.release = view->release,
-                                      .key = key.data,
-                                      .key_len = (uint32_t)key.len,
-                                      .view_index = view->view->index,
-                                      .line_mask = view->line_mask};
+        *lookup = pil_lookup_make(&view->serving->chain, key, view->view->index, view->line_mask);
     }
     return true;
 }

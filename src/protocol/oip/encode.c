@@ -2,7 +2,6 @@
  * Answers of the Open Inference Protocol, from rows and plans straight into the output. */
 #include "protocol/oip/internal.h"
 
-#include "selection/row.h"
 #include "server/output.h"
 
 static const char inner_length[] = "inference-header-content-length: ";
@@ -13,7 +12,7 @@ PIL_STATIC_ASSERT(sizeof inner_length_field == sizeof inner_length + PIL_HTTP_LE
 
 static const uint8_t *row_of(const struct pil_oip_call *call, uint32_t column, uint32_t i) {
     const struct pil_vector_column *planned = &pil_oip_plan(call)->columns[column];
-    const uint8_t *row = pil_tensor_lookups(&call->rows, planned->view)[i].row;
+    const uint8_t *row = pil_tensor_lookups(&call->rows, planned->view)[i].row.fields;
     const struct pil_view *view = pil_oip_plan(call)->views[planned->view].view;
     return row != NULL && !pil_row_is_null(view, row, planned->feature) ? row : NULL;
 }
@@ -22,15 +21,15 @@ static const uint8_t *row_of(const struct pil_oip_call *call, uint32_t column, u
 static struct pil_bytes string_at(const struct pil_oip_call *call, uint32_t column, uint32_t i) {
     const struct pil_vector_column *planned = &pil_oip_plan(call)->columns[column];
     const struct pil_view *view = pil_oip_plan(call)->views[planned->view].view;
-    return row_of(call, column, i) != NULL
-               ? pil_row_value(pil_tensor_lookups(&call->rows, planned->view) + i, &view->features[planned->feature])
-               : (struct pil_bytes){0};
+    return row_of(call, column, i) != NULL ? pil_row_value(&pil_tensor_lookups(&call->rows, planned->view)[i].row,
+                                                           &view->features[planned->feature])
+                                           : (struct pil_bytes){0};
 }
 
 static void put_row(struct pil_turn *turn, const struct pil_oip_call *call, const struct pil_oip_answer *output,
                     uint32_t i, uint8_t *to) {
     if (output->is_statuses) {
-        pil_tensor_put_statuses(&call->rows, i, turn->wall_us, turn->value_counts, to);
+        pil_tensor_put_statuses(&call->rows, i, turn->value_counts, to);
     } else {
         pil_tensor_put_values(&call->rows, i, to);
     }
@@ -107,7 +106,7 @@ static void count_statuses(struct pil_turn *turn, const struct pil_oip_call *cal
         }
     }
     for (uint32_t i = 0; i < call->rows.row_count; i++) {
-        pil_tensor_put_statuses(&call->rows, i, turn->wall_us, turn->value_counts, call->row);
+        pil_tensor_put_statuses(&call->rows, i, turn->value_counts, call->row);
     }
 }
 

@@ -226,8 +226,7 @@ void pil_oip_infer_prepare(struct pil_turn *turn, struct pil_oip_call *call, con
         return;
     }
     call->id = parsed.id;
-    call->rows.max_age_us = parsed.max_age_us;
-    call->rows.hide_expired = call->request->connection->listener->hide_expired;
+    call->request->max_age_us = parsed.max_age_us;
     call->rows.use_defaults = parsed.use_defaults;
     call->is_routed =
         add_rows(turn, call, &parsed, values) && pil_oip_add_outputs(turn, call, &parsed) && has_room(turn, call);

@@ -32,20 +32,16 @@ static struct column column_of(const struct pil_tensor_rows *rows, uint32_t numb
 /* ---- Values. */
 
 static bool is_there(const struct column *column, uint32_t row) {
-    const uint8_t *at = column->lookups[row].row;
+    const uint8_t *at = column->lookups[row].row.fields;
     return at != NULL && !pil_row_is_null(column->view, at, column->of->feature);
 }
 
 /* The value's bytes as a row has them, or its default's. No data: there is nothing. */
 static struct pil_bytes value_at(const struct column *column, uint32_t row) {
-    const struct pil_lookup *lookup = &column->lookups[row];
     if (!is_there(column, row)) {
         return column->instead;
     }
-    const uint8_t *field = lookup->row + column->of->offset;
-    struct pil_bytes value = pil_type_is_reference(column->of->type)
-                                 ? pil_shard_reference(pil_lookup_shard(lookup), field)
-                                 : pil_bytes_from(field, pil_type_row_bytes(column->of->type));
+    struct pil_bytes value = pil_row_value(&column->lookups[row].row, &column->view->features[column->of->feature]);
     if (column->form == PIL_COLUMN_NUMBERS) { /* whole elements only */
         value.len -= value.len % pil_scalar_bytes(column->of->type.scalar);
     }
@@ -82,12 +78,10 @@ static void put_statuses(struct pil_turn *turn, const struct column *column, str
     const struct pil_tensor_rows *rows = column->rows;
     uint64_t *counts = turn->value_counts[rows->prepared->views[column->of->view]->index];
     for (uint32_t i = 0; i < rows->row_count; i++) {
-        const uint8_t *row = column->lookups[i].row;
-        pil_vector_status status =
-            row != NULL && !is_there(column, i)
-                ? PIL_VECTOR_NULL_VALUE
-                : pil_vector_row_status(rows->prepared->plan, column->of->view, row, turn->wall_us, rows->max_age_us);
-        counts[status - 1]++;
+        const struct pil_lookup *lookup = &column->lookups[i];
+        bool is_null = lookup->row.fields != NULL && !is_there(column, i);
+        pil_value_status status = is_null ? PIL_VALUE_NULL_VALUE : lookup->status;
+        counts[status]++;
         pil_sink_put(sink, (uint8_t)status);
     }
 }

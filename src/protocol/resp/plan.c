@@ -288,13 +288,13 @@ static struct owned *find_owned(const struct pil_redis_call *call) {
 
 /* Whether the live release is the one that the plan waits for, or was made after it. */
 static pil_status check_release(struct owned *owned, struct pil_error *error) {
-    const struct pil_release *live = owned->prepared->releases[0];
+    const struct pil_release *live = owned->prepared->servings[0]->release;
     const char *wanted = owned->options.min_release;
     if (wanted[0] == '\0' || strcmp(wanted, live->id) == 0) {
         return PIL_STATUS_OK;
     }
     if (owned->min_created_us == 0) {
-        (void)pil_release_locate(live, pil_bytes_from_text(wanted), &owned->min_created_us);
+        (void)pil_cache_release_time(live, pil_bytes_from_text(wanted), &owned->min_created_us);
     }
     if (owned->min_created_us != 0 && live->created_us >= owned->min_created_us) {
         return PIL_STATUS_OK;
@@ -317,7 +317,7 @@ static pil_status check_answer(const struct owned *owned, pil_redis_answer answe
 
 static pil_status refresh_owned(struct pil_turn *turn, struct pil_redis_call *call, struct owned *owned,
                                 pil_redis_answer answer, struct pil_error *error) {
-    call->rows.max_age_us = owned->options.max_age_us;
+    call->request->max_age_us = owned->options.max_age_us;
     call->rows.use_defaults = owned->options.use_defaults;
     PIL_TRY(check_answer(owned, answer, error));
     PIL_TRY(pil_prepared_may_read(&turn->scope, owned->prepared, error));
@@ -349,7 +349,6 @@ bool pil_redis_find_plan(struct pil_turn *turn, struct pil_redis_call *call, pil
         set_error(turn, call, status, &error);
         return false;
     }
-    call->rows.hide_expired = call->request->connection->listener->hide_expired;
     call->request->view = call->rows.prepared->views[0];
     call->field_count = pil_tensor_plan(&call->rows)->feature_count;
     return true;

@@ -3,7 +3,7 @@
  * would be in a Redis that was loaded with the same data. */
 #include "protocol/resp/internal.h"
 
-#include "selection/row.h"
+#include "cache/freshness.h"
 #include "wire/value.h"
 
 /* "view:key" into a view and the rest; NULL and an error when the view cannot be read. */
@@ -68,24 +68,20 @@ static struct pil_lookup *add_key(struct pil_turn *turn, struct pil_redis_call *
     if (view == NULL) {
         return NULL;
     }
-    const struct pil_release *release = pil_scope_live(&turn->scope, view);
-    if (release == NULL) {
+    const struct pil_serving *serving = pil_scope_serving(&turn->scope, view);
+    if (serving == NULL) {
         call->error = pil_batch_text(turn->batch, "LOADING view %s has no release yet", view->name);
         return NULL;
     }
     uint32_t entity = UINT32_MAX;
-    pil_status status = encode_key(turn, release->view, rest, &key, &entity);
+    pil_status status = encode_key(turn, serving->chain.view, rest, &key, &entity);
     if (status != PIL_STATUS_OK) {
-        set_key_error(turn, call, view, release->view, entity, status);
+        set_key_error(turn, call, view, serving->chain.view, entity, status);
         return NULL;
     }
     struct pil_lookup *lookup = pil_batch_lookup(turn, call->request);
     if (lookup != NULL) {
-        *lookup = (struct pil_lookup){.release = release,
-                                      .key = key.data,
-                                      .key_len = (uint32_t)key.len,
-                                      .view_index = view->index,
-                                      .line_mask = 1};
+        *lookup = pil_lookup_make(&serving->chain, key, view->index, 1);
         call->request->view = view;
     }
     return lookup;
@@ -102,12 +98,12 @@ PIL_PREPARE(pil_redis_prepare_fields) {
         call->request->refusal.reason = PIL_REFUSAL_ROOM;
         return;
     }
-    const struct pil_view *schema = lookup->release->view;
+    const struct pil_view *schema = lookup->chain->view;
     for (uint32_t i = 0; i < count; i++) {
         int32_t index = pil_view_feature_find_near(schema, call->args[2 + i], i == 0 ? 0 : fields[i - 1] + 1);
         fields[i] = (uint32_t)index; /* -1 is UINT32_MAX */
         if (index >= 0) {
-            lookup->line_mask |= pil_cache_line_mask(schema, &fields[i], 1);
+            lookup->line_mask |= pil_chain_line_mask(schema, &fields[i], 1);
         }
     }
     call->fields = fields;
@@ -123,8 +119,8 @@ static uint64_t whole_row(const struct pil_view *schema) {
 PIL_PREPARE(pil_redis_prepare_row) {
     struct pil_lookup *lookup = add_key(turn, call, call->args[1]);
     if (lookup != NULL) {
-        lookup->line_mask = whole_row(lookup->release->view);
-        call->field_count = lookup->release->view->feature_count;
+        lookup->line_mask = whole_row(lookup->chain->view);
+        call->field_count = lookup->chain->view->feature_count;
     }
 }
 
@@ -134,7 +130,7 @@ PIL_PREPARE(pil_redis_prepare_packed) {
         if (lookup == NULL) {
             return;
         }
-        const struct pil_view *schema = lookup->release->view;
+        const struct pil_view *schema = lookup->chain->view;
         if (schema->packing.first_reference >= 0) {
             call->error = pil_batch_text(
                 turn->batch, "ERR view %s has feature %s of variable width; packed rows need fixed widths: use HMGET",
@@ -154,36 +150,29 @@ static const struct pil_lookup *lookup_of(const struct pil_turn *turn, const str
     return pil_request_lookups(turn, call->request);
 }
 
-static bool is_there(const struct pil_turn *turn, const struct pil_redis_call *call, const struct pil_lookup *lookup,
-                     pil_row_state *ret_state) {
-    *ret_state = pil_row_state_of(lookup, turn->wall_us, call->request->connection->listener->hide_expired);
-    return *ret_state != PIL_ROW_MISSING;
+static bool is_there(const struct pil_lookup *lookup) {
+    return lookup->row.fields != NULL;
 }
 
-static void count_value(struct pil_turn *turn, const struct pil_lookup *lookup, pil_feast_status status,
+static void count_value(struct pil_turn *turn, const struct pil_lookup *lookup, pil_value_status status,
                         uint64_t count) {
     turn->value_counts[lookup->view_index][status] += count;
-}
-
-static pil_feast_status status_of(pil_row_state state) {
-    return state == PIL_ROW_EXPIRED ? PIL_FEAST_STATUS_OUTSIDE_MAX_AGE : PIL_FEAST_STATUS_PRESENT;
 }
 
 /* A field as a bulk string; nil when it is missing or null. */
 static void put_field(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink, uint32_t index) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
-    const struct pil_view *schema = lookup->release->view;
-    pil_row_state state;
-    if (!is_there(turn, call, lookup, &state)) {
-        count_value(turn, lookup, PIL_FEAST_STATUS_NOT_FOUND, 1);
+    const struct pil_view *schema = lookup->chain->view;
+    if (!is_there(lookup)) {
+        count_value(turn, lookup, PIL_VALUE_NOT_FOUND, 1);
         pil_resp_put_null(sink, call->connection->resp);
-    } else if (index >= schema->feature_count || pil_row_is_null(schema, lookup->row, index)) {
-        count_value(turn, lookup, PIL_FEAST_STATUS_NULL_VALUE, 1);
+    } else if (index >= schema->feature_count || pil_row_is_null(schema, lookup->row.fields, index)) {
+        count_value(turn, lookup, PIL_VALUE_NULL_VALUE, 1);
         pil_resp_put_null(sink, call->connection->resp);
     } else {
         const struct pil_feature *feature = &schema->features[index];
-        count_value(turn, lookup, status_of(state), 1);
-        pil_value_put_resp_bulk(sink, feature->type, pil_row_value(lookup, feature));
+        count_value(turn, lookup, lookup->status, 1);
+        pil_value_put_resp_bulk(sink, feature->type, pil_row_value(&lookup->row, feature));
     }
 }
 
@@ -199,10 +188,10 @@ PIL_REPLY(pil_redis_reply_hmget) {
 }
 
 static uint32_t count_present(const struct pil_lookup *lookup) {
-    const struct pil_view *schema = lookup->release->view;
+    const struct pil_view *schema = lookup->chain->view;
     uint32_t nulls = 0;
     for (uint32_t i = 0; i < schema->layout.null_bytes; i++) {
-        uint8_t bits = lookup->row[schema->layout.null_offset + i];
+        uint8_t bits = lookup->row.fields[schema->layout.null_offset + i];
         nulls += bits == 0 ? 0 : (uint32_t)__builtin_popcount(bits); /* a call, where all CPUs are meant */
     }
     return schema->feature_count - nulls;
@@ -212,9 +201,8 @@ static uint32_t count_present(const struct pil_lookup *lookup) {
 static void put_row(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink, bool names,
                     bool values) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
-    const struct pil_view *schema = lookup->release->view;
-    pil_row_state state;
-    bool there = is_there(turn, call, lookup, &state);
+    const struct pil_view *schema = lookup->chain->view;
+    bool there = is_there(lookup);
     uint32_t count = there ? count_present(lookup) : 0;
     if (names && values) {
         pil_resp_put_map(sink, call->connection->resp, count);
@@ -222,21 +210,21 @@ static void put_row(struct pil_turn *turn, const struct pil_redis_call *call, st
         pil_resp_put_array(sink, count);
     }
     if (!there) {
-        count_value(turn, lookup, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
+        count_value(turn, lookup, PIL_VALUE_NOT_FOUND, schema->feature_count);
         return;
     }
-    count_value(turn, lookup, status_of(state), count);
-    count_value(turn, lookup, PIL_FEAST_STATUS_NULL_VALUE, schema->feature_count - count);
+    count_value(turn, lookup, lookup->status, count);
+    count_value(turn, lookup, PIL_VALUE_NULL_VALUE, schema->feature_count - count);
     for (uint32_t i = 0; i < schema->feature_count; i++) {
         const struct pil_feature *feature = &schema->features[i];
-        if (pil_row_is_null(schema, lookup->row, i)) {
+        if (pil_row_is_null(schema, lookup->row.fields, i)) {
             continue;
         }
         if (names) {
             pil_resp_put_bulk_text(sink, feature->name);
         }
         if (values) {
-            pil_value_put_resp_bulk(sink, feature->type, pil_row_value(lookup, feature));
+            pil_value_put_resp_bulk(sink, feature->type, pil_row_value(&lookup->row, feature));
         }
     }
 }
@@ -254,17 +242,15 @@ PIL_REPLY(pil_redis_reply_hvals) {
 }
 
 PIL_REPLY(pil_redis_reply_hlen) {
-    pil_row_state state;
     const struct pil_lookup *lookup = lookup_of(turn, call);
-    pil_resp_put_integer(sink, is_there(turn, call, lookup, &state) ? count_present(lookup) : 0);
+    pil_resp_put_integer(sink, is_there(lookup) ? count_present(lookup) : 0);
 }
 
 static bool has_field(const struct pil_turn *turn, const struct pil_redis_call *call) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
     uint32_t index = call->fields[0];
-    pil_row_state state;
-    return is_there(turn, call, lookup, &state) && index < lookup->release->view->feature_count &&
-           !pil_row_is_null(lookup->release->view, lookup->row, index);
+    return is_there(lookup) && index < lookup->chain->view->feature_count &&
+           !pil_row_is_null(lookup->chain->view, lookup->row.fields, index);
 }
 
 PIL_REPLY(pil_redis_reply_hexists) {
@@ -290,11 +276,11 @@ PIL_REPLY(pil_redis_reply_hstrlen) {
     uint64_t len = 0;
     if (has_field(turn, call)) {
         const struct pil_lookup *lookup = lookup_of(turn, call);
-        const struct pil_feature *feature = &lookup->release->view->features[call->fields[0]];
+        const struct pil_feature *feature = &lookup->chain->view->features[call->fields[0]];
         struct counting_sink counter = {.sink = {.grow = count_run}};
         counter.sink.at = counter.run;
         counter.sink.end = counter.run + sizeof counter.run;
-        pil_value_put_resp(&counter.sink, feature->type, pil_row_value(lookup, feature));
+        pil_value_put_resp(&counter.sink, feature->type, pil_row_value(&lookup->row, feature));
         len = counter.passed + (uint64_t)(counter.sink.at - counter.run);
     }
     pil_resp_put_integer(sink, (int64_t)len);
@@ -302,7 +288,7 @@ PIL_REPLY(pil_redis_reply_hstrlen) {
 
 PIL_REPLY(pil_redis_reply_hscan) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
-    const struct pil_view *schema = lookup->release->view;
+    const struct pil_view *schema = lookup->chain->view;
     struct pil_bytes pattern = pil_bytes_from_text("*");
     int64_t cursor = 0, ignored = 0;
     bool ok = pil_number_parse_i64(call->args[2], &cursor) && cursor >= 0;
@@ -319,11 +305,10 @@ PIL_REPLY(pil_redis_reply_hscan) {
         pil_resp_put_error(sink, "ERR syntax error");
         return;
     }
-    pil_row_state state;
-    bool there = cursor == 0 && is_there(turn, call, lookup, &state);
+    bool there = cursor == 0 && is_there(lookup);
     uint32_t count = 0;
     for (uint32_t i = 0; there && i < schema->feature_count; i++) {
-        count += !pil_row_is_null(schema, lookup->row, i) &&
+        count += !pil_row_is_null(schema, lookup->row.fields, i) &&
                  pil_redis_match(pattern, pil_bytes_from_text(schema->features[i].name));
     }
     pil_resp_put_array(sink, 2);
@@ -331,9 +316,10 @@ PIL_REPLY(pil_redis_reply_hscan) {
     pil_resp_put_array(sink, 2ull * count);
     for (uint32_t i = 0; there && i < schema->feature_count; i++) {
         const struct pil_feature *feature = &schema->features[i];
-        if (!pil_row_is_null(schema, lookup->row, i) && pil_redis_match(pattern, pil_bytes_from_text(feature->name))) {
+        if (!pil_row_is_null(schema, lookup->row.fields, i) &&
+            pil_redis_match(pattern, pil_bytes_from_text(feature->name))) {
             pil_resp_put_bulk_text(sink, feature->name);
-            pil_value_put_resp_bulk(sink, feature->type, pil_row_value(lookup, feature));
+            pil_value_put_resp_bulk(sink, feature->type, pil_row_value(&lookup->row, feature));
         }
     }
 }
@@ -366,27 +352,26 @@ static void put_fields(struct pil_sink *sink, const struct pil_view *schema, con
 
 static void put_packed(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink,
                        const struct pil_lookup *lookup) {
-    const struct pil_view *schema = lookup->release->view;
+    const struct pil_view *schema = lookup->chain->view;
     const struct pil_row_packing *packing = &schema->packing;
-    pil_row_state state;
-    if (!is_there(turn, call, lookup, &state)) {
-        count_value(turn, lookup, PIL_FEAST_STATUS_NOT_FOUND, schema->feature_count);
+    if (!is_there(lookup)) {
+        count_value(turn, lookup, PIL_VALUE_NOT_FOUND, schema->feature_count);
         pil_resp_put_null(sink, call->connection->resp);
         return;
     }
     uint32_t nulls = schema->feature_count - count_present(lookup);
-    count_value(turn, lookup, PIL_FEAST_STATUS_NULL_VALUE, nulls);
-    count_value(turn, lookup, status_of(state), schema->feature_count - nulls);
+    count_value(turn, lookup, PIL_VALUE_NULL_VALUE, nulls);
+    count_value(turn, lookup, lookup->status, schema->feature_count - nulls);
     pil_sink_put(sink, '$');
     pil_sink_write_u64(sink, packing->bytes);
     pil_sink_write(sink, "\r\n", 2);
     if (nulls > 0 || packing->run_count == 0) {
-        put_fields(sink, schema, lookup->row);
+        put_fields(sink, schema, lookup->row.fields);
     }
     for (uint32_t i = 0; nulls == 0 && i < packing->run_count; i++) {
-        pil_sink_write(sink, lookup->row + packing->runs[i].offset, packing->runs[i].bytes);
+        pil_sink_write(sink, lookup->row.fields + packing->runs[i].offset, packing->runs[i].bytes);
     }
-    pil_sink_write(sink, lookup->row + schema->layout.null_offset, schema->layout.null_bytes);
+    pil_sink_write(sink, lookup->row.fields + schema->layout.null_offset, schema->layout.null_bytes);
     pil_sink_write(sink, "\r\n", 2);
 }
 
@@ -403,35 +388,23 @@ PIL_REPLY(pil_redis_reply_mget) {
 
 PIL_REPLY(pil_redis_reply_exists) {
     int64_t count = 0;
-    pil_row_state state;
     for (uint32_t i = 0; i < call->request->lookup_count; i++) {
-        count += is_there(turn, call, lookup_of(turn, call) + i, &state);
+        count += is_there(lookup_of(turn, call) + i);
     }
     pil_resp_put_integer(sink, count);
 }
 
 PIL_REPLY(pil_redis_reply_type) {
-    pil_row_state state;
-    pil_resp_put_simple(sink, is_there(turn, call, lookup_of(turn, call), &state) ? "hash" : "none");
+    pil_resp_put_simple(sink, is_there(lookup_of(turn, call)) ? "hash" : "none");
 }
 
-/* -2 missing, -1 for ever, else what is left, at least 0. */
+/* -2: the row is missing, -1: it never expires; else what is left, at least 0. */
 static int64_t left_us(const struct pil_turn *turn, const struct pil_redis_call *call) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
-    const struct pil_view *schema = lookup->release->view;
-    pil_row_state state;
-    if (!is_there(turn, call, lookup, &state)) {
-        return -2;
-    }
-    int64_t left = 0;
-    if (schema->ttl_us == 0) {
-        return -1;
-    }
-    if (__builtin_add_overflow(pil_row_event_ts_us(schema, lookup->row), schema->ttl_us, &left) ||
-        __builtin_sub_overflow(left, turn->wall_us, &left)) {
-        return 0;
-    }
-    return left > 0 ? left : 0;
+    const struct pil_view *schema = lookup->chain->view;
+    return is_there(lookup)
+               ? pil_freshness_left_us(schema, pil_row_event_ts_us(schema, lookup->row.fields), turn->wall_us)
+               : -2;
 }
 
 PIL_REPLY(pil_redis_reply_ttl) {

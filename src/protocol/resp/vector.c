@@ -172,7 +172,7 @@ void pil_redis_refuse_answer(struct pil_turn *turn, struct pil_redis_call *call,
 static void put_statuses(struct pil_turn *turn, const struct pil_tensor_rows *rows,
                          const struct pil_tensor_place *place, struct pil_sink *sink) {
     for (uint32_t i = 0; i < rows->row_count; i++) {
-        pil_tensor_put_statuses(rows, i, turn->wall_us, turn->value_counts, pil_tensor_row_begin(place, sink));
+        pil_tensor_put_statuses(rows, i, turn->value_counts, pil_tensor_row_begin(place, sink));
         pil_tensor_row_end(place, sink);
     }
 }
@@ -182,7 +182,7 @@ void pil_redis_put_times(const struct pil_tensor_rows *rows, struct pil_sink *si
     for (uint32_t i = 0; i < rows->row_count; i++) {
         uint8_t *at = pil_sink_reserve(sink, plan->view_count * 8);
         for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-            const uint8_t *row = pil_tensor_lookups(rows, slot)[i].row;
+            const uint8_t *row = pil_tensor_lookups(rows, slot)[i].row.fields;
             pil_store_i64(at + (size_t)slot * 8,
                           row == NULL ? INT64_MIN : pil_row_event_ts_us(plan->views[slot].view, row));
         }
@@ -259,9 +259,10 @@ PIL_REPLY(pil_redis_reply_describe) {
     }
     pil_text_format(&text, "],\"views\":[");
     for (uint32_t i = 0; i < plan->view_count; i++) {
+        const struct pil_release *release = call->rows.prepared->servings[i]->release;
         pil_text_format(&text, "%s{\"name\":\"%s/%s\",\"release\":\"%s\",\"generation\":%llu}", i > 0 ? "," : "",
-                        plan->views[i].view->project, plan->views[i].view->name, call->rows.prepared->releases[i]->id,
-                        (unsigned long long)call->rows.prepared->releases[i]->generation);
+                        plan->views[i].view->project, plan->views[i].view->name, release->id,
+                        (unsigned long long)release->generation);
     }
     pil_text_format(&text, "],\"features\":[");
     for (uint32_t i = 0; i < plan->feature_count; i++) {

@@ -25,7 +25,7 @@ static uint64_t random_below(uint64_t bound) { /* splitmix64 */
 
 struct model_worker {
     bool online;
-    const struct pil_release *held[VIEWS]; /* borrowed since the last quiescent state */
+    const struct pil_serving *held[VIEWS]; /* borrowed since the last quiescent state */
     uint64_t seed[VIEWS], rows[VIEWS];
 };
 
@@ -38,14 +38,13 @@ static void look_up(const struct pil_view *view, const struct model_worker *work
     struct pil_lookup lookups[64];
     for (uint32_t i = 0; i < 64; i++) {
         keys[i] = random_below(KEYS_MAX + 100);
-        lookups[i] = (struct pil_lookup){
-            .release = worker->held[v], .key = (const uint8_t *)&keys[i], .key_len = 8, .line_mask = 1};
+        lookups[i] = pil_lookup_make(&worker->held[v]->chain, pil_bytes_from(&keys[i], 8), v, 1);
     }
-    pil_cache_lookup(lookups, 64);
+    pil_chain_lookup(lookups, 64);
     for (uint32_t i = 0; i < 64; i++) {
-        assert_int_equal(lookups[i].row != NULL, keys[i] < worker->rows[v]);
-        for (uint32_t f = 0; lookups[i].row != NULL && f < view->feature_count; f++) {
-            assert_true(pil_load_f32(lookups[i].row + view->features[f].offset) ==
+        assert_int_equal(lookups[i].row.fields != NULL, keys[i] < worker->rows[v]);
+        for (uint32_t f = 0; lookups[i].row.fields != NULL && f < view->feature_count; f++) {
+            assert_true(pil_load_f32(lookups[i].row.fields + view->features[f].offset) ==
                         fixture_value(keys[i], f, worker->seed[v]));
         }
     }
@@ -69,7 +68,7 @@ static void turn(struct pil_cache *cache, const struct pil_view *view, struct mo
         break;
     default:
         if (worker->online && worker->held[v] == NULL) {
-            worker->held[v] = pil_cache_live(pil_cache_view_at(cache, v));
+            worker->held[v] = pil_cache_serving(pil_cache_view_at(cache, v));
             worker->seed[v] = views[v].seed;
             worker->rows[v] = views[v].rows;
         }
@@ -97,8 +96,7 @@ static void every_lookup_answers_from_the_release_that_it_began_with(void **stat
         if (random_below(20) == 0) {
             uint64_t chosen = random_below(3) == 0 && views[v].seed > 1 ? views[v].seed - 1 : ++seed; /* back, or on */
             views[v] = (struct model_view){.seed = chosen, .rows = chosen * 37 % KEYS_MAX};
-            pil_cache_publish(cache, pil_cache_view_at(cache, v),
-                              fixture_release(view, views[v].rows, chosen, (uint32_t)random_below(3)));
+            fixture_publish(cache, v, fixture_release(view, views[v].rows, chosen, (uint32_t)random_below(3)));
         } else if (random_below(4) == 0) {
             pil_cache_reclaim(cache, 4096 * (1 + random_below(8)), NULL, NULL);
         } else {

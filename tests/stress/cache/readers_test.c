@@ -27,16 +27,16 @@ struct reader {
 static void read_batch(struct shared *shared, uint64_t first) {
     uint64_t keys[BATCH];
     struct pil_lookup lookups[BATCH];
-    const struct pil_release *release = pil_cache_live(pil_cache_view_at(shared->cache, 0));
-    uint64_t seed = strtoull(release->id, NULL, 16);
+    const struct pil_serving *serving = pil_cache_serving(pil_cache_view_at(shared->cache, 0));
+    uint64_t seed = strtoull(serving->release->id, NULL, 16);
     for (uint32_t i = 0; i < BATCH; i++) {
         keys[i] = (first + i * 7919) % ROWS;
-        lookups[i] =
-            (struct pil_lookup){.release = release, .key = (const uint8_t *)&keys[i], .key_len = 8, .line_mask = 1};
+        lookups[i] = pil_lookup_make(&serving->chain, pil_bytes_from(&keys[i], 8), 0, 1);
     }
-    pil_cache_lookup(lookups, BATCH);
+    pil_chain_lookup(lookups, BATCH);
     for (uint32_t i = 0; i < BATCH; i++) {
-        float value = lookups[i].row != NULL ? pil_load_f32(lookups[i].row + shared->view->features[2].offset) : -1;
+        const uint8_t *row = lookups[i].row.fields;
+        float value = row != NULL ? pil_load_f32(row + shared->view->features[2].offset) : -1;
         if (value != fixture_value(keys[i], 2, seed)) {
             atomic_fetch_add(&shared->wrong, 1);
         }
@@ -68,14 +68,13 @@ static void readers_see_whole_releases_while_they_are_swapped(void **state) {
     pthread_t threads[READERS];
     (void)state;
     assert_int_equal(pil_cache_view_define(shared.cache, 0, "p", "v", "c"), PIL_STATUS_OK);
-    pil_cache_publish(shared.cache, pil_cache_view_at(shared.cache, 0), fixture_release(shared.view, ROWS, 1, 1));
+    fixture_publish(shared.cache, 0, fixture_release(shared.view, ROWS, 1, 1));
     for (uint32_t i = 0; i < READERS; i++) {
         readers[i] = (struct reader){.shared = &shared, .index = i};
         assert_int_equal(pthread_create(&threads[i], NULL, read_on, &readers[i]), 0);
     }
     for (uint64_t swap = 0; swap < SWAPS; swap++) {
-        pil_cache_publish(shared.cache, pil_cache_view_at(shared.cache, 0),
-                          fixture_release(shared.view, ROWS, swap + 2, (uint32_t)(swap % 3)));
+        fixture_publish(shared.cache, 0, fixture_release(shared.view, ROWS, swap + 2, (uint32_t)(swap % 3)));
         pil_cache_reclaim(shared.cache, 16384, NULL, NULL);
     }
     atomic_store(&shared.stop, true);

@@ -38,13 +38,13 @@ static void unsealed_and_foreign_shards_are_refused(void **state) {
     (void)state;
     int unsealed = -1;
     assert_int_equal(pil_sys_memfd_create("x", &unsealed, &error), PIL_STATUS_OK);
-    assert_int_equal(pil_release_map("0123456789abcdef", &unsealed, 1, &release, &error), PIL_STATUS_DENIED);
+    assert_int_equal(pil_cache_release_map("0123456789abcdef", &unsealed, 1, &release, &error), PIL_STATUS_DENIED);
     int mixed[2] = {fixture_shard(view, 10, 1, 0, 1), fixture_shard(other->views[0].view, 10, 1, 1, 1)};
-    assert_int_equal(pil_release_map("0123456789abcdef", mixed, 2, &release, &error), PIL_STATUS_CORRUPT);
+    assert_int_equal(pil_cache_release_map("0123456789abcdef", mixed, 2, &release, &error), PIL_STATUS_CORRUPT);
     assert_non_null(strstr(error.text, "shard 1"));
     int swapped[2] = {fixture_shard(view, 10, 1, 1, 1), mixed[0]};
-    assert_int_equal(pil_release_map("0123456789abcdef", swapped, 2, &release, &error), PIL_STATUS_CORRUPT);
-    assert_int_equal(pil_release_map("0123456789abcdef", mixed, 3, &release, &error), PIL_STATUS_CORRUPT);
+    assert_int_equal(pil_cache_release_map("0123456789abcdef", swapped, 2, &release, &error), PIL_STATUS_CORRUPT);
+    assert_int_equal(pil_cache_release_map("0123456789abcdef", mixed, 3, &release, &error), PIL_STATUS_CORRUPT);
     assert_null(release);
     close(unsealed), close(mixed[0]), close(mixed[1]), close(swapped[0]);
     pil_project_destroy(&project);
@@ -58,10 +58,10 @@ static void retired_releases_are_unmapped_in_slices_after_the_grace_period(void 
     (void)state;
     assert_int_equal(pil_cache_view_define(cache, 0, "p", "v", "production"), PIL_STATUS_OK);
     struct pil_cache_view *slot = pil_cache_view_at(cache, 0);
-    pil_cache_publish(cache, slot, fixture_release(view, 2000, 1, 1));
+    fixture_publish(cache, 0, fixture_release(view, 2000, 1, 1));
     pil_qsbr_online(pil_cache_qsbr(cache), 0);
     const struct pil_release *held = pil_cache_live(slot);
-    pil_cache_publish(cache, slot, fixture_release(view, 2000, 2, 1));
+    fixture_publish(cache, 0, fixture_release(view, 2000, 2, 1));
     pil_cache_reclaim(cache, 1 << 30, NULL, NULL);
     assert_int_equal(pil_cache_retired_count(cache), 1); /* the worker may still read it */
     assert_true(held->shards[0].superblock->row_count + held->shards[1].superblock->row_count == 2000);
@@ -72,7 +72,7 @@ static void retired_releases_are_unmapped_in_slices_after_the_grace_period(void 
     }
     assert_true(slices > 10);
     assert_true(pil_cache_live(slot)->generation == 2);
-    pil_cache_publish(cache, slot, fixture_release(view, 100, 3, 0));
+    fixture_publish(cache, 0, fixture_release(view, 100, 3, 0));
     pil_qsbr_offline(pil_cache_qsbr(cache), 0);
     pil_cache_reclaim(cache, 4096, NULL, NULL);
     pil_cache_destroy(&cache); /* one partly unmapped, one live */
@@ -84,13 +84,13 @@ static void publish_made_at(struct pil_cache *cache, const struct pil_view *view
     struct pil_release *release = fixture_release(view, 1, 1, 0);
     memcpy(release->id, id, sizeof release->id);
     release->created_us = created_us;
-    pil_cache_publish(cache, pil_cache_view_at(cache, 0), release);
+    fixture_publish(cache, 0, release);
 }
 
 static int64_t made_at(struct pil_cache *cache, const char *id) {
     int64_t created_us = -1;
     const struct pil_release *live = pil_cache_live(pil_cache_view_at(cache, 0));
-    bool found = pil_release_locate(live, pil_bytes_from_text(id), &created_us);
+    bool found = pil_cache_release_time(live, pil_bytes_from_text(id), &created_us);
     assert_int_equal(found, created_us != -1);
     return created_us;
 }
@@ -108,8 +108,8 @@ static void a_release_knows_those_before_it(void **state) {
     publish_made_at(cache, view, "000000000000000b", 20);
     publish_made_at(cache, view, "000000000000000a", 10); /* rolled back: each is known once */
     assert_int_equal(made_at(cache, "000000000000000b"), 20);
-    assert_string_equal(pil_cache_live(pil_cache_view_at(cache, 0))->earlier[1].id, "");
-    for (int i = 0; i < PIL_CACHE_EARLIER_MAX + 1; i++) {
+    assert_string_equal(pil_cache_live(pil_cache_view_at(cache, 0))->history[1].id, "");
+    for (int i = 0; i < PIL_RELEASE_HISTORY_MAX + 1; i++) {
         char id[PIL_RELEASE_ID_CHARS + 1];
         snprintf(id, sizeof id, "%016d", i);
         publish_made_at(cache, view, id, 100 + i);
@@ -136,42 +136,6 @@ static void a_view_has_a_slot_of_its_own(void **state) {
     pil_cache_destroy(&cache);
 }
 
-static void a_batch_finds_what_single_lookups_find(void **state) {
-    enum { KEYS = 777 };
-    struct pil_project *project = fixture_project(50); /* stride 224: rows do not start on lines */
-    const struct pil_view *view = project->views[0].view;
-    struct pil_release *releases[3] = {fixture_release(view, 500, 1, 0), fixture_release(view, 300, 2, 3),
-                                       fixture_release(view, 0, 3, 0)};
-    struct pil_lookup *lookups = calloc(KEYS, sizeof *lookups);
-    uint64_t *keys = calloc(KEYS, sizeof *keys);
-    uint32_t features[2] = {0, 49};
-    (void)state;
-    for (uint32_t i = 0; i < KEYS; i++) {
-        keys[i] = i;
-        lookups[i] = (struct pil_lookup){.release = releases[i % 3],
-                                         .key = (const uint8_t *)&keys[i],
-                                         .key_len = 8,
-                                         .line_mask = pil_cache_line_mask(view, features, 2)};
-    }
-    pil_cache_lookup(lookups, KEYS);
-    for (uint32_t i = 0; i < KEYS; i++) {
-        const struct pil_release *release = releases[i % 3];
-        struct pil_bytes key = pil_bytes_from(&keys[i], 8);
-        const struct pil_shard *shard = &release->shards[pil_shard_of(pil_hash_shard(key), release->shard_bits)];
-        assert_ptr_equal(lookups[i].row, pil_shard_find(shard, key));
-        assert_int_equal(lookups[i].row != NULL, i < (i % 3 == 0 ? 500u : i % 3 == 1 ? 300u : 0u));
-        if (lookups[i].row != NULL) {
-            assert_true(pil_load_f32(lookups[i].row + view->features[49].offset) == fixture_value(i, 49, i % 3 + 1));
-        }
-    }
-    free(keys);
-    free(lookups);
-    for (uint32_t i = 0; i < 3; i++) {
-        pil_release_destroy(&releases[i]);
-    }
-    pil_project_destroy(&project);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grace_period_waits_for_each_online_worker),
@@ -179,7 +143,6 @@ int main(void) {
         cmocka_unit_test(retired_releases_are_unmapped_in_slices_after_the_grace_period),
         cmocka_unit_test(a_release_knows_those_before_it),
         cmocka_unit_test(a_view_has_a_slot_of_its_own),
-        cmocka_unit_test(a_batch_finds_what_single_lookups_find),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

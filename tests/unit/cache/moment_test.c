@@ -35,12 +35,11 @@ static int teardown(void **state) {
 }
 
 static void publish(struct fixture *f, uint32_t view, uint64_t seed) {
-    pil_cache_publish(f->cache, pil_cache_view_at(f->cache, view),
-                      fixture_release(f->project->views[0].view, 4, seed, 0));
+    fixture_publish(f->cache, view, fixture_release(f->project->views[0].view, 4, seed, 0));
 }
 
-static const struct pil_release *live(struct fixture *f, uint32_t view) {
-    return pil_moment_live(&f->moment, f->cache, pil_cache_view_at(f->cache, view));
+static const struct pil_serving *live(struct fixture *f, uint32_t view) {
+    return pil_moment_serving(&f->moment, f->cache, pil_cache_view_at(f->cache, view));
 }
 
 static void keeps_what_it_took(void **state) {
@@ -49,7 +48,7 @@ static void keeps_what_it_took(void **state) {
     publish(f, 0, 1);
     assert_null(live(f, 0)); /* that there was none is kept, too */
     pil_moment_clear(&f->moment);
-    const struct pil_release *first = live(f, 0);
+    const struct pil_serving *first = live(f, 0);
     assert_non_null(first);
     publish(f, 0, 2);
     assert_ptr_equal(live(f, 0), first);
@@ -82,7 +81,7 @@ static void a_publish_between_two_takes_is_noticed(void **state) {
     assert_false(pil_moment_pin(&f->moment, f->cache));
     pil_moment_clear(&f->moment);
     assert_true(pil_moment_pin(&f->moment, f->cache));
-    assert_string_equal(live(f, 0)->id, live(f, 1)->id);
+    assert_string_equal(live(f, 0)->release->id, live(f, 1)->release->id);
 }
 
 int main(void) {

@@ -424,7 +424,7 @@ static void locates_the_releases_of_the_last_time(void **state) {
     struct pil_mapped_message locate = {.type = PIL_MAPPED_LOCATE, .text = pil_bytes_from_text("0000000000000001")};
     int fd = begin(f);
     assert_int_equal(ask(f, fd, locate).message.code, PIL_STATUS_NOT_FOUND);
-    for (int i = 0; i <= PIL_CACHE_EARLIER_MAX + 1; i++) {
+    for (int i = 0; i <= PIL_RELEASE_HISTORY_MAX + 1; i++) {
         mapped_publish(f, 0, 0);
     }
     assert_int_equal(ask(f, fd, locate).message.code, PIL_STATUS_NOT_FOUND); /* one too long ago */

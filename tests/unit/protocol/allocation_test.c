@@ -283,7 +283,7 @@ static void serve_a_million(pil_engine_kind kind) {
                      PIL_STATUS_OK);
     struct pil_project *project = fixture_project(FEATURES);
     struct pil_cache *cache = pil_server_cache(server);
-    pil_cache_publish(cache, pil_cache_view_at(cache, 0), fixture_release(project->views[0].view, KEYS, 1, 1));
+    fixture_publish(cache, 0, fixture_release(project->views[0].view, KEYS, 1, 1));
     assert_int_equal(pil_server_set_project(server, &project), PIL_STATUS_OK);
     assert_int_equal(pil_server_start(server, &error), PIL_STATUS_OK);
     int clients[PROTOCOLS] = {connect_unix(&addresses[0]), connect_unix(&addresses[1]), connect_unix(&addresses[2])};

@@ -31,7 +31,7 @@ static int setup(void **state) {
     assert_int_equal(pil_cache_view_define(f->cache, 0, "p", "v", "c"), PIL_STATUS_OK);
     assert_int_equal(pil_cache_view_define(f->cache, 1, "q", "v", "c"), PIL_STATUS_OK);
     assert_int_equal(pil_cache_view_define(f->cache, 2, "q", "w", "c"), PIL_STATUS_OK);
-    pil_cache_publish(f->cache, pil_cache_view_at(f->cache, 0), fixture_release(project->views[0].view, 10, 1, 0));
+    fixture_publish(f->cache, 0, fixture_release(project->views[0].view, 10, 1, 0));
     assert_int_equal(pil_projects_set(f->projects, &project), PIL_STATUS_OK);
     *state = f;
     return 0;

@@ -198,9 +198,9 @@ static void check_every_type(struct world *world, pil_vector_dtype dtype) {
         assert_true(element(plan, values + 1, i) == expected[i]);
     }
     assert_int_equal(values[1 + plan->width * pil_vector_dtype_bytes(dtype)], 0xee);
-    assert_int_equal(pil_vector_put_statuses(plan, 0, world->rows[0], PIL_VECTOR_PRESENT, statuses), 0);
+    assert_int_equal(pil_vector_put_statuses(plan, 0, world->rows[0], PIL_VALUE_PRESENT, statuses), 0);
     for (uint32_t i = 0; i < plan->feature_count; i++) {
-        assert_int_equal(statuses[i], PIL_VECTOR_PRESENT);
+        assert_int_equal(statuses[i], PIL_VALUE_PRESENT);
     }
     pil_vector_plan_destroy(&plan);
 }
@@ -245,15 +245,15 @@ static void nulls_are_nan_or_the_default(void **state) {
         }
         assert_true(element(plan, values, 10) == (double)0.1f);
     }
-    assert_int_equal(pil_vector_put_statuses(plan, 0, world->rows[0], PIL_VECTOR_OUTSIDE_MAX_AGE, statuses), 4);
-    static const uint8_t expected[] = {PIL_VECTOR_OUTSIDE_MAX_AGE, PIL_VECTOR_NULL_VALUE, PIL_VECTOR_NULL_VALUE,
-                                       PIL_VECTOR_NULL_VALUE,      PIL_VECTOR_NULL_VALUE, PIL_VECTOR_OUTSIDE_MAX_AGE};
+    assert_int_equal(pil_vector_put_statuses(plan, 0, world->rows[0], PIL_VALUE_OUTSIDE_MAX_AGE, statuses), 4);
+    static const uint8_t expected[] = {PIL_VALUE_OUTSIDE_MAX_AGE, PIL_VALUE_NULL_VALUE, PIL_VALUE_NULL_VALUE,
+                                       PIL_VALUE_NULL_VALUE,      PIL_VALUE_NULL_VALUE, PIL_VALUE_OUTSIDE_MAX_AGE};
     assert_memory_equal(statuses, expected, sizeof expected);
     pil_vector_put_values(plan, 0, NULL, true, values);
     assert_true(isnan(element(plan, values, 0)) && element(plan, values, 10) == 0.5);
-    assert_int_equal(pil_vector_put_statuses(plan, 0, NULL, PIL_VECTOR_NOT_FOUND, statuses), 0);
+    assert_int_equal(pil_vector_put_statuses(plan, 0, NULL, PIL_VALUE_NOT_FOUND, statuses), 0);
     for (uint32_t i = 0; i < plan->feature_count; i++) {
-        assert_int_equal(statuses[i], PIL_VECTOR_NOT_FOUND);
+        assert_int_equal(statuses[i], PIL_VALUE_NOT_FOUND);
     }
     pil_vector_plan_destroy(&plan);
 }
@@ -265,9 +265,9 @@ static void views_fill_only_their_own_columns(void **state) {
     assert_int_equal(plan->view_count, 2);
     memset(statuses, 0, sizeof statuses);
     pil_vector_put_values(plan, 0, world->rows[1], false, values);
-    (void)pil_vector_put_statuses(plan, 0, world->rows[1], PIL_VECTOR_PRESENT, statuses);
+    (void)pil_vector_put_statuses(plan, 0, world->rows[1], PIL_VALUE_PRESENT, statuses);
     pil_vector_put_values(plan, 1, NULL, true, values);
-    (void)pil_vector_put_statuses(plan, 1, NULL, PIL_VECTOR_NOT_FOUND, statuses);
+    (void)pil_vector_put_statuses(plan, 1, NULL, PIL_VALUE_NOT_FOUND, statuses);
     static const float expected[] = {20, 0.5f, 10, -7};
     static const uint8_t expected_statuses[] = {1, 3, 1, 3};
     assert_memory_equal(values, expected, sizeof expected);
@@ -295,34 +295,6 @@ static void join_keys_are_shared_between_views(void **state) {
     parts[0] = (struct pil_key_part){.kind = PIL_KEY_PART_TEXT, .text = pil_bytes_from_text("5x")};
     assert_int_equal(pil_vector_key_encode(plan, 1, parts, key, sizeof key, &len, &bad), PIL_STATUS_INVALID);
     assert_int_equal(bad, 0);
-    pil_vector_plan_destroy(&plan);
-}
-
-static void age_is_the_tighter_of_ttl_and_max_age(void **state) {
-    struct world *world = *state;
-    struct pil_vector_plan *plan = plan_of(world, "v:f32 w:x", PIL_VECTOR_FLOAT32);
-    const int64_t row_us = NOW_S * 1000000ll, second = 1000000, hour = 3600 * second;
-    const struct {
-        uint32_t slot;
-        int64_t age_us, max_age_us;
-        pil_vector_status expected;
-    } cases[] = {
-        {0, hour, 0, PIL_VECTOR_PRESENT},
-        {0, hour + 1, 0, PIL_VECTOR_OUTSIDE_MAX_AGE},
-        {0, hour + 1, 2 * hour, PIL_VECTOR_OUTSIDE_MAX_AGE},
-        {0, 2 * second, second, PIL_VECTOR_OUTSIDE_MAX_AGE},
-        {1, 1000 * hour, 0, PIL_VECTOR_PRESENT},
-        {1, 1000 * hour, hour, PIL_VECTOR_OUTSIDE_MAX_AGE},
-        {0, -hour, second, PIL_VECTOR_PRESENT}, /* of the future: clocks differ */
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_int_equal(pil_vector_row_status(plan, cases[i].slot, world->rows[cases[i].slot],
-                                               row_us + cases[i].age_us, cases[i].max_age_us),
-                         cases[i].expected);
-    }
-    assert_int_equal(pil_vector_row_status(plan, 0, NULL, row_us, 0), PIL_VECTOR_NOT_FOUND);
-    pil_store_i64(world->rows[0] + world->views[0]->layout.event_ts_offset, INT64_MIN + 1);
-    assert_int_equal(pil_vector_row_status(plan, 0, world->rows[0], row_us, 0), PIL_VECTOR_OUTSIDE_MAX_AGE);
     pil_vector_plan_destroy(&plan);
 }
 
@@ -392,7 +364,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(nulls_are_nan_or_the_default, setup, teardown),
         cmocka_unit_test_setup_teardown(views_fill_only_their_own_columns, setup, teardown),
         cmocka_unit_test_setup_teardown(join_keys_are_shared_between_views, setup, teardown),
-        cmocka_unit_test_setup_teardown(age_is_the_tighter_of_ttl_and_max_age, setup, teardown),
         cmocka_unit_test_setup_teardown(neighbours_become_one_run, setup, teardown),
         cmocka_unit_test_setup_teardown(services_name_their_features_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(mistakes_are_named, setup, teardown),

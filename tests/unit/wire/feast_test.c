@@ -377,7 +377,7 @@ static void put_int_column(struct pil_feast_encoder *encoder, int64_t value, int
     pil_feast_put_column(encoder);
     pil_feast_put_value(encoder, (struct pil_type){.scalar = PIL_SCALAR_INT64}, pil_bytes_from(&value, sizeof value));
     pil_feast_put_statuses(encoder);
-    pil_feast_put_status(encoder, PIL_FEAST_STATUS_PRESENT);
+    pil_feast_put_status(encoder, PIL_VALUE_PRESENT);
     pil_feast_put_timestamps(encoder);
     pil_feast_put_timestamp(encoder, event_us);
 }
@@ -393,7 +393,7 @@ static void responses_are_those_of_feasts_server(void **state) {
     pil_feast_put_column(&encoder);
     pil_feast_put_value(&encoder, (struct pil_type){.scalar = PIL_SCALAR_FLOAT32}, pil_bytes_from(&rate, sizeof rate));
     pil_feast_put_statuses(&encoder);
-    pil_feast_put_status(&encoder, PIL_FEAST_STATUS_PRESENT);
+    pil_feast_put_status(&encoder, PIL_VALUE_PRESENT);
     pil_feast_put_timestamps(&encoder);
     pil_feast_put_timestamp(&encoder, 1795222800000000);
     pil_feast_put_names(&encoder);
@@ -424,8 +424,8 @@ static void rows_are_separated_and_statuses_named(void **state) {
     pil_feast_put_null(&encoder);
     pil_feast_put_null(&encoder);
     pil_feast_put_statuses(&encoder);
-    for (int status = 0; status < PIL_FEAST_STATUS_COUNT; status++) {
-        pil_feast_put_status(&encoder, (pil_feast_status)status);
+    for (int status = PIL_VALUE_PRESENT; status < PIL_VALUE_STATUS_COUNT; status++) {
+        pil_feast_put_status(&encoder, (pil_value_status)status);
     }
     pil_feast_put_timestamps(&encoder);
     pil_feast_put_names(&encoder);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * How old rows are, and whether that is too old: the one place that compares a row's event timestamp with the clock. A
+ * request judges its rows once, right after the lookups, and everything that it answers follows from that. */
+#pragma once
+
+#include "cache/source.h"
+
+/* How a request wants its rows judged. */
+struct pil_freshness {
+    int64_t now_us;     /* wall clock */
+    int64_t max_age_us; /* the request's; 0: only the view's ttl counts. The tighter of both decides */
+    bool hide_expired;  /* a row that is too old is missing; else its values are answered as OUTSIDE_MAX_AGE */
+};
+
+/* Age in microseconds; 0 for timestamps of the future (clocks differ), INT64_MAX when it has no smaller number. */
+int64_t pil_freshness_age_us(int64_t event_ts_us, int64_t now_us);
+/* What is left until the row passes the view's ttl, at least 0; -1: the view has no ttl. */
+int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, int64_t now_us);
+/* Whether a row of this age is older than the view's ttl or max_age_us, whichever is tighter. 0 stands for no limit. */
+bool pil_freshness_is_expired(const struct pil_view *view, int64_t event_ts_us, const struct pil_freshness *freshness);
+
+/* Sets the status of rows that are too old, or hides them: row.fields is NULL then. Once, after settle. */
+void pil_freshness_judge(struct pil_lookup *lookups, uint32_t count, const struct pil_freshness *freshness);
