@@ -15,13 +15,14 @@
 
 #include <cmocka.h>
 
-enum { SHARD_BITS = 1, ROWS = 3000, TOLD_MAX = 4096 };
+enum { SHARD_BITS = 1, ROWS = 3000, MANY_ROWS = 100000, TOLD_MAX = 4096 };
 
 struct fixture {
     struct pil_settings settings; /* views p/v and p/w, and room for more */
     struct pil_node *node;
     struct pil_project *project;
     uint64_t time_ns;
+    uint64_t row_count; /* of the releases that come */
     struct pil_message told[TOLD_MAX];
     uint32_t told_count;
 };
@@ -61,6 +62,7 @@ static int setup(void **state) {
     f->settings.worker_count = 1;
     f->settings.keep_releases = 2;
     f->time_ns = 1000000000000;
+    f->row_count = ROWS;
     add_settings(f, "v");
     add_settings(f, "w");
     f->project = fixture_project(3);
@@ -94,7 +96,7 @@ static void take(struct fixture *f, struct pil_message message) {
 static void send_shard(struct fixture *f, uint32_t view, uint64_t number, uint32_t index) {
     struct pil_message shard = {
         .kind = PIL_MESSAGE_SHARD,
-        .fd = fixture_shard(f->project->views[0].view, ROWS, number, index, SHARD_BITS),
+        .fd = fixture_shard(f->project->views[0].view, f->row_count, number, index, SHARD_BITS),
         .shard = {.view_index = view, .place = {index, 1u << SHARD_BITS}},
     };
     name_release(number, &shard.shard.release);
@@ -220,6 +222,17 @@ static void no_slice_is_longer_than_one_step_more(void **state) {
     }
     assert_int_equal(live_number(f, 0), 3);
     assert_int_equal(live_number(f, 1), 4);
+}
+
+/* Page tables by a huge page, then pages by sixteen: what a host may have to give again one by one. */
+static void a_release_is_made_ready_in_small_steps(void **state) {
+    struct fixture *f = *state;
+    f->row_count = MANY_ROWS;
+    send_release(f, 0, 1);
+    uint64_t before_ns = f->time_ns, bytes = live(f, 0)->bytes;
+    work(f);
+    assert_true(bytes > 2 << 20);
+    assert_true((f->time_ns - before_ns) / 300000 > bytes / (16 * 4096)); /* each is followed by a look at the clock */
 }
 
 static void the_newest_release_counts_and_the_other_is_given_back(void **state) {
@@ -496,6 +509,7 @@ int main(void) {
         TEST(the_first_release_answers_before_it_is_prefaulted),
         TEST(a_release_that_replaces_another_is_ready_before_it_answers),
         TEST(no_slice_is_longer_than_one_step_more),
+        TEST(a_release_is_made_ready_in_small_steps),
         TEST(the_newest_release_counts_and_the_other_is_given_back),
         TEST(a_release_that_did_not_come_whole_is_refused_and_told),
         TEST(shards_that_make_no_release_are_refused),
