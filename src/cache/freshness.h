@@ -13,11 +13,25 @@ struct pil_freshness {
 };
 
 /* Age in microseconds; 0 for timestamps of the future (clocks differ), INT64_MAX when it has no smaller number. */
-int64_t pil_freshness_age_us(int64_t event_ts_us, int64_t now_us);
+static inline int64_t pil_freshness_age_us(int64_t event_ts_us, int64_t now_us) {
+    int64_t age_us = 0;
+    if (event_ts_us >= now_us) {
+        return 0;
+    }
+    return __builtin_sub_overflow(now_us, event_ts_us, &age_us) ? INT64_MAX : age_us;
+}
 /* What is left until the row passes the view's ttl, at least 0; -1: the view has no ttl. */
 int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, int64_t now_us);
-/* Whether a row of this age is older than the view's ttl or max_age_us, whichever is tighter. 0 stands for no limit. */
-bool pil_freshness_is_expired(const struct pil_view *view, int64_t event_ts_us, const struct pil_freshness *freshness);
 
+/* One row that was found, of a view with a ttl or a request with a max_age. */
+void pil_freshness_judge_row(struct pil_lookup *lookup, const struct pil_freshness *freshness);
 /* Sets the status of rows that are too old, or hides them: row.fields is NULL then. Once, after settle. */
-void pil_freshness_judge(struct pil_lookup *lookups, uint32_t count, const struct pil_freshness *freshness);
+static inline void pil_freshness_judge(struct pil_lookup *lookups, uint32_t count,
+                                       const struct pil_freshness *freshness) {
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pil_row *row = &lookups[i].row;
+        if (row->fields != NULL && (row->view->ttl_us | freshness->max_age_us) != 0) {
+            pil_freshness_judge_row(&lookups[i], freshness);
+        }
+    }
+}

@@ -75,11 +75,12 @@ static void settle(const void *data, struct pil_lookup *lookups, uint32_t count)
         const struct pil_shard *shard = lookups[i].release_probe.shard;
         const uint8_t *candidate = lookups[i].release_probe.candidate;
         bool is_found = candidate != NULL && pil_shard_row_matches(shard, candidate, key_of(&lookups[i]));
+        struct pil_row *row = &lookups[i].row; /* in place of the probe */
         lookups[i].status = is_found ? PIL_VALUE_PRESENT : PIL_VALUE_NOT_FOUND;
-        lookups[i].row = (struct pil_row){.fields = is_found ? candidate : NULL,
-                                          .view = view,
-                                          .heap = &shard->heap,
-                                          .source = PIL_ROW_SOURCE_RELEASE};
+        row->fields = is_found ? candidate : NULL;
+        row->view = view;
+        row->heap = &shard->heap;
+        row->source = PIL_ROW_SOURCE_RELEASE;
     }
 }
 

@@ -29,13 +29,9 @@ struct pipeline {
     uint64_t hashed, fetched, ended; /* blocks */
 };
 
-static inline const struct pil_chain *chain_of(const struct pil_compiled *compiled, const struct pil_block *block) {
-    return &compiled->views[block->slot].mapping->serving.chain;
-}
-
 static void hash_block(const struct pil_compiled *compiled, struct pil_block *block) {
     const struct pil_vector_view *view = &compiled->vector->views[block->slot];
-    const struct pil_chain *chain = chain_of(compiled, block);
+    const struct pil_chain *chain = &compiled->views[block->slot].mapping->serving.chain;
     for (uint32_t i = 0; i < block->count; i++) {
         block->lookups[i].chain = chain;
         block->lookups[i].line_mask = view->line_mask;
@@ -48,7 +44,7 @@ static pillion_result end_block(struct pil_call *call, struct pil_block *block, 
     const struct pil_vector_plan *vector = call->compiled->vector;
     const struct pil_view *view = vector->views[block->slot].view;
     const struct pil_freshness freshness = {.now_us = now_us, .max_age_us = call->plan->max_age_us};
-    pil_chain_settle(chain_of(call->compiled, block), block->lookups, block->count);
+    pil_chain_settle(block->lookups[0].chain, block->lookups, block->count);
     pil_freshness_judge(block->lookups, block->count, &freshness);
     for (uint32_t i = 0; i < block->count; i++) {
         const uint8_t *row = block->lookups[i].row.fields;
@@ -80,7 +76,7 @@ static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *ca
     }
     if (result == PILLION_OK) {
         hash_block(call->compiled, block);
-        pil_chain_fetch(chain_of(call->compiled, block), block->lookups, block->count);
+        pil_chain_fetch(block->lookups[0].chain, block->lookups, block->count);
         result = end_block(call, block, now_us, sum, error);
     }
     return result;
@@ -92,7 +88,7 @@ static pillion_result advance(struct pil_call *call, struct pipeline *pipeline, 
     pillion_result result = PILLION_OK;
     while (pipeline->fetched + lag < pipeline->hashed) {
         struct pil_block *block = &pipeline->blocks[pipeline->fetched++ % BLOCKS];
-        pil_chain_fetch(chain_of(call->compiled, block), block->lookups, block->count);
+        pil_chain_fetch(block->lookups[0].chain, block->lookups, block->count);
     }
     while (pipeline->ended + lag < pipeline->fetched && result == PILLION_OK) {
         result = end_block(call, &pipeline->blocks[pipeline->ended++ % BLOCKS], now_us, sum, error);
