@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: readers on threads of their own see whole releases while a publisher swaps them, and never memory that was
- * unmapped (that would be a fault, or a report of ThreadSanitizer). Method: each batch must come from one release. */
+ * unmapped (that would be a fault, or a report of ThreadSanitizer). Method: each batch must come from one release, no
+ * older than the last; each swap waits until every reader has begun a batch after the one before it, so that all read
+ * while all is swapped. */
 #include "support/cache_fixture.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,15 +19,19 @@ struct shared {
     struct pil_cache *cache;
     const struct pil_view *view;
     _Atomic bool stop;
-    _Atomic uint64_t batches, wrong;
+    _Atomic uint64_t wrong;
 };
 
 struct reader {
     struct shared *shared;
     uint32_t index;
+    _Atomic uint64_t batches;
+    uint64_t seed_last;  /* of the release of the last batch */
+    uint64_t seeds_seen; /* different ones */
 };
 
-static void read_batch(struct shared *shared, uint64_t first) {
+static void read_batch(struct reader *reader, uint64_t first) {
+    struct shared *shared = reader->shared;
     uint64_t keys[BATCH];
     struct pil_lookup lookups[BATCH];
     const struct pil_serving *serving = pil_cache_serving(pil_cache_view_at(shared->cache, 0));
@@ -41,7 +48,12 @@ static void read_batch(struct shared *shared, uint64_t first) {
             atomic_fetch_add(&shared->wrong, 1);
         }
     }
-    atomic_fetch_add_explicit(&shared->batches, 1, memory_order_relaxed);
+    if (seed < reader->seed_last) { /* went back */
+        atomic_fetch_add(&shared->wrong, 1);
+    }
+    reader->seeds_seen += seed != reader->seed_last;
+    reader->seed_last = seed;
+    atomic_fetch_add(&reader->batches, 1);
 }
 
 static void *read_on(void *argument) {
@@ -50,7 +62,7 @@ static void *read_on(void *argument) {
     struct pil_qsbr *qsbr = pil_cache_qsbr(shared->cache);
     pil_qsbr_online(qsbr, reader->index);
     for (uint64_t turn = 0; !atomic_load(&shared->stop); turn++) {
-        read_batch(shared, turn * (reader->index + 1));
+        read_batch(reader, turn * (reader->index + 1));
         if (turn % 64 == 0) { /* parks now and then */
             pil_qsbr_offline(qsbr, reader->index);
             pil_qsbr_online(qsbr, reader->index);
@@ -59,6 +71,16 @@ static void *read_on(void *argument) {
     }
     pil_qsbr_offline(qsbr, reader->index);
     return NULL;
+}
+
+/* Until each reader has finished two more batches: the second began after this call. */
+static void wait_for_batches(struct reader readers[READERS]) {
+    for (uint32_t i = 0; i < READERS; i++) {
+        uint64_t begin = atomic_load(&readers[i].batches);
+        while (atomic_load(&readers[i].batches) < begin + 2) {
+            sched_yield();
+        }
+    }
 }
 
 static void readers_see_whole_releases_while_they_are_swapped(void **state) {
@@ -76,6 +98,8 @@ static void readers_see_whole_releases_while_they_are_swapped(void **state) {
     for (uint64_t swap = 0; swap < SWAPS; swap++) {
         fixture_publish(shared.cache, 0, fixture_release(shared.view, ROWS, swap + 2, (uint32_t)(swap % 3)));
         pil_cache_reclaim(shared.cache, 16384, NULL, NULL);
+        wait_for_batches(readers);
+        assert_true(pil_cache_validate(shared.cache));
     }
     atomic_store(&shared.stop, true);
     for (uint32_t i = 0; i < READERS; i++) {
@@ -83,9 +107,11 @@ static void readers_see_whole_releases_while_they_are_swapped(void **state) {
     }
     while (pil_cache_retired_count(shared.cache) > 0 && pil_cache_reclaim(shared.cache, 1 << 20, NULL, NULL) > 0) {
     }
-    printf("%llu batches\n", (unsigned long long)atomic_load(&shared.batches));
     assert_int_equal(atomic_load(&shared.wrong), 0);
-    assert_true(atomic_load(&shared.batches) > SWAPS);
+    for (uint32_t i = 0; i < READERS; i++) {
+        assert_int_equal(readers[i].seed_last, SWAPS + 1); /* the newest */
+        assert_true(readers[i].seeds_seen >= SWAPS);       /* each, but perhaps the first */
+    }
     pil_cache_destroy(&shared.cache);
     pil_project_destroy(&project);
 }

@@ -80,6 +80,67 @@ static void retired_releases_are_unmapped_in_slices_after_the_grace_period(void 
     pil_project_destroy(&project);
 }
 
+/* The only references are the cache's: what is not published does not count, and a serving goes with its release. */
+static void what_is_published_is_whole(void **state) {
+    struct pil_project *project = fixture_project(3);
+    const struct pil_view *view = project->views[0].view;
+    struct pil_cache *cache = pil_cache_create(2, 1);
+    (void)state;
+    assert_int_equal(pil_cache_view_define(cache, 0, "p", "v", "c"), PIL_STATUS_OK);
+    assert_int_equal(pil_cache_view_define(cache, 1, "p", "w", "c"), PIL_STATUS_OK);
+    assert_null(pil_cache_serving(pil_cache_view_at(cache, 0)));
+    assert_null(pil_cache_live(pil_cache_view_at(cache, 0)));
+    assert_true(pil_cache_validate(cache));
+    struct pil_release *release = fixture_release(view, 10, 1, 1);
+    fixture_publish(cache, 0, release);
+    const struct pil_serving *serving = pil_cache_serving(pil_cache_view_at(cache, 0));
+    assert_ptr_equal(serving->release, release);
+    assert_ptr_equal(pil_cache_live(pil_cache_view_at(cache, 0)), release);
+    assert_ptr_equal(serving->chain.view, release->view);
+    assert_null(pil_cache_serving(pil_cache_view_at(cache, 1)));
+    uint64_t key = 7;
+    struct pil_lookup lookup = pil_lookup_make(&serving->chain, pil_bytes_from(&key, 8), 0, 1);
+    pil_chain_lookup(&lookup, 1);
+    assert_int_equal(lookup.status, PIL_VALUE_PRESENT);
+    assert_true(pil_load_f32(lookup.row.fields + view->features[1].offset) == fixture_value(7, 1, 1));
+    pil_cache_destroy(&cache);
+    pil_project_destroy(&project);
+}
+
+static void validate_finds_what_is_broken(void **state) {
+    struct pil_project *project = fixture_project(3);
+    const struct pil_view *view = project->views[0].view;
+    struct pil_cache *cache = pil_cache_create(1, 1);
+    struct pil_cache_view *slot = pil_cache_view_at(cache, 0);
+    struct pil_serving *retired[3];
+    (void)state;
+    assert_int_equal(pil_cache_view_define(cache, 0, "p", "v", "c"), PIL_STATUS_OK);
+    pil_qsbr_online(pil_cache_qsbr(cache), 0); /* nothing is reclaimed */
+    for (uint64_t i = 0; i < 3; i++) {
+        fixture_publish(cache, 0, fixture_release(view, 10, i + 1, 0));
+        retired[i] = atomic_load(&slot->serving);
+    }
+    fixture_publish(cache, 0, fixture_release(view, 10, 9, 0));
+    assert_true(pil_cache_validate(cache));
+    uint64_t ticket = retired[1]->retire_ticket;
+    retired[1]->retire_ticket = retired[0]->retire_ticket; /* out of order */
+    assert_false(pil_cache_validate(cache));
+    retired[1]->retire_ticket = ticket;
+    retired[2]->release->unmap_offset = 4096; /* before those that are older */
+    assert_false(pil_cache_validate(cache));
+    retired[2]->release->unmap_offset = 0;
+    struct pil_serving *next = retired[1]->retired_next;
+    retired[1]->retired_next = NULL; /* the end is not where the list ends */
+    assert_false(pil_cache_validate(cache));
+    retired[1]->retired_next = next;
+    slot->generation++; /* of a release that was never published */
+    assert_false(pil_cache_validate(cache));
+    slot->generation--;
+    assert_true(pil_cache_validate(cache));
+    pil_cache_destroy(&cache);
+    pil_project_destroy(&project);
+}
+
 static void publish_made_at(struct pil_cache *cache, const struct pil_view *view, const char *id, int64_t created_us) {
     struct pil_release *release = fixture_release(view, 1, 1, 0);
     memcpy(release->id, id, sizeof release->id);
@@ -141,6 +202,8 @@ int main(void) {
         cmocka_unit_test(grace_period_waits_for_each_online_worker),
         cmocka_unit_test(unsealed_and_foreign_shards_are_refused),
         cmocka_unit_test(retired_releases_are_unmapped_in_slices_after_the_grace_period),
+        cmocka_unit_test(what_is_published_is_whole),
+        cmocka_unit_test(validate_finds_what_is_broken),
         cmocka_unit_test(a_release_knows_those_before_it),
         cmocka_unit_test(a_view_has_a_slot_of_its_own),
     };
