@@ -16,7 +16,7 @@ _pillion_scheme() {
 _pillion() {
     local command=${COMP_WORDS[1]} before=$3 i
     for ((i = COMP_CWORD - 1; i > 0; i--)); do
-        [[ ${COMP_WORDS[i]} == : || ${COMP_WORDS[i]} == *: || ${COMP_WORDS[i]} == dir || ${COMP_WORDS[i]} == unix ]] || break
+        [[ ${COMP_WORDS[i]} == : || ${COMP_WORDS[i]} == *: || " dir: unix: " == *" ${COMP_WORDS[i]}: "* ]] || break
     done
     ((COMP_CWORD > 1)) && before=${COMP_WORDS[i]}
     if ((COMP_CWORD == 1)); then
@@ -24,7 +24,7 @@ _pillion() {
         return
     fi
     case $before in
-    --store) _pillion_scheme "$2" dir:; return ;;
+    --store) _pillion_scheme "$2" "dir:"; return ;;
     --channel) COMPREPLY=($(compgen -W "production staging canary" -- "$2")); return ;;
     --socket) _pillion_scheme "$2" unix:; return ;;
     --admin) _pillion_scheme "$2" unix:; return ;;

@@ -3,13 +3,15 @@
  * dispatch, the help, the reference page and the shell completions. */
 #pragma once
 
+#include "store/scheme.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /*  id         name         value    what follows it (for completion)  help */
 #define PIL_OPTION_TABLE(X) \
-    X(STORE, "store", "URL", STORE, "where releases live: dir:PATH; $PILLION_STORE when it is not given") \
+    X(STORE, "store", "URL", STORE, "where releases live: " PIL_STORE_FORMS "; $PILLION_STORE when it is not given") \
     X(CHANNEL, "channel", "NAME", CHANNEL, "the channel: production, staging, canary …") \
     X(SOCKET, "socket", "ADDRESS", SOCKET, "where pilliond listens for resp: unix:PATH or tcp:HOST:PORT") \
     X(ADMIN, "admin", "ADDRESS", SOCKET, "where pilliond listens for admin (default tcp:127.0.0.1:9466)") \

@@ -25,7 +25,7 @@ static void bash_words(const struct pil_command *command) {
 static const char *bash_reply(pil_follows follows) {
     switch (follows) {
     case PIL_FOLLOWS_FILE: return "compopt -o filenames; COMPREPLY=($(compgen -f -- \"$2\"))";
-    case PIL_FOLLOWS_STORE: return "_pillion_scheme \"$2\" dir:";
+    case PIL_FOLLOWS_STORE: return "_pillion_scheme \"$2\" \"" PIL_STORE_PREFIXES "\"";
     case PIL_FOLLOWS_SOCKET: return "_pillion_scheme \"$2\" unix:";
     case PIL_FOLLOWS_CHANNEL: return "COMPREPLY=($(compgen -W \"production staging canary\" -- \"$2\"))";
     case PIL_FOLLOWS_SHELL: return "COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$2\"))";
@@ -52,8 +52,8 @@ static void print_bash(void) {
            "_pillion() {\n"
            "    local command=${COMP_WORDS[1]} before=$3 i\n"
            "    for ((i = COMP_CWORD - 1; i > 0; i--)); do\n"
-           "        [[ ${COMP_WORDS[i]} == : || ${COMP_WORDS[i]} == *: || ${COMP_WORDS[i]} == dir || ${COMP_WORDS[i]} "
-           "== unix ]] || break\n"
+           "        [[ ${COMP_WORDS[i]} == : || ${COMP_WORDS[i]} == *: || \" " PIL_STORE_PREFIXES " unix: \" == "
+           "*\" ${COMP_WORDS[i]}: \"* ]] || break\n"
            "    done\n"
            "    ((COMP_CWORD > 1)) && before=${COMP_WORDS[i]}\n"
            "    if ((COMP_CWORD == 1)); then\n"
@@ -105,7 +105,8 @@ static void print_zsh_action(pil_follows follows) {
 
 static void print_zsh(void) {
     printf("#compdef pillion\n# zsh completion of pillion; written by `pillion completion zsh`\n\n"
-           "_pillion_store() {\n    compset -P 'dir:' && _files -/ || compadd -S '' dir:\n}\n\n"
+           "_pillion_store() {\n    compset -P '(" PIL_STORE_PREFIXES_ZSH
+           ")' && _files -/ || compadd -S '' " PIL_STORE_PREFIXES "\n}\n\n"
            "_pillion_socket() {\n    compset -P 'unix:' && _files || compadd -S '' unix: tcp:\n}\n\n"
            "_pillion() {\n    local context state line\n    local -a commands\n    commands=(\n");
     for (uint32_t i = 0; i < pil_command_count; i++) {
@@ -153,10 +154,18 @@ static void print_fish_text(const char *text) {
     printf("'");
 }
 
+static void print_fish_stores(void) {
+    printf(" -a '");
+    for (uint32_t i = 0; i < pil_store_scheme_count; i++) {
+        printf("%s(__pillion_scheme %s)", i > 0 ? " " : "", pil_store_schemes[i].prefix);
+    }
+    printf("'");
+}
+
 static void print_fish_follows(pil_follows follows) {
     switch (follows) {
     case PIL_FOLLOWS_FILE: printf(" -F"); return;
-    case PIL_FOLLOWS_STORE: printf(" -a '(__pillion_scheme dir:)'"); return;
+    case PIL_FOLLOWS_STORE: print_fish_stores(); return;
     case PIL_FOLLOWS_SOCKET: printf(" -a '(__pillion_scheme unix:)'"); return;
     case PIL_FOLLOWS_CHANNEL: printf(" -a '%s'", channels); return;
     case PIL_FOLLOWS_SHELL: printf(" -a '%s'", shells); return;

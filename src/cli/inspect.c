@@ -76,7 +76,8 @@ static pil_status load_superblocks(struct subject *subject, struct pil_store *st
         char name[PIL_STORE_NAME_BYTES];
         size_t len;
         pil_layout_shard(&subject->manifest->shards[i].id, name);
-        PIL_TRY(store->ops->get_range(store, name, 0, (uint8_t *)&superblock, sizeof superblock, &len, error));
+        PIL_TRY(pil_store_get_range(
+            store, &(struct pil_store_range){name, 0, (uint8_t *)&superblock, sizeof superblock}, &len, error));
         struct pil_bytes summed = pil_bytes_from(&superblock, offsetof(struct pil_superblock, checksum));
         if (len != sizeof superblock || memcmp(superblock.magic, PIL_FORMAT_MAGIC, sizeof superblock.magic) != 0 ||
             superblock.checksum != pil_hash_block(summed)) {

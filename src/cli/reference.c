@@ -10,7 +10,7 @@
 int pil_reference_store(const struct pil_invocation *invocation, struct pil_store **ret_store) {
     struct pil_error error = {0};
     if (!pil_invocation_has(invocation, PIL_OPTION_STORE)) {
-        return pil_report_usage("a release is in a store: give it with --store dir:PATH");
+        return pil_report_usage("a release is in a store: give it with --store " PIL_STORE_FORMS);
     }
     pil_status status = pil_store_open(invocation->values[PIL_OPTION_STORE], false, ret_store, &error);
     if (status == PIL_STATUS_INVALID) {

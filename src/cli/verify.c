@@ -8,6 +8,7 @@
 #include "cli/shard_file.h"
 #include "release/catalog.h"
 #include "release/project.h"
+#include "store/scheme.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,7 +106,7 @@ static void check_channel(struct inspection *inspection, const struct pil_catalo
         }
         memcpy(ref.release, releases[i], PIL_RELEASE_ID_CHARS + 1);
         pil_layout_manifest(&ref, name);
-        pil_status status = inspection->store->ops->stat(inspection->store, name, &bytes, NULL, &error);
+        pil_status status = pil_store_stat(inspection->store, name, &bytes, NULL, &error);
         if (status == PIL_STATUS_NOT_FOUND) {
             status =
                 pil_fail(&error, status, "%s/%s: channel %s points to release %s, which is not there; promote another",
@@ -176,6 +177,7 @@ static pil_status visit_object(void *context, const struct pil_store_object *obj
     case PIL_LAYOUT_FOREIGN: inspection->foreign++; break;
     case PIL_LAYOUT_MANIFEST:
     case PIL_LAYOUT_CHANNEL: break; /* in the catalog */
+    case PIL_LAYOUT_LEASE: break;   /* comes and goes */
     }
     return PIL_STATUS_OK;
 }
@@ -188,8 +190,7 @@ static void check_store(struct inspection *inspection) {
     if (status == PIL_STATUS_OK) {
         check_catalog(inspection, &catalog);
         check_releases(inspection);
-        found(inspection, inspection->store->ops->list(inspection->store, "", visit_object, inspection, &error),
-              &error);
+        found(inspection, pil_store_list(inspection->store, "", visit_object, inspection, &error), &error);
     }
     pil_catalog_deinit(&catalog);
 }
@@ -303,7 +304,7 @@ int pil_cli_verify(const struct pil_invocation *invocation) {
     const char *what = invocation->args[0];
     struct inspection inspection = {.problems = json_array()};
     int exit_code;
-    if (strncmp(what, "dir:", 4) == 0) {
+    if (pil_store_scheme_find(what) != NULL) {
         exit_code = verify_store(invocation, &inspection);
     } else if (pil_reference_is_release(what)) {
         exit_code = verify_release(invocation, &inspection);

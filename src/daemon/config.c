@@ -6,6 +6,7 @@
 #include "daemon/config_internal.h"
 #include "release/layout.h"
 #include "schema/yaml.h"
+#include "store/scheme.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 /* key, kind, place, default, bounds, reloadable, help */
 static const struct pil_config_option options[] = {
     {"store", PIL_OPTION_TEXT, AT(store), PIL_CONFIG_TEXT_BYTES, "", 0, 0, NULL, false,
-     "The store that releases come from: dir:PATH."},
+     "The store that releases come from: " PIL_STORE_FORMS "."},
     {"workers", PIL_OPTION_AUTO_COUNT, AT(workers), 8, "auto", 1, PIL_SETTINGS_WORKERS_MAX, NULL, false,
      "Worker threads; auto: one for each core that is ours (affinity, cgroup quota)."},
     {"engine", PIL_OPTION_CHOICE, AT(engine), 8, "auto", 0, 0, "auto|io_uring|epoll", false,
@@ -311,7 +312,7 @@ void pil_config_usage(struct pil_text *page) {
     pil_text_format(
         page,
         "pilliond %s: serves feature vectors on localhost from immutable releases\n\n"
-        "usage: pilliond [--config FILE] [--store dir:PATH] [--serve PROJECT/VIEW@CHANNEL]… [--listen "
+        "usage: pilliond [--config FILE] [--store " PIL_STORE_FORMS "] [--serve PROJECT/VIEW@CHANNEL]… [--listen "
         "PROTOCOL=ADDRESS]… [--KEY VALUE]…\n\n"
         "  --config FILE        YAML file; flags win over it\n"
         "  --serve V@C          serve the release that channel C of view V points to; once for each view\n"

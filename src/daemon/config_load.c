@@ -3,7 +3,7 @@
 #include "daemon/config_internal.h"
 
 #include "base/machine.h"
-#include "store/store.h"
+#include "store/scheme.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +135,7 @@ static void check_whole(const struct pil_config *config, struct pil_text *proble
     struct pil_store *store = NULL;
     struct pil_error error;
     if (config->store[0] == '\0') {
-        pil_text_format(problems, "store: missing; name one with `store: dir:PATH` or --store\n");
+        pil_text_format(problems, "store: missing; name one with `store: " PIL_STORE_FORMS "` or --store\n");
     } else if (pil_store_open(config->store, false, &store, &error) == PIL_STATUS_INVALID) {
         pil_text_format(problems, "store: %s\n", error.text); /* one that is not there yet is waited for */
     }

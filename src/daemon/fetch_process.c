@@ -228,12 +228,11 @@ static void drain_messages(struct process *process) {
 
 /* One descriptor for all channels and projects, or -1 when the store cannot tell of changes. */
 static int watch_all(struct process *process) {
-    const struct pil_store_ops *ops = process->store->ops;
-    int watch = ops->watch(process->store, "projects/");
+    int watch = pil_store_watch(process->store, "projects/");
     for (uint32_t i = 0; i < process->config.settings.view_count && watch >= 0; i++) {
         char prefix[PIL_STORE_NAME_BYTES];
         snprintf(prefix, sizeof prefix, "views/%s/%s/channels/", process->views[i].project, process->views[i].view);
-        watch = ops->watch(process->store, prefix);
+        watch = pil_store_watch(process->store, prefix);
     }
     return watch;
 }
@@ -297,7 +296,7 @@ static void run(struct process *process) {
                                  {.fd = process->watch, .events = POLLIN}};
         poll(waits, 3, (int)(retry_ms < poll_ms ? retry_ms : poll_ms));
         if (waits[2].revents != 0) {
-            process->store->ops->changed(process->store);
+            pil_store_changed(process->store);
         }
         drain_messages(process);
         has_signal(process);

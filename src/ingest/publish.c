@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * WRITE: how many shards, each shard's file, what the store lacks of them, and at last the manifest. Shards are
- * independent, so several threads take the next one each; the store and the sums of the result are behind one lock. */
+ * independent, so several threads take the next one each and put it through their own handle of the store; the lease
+ * and the sums of the result are behind one lock. */
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
 #include "release/catalog.h"
+#include "release/lease.h"
 #include "release/shard_io.h"
 #include "snapshot/writer.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -23,7 +26,8 @@ struct job {
     uint64_t bytes_total;
     struct pil_manifest_shard *shards;
 
-    pthread_mutex_t lock; /* of all below, and of the store */
+    pthread_mutex_t lock;    /* of all below */
+    struct pil_lease *lease; /* of what the manifest is going to name; NULL: a dry run */
     uint32_t next;
     uint64_t bytes_done;
     struct pil_tally *tally;
@@ -34,6 +38,7 @@ struct job {
 
 struct worker {
     struct job *job;
+    struct pil_store *store; /* its own handle; the caller's is the job's; NULL: a dry run */
     struct pil_tally *tally;
     pthread_t thread;
     bool is_caller;
@@ -169,33 +174,41 @@ static pil_status load_shard(const struct job *job, uint32_t shard, struct load 
     return PIL_STATUS_OK;
 }
 
-/* Under the lock. */
-static pil_status upload(struct job *job, const struct pil_writer_result *file, struct pil_error *error) {
-    bool is_new;
-    PIL_TRY(pil_shard_io_put(job->store, &file->id, pil_bytes_from(file->data, file->bytes), &is_new, error));
-    job->result.shards_uploaded += is_new;
-    job->result.bytes_uploaded += is_new ? file->bytes : 0;
-    return PIL_STATUS_OK;
+/* Names the shard in the lease, then puts it. */
+static pil_status upload(struct worker *worker, const struct pil_writer_result *file, bool *ret_new,
+                         struct pil_error *error) {
+    struct job *job = worker->job;
+    char name[PIL_STORE_NAME_BYTES];
+    pil_layout_shard(&file->id, name);
+    pthread_mutex_lock(&job->lock);
+    pil_status status = pil_lease_add(job->lease, name, error);
+    pthread_mutex_unlock(&job->lock);
+    PIL_TRY(status);
+    return pil_shard_io_put(worker->store, &file->id, pil_bytes_from(file->data, file->bytes), ret_new, error);
 }
 
 static pil_status finish_shard(struct worker *worker, uint32_t shard, const struct pil_writer_result *file,
                                struct pil_error *error) {
     struct job *job = worker->job;
     uint32_t cells = PIL_INGEST_CELLS >> job->shard_bits;
+    bool is_new = false;
+    if (worker->store != NULL) {
+        PIL_TRY(upload(worker, file, &is_new, error));
+    }
     pthread_mutex_lock(&job->lock);
-    pil_status status = job->store != NULL ? upload(job, file, error) : PIL_STATUS_OK;
     job->shards[shard] =
         (struct pil_manifest_shard){.id = file->id, .bytes = file->bytes, .row_count = file->row_count};
+    job->result.shards_uploaded += is_new;
+    job->result.bytes_uploaded += is_new ? file->bytes : 0;
     job->result.bytes += file->bytes;
     for (uint32_t i = 0; i < cells; i++) {
         job->bytes_done += job->ingest->cells[shard * cells + i].bytes;
     }
     uint64_t done = job->bytes_done;
     pthread_mutex_unlock(&job->lock);
-    if (status == PIL_STATUS_OK && worker->is_caller) {
-        status = pil_ingest_report(job->ingest, PIL_INGEST_PHASE_WRITE, done, job->bytes_total, false, error);
-    }
-    return status;
+    return worker->is_caller
+               ? pil_ingest_report(job->ingest, PIL_INGEST_PHASE_WRITE, done, job->bytes_total, false, error)
+               : PIL_STATUS_OK;
 }
 
 static pil_status write_shard(struct worker *worker, uint32_t shard, struct pil_error *error) {
@@ -257,6 +270,29 @@ static uint32_t choose_workers(const struct job *job, uint64_t need_memory) {
     return (uint32_t)(count > 1ull << job->shard_bits ? 1ull << job->shard_bits : count);
 }
 
+static void worker_deinit(struct worker *worker) {
+    pil_tally_destroy(&worker->tally);
+    if (!worker->is_caller) {
+        pil_store_close(&worker->store);
+    }
+}
+
+/* The caller is the first; without memory, a thread or a handle for another, those that there are do the work. */
+static bool start_worker(struct job *job, struct worker *worker, bool is_caller) {
+    *worker = (struct worker){.job = job, .tally = pil_tally_create(job->ingest->profile), .is_caller = is_caller};
+    bool is_ready = worker->tally != NULL;
+    if (is_caller) {
+        worker->store = job->store;
+    } else if (is_ready && job->store != NULL) {
+        is_ready = pil_store_open_again(job->store, &worker->store, NULL) == PIL_STATUS_OK;
+    }
+    if (!is_ready || (!is_caller && pthread_create(&worker->thread, NULL, work, worker) != 0)) {
+        worker_deinit(worker);
+        return false;
+    }
+    return true;
+}
+
 static pil_status write_shards(struct job *job, const struct need *need) {
     struct pil_ingest *ingest = job->ingest;
     uint32_t count = choose_workers(job, need->memory), started = 0;
@@ -275,14 +311,8 @@ static pil_status write_shards(struct job *job, const struct need *need) {
     size_t writing =
         (size_t)count * (need->bytes + need->bytes / 32 + SHARD_OVERHEAD_BYTES + need->rows * WRITER_ROW_BYTES);
     bool taken = pil_budget_take(&ingest->budget, writing);
-    for (; started < count; started++) {
-        struct worker *worker = &workers[started];
-        *worker = (struct worker){.job = job, .tally = pil_tally_create(ingest->profile), .is_caller = started == 0};
-        /* The caller is the first; one thread that cannot be started is no reason to fail. */
-        if (worker->tally == NULL || (started > 0 && pthread_create(&worker->thread, NULL, work, worker) != 0)) {
-            pil_tally_destroy(&worker->tally);
-            break;
-        }
+    while (started < count && start_worker(job, &workers[started], started == 0)) {
+        started++;
     }
     if (started > 0) {
         work(&workers[0]);
@@ -294,7 +324,7 @@ static pil_status write_shards(struct job *job, const struct need *need) {
             pthread_join(workers[i].thread, NULL);
         }
         pil_tally_merge(job->tally, workers[i].tally);
-        pil_tally_destroy(&workers[i].tally);
+        worker_deinit(&workers[i]);
     }
     if (taken) {
         pil_budget_give(&ingest->budget, writing);
@@ -332,6 +362,15 @@ static pil_status find_previous(struct pil_store *store, struct pil_manifest *ma
     return status;
 }
 
+/* The manifest may be there already: it is named in the lease, too. */
+static pil_status publish_leased(struct job *job, const struct pil_manifest *manifest) {
+    char name[PIL_STORE_NAME_BYTES];
+    pil_layout_manifest(&manifest->ref, name);
+    PIL_TRY(pil_lease_add(job->lease, name, &job->error));
+    PIL_TRY(pil_lease_renew(job->lease, &job->error)); /* before the shards are looked at for the last time */
+    return pil_manifest_publish(job->store, manifest, &job->error);
+}
+
 static pil_status put_manifest(struct job *job, const json_t *extra) {
     struct pil_ingest *ingest = job->ingest;
     struct pil_manifest manifest = {
@@ -352,7 +391,7 @@ static pil_status put_manifest(struct job *job, const json_t *extra) {
         json_object_set_new(members, "profile", pil_profile_to_json(ingest->profile, job->tally));
         manifest.document = pil_manifest_to_json(&manifest, members);
         json_decref(members);
-        status = pil_manifest_publish(job->store, &manifest, &job->error);
+        status = publish_leased(job, &manifest);
         json_decref(manifest.document);
         job->result.existed = status == PIL_STATUS_EXISTS;
     }
@@ -388,7 +427,13 @@ pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store
     ingest->state = PIL_INGEST_DONE;
     uint64_t started = pil_clock_monotonic_ns();
     struct job job = {.ingest = ingest, .store = store, .lock = PTHREAD_MUTEX_INITIALIZER};
+    char holder[2 * PIL_NAME_BYTES_MAX + 32];
+    snprintf(holder, sizeof holder, "build %s/%s", ingest->view->project, ingest->view->name);
+    if (store != NULL) {
+        job.lease = pil_lease_create(store, &pil_clock_system, PIL_LAYOUT_LEASE_WRITE, holder);
+    }
     pil_status status = run(&job, extra);
+    pil_lease_end(&job.lease);
     ingest->phase_ns[PIL_INGEST_PHASE_WRITE] = pil_clock_monotonic_ns() - started;
     if (status == PIL_STATUS_OK) {
         job.result.shard_count = 1u << job.shard_bits;

@@ -7,6 +7,7 @@
 #include "ingest/ingest.h"
 #include "base/text.h"
 #include "schema/project.h"
+#include "store/scheme.h"
 
 #include <stdlib.h>
 
@@ -374,6 +375,7 @@ static int core_exec(PyObject *module) {
     Py_INCREF(state->error);
     if (PyModule_AddObject(module, "Error", state->error) != 0 || PyModule_AddObject(module, "Ingest", type) != 0 ||
         PyModule_AddStringConstant(module, "VERSION", PIL_VERSION) != 0 ||
+        PyModule_AddStringConstant(module, "STORE_FORMS", PIL_STORE_FORMS) != 0 ||
         PyModule_AddStringConstant(module, "EVENT_COLUMN", PIL_INGEST_EVENT_COLUMN) != 0 ||
         PyModule_AddStringConstant(module, "CREATED_COLUMN", PIL_INGEST_CREATED_COLUMN) != 0 ||
         PyModule_AddIntConstant(module, "MEMORY_MIN", (long)PIL_INGEST_MEMORY_MIN) != 0) {

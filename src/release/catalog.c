@@ -40,7 +40,7 @@ pil_status pil_catalog_read(struct pil_store *store, const char *project, const 
     snprintf(prefix, sizeof prefix, "views/%s%s%s%s", project, project[0] != '\0' ? "/" : "", of_view ? view : "",
              of_view ? "/" : "");
     struct pil_catalog catalog = {0};
-    pil_status status = store->ops->list(store, prefix, visit_object, &catalog, ret_error);
+    pil_status status = pil_store_list(store, prefix, visit_object, &catalog, ret_error);
     if (status != PIL_STATUS_OK) {
         pil_catalog_deinit(&catalog);
         return status;

@@ -5,12 +5,13 @@
 #include "base/clock.h"
 #include "base/panic.h"
 #include "release/document.h"
+#include "release/lease.h"
 #include "release/manifest.h"
-#include "release/object.h"
+#include "release/retry.h"
 
-enum { ATTEMPTS_MAX = 16, TEXT_BYTES_MAX = 64 << 10 };
+#include <stdio.h>
 
-static const char act_promote[] = "promote", act_rollback[] = "rollback", act_pin[] = "pin", act_unpin[] = "unpin";
+enum { TEXT_BYTES_MAX = 64 << 10 };
 
 /* ---- History */
 
@@ -19,9 +20,9 @@ void pil_channel_previous(const struct pil_channel *channel, char ret_release[PI
     uint32_t count = 0;
     for (uint32_t i = channel->history_count; i-- > 0;) { /* oldest first */
         const struct pil_channel_entry *entry = &channel->history[i];
-        if (strcmp(entry->act, act_promote) == 0) {
+        if (strcmp(entry->act, "promote") == 0) {
             stack[count++] = entry->release;
-        } else if (strcmp(entry->act, act_rollback) == 0) {
+        } else if (strcmp(entry->act, "rollback") == 0) {
             count -= count > 0;
             if (count == 0) { /* what it went back to is older than the history */
                 stack[count++] = entry->release;
@@ -50,7 +51,7 @@ static pil_status parse_entry(const json_t *json, struct pil_channel_entry *entr
     PIL_TRY(pil_document_string(json, "act", false, entry->act, sizeof entry->act, error));
     PIL_TRY(pil_document_u64(json, "sequence", INT64_MAX - 1, &entry->sequence, error));
     PIL_TRY(pil_document_u64(json, "changed_us", INT64_MAX, &changed_us, error));
-    const char *acts[] = {act_promote, act_rollback, act_pin, act_unpin};
+    static const char *const acts[] = {"promote", "rollback", "pin", "unpin"};
     for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
         if (strcmp(entry->act, acts[i]) == 0) {
             entry->changed_us = (int64_t)changed_us;
@@ -71,8 +72,8 @@ static pil_status parse_history(const json_t *list, struct pil_channel *channel,
         pil_status status = parse_entry(json_array_get(list, i), &channel->history[i], error);
         uint64_t sequence = channel->history[i].sequence;
         if (status == PIL_STATUS_OK && (sequence == 0 || sequence >= newer)) {
-            status = pil_fail(error, PIL_STATUS_CORRUPT,
-                              "\"sequence\" must be 1 or more, and fall from entry to entry");
+            status =
+                pil_fail(error, PIL_STATUS_CORRUPT, "\"sequence\" must be 1 or more, and fall from entry to entry");
         }
         if (status != PIL_STATUS_OK) {
             return pil_fail_in(error, status, "\"history\"[%zu]", i);
@@ -139,78 +140,109 @@ static void format_channel(const struct pil_channel *channel, const struct pil_r
 
 /* ---- The store */
 
-static pil_status read_tagged(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                              struct pil_channel *ret_channel, struct pil_store_tag *ret_tag, struct pil_error *error) {
+pil_status pil_channel_refresh(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                               struct pil_channel_version *version, struct pil_error *ret_error) {
     char name[PIL_STORE_NAME_BYTES];
-    struct pil_text text = {0};
+    struct pil_store_content content;
+    struct pil_channel_version read = {0};
     if (!pil_release_name_ok(channel)) {
-        return pil_fail(error, PIL_STATUS_INVALID,
-                        "'%.200s' is no name of a channel: a letter or '_', then letters, digits, '_' or '-'", channel);
+        return pil_fail(ret_error, PIL_STATUS_INVALID,
+                        "'%.200s' cannot be the name of a channel: a letter or '_', then letters, digits, '_' or '-'",
+                        channel);
     }
     pil_layout_channel(ref, channel, name);
-    pil_status status = store->ops->get(store, name, TEXT_BYTES_MAX, &text, ret_tag, error);
+    pil_status status = pil_store_get_if_changed(store, name, TEXT_BYTES_MAX, &version->tag, &content, ret_error);
     if (status == PIL_STATUS_NOT_FOUND) {
-        return pil_fail(error, status, "%s/%s has no channel %s in %s; promote a release to it first", ref->project,
-                        ref->view, channel, store->url);
+        return pil_fail(ret_error, status, "%s/%s has no channel %s in %s; promote a release to it first", ref->project,
+                        ref->view, channel, pil_store_url(store));
     }
     PIL_TRY(status);
-    status = pil_channel_parse(pil_text_bytes(&text), ref, channel, ret_channel, error);
-    pil_text_deinit(&text);
-    return status == PIL_STATUS_OK ? status : pil_fail_in(error, status, "%s", name);
+    if (content.is_unchanged) {
+        return PIL_STATUS_OK;
+    }
+    read.tag = content.tag;
+    status = pil_channel_parse(pil_text_bytes(&content.text), ref, channel, &read.channel, ret_error);
+    pil_text_deinit(&content.text);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail_in(ret_error, status, "%s", name);
+    }
+    *version = read;
+    return PIL_STATUS_OK;
 }
 
 pil_status pil_channel_read(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                             struct pil_channel *ret_channel, struct pil_error *ret_error) {
-    return read_tagged(store, ref, channel, ret_channel, NULL, ret_error);
+    struct pil_channel_version version = {0};
+    PIL_TRY(pil_channel_refresh(store, ref, channel, &version, ret_error));
+    *ret_channel = version.channel;
+    return PIL_STATUS_OK;
 }
 
-/* The release must be there whole. It is refreshed, so that a collector that has looked at the channels already spares
- * it until the new pointer is there. Who may write channels only cannot do that, and is not refused for it. */
-static pil_status check_release(struct pil_store *store, const struct pil_release_ref *ref, struct pil_error *error) {
+/* ---- Acts */
+
+/* A change of a channel under way. */
+struct change {
+    struct pil_store *store;
+    const struct pil_release_ref *ref;
+    const char *channel_name;
+    const struct act *act;
+    struct pil_lease *lease;            /* of the release that the channel is to name */
+    struct pil_channel_version version; /* as read, then as it is to be */
+};
+
+/* What an act does to change->version.channel. *ret_changed stays false when the channel is as wanted already;
+ * *ret_release is for the history. */
+struct act {
+    const char *name;
+    bool may_create;
+    pil_status (*apply)(struct change *change, bool *ret_changed, const char **ret_release, struct pil_error *error);
+};
+
+/* The release must be there whole. Its manifest is leased, so that a collector that has looked at the channels already
+ * spares it until the new pointer is there. Who may write channels only cannot do that and is not refused for it: then
+ * the collector's grace period protects the release. */
+static pil_status check_release(struct change *change, const struct pil_release_ref *ref, struct pil_error *error) {
     char name[PIL_STORE_NAME_BYTES];
     struct pil_manifest *manifest;
-    bool replaced;
     if (!pil_release_id_ok(ref->release)) {
-        return pil_fail(error, PIL_STATUS_INVALID, "'%s' is no release id, which is %d hex digits", ref->release,
+        return pil_fail(error, PIL_STATUS_INVALID, "'%s' is not a release id, which is %d hex digits", ref->release,
                         PIL_RELEASE_ID_CHARS);
     }
     pil_layout_manifest(ref, name);
-    pil_ignore(pil_object_refresh(store, name, NULL, &replaced, NULL), "when it is not there, reading it says so");
-    PIL_TRY(pil_manifest_read(store, ref, &manifest, error));
-    pil_status status = pil_manifest_check_shards(store, manifest, error);
+    pil_status status = pil_lease_add(change->lease, name, error);
+    if (status != PIL_STATUS_DENIED) {
+        PIL_TRY(status);
+    }
+    PIL_TRY(pil_manifest_read(change->store, ref, &manifest, error));
+    status = pil_manifest_check_shards(change->store, manifest, error);
     pil_manifest_destroy(&manifest);
     return status;
 }
-
-/* One act on a channel. *ret_changed stays false when the channel is as wanted already; *ret_release is for the
- * history. */
-typedef pil_status (*act_fn)(struct pil_store *store, const struct pil_release_ref *ref, struct pil_channel *channel,
-                             bool *ret_changed, const char **ret_release, struct pil_error *error);
 
 static void set_release(char to[PIL_RELEASE_ID_CHARS + 1], const char *release) {
     memcpy(to, release, strlen(release) + 1);
 }
 
-static pil_status promote(struct pil_store *store, const struct pil_release_ref *ref, struct pil_channel *channel,
-                          bool *ret_changed, const char **ret_release, struct pil_error *error) {
-    PIL_TRY(check_release(store, ref, error));
-    *ret_changed = strcmp(channel->release, ref->release) != 0;
-    *ret_release = ref->release;
-    set_release(channel->release, ref->release);
+static pil_status promote(struct change *change, bool *ret_changed, const char **ret_release, struct pil_error *error) {
+    PIL_TRY(check_release(change, change->ref, error));
+    *ret_changed = strcmp(change->version.channel.release, change->ref->release) != 0;
+    *ret_release = change->ref->release;
+    set_release(change->version.channel.release, change->ref->release);
     return PIL_STATUS_OK;
 }
 
-static pil_status rollback(struct pil_store *store, const struct pil_release_ref *ref, struct pil_channel *channel,
-                           bool *ret_changed, const char **ret_release, struct pil_error *error) {
-    struct pil_release_ref target = *ref;
+static pil_status rollback(struct change *change, bool *ret_changed, const char **ret_release,
+                           struct pil_error *error) {
+    struct pil_channel *channel = &change->version.channel;
+    struct pil_release_ref target = *change->ref;
     memset(target.release, 0, sizeof target.release);
     pil_channel_previous(channel, target.release);
     if (target.release[0] == '\0') {
         return pil_fail(error, PIL_STATUS_NOT_FOUND,
                         "channel %s of %s/%s was at no release before %s; promote the release that you want",
-                        channel->name, ref->project, ref->view, channel->release);
+                        channel->name, target.project, target.view, channel->release);
     }
-    pil_status status = check_release(store, &target, error);
+    pil_status status = check_release(change, &target, error);
     if (status != PIL_STATUS_OK) {
         return pil_fail_in(error, status, "channel %s cannot go back to %s", channel->name, target.release);
     }
@@ -220,85 +252,90 @@ static pil_status rollback(struct pil_store *store, const struct pil_release_ref
     return PIL_STATUS_OK;
 }
 
-static pil_status pin(struct pil_store *store, const struct pil_release_ref *ref, struct pil_channel *channel,
-                      bool *ret_changed, const char **ret_release, struct pil_error *error) {
-    PIL_TRY(check_release(store, ref, error));
-    *ret_changed = strcmp(channel->pinned, ref->release) != 0;
-    *ret_release = ref->release;
-    set_release(channel->pinned, ref->release);
+static pil_status pin(struct change *change, bool *ret_changed, const char **ret_release, struct pil_error *error) {
+    PIL_TRY(check_release(change, change->ref, error));
+    *ret_changed = strcmp(change->version.channel.pinned, change->ref->release) != 0;
+    *ret_release = change->ref->release;
+    set_release(change->version.channel.pinned, change->ref->release);
     return PIL_STATUS_OK;
 }
 
-static pil_status unpin(struct pil_store *store, const struct pil_release_ref *ref, struct pil_channel *channel,
-                        bool *ret_changed, const char **ret_release, struct pil_error *error) {
-    (void)store, (void)ref, (void)error;
-    *ret_changed = channel->pinned[0] != '\0';
-    *ret_release = channel->release;
-    channel->pinned[0] = '\0';
+static pil_status unpin(struct change *change, bool *ret_changed, const char **ret_release, struct pil_error *error) {
+    (void)error;
+    *ret_changed = change->version.channel.pinned[0] != '\0';
+    *ret_release = change->version.channel.release;
+    change->version.channel.pinned[0] = '\0';
     return PIL_STATUS_OK;
 }
 
-static pil_status put_channel(struct pil_store *store, const struct pil_release_ref *ref,
-                              const struct pil_channel *channel, const struct pil_store_tag *tag,
-                              struct pil_error *error) {
+static pil_status put_channel(struct change *change, struct pil_store_condition condition, struct pil_error *error) {
     char name[PIL_STORE_NAME_BYTES];
     struct pil_text text;
-    pil_layout_channel(ref, channel->name, name);
-    format_channel(channel, ref, &text);
-    pil_status status = store->ops->put_if_match(store, name, pil_text_bytes(&text), tag, error);
+    pil_layout_channel(change->ref, change->version.channel.name, name);
+    format_channel(&change->version.channel, change->ref, &text);
+    pil_status status = pil_store_put(change->store, name, pil_text_bytes(&text), condition, NULL, error);
     pil_text_deinit(&text);
     return status;
 }
 
-static pil_status change_once(struct pil_store *store, const struct pil_release_ref *ref, const char *name, act_fn act,
-                              const char *act_name, struct pil_channel *ret_channel, struct pil_error *error) {
-    struct pil_channel channel = {0};
-    struct pil_store_tag tag;
+static pil_status change_once(void *context, struct pil_error *error) {
+    struct change *change = context;
+    struct pil_channel *channel = &change->version.channel;
     bool changed = false;
     const char *release = "";
-    pil_status status = read_tagged(store, ref, name, &channel, &tag, error);
-    bool create = status == PIL_STATUS_NOT_FOUND && act == promote;
+    change->version = (struct pil_channel_version){0};
+    pil_status status = pil_channel_refresh(change->store, change->ref, change->channel_name, &change->version, error);
+    bool create = status == PIL_STATUS_NOT_FOUND && change->act->may_create;
     if (status != PIL_STATUS_OK && !create) {
         return status;
     }
-    memcpy(channel.name, name, strlen(name) + 1);
-    PIL_TRY(act(store, ref, &channel, &changed, &release, error));
-    if (changed) {
-        int64_t now_us = pil_clock_wall_us();
-        channel.sequence++;
-        channel.changed_us = now_us;
-        push_history(&channel, release, act_name);
-        PIL_TRY(put_channel(store, ref, &channel, create ? NULL : &tag, error));
+    memcpy(channel->name, change->channel_name, strlen(change->channel_name) + 1);
+    PIL_TRY(change->act->apply(change, &changed, &release, error));
+    if (!changed) {
+        return PIL_STATUS_OK;
     }
-    *ret_channel = channel;
-    return PIL_STATUS_OK;
+    channel->sequence++;
+    channel->changed_us = pil_clock_wall_us();
+    push_history(channel, release, change->act->name);
+    return put_channel(change, create ? pil_store_if_absent() : pil_store_if_match(&change->version.tag), error);
 }
 
-static pil_status change(struct pil_store *store, const struct pil_release_ref *ref, const char *name, act_fn act,
-                         const char *act_name, struct pil_channel *ret_channel, struct pil_error *error) {
-    pil_status status = PIL_STATUS_CONFLICT;
-    for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX && status == PIL_STATUS_CONFLICT; attempt++) {
-        status = change_once(store, ref, name, act, act_name, ret_channel, error);
+static pil_status run(struct change *change, struct pil_channel *ret_channel, struct pil_error *error) {
+    char holder[PIL_NAME_BYTES_MAX * 2 + 32];
+    snprintf(holder, sizeof holder, "%s %s/%s", change->act->name, change->ref->project, change->ref->view);
+    change->lease = pil_lease_create(change->store, &pil_clock_system, PIL_LAYOUT_LEASE_WRITE, holder);
+    pil_status status = pil_retry(change_once, change, error);
+    pil_lease_end(&change->lease);
+    if (status == PIL_STATUS_OK) {
+        *ret_channel = change->version.channel;
     }
     return status;
 }
 
 pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_channel *ret_channel, struct pil_error *ret_error) {
-    return change(store, ref, channel, promote, act_promote, ret_channel, ret_error);
+    static const struct act act = {"promote", true, promote};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act};
+    return run(&change, ret_channel, ret_error);
 }
 
 pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                 struct pil_channel *ret_channel, struct pil_error *ret_error) {
-    return change(store, ref, channel, rollback, act_rollback, ret_channel, ret_error);
+    static const struct act act = {"rollback", false, rollback};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act};
+    return run(&change, ret_channel, ret_error);
 }
 
 pil_status pil_channel_pin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                            struct pil_channel *ret_channel, struct pil_error *ret_error) {
-    return change(store, ref, channel, pin, act_pin, ret_channel, ret_error);
+    static const struct act act = {"pin", false, pin};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act};
+    return run(&change, ret_channel, ret_error);
 }
 
 pil_status pil_channel_unpin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                              struct pil_channel *ret_channel, struct pil_error *ret_error) {
-    return change(store, ref, channel, unpin, act_unpin, ret_channel, ret_error);
+    static const struct act act = {"unpin", false, unpin};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act};
+    return run(&change, ret_channel, ret_error);
 }

@@ -42,6 +42,15 @@ pil_status pil_channel_parse(struct pil_bytes text, const struct pil_release_ref
 /* ref->project and ref->view name the view. NOT_FOUND when the channel was never promoted to; CORRUPT. */
 pil_status pil_channel_read(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                             struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+/* A channel and the version that it was read from; tag "": none yet. */
+struct pil_channel_version {
+    struct pil_channel channel;
+    struct pil_store_tag tag;
+};
+/* The same as pil_channel_read for who reads it again and again: *version is what was read before, and becomes what is
+ * there. Cost: nothing is sent or parsed when that is the same. */
+pil_status pil_channel_refresh(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                               struct pil_channel_version *version, struct pil_error *ret_error) PIL_CHECKED;
 /* Points the channel at ref->release, whose manifest and shards must be there. Already there: OK, nothing written.
  * Retries CONFLICT a few times. All four return the channel as it is afterwards. */
 pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,

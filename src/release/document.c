@@ -40,7 +40,7 @@ pil_status pil_document_parse(struct pil_bytes text, json_t **ret_document, stru
 pil_status pil_document_read(struct pil_store *store, const char *name, json_t **ret_document,
                              struct pil_store_tag *ret_tag, struct pil_error *ret_error) {
     struct pil_text text = {0};
-    PIL_TRY(store->ops->get(store, name, PIL_DOCUMENT_BYTES_MAX, &text, ret_tag, ret_error));
+    PIL_TRY(pil_store_get(store, name, PIL_DOCUMENT_BYTES_MAX, &text, ret_tag, ret_error));
     pil_status status = pil_document_parse(pil_text_bytes(&text), ret_document, ret_error);
     pil_text_deinit(&text);
     return status == PIL_STATUS_OK ? status : pil_fail_in(ret_error, status, "%s", name);

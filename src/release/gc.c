@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Mark and sweep. All removals carry the same limit, start - grace, which the store checks at the moment of removal:
- * whatever was touched since the picture was taken stays. */
+ * Mark and sweep, in batches: each batch is posted, then the leases of writers are read, then what no lease names is
+ * removed (release/lease.h). The collector's own lease is written before the store is looked at, so that writers that
+ * finish meanwhile leave theirs for us to see. */
 #include "release/gc.h"
 
 #include "base/clock.h"
 #include "base/panic.h"
 #include "release/catalog.h"
+#include "release/lease.h"
 #include "release/manifest.h"
 
 #include <stdlib.h>
@@ -26,7 +28,12 @@ struct swept_shard {
 struct collector {
     struct pil_store *store;
     const struct pil_gc_options *options;
-    int64_t limit_us; /* what is younger stays */
+    int64_t started_us;
+    int64_t held_us;         /* when the lease was written last */
+    int64_t limit_us;        /* what is younger stays */
+    struct pil_lease *lease; /* NULL: a dry run */
+    struct pil_lease_set leased;
+    char (*names)[PIL_STORE_NAME_BYTES]; /* PIL_LEASE_OBJECTS_MAX of them: of the batch */
     struct pil_catalog catalog;
     struct candidate *candidates;
     size_t candidate_count;
@@ -38,6 +45,16 @@ struct collector {
 };
 
 /* ---- Which releases stay */
+
+/* Reading may take long: the lease must not expire meanwhile. */
+static pil_status hold(struct collector *collector, struct pil_error *error) {
+    int64_t now_us = pil_clock_wall_us();
+    if (collector->lease == NULL || now_us < collector->held_us + PIL_LEASE_COLLECT_SECONDS * 1000000ll / 3) {
+        return PIL_STATUS_OK;
+    }
+    collector->held_us = now_us;
+    return pil_lease_post(collector->lease, NULL, 0, PIL_LEASE_COLLECT_SECONDS, error);
+}
 
 static pil_status load_candidates(struct collector *collector, struct pil_error *error) {
     const struct pil_catalog *catalog = &collector->catalog;
@@ -52,6 +69,7 @@ static pil_status load_candidates(struct collector *collector, struct pil_error 
     for (size_t i = 0; i < catalog->release_count; i++) {
         struct candidate *candidate = &collector->candidates[i];
         struct pil_manifest *manifest;
+        PIL_TRY(hold(collector, error));
         pil_status status = pil_manifest_read(collector->store, &catalog->releases[i].ref, &manifest, error);
         if (status != PIL_STATUS_OK) {
             return pil_fail_in(error, status, "nothing was removed, for nobody knows what this needs");
@@ -84,6 +102,12 @@ static bool channel_needs(const struct pil_catalog_channel *channel, const struc
             strcmp(previous, ref->release) == 0);
 }
 
+static bool is_leased(const struct collector *collector, const struct pil_release_ref *ref) {
+    char name[PIL_STORE_NAME_BYTES];
+    pil_layout_manifest(ref, name);
+    return pil_lease_set_has(&collector->leased, name);
+}
+
 static void choose(struct collector *collector) {
     struct candidate *candidates = collector->candidates;
     qsort(candidates, collector->candidate_count, sizeof *candidates, newest_first);
@@ -91,27 +115,83 @@ static void choose(struct collector *collector) {
     for (size_t i = 0; i < collector->candidate_count; i++) {
         struct candidate *candidate = &candidates[i];
         rank = i > 0 && pil_catalog_same_view(&candidate->ref, &candidates[i - 1].ref) ? rank + 1 : 0;
-        candidate->keep = rank < collector->options->keep || candidate->modified_us > collector->limit_us;
+        candidate->keep = rank < collector->options->keep || candidate->modified_us > collector->limit_us ||
+                          is_leased(collector, &candidate->ref);
         for (size_t c = 0; c < collector->catalog.channel_count && !candidate->keep; c++) {
             candidate->keep = channel_needs(&collector->catalog.channels[c], &candidate->ref);
         }
     }
 }
 
-static pil_status remove_releases(struct collector *collector, struct pil_error *error) {
-    for (size_t i = 0; i < collector->candidate_count; i++) {
-        struct candidate *candidate = &collector->candidates[i];
-        if (!candidate->keep && !collector->options->dry_run) {
-            char name[PIL_STORE_NAME_BYTES];
-            pil_layout_manifest(&candidate->ref, name);
-            pil_status status = collector->store->ops->remove(collector->store, name, collector->limit_us, error);
-            candidate->keep = status == PIL_STATUS_CONFLICT; /* promoted meanwhile */
-            if (status != PIL_STATUS_OK && status != PIL_STATUS_CONFLICT && status != PIL_STATUS_NOT_FOUND) {
-                return status;
-            }
+/* ---- Removal */
+
+static pil_status read_leases(struct collector *collector, struct pil_error *error) {
+    struct pil_lease_set leased = {0};
+    pil_status status = pil_lease_set_read(collector->store, collector->started_us, &leased, error);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail_in(error, status, "nothing more was removed, for nobody knows what this needs");
+    }
+    pil_lease_set_deinit(&collector->leased);
+    collector->leased = leased;
+    return PIL_STATUS_OK;
+}
+
+/* Removes the objects collector->names[0..count) that no writer has leased; ret_spared says which stay. */
+static pil_status remove_batch(struct collector *collector, uint32_t count, bool *ret_spared, struct pil_error *error) {
+    const char *names[PIL_LEASE_OBJECTS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        names[i] = collector->names[i];
+    }
+    PIL_TRY(pil_lease_post(collector->lease, names, count, PIL_LEASE_BATCH_SECONDS, error));
+    PIL_TRY(read_leases(collector, error));
+    int64_t deadline_us = pil_clock_wall_us() + PIL_LEASE_BATCH_SECONDS * 1000000ll / 2;
+    for (uint32_t i = 0; i < count; i++) {
+        ret_spared[i] = pil_lease_set_has(&collector->leased, names[i]);
+        if (ret_spared[i]) {
+            continue;
         }
-        collector->result.releases_kept += candidate->keep;
-        collector->result.releases_removed += !candidate->keep;
+        if (pil_clock_wall_us() > deadline_us) { /* a slow store: writers must see that we are still at it */
+            PIL_TRY(pil_lease_post(collector->lease, names, count, PIL_LEASE_BATCH_SECONDS, error));
+            deadline_us = pil_clock_wall_us() + PIL_LEASE_BATCH_SECONDS * 1000000ll / 2;
+        }
+        pil_status status = pil_store_remove(collector->store, names[i], pil_store_always(), error);
+        if (status != PIL_STATUS_NOT_FOUND) { /* gone already is as good */
+            PIL_TRY(status);
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+/* Removes candidates[at[0..count)], whose names are in the batch. */
+static pil_status remove_release_batch(struct collector *collector, const size_t *at, uint32_t count,
+                                       struct pil_error *error) {
+    bool spared[PIL_LEASE_OBJECTS_MAX];
+    PIL_TRY(remove_batch(collector, count, spared, error));
+    for (uint32_t i = 0; i < count; i++) {
+        collector->candidates[at[i]].keep = spared[i]; /* promoted or built again meanwhile */
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status remove_releases(struct collector *collector, struct pil_error *error) {
+    size_t at[PIL_LEASE_OBJECTS_MAX];
+    uint32_t count = 0;
+    for (size_t i = 0; i < collector->candidate_count && !collector->options->dry_run; i++) {
+        if (!collector->candidates[i].keep) {
+            pil_layout_manifest(&collector->candidates[i].ref, collector->names[count]);
+            at[count++] = i;
+        }
+        if (count == PIL_LEASE_OBJECTS_MAX) {
+            PIL_TRY(remove_release_batch(collector, at, count, error));
+            count = 0;
+        }
+    }
+    if (count > 0) {
+        PIL_TRY(remove_release_batch(collector, at, count, error));
+    }
+    for (size_t i = 0; i < collector->candidate_count; i++) {
+        collector->result.releases_kept += collector->candidates[i].keep;
+        collector->result.releases_removed += !collector->candidates[i].keep;
     }
     return PIL_STATUS_OK;
 }
@@ -145,9 +225,9 @@ static pil_status visit_shard(void *context, const struct pil_store_object *obje
     if (parsed.kind != PIL_LAYOUT_SHARD) {
         return PIL_STATUS_OK; /* not ours to remove */
     }
-    bool keep =
-        object->modified_us > collector->limit_us || bsearch(&parsed.shard, collector->marked, collector->marked_count,
-                                                             sizeof *collector->marked, compare_ids) != NULL;
+    bool keep = object->modified_us > collector->limit_us || pil_lease_set_has(&collector->leased, object->name) ||
+                bsearch(&parsed.shard, collector->marked, collector->marked_count, sizeof *collector->marked,
+                        compare_ids) != NULL;
     collector->result.shards_kept += keep;
     collector->result.shards_removed += !keep;
     collector->result.bytes_kept += keep ? object->bytes : 0;
@@ -163,44 +243,74 @@ static pil_status visit_shard(void *context, const struct pil_store_object *obje
     return PIL_STATUS_OK;
 }
 
-static pil_status sweep(struct collector *collector, struct pil_error *error) {
-    PIL_TRY(collector->store->ops->list(collector->store, "shards/", visit_shard, collector, error));
-    for (size_t i = 0; i < collector->swept_count && !collector->options->dry_run; i++) {
-        char name[PIL_STORE_NAME_BYTES];
-        pil_layout_shard(&collector->swept[i].id, name);
-        pil_status status = collector->store->ops->remove(collector->store, name, collector->limit_us, error);
-        if (status == PIL_STATUS_CONFLICT) { /* a build relies on it since */
+static pil_status sweep_batch(struct collector *collector, const struct swept_shard *shards, uint32_t count,
+                              struct pil_error *error) {
+    bool spared[PIL_LEASE_OBJECTS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        pil_layout_shard(&shards[i].id, collector->names[i]);
+    }
+    PIL_TRY(remove_batch(collector, count, spared, error));
+    for (uint32_t i = 0; i < count; i++) {
+        if (spared[i]) { /* a build relies on it since */
             collector->result.shards_removed--;
             collector->result.shards_kept++;
-            collector->result.bytes_removed -= collector->swept[i].bytes;
-            collector->result.bytes_kept += collector->swept[i].bytes;
-        } else if (status != PIL_STATUS_NOT_FOUND) {
-            PIL_TRY(status);
+            collector->result.bytes_removed -= shards[i].bytes;
+            collector->result.bytes_kept += shards[i].bytes;
         }
     }
     return PIL_STATUS_OK;
 }
 
+static pil_status sweep(struct collector *collector, struct pil_error *error) {
+    PIL_TRY(pil_store_list(collector->store, "shards/", visit_shard, collector, error));
+    for (size_t i = 0; i < collector->swept_count && !collector->options->dry_run; i += PIL_LEASE_OBJECTS_MAX) {
+        size_t left = collector->swept_count - i;
+        PIL_TRY(sweep_batch(collector, &collector->swept[i],
+                            left < PIL_LEASE_OBJECTS_MAX ? (uint32_t)left : PIL_LEASE_OBJECTS_MAX, error));
+    }
+    return PIL_STATUS_OK;
+}
+
+/* ---- The run */
+
+static pil_status collect(struct collector *collector, struct pil_error *error) {
+    if (collector->lease != NULL) {
+        PIL_TRY(pil_lease_post(collector->lease, NULL, 0, PIL_LEASE_COLLECT_SECONDS, error));
+    }
+    PIL_TRY(pil_catalog_read(collector->store, "", "", &collector->catalog, error));
+    PIL_TRY(load_candidates(collector, error));
+    PIL_TRY(read_leases(collector, error));
+    choose(collector);
+    PIL_TRY(remove_releases(collector, error));
+    mark(collector);
+    PIL_TRY(hold(collector, error));
+    PIL_TRY(sweep(collector, error));
+    return collector->lease != NULL ? pil_lease_sweep(collector->store, collector->started_us, error) : PIL_STATUS_OK;
+}
+
 pil_status pil_gc_run(struct pil_store *store, const struct pil_gc_options *options, struct pil_gc_result *ret_result,
                       struct pil_error *ret_error) {
-    struct collector collector = {
-        .store = store, .options = options, .limit_us = pil_clock_wall_us() - options->grace_us};
-    PIL_TRY(pil_catalog_read(store, "", "", &collector.catalog, ret_error));
-    pil_status status = load_candidates(&collector, ret_error);
-    if (status == PIL_STATUS_OK) {
-        choose(&collector);
-        status = remove_releases(&collector, ret_error);
+    int64_t now_us = pil_clock_wall_us();
+    struct collector collector = {.store = store,
+                                  .options = options,
+                                  .started_us = now_us,
+                                  .held_us = now_us,
+                                  .limit_us = now_us - options->grace_us,
+                                  .names = calloc(PIL_LEASE_OBJECTS_MAX, sizeof *collector.names)};
+    PIL_ASSERT(collector.names != NULL);
+    if (!options->dry_run) {
+        collector.lease = pil_lease_create(store, &pil_clock_system, PIL_LAYOUT_LEASE_COLLECT, "gc");
     }
-    if (status == PIL_STATUS_OK) {
-        mark(&collector);
-        status = sweep(&collector, ret_error);
-    }
+    pil_status status = collect(&collector, ret_error);
+    pil_lease_end(&collector.lease);
+    pil_lease_set_deinit(&collector.leased);
     for (size_t i = 0; i < collector.candidate_count; i++) {
         free(collector.candidates[i].shards);
     }
     free(collector.candidates);
     free(collector.marked);
     free(collector.swept);
+    free(collector.names);
     pil_catalog_deinit(&collector.catalog);
     if (status == PIL_STATUS_OK) {
         *ret_result = collector.result;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The collector: removes releases that nobody needs, then shards that no release names. What a channel points to, is
- * pinned to or would roll back to stays, and so does everything that was put or touched within the grace period: a
- * build that is uploading, or a promotion under way, has touched what it relies on. */
+ * pinned to or would roll back to stays, and so does everything that a writer has leased (release/lease.h) and
+ * everything that was put within the grace period: writers of older versions know no leases. */
 #pragma once
 
 #include "release/layout.h"
@@ -20,6 +20,7 @@ struct pil_gc_result {
     uint64_t bytes_kept, bytes_removed; /* of shards */
 };
 
-/* Fails, before it removes anything, when a channel or a manifest cannot be read: nobody knows what that one needs. */
+/* Fails, before it removes anything, when a channel, a manifest or a lease cannot be read: nobody knows what that one
+ * needs. TIMEOUT: it was held up in the middle; what it removed until then nobody needed. */
 pil_status pil_gc_run(struct pil_store *store, const struct pil_gc_options *options, struct pil_gc_result *ret_result,
                       struct pil_error *ret_error) PIL_CHECKED;

@@ -47,7 +47,7 @@ pil_status pil_release_ref_parse(const char *text, struct pil_release_ref *ret_r
 }
 
 void pil_layout_project(const char *project, char ret_name[PIL_STORE_NAME_BYTES]) {
-    snprintf(ret_name, PIL_STORE_NAME_BYTES, "projects/%s.json", project);
+    snprintf(ret_name, PIL_STORE_NAME_BYTES, PIL_LAYOUT_PROJECTS "%s.json", project);
 }
 
 void pil_layout_manifest(const struct pil_release_ref *ref, char ret_name[PIL_STORE_NAME_BYTES]) {
@@ -62,6 +62,16 @@ void pil_layout_shard(const struct pil_sha256 *id, char ret_name[PIL_STORE_NAME_
     char hex[PIL_SHA256_HEX_CHARS + 1];
     pil_hex_encode(pil_bytes_from(id->bytes, sizeof id->bytes), hex);
     snprintf(ret_name, PIL_STORE_NAME_BYTES, "shards/%.2s/%s.shard", hex, hex);
+}
+
+void pil_layout_channels(const struct pil_release_ref *ref, char ret_prefix[PIL_STORE_NAME_BYTES]) {
+    snprintf(ret_prefix, PIL_STORE_NAME_BYTES, "views/%s/%s/channels/", ref->project, ref->view);
+}
+
+static const char *const lease_words[] = {"write-", "collect-"};
+
+void pil_layout_lease_name(pil_layout_lease kind, const char *id, char ret_name[PIL_STORE_NAME_BYTES]) {
+    snprintf(ret_name, PIL_STORE_NAME_BYTES, "%s%s%s.json", PIL_LAYOUT_LEASES, lease_words[kind], id);
 }
 
 enum { SEGMENTS_MAX = 5 };
@@ -82,6 +92,19 @@ static uint32_t split(const char *name, char segments[SEGMENTS_MAX][PIL_NAME_BYT
     return count;
 }
 
+/* "write-0123456789abcdef" */
+static void parse_lease(const char *segment, struct pil_layout_object *object, char again[PIL_STORE_NAME_BYTES]) {
+    pil_layout_lease kind =
+        strncmp(segment, "write-", strlen("write-")) == 0 ? PIL_LAYOUT_LEASE_WRITE : PIL_LAYOUT_LEASE_COLLECT;
+    size_t word_len = strlen(lease_words[kind]);
+    if (strncmp(segment, lease_words[kind], word_len) != 0 || !pil_release_id_ok(segment + word_len)) {
+        return;
+    }
+    object->kind = PIL_LAYOUT_LEASE;
+    object->lease = kind;
+    pil_layout_lease_name(kind, segment + word_len, again);
+}
+
 void pil_layout_parse(const char *name, struct pil_layout_object *ret_object) {
     char segments[SEGMENTS_MAX][PIL_NAME_BYTES_MAX + 1], again[PIL_STORE_NAME_BYTES] = "";
     struct pil_layout_object object = {.kind = PIL_LAYOUT_FOREIGN};
@@ -90,6 +113,8 @@ void pil_layout_parse(const char *name, struct pil_layout_object *ret_object) {
         object.kind = PIL_LAYOUT_PROJECT;
         memcpy(object.ref.project, segments[1], sizeof object.ref.project);
         pil_layout_project(object.ref.project, again);
+    } else if (count == 2 && strcmp(segments[0], "leases") == 0) {
+        parse_lease(segments[1], &object, again);
     } else if (count == 3 && pil_hex_decode(pil_bytes_from_text(segments[2]), object.shard.bytes, PIL_SHA256_BYTES)) {
         object.kind = PIL_LAYOUT_SHARD;
         pil_layout_shard(&object.shard, again);

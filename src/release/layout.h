@@ -3,7 +3,8 @@
  *   projects/PROJECT.json                         the applied project; changed by compare-and-swap
  *   views/PROJECT/VIEW/releases/RELEASE.json      manifest; immutable
  *   views/PROJECT/VIEW/channels/CHANNEL.json      pointer; changed by compare-and-swap
- *   shards/AB/ABCDEF….shard                       content-addressed; immutable; AB = first two hex digits of the id */
+ *   shards/AB/ABCDEF….shard                       content-addressed; immutable; AB = first two hex digits of the id
+ *   leases/write-ID.json, leases/collect-ID.json  what writers rely on and collectors remove; ID = 16 hex digits */
 #pragma once
 
 #include "base/bounds.h"
@@ -30,6 +31,15 @@ void pil_layout_manifest(const struct pil_release_ref *ref, char ret_name[PIL_ST
 void pil_layout_channel(const struct pil_release_ref *ref, const char *channel, char ret_name[PIL_STORE_NAME_BYTES]);
 void pil_layout_shard(const struct pil_sha256 *id, char ret_name[PIL_STORE_NAME_BYTES]);
 
+/* Folders as prefixes of names: of all projects, of one view's channels, of all leases. */
+#define PIL_LAYOUT_PROJECTS "projects/"
+#define PIL_LAYOUT_LEASES "leases/"
+void pil_layout_channels(const struct pil_release_ref *ref, char ret_prefix[PIL_STORE_NAME_BYTES]);
+
+typedef enum pil_layout_lease { PIL_LAYOUT_LEASE_WRITE, PIL_LAYOUT_LEASE_COLLECT } pil_layout_lease;
+/* `id` is 16 lower-case hex digits. */
+void pil_layout_lease_name(pil_layout_lease kind, const char *id, char ret_name[PIL_STORE_NAME_BYTES]);
+
 /* The reverse: what a name in a store stands for. Names that none of the above gives are foreign. */
 typedef enum pil_layout_kind {
     PIL_LAYOUT_FOREIGN,
@@ -37,11 +47,13 @@ typedef enum pil_layout_kind {
     PIL_LAYOUT_MANIFEST, /* ref */
     PIL_LAYOUT_CHANNEL,  /* ref without release, channel */
     PIL_LAYOUT_SHARD,    /* shard */
+    PIL_LAYOUT_LEASE,    /* lease */
 } pil_layout_kind;
 struct pil_layout_object {
     pil_layout_kind kind;
     struct pil_release_ref ref;
     char channel[PIL_NAME_BYTES_MAX + 1];
     struct pil_sha256 shard;
+    pil_layout_lease lease;
 };
 void pil_layout_parse(const char *name, struct pil_layout_object *ret_object);

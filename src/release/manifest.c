@@ -4,7 +4,6 @@
 
 #include "base/panic.h"
 #include "release/document.h"
-#include "release/object.h"
 
 #include <stdlib.h>
 
@@ -193,10 +192,10 @@ pil_status pil_manifest_read(struct pil_store *store, const struct pil_release_r
     struct pil_text text = {0};
     struct pil_manifest *manifest = NULL;
     pil_layout_manifest(ref, name);
-    pil_status status = store->ops->get(store, name, PIL_DOCUMENT_BYTES_MAX, &text, NULL, ret_error);
+    pil_status status = pil_store_get(store, name, PIL_DOCUMENT_BYTES_MAX, &text, NULL, ret_error);
     if (status == PIL_STATUS_NOT_FOUND) {
         return pil_fail(ret_error, status, "there is no release %s of %s/%s in %s", ref->release, ref->project,
-                        ref->view, store->url);
+                        ref->view, pil_store_url(store));
     }
     PIL_TRY(status);
     status = pil_manifest_parse(pil_text_bytes(&text), &manifest, ret_error);
@@ -222,16 +221,17 @@ pil_status pil_manifest_check_shards(struct pil_store *store, const struct pil_m
         char name[PIL_STORE_NAME_BYTES];
         uint64_t bytes = 0;
         pil_layout_shard(&manifest->shards[i].id, name);
-        pil_status status = store->ops->stat(store, name, &bytes, NULL, ret_error);
+        pil_status status = pil_store_stat(store, name, &bytes, NULL, ret_error);
         if (status == PIL_STATUS_NOT_FOUND) {
             return pil_fail(ret_error, PIL_STATUS_IO,
                             "%s, shard %u of release %s, is not in %s; build the release again", name, i,
-                            manifest->ref.release, store->url);
+                            manifest->ref.release, pil_store_url(store));
         }
         PIL_TRY(status);
         if (bytes != manifest->shards[i].bytes) {
             return pil_fail(ret_error, PIL_STATUS_IO, "%s in %s has %llu bytes, not %llu; remove it and build again",
-                            name, store->url, (unsigned long long)bytes, (unsigned long long)manifest->shards[i].bytes);
+                            name, pil_store_url(store), (unsigned long long)bytes,
+                            (unsigned long long)manifest->shards[i].bytes);
         }
     }
     return PIL_STATUS_OK;
@@ -252,14 +252,7 @@ pil_status pil_manifest_publish(struct pil_store *store, const struct pil_manife
     if (status == PIL_STATUS_OK) {
         pil_manifest_destroy(&parsed);
         pil_layout_manifest(&manifest->ref, name);
-        status = store->ops->put_if_absent(store, name, pil_text_bytes(&text), ret_error);
-    }
-    if (status == PIL_STATUS_EXISTS) { /* it stays as it is, and a collector that looked earlier spares it */
-        bool replaced;
-        pil_status refreshed = pil_object_refresh(store, name, NULL, &replaced, ret_error);
-        status = refreshed == PIL_STATUS_NOT_FOUND /* the collector was first */
-                     ? store->ops->put_if_absent(store, name, pil_text_bytes(&text), ret_error)
-                     : refreshed == PIL_STATUS_OK ? PIL_STATUS_EXISTS : refreshed;
+        status = pil_store_put(store, name, pil_text_bytes(&text), pil_store_if_absent(), NULL, ret_error);
     }
     pil_text_deinit(&text);
     return status;

@@ -46,7 +46,7 @@ pil_status pil_manifest_read(struct pil_store *store, const struct pil_release_r
 pil_status pil_manifest_check_shards(struct pil_store *store, const struct pil_manifest *manifest,
                                      struct pil_error *ret_error) PIL_CHECKED;
 /* Puts `document` (when NULL: the required members), when all its shards are there (IO names a missing one). EXISTS:
- * the same release is there already, which is fine; it stays as it is and counts as written now. DENIED: it is another
- * user's, and we may not write there. */
+ * the same release is there already, which is fine; it stays as it is. The caller has leases on the manifest and its
+ * shards (release/lease.h) where a collector may run meanwhile. */
 pil_status pil_manifest_publish(struct pil_store *store, const struct pil_manifest *manifest,
                                 struct pil_error *ret_error) PIL_CHECKED;

@@ -5,8 +5,7 @@
 #include "base/panic.h"
 #include "release/catalog.h"
 #include "release/document.h"
-
-enum { ATTEMPTS_MAX = 16 };
+#include "release/retry.h"
 
 /* ---- Views in use */
 
@@ -62,7 +61,7 @@ static pil_status applied_read(struct pil_store *store, const char *name, struct
     pil_layout_project(name, object);
     pil_status status = pil_document_read(store, object, &applied.document, &applied.tag, error);
     if (status == PIL_STATUS_NOT_FOUND) {
-        return pil_fail(error, status, "project %s was not applied to %s", name, store->url);
+        return pil_fail(error, status, "project %s was not applied to %s", name, pil_store_url(store));
     }
     PIL_TRY(status);
     status = applied_parse(&applied, name, error);
@@ -78,7 +77,7 @@ pil_status pil_project_read(struct pil_store *store, const char *name, struct pi
                             uint64_t *ret_sequence, struct pil_error *ret_error) {
     struct applied applied;
     if (!pil_release_name_ok(name)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%.200s' is no name of a project", name);
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%.200s' cannot be the name of a project", name);
     }
     PIL_TRY(applied_read(store, name, &applied, ret_error));
     *ret_project = applied.project;
@@ -102,15 +101,24 @@ static pil_status put_project(struct pil_store *store, const struct pil_project 
     PIL_ASSERT(document != NULL);
     pil_document_format(document, &text);
     json_decref(document);
-    pil_status status = store->ops->put_if_match(store, name, pil_text_bytes(&text),
-                                                 before->project != NULL ? &before->tag : NULL, error);
+    struct pil_store_condition condition =
+        before->project != NULL ? pil_store_if_match(&before->tag) : pil_store_if_absent();
+    pil_status status = pil_store_put(store, name, pil_text_bytes(&text), condition, NULL, error);
     pil_text_deinit(&text);
     return status;
 }
 
-static pil_status publish_over(struct pil_store *store, const struct pil_project *project, bool force,
-                               const struct applied *before, struct pil_project_published *ret_published,
-                               struct pil_text *lines, struct pil_error *error) {
+struct publishing {
+    struct pil_store *store;
+    const struct pil_project *project;
+    bool force;
+    struct pil_project_published published;
+    struct pil_text *lines;
+};
+
+/* Writes nothing when the store has the same project. */
+static pil_status publish_over(struct publishing *publishing, const struct applied *before, struct pil_error *error) {
+    const struct pil_project *project = publishing->project;
     struct pil_project_published published = {.sequence = before->sequence};
     json_t *json = pil_project_to_json(project);
     pil_status status = PIL_STATUS_OK;
@@ -118,9 +126,10 @@ static pil_status publish_over(struct pil_store *store, const struct pil_project
         goto out;
     }
     if (before->project != NULL) {
-        status = count_breaking(store, before->project, project, lines, &published.breaking, error);
+        status =
+            count_breaking(publishing->store, before->project, project, publishing->lines, &published.breaking, error);
     }
-    if (status == PIL_STATUS_OK && published.breaking > 0 && !force) {
+    if (status == PIL_STATUS_OK && published.breaking > 0 && !publishing->force) {
         status =
             pil_fail(error, PIL_STATUS_BUSY,
                      "project %s would change views in use in %u incompatible ways; give a view that must change so "
@@ -128,14 +137,25 @@ static pil_status publish_over(struct pil_store *store, const struct pil_project
                      project->name, published.breaking);
     }
     if (status == PIL_STATUS_OK) {
-        status = put_project(store, project, json, before, error);
+        status = put_project(publishing->store, project, json, before, error);
         published.changed = true;
         published.sequence = before->sequence + 1;
     }
 out:
     json_decref(json);
     if (status == PIL_STATUS_OK) {
-        *ret_published = published;
+        publishing->published = published;
+    }
+    return status;
+}
+
+static pil_status publish_once(void *context, struct pil_error *error) {
+    struct publishing *publishing = context;
+    struct applied before = {0};
+    pil_status status = applied_read(publishing->store, publishing->project->name, &before, error);
+    if (status == PIL_STATUS_OK || status == PIL_STATUS_NOT_FOUND) {
+        status = publish_over(publishing, &before, error);
+        applied_deinit(&before);
     }
     return status;
 }
@@ -143,16 +163,10 @@ out:
 pil_status pil_project_publish(struct pil_store *store, const struct pil_project *project, bool force,
                                struct pil_project_published *ret_published, struct pil_text *lines,
                                struct pil_error *ret_error) {
-    pil_status status = PIL_STATUS_CONFLICT;
-    for (uint32_t attempt = 0; attempt < ATTEMPTS_MAX && status == PIL_STATUS_CONFLICT; attempt++) {
-        struct applied before = {0};
-        status = applied_read(store, project->name, &before, ret_error);
-        if (status == PIL_STATUS_OK || status == PIL_STATUS_NOT_FOUND) {
-            status = publish_over(store, project, force, &before, ret_published, lines, ret_error);
-            applied_deinit(&before);
-        }
-    }
-    return status;
+    struct publishing publishing = {.store = store, .project = project, .force = force, .lines = lines};
+    PIL_TRY(pil_retry(publish_once, &publishing, ret_error));
+    *ret_published = publishing.published;
+    return PIL_STATUS_OK;
 }
 
 pil_status pil_project_document_parse(struct pil_bytes text, struct pil_project **ret_project,

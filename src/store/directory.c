@@ -14,34 +14,36 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+enum { BLOCK_BYTES = 1 << 20 }; /* how much is read between two looks at is_cancelled */
+
 static pil_status object_open(const struct pil_directory *directory, const char *name, int *ret_fd,
                               struct pil_error *error) {
-    int folder_fd;
-    const char *leaf;
-    PIL_TRY(pil_directory_check_name(name, error));
-    PIL_TRY(pil_directory_folder_open(directory, name, false, &folder_fd, &leaf, error));
-    pil_status status = pil_directory_object_open_in(directory, folder_fd, leaf, name, ret_fd, error);
-    pil_sys_close(&folder_fd);
+    struct pil_directory_object object;
+    PIL_TRY(pil_directory_locate(directory, name, false, &object, error));
+    pil_status status = pil_directory_object_open(directory, &object, ret_fd, error);
+    pil_directory_leave(&object);
     return status;
 }
 
-static pil_status directory_get_range(struct pil_store *store, const char *name, uint64_t offset, uint8_t *buffer,
-                                      size_t buffer_bytes, size_t *ret_len, struct pil_error *ret_error) {
+static pil_status directory_get_range(struct pil_store *store, const struct pil_store_range *range, size_t *ret_len,
+                                      struct pil_error *ret_error) {
     struct pil_directory *directory = pil_directory_of(store);
     int fd;
-    if (offset > INT64_MAX) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: no file has an offset %llu", name,
-                        (unsigned long long)offset);
-    }
-    PIL_TRY(object_open(directory, name, &fd, ret_error));
+    PIL_TRY(object_open(directory, range->name, &fd, ret_error));
     size_t len = 0;
     ssize_t got = 1;
-    while (len < buffer_bytes && got > 0) {
-        got = pil_directory_read_some(fd, buffer + len, buffer_bytes - len, offset + len);
+    bool is_cancelled = false;
+    while (len < range->bytes && got > 0 && !is_cancelled) {
+        size_t block = range->bytes - len < BLOCK_BYTES ? range->bytes - len : BLOCK_BYTES;
+        got = pil_directory_read_some(fd, range->buffer + len, block, range->offset + len);
         len += got > 0 ? (size_t)got : 0;
+        is_cancelled = pil_store_is_cancelled(store);
     }
-    pil_status status = got < 0 ? pil_directory_fail(directory, ret_error, "read", name) : PIL_STATUS_OK;
+    pil_status status = got < 0 ? pil_directory_fail(directory, ret_error, "read", range->name) : PIL_STATUS_OK;
     pil_sys_close(&fd);
+    if (is_cancelled) {
+        return pil_store_fail_cancelled(ret_error);
+    }
     if (status == PIL_STATUS_OK) {
         *ret_len = len;
     }
@@ -57,7 +59,8 @@ static pil_status directory_stat(struct pil_store *store, const char *name, uint
     pil_status status =
         fstat(fd, &file) == 0 ? PIL_STATUS_OK : pil_directory_fail(directory, ret_error, "look at", name);
     if (status == PIL_STATUS_OK && ret_tag != NULL) {
-        status = pil_directory_read_whole(directory, fd, name, SIZE_MAX, NULL, ret_tag, ret_error);
+        struct pil_directory_file whole = {.fd = fd, .name = name, .bytes_max = SIZE_MAX};
+        status = pil_directory_read_whole(directory, &whole, NULL, ret_tag, ret_error);
     }
     pil_sys_close(&fd);
     if (status == PIL_STATUS_OK) {
@@ -66,26 +69,25 @@ static pil_status directory_stat(struct pil_store *store, const char *name, uint
     return status;
 }
 
-static pil_status directory_get(struct pil_store *store, const char *name, size_t bytes_max,
-                                struct pil_text *ret_content, struct pil_store_tag *ret_tag,
-                                struct pil_error *ret_error) {
+static pil_status directory_get(struct pil_store *store, const struct pil_store_get *get,
+                                struct pil_store_content *ret_content, struct pil_error *ret_error) {
     struct pil_directory *directory = pil_directory_of(store);
-    struct pil_text content = {0};
-    struct pil_store_tag tag;
+    struct pil_store_content content = {0};
     int fd;
-    PIL_TRY(object_open(directory, name, &fd, ret_error));
-    pil_text_append(&content, "", 0);
-    pil_status status = pil_directory_read_whole(directory, fd, name, bytes_max, &content, &tag, ret_error);
+    PIL_TRY(object_open(directory, get->name, &fd, ret_error));
+    pil_text_append(&content.text, "", 0);
+    struct pil_directory_file file = {.fd = fd, .name = get->name, .bytes_max = get->bytes_max};
+    pil_status status = pil_directory_read_whole(directory, &file, &content.text, &content.tag, ret_error);
     pil_sys_close(&fd);
-    if (status != PIL_STATUS_OK) {
-        pil_text_deinit(&content);
-        return status;
+    content.is_unchanged = status == PIL_STATUS_OK && get->if_not != NULL && get->if_not->text[0] != '\0' &&
+                           strcmp(get->if_not->text, content.tag.text) == 0;
+    if (status != PIL_STATUS_OK || content.is_unchanged) {
+        pil_text_deinit(&content.text);
     }
-    *ret_content = content;
-    if (ret_tag != NULL) {
-        *ret_tag = tag;
+    if (status == PIL_STATUS_OK) {
+        *ret_content = content;
     }
-    return PIL_STATUS_OK;
+    return status;
 }
 
 /* ---- Life */
@@ -109,7 +111,7 @@ static bool is_remote(int fd) {
 
 static int directory_watch(struct pil_store *store, const char *prefix) {
     struct pil_directory *directory = pil_directory_of(store);
-    if (!pil_directory_prefix_ok(prefix) || is_remote(directory->root_fd)) {
+    if (is_remote(directory->root_fd)) {
         return -1;
     }
     return pil_watch_add(&directory->watch, directory->path, prefix);
@@ -125,30 +127,16 @@ static void directory_close(struct pil_store *store) {
     pil_watch_deinit(&directory->watch);
     pil_sys_close(&directory->root_fd);
     free(directory->path);
+    free(directory->given);
     free(directory->base.url);
     free(directory);
 }
-
-const struct pil_store_ops pil_directory_ops = {
-    .scheme = "dir",
-    .get_range = directory_get_range,
-    .stat = directory_stat,
-    .get = directory_get,
-    .put_if_absent = pil_directory_put_if_absent,
-    .put_if_match = pil_directory_put_if_match,
-    .list = pil_directory_list,
-    .touch = pil_directory_touch,
-    .remove = pil_directory_remove,
-    .watch = directory_watch,
-    .changed = directory_changed,
-    .close = directory_close,
-};
 
 /* A new root must not be lost with its parents, of which any may be new, too. */
 static void sync_parents(int root_fd) {
     int fd = openat(root_fd, "..", PIL_DIRECTORY_FOLDER_FLAGS);
     for (int depth = 0; fd >= 0 && depth < 8; depth++) {
-        fsync(fd); /* not ours to answer for when it is not allowed */
+        fsync(fd); /* best effort: we may not be allowed to */
         int parent = openat(fd, "..", PIL_DIRECTORY_FOLDER_FLAGS);
         pil_sys_close(&fd);
         fd = parent;
@@ -175,23 +163,102 @@ static pil_status root_open(const char *path, bool create, int *ret_fd, struct p
     return PIL_STATUS_OK;
 }
 
+/* `path` from the working folder of now: the program may change that. Links in it stay. */
+static char *absolute(const char *path) {
+    struct pil_text text = {0};
+    char folder[PATH_MAX];
+    if (path[0] != '/') {
+        pil_text_format(&text, "%s/", getcwd(folder, sizeof folder) != NULL ? folder : ".");
+    }
+    pil_text_format(&text, "%s", path);
+    return text.data;
+}
+
+/* Whether the path leads to the opened folder still. */
+static bool is_same_folder(const char *path, int fd) {
+    struct stat there, ours;
+    return stat(path, &there) == 0 && fstat(fd, &ours) == 0 && there.st_dev == ours.st_dev &&
+           there.st_ino == ours.st_ino;
+}
+
+/* The folder may have been removed and made again, mounted, or a link in its path been turned. */
+static pil_status directory_renew(struct pil_store *store, struct pil_error *ret_error) {
+    struct pil_directory *directory = pil_directory_of(store);
+    int fd;
+    if (is_same_folder(directory->given, directory->root_fd)) {
+        return PIL_STATUS_OK;
+    }
+    PIL_TRY(root_open(directory->given, false, &fd, ret_error));
+    char *real = realpath(directory->given, NULL);
+    if (real == NULL) {
+        pil_status status = pil_directory_fail(directory, ret_error, "find the absolute path of", "");
+        pil_sys_close(&fd);
+        return status;
+    }
+    pil_sys_close(&directory->root_fd);
+    free(directory->path);
+    directory->root_fd = fd;
+    directory->path = real;
+    directory->is_swept = false;
+    pil_watch_move(&directory->watch, directory->path);
+    return PIL_STATUS_OK;
+}
+
+static pil_status directory_open_again(struct pil_store *store, struct pil_store **ret_store,
+                                       struct pil_error *ret_error);
+
+static const struct pil_store_ops directory_ops = {
+    .get = directory_get,
+    .get_range = directory_get_range,
+    .stat = directory_stat,
+    .put = pil_directory_put,
+    .remove = pil_directory_remove,
+    .list = pil_directory_list,
+    .open_again = directory_open_again,
+    .renew = directory_renew,
+    .watch = directory_watch,
+    .changed = directory_changed,
+    .close = directory_close,
+};
+
+/* Takes fd and the two paths. */
+static struct pil_store *directory_create(int fd, char *given, char *path, const char *url) {
+    struct pil_directory *directory = calloc(1, sizeof *directory);
+    PIL_ASSERT(directory != NULL);
+    directory->base = (struct pil_store){
+        .ops = &directory_ops, .url = strdup(url), .capabilities = {.conditional = true, .watch = !is_remote(fd)}};
+    PIL_ASSERT(directory->base.url != NULL && given != NULL && path != NULL);
+    directory->given = given;
+    directory->path = path;
+    directory->root_fd = fd;
+    directory->watch.fd = -1;
+    return &directory->base;
+}
+
+/* The same folder, even where the path leads elsewhere by now. */
+static pil_status directory_open_again(struct pil_store *store, struct pil_store **ret_store,
+                                       struct pil_error *ret_error) {
+    const struct pil_directory *directory = pil_directory_of(store);
+    int fd = openat(directory->root_fd, ".", PIL_DIRECTORY_FOLDER_FLAGS);
+    if (fd < 0) {
+        return pil_directory_fail(directory, ret_error, "open", "");
+    }
+    *ret_store = directory_create(fd, strdup(directory->given), strdup(directory->path), store->url);
+    return PIL_STATUS_OK;
+}
+
 pil_status pil_directory_open(const char *path, bool create, struct pil_store **ret_store,
                               struct pil_error *ret_error) {
     int fd;
     PIL_TRY(root_open(path, create, &fd, ret_error));
-    char *absolute = realpath(path, NULL); /* inotify takes paths, and the program may change its folder */
-    if (absolute == NULL) {
+    char *real = realpath(path, NULL); /* inotify takes paths */
+    if (real == NULL) {
         pil_sys_close(&fd);
         return pil_fail(ret_error, PIL_STATUS_SYSTEM, "find the absolute path of %s: %s", path, strerror(errno));
     }
-    struct pil_directory *directory = calloc(1, sizeof *directory);
-    PIL_ASSERT(directory != NULL);
     struct pil_text url = {0};
     pil_text_format(&url, "dir:%s", path);
-    directory->base = (struct pil_store){.ops = &pil_directory_ops, .url = url.data};
-    directory->path = absolute;
-    directory->root_fd = fd;
-    directory->watch.fd = -1;
-    *ret_store = &directory->base;
+    *ret_store = directory_create(fd, absolute(path), real, url.data);
+    pil_text_deinit(&url);
     return PIL_STATUS_OK;
 }

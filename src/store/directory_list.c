@@ -13,7 +13,7 @@
 
 struct listing {
     const struct pil_directory *directory;
-    pil_status (*visit)(void *context, const struct pil_store_object *object);
+    pil_store_visit_fn visit;
     void *context;
     struct pil_error *error;
     char name[PIL_STORE_NAME_BYTES]; /* of the folder or object that the walk is at */
@@ -123,21 +123,15 @@ static pil_status list_folder(struct listing *listing, int fd, size_t name_len) 
     return status;
 }
 
-pil_status pil_directory_list(struct pil_store *store, const char *prefix,
-                              pil_status (*visit)(void *context, const struct pil_store_object *object), void *context,
+pil_status pil_directory_list(struct pil_store *store, const char *prefix, pil_store_visit_fn visit, void *context,
                               struct pil_error *ret_error) {
     struct pil_directory *directory = pil_directory_of(store);
     struct listing listing = {.directory = directory, .visit = visit, .context = context, .error = ret_error};
-    int fd;
-    const char *leaf;
-    if (!pil_directory_prefix_ok(prefix)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%.200s' is no prefix of names: it must be empty or end in '/'",
-                        prefix);
-    }
-    pil_status status = pil_directory_folder_open(directory, prefix, false, &fd, &leaf, ret_error);
+    struct pil_directory_object folder;
+    pil_status status = pil_directory_locate(directory, prefix, false, &folder, ret_error);
     if (status != PIL_STATUS_OK) {
         return status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_OK : status;
     }
     memcpy(listing.name, prefix, strlen(prefix) + 1);
-    return list_folder(&listing, fd, strlen(prefix));
+    return list_folder(&listing, folder.folder_fd, strlen(prefix));
 }

@@ -25,15 +25,6 @@ pil_status pil_directory_fail(const struct pil_directory *directory, struct pil_
                     strerror(number));
 }
 
-pil_status pil_directory_check_name(const char *name, struct pil_error *error) {
-    if (!pil_store_name_ok(name)) {
-        return pil_fail(error, PIL_STATUS_INVALID,
-                        "'%.200s' is no name of an object: segments of [A-Za-z0-9._=@+-] that do not start with '.'",
-                        name);
-    }
-    return PIL_STATUS_OK;
-}
-
 /* A link in place of a folder answers ENOTDIR; say what it is. */
 static void name_the_link(int parent_fd, const char *segment) {
     struct stat status;
@@ -59,8 +50,8 @@ int pil_directory_step(int parent_fd, const char *segment, bool create) {
     return fd;
 }
 
-pil_status pil_directory_folder_open(const struct pil_directory *directory, const char *name, bool create, int *ret_fd,
-                                     const char **ret_leaf, struct pil_error *error) {
+pil_status pil_directory_locate(const struct pil_directory *directory, const char *name, bool create,
+                                struct pil_directory_object *ret_object, struct pil_error *error) {
     int fd = openat(directory->root_fd, ".", PIL_DIRECTORY_FOLDER_FLAGS);
     const char *at = name;
     for (const char *slash = strchr(at, '/'); fd >= 0 && slash != NULL; slash = strchr(at, '/')) {
@@ -76,22 +67,31 @@ pil_status pil_directory_folder_open(const struct pil_directory *directory, cons
     if (fd < 0) {
         return pil_directory_fail(directory, error, create ? "make the folder of" : "open", name);
     }
-    *ret_fd = fd;
-    *ret_leaf = at;
+    *ret_object = (struct pil_directory_object){.name = name, .leaf = at, .folder_fd = fd};
     return PIL_STATUS_OK;
 }
 
+void pil_directory_leave(struct pil_directory_object *object) {
+    pil_sys_close(&object->folder_fd);
+}
+
+bool pil_directory_is_there(const struct pil_directory_object *object) {
+    struct stat status;
+    return fstatat(object->folder_fd, object->leaf, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* Without O_NONBLOCK a FIFO in the place of the file would hold us for ever. */
-pil_status pil_directory_object_open_in(const struct pil_directory *directory, int folder_fd, const char *leaf,
-                                        const char *name, int *ret_fd, struct pil_error *error) {
-    int fd = openat(folder_fd, leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+pil_status pil_directory_object_open(const struct pil_directory *directory, const struct pil_directory_object *object,
+                                     int *ret_fd, struct pil_error *error) {
+    int fd = openat(object->folder_fd, object->leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
-        return pil_directory_fail(directory, error, "open", name);
+        return pil_directory_fail(directory, error, "open", object->name);
     }
     struct stat status;
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         pil_sys_close(&fd);
-        return pil_fail(error, PIL_STATUS_CORRUPT, "%s/%s is not a regular file; move it away", directory->path, name);
+        return pil_fail(error, PIL_STATUS_CORRUPT, "%s/%s is not a regular file; move it away", directory->path,
+                        object->name);
     }
     *ret_fd = fd;
     return PIL_STATUS_OK;
@@ -111,46 +111,41 @@ static void tag_from_digest(struct pil_sha256 digest, struct pil_store_tag *ret_
     pil_hex_encode(pil_bytes_from(digest.bytes, sizeof digest.bytes), ret_tag->text);
 }
 
-pil_status pil_directory_read_whole(const struct pil_directory *directory, int fd, const char *name, size_t bytes_max,
+void pil_directory_tag_of(struct pil_bytes content, struct pil_store_tag *ret_tag) {
+    tag_from_digest(pil_hash_sha256(content), ret_tag);
+}
+
+pil_status pil_directory_read_whole(const struct pil_directory *directory, const struct pil_directory_file *file,
                                     struct pil_text *text, struct pil_store_tag *ret_tag, struct pil_error *error) {
     struct pil_sha256_stream *stream = pil_sha256_stream_create();
     char chunk[CHUNK_BYTES];
     uint64_t offset = 0;
     ssize_t got;
-    while ((got = pil_directory_read_some(fd, chunk, sizeof chunk, offset)) > 0) {
+    bool is_cancelled = false;
+    while (!is_cancelled && (got = pil_directory_read_some(file->fd, chunk, sizeof chunk, offset)) > 0) {
         offset += (uint64_t)got;
-        if (offset > bytes_max) {
+        if (offset > file->bytes_max) {
             break;
         }
         pil_sha256_stream_update(stream, pil_bytes_from(chunk, (size_t)got));
         if (text != NULL) {
             pil_text_append(text, chunk, (size_t)got);
         }
+        is_cancelled = pil_store_is_cancelled(&directory->base);
     }
     int number = errno;
     struct pil_sha256 digest = pil_sha256_stream_finish(&stream);
     errno = number;
+    if (is_cancelled) {
+        return pil_store_fail_cancelled(error);
+    }
     if (got < 0) {
-        return pil_directory_fail(directory, error, "read", name);
+        return pil_directory_fail(directory, error, "read", file->name);
     }
     if (got > 0) {
-        return pil_fail(error, PIL_STATUS_TOO_LARGE, "%s/%s is larger than %zu bytes", directory->path, name,
-                        bytes_max);
+        return pil_fail(error, PIL_STATUS_TOO_LARGE, "%s/%s is larger than %zu bytes", directory->path, file->name,
+                        file->bytes_max);
     }
     tag_from_digest(digest, ret_tag);
     return PIL_STATUS_OK;
-}
-
-bool pil_directory_prefix_ok(const char *prefix) {
-    char name[PIL_STORE_NAME_BYTES];
-    size_t len = strlen(prefix);
-    if (len == 0) {
-        return true;
-    }
-    if (len >= sizeof name || prefix[len - 1] != '/') {
-        return false;
-    }
-    memcpy(name, prefix, len - 1);
-    name[len - 1] = '\0';
-    return pil_store_name_ok(name);
 }

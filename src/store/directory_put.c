@@ -24,8 +24,7 @@
 
 enum { TEMPORARY_NAME_BYTES = 17 };
 
-/* Removes temporary files that no living writer holds. Under the lock. What belongs to another user is left to that
- * user. */
+/* Removes temporary files that no living writer holds. Under the lock. Files of another user are left to that user. */
 static void temporaries_sweep(const struct pil_directory *directory) {
     int folder_fd = pil_directory_step(directory->root_fd, TEMPORARY_FOLDER, false);
     DIR *folder = folder_fd >= 0 ? fdopendir(folder_fd) : NULL;
@@ -63,9 +62,9 @@ static pil_status lock(struct pil_directory *directory, int *ret_fd, struct pil_
             return status;
         }
     }
-    if (!directory->swept) {
+    if (!directory->is_swept) {
         temporaries_sweep(directory);
-        directory->swept = true;
+        directory->is_swept = true;
     }
     *ret_fd = fd;
     return PIL_STATUS_OK;
@@ -130,142 +129,122 @@ static pil_status temporary_write(struct pil_directory *directory, const char *n
     return PIL_STATUS_OK;
 }
 
-typedef enum put_condition { PUT_IF_ABSENT, PUT_IF_MATCH } put_condition;
-
-static bool is_there(int folder_fd, const char *leaf) {
-    struct stat status;
-    return fstatat(folder_fd, leaf, &status, AT_SYMLINK_NOFOLLOW) == 0;
+static pil_status fail_conflict(const char *name, struct pil_error *error) {
+    return pil_fail(error, PIL_STATUS_CONFLICT, "%s was changed by somebody else meanwhile; look at it and try again",
+                    name);
 }
 
-/* Under the lock: whether the object is still the version `tag`. */
-static pil_status check_match(const struct pil_directory *directory, int folder_fd, const char *leaf, const char *name,
+/* Under the lock: whether the object is the version `tag`; with an empty tag, whether there is none. */
+static pil_status check_match(const struct pil_directory *directory, const struct pil_directory_object *object,
                               const struct pil_store_tag *tag, struct pil_error *error) {
     struct pil_store_tag now = {0};
-    if (is_there(folder_fd, leaf)) {
+    if (pil_directory_is_there(object)) {
         int fd;
-        PIL_TRY(pil_directory_object_open_in(directory, folder_fd, leaf, name, &fd, error));
-        pil_status status = pil_directory_read_whole(directory, fd, name, SIZE_MAX, NULL, &now, error);
+        PIL_TRY(pil_directory_object_open(directory, object, &fd, error));
+        struct pil_directory_file file = {.fd = fd, .name = object->name, .bytes_max = SIZE_MAX};
+        pil_status status = pil_directory_read_whole(directory, &file, NULL, &now, error);
         pil_sys_close(&fd);
         PIL_TRY(status);
     }
-    if (strcmp(now.text, tag != NULL ? tag->text : "") != 0) {
-        return pil_fail(error, PIL_STATUS_CONFLICT,
-                        "%s was changed by somebody else meanwhile; look at it and try again", name);
+    if (strcmp(now.text, tag->text) != 0) {
+        return fail_conflict(object->name, error);
     }
     return PIL_STATUS_OK;
 }
 
-/* Moves the temporary file into its place when the condition holds. */
-static pil_status commit(struct pil_directory *directory, const char *name, const struct temporary *temporary,
-                         put_condition condition, const struct pil_store_tag *tag, bool *ret_renamed,
-                         struct pil_error *error) {
-    int folder_fd, lock_fd = -1;
-    const char *leaf;
-    PIL_TRY(pil_directory_folder_open(directory, name, true, &folder_fd, &leaf, error));
-    pil_status status = lock(directory, &lock_fd, error);
-    if (status == PIL_STATUS_OK) {
-        if (condition == PUT_IF_MATCH) {
-            status = check_match(directory, folder_fd, leaf, name, tag, error);
-        } else if (is_there(folder_fd, leaf)) {
-            status = pil_fail(error, PIL_STATUS_EXISTS, "%s is there already", name);
-        }
+/* Under the lock. */
+static pil_status check_condition(const struct pil_directory *directory, const struct pil_directory_object *object,
+                                  const struct pil_store_condition *condition, struct pil_error *error) {
+    switch (condition->when) {
+    case PIL_STORE_ALWAYS: return PIL_STATUS_OK;
+    case PIL_STORE_IF_MATCH: return check_match(directory, object, &condition->tag, error);
+    case PIL_STORE_IF_ABSENT:
+        return pil_directory_is_there(object) ? pil_fail(error, PIL_STATUS_EXISTS, "%s is there already", object->name)
+                                              : PIL_STATUS_OK;
     }
-    if (status == PIL_STATUS_OK && renameat(temporary->folder_fd, temporary->name, folder_fd, leaf) != 0) {
+    PIL_UNREACHABLE("condition");
+}
+
+/* Moves the temporary file into its place when the condition holds. */
+static pil_status commit(struct pil_directory *directory, const char *name, const struct pil_store_condition *condition,
+                         const struct temporary *temporary, bool *ret_renamed, struct pil_error *error) {
+    struct pil_directory_object object;
+    int lock_fd = -1;
+    bool create = condition->when != PIL_STORE_IF_MATCH; /* what must be there is not worth a folder */
+    pil_status status = pil_directory_locate(directory, name, create, &object, error);
+    if (status == PIL_STATUS_NOT_FOUND && !create) {
+        return fail_conflict(name, error);
+    }
+    PIL_TRY(status);
+    status = lock(directory, &lock_fd, error);
+    if (status == PIL_STATUS_OK) {
+        status = check_condition(directory, &object, condition, error);
+    }
+    if (status == PIL_STATUS_OK &&
+        renameat(temporary->folder_fd, temporary->name, object.folder_fd, object.leaf) != 0) {
         status = pil_directory_fail(directory, error, "rename a temporary file to", name);
     } else if (status == PIL_STATUS_OK) {
         *ret_renamed = true;
-        if (fsync(folder_fd) != 0) {
+        if (fsync(object.folder_fd) != 0) {
             status = pil_directory_fail(directory, error, "fsync the folder of", name);
         }
     }
     pil_sys_close(&lock_fd);
-    pil_sys_close(&folder_fd);
+    pil_directory_leave(&object);
     return status;
 }
 
-static pil_status put(struct pil_directory *directory, const char *name, struct pil_bytes content,
-                      put_condition condition, const struct pil_store_tag *tag, struct pil_error *error) {
+/* Spares the write of a large object that is there already. */
+static pil_status check_absent_early(const struct pil_directory *directory, const char *name, struct pil_error *error) {
+    struct pil_directory_object object;
+    if (pil_directory_locate(directory, name, false, &object, NULL) != PIL_STATUS_OK) {
+        return PIL_STATUS_OK; /* commit makes the folder, or says why it cannot */
+    }
+    bool is_there = pil_directory_is_there(&object);
+    pil_directory_leave(&object);
+    return is_there ? pil_fail(error, PIL_STATUS_EXISTS, "%s is there already", name) : PIL_STATUS_OK;
+}
+
+pil_status pil_directory_put(struct pil_store *store, const char *name, struct pil_bytes content,
+                             const struct pil_store_condition *condition, struct pil_store_tag *ret_tag,
+                             struct pil_error *ret_error) {
+    struct pil_directory *directory = pil_directory_of(store);
     struct temporary temporary;
     bool renamed = false;
-    PIL_TRY(temporary_write(directory, name, content, &temporary, error));
-    pil_status status = commit(directory, name, &temporary, condition, tag, &renamed, error);
+    if (condition->when == PIL_STORE_IF_ABSENT) {
+        PIL_TRY(check_absent_early(directory, name, ret_error));
+    }
+    PIL_TRY(temporary_write(directory, name, content, &temporary, ret_error));
+    pil_status status = commit(directory, name, condition, &temporary, &renamed, ret_error);
     temporary_discard(&temporary, renamed);
+    if (status == PIL_STATUS_OK && ret_tag != NULL) {
+        pil_directory_tag_of(content, ret_tag);
+    }
     return status;
 }
 
-pil_status pil_directory_put_if_absent(struct pil_store *store, const char *name, struct pil_bytes content,
-                                       struct pil_error *ret_error) {
-    struct pil_directory *directory = pil_directory_of(store);
-    int folder_fd;
-    const char *leaf;
-    PIL_TRY(pil_directory_check_name(name, ret_error));
-    if (pil_directory_folder_open(directory, name, false, &folder_fd, &leaf, NULL) ==
-        PIL_STATUS_OK) { /* spares the write of a large object */
-        bool there = is_there(folder_fd, leaf);
-        pil_sys_close(&folder_fd);
-        if (there) {
-            return pil_fail(ret_error, PIL_STATUS_EXISTS, "%s is there already", name);
-        }
+static pil_status remove_locked(const struct pil_directory *directory, const struct pil_directory_object *object,
+                                const struct pil_store_condition *condition, struct pil_error *error) {
+    if (condition->when == PIL_STORE_IF_MATCH && pil_directory_is_there(object)) {
+        PIL_TRY(check_match(directory, object, &condition->tag, error));
     }
-    return put(directory, name, content, PUT_IF_ABSENT, NULL, ret_error);
-}
-
-pil_status pil_directory_put_if_match(struct pil_store *store, const char *name, struct pil_bytes content,
-                                      const struct pil_store_tag *tag, struct pil_error *ret_error) {
-    PIL_TRY(pil_directory_check_name(name, ret_error));
-    return put(pil_directory_of(store), name, content, PUT_IF_MATCH, tag, ret_error);
-}
-
-static pil_status touch_locked(const struct pil_directory *directory, int folder_fd, const char *leaf, const char *name,
-                               struct pil_error *error) {
-    if (utimensat(folder_fd, leaf, NULL, AT_SYMLINK_NOFOLLOW) != 0) {
-        return pil_directory_fail(directory, error, "touch", name);
+    if (unlinkat(object->folder_fd, object->leaf, 0) != 0 || fsync(object->folder_fd) != 0) {
+        return pil_directory_fail(directory, error, "remove", object->name);
     }
     return PIL_STATUS_OK;
 }
 
-static pil_status remove_locked(const struct pil_directory *directory, int folder_fd, const char *leaf,
-                                const char *name, int64_t not_after_us, struct pil_error *error) {
-    struct stat status;
-    if (fstatat(folder_fd, leaf, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        return pil_directory_fail(directory, error, "remove", name);
-    }
-    if (pil_directory_modified_us(&status) > not_after_us) {
-        return pil_fail(error, PIL_STATUS_CONFLICT, "%s was written or touched meanwhile", name);
-    }
-    if (unlinkat(folder_fd, leaf, 0) != 0 || fsync(folder_fd) != 0) {
-        return pil_directory_fail(directory, error, "remove", name);
-    }
-    return PIL_STATUS_OK;
-}
-
-pil_status pil_directory_touch(struct pil_store *store, const char *name, struct pil_error *ret_error) {
-    struct pil_directory *directory = pil_directory_of(store);
-    int folder_fd, lock_fd;
-    const char *leaf;
-    PIL_TRY(pil_directory_check_name(name, ret_error));
-    PIL_TRY(pil_directory_folder_open(directory, name, false, &folder_fd, &leaf, ret_error));
-    pil_status status = lock(directory, &lock_fd, ret_error);
-    if (status == PIL_STATUS_OK) {
-        status = touch_locked(directory, folder_fd, leaf, name, ret_error);
-        pil_sys_close(&lock_fd);
-    }
-    pil_sys_close(&folder_fd);
-    return status;
-}
-
-pil_status pil_directory_remove(struct pil_store *store, const char *name, int64_t not_after_us,
+pil_status pil_directory_remove(struct pil_store *store, const char *name, const struct pil_store_condition *condition,
                                 struct pil_error *ret_error) {
     struct pil_directory *directory = pil_directory_of(store);
-    int folder_fd, lock_fd;
-    const char *leaf;
-    PIL_TRY(pil_directory_check_name(name, ret_error));
-    PIL_TRY(pil_directory_folder_open(directory, name, false, &folder_fd, &leaf, ret_error));
+    struct pil_directory_object object;
+    int lock_fd;
+    PIL_TRY(pil_directory_locate(directory, name, false, &object, ret_error));
     pil_status status = lock(directory, &lock_fd, ret_error);
     if (status == PIL_STATUS_OK) {
-        status = remove_locked(directory, folder_fd, leaf, name, not_after_us, ret_error);
+        status = remove_locked(directory, &object, condition, ret_error);
         pil_sys_close(&lock_fd);
     }
-    pil_sys_close(&folder_fd);
+    pil_directory_leave(&object);
     return status;
 }

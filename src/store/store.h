@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where releases live, as object stores see it: names, whole puts under a condition, range reads. Implementations are a
- * struct of functions; the directory is one (directory.c). Thread: one thread per store object. Names are
- * '/'-separated, relative, [A-Za-z0-9._=@+-] segments; those that start with '.' are the store's own ("." and ".."
- * among them): INVALID otherwise. */
+ * Where releases live, as object stores see it: names, whole puts under a condition, range reads. Callers use the
+ * functions pil_store_*; a kind of store is a struct of functions (store/ops.h) and a row of the table of schemes
+ * (store/scheme.h). Names are '/'-separated, relative, [A-Za-z0-9._=@+-] segments; segments that start with '.' belong
+ * to the store itself ("." and ".." among them): every function answers INVALID to other names.
+ * Thread: one thread per store object; pil_store_cancel is for any thread. */
 #pragma once
 
 #include "base/bytes.h"
@@ -11,7 +12,7 @@
 
 enum { PIL_STORE_TAG_BYTES = 72, PIL_STORE_NAME_BYTES = 1024 };
 
-/* Identifies one version of one object, for compare-and-swap. Opaque; equal text = same version. */
+/* Identifies one version of one object. Opaque; equal text = same version; "" is no version. */
 struct pil_store_tag {
     char text[PIL_STORE_TAG_BYTES];
 };
@@ -21,60 +22,102 @@ struct pil_store_object {
     uint64_t bytes;
     int64_t modified_us;
 };
+typedef pil_status (*pil_store_visit_fn)(void *context, const struct pil_store_object *object);
+
+/* What a store can do beyond reading, writing and listing. */
+struct pil_store_capabilities {
+    bool conditional; /* IF_ABSENT and IF_MATCH are checked by the store, atomically with the write */
+    bool watch;       /* pil_store_watch gives a descriptor */
+};
+
+/* The state of an object that a put or a remove asks for. */
+typedef enum pil_store_when { PIL_STORE_ALWAYS, PIL_STORE_IF_ABSENT, PIL_STORE_IF_MATCH } pil_store_when;
+struct pil_store_condition {
+    pil_store_when when;
+    struct pil_store_tag tag; /* of IF_MATCH */
+};
+
+static inline struct pil_store_condition pil_store_always(void) {
+    return (struct pil_store_condition){.when = PIL_STORE_ALWAYS};
+}
+static inline struct pil_store_condition pil_store_if_absent(void) {
+    return (struct pil_store_condition){.when = PIL_STORE_IF_ABSENT};
+}
+static inline struct pil_store_condition pil_store_if_match(const struct pil_store_tag *tag) {
+    return (struct pil_store_condition){.when = PIL_STORE_IF_MATCH, .tag = *tag};
+}
+
+/* A whole small object and the version that was read. */
+struct pil_store_content {
+    struct pil_text text; /* the caller's: pil_text_deinit */
+    struct pil_store_tag tag;
+    bool is_unchanged; /* the version is the one that the caller has; `text` is empty */
+};
+
+struct pil_store_range {
+    const char *name;
+    uint64_t offset;
+    uint8_t *buffer;
+    size_t bytes; /* of the buffer */
+};
 
 struct pil_store;
-struct pil_store_ops {
-    const char *scheme; /* "dir" */
-    /* Reads [offset, offset + buffer_bytes) of an object; *ret_len is less only at its end. NOT_FOUND, IO. */
-    pil_status (*get_range)(struct pil_store *store, const char *name, uint64_t offset, uint8_t *buffer,
-                            size_t buffer_bytes, size_t *ret_len, struct pil_error *ret_error);
-    /* Size of an object and its version. ret_tag may be NULL, here and in get: deriving the version may cost a read of
-     * the whole object, so ask for it on small ones only. */
-    pil_status (*stat)(struct pil_store *store, const char *name, uint64_t *ret_bytes, struct pil_store_tag *ret_tag,
-                       struct pil_error *ret_error);
-    /* A whole small object with the version that was read. */
-    pil_status (*get)(struct pil_store *store, const char *name, size_t bytes_max, struct pil_text *ret_content,
-                      struct pil_store_tag *ret_tag, struct pil_error *ret_error);
-    /* EXISTS when there is one already, whatever its content. Durable before it is visible: whoever is killed, the
-     * object is there whole or not at all. */
-    pil_status (*put_if_absent)(struct pil_store *store, const char *name, struct pil_bytes content,
-                                struct pil_error *ret_error);
-    /* Replaces exactly that version; NULL tag: creates. CONFLICT when another was there. */
-    pil_status (*put_if_match)(struct pil_store *store, const char *name, struct pil_bytes content,
-                               const struct pil_store_tag *tag, struct pil_error *ret_error);
-    /* Calls visit for each object under `prefix` ("" or ending in '/'), in byte order of names; stops when visit is not
-     * OK. */
-    pil_status (*list)(struct pil_store *store, const char *prefix,
-                       pil_status (*visit)(void *context, const struct pil_store_object *object), void *context,
-                       struct pil_error *ret_error);
-    /* The object counts as written now (modified_us): a collector that looked before spares it. NOT_FOUND, DENIED. */
-    pil_status (*touch)(struct pil_store *store, const char *name, struct pil_error *ret_error);
-    /* Removes an object that was not written or touched after not_after_us (INT64_MAX: whenever it was); CONFLICT when
-     * it was. */
-    pil_status (*remove)(struct pil_store *store, const char *name, int64_t not_after_us, struct pil_error *ret_error);
-    /* A descriptor that becomes readable when an object directly in the folder `prefix` (ends in '/'; it need not be
-     * there yet) may have changed, or -1: poll instead (file systems of a network tell nobody). The same descriptor for
-     * each prefix of one store. Owned by the store. Call changed() to read it empty, then look at the objects: in this
-     * order nothing is missed. */
-    int (*watch)(struct pil_store *store, const char *prefix);
-    void (*changed)(struct pil_store *store);
-    void (*close)(struct pil_store *store);
-};
 
-/* The base of every implementation, first member of its own struct. */
-struct pil_store {
-    const struct pil_store_ops *ops;
-    char *url;
-};
-
-/* "dir:PATH" (the folder is made when `create`; otherwise NOT_FOUND names it). INVALID lists the schemes. */
+/* Opens the store that a URL names ("dir:PATH"). `create`: what it needs is made, a folder for instance; otherwise
+ * NOT_FOUND names what is missing. INVALID lists the schemes. */
 pil_status pil_store_open(const char *url, bool create, struct pil_store **ret_store,
                           struct pil_error *ret_error) PIL_CHECKED;
+/* A second handle of the same store, for another thread. */
+pil_status pil_store_open_again(struct pil_store *store, struct pil_store **ret_store,
+                                struct pil_error *ret_error) PIL_CHECKED;
 void pil_store_close(struct pil_store **store);
+/* Looks whether the URL leads to the same store as before and follows it elsewhere if not. For whoever keeps a store
+ * open for long, between two pieces of work. On failure the old one stays open. Cost: one system call for a folder. */
+pil_status pil_store_renew(struct pil_store *store, struct pil_error *ret_error) PIL_CHECKED;
 
-/* Whether every segment of the name is allowed. */
+const char *pil_store_url(const struct pil_store *store);
+struct pil_store_capabilities pil_store_capabilities(const struct pil_store *store);
+
+/* The whole object and its version. ret_tag may be NULL. NOT_FOUND, IO, TOO_LARGE: over bytes_max. */
+pil_status pil_store_get(struct pil_store *store, const char *name, size_t bytes_max, struct pil_text *ret_text,
+                         struct pil_store_tag *ret_tag, struct pil_error *ret_error) PIL_CHECKED;
+/* The same unless it is still the version if_not: then ret_content->is_unchanged. */
+pil_status pil_store_get_if_changed(struct pil_store *store, const char *name, size_t bytes_max,
+                                    const struct pil_store_tag *if_not, struct pil_store_content *ret_content,
+                                    struct pil_error *ret_error) PIL_CHECKED;
+/* Reads a part of an object; *ret_len is less than range->bytes only at its end. NOT_FOUND, IO. */
+pil_status pil_store_get_range(struct pil_store *store, const struct pil_store_range *range, size_t *ret_len,
+                               struct pil_error *ret_error) PIL_CHECKED;
+/* Size of an object and its version. ret_tag may be NULL: finding the version may cost a read of the whole object, so
+ * ask for it on small ones only. */
+pil_status pil_store_stat(struct pil_store *store, const char *name, uint64_t *ret_bytes, struct pil_store_tag *ret_tag,
+                          struct pil_error *ret_error) PIL_CHECKED;
+/* IF_ABSENT: EXISTS when there is one already, whatever its content. IF_MATCH: CONFLICT when another version or none
+ * is there. Durable before it is visible: when the writer is killed, the object is there whole or not at all. ret_tag:
+ * the new version; may be NULL. */
+pil_status pil_store_put(struct pil_store *store, const char *name, struct pil_bytes content,
+                         struct pil_store_condition condition, struct pil_store_tag *ret_tag,
+                         struct pil_error *ret_error) PIL_CHECKED;
+/* ALWAYS or IF_MATCH (CONFLICT when another version is there). NOT_FOUND, DENIED. */
+pil_status pil_store_remove(struct pil_store *store, const char *name, struct pil_store_condition condition,
+                            struct pil_error *ret_error) PIL_CHECKED;
+/* Calls visit for each object under `prefix` ("" or ending in '/'), in byte order of names; stops when visit is not
+ * OK. */
+pil_status pil_store_list(struct pil_store *store, const char *prefix, pil_store_visit_fn visit, void *context,
+                          struct pil_error *ret_error) PIL_CHECKED;
+
+/* A descriptor that becomes readable when an object directly in the folder `prefix` (ends in '/'; it need not be there
+ * yet) may have changed, or -1: poll instead (network file systems raise no events). One descriptor for all prefixes
+ * of a store, owned by the store. Call pil_store_changed to read it empty, then look at the objects: in this order no
+ * change is missed. */
+int pil_store_watch(struct pil_store *store, const char *prefix);
+void pil_store_changed(struct pil_store *store);
+
+/* Any thread: what the store is doing ends with CLOSED as soon as it can, and so does every operation after it until
+ * the store's own thread calls pil_store_resume. */
+void pil_store_cancel(struct pil_store *store);
+void pil_store_resume(struct pil_store *store);
+
+/* Whether every segment of the name is allowed; whether the prefix may be listed. */
 bool pil_store_name_ok(const char *name);
-
-extern const struct pil_store_ops pil_directory_ops;
-pil_status pil_directory_open(const char *path, bool create, struct pil_store **ret_store,
-                              struct pil_error *ret_error) PIL_CHECKED;
+bool pil_store_prefix_ok(const char *prefix);

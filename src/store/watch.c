@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "store/store.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
@@ -62,6 +63,19 @@ void pil_watch_drain(struct pil_watch *watch, const char *root) {
     }
     for (uint32_t i = 0; i < watch->prefix_count; i++) {
         (void)arm(watch, root, watch->prefixes[i]); /* a root that is gone has nothing to wait for */
+    }
+}
+
+/* The descriptor keeps its number: who polls it need not be told. */
+void pil_watch_move(struct pil_watch *watch, const char *root) {
+    int fd = watch->fd < 0 ? -1 : inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd < 0) {
+        return; /* without a second instance the old watches stay, and new ones are added to them */
+    }
+    bool is_moved = dup3(fd, watch->fd, O_CLOEXEC) == watch->fd;
+    pil_sys_close(&fd);
+    for (uint32_t i = 0; is_moved && i < watch->prefix_count; i++) {
+        (void)arm(watch, root, watch->prefixes[i]); /* a root that is gone again has nothing to wait for */
     }
 }
 

@@ -15,4 +15,6 @@ struct pil_watch {
 int pil_watch_add(struct pil_watch *watch, const char *root, const char *prefix);
 /* Reads the events empty and watches folders that have come since. */
 void pil_watch_drain(struct pil_watch *watch, const char *root);
+/* The folder that is watched is another one from here on; its prefixes stay. */
+void pil_watch_move(struct pil_watch *watch, const char *root);
 void pil_watch_deinit(struct pil_watch *watch);

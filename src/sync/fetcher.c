@@ -91,7 +91,8 @@ static pil_status copy_shard(struct pil_fetcher *fetcher, const struct pil_manif
         if (fetcher->hooks->is_cancelled(fetcher->hooks->context)) {
             return pil_fail(ret_error, PIL_STATUS_CLOSED, "stopping");
         }
-        PIL_TRY(fetcher->store->ops->get_range(fetcher->store, name, done, fetcher->buffer, wanted, &len, ret_error));
+        struct pil_store_range range = {.name = name, .offset = done, .buffer = fetcher->buffer, .bytes = wanted};
+        PIL_TRY(pil_store_get_range(fetcher->store, &range, &len, ret_error));
         if (len == 0) {
             return pil_fail(ret_error, PIL_STATUS_CORRUPT, "%s ends after %llu bytes; the manifest says %llu", name,
                             (unsigned long long)done, (unsigned long long)shard->bytes);
@@ -284,7 +285,7 @@ static void check_project(struct pil_fetcher *fetcher, uint32_t view_index) {
         }
     }
     pil_layout_project(target->view->project, name);
-    if (fetcher->store->ops->get(fetcher->store, name, PROJECT_BYTES_MAX, &document, &tag, &error) != PIL_STATUS_OK) {
+    if (pil_store_get(fetcher->store, name, PROJECT_BYTES_MAX, &document, &tag, &error) != PIL_STATUS_OK) {
         return; /* a store without an applied project serves views, only no services; a broken store is told by the
                    channel */
     }

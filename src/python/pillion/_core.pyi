@@ -3,6 +3,7 @@ from typing import Any, Callable, Optional
 
 VERSION: str
 EVENT_COLUMN: str
+STORE_FORMS: str
 CREATED_COLUMN: str
 MEMORY_MIN: int
 

@@ -58,10 +58,10 @@ static void promote_is_idempotent(void **state) {
     assert_int_equal(channel.history_count, 1);
     assert_string_equal(channel.history[0].act, "promote");
     pil_layout_channel(&releases[0], "production", name);
-    assert_int_equal(store->ops->stat(store, name, &bytes, &before, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_stat(store, name, &bytes, &before, NULL), PIL_STATUS_OK);
     promote(store, 0);
     assert_int_equal(channel.sequence, 1);
-    assert_int_equal(store->ops->stat(store, name, &bytes, &after, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_stat(store, name, &bytes, &after, NULL), PIL_STATUS_OK);
     assert_string_equal(before.text, after.text);
     struct pil_channel read;
     assert_int_equal(pil_channel_read(store, &releases[0], "production", &read, NULL), PIL_STATUS_OK);
@@ -126,11 +126,11 @@ static void only_whole_releases_are_pointed_to(void **state) {
     promote(store, 0);
     promote(store, 1);
     fixture_shard_name(store, &releases[0], name);
-    assert_int_equal(store->ops->remove(store, name, INT64_MAX, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_remove(store, name, pil_store_always(), NULL), PIL_STATUS_OK);
     assert_int_equal(pil_channel_rollback(store, &releases[0], "production", &channel, &error), PIL_STATUS_IO);
     assert_non_null(strstr(error.text, name));
     pil_layout_manifest(&releases[0], name);
-    assert_int_equal(store->ops->remove(store, name, INT64_MAX, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_remove(store, name, pil_store_always(), NULL), PIL_STATUS_OK);
     expect_no_rollback(store);
     assert_int_equal(pil_channel_read(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
     assert_string_equal(channel.release, releases[1].release);
@@ -161,17 +161,17 @@ static void no_version_comes_back(void **state) {
     uint64_t bytes;
     pil_layout_channel(&releases[0], "production", name);
     promote(store, 0);
-    assert_int_equal(store->ops->get(store, name, 1 << 20, &content, &first, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_get(store, name, 1 << 20, &content, &first, NULL), PIL_STATUS_OK);
     promote(store, 1);
     promote(store, 0);
-    assert_int_equal(store->ops->stat(store, name, &bytes, &third, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_stat(store, name, &bytes, &third, NULL), PIL_STATUS_OK);
     assert_string_not_equal(first.text, third.text);
-    assert_int_equal(store->ops->put_if_match(store, name, pil_text_bytes(&content), &first, NULL),
+    assert_int_equal(pil_store_put(store, name, pil_text_bytes(&content), pil_store_if_match(&first), NULL, NULL),
                      PIL_STATUS_CONFLICT);
     /* Even when the whole channel was deleted and made again by the same acts. */
-    assert_int_equal(store->ops->remove(store, name, INT64_MAX, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_remove(store, name, pil_store_always(), NULL), PIL_STATUS_OK);
     promote(store, 0);
-    assert_int_equal(store->ops->put_if_match(store, name, pil_text_bytes(&content), &first, NULL),
+    assert_int_equal(pil_store_put(store, name, pil_text_bytes(&content), pil_store_if_match(&first), NULL, NULL),
                      PIL_STATUS_CONFLICT);
     pil_text_deinit(&content);
 }
@@ -278,7 +278,7 @@ static void a_channel_that_lies_is_refused(void **state) {
     promote(store, 0);
     promote(store, 1);
     pil_layout_channel(&releases[0], "production", name);
-    assert_int_equal(store->ops->get(store, name, 1 << 20, &good, NULL, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_get(store, name, 1 << 20, &good, NULL, NULL), PIL_STATUS_OK);
     assert_int_equal(pil_channel_parse(pil_text_bytes(&good), &releases[0], "production", &channel, NULL),
                      PIL_STATUS_OK);
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {

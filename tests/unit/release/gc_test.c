@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: the collector removes what nobody needs, never what a channel needs or what is young, and nothing at all when
- * it cannot know; shards go in and out whole. Method: releases of one view with channels at some; age is made by the
- * grace period and by file times. */
+ * it cannot know; what a writer has leased stays, whoever looks first; shards go in and out whole. Method: releases of
+ * one view with channels at some; age is made by the grace period and by file times; a store that lets writers act
+ * between any two calls of the collector. */
 #include "release/catalog.h"
 #include "release/gc.h"
+#include "release/lease.h"
+#include "support/fault_store.h"
 #include "unit/release/fixture.h"
 
 #include <fcntl.h>
@@ -93,8 +96,26 @@ static void make_old(const char *name) {
     assert_int_equal(utimensat(AT_FDCWD, in_folder(name), times, 0), 0);
 }
 
-/* A build finds an old shard of a release that is being removed and relies on it: its touch is what saves it. */
-static void what_a_build_relies_on_becomes_young(void **state) {
+/* ---- Leases */
+
+static struct pil_lease *write_lease(struct pil_store *store) {
+    return pil_lease_create(store, &pil_clock_system, PIL_LAYOUT_LEASE_WRITE, "test");
+}
+
+static pil_status count_object(void *context, const struct pil_store_object *object) {
+    (void)object;
+    ++*(uint64_t *)context;
+    return PIL_STATUS_OK;
+}
+
+static uint64_t count_leases(struct pil_store *store) {
+    uint64_t count = 0;
+    assert_int_equal(pil_store_list(store, PIL_LAYOUT_LEASES, count_object, &count, NULL), PIL_STATUS_OK);
+    return count;
+}
+
+/* A build finds an old shard of a release that is being removed and relies on it: its lease is what saves it. */
+static void what_a_build_relies_on_stays(void **state) {
     struct pil_store *store = *state;
     char manifest_name[PIL_STORE_NAME_BYTES], name[PIL_STORE_NAME_BYTES];
     for (int i = 0; i < 2; i++) {
@@ -103,45 +124,247 @@ static void what_a_build_relies_on_becomes_young(void **state) {
         make_old(manifest_name);
         make_old(name);
     }
-    struct pil_project *project = fixture_project(fixture_yaml);
-    fixture_put_shard(store, project->views[0].view, 0); /* the bytes of release 0 */
+    fixture_shard_name(store, &releases[0], name);
+    struct pil_lease *lease = write_lease(store);
+    assert_int_equal(pil_lease_add(lease, name, NULL), PIL_STATUS_OK);
     assert_int_equal(run(store, 0, 3600 * 1000000ll, NULL), PIL_STATUS_OK);
     assert_int_equal(result.releases_removed, 2);
-    assert_int_equal(result.shards_removed, 1);
-    assert_false(fixture_has(store, name));
+    assert_int_equal(result.shards_removed, 1); /* that of release 1 */
+    assert_true(fixture_has(store, name));
     struct pil_release_ref again = fixture_release(store, 0);
     assert_string_equal(again.release, releases[0].release);
-    assert_true(has_release(store, 0));
-    /* Promoting an old release makes it young, too. */
-    struct pil_channel channel;
-    pil_layout_manifest(&releases[2], manifest_name);
-    make_old(manifest_name);
-    assert_int_equal(pil_channel_promote(store, &releases[2], "production", &channel, NULL), PIL_STATUS_OK);
-    struct pil_catalog catalog;
-    assert_int_equal(pil_catalog_read(store, "rides", "drivers", &catalog, NULL), PIL_STATUS_OK);
-    assert_int_equal(catalog.channel_count, 1);
-    for (size_t i = 0; i < catalog.release_count; i++) {
-        assert_true(catalog.releases[i].modified_us > 1500000000000000);
+    pil_lease_end(&lease);
+    assert_int_equal(count_leases(store), 0);
+    assert_int_equal(run(store, 0, 3600 * 1000000ll, NULL), PIL_STATUS_OK);
+    assert_true(has_release(store, 0)); /* its manifest is young */
+}
+
+static void a_leased_manifest_keeps_its_shards(void **state) {
+    struct pil_store *store = *state;
+    char name[PIL_STORE_NAME_BYTES];
+    struct pil_lease *lease = write_lease(store);
+    pil_layout_manifest(&releases[2], name);
+    assert_int_equal(pil_lease_add(lease, name, NULL), PIL_STATUS_OK);
+    assert_int_equal(run(store, 0, 0, NULL), PIL_STATUS_OK);
+    assert_int_equal(result.releases_kept, 1);
+    assert_int_equal(result.shards_kept, 1);
+    assert_true(has_release(store, 2));
+    pil_lease_end(&lease);
+    assert_int_equal(run(store, 0, 0, NULL), PIL_STATUS_OK);
+    assert_int_equal(result.releases_removed, 1);
+}
+
+static pil_status remove_name(void *context, const struct pil_store_object *object) {
+    pil_text_format(context, "%s\n", object->name);
+    return PIL_STATUS_OK;
+}
+
+static void remove_leases(struct pil_store *store) {
+    struct pil_text names = {0};
+    char *at = NULL;
+    assert_int_equal(pil_store_list(store, PIL_LAYOUT_LEASES, remove_name, &names, NULL), PIL_STATUS_OK);
+    for (char *name = names.len > 0 ? strtok_r(names.data, "\n", &at) : NULL; name != NULL;
+         name = strtok_r(NULL, "\n", &at)) {
+        assert_int_equal(pil_store_remove(store, name, pil_store_always(), NULL), PIL_STATUS_OK);
     }
-    pil_catalog_deinit(&catalog);
-    pil_project_destroy(&project);
+    pil_text_deinit(&names);
+}
+
+/* A writer that acts between two calls of a collector, as another process does. */
+struct intruder {
+    struct pil_store *store; /* without the collector's hooks */
+    uint64_t at;             /* index of the collector's call that it acts before */
+    bool promotes;           /* a whole build and its promotion; otherwise it only begins */
+    bool has_acted, has_waited;
+    struct pil_lease *lease; /* of a build that only began */
+};
+
+static char shard_name[PIL_STORE_NAME_BYTES], manifest_name[PIL_STORE_NAME_BYTES]; /* of release 0 */
+
+static pil_status see_posted(void *context, const struct pil_store_object *object) {
+    pil_text_format(context, strstr(object->name, "/collect-") != NULL ? "%s\n" : "", object->name);
+    return PIL_STATUS_OK;
+}
+
+/* Whether the collector is removing what the build needs: then the build waits, and puts it again afterwards. */
+static bool would_wait(struct pil_store *store) {
+    struct pil_text names = {0}, document = {0};
+    bool is_posted = false;
+    assert_int_equal(pil_store_list(store, PIL_LAYOUT_LEASES, see_posted, &names, NULL), PIL_STATUS_OK);
+    if (names.len > 0) {
+        names.data[strcspn(names.data, "\n")] = '\0'; /* one collector runs */
+        assert_int_equal(pil_store_get(store, names.data, 1 << 20, &document, NULL, NULL), PIL_STATUS_OK);
+        is_posted = strstr(document.data, shard_name) != NULL || strstr(document.data, manifest_name) != NULL;
+    }
+    pil_text_deinit(&names);
+    pil_text_deinit(&document);
+    return is_posted;
+}
+
+static void intrude(struct intruder *intruder) {
+    struct pil_channel channel;
+    intruder->has_acted = true;
+    intruder->has_waited = would_wait(intruder->store);
+    if (intruder->has_waited) {
+        return;
+    }
+    intruder->lease = write_lease(intruder->store);
+    assert_int_equal(pil_lease_add(intruder->lease, shard_name, NULL), PIL_STATUS_OK);
+    if (!intruder->promotes) {
+        struct pil_project *project = fixture_project(fixture_yaml);
+        fixture_put_shard(intruder->store, project->views[0].view, 0);
+        pil_project_destroy(&project);
+        return;
+    }
+    assert_int_equal(pil_lease_add(intruder->lease, manifest_name, NULL), PIL_STATUS_OK);
+    struct pil_release_ref ref = fixture_release(intruder->store, 0);
+    pil_lease_end(&intruder->lease);
+    assert_int_equal(pil_channel_promote(intruder->store, &ref, "production", &channel, NULL), PIL_STATUS_OK);
+}
+
+static struct fault intrude_at(void *context, const struct fault_call *call) {
+    struct intruder *intruder = context;
+    if (call->index == intruder->at) {
+        intrude(intruder);
+    }
+    return (struct fault){.status = PIL_STATUS_OK};
+}
+
+/* Release 0 is there and nobody needs it; only its shard when `orphan`. */
+static void prepare(struct pil_store *store, bool orphan) {
+    char channel_name[PIL_STORE_NAME_BYTES];
+    (void)fixture_release(store, 0);
+    pil_layout_channel(&releases[0], "production", channel_name);
+    pil_ignore(pil_store_remove(store, channel_name, pil_store_always(), NULL), "it may not be there");
+    if (orphan) {
+        assert_int_equal(pil_store_remove(store, manifest_name, pil_store_always(), NULL), PIL_STATUS_OK);
+    }
+    remove_leases(store);
+}
+
+static void collect_with_intruder(struct pil_store *store, struct intruder *intruder) {
+    struct fault_plan plan = {.choose = intrude_at, .context = intruder};
+    struct pil_store *again = NULL;
+    assert_int_equal(pil_store_open_again(store, &again, NULL), PIL_STATUS_OK);
+    struct pil_store *watched = fault_store_open(again, &plan);
+    assert_int_equal(run(watched, 0, 0, NULL), PIL_STATUS_OK);
+    pil_store_close(&watched);
+}
+
+static void a_build_at_any_moment_of_a_collection_loses_nothing(void **state) {
+    struct pil_store *store = *state;
+    fixture_shard_name(store, &releases[0], shard_name);
+    pil_layout_manifest(&releases[0], manifest_name);
+    for (int kind = 0; kind < 4; kind++) {
+        uint32_t acted = 0, waited = 0;
+        bool is_over = false;
+        for (uint64_t at = 0; !is_over; at++) {
+            struct intruder intruder = {.store = store, .at = at, .promotes = kind % 2 != 0};
+            prepare(store, kind / 2 != 0);
+            collect_with_intruder(store, &intruder);
+            is_over = !intruder.has_acted;
+            acted += intruder.has_acted && !intruder.has_waited;
+            waited += intruder.has_waited;
+            if (intruder.has_acted && !intruder.has_waited) {
+                assert_true(fixture_has(store, shard_name));
+                assert_true(!intruder.promotes || has_release(store, 0));
+            }
+            pil_lease_end(&intruder.lease);
+        }
+        assert_true(acted >= 4);
+        assert_true(waited > 1);
+    }
+}
+
+/* A build stopped for longer than its lease finds out before anything is visible. */
+static int64_t virtual_us;
+
+static int64_t virtual_wall_us(void *context) {
+    (void)context;
+    return virtual_us;
+}
+
+static void a_lease_that_ran_out_holds_nothing_and_is_made_anew(void **state) {
+    struct pil_store *store = *state;
+    const struct pil_clock clock = {.wall_us = virtual_wall_us};
+    fixture_shard_name(store, &releases[0], shard_name);
+    virtual_us = pil_clock_wall_us() - (PIL_LEASE_WRITE_SECONDS + PIL_LEASE_SKEW_SECONDS + 5) * 1000000ll;
+    struct pil_lease *lease = pil_lease_create(store, &clock, PIL_LAYOUT_LEASE_WRITE, "stopped");
+    assert_int_equal(pil_lease_add(lease, shard_name, NULL), PIL_STATUS_OK);
+    assert_int_equal(count_leases(store), 1);
+    assert_int_equal(run(store, 0, 0, NULL), PIL_STATUS_OK);
+    assert_false(fixture_has(store, shard_name));
+    assert_int_equal(count_leases(store), 0); /* swept */
+    virtual_us = pil_clock_wall_us();
+    assert_int_equal(pil_lease_renew(lease, NULL), PIL_STATUS_OK);
+    (void)fixture_release(store, 0); /* looks whether its shards are there, and they are put again */
+    assert_int_equal(run(store, 0, 0, NULL), PIL_STATUS_OK);
+    assert_true(fixture_has(store, shard_name));
+    pil_lease_end(&lease);
+}
+
+static void a_lease_is_renewed_while_the_work_goes_on(void **state) {
+    struct pil_store *store = *state;
+    const struct pil_clock clock = {.wall_us = virtual_wall_us};
+    struct pil_lease_set set = {0};
+    virtual_us = pil_clock_wall_us();
+    struct pil_lease *lease = pil_lease_create(store, &clock, PIL_LAYOUT_LEASE_WRITE, "long");
+    char name[64];
+    for (uint32_t i = 0; i < PIL_LEASE_OBJECTS_MAX + 3; i++) { /* more than one document holds */
+        snprintf(name, sizeof name, "shards/%u", i);
+        assert_int_equal(pil_lease_add(lease, name, NULL), PIL_STATUS_OK);
+    }
+    assert_int_equal(count_leases(store), 2);
+    for (int minute = 0; minute < 30; minute++) {
+        virtual_us += 60 * 1000000ll;
+        assert_int_equal(pil_lease_renew(lease, NULL), PIL_STATUS_OK);
+        assert_int_equal(pil_lease_set_read(store, virtual_us + PIL_LEASE_SKEW_SECONDS * 1000000ll, &set, NULL),
+                         PIL_STATUS_OK);
+        assert_int_equal(set.count, PIL_LEASE_OBJECTS_MAX + 3);
+        assert_true(pil_lease_set_has(&set, "shards/0") && pil_lease_set_has(&set, name));
+        assert_false(pil_lease_set_has(&set, "shards/x"));
+        pil_lease_set_deinit(&set);
+    }
+    pil_lease_end(&lease);
+    assert_int_equal(count_leases(store), 0);
+}
+
+/* A writer waits for what a collector is removing, as long as that one lives. */
+static void a_writer_waits_for_a_collector_and_not_for_a_dead_one(void **state) {
+    struct pil_store *store = *state;
+    const struct pil_clock clock = {.wall_us = virtual_wall_us};
+    const char *const names[] = {"shards/x"};
+    int64_t now_us = pil_clock_wall_us();
+    virtual_us = now_us - (PIL_LEASE_BATCH_SECONDS + PIL_LEASE_SKEW_SECONDS) * 1000000ll + 200000;
+    struct pil_lease *killed = pil_lease_create(store, &clock, PIL_LAYOUT_LEASE_COLLECT, "killed");
+    assert_int_equal(pil_lease_post(killed, names, 1, PIL_LEASE_BATCH_SECONDS, NULL), PIL_STATUS_OK);
+    struct pil_lease *writer = write_lease(store);
+    assert_int_equal(pil_lease_add(writer, "shards/other", NULL), PIL_STATUS_OK);
+    assert_true(pil_clock_wall_us() < now_us + 100000);
+    assert_int_equal(pil_lease_add(writer, names[0], NULL), PIL_STATUS_OK);
+    assert_true(pil_clock_wall_us() >= now_us + 200000);
+    virtual_us += (PIL_LEASE_BATCH_SECONDS + 1) * 1000000ll; /* it comes back: it may not go on */
+    assert_int_equal(pil_lease_post(killed, names, 1, PIL_LEASE_BATCH_SECONDS, NULL), PIL_STATUS_TIMEOUT);
+    pil_lease_end(&killed);
+    pil_lease_end(&writer);
 }
 
 static void nothing_is_removed_when_something_cannot_be_read(void **state) {
     struct pil_store *store = *state;
     struct pil_error error = {0};
-    const char *const damaged[] = {"views/rides/drivers/channels/broken.json",
-                                   "views/rides/drivers/releases/0123456789abcdef.json",
-                                   "views/other/view/releases/0123456789abcdef.json"};
-    for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(store->ops->put_if_absent(store, damaged[i], pil_bytes_from_text("{}"), NULL), PIL_STATUS_OK);
+    const char *const damaged[] = {
+        "views/rides/drivers/channels/broken.json", "views/rides/drivers/releases/0123456789abcdef.json",
+        "views/other/view/releases/0123456789abcdef.json", "leases/write-0123456789abcdef.json"};
+    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        assert_int_equal(pil_store_put(store, damaged[i], pil_bytes_from_text("{}"), pil_store_if_absent(), NULL, NULL),
+                         PIL_STATUS_OK);
         assert_int_equal(run(store, 0, 0, &error), PIL_STATUS_CORRUPT);
         assert_non_null(strstr(error.text, damaged[i]));
-        assert_non_null(strstr(error.text, "nothing was removed"));
+        assert_non_null(strstr(error.text, i < 3 ? "nothing was removed" : "nothing more was removed"));
         for (int r = 0; r < RELEASES; r++) {
             assert_true(has_release(store, r));
         }
-        assert_int_equal(store->ops->remove(store, damaged[i], INT64_MAX, NULL), PIL_STATUS_OK);
+        assert_int_equal(pil_store_remove(store, damaged[i], pil_store_always(), NULL), PIL_STATUS_OK);
     }
     assert_int_equal(run(store, 0, 0, &error), PIL_STATUS_OK);
     assert_int_equal(result.releases_removed, RELEASES);
@@ -153,7 +376,8 @@ static void nothing_is_removed_when_something_cannot_be_read(void **state) {
 static void what_is_not_ours_and_what_killed_writers_left(void **state) {
     struct pil_store *store = *state;
     const char *const foreign = "shards/README";
-    assert_int_equal(store->ops->put_if_absent(store, foreign, pil_bytes_from_text("hands off"), NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_put(store, foreign, pil_bytes_from_text("hands off"), pil_store_if_absent(), NULL, NULL),
+                     PIL_STATUS_OK);
     int fd = open(in_folder(".tmp/0123456789abcdef"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     close(fd);
@@ -192,7 +416,7 @@ static void shards_go_in_and_out_whole(void **state) {
     shard.bytes--;
     assert_int_equal(pil_shard_io_read(store, &shard, bytes, NULL, NULL, &error), PIL_STATUS_CORRUPT);
     pil_layout_shard(&shard.id, name);
-    assert_int_equal(store->ops->remove(store, name, INT64_MAX, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_remove(store, name, pil_store_always(), NULL), PIL_STATUS_OK);
     assert_int_equal(pil_shard_io_read(store, &shard, bytes, NULL, NULL, &error), PIL_STATUS_NOT_FOUND);
     assert_int_equal(pil_shard_io_put(store, &shard.id, file, &is_new, NULL), PIL_STATUS_OK);
     assert_true(is_new);
@@ -204,7 +428,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_newest_and_the_needed_stay, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_is_young_stays, setup, folder_teardown),
-        cmocka_unit_test_setup_teardown(what_a_build_relies_on_becomes_young, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(what_a_build_relies_on_stays, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_leased_manifest_keeps_its_shards, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_build_at_any_moment_of_a_collection_loses_nothing, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_lease_that_ran_out_holds_nothing_and_is_made_anew, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_lease_is_renewed_while_the_work_goes_on, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_writer_waits_for_a_collector_and_not_for_a_dead_one, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(nothing_is_removed_when_something_cannot_be_read, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_is_not_ours_and_what_killed_writers_left, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(shards_go_in_and_out_whole, setup, folder_teardown),

@@ -47,11 +47,11 @@ static void an_equal_project_is_not_written_again(void **state) {
     assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
     assert_true(published.changed);
     assert_int_equal(published.sequence, 1);
-    assert_int_equal(store->ops->stat(store, "projects/rides.json", &bytes, &before, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_stat(store, "projects/rides.json", &bytes, &before, NULL), PIL_STATUS_OK);
     assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
     assert_false(published.changed);
     assert_int_equal(published.sequence, 1);
-    assert_int_equal(store->ops->stat(store, "projects/rides.json", &bytes, &after, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_stat(store, "projects/rides.json", &bytes, &after, NULL), PIL_STATUS_OK);
     assert_string_equal(before.text, after.text);
     assert_int_equal(pil_project_read(store, "rides", &read, &sequence, NULL), PIL_STATUS_OK);
     assert_int_equal(sequence, 1);
@@ -91,13 +91,14 @@ static void a_damaged_project_is_named_and_kept(void **state) {
                                    "{\"format\":9,\"sequence\":1,\"project\":{}}"};
     for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
         struct pil_error error = {0};
-        assert_int_equal(store->ops->put_if_absent(store, "projects/rides.json", pil_bytes_from_text(damaged[i]), NULL),
+        assert_int_equal(pil_store_put(store, "projects/rides.json", pil_bytes_from_text(damaged[i]),
+                                       pil_store_if_absent(), NULL, NULL),
                          PIL_STATUS_OK);
         pil_status status = pil_project_read(store, "rides", &read, NULL, &error);
         assert_int_equal(status, i == 4 ? PIL_STATUS_UNSUPPORTED : PIL_STATUS_CORRUPT);
         assert_memory_equal(error.text, "projects/rides.json", strlen("projects/rides.json"));
         assert_int_equal(publish(store, "rides", "rides", true, &error), status);
-        assert_int_equal(store->ops->remove(store, "projects/rides.json", INT64_MAX, NULL), PIL_STATUS_OK);
+        assert_int_equal(pil_store_remove(store, "projects/rides.json", pil_store_always(), NULL), PIL_STATUS_OK);
     }
     assert_null(read);
 }

@@ -3,6 +3,7 @@
  * full, read-only or broken lose nothing, and messages name the file. Method: the conformance tests; then attacks and
  * faults on a real folder. fsync and readdir are replaced by ones that can fail.
  */
+#include "store/scheme.h"
 #include "unit/store/child.h"
 #include "unit/store/conformance.h"
 #include "unit/store/folder.h"
@@ -50,7 +51,7 @@ static void a_listing_is_whole_or_fails(void **state) {
     struct pil_text names = {0};
     put_text(store, "views/a", "1");
     readdir_fails = true;
-    pil_status status = store->ops->list(store, "views/", visit_name, &names, &error);
+    pil_status status = pil_store_list(store, "views/", visit_name, &names, &error);
     readdir_fails = false;
     assert_int_equal(status, PIL_STATUS_IO);
     assert_non_null(strstr(error.text, "views/: Input/output error"));
@@ -66,7 +67,8 @@ static void a_failed_fsync_is_reported_and_never_retried(void **state) {
         struct pil_error error = {0};
         fsync_calls = 0;
         fsync_fails_at = fail_at;
-        pil_status status = store->ops->put_if_match(store, "pointer", pil_bytes_from_text("new"), &tag, &error);
+        pil_status status =
+            pil_store_put(store, "pointer", pil_bytes_from_text("new"), pil_store_if_match(&tag), NULL, &error);
         calls = fsync_calls;
         fsync_fails_at = 0;
         assert_int_equal(temporary_count(), 0);
@@ -77,7 +79,7 @@ static void a_failed_fsync_is_reported_and_never_retried(void **state) {
         assert_int_equal(calls, fail_at); /* nothing was fsynced after the failure */
         assert_non_null(strstr(error.text, "pointer"));
         struct pil_text content = {0};
-        assert_int_equal(store->ops->get(store, "pointer", 10, &content, &tag, NULL), PIL_STATUS_OK);
+        assert_int_equal(pil_store_get(store, "pointer", 10, &content, &tag, NULL), PIL_STATUS_OK);
         assert_true(strcmp(content.data, "old") == 0 || strcmp(content.data, "new") == 0);
         assert_true(fail_at > 1 || strcmp(content.data, "old") == 0); /* the file's own fsync comes before the rename */
         pil_text_deinit(&content);
@@ -85,7 +87,7 @@ static void a_failed_fsync_is_reported_and_never_retried(void **state) {
     assert_true(calls >= 2); /* the file and its folder */
 }
 
-/* ---- Links and things that are no files */
+/* ---- Links, and other kinds of files */
 
 static void links_lead_nowhere(void **state) {
     struct pil_store *store = *state;
@@ -98,37 +100,38 @@ static void links_lead_nowhere(void **state) {
     assert_int_equal(symlink("real/object", in_folder("inner")), 0);
     const char *const names[] = {"folder/passwd", "file", "inner"};
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(store->ops->get(store, names[i], 1 << 20, &content, NULL, &error), PIL_STATUS_DENIED);
+        assert_int_equal(pil_store_get(store, names[i], 1 << 20, &content, NULL, &error), PIL_STATUS_DENIED);
         assert_non_null(strstr(error.text, "symbolic link"));
     }
-    assert_int_equal(store->ops->put_if_absent(store, "folder/pillion", x, &error), PIL_STATUS_DENIED);
+    assert_int_equal(pil_store_put(store, "folder/pillion", x, pil_store_if_absent(), NULL, &error), PIL_STATUS_DENIED);
     assert_non_null(strstr(error.text, "symbolic link"));
     assert_int_equal(access("/etc/pillion", F_OK), -1);
-    assert_int_equal(store->ops->put_if_absent(store, "file", x, &error), PIL_STATUS_EXISTS);
+    assert_int_equal(pil_store_put(store, "file", x, pil_store_if_absent(), NULL, &error), PIL_STATUS_EXISTS);
     struct pil_store_tag tag = {"0"};
-    assert_int_equal(store->ops->put_if_match(store, "file", x, &tag, &error), PIL_STATUS_DENIED);
+    assert_int_equal(pil_store_put(store, "file", x, pil_store_if_match(&tag), NULL, &error), PIL_STATUS_DENIED);
     struct pil_text names_text = {0};
-    assert_int_equal(store->ops->list(store, "", visit_name, &names_text, &error), PIL_STATUS_DENIED);
+    assert_int_equal(pil_store_list(store, "", visit_name, &names_text, &error), PIL_STATUS_DENIED);
     assert_non_null(strstr(error.text, "symbolic link"));
-    assert_int_equal(store->ops->list(store, "real/", visit_name, &names_text, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_list(store, "real/", visit_name, &names_text, NULL), PIL_STATUS_OK);
     assert_string_equal(names_text.data, "real/object 6\n");
     pil_text_deinit(&names_text);
     /* The store's own files are not followed either. */
     assert_int_equal(unlink(in_folder(".lock")), 0);
     assert_int_equal(symlink("/etc/passwd", in_folder(".lock")), 0);
-    assert_int_equal(store->ops->put_if_absent(store, "more", x, &error), PIL_STATUS_DENIED);
+    assert_int_equal(pil_store_put(store, "more", x, pil_store_if_absent(), NULL, &error), PIL_STATUS_DENIED);
 }
 
-static void what_is_no_file_is_named(void **state) {
+static void other_kinds_of_files_are_named(void **state) {
     struct pil_store *store = *state;
     struct pil_error error = {0};
     struct pil_text content = {0};
     assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0); /* opening it must not wait for a writer */
     assert_int_equal(mkdir(in_folder("folder"), 0700), 0);
-    assert_int_equal(store->ops->get(store, "fifo", 10, &content, NULL, &error), PIL_STATUS_CORRUPT);
+    assert_int_equal(pil_store_get(store, "fifo", 10, &content, NULL, &error), PIL_STATUS_CORRUPT);
     assert_non_null(strstr(error.text, "fifo is not a regular file"));
-    assert_int_equal(store->ops->get(store, "folder", 10, &content, NULL, &error), PIL_STATUS_CORRUPT);
-    assert_int_equal(store->ops->put_if_absent(store, "folder", pil_bytes_from_text("x"), NULL), PIL_STATUS_EXISTS);
+    assert_int_equal(pil_store_get(store, "folder", 10, &content, NULL, &error), PIL_STATUS_CORRUPT);
+    assert_int_equal(pil_store_put(store, "folder", pil_bytes_from_text("x"), pil_store_if_absent(), NULL, NULL),
+                     PIL_STATUS_EXISTS);
     assert_int_equal(temporary_count(), 0);
 }
 
@@ -142,7 +145,7 @@ static void foreign_files_are_left_alone(void **state) {
         close(fd);
     }
     put_text(store, "ours", "1");
-    assert_int_equal(store->ops->list(store, "", visit_name, &names, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_list(store, "", visit_name, &names, NULL), PIL_STATUS_OK);
     assert_string_equal(names.data, "ours 1\n");
     pil_text_deinit(&names);
 }
@@ -150,17 +153,88 @@ static void foreign_files_are_left_alone(void **state) {
 static void a_watch_survives_the_folder(void **state) {
     struct pil_store *store = *state;
     put_text(store, "views/c/x", "1");
-    int fd = store->ops->watch(store, "views/c/");
+    int fd = pil_store_watch(store, "views/c/");
     assert_true(fd >= 0);
     assert_int_equal(nftw(in_folder("views"), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     assert_true(becomes_readable(fd));
-    store->ops->changed(store);
+    pil_store_changed(store);
     put_text(store, "views/c/x", "2");
     assert_true(becomes_readable(fd));
-    store->ops->changed(store);
+    pil_store_changed(store);
     struct pil_store_tag tag = expect_text(store, "views/c/x", "2");
-    assert_int_equal(store->ops->put_if_match(store, "views/c/x", pil_bytes_from_text("3"), &tag, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_put(store, "views/c/x", pil_bytes_from_text("3"), pil_store_if_match(&tag), NULL, NULL),
+                     PIL_STATUS_OK);
     assert_true(becomes_readable(fd));
+}
+
+/* A link in the path is turned to another store, as deployments do; then it leads nowhere; then back. */
+static void a_path_that_leads_elsewhere_is_followed_by_renew(void **state) {
+    struct pil_store *store = NULL, *first = NULL, *second = NULL;
+    struct pil_error error = {0};
+    struct pil_text content = {0};
+    char url[3][PATH_MAX + 8];
+    (void)state;
+    snprintf(url[0], sizeof url[0], "dir:%s", in_folder("one"));
+    snprintf(url[1], sizeof url[1], "dir:%s", in_folder("two"));
+    snprintf(url[2], sizeof url[2], "dir:%s", in_folder("link"));
+    assert_int_equal(pil_store_open(url[0], true, &first, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_open(url[1], true, &second, NULL), PIL_STATUS_OK);
+    put_text(first, "views/c/x", "first");
+    put_text(second, "views/c/x", "second");
+    assert_int_equal(symlink("one", in_folder("link")), 0);
+    assert_int_equal(pil_store_open(url[2], false, &store, NULL), PIL_STATUS_OK);
+    int fd = pil_store_watch(store, "views/c/");
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(in_folder("link")), 0);
+    assert_int_equal(symlink("two", in_folder("link")), 0);
+    expect_text(store, "views/c/x", "first"); /* not in the middle of a piece of work */
+    assert_int_equal(pil_store_renew(store, NULL), PIL_STATUS_OK);
+    expect_text(store, "views/c/x", "second");
+    pil_store_changed(store);
+    put_text(first, "views/c/y", "1");
+    assert_false(is_readable(fd));
+    put_text(second, "views/c/y", "1");
+    assert_true(becomes_readable(fd)); /* the same descriptor */
+    assert_int_equal(unlink(in_folder("link")), 0);
+    assert_int_equal(pil_store_renew(store, &error), PIL_STATUS_NOT_FOUND);
+    assert_non_null(strstr(error.text, in_folder("link")));
+    assert_int_equal(pil_store_get(store, "views/c/x", 10, &content, NULL, NULL), PIL_STATUS_OK); /* the old one */
+    pil_text_deinit(&content);
+    assert_int_equal(symlink("one", in_folder("link")), 0);
+    assert_int_equal(pil_store_renew(store, NULL), PIL_STATUS_OK);
+    expect_text(store, "views/c/x", "first");
+    pil_store_close(&store);
+    pil_store_close(&first);
+    pil_store_close(&second);
+}
+
+static void a_path_without_folders_is_the_working_folders(void **state) {
+    struct pil_store *store = NULL;
+    char before[PATH_MAX];
+    (void)state;
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(pil_store_open("dir:relative", true, &store, NULL), PIL_STATUS_OK);
+    put_text(store, "x", "1");
+    assert_int_equal(chdir("/"), 0);
+    assert_int_equal(pil_store_renew(store, NULL), PIL_STATUS_OK);
+    expect_text(store, "x", "1");
+    assert_int_equal(access(in_folder("relative/x"), F_OK), 0);
+    pil_store_close(&store);
+    assert_int_equal(chdir(before), 0);
+}
+
+static void the_table_of_schemes_explains_itself(void **state) {
+    (void)state;
+    assert_true(pil_store_scheme_count >= 1);
+    for (uint32_t i = 0; i < pil_store_scheme_count; i++) {
+        const struct pil_store_scheme *scheme = &pil_store_schemes[i];
+        assert_int_equal(scheme->prefix[strlen(scheme->prefix) - 1], ':');
+        assert_non_null(strstr(PIL_STORE_FORMS, scheme->prefix));
+        assert_true(strlen(scheme->value) > 0 && strlen(scheme->help) > 0);
+        assert_ptr_equal(pil_store_scheme_find(scheme->prefix), scheme);
+    }
+    assert_null(pil_store_scheme_find("rides/drivers@production"));
 }
 
 /* ---- Opening */
@@ -178,8 +252,7 @@ static void urls_and_missing_folders_are_explained(void **state) {
     assert_non_null(strstr(error.text, "new/deep/store"));
     assert_null(store);
     assert_int_equal(pil_store_open(url, true, &store, &error), PIL_STATUS_OK);
-    assert_string_equal(store->url, url);
-    assert_string_equal(store->ops->scheme, "dir");
+    assert_string_equal(pil_store_url(store), url);
     put_text(store, "x", "1");
     pil_store_close(&store);
     assert_null(store);
@@ -198,16 +271,17 @@ static int use_as_nobody(void) {
     if (!become_nobody()) {
         return CHILD_SKIPPED;
     }
-    CHILD_EXPECT(pil_directory_open(folder, false, &store, &error) == PIL_STATUS_OK);
-    CHILD_EXPECT(store->ops->get(store, "readable", 10, &content, NULL, &error) == PIL_STATUS_OK);
-    CHILD_EXPECT(store->ops->get(store, "unreadable", 10, &content, NULL, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(pil_store_open(folder_url, false, &store, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_store_get(store, "readable", 10, &content, NULL, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_store_get(store, "unreadable", 10, &content, NULL, &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, "unreadable: Permission denied") != NULL);
-    CHILD_EXPECT(store->ops->list(store, "names-only/", visit_name, &content, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(pil_store_list(store, "names-only/", visit_name, &content, &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, "names-only/object: Permission denied") != NULL);
     pil_text_deinit(&content);
-    CHILD_EXPECT(store->ops->put_if_absent(store, "new", pil_bytes_from_text("x"), &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(pil_store_put(store, "new", pil_bytes_from_text("x"), pil_store_if_absent(), NULL, &error) ==
+                 PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, folder) != NULL && strstr(error.text, "Permission denied") != NULL);
-    CHILD_EXPECT(store->ops->remove(store, "readable", INT64_MAX, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(pil_store_remove(store, "readable", pil_store_always(), &error) == PIL_STATUS_DENIED);
     pil_store_close(&store);
     return 0;
 }
@@ -243,13 +317,13 @@ static int fill_the_disk(void) {
     if (skipped != 0) {
         return skipped;
     }
-    CHILD_EXPECT(pil_directory_open(folder, true, &store, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_store_open(folder_url, true, &store, &error) == PIL_STATUS_OK);
     pil_status status = PIL_STATUS_OK;
     int put = 0;
     char name[32];
     for (; status == PIL_STATUS_OK && put < 100; put++) {
         snprintf(name, sizeof name, "blocks/%d", put);
-        status = store->ops->put_if_absent(store, name, pil_bytes_from(block, sizeof block), &error);
+        status = pil_store_put(store, name, pil_bytes_from(block, sizeof block), pil_store_if_absent(), NULL, &error);
     }
     CHILD_EXPECT(status == PIL_STATUS_NO_SPACE);
     CHILD_EXPECT(strstr(error.text, name) != NULL && strstr(error.text, "No space left") != NULL);
@@ -257,12 +331,13 @@ static int fill_the_disk(void) {
     uint64_t bytes;
     for (int i = 0; i < put - 1; i++) { /* what was put before is whole, what failed is not there */
         snprintf(name, sizeof name, "blocks/%d", i);
-        CHILD_EXPECT(store->ops->stat(store, name, &bytes, NULL, NULL) == PIL_STATUS_OK && bytes == sizeof block);
+        CHILD_EXPECT(pil_store_stat(store, name, &bytes, NULL, NULL) == PIL_STATUS_OK && bytes == sizeof block);
     }
     snprintf(name, sizeof name, "blocks/%d", put - 1);
-    CHILD_EXPECT(store->ops->stat(store, name, &bytes, NULL, NULL) == PIL_STATUS_NOT_FOUND);
-    CHILD_EXPECT(store->ops->remove(store, "blocks/0", INT64_MAX, &error) == PIL_STATUS_OK);
-    CHILD_EXPECT(store->ops->put_if_absent(store, name, pil_bytes_from(block, 50000), &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_store_stat(store, name, &bytes, NULL, NULL) == PIL_STATUS_NOT_FOUND);
+    CHILD_EXPECT(pil_store_remove(store, "blocks/0", pil_store_always(), &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_store_put(store, name, pil_bytes_from(block, 50000), pil_store_if_absent(), NULL, &error) ==
+                 PIL_STATUS_OK);
     pil_store_close(&store);
     return 0;
 }
@@ -280,13 +355,13 @@ static int use_read_only(void) {
     if (skipped != 0) {
         return skipped;
     }
-    CHILD_EXPECT(pil_directory_open(folder, true, &store, &error) == PIL_STATUS_OK);
-    CHILD_EXPECT(store->ops->put_if_absent(store, "before", x, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_store_open(folder_url, true, &store, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_store_put(store, "before", x, pil_store_if_absent(), NULL, &error) == PIL_STATUS_OK);
     CHILD_EXPECT(mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
-    CHILD_EXPECT(store->ops->put_if_absent(store, "after", x, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(pil_store_put(store, "after", x, pil_store_if_absent(), NULL, &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, "Read-only file system") != NULL);
-    CHILD_EXPECT(store->ops->remove(store, "before", INT64_MAX, &error) == PIL_STATUS_DENIED);
-    CHILD_EXPECT(store->ops->put_if_absent(store, "before", x, &error) == PIL_STATUS_EXISTS);
+    CHILD_EXPECT(pil_store_remove(store, "before", pil_store_always(), &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(pil_store_put(store, "before", x, pil_store_if_absent(), NULL, &error) == PIL_STATUS_EXISTS);
     pil_store_close(&store);
     return 0;
 }
@@ -302,9 +377,13 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_failed_fsync_is_reported_and_never_retried, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_listing_is_whole_or_fails, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(links_lead_nowhere, folder_setup, folder_teardown),
-        cmocka_unit_test_setup_teardown(what_is_no_file_is_named, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(other_kinds_of_files_are_named, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(foreign_files_are_left_alone, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_watch_survives_the_folder, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_path_that_leads_elsewhere_is_followed_by_renew, folder_setup,
+                                        folder_teardown),
+        cmocka_unit_test_setup_teardown(a_path_without_folders_is_the_working_folders, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(the_table_of_schemes_explains_itself, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(urls_and_missing_folders_are_explained, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_store_that_we_may_only_read_is_read, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing, folder_setup, folder_teardown),

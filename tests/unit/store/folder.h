@@ -16,7 +16,7 @@
 
 #define FOLDER __attribute__((unused)) static
 
-static char folder[64];
+static char folder[64], folder_url[72];
 
 FOLDER const char *in_folder(const char *name) {
     static char paths[4][PATH_MAX];
@@ -29,7 +29,7 @@ FOLDER const char *in_folder(const char *name) {
 FOLDER struct pil_store *open_folder(void) {
     struct pil_store *store = NULL;
     struct pil_error error = {0};
-    if (pil_directory_open(folder, true, &store, &error) != PIL_STATUS_OK) {
+    if (pil_store_open(folder_url, true, &store, &error) != PIL_STATUS_OK) {
         fail_msg("%s", error.text);
     }
     return store;
@@ -40,6 +40,7 @@ FOLDER int folder_setup(void **state) {
     if (mkdtemp(folder) == NULL) {
         return -1;
     }
+    snprintf(folder_url, sizeof folder_url, "dir:%s", folder);
     *state = open_folder();
     return 0;
 }

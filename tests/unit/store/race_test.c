@@ -15,7 +15,7 @@ enum { RACERS = 8, ROUNDS = 25, KILLS = 25, BODY_BYTES = 40000 };
 
 struct shared {
     pthread_barrier_t barrier;
-    int winners[2][ROUNDS], losers[2][ROUNDS]; /* of put_if_match, of put_if_absent */
+    int winners[2][ROUNDS], losers[2][ROUNDS]; /* of puts if match, of puts if absent */
     _Atomic uint64_t acknowledged;
 };
 
@@ -37,7 +37,7 @@ static void count(struct shared *shared, int kind, int round, pil_status status,
 
 static int race(struct shared *shared, int racer) {
     struct pil_store *store;
-    if (pil_directory_open(folder, false, &store, NULL) != PIL_STATUS_OK) {
+    if (pil_store_open(folder_url, false, &store, NULL) != PIL_STATUS_OK) {
         return 1;
     }
     for (int round = 0; round < ROUNDS; round++) {
@@ -46,12 +46,12 @@ static int race(struct shared *shared, int racer) {
         struct pil_store_tag tag;
         snprintf(content, sizeof content, "round %d racer %d", round, racer);
         snprintf(name, sizeof name, "once/%d", round);
-        bool there = store->ops->stat(store, "pointer", &bytes, &tag, NULL) == PIL_STATUS_OK;
+        bool there = pil_store_stat(store, "pointer", &bytes, &tag, NULL) == PIL_STATUS_OK;
         pthread_barrier_wait(&shared->barrier);
-        pil_status status =
-            store->ops->put_if_match(store, "pointer", pil_bytes_from_text(content), there ? &tag : NULL, NULL);
-        count(shared, 0, round, status, PIL_STATUS_CONFLICT);
-        status = store->ops->put_if_absent(store, name, pil_bytes_from_text(content), NULL);
+        pil_status status = pil_store_put(store, "pointer", pil_bytes_from_text(content),
+                                          there ? pil_store_if_match(&tag) : pil_store_if_absent(), NULL, NULL);
+        count(shared, 0, round, status, there ? PIL_STATUS_CONFLICT : PIL_STATUS_EXISTS);
+        status = pil_store_put(store, name, pil_bytes_from_text(content), pil_store_if_absent(), NULL, NULL);
         count(shared, 1, round, status, PIL_STATUS_EXISTS);
         pthread_barrier_wait(&shared->barrier);
     }
@@ -103,7 +103,7 @@ static void make_content(uint64_t version, struct pil_text *content) {
 /* The version; fails unless the content is whole. */
 static uint64_t read_version(struct pil_store *store, const char *name, struct pil_store_tag *ret_tag) {
     struct pil_text content = {0}, wanted = {0};
-    pil_status status = store->ops->get(store, name, 1 << 20, &content, ret_tag, NULL);
+    pil_status status = pil_store_get(store, name, 1 << 20, &content, ret_tag, NULL);
     if (status == PIL_STATUS_NOT_FOUND) {
         return 0;
     }
@@ -125,12 +125,13 @@ static void put_for_ever(struct shared *shared) {
     for (uint64_t version = read_version(store, "pointer", &tag) + 1;; version++) {
         make_content(version, &content);
         snprintf(name, sizeof name, "data/%llu/object", (unsigned long long)version);
-        pil_status status = store->ops->put_if_absent(store, name, pil_text_bytes(&content), NULL);
+        pil_status status = pil_store_put(store, name, pil_text_bytes(&content), pil_store_if_absent(), NULL, NULL);
         if (status != PIL_STATUS_OK && status != PIL_STATUS_EXISTS) {
             _exit(1);
         }
-        if (store->ops->put_if_match(store, "pointer", pil_text_bytes(&content), version > 1 ? &tag : NULL, NULL) !=
-            PIL_STATUS_OK) {
+        if (pil_store_put(store, "pointer", pil_text_bytes(&content),
+                          version > 1 ? pil_store_if_match(&tag) : pil_store_if_absent(), NULL,
+                          NULL) != PIL_STATUS_OK) {
             _exit(1);
         }
         read_version(store, "pointer", &tag);
@@ -169,12 +170,13 @@ static void a_killed_writer_leaves_old_or_new(void **state) {
         uint64_t version = read_version(store, "pointer", &tag), acknowledged = shared->acknowledged;
         assert_true(version == acknowledged || version == acknowledged + 1);
         shared->acknowledged = version;
-        assert_int_equal(store->ops->list(store, "data/", visit_data, store, NULL), PIL_STATUS_OK);
+        assert_int_equal(pil_store_list(store, "data/", visit_data, store, NULL), PIL_STATUS_OK);
         leftovers += temporary_count();
         struct pil_store *next = open_folder(); /* as the next run does */
         char name[32];
         snprintf(name, sizeof name, "repaired/%d", kill_number);
-        assert_int_equal(next->ops->put_if_absent(next, name, pil_bytes_from_text("x"), NULL), PIL_STATUS_OK);
+        assert_int_equal(pil_store_put(next, name, pil_bytes_from_text("x"), pil_store_if_absent(), NULL, NULL),
+                         PIL_STATUS_OK);
         pil_store_close(&next);
         assert_int_equal(temporary_count(), 0);
     }
@@ -188,7 +190,8 @@ static void a_killed_writer_leaves_old_or_new(void **state) {
 static void temporary_files_of_living_writers_stay(void **state) {
     struct pil_store *store = *state;
     int ready[2];
-    assert_int_equal(store->ops->put_if_absent(store, "first", pil_bytes_from_text("x"), NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_put(store, "first", pil_bytes_from_text("x"), pil_store_if_absent(), NULL, NULL),
+                     PIL_STATUS_OK);
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -197,20 +200,24 @@ static void temporary_files_of_living_writers_stay(void **state) {
         size_t len = 64 << 20;
         void *large = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         (void)!write(ready[1], "r", 1);
-        _exit(own->ops->put_if_absent(own, "large", pil_bytes_from(large, len), NULL) == PIL_STATUS_OK ? 0 : 1);
+        _exit(pil_store_put(own, "large", pil_bytes_from(large, len), pil_store_if_absent(), NULL, NULL) ==
+                      PIL_STATUS_OK
+                  ? 0
+                  : 1);
     }
     char byte;
     assert_int_equal(read(ready[0], &byte, 1), 1);
     while (temporary_count() == 0 && waitpid(pid, NULL, WNOHANG) == 0) {
     }
     struct pil_store *other = open_folder();
-    assert_int_equal(other->ops->put_if_absent(other, "other", pil_bytes_from_text("x"), NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_put(other, "other", pil_bytes_from_text("x"), pil_store_if_absent(), NULL, NULL),
+                     PIL_STATUS_OK);
     pil_store_close(&other);
     int status = -1;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
     uint64_t bytes;
-    assert_int_equal(store->ops->stat(store, "large", &bytes, NULL, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_stat(store, "large", &bytes, NULL, NULL), PIL_STATUS_OK);
     assert_int_equal(bytes, 64 << 20);
     close(ready[0]);
     close(ready[1]);

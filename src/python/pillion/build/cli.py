@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
                "1 bad input (nothing of that view is published), 2 wrong usage, 3 input/output failure.")
     parser.add_argument("project", metavar="PROJECT.yaml", help="the project file; its source paths are relative to it")
     parser.add_argument("--view", metavar="V", help="only this feature view (default: all)")
-    parser.add_argument("--store", metavar="S", help="where releases live: dir:PATH")
+    parser.add_argument("--store", metavar="S", help=f"where releases live: {_core.STORE_FORMS}")
     parser.add_argument("--as-of", metavar="T", type=parse_time, help="leave out rows with a later event timestamp")
     parser.add_argument("--dry-run", action="store_true", help="do everything but put anything into the store")
     parser.add_argument("--json", action="store_true", help="one JSON object for each view instead of its name")
@@ -97,7 +97,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.store is None and not arguments.dry_run:
-        parser.error("--store is missing: dir:PATH (or --dry-run)")
+        parser.error(f"--store is missing: {_core.STORE_FORMS} (or --dry-run)")
     if not os.path.isdir(arguments.tmp) or not os.access(arguments.tmp, os.W_OK | os.X_OK):
         parser.error(f"--tmp: {arguments.tmp} is no folder that can be written to")
     limit = arguments.memory_limit or memory.available_bytes() // 2

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Leases as documents {"format":1,"kind":…,"holder":…,"nonce":…,"expires_us":N,"objects":[…]}. */
+#include "release/lease.h"
+
+#include "base/panic.h"
+#include "release/document.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum { ID_CHARS = PIL_DOCUMENT_NONCE_CHARS, WAIT_MS = 20 };
+
+/* One document of a lease. */
+struct part {
+    char name[PIL_STORE_NAME_BYTES];
+    struct pil_store_tag tag; /* "": not written yet */
+    json_t *objects;          /* owned */
+};
+
+struct pil_lease {
+    struct pil_store *store;
+    const struct pil_clock *clock;
+    pil_layout_lease kind;
+    char *holder;
+    struct part *parts;
+    uint32_t part_count;
+    int64_t expires_us; /* of the part that expires first */
+};
+
+static int64_t now_us(const struct pil_lease *lease) {
+    return lease->clock->wall_us(lease->clock->context);
+}
+
+static const char *kind_text(pil_layout_lease kind) {
+    return kind == PIL_LAYOUT_LEASE_WRITE ? "write" : "collect";
+}
+
+struct pil_lease *pil_lease_create(struct pil_store *store, const struct pil_clock *clock, pil_layout_lease kind,
+                                   const char *holder) {
+    struct pil_lease *lease = calloc(1, sizeof *lease);
+    PIL_ASSERT(lease != NULL);
+    *lease = (struct pil_lease){
+        .store = store, .clock = clock, .kind = kind, .holder = strdup(holder), .expires_us = INT64_MAX};
+    PIL_ASSERT(lease->holder != NULL);
+    return lease;
+}
+
+/* ---- Writing */
+
+static struct part *add_part(struct pil_lease *lease) {
+    char id[ID_CHARS + 1];
+    lease->parts = realloc(lease->parts, (lease->part_count + 1) * sizeof *lease->parts);
+    PIL_ASSERT(lease->parts != NULL);
+    struct part *part = &lease->parts[lease->part_count++];
+    *part = (struct part){.objects = json_array()};
+    PIL_ASSERT(part->objects != NULL);
+    pil_document_nonce(id);
+    pil_layout_lease_name(lease->kind, id, part->name);
+    return part;
+}
+
+static pil_status put_part(struct pil_lease *lease, struct part *part, int64_t expires_us, struct pil_error *error) {
+    char nonce[PIL_DOCUMENT_NONCE_CHARS + 1];
+    struct pil_text text;
+    pil_document_nonce(nonce);
+    json_t *document = json_pack("{s:i, s:s, s:s, s:s, s:I, s:O}", "format", PIL_DOCUMENT_FORMAT, "kind",
+                                 kind_text(lease->kind), "holder", lease->holder, "nonce", nonce, "expires_us",
+                                 (json_int_t)expires_us, "objects", part->objects);
+    PIL_ASSERT(document != NULL);
+    pil_document_format(document, &text);
+    json_decref(document);
+    pil_status status = PIL_STATUS_CONFLICT;
+    if (part->tag.text[0] != '\0') {
+        status = pil_store_put(lease->store, part->name, pil_text_bytes(&text), pil_store_if_match(&part->tag),
+                               &part->tag, error);
+    }
+    if (status == PIL_STATUS_CONFLICT) { /* never written, or swept after it had expired */
+        status =
+            pil_store_put(lease->store, part->name, pil_text_bytes(&text), pil_store_if_absent(), &part->tag, error);
+    }
+    pil_text_deinit(&text);
+    if (status == PIL_STATUS_DENIED) {
+        return pil_fail_in(error, status,
+                           "all who write have to be able to write to all of %s (one group for its files and folders, "
+                           "umask 002)",
+                           pil_store_url(lease->store));
+    }
+    return status;
+}
+
+static pil_status put_all(struct pil_lease *lease, uint32_t seconds, struct pil_error *error) {
+    int64_t expires_us = now_us(lease) + seconds * 1000000ll;
+    for (uint32_t i = 0; i < lease->part_count; i++) {
+        PIL_TRY(put_part(lease, &lease->parts[i], expires_us, error));
+    }
+    lease->expires_us = expires_us;
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_lease_renew(struct pil_lease *lease, struct pil_error *ret_error) {
+    int64_t left_us = lease->expires_us - now_us(lease);
+    if (lease->part_count == 0 || left_us > PIL_LEASE_WRITE_SECONDS * 1000000ll / 3 * 2) {
+        return PIL_STATUS_OK;
+    }
+    return put_all(lease, PIL_LEASE_WRITE_SECONDS, ret_error);
+}
+
+/* ---- Reading */
+
+struct lease_document {
+    pil_layout_lease kind;
+    int64_t expires_us;
+    json_t *document; /* owned */
+    json_t *objects;  /* in the document */
+    struct pil_store_tag tag;
+};
+
+static pil_status document_parse(struct lease_document *lease, struct pil_error *error) {
+    uint64_t expires_us;
+    PIL_TRY(pil_document_u64(lease->document, "expires_us", INT64_MAX, &expires_us, error));
+    lease->expires_us = (int64_t)expires_us;
+    lease->objects = json_object_get(lease->document, "objects");
+    bool is_sound = json_is_array(lease->objects);
+    for (size_t i = 0; is_sound && i < json_array_size(lease->objects); i++) {
+        is_sound = json_is_string(json_array_get(lease->objects, i));
+    }
+    return is_sound ? PIL_STATUS_OK
+                    : pil_fail(error, PIL_STATUS_CORRUPT, "\"objects\" must be a list of names of objects");
+}
+
+/* NOT_FOUND: it ended meanwhile. */
+static pil_status document_read(struct pil_store *store, const char *name, struct lease_document *ret_lease,
+                                struct pil_error *error) {
+    struct pil_layout_object parsed;
+    struct lease_document lease = {0};
+    pil_layout_parse(name, &parsed);
+    lease.kind = parsed.lease;
+    PIL_TRY(pil_document_read(store, name, &lease.document, &lease.tag, error));
+    pil_status status = document_parse(&lease, error);
+    if (status != PIL_STATUS_OK) {
+        json_decref(lease.document);
+        return pil_fail_in(error, status, "%s", name);
+    }
+    *ret_lease = lease;
+    return PIL_STATUS_OK;
+}
+
+static bool has_ended(const struct lease_document *lease, int64_t at_us) {
+    return lease->expires_us + PIL_LEASE_SKEW_SECONDS * 1000000ll < at_us;
+}
+
+struct names {
+    char **names;
+    size_t count;
+};
+
+static pil_status visit_lease(void *context, const struct pil_store_object *object) {
+    struct names *names = context;
+    struct pil_layout_object parsed;
+    pil_layout_parse(object->name, &parsed);
+    if (parsed.kind == PIL_LAYOUT_LEASE) {
+        names->names = realloc(names->names, (names->count + 1) * sizeof *names->names);
+        PIL_ASSERT(names->names != NULL);
+        names->names[names->count] = strdup(object->name);
+        PIL_ASSERT(names->names[names->count] != NULL);
+        names->count++;
+    }
+    return PIL_STATUS_OK;
+}
+
+typedef pil_status (*each_fn)(void *context, const char *name, const struct lease_document *lease,
+                              struct pil_error *error);
+
+/* Calls `each` for every lease of a kind; those that end while we look are left out. */
+static pil_status each_lease(struct pil_store *store, pil_layout_lease kind, each_fn each, void *context,
+                             struct pil_error *error) {
+    struct names names = {0};
+    pil_status status = pil_store_list(store, PIL_LAYOUT_LEASES, visit_lease, &names, error);
+    for (size_t i = 0; i < names.count; i++) {
+        struct pil_layout_object parsed;
+        struct lease_document lease;
+        pil_layout_parse(names.names[i], &parsed);
+        if (status == PIL_STATUS_OK && parsed.lease == kind) {
+            status = document_read(store, names.names[i], &lease, error);
+            if (status == PIL_STATUS_OK) {
+                status = each(context, names.names[i], &lease, error);
+                json_decref(lease.document);
+            }
+            status = status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_OK : status;
+        }
+        free(names.names[i]);
+    }
+    free(names.names);
+    return status;
+}
+
+/* ---- Writers */
+
+/* What a writer asks of the collectors of the moment. */
+struct question {
+    const char *name; /* whether this is being removed; NULL: whether any of them is at work */
+    int64_t now_us;
+    bool answer;
+};
+
+static pil_status ask_collector(void *context, const char *name, const struct lease_document *lease,
+                                struct pil_error *error) {
+    struct question *question = context;
+    (void)name, (void)error;
+    bool is_posted = question->name == NULL;
+    for (size_t i = 0; !is_posted && i < json_array_size(lease->objects); i++) {
+        is_posted = strcmp(json_string_value(json_array_get(lease->objects, i)), question->name) == 0;
+    }
+    question->answer |= is_posted && !has_ended(lease, question->now_us);
+    return PIL_STATUS_OK;
+}
+
+static pil_status ask_collectors(struct pil_lease *lease, const char *name, bool *ret_answer, struct pil_error *error) {
+    struct question question = {.name = name, .now_us = now_us(lease)};
+    PIL_TRY(each_lease(lease->store, PIL_LAYOUT_LEASE_COLLECT, ask_collector, &question, error));
+    *ret_answer = question.answer;
+    return PIL_STATUS_OK;
+}
+
+/* A name twice in a lease does no harm: looking at the last document is enough. */
+static bool has_name(const struct part *part, const char *name) {
+    for (size_t i = 0; i < json_array_size(part->objects); i++) {
+        if (strcmp(json_string_value(json_array_get(part->objects, i)), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Writes a name into the last document, or a new one. */
+static pil_status name_object(struct pil_lease *lease, const char *name, struct pil_error *error) {
+    struct part *part = lease->part_count > 0 ? &lease->parts[lease->part_count - 1] : NULL;
+    if (part != NULL && has_name(part, name) && part->tag.text[0] != '\0') {
+        return PIL_STATUS_OK;
+    }
+    if (part == NULL || json_array_size(part->objects) == PIL_LEASE_OBJECTS_MAX) {
+        part = add_part(lease);
+    }
+    json_array_append_new(part->objects, json_string(name));
+    int64_t expires_us = now_us(lease) + PIL_LEASE_WRITE_SECONDS * 1000000ll;
+    PIL_TRY(put_part(lease, part, expires_us, error));
+    lease->expires_us = expires_us < lease->expires_us ? expires_us : lease->expires_us;
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_lease_add(struct pil_lease *lease, const char *name, struct pil_error *ret_error) {
+    bool is_posted = true;
+    PIL_ASSERT(lease->kind == PIL_LAYOUT_LEASE_WRITE);
+    PIL_TRY(pil_lease_renew(lease, ret_error));
+    PIL_TRY(name_object(lease, name, ret_error));
+    while (is_posted) {
+        const struct timespec pause = {.tv_nsec = WAIT_MS * 1000000};
+        PIL_TRY(ask_collectors(lease, name, &is_posted, ret_error));
+        if (is_posted) {
+            nanosleep(&pause, NULL);
+            PIL_TRY(pil_lease_renew(lease, ret_error));
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+void pil_lease_end(struct pil_lease **lease) {
+    struct pil_lease *old = *lease;
+    *lease = NULL;
+    if (old == NULL) {
+        return;
+    }
+    bool is_needed = false;
+    if (old->kind == PIL_LAYOUT_LEASE_WRITE && old->part_count > 0 &&
+        ask_collectors(old, NULL, &is_needed, NULL) != PIL_STATUS_OK) {
+        is_needed = true;
+    }
+    for (uint32_t i = 0; i < old->part_count; i++) {
+        if (!is_needed && old->parts[i].tag.text[0] != '\0') {
+            pil_ignore(pil_store_remove(old->store, old->parts[i].name, pil_store_if_match(&old->parts[i].tag), NULL),
+                       "it expires, and the next collector sweeps it");
+        }
+        json_decref(old->parts[i].objects);
+    }
+    free(old->parts);
+    free(old->holder);
+    free(old);
+}
+
+/* ---- Collectors */
+
+pil_status pil_lease_post(struct pil_lease *lease, const char *const *names, uint32_t count, uint32_t seconds,
+                          struct pil_error *ret_error) {
+    PIL_ASSERT(lease->kind == PIL_LAYOUT_LEASE_COLLECT);
+    PIL_ASSERT(count <= PIL_LEASE_OBJECTS_MAX);
+    if (lease->part_count == 0) {
+        (void)add_part(lease);
+    } else if (now_us(lease) >= lease->expires_us) {
+        return pil_fail(ret_error, PIL_STATUS_TIMEOUT,
+                        "the collection was held up for longer than its lease and removes no more; run it again");
+    }
+    json_array_clear(lease->parts[0].objects);
+    for (uint32_t i = 0; i < count; i++) {
+        json_array_append_new(lease->parts[0].objects, json_string(names[i]));
+    }
+    return put_all(lease, seconds, ret_error);
+}
+
+struct set_reading {
+    struct pil_lease_set set;
+    int64_t since_us;
+};
+
+static pil_status collect_names(void *context, const char *name, const struct lease_document *lease,
+                                struct pil_error *error) {
+    struct set_reading *reading = context;
+    struct pil_lease_set *set = &reading->set;
+    size_t count = json_array_size(lease->objects);
+    (void)name, (void)error;
+    if (has_ended(lease, reading->since_us) || count == 0) {
+        return PIL_STATUS_OK;
+    }
+    set->names = realloc(set->names, (set->count + count) * sizeof *set->names);
+    PIL_ASSERT(set->names != NULL);
+    for (size_t i = 0; i < count; i++) {
+        char *object = strdup(json_string_value(json_array_get(lease->objects, i)));
+        PIL_ASSERT(object != NULL);
+        set->names[set->count++] = object;
+    }
+    set->lease_count++;
+    return PIL_STATUS_OK;
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+pil_status pil_lease_set_read(struct pil_store *store, int64_t since_us, struct pil_lease_set *ret_set,
+                              struct pil_error *ret_error) {
+    struct set_reading reading = {.since_us = since_us};
+    pil_status status = each_lease(store, PIL_LAYOUT_LEASE_WRITE, collect_names, &reading, ret_error);
+    if (status != PIL_STATUS_OK) {
+        pil_lease_set_deinit(&reading.set);
+        return status;
+    }
+    if (reading.set.count > 0) {
+        qsort(reading.set.names, reading.set.count, sizeof *reading.set.names, compare_names);
+    }
+    *ret_set = reading.set;
+    return PIL_STATUS_OK;
+}
+
+bool pil_lease_set_has(const struct pil_lease_set *set, const char *name) {
+    return set->count > 0 && bsearch(&name, set->names, set->count, sizeof *set->names, compare_names) != NULL;
+}
+
+void pil_lease_set_deinit(struct pil_lease_set *set) {
+    for (size_t i = 0; i < set->count; i++) {
+        free(set->names[i]);
+    }
+    free(set->names);
+    *set = (struct pil_lease_set){0};
+}
+
+struct sweep {
+    struct pil_store *store;
+    int64_t since_us;
+};
+
+static pil_status sweep_one(void *context, const char *name, const struct lease_document *lease,
+                            struct pil_error *error) {
+    const struct sweep *sweep = context;
+    if (!has_ended(lease, sweep->since_us)) {
+        return PIL_STATUS_OK;
+    }
+    pil_status status = pil_store_remove(sweep->store, name, pil_store_if_match(&lease->tag), error);
+    return status == PIL_STATUS_CONFLICT ? PIL_STATUS_OK : status; /* its holder is back */
+}
+
+pil_status pil_lease_sweep(struct pil_store *store, int64_t since_us, struct pil_error *ret_error) {
+    struct sweep sweep = {.store = store, .since_us = since_us};
+    PIL_TRY(each_lease(store, PIL_LAYOUT_LEASE_WRITE, sweep_one, &sweep, ret_error));
+    return each_lease(store, PIL_LAYOUT_LEASE_COLLECT, sweep_one, &sweep, ret_error);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Compare-and-swap on a document of a store: read it, change it, put it under the condition that it is the version that
+ * was read; when others were first, all of that again. For this module. */
+#pragma once
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+enum { PIL_RETRY_ATTEMPTS_MAX = 16 };
+
+/* One attempt, from the read to the put. CONFLICT, or EXISTS for a document that was to be created: somebody else was
+ * first. */
+typedef pil_status (*pil_retry_fn)(void *context, struct pil_error *ret_error);
+
+/* The last attempt's status; CONFLICT when others were first in all of them. */
+static inline pil_status pil_retry(pil_retry_fn attempt, void *context, struct pil_error *ret_error) {
+    pil_status status = PIL_STATUS_CONFLICT;
+    for (uint32_t i = 0; i < PIL_RETRY_ATTEMPTS_MAX && status == PIL_STATUS_CONFLICT; i++) {
+        status = attempt(context, ret_error);
+        status = status == PIL_STATUS_EXISTS ? PIL_STATUS_CONFLICT : status;
+    }
+    return status;
+}
