@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Names of the releases of one view that the supervisor holds whole. As many as it does: no bound of its own. */
+#pragma once
+
+#include "base/bounds.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pil_held {
+    char (*releases)[PIL_RELEASE_ID_CHARS + 1]; /* owned; in no order */
+    uint32_t count, capacity;
+};
+
+bool pil_held_has(const struct pil_held *held, const char *release);
+/* Once; again is fine. */
+void pil_held_add(struct pil_held *held, const char *release);
+void pil_held_remove(struct pil_held *held, const char *release);
+void pil_held_deinit(struct pil_held *held);

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "follow/target.h"
+
+#include "base/panic.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void set_release(char to[PIL_RELEASE_ID_CHARS + 1], const char *release) {
+    PIL_ASSERT(strlen(release) <= PIL_RELEASE_ID_CHARS);
+    memcpy(to, release, strlen(release) + 1);
+}
+
+static bool same(const char *a, const char *b) {
+    return strcmp(a, b) == 0;
+}
+
+static bool is_of_shard(pil_follow_kind kind) {
+    return kind >= PIL_FOLLOW_FETCH && kind <= PIL_FOLLOW_HAND_OVER;
+}
+
+static bool is_reading(pil_follow_kind kind) {
+    return kind == PIL_FOLLOW_READ_PROJECT || kind == PIL_FOLLOW_POLL;
+}
+
+struct pil_target pil_target_make(const struct pil_target_options *options) {
+    PIL_ASSERT(options->poll_ns > 0);
+    return (struct pil_target){.view = options->view,
+                               .reads_project = options->reads_project,
+                               .collapses = options->collapses,
+                               .poll_ns = options->poll_ns,
+                               .step = PIL_FOLLOW_WAIT,
+                               .backoff = pil_backoff_make(PIL_TARGET_RETRY_MS_MIN, PIL_TARGET_RETRY_MS_MAX)};
+}
+
+void pil_target_set_live(struct pil_target *target, const char *release) {
+    PIL_ASSERT(!target->is_busy && target->step == PIL_FOLLOW_WAIT);
+    set_release(target->live, release);
+}
+
+void pil_target_validate(const struct pil_target *target) {
+    PIL_ASSERT(target->backoff.wait_ms <= PIL_TARGET_RETRY_MS_MAX);
+    PIL_ASSERT(target->shards_whole <= target->shard_count);
+    if (target->is_fetching) {
+        PIL_ASSERT(target->fetch.release[0] != '\0');
+        PIL_ASSERT(!same(target->fetch.release, target->live));
+        PIL_ASSERT(target->step != PIL_FOLLOW_WAIT);
+    }
+    if (is_of_shard(target->step)) {
+        PIL_ASSERT(target->is_fetching);
+        PIL_ASSERT(target->shard == target->shards_whole);
+        PIL_ASSERT(target->shard < target->shard_count);
+    }
+    if (target->step == PIL_FOLLOW_PUBLISH) {
+        PIL_ASSERT(!target->is_fetching);
+        PIL_ASSERT(target->fetch.release[0] != '\0');
+    }
+}
+
+/* ---- Next */
+
+static uint64_t poll_due_ns(const struct pil_target *target) {
+    return target->is_nudged ? 0 : target->polled_ns + target->poll_ns;
+}
+
+/* Between two shards, and before the wait for admission. */
+static bool may_interrupt(const struct pil_target *target) {
+    return target->is_fetching && (target->step == PIL_FOLLOW_FETCH || target->step == PIL_FOLLOW_ADMIT);
+}
+
+struct pil_task pil_target_next(const struct pil_target *target, uint64_t now_ns) {
+    struct pil_task task = {.kind = target->step, .view = target->view, .shard = target->shard};
+    bool is_due = target->is_nudged || now_ns >= target->wake_ns;
+    PIL_ASSERT(!target->is_busy);
+    if ((target->step == PIL_FOLLOW_WAIT && is_due) || (may_interrupt(target) && now_ns >= poll_due_ns(target))) {
+        task.kind = target->reads_project ? PIL_FOLLOW_READ_PROJECT : PIL_FOLLOW_POLL;
+    } else if (target->step == PIL_FOLLOW_WAIT) {
+        task.wait_until_ns = target->wake_ns;
+    }
+    return task;
+}
+
+void pil_target_start(struct pil_target *target, const struct pil_task *task) {
+    PIL_ASSERT(!target->is_busy);
+    PIL_ASSERT(task->kind != PIL_FOLLOW_WAIT);
+    PIL_ASSERT(task->view == target->view);
+    target->is_busy = true;
+    if (is_reading(task->kind)) {
+        if (target->is_fetching && !is_reading(target->step)) {
+            target->resume = target->step;
+        }
+        if (task->kind == (target->reads_project ? PIL_FOLLOW_READ_PROJECT : PIL_FOLLOW_POLL)) {
+            target->is_nudged = false; /* what is told from here on is looked at after this reading */
+        }
+        target->step = task->kind;
+    }
+    PIL_ASSERT(target->step == task->kind);
+}
+
+/* ---- Done */
+
+/* Until the next POLL is due, or the refused release may be tried again. */
+static void wait(struct pil_target *target) {
+    uint64_t due_ns = target->polled_ns + target->poll_ns;
+    bool retries = target->refused[0] != '\0' && target->backoff.until_ns != 0;
+    target->wake_ns = retries && target->backoff.until_ns < due_ns ? target->backoff.until_ns : due_ns;
+    target->step = PIL_FOLLOW_WAIT;
+}
+
+static void forget_refusal(struct pil_target *target) {
+    target->refused[0] = '\0';
+    pil_backoff_reset(&target->backoff);
+}
+
+static void give_up(struct pil_target *target) {
+    target->is_fetching = false;
+    target->shard = target->shards_whole = target->shard_count = 0;
+}
+
+/* `wake_ns` stays as set. */
+static void report(struct pil_target *target, const struct pil_fetch_report *numbers, pil_fetch_result result,
+                   const char *text) {
+    target->report = *numbers;
+    target->report.result = result;
+    snprintf(target->report.text, sizeof target->report.text, "%s", text);
+    target->step = PIL_FOLLOW_REPORT;
+}
+
+static const char *why(const struct pil_outcome *outcome) {
+    return outcome->error.text[0] != '\0' ? outcome->error.text : pil_status_text(outcome->status);
+}
+
+static void refuse(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
+    give_up(target);
+    if (outcome->status == PIL_STATUS_CLOSED) { /* cancelled: nothing is wrong with the release */
+        wait(target);
+        return;
+    }
+    if (!same(target->refused, target->fetch.release)) {
+        pil_backoff_reset(&target->backoff);
+        set_release(target->refused, target->fetch.release);
+    }
+    pil_backoff_fail(&target->backoff, now_ns);
+    wait(target);
+    report(target, &target->fetch, pil_fetch_result_of(outcome->status), why(outcome));
+}
+
+/* The channel could not be read. */
+static void poll_failed(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
+    if (target->is_fetching && outcome->status != PIL_STATUS_CLOSED) {
+        target->step = target->resume; /* what is wanted is what was wanted last; it is not published without a POLL */
+        return;
+    }
+    give_up(target);
+    pil_backoff_skip(&target->backoff); /* a refused release is tried again as soon as its channel can be read */
+    wait(target);
+    if (outcome->status == PIL_STATUS_CLOSED) {
+        return;
+    }
+    uint64_t store_ns = now_ns + PIL_TARGET_STORE_RETRY_MS * 1000000ull;
+    if (outcome->is_store_away && store_ns < target->wake_ns) {
+        target->wake_ns = store_ns;
+    }
+    pil_fetch_result result = pil_fetch_result_of(outcome->status);
+    bool is_machine = outcome->is_store_away && result != PIL_FETCH_NOT_FOUND;
+    report(target, &(struct pil_fetch_report){0}, is_machine ? PIL_FETCH_ERROR : result, why(outcome));
+}
+
+static void polled(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
+    const char *wanted = outcome->release;
+    PIL_ASSERT(strlen(wanted) == PIL_RELEASE_ID_CHARS);
+    if (target->is_fetching && same(wanted, target->fetch.release)) {
+        target->step = target->resume;
+        return;
+    }
+    give_up(target);
+    if (same(wanted, target->live)) {
+        forget_refusal(target);
+        wait(target);
+        return;
+    }
+    if (same(wanted, target->refused) && pil_backoff_is_waiting(&target->backoff, now_ns)) {
+        wait(target);
+        return;
+    }
+    if (!outcome->is_held || !same(wanted, target->fetch.release)) {
+        target->fetch = (struct pil_fetch_report){0};
+        set_release(target->fetch.release, wanted);
+    }
+    target->is_fetching = !outcome->is_held;
+    target->step = outcome->is_held ? PIL_FOLLOW_PUBLISH : PIL_FOLLOW_READ_MANIFEST;
+}
+
+static void handed_over(struct pil_target *target) {
+    target->shards_whole = ++target->shard;
+    if (target->shard < target->shard_count) {
+        target->step = PIL_FOLLOW_FETCH;
+    } else { /* whole; whether it is still wanted decides what follows */
+        give_up(target);
+        target->step = PIL_FOLLOW_POLL;
+    }
+}
+
+static void published(struct pil_target *target) {
+    set_release(target->live, target->fetch.release);
+    forget_refusal(target);
+    wait(target);
+    report(target, &target->fetch, PIL_FETCH_OK, "");
+}
+
+/* A step of the way that worked. */
+static void advance(struct pil_target *target, pil_follow_kind kind, const struct pil_outcome *outcome) {
+    switch (kind) {
+    case PIL_FOLLOW_READ_MANIFEST:
+        PIL_ASSERT(outcome->shard_count > 0);
+        target->shard_count = outcome->shard_count;
+        target->fetch.bytes = outcome->bytes;
+        target->fetch.created_us = outcome->created_us;
+        target->step = PIL_FOLLOW_JUDGE;
+        return;
+    case PIL_FOLLOW_JUDGE: target->step = PIL_FOLLOW_ADMIT; return;
+    case PIL_FOLLOW_ADMIT: target->step = PIL_FOLLOW_FETCH; return;
+    case PIL_FOLLOW_FETCH:
+        target->fetch.copy_ns += outcome->took_ns;
+        target->step = PIL_FOLLOW_VERIFY;
+        return;
+    case PIL_FOLLOW_VERIFY:
+        target->fetch.verify_ns += outcome->took_ns;
+        target->step = target->collapses ? PIL_FOLLOW_COLLAPSE : PIL_FOLLOW_HAND_OVER;
+        return;
+    case PIL_FOLLOW_COLLAPSE:
+        target->fetch.collapse_ns += outcome->took_ns;
+        target->fetch.huge_bytes += outcome->huge_bytes;
+        target->step = PIL_FOLLOW_HAND_OVER;
+        return;
+    case PIL_FOLLOW_HAND_OVER: handed_over(target); return;
+    case PIL_FOLLOW_PUBLISH: published(target); return;
+    case PIL_FOLLOW_WAIT:
+    case PIL_FOLLOW_READ_PROJECT:
+    case PIL_FOLLOW_POLL:
+    case PIL_FOLLOW_REPORT: break;
+    }
+    PIL_UNREACHABLE("not a step of a fetch");
+}
+
+void pil_target_done(struct pil_target *target, const struct pil_task *task, const struct pil_outcome *outcome,
+                     uint64_t now_ns) {
+    PIL_ASSERT(target->is_busy);
+    PIL_ASSERT(task->kind == target->step && task->view == target->view);
+    target->is_busy = false;
+    if (task->kind == PIL_FOLLOW_READ_PROJECT) {
+        target->step = PIL_FOLLOW_POLL; /* a store without the project serves views; a broken one fails POLL, too */
+    } else if (task->kind == PIL_FOLLOW_POLL) {
+        target->polled_ns = now_ns;
+        outcome->status == PIL_STATUS_OK ? polled(target, outcome, now_ns) : poll_failed(target, outcome, now_ns);
+    } else if (task->kind == PIL_FOLLOW_REPORT) {
+        target->step = PIL_FOLLOW_WAIT;
+    } else if (outcome->status == PIL_STATUS_OK) {
+        advance(target, task->kind, outcome);
+    } else {
+        refuse(target, outcome, now_ns);
+    }
+    pil_target_validate(target);
+}
+
+/* ---- What others tell */
+
+void pil_target_nudge(struct pil_target *target) {
+    target->is_nudged = true;
+}
+
+void pil_target_dropped(struct pil_target *target, const char *release) {
+    if (same(target->live, release)) {
+        target->live[0] = '\0';
+        target->is_nudged = true;
+    }
+    if (target->step == PIL_FOLLOW_PUBLISH && !target->is_busy && same(target->fetch.release, release)) {
+        target->step = PIL_FOLLOW_POLL;
+    }
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One served view as a state machine: which release it should have, by its channel, and the way there. Pure: no I/O, no
+ * clock, no memory of its own. pil_target_next says what to do now, somebody does it, pil_target_done takes what came
+ * of it:
+ *
+ *     WAIT ─► READ_PROJECT ─► POLL ─► READ_MANIFEST ─► JUDGE ─► ADMIT ─► FETCH ─► VERIFY ─► COLLAPSE ─► HAND_OVER ─┐
+ *      ▲                       │ ▲                                        ▲                                        │
+ *      │                       │ │                                        └───────────── next shard ───────────────┤
+ *      │                       │ └──────────────── all shards: is it still wanted? ────────────────────────────────┘
+ *      └────── REPORT ◄─ PUBLISH ◄─ (wanted and held)
+ *
+ * A release is published only right after a POLL that wanted it, when all its shards were verified and handed over. A
+ * POLL is also due between two shards when the poll interval is over or something changed; a release that is not wanted
+ * any more is given up there. Whatever fails leaves what is served alone: the release is refused, reported, and tried
+ * again after a back-off. Thread: one. */
+#pragma once
+
+#include "base/bounds.h"
+#include "follow/backoff.h"
+#include "follow/fetch_result.h"
+
+#include <stdint.h>
+
+typedef enum pil_follow_kind {
+    PIL_FOLLOW_WAIT, /* until wait_until_ns, or until pil_target_nudge */
+    PIL_FOLLOW_READ_PROJECT,
+    PIL_FOLLOW_POLL,
+    PIL_FOLLOW_READ_MANIFEST,
+    PIL_FOLLOW_JUDGE,
+    PIL_FOLLOW_ADMIT,
+    PIL_FOLLOW_FETCH,
+    PIL_FOLLOW_VERIFY, /* and seal */
+    PIL_FOLLOW_COLLAPSE,
+    PIL_FOLLOW_HAND_OVER,
+    PIL_FOLLOW_PUBLISH,
+    PIL_FOLLOW_REPORT, /* target->report */
+} pil_follow_kind;
+
+struct pil_task {
+    pil_follow_kind kind;
+    uint32_t view;
+    uint32_t shard;         /* of FETCH to HAND_OVER */
+    uint64_t wait_until_ns; /* of WAIT */
+};
+
+/* What came of a task. */
+struct pil_outcome {
+    pil_status status;      /* CLOSED: cancelled, which is held against nobody */
+    struct pil_error error; /* of a failure */
+    /* POLL */
+    char release[PIL_RELEASE_ID_CHARS + 1]; /* that the channel wants; of OK */
+    bool is_held;                           /* all its shards are in memory already; of OK */
+    bool is_store_away;                     /* the store could not be opened; of a failure */
+    /* READ_MANIFEST */
+    uint32_t shard_count;
+    uint64_t bytes;
+    int64_t created_us;
+    /* FETCH, VERIFY, COLLAPSE */
+    uint64_t took_ns, huge_bytes;
+};
+
+/* One fetch, for metrics and logs. */
+struct pil_fetch_report {
+    pil_fetch_result result;
+    char release[PIL_RELEASE_ID_CHARS + 1]; /* "" when unknown */
+    char text[PIL_ERROR_TEXT_BYTES];        /* why not */
+    uint64_t copy_ns, verify_ns, collapse_ns;
+    int64_t created_us;         /* of the release; 0: its manifest was not read */
+    uint64_t bytes, huge_bytes; /* huge_bytes: of these, in huge pages */
+};
+
+enum { PIL_TARGET_RETRY_MS_MIN = 1000, PIL_TARGET_RETRY_MS_MAX = 60000, PIL_TARGET_STORE_RETRY_MS = 2000 };
+
+struct pil_target {
+    uint32_t view;
+    bool reads_project; /* the first of the views that share a project */
+    bool collapses;     /* into huge pages */
+    uint64_t poll_ns;   /* how often the channel is read at least */
+
+    pil_follow_kind step;                   /* the next task, or the one that is busy */
+    uint32_t shard;                         /* of FETCH to HAND_OVER */
+    uint64_t wake_ns;                       /* of WAIT */
+    uint64_t polled_ns;                     /* when the last POLL ended */
+    bool is_busy, is_nudged;                /* is_nudged: since the last POLL began */
+    bool is_fetching;                       /* fetch.release, from READ_MANIFEST to the last HAND_OVER */
+    pil_follow_kind resume;                 /* of a fetch that a POLL interrupts: what comes next */
+    uint32_t shard_count;                   /* of the release that is being fetched */
+    uint32_t shards_whole;                  /* of these, verified and handed over */
+    char live[PIL_RELEASE_ID_CHARS + 1];    /* "": none */
+    char refused[PIL_RELEASE_ID_CHARS + 1]; /* "": none */
+    struct pil_backoff backoff;             /* of the refused release */
+    struct pil_fetch_report fetch;          /* of the release that is fetched, or waits to be published */
+    struct pil_fetch_report report;         /* of REPORT */
+};
+
+struct pil_target_options {
+    uint32_t view;
+    bool reads_project, collapses;
+    uint64_t poll_ns;
+};
+
+struct pil_target pil_target_make(const struct pil_target_options *options);
+/* What is served already; before the first task. */
+void pil_target_set_live(struct pil_target *target, const char *release);
+
+/* What to do now. Not while a task is busy. */
+struct pil_task pil_target_next(const struct pil_target *target, uint64_t now_ns);
+/* The task that pil_target_next gave is being done: until pil_target_done there is no other. */
+void pil_target_start(struct pil_target *target, const struct pil_task *task);
+void pil_target_done(struct pil_target *target, const struct pil_task *task, const struct pil_outcome *outcome,
+                     uint64_t now_ns);
+
+/* The channel or the project may have changed. */
+void pil_target_nudge(struct pil_target *target);
+/* A release is no longer held. If that crossed with its being published, it is fetched again. */
+void pil_target_dropped(struct pil_target *target, const char *release);
+
+/* Panics when the state contradicts itself. */
+void pil_target_validate(const struct pil_target *target);
