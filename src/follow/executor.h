@@ -30,7 +30,7 @@ struct pil_job *pil_executor_take(struct pil_executor *executor);
 /* Becomes readable when a job is done, until pil_executor_take returned NULL. The executor's. */
 int pil_executor_fd(const struct pil_executor *executor);
 
-/* What is running and what is submitted from now on ends with CLOSED. */
+/* Running jobs and all that are submitted from now on end with CLOSED. */
 void pil_executor_cancel(struct pil_executor *executor);
 /* The threads give way to others from their next job on (pil_sys_run_in_background). */
 void pil_executor_run_in_background(struct pil_executor *executor);

@@ -42,11 +42,11 @@ struct pil_follow *pil_follow_create(const struct pil_follow_options *options);
 /* No job may be out. */
 void pil_follow_destroy(struct pil_follow **follow);
 
-/* Before the first step: what is held whole, and what of that is served. */
+/* Before the first step: a release that is held whole, and whether it is the one that is served. */
 void pil_follow_hold(struct pil_follow *follow, uint32_t view_index, const char *release, bool is_live);
 
-/* Does what is due and needs no waiting. Returns when to call again at the latest, by the clock; UINT64_MAX: when
- * something is given back or told. */
+/* Does every task that is due, without waiting. Returns the time to call it again at the latest, by the clock;
+ * UINT64_MAX: only after one of the calls below. */
 uint64_t pil_follow_step(struct pil_follow *follow);
 
 /* A job is done. */

@@ -13,7 +13,7 @@ pil_status pil_judge_release(const struct pil_judge_case *judged, struct pil_err
                         effective, wanted->release);
     }
     if (!pil_catalog_same_view(found, wanted) || strcmp(found->release, wanted->release) != 0) {
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the manifest of %s/%s@%s is that of %s/%s@%s", wanted->project,
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the manifest of %s/%s@%s describes %s/%s@%s", wanted->project,
                         wanted->view, wanted->release, found->project, found->view, found->release);
     }
     return PIL_STATUS_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whether a node may take a release: what is judged before a byte of it is loaded. Today that the manifest is that of
- * the release which the channel of the served view wants. Pure. */
+ * Whether a node may take a release, judged before a byte of it is loaded: its manifest must describe the release that
+ * the channel of the served view wants. Signatures and policy will be judged here, too. Pure. */
 #pragma once
 
 #include "release/channel.h"

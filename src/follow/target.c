@@ -90,7 +90,7 @@ void pil_target_start(struct pil_target *target, const struct pil_task *task) {
             target->resume = target->step;
         }
         if (task->kind == (target->reads_project ? PIL_FOLLOW_READ_PROJECT : PIL_FOLLOW_POLL)) {
-            target->is_nudged = false; /* what is told from here on is looked at after this reading */
+            target->is_nudged = false; /* news from here on needs another reading */
         }
         target->step = task->kind;
     }
@@ -148,7 +148,7 @@ static void refuse(struct pil_target *target, const struct pil_outcome *outcome,
 /* The channel could not be read. */
 static void poll_failed(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
     if (target->is_fetching && outcome->status != PIL_STATUS_CLOSED) {
-        target->step = target->resume; /* what is wanted is what was wanted last; it is not published without a POLL */
+        target->step = target->resume; /* the last answer holds; before PUBLISH there is another POLL anyway */
         return;
     }
     give_up(target);
@@ -263,7 +263,7 @@ void pil_target_done(struct pil_target *target, const struct pil_task *task, con
     pil_target_validate(target);
 }
 
-/* ---- What others tell */
+/* ---- News */
 
 void pil_target_nudge(struct pil_target *target) {
     target->is_nudged = true;

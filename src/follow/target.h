@@ -11,8 +11,8 @@
  *
  * A release is published only right after a POLL that wanted it, when all its shards were verified and handed over. A
  * POLL is also due between two shards when the poll interval is over or something changed; a release that is not wanted
- * any more is given up there. Whatever fails leaves what is served alone: the release is refused, reported, and tried
- * again after a back-off. Thread: one. */
+ * any more is given up there. No failure touches the live release: the release that failed is refused, reported, and
+ * tried again after a back-off. Thread: one. */
 #pragma once
 
 #include "base/bounds.h"
@@ -100,19 +100,19 @@ struct pil_target_options {
 };
 
 struct pil_target pil_target_make(const struct pil_target_options *options);
-/* What is served already; before the first task. */
+/* The release that is served already; before the first task. */
 void pil_target_set_live(struct pil_target *target, const char *release);
 
-/* What to do now. Not while a task is busy. */
+/* The task to do now. Not while a task is busy. */
 struct pil_task pil_target_next(const struct pil_target *target, uint64_t now_ns);
-/* The task that pil_target_next gave is being done: until pil_target_done there is no other. */
+/* Marks the task that pil_target_next gave as busy: there is no other until pil_target_done. */
 void pil_target_start(struct pil_target *target, const struct pil_task *task);
 void pil_target_done(struct pil_target *target, const struct pil_task *task, const struct pil_outcome *outcome,
                      uint64_t now_ns);
 
 /* The channel or the project may have changed. */
 void pil_target_nudge(struct pil_target *target);
-/* A release is no longer held. If that crossed with its being published, it is fetched again. */
+/* A release is no longer held. If that news crossed its publication, it is fetched again. */
 void pil_target_dropped(struct pil_target *target, const char *release);
 
 /* Panics when the state contradicts itself. */

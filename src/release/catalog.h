@@ -7,7 +7,7 @@
 
 struct pil_catalog_release {
     struct pil_release_ref ref;
-    int64_t modified_us; /* when its manifest was put or touched last */
+    int64_t modified_us; /* when its manifest was put */
 };
 
 struct pil_catalog_channel {

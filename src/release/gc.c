@@ -30,7 +30,7 @@ struct collector {
     const struct pil_gc_options *options;
     int64_t started_us;
     int64_t held_us;         /* when the lease was written last */
-    int64_t limit_us;        /* what is younger stays */
+    int64_t limit_us;        /* objects that are younger stay */
     struct pil_lease *lease; /* NULL: a dry run */
     struct pil_lease_set leased;
     char (*names)[PIL_STORE_NAME_BYTES]; /* PIL_LEASE_OBJECTS_MAX of them: of the batch */

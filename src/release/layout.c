@@ -14,7 +14,7 @@ bool pil_release_id_ok(const char *text) {
     return strlen(text) == PIL_RELEASE_ID_CHARS && strspn(text, "0123456789abcdef") == PIL_RELEASE_ID_CHARS;
 }
 
-/* false when it does not fit or is no name. */
+/* false when it does not fit or is not a valid name. */
 static bool copy_name(const char *text, size_t len, char ret_name[PIL_NAME_BYTES_MAX + 1]) {
     if (len > PIL_NAME_BYTES_MAX) {
         return false;

@@ -3,9 +3,9 @@
  *
  * A writer names each object that it is going to rely on, then looks whether the object is there. A collector posts
  * which objects it is about to remove, then looks who has named them. Both write before they look, so at least one of
- * them sees the other: the collector spares what is named, the writer waits until what is posted is gone. A lease has
- * an expiry, so that a writer that was killed holds nothing for ever. Any store will do whose reads see what was
- * written before. Thread: one at a time. */
+ * them sees the other: the collector spares objects that are named, the writer waits until posted objects are gone. A
+ * lease has an expiry, so that a writer that was killed holds nothing for ever. Any store will do whose reads see what
+ * was written before. Thread: one at a time. */
 #pragma once
 
 #include "base/clock.h"

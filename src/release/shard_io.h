@@ -7,7 +7,8 @@
 enum { PIL_SHARD_IO_PART_BYTES = 4 << 20 };
 
 /* Puts a shard's bytes, unless it is there already. The caller has a lease on its name (release/lease.h) where a
- * collector may run meanwhile. *ret_new: they were written. CORRUPT when what is there has another size. */
+ * collector may run meanwhile. *ret_new: they were written. CORRUPT when the shard in the store has another
+ * size. */
 pil_status pil_shard_io_put(struct pil_store *store, const struct pil_sha256 *id, struct pil_bytes file, bool *ret_new,
                             struct pil_error *ret_error) PIL_CHECKED;
 

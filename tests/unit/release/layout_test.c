@@ -87,6 +87,17 @@ static void names_are_parsed_back(void **state) {
     pil_layout_parse(name, &object);
     assert_int_equal(object.kind, PIL_LAYOUT_SHARD);
     assert_memory_equal(&object.shard, &id, sizeof id);
+
+    pil_layout_channels(&ref, name);
+    assert_string_equal(name, "views/rides/driver-stats_2/channels/");
+    static const char *const leases[] = {"leases/write-0123456789abcdef.json", "leases/collect-0123456789abcdef.json"};
+    for (pil_layout_lease kind = PIL_LAYOUT_LEASE_WRITE; kind <= PIL_LAYOUT_LEASE_COLLECT; kind++) {
+        pil_layout_lease_name(kind, "0123456789abcdef", name);
+        assert_string_equal(name, leases[kind]);
+        pil_layout_parse(name, &object);
+        assert_int_equal(object.kind, PIL_LAYOUT_LEASE);
+        assert_int_equal(object.lease, kind);
+    }
 }
 
 static void other_names_are_foreign(void **state) {
@@ -112,6 +123,12 @@ static void other_names_are_foreign(void **state) {
         "shards/FF/FFffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff.shard",
         "shards/ff/ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
         "x/ff/ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff.shard",
+        "leases/write-0123456789abcde.json",
+        "leases/write-0123456789ABCDEF.json",
+        "leases/other-0123456789abcdef.json",
+        "leases/0123456789abcdef.json",
+        "leases/write-0123456789abcdef.json.bak",
+        "lease/write-0123456789abcdef.json",
         "a/b/c/d/e/f.json"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct pil_layout_object object;
