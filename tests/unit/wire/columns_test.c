@@ -62,12 +62,18 @@ static void the_golden_answer_is_written_and_read(void **state) {
     assert_int_equal(pil_columns_put_head(&head, bytes), RECORDS_AT);
     assert_memory_equal(bytes, golden, RECORDS_AT);
     assert_int_equal(pil_columns_decode(pil_bytes_from(golden, BYTES), &decoded, NULL), PIL_STATUS_OK);
-    assert_memory_equal(&decoded, &head, sizeof head);
+    /* What was read is written the same again: structs have holes, which may hold anything. */
+    assert_int_equal(pil_columns_put_head(&decoded, bytes), RECORDS_AT);
+    assert_memory_equal(bytes, golden, RECORDS_AT);
+    assert_int_equal(decoded.bytes, head.bytes);
     for (uint32_t i = 0; i < COLUMNS; i++) {
         pil_columns_put_record(&placed[i], bytes);
         assert_memory_equal(bytes, golden + RECORDS_AT + i * PIL_COLUMNS_RECORD_BYTES, PIL_COLUMNS_RECORD_BYTES);
         struct pil_column_record record = pil_columns_record(pil_bytes_from(golden, BYTES), &decoded, i);
-        assert_memory_equal(&record, &placed[i], sizeof record);
+        assert_int_equal(record.values_at, placed[i].values_at);
+        assert_int_equal(record.value_bytes, placed[i].value_bytes);
+        pil_columns_put_record(&record, bytes);
+        assert_memory_equal(bytes, golden + RECORDS_AT + i * PIL_COLUMNS_RECORD_BYTES, PIL_COLUMNS_RECORD_BYTES);
     }
 }
 
