@@ -52,7 +52,8 @@ typedef enum pillion_result {
     PILLION_NOT_READY = 6,   /* a view has no release yet, or min_release is not here yet */
     PILLION_UNAVAILABLE = 7, /* nothing mapped, and the server does not answer */
     PILLION_CORRUPT = 8,     /* what was mapped or received is not right; nothing of it was used */
-    PILLION_SYSTEM = 9       /* no memory, no descriptors … */
+    PILLION_SYSTEM = 9,      /* no descriptors … */
+    PILLION_NO_MEMORY = 10   /* what is there stays as it is, and later calls work when there is memory again */
 } pillion_result;
 PILLION_API const char *pillion_result_text(pillion_result result);
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the server says it has: views by number, and the feature services of each project. The document is JSON
- * (schemas/mapped.md, "Catalog"); like everything received it is checked where it is used. */
-#include "client/internal.h"
-#include "base/text.h"
+ * Like everything received, the catalog is checked where it is used. */
+#include "client/catalog.h"
+#include "base/panic.h"
+#include "client/client.h"
+#include "client/document.h"
+#include "client/spec.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,74 +12,106 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *text_at(const json_t *object, const char *key) {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : "";
+enum { CATALOG_BYTES_MAX = 64 << 20 };
+
+static struct pil_document document_of(const struct pil_catalog *catalog) {
+    return (struct pil_document){.text = pil_bytes_from(catalog->text, catalog->len),
+                                 .scratch = catalog->text + catalog->len,
+                                 .scratch_bytes = catalog->len};
 }
 
-static pil_status read_document(int fd, json_t **ret_json, struct pil_error *error) {
-    struct stat info;
-    if (fstat(fd, &info) != 0 || info.st_size <= 0 || info.st_size > PIL_CLIENT_CATALOG_BYTES_MAX) {
-        return pil_fail(error, PIL_STATUS_CORRUPT, "the catalog is empty or over %d bytes",
-                        PIL_CLIENT_CATALOG_BYTES_MAX);
-    }
-    size_t bytes = (size_t)info.st_size, len = 0;
-    char *text = malloc(bytes);
-    PIL_ASSERT(text != NULL);
+void pil_catalog_deinit(struct pil_catalog *catalog) {
+    free(catalog->text);
+    *catalog = (struct pil_catalog){0};
+}
+
+/* ---- Reading. */
+
+static size_t read_all(int fd, uint8_t *to, size_t bytes) {
+    size_t len = 0;
     while (len < bytes) {
-        ssize_t got = pread(fd, text + len, bytes - len, (off_t)len);
+        ssize_t got = pread(fd, to + len, bytes - len, (off_t)len);
         if (got == 0 || (got < 0 && errno != EINTR)) {
             break;
         }
         len += got > 0 ? (size_t)got : 0;
     }
-    json_error_t mistake;
-    json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &mistake);
-    free(text);
-    if (json == NULL) {
-        return pil_fail(error, PIL_STATUS_CORRUPT, "the catalog: at byte %d: %s", mistake.position, mistake.text);
+    return len;
+}
+
+static pil_status check(const struct pil_catalog *catalog, struct pil_error *error) {
+    struct pil_document document = document_of(catalog);
+    pil_status status = pil_document_check(&document, error);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail_in(error, status, "the catalog");
     }
-    *ret_json = json;
+    struct pil_document views = pil_document_member(&document, "views");
+    struct pil_document projects = pil_document_member(&document, "projects");
+    if (!pil_document_is(&views, PIL_JSON_ARRAY) || !pil_document_is(&projects, PIL_JSON_ARRAY) ||
+        pil_document_count(&views) > PIL_MAPPED_VIEWS_MAX) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "the catalog lacks \"views\" or \"projects\", or has over %d views",
+                        PIL_MAPPED_VIEWS_MAX);
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status read_catalog(int fd, struct pil_catalog *ret_catalog, struct pil_error *error) {
+    struct stat info;
+    if (fstat(fd, &info) != 0 || info.st_size <= 0 || info.st_size > CATALOG_BYTES_MAX) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "the catalog is empty or over %d bytes", CATALOG_BYTES_MAX);
+    }
+    size_t bytes = (size_t)info.st_size;
+    struct pil_catalog catalog = {.text = malloc(2 * bytes)};
+    if (catalog.text == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the catalog, %zu bytes", bytes);
+    }
+    catalog.len = read_all(fd, catalog.text, bytes);
+    pil_status status = check(&catalog, error);
+    if (status != PIL_STATUS_OK) {
+        pil_catalog_deinit(&catalog);
+        return status;
+    }
+    *ret_catalog = catalog;
     return PIL_STATUS_OK;
 }
 
 pil_status pil_catalog_read(struct pillion_client *client, int fd, struct pil_error *ret_error) {
-    json_t *json = NULL;
-    PIL_TRY(read_document(fd, &json, ret_error));
-    const json_t *views = json_object_get(json, "views");
-    size_t count = json_array_size(views);
-    if (!json_is_array(views) || !json_is_array(json_object_get(json, "projects")) || count > PIL_MAPPED_VIEWS_MAX) {
-        json_decref(json);
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the catalog lacks \"views\" or \"projects\", or has over %d",
-                        PIL_MAPPED_VIEWS_MAX);
+    struct pil_catalog catalog;
+    PIL_ASSERT(pil_client_is_locked(client));
+    PIL_TRY(read_catalog(fd, &catalog, ret_error));
+    pil_catalog_deinit(&client->session.catalog);
+    client->session.catalog = catalog;
+    struct pil_document document = document_of(&catalog), views = pil_document_member(&document, "views"), view;
+    struct pil_document_cursor cursor = pil_document_elements(&views);
+    for (client->view_count = 0; pil_document_next(&cursor, &view); client->view_count++) {
+        PIL_ASSERT(client->view_count < PIL_MAPPED_VIEWS_MAX);
+        struct pil_client_view *to = &client->views[client->view_count];
+        struct pil_document project = pil_document_member(&view, "project"), name = pil_document_member(&view, "name");
+        pil_document_copy(&project, to->name, PILLION_NAME_BYTES);
+        to->project_len = (uint32_t)strlen(to->name);
+        to->name[to->project_len] = '/';
+        pil_document_copy(&name, to->name + to->project_len + 1, sizeof to->name - to->project_len - 1);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        const json_t *view = json_array_get(views, i);
-        snprintf(client->views[i].name, sizeof client->views[i].name, "%s/%s", text_at(view, "project"),
-                 text_at(view, "name"));
-    }
-    client->view_count = (uint32_t)count;
-    json_decref(client->session.catalog);
-    client->session.catalog = json;
     return PIL_STATUS_OK;
 }
 
+/* ---- Views. */
+
 /* Whether `name`, which may be "project/x", means x of this project. */
-static bool is_named(struct pil_bytes name, const char *project, const char *own) {
-    size_t project_len = strlen(project);
-    return pil_bytes_equal_text(name, own) ||
-           (name.len > project_len && name.data[project_len] == '/' && memcmp(name.data, project, project_len) == 0 &&
-            pil_bytes_equal_text(pil_bytes_from(name.data + project_len + 1, name.len - project_len - 1), own));
+static bool is_named(struct pil_bytes name, struct pil_bytes project, struct pil_bytes own) {
+    return pil_bytes_equal(name, own) || (name.len == project.len + 1 + own.len && name.data[project.len] == '/' &&
+                                          pil_bytes_equal(pil_bytes_from(name.data, project.len), project) &&
+                                          pil_bytes_equal(pil_bytes_from(name.data + project.len + 1, own.len), own));
 }
 
 pil_status pil_catalog_view(const struct pillion_client *client, struct pil_bytes name, uint32_t *ret_number,
                             struct pil_error *ret_error) {
-    const json_t *views = json_object_get(client->session.catalog, "views");
     uint32_t found = UINT32_MAX;
     int shown = (int)(name.len < 256 ? name.len : 256);
     for (uint32_t i = 0; i < client->view_count; i++) {
-        const json_t *view = json_array_get(views, i);
-        if (!is_named(name, text_at(view, "project"), text_at(view, "name"))) {
+        const struct pil_client_view *view = &client->views[i];
+        struct pil_bytes project = pil_bytes_from(view->name, view->project_len);
+        if (!is_named(name, project, pil_bytes_from_text(view->name + view->project_len + 1))) {
             continue;
         }
         if (found != UINT32_MAX) {
@@ -94,81 +128,124 @@ pil_status pil_catalog_view(const struct pillion_client *client, struct pil_byte
     return PIL_STATUS_OK;
 }
 
-static pil_status find_service(const struct pillion_client *client, const char *name, const json_t **ret_project,
-                               const json_t **ret_service, struct pil_error *error) {
-    const json_t *projects = json_object_get(client->session.catalog, "projects"), *found = NULL;
-    for (size_t i = 0; i < json_array_size(projects); i++) {
-        const json_t *project = json_array_get(projects, i), *services = json_object_get(project, "feature_services");
-        for (size_t k = 0; k < json_array_size(services); k++) {
-            const json_t *service = json_array_get(services, k);
-            if (!is_named(pil_bytes_from_text(name), text_at(project, "project"), text_at(service, "name"))) {
-                continue;
-            }
-            if (found != NULL) {
-                return pil_fail(error, PIL_STATUS_INVALID, "service %.256s is ambiguous: say project/service", name);
-            }
-            found = service;
-            *ret_project = project;
+bool pil_catalog_resolve(const struct pillion_client *client, struct pillion_plan *plan) {
+    PIL_ASSERT(pil_client_is_locked(client));
+    if (plan->resolved == client->session.number) {
+        return true;
+    }
+    for (uint32_t slot = 0; slot < plan->spec->view_count; slot++) {
+        struct pil_bytes name = pil_bytes_from_text(plan->spec->views[slot]);
+        if (pil_catalog_view(client, name, &plan->numbers[slot], NULL) != PIL_STATUS_OK) {
+            return false;
         }
     }
-    *ret_service = found;
-    return found != NULL ? PIL_STATUS_OK
-                         : pil_fail(error, PIL_STATUS_NOT_FOUND, "service %.256s is not known here", name);
+    plan->resolved = client->session.number;
+    return true;
 }
 
-/* Appends "project/view:feature" of "view:feature" or "project/view:feature". */
-static pil_status add_reference(const struct pillion_client *client, const char *project, const char *reference,
-                                struct pil_text *text, struct pil_error *error) {
-    const char *colon = strchr(reference, ':');
-    uint32_t number = 0;
-    char name[2 * PILLION_NAME_BYTES];
-    size_t len = colon != NULL ? (size_t)(colon - reference) : 0;
-    if (len == 0 || len >= sizeof name || colon[1] == '\0') {
-        return pil_fail(error, PIL_STATUS_INVALID, "'%.256s' is not view:feature", reference);
+/* ---- Services. */
+
+/* A service and the name of its project. */
+struct service {
+    struct pil_document features;
+    char project[PILLION_NAME_BYTES];
+    uint32_t found;
+};
+
+static void find_in_project(const struct pil_document *project, struct pil_bytes wanted, struct service *service) {
+    char project_name[PILLION_NAME_BYTES];
+    struct pil_document name = pil_document_member(project, "project"), one;
+    struct pil_document services = pil_document_member(project, "feature_services");
+    pil_document_copy(&name, project_name, sizeof project_name);
+    struct pil_document_cursor cursor = pil_document_elements(&services);
+    while (pil_document_next(&cursor, &one)) {
+        name = pil_document_member(&one, "name");
+        if (is_named(wanted, pil_bytes_from_text(project_name), pil_document_text(&name))) {
+            memcpy(service->project, project_name, sizeof project_name);
+            service->features = pil_document_member(&one, "features");
+            service->found++;
+        }
     }
-    bool is_bare = project != NULL && memchr(reference, '/', len) == NULL;
-    int written =
-        snprintf(name, sizeof name, "%s%s%.*s", is_bare ? project : "", is_bare ? "/" : "", (int)len, reference);
+}
+
+static pil_status find_service(const struct pillion_client *client, const char *name, struct service *ret_service,
+                               struct pil_error *error) {
+    struct pil_document document = document_of(&client->session.catalog), project;
+    struct pil_document projects = pil_document_member(&document, "projects");
+    struct pil_document_cursor cursor = pil_document_elements(&projects);
+    struct service service = {.found = 0};
+    while (pil_document_next(&cursor, &project)) {
+        find_in_project(&project, pil_bytes_from_text(name), &service);
+    }
+    if (service.found != 1) {
+        return service.found > 1
+                   ? pil_fail(error, PIL_STATUS_INVALID, "service %.256s is ambiguous: say project/service", name)
+                   : pil_fail(error, PIL_STATUS_NOT_FOUND, "service %.256s is not known here", name);
+    }
+    *ret_service = service;
+    return PIL_STATUS_OK;
+}
+
+/* ---- Features. */
+
+/* Adds "project/view:feature" of "view:feature", of that project when it is not NULL, or of "project/view:feature". */
+static pil_status add_reference(const struct pillion_client *client, const char *project, struct pil_bytes reference,
+                                struct pil_spec_builder *builder, struct pil_error *error) {
+    char name[2 * PILLION_NAME_BYTES];
+    uint32_t number = 0;
+    int shown = (int)(reference.len < 256 ? reference.len : 256);
+    const uint8_t *colon = reference.len > 0 ? memchr(reference.data, ':', reference.len) : NULL;
+    size_t len = colon != NULL ? (size_t)(colon - reference.data) : 0;
+    if (len == 0 || len >= sizeof name || len + 1 == reference.len) {
+        return pil_fail(error, PIL_STATUS_INVALID, "'%.*s' is not view:feature", shown, (const char *)reference.data);
+    }
+    bool is_bare = project != NULL && memchr(reference.data, '/', len) == NULL;
+    int written = snprintf(name, sizeof name, "%s%s%.*s", is_bare ? project : "", is_bare ? "/" : "", (int)len,
+                           (const char *)reference.data);
     if (written < 0 || (size_t)written >= sizeof name) {
-        return pil_fail(error, PIL_STATUS_INVALID, "'%.256s': the name is too long", reference);
+        return pil_fail(error, PIL_STATUS_INVALID, "'%.*s': the name is too long", shown, (const char *)reference.data);
     }
     PIL_TRY(pil_catalog_view(client, pil_bytes_from_text(name), &number, error));
-    pil_text_format(text, "%s%s", client->views[number].name, colon);
+    pil_spec_add(builder, client->views[number].name, pil_bytes_from(colon + 1, reference.len - len - 1));
+    return PIL_STATUS_OK;
+}
+
+static pil_status add_features(const struct pillion_client *client, const struct pillion_plan_options *options,
+                               const struct service *service, struct pil_spec_builder *builder,
+                               struct pil_error *error) {
+    if (options->service == NULL) {
+        for (uint32_t i = 0; i < options->feature_count; i++) {
+            const char *feature = options->features[i] != NULL ? options->features[i] : "";
+            PIL_TRY(add_reference(client, NULL, pil_bytes_from_text(feature), builder, error));
+        }
+        return PIL_STATUS_OK;
+    }
+    struct pil_document_cursor cursor = pil_document_elements(&service->features);
+    struct pil_document feature;
+    while (pil_document_next(&cursor, &feature)) {
+        PIL_TRY(add_reference(client, service->project, pil_document_text(&feature), builder, error));
+    }
     return PIL_STATUS_OK;
 }
 
 pil_status pil_catalog_spec(const struct pillion_client *client, const struct pillion_plan_options *options,
                             struct pil_vector_spec **ret_spec, struct pil_error *ret_error) {
-    const json_t *project = NULL, *service = NULL, *features = NULL;
-    size_t count = options->feature_count;
+    struct service service = {.found = 0};
+    struct pil_spec_builder builder;
+    PIL_ASSERT(pil_client_is_locked(client) && client->session.catalog.text != NULL);
     if (options->service != NULL) {
-        PIL_TRY(find_service(client, options->service, &project, &service, ret_error));
-        features = json_object_get(service, "features");
-        count = json_array_size(features);
+        PIL_TRY(find_service(client, options->service, &service, ret_error));
     }
+    size_t count = options->service != NULL ? pil_document_count(&service.features) : options->feature_count;
     if (count == 0 || count > PIL_SERVICE_FEATURES_MAX) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "%zu features; a plan has 1 to %d", count,
                         PIL_SERVICE_FEATURES_MAX);
     }
-    struct pil_text text = {0};
-    struct pil_bytes *references = calloc(count, sizeof references[0]);
-    PIL_ASSERT(references != NULL);
-    pil_status status = PIL_STATUS_OK;
-    for (size_t i = 0; i < count && status == PIL_STATUS_OK; i++) {
-        const char *one = features != NULL ? json_string_value(json_array_get(features, i)) : options->features[i];
-        size_t begin = text.len;
-        status = add_reference(client, features != NULL ? text_at(project, "project") : NULL, one != NULL ? one : "",
-                               &text, ret_error);
-        references[i].len = text.len - begin;
+    PIL_TRY(pil_spec_begin(&builder, (uint32_t)count, ret_error));
+    pil_status status = add_features(client, options, &service, &builder, ret_error);
+    if (status != PIL_STATUS_OK) {
+        pil_spec_abandon(&builder);
+        return status;
     }
-    size_t at = 0;
-    for (size_t i = 0; i < count; at += references[i++].len) {
-        references[i].data = (const uint8_t *)text.data + at; /* which does not move any more */
-    }
-    if (status == PIL_STATUS_OK) {
-        status = pil_vector_spec_create(references, (uint32_t)count, ret_spec, ret_error);
-    }
-    free(references);
-    pil_text_deinit(&text);
-    return status;
+    return pil_spec_finish(&builder, ret_spec, ret_error);
 }

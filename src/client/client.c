@@ -1,215 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening, closing, looking after a client: who does what is due, and what a forked child may still trust. */
-#include "client/internal.h"
+ * Opening and closing a client, and what it tells about itself. */
+#include "client/client.h"
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/panic.h"
+#include "client/lock.h"
+#include "client/socket.h"
+#include "client/upkeep.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/un.h>
-#include <time.h>
-
-enum { IS_OURS = 1, IS_BEING_ADOPTED = 2 };
-
-/* ---- Results. */
-
-const char *pillion_version(void) {
-    return PIL_VERSION;
-}
-
-const char *pillion_result_text(pillion_result result) {
-    static const char *const texts[] = {
-        [PILLION_OK] = "ok",
-        [PILLION_INVALID] = "invalid call",
-        [PILLION_NOT_FOUND] = "not found",
-        [PILLION_DENIED] = "permission denied",
-        [PILLION_UNSUPPORTED] = "unsupported type or version",
-        [PILLION_TOO_LARGE] = "over a limit",
-        [PILLION_NOT_READY] = "not ready yet",
-        [PILLION_UNAVAILABLE] = "unavailable",
-        [PILLION_CORRUPT] = "corrupt data",
-        [PILLION_SYSTEM] = "system call failed",
-    };
-    return (size_t)result < sizeof texts / sizeof texts[0] ? texts[result] : "?";
-}
-
-pillion_result pil_client_result(pil_status status) {
-    switch (status) {
-    case PIL_STATUS_OK: return PILLION_OK;
-    case PIL_STATUS_INVALID: return PILLION_INVALID;
-    case PIL_STATUS_NOT_FOUND: return PILLION_NOT_FOUND;
-    case PIL_STATUS_DENIED: return PILLION_DENIED;
-    case PIL_STATUS_UNSUPPORTED: return PILLION_UNSUPPORTED;
-    case PIL_STATUS_TOO_LARGE: return PILLION_TOO_LARGE;
-    case PIL_STATUS_AGAIN:
-    case PIL_STATUS_BUSY: return PILLION_NOT_READY;
-    case PIL_STATUS_CLOSED:
-    case PIL_STATUS_TIMEOUT:
-    case PIL_STATUS_IO: return PILLION_UNAVAILABLE;
-    case PIL_STATUS_CORRUPT: return PILLION_CORRUPT;
-    case PIL_STATUS_EXISTS:
-    case PIL_STATUS_CONFLICT:
-    case PIL_STATUS_NO_MEMORY:
-    case PIL_STATUS_NO_SPACE:
-    case PIL_STATUS_SYSTEM:
-    case PIL_STATUS_COUNT: break;
-    }
-    return PILLION_SYSTEM;
-}
-
-pillion_result pil_client_fail(struct pillion_error *error, pillion_result result, const char *format, ...) {
-    if (error != NULL) {
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(error->text, sizeof error->text, format, arguments);
-        va_end(arguments);
-    }
-    return result;
-}
-
-/* ---- The lock, and forks. */
-
-/* The parent's thread that held the lock is not here, and what it was at may be half done: nothing that is counted can
- * be trusted then, and stays mapped for good. What plans point to is whole at any time. */
-static void give_up_counts(struct pillion_client *client) {
-    client->era++;
-    client->retired = NULL;
-    client->dying = NULL;
-    client->session.page = NULL;
-    client->session.catalog = NULL;
-    client->session.grant = (struct pil_grant){0};
-    for (uint32_t i = 0; i < PIL_MAPPED_VIEWS_MAX; i++) {
-        client->views[i].mapping = NULL;
-    }
-}
-
-static bool adopt(struct pillion_client *client) {
-    uint32_t nobodys = 0;
-    if (!atomic_compare_exchange_strong(&client->slots->is_ours, &nobodys, IS_BEING_ADOPTED)) {
-        return nobodys == IS_OURS;
-    }
-    if (atomic_exchange(&client->lock, 0) != 0) {
-        give_up_counts(client);
-    }
-    pil_session_forget(client);
-    pil_socket_close(client, true);
-    atomic_store(&client->attend_at_ns, 0);
-    atomic_store(&client->slots->is_ours, IS_OURS);
-    return true;
-}
-
-bool pil_client_try_lock(struct pillion_client *client) {
-    uint32_t free_value = 0;
-    return (atomic_load(&client->slots->is_ours) == IS_OURS || adopt(client)) &&
-           atomic_compare_exchange_strong(&client->lock, &free_value, 1);
-}
-
-void pil_client_lock(struct pillion_client *client) {
-    while (!pil_client_try_lock(client)) {
-        struct timespec pause = {.tv_nsec = 50000};
-        nanosleep(&pause, NULL);
-    }
-}
-
-void pil_client_unlock(struct pillion_client *client) {
-    atomic_store(&client->lock, 0);
-}
-
-/* ---- What is due. */
-
-/* When a call that finds something wrong should look again: for reasons that concern every plan. */
-static uint64_t next_look_ns(const struct pillion_client *client, bool has_retired, uint64_t now_ns) {
-    const struct pil_session *session = &client->session;
-    if (client->mapped == NULL) {
-        return UINT64_MAX;
-    }
-    if (client->worked_ns != 0) {
-        return 0;
-    }
-    if (has_retired || session->state == PIL_SESSION_WELCOMING || session->request_count > 0) {
-        return now_ns + pil_client_poll_ns;
-    }
-    if (session->state == PIL_SESSION_CLOSED) {
-        return session->connect_at_ns;
-    }
-    uint64_t heartbeat_ns = atomic_load_explicit(&session->page->control->heartbeat_ns, memory_order_relaxed);
-    bool is_stopped = heartbeat_ns < now_ns && now_ns - heartbeat_ns > pil_client_heartbeat_ns_max;
-    return is_stopped ? now_ns + pil_client_connect_ns : 0;
-}
-
-void pil_client_settle(struct pillion_client *client, uint64_t until_ns, uint64_t work_ns) {
-    (void)pil_world_reclaim(client); /* first: what it frees is told to the server before more is asked for */
-    pil_session_step(client, until_ns);
-    pil_world_update(client);
-    bool has_retired = pil_world_reclaim(client), has_work = pil_mapping_work(client, work_ns);
-    uint64_t now_ns = pil_clock_monotonic_ns();
-    bool has_chores = has_retired || has_work || client->session.request_count > 0;
-    client->worked_ns = has_work ? now_ns : 0;
-    atomic_store_explicit(&client->attend_at_ns, next_look_ns(client, has_retired, now_ns), memory_order_relaxed);
-    atomic_store_explicit(&client->has_chores, has_chores, memory_order_relaxed);
-}
-
-/* What a call may spend on work that is left over: a little, or a small part of the time since the last one had some,
- * so that clients which seldom call are done in a fraction of a second, too. */
-static uint64_t work_ns(const struct pillion_client *client, uint64_t now_ns) {
-    enum { LITTLE_NS = 50000, PART = 16 };
-    uint64_t part_ns = client->worked_ns != 0 ? (now_ns - client->worked_ns) / PART : 0;
-    return part_ns > LITTLE_NS ? part_ns : LITTLE_NS;
-}
-
-void pil_client_attend(struct pillion_client *client) {
-    if (!pil_client_try_lock(client)) {
-        return;
-    }
-    /* An answer that was asked for before is late: nobody waits for it a second time. */
-    uint64_t now_ns = pil_clock_monotonic_ns();
-    bool may_wait = client->session.state == PIL_SESSION_READY && client->session.request_count == 0;
-    pil_client_settle(client, may_wait ? now_ns + client->refresh_us * 1000ull : now_ns, work_ns(client, now_ns));
-    pil_client_unlock(client);
-}
 
 /* ---- Opening. */
 
 static pillion_result check_options(const struct pillion_options *options, struct pillion_error *error) {
     if (options->mapped == NULL && options->resp == NULL) {
-        return pil_client_fail(error, PILLION_INVALID, "neither mapped nor resp is given");
+        return pil_result_fail(error, PILLION_INVALID, "neither mapped nor resp is given");
     }
-    const char *path = options->mapped != NULL ? options->mapped : "unix:x";
-    if (strncmp(path, "unix:", 5) != 0 || path[5] == '\0' ||
-        strlen(path + 5) >= sizeof((struct sockaddr_un *)NULL)->sun_path) {
-        return pil_client_fail(error, PILLION_INVALID, "mapped: '%.256s' is not unix:PATH of at most 107 characters",
-                               path);
+    struct pil_address address = {.kind = PIL_ADDRESS_UNIX};
+    if (options->mapped != NULL &&
+        (pil_address_parse(options->mapped, &address, NULL) != PIL_STATUS_OK || address.kind != PIL_ADDRESS_UNIX)) {
+        return pil_result_fail(error, PILLION_INVALID, "mapped: '%.256s' is not unix:PATH of at most 107 characters",
+                               options->mapped);
     }
     return PILLION_OK;
 }
 
-static char *copy_text(const char *text) {
-    char *copy = text != NULL ? strdup(text) : NULL;
-    PIL_ASSERT(copy != NULL || text == NULL);
-    return copy;
+/* false: no memory. NULL stays NULL. */
+static bool copy_text(const char *text, char **ret_copy) {
+    *ret_copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *ret_copy != NULL;
 }
 
-static struct pillion_client *client_create(const struct pillion_options *options) {
-    struct pillion_client *client = calloc(1, sizeof *client);
-    struct pil_slot_block *slots =
-        mmap(NULL, sizeof *slots, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    PIL_ASSERT(client != NULL && slots != MAP_FAILED);
-    PIL_ASSERT(madvise(slots, sizeof *slots, MADV_WIPEONFORK) == 0); /* Linux 4.14 */
-    atomic_store(&slots->is_ours, IS_OURS);
-    client->slots = slots;
-    client->mapped = copy_text(options->mapped);
-    client->resp = copy_text(options->resp);
-    client->name = copy_text(options->name != NULL ? options->name : program_invocation_short_name);
+/* What a client has before it is connected; what there is on failure is destroyed by the caller. */
+static pil_status client_init(struct pillion_client *client, const struct pillion_options *options,
+                              struct pil_error *error) {
     client->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : PIL_CLIENT_DEFAULT_TIMEOUT_MS;
     client->refresh_us = options->refresh_us != 0 ? options->refresh_us : PIL_CLIENT_DEFAULT_REFRESH_US;
     client->session.fd = -1;
+    PIL_TRY(pil_epoch_create(&client->slots, error));
+    if (!copy_text(options->mapped, &client->mapped) || !copy_text(options->resp, &client->resp) ||
+        !copy_text(options->name != NULL ? options->name : program_invocation_short_name, &client->name)) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a client");
+    }
     if (client->mapped == NULL) {
         snprintf(client->why_not_mapped, sizeof client->why_not_mapped, "no mapped listener was named");
     }
-    return client;
+    return PIL_STATUS_OK;
+}
+
+static void client_destroy(struct pillion_client *client) {
+    pil_epoch_destroy(&client->slots);
+    free(client->mapped);
+    free(client->resp);
+    free(client->name);
+    free(client);
+}
+
+static pillion_result client_create(const struct pillion_options *options, struct pillion_client **ret_client,
+                                    struct pillion_error *error) {
+    struct pil_error why = {{0}};
+    struct pillion_client *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        return pil_result_fail(error, PILLION_NO_MEMORY, "no memory for a client");
+    }
+    pil_status status = client_init(client, options, &why);
+    if (status != PIL_STATUS_OK) {
+        client_destroy(client);
+        return pil_result_fail_status(error, status, &why);
+    }
+    *ret_client = client;
+    return PILLION_OK;
 }
 
 static pillion_result check_reachable(struct pillion_client *client, struct pillion_error *error) {
@@ -218,12 +80,12 @@ static pillion_result check_reachable(struct pillion_client *client, struct pill
         return PILLION_OK;
     }
     if (client->resp == NULL) {
-        return pil_client_fail(error, PILLION_UNAVAILABLE, "%s", client->why_not_mapped);
+        return pil_result_fail(error, pil_session_result(client), "%s", client->why_not_mapped);
     }
     pil_status status = pil_socket_try(client, &why);
     return status == PIL_STATUS_OK ? PILLION_OK
-                                   : pil_client_fail(error, pil_client_result(status), "%s; not mapped: %s", why.text,
-                                                     client->why_not_mapped);
+                                   : pil_result_fail(error, pil_result_from_status(status), "%s; not mapped: %s",
+                                                     why.text, client->why_not_mapped);
 }
 
 pillion_result pillion_open(const struct pillion_options *options, struct pillion_client **ret_client,
@@ -234,10 +96,14 @@ pillion_result pillion_open(const struct pillion_options *options, struct pillio
     if (result != PILLION_OK) {
         return result;
     }
-    struct pillion_client *client = client_create(&own);
-    pil_client_lock(client);
-    pil_client_settle(client, pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull, UINT64_MAX);
-    pil_client_unlock(client);
+    struct pillion_client *client = NULL;
+    result = client_create(&own, &client, ret_error);
+    if (result != PILLION_OK) {
+        return result;
+    }
+    pil_lock_take(client);
+    pil_upkeep_maintain(client, pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull, UINT64_MAX);
+    pil_lock_release(client);
     result = check_reachable(client, ret_error);
     if (result != PILLION_OK) {
         pillion_close(&client);
@@ -253,31 +119,22 @@ void pillion_close(struct pillion_client **client_pointer) {
     if (client == NULL) {
         return;
     }
-    pil_client_lock(client);
+    pil_lock_take(client);
     while (client->plans != NULL) {
         struct pillion_plan *plan = client->plans;
-        pil_client_unlock(client);
+        pil_lock_release(client);
         pillion_plan_free(&plan);
-        pil_client_lock(client);
+        pil_lock_take(client);
     }
     for (uint32_t i = 0; i < PIL_MAPPED_VIEWS_MAX; i++) {
-        pil_mapping_release(client, &client->views[i].mapping);
+        pil_mapping_release(&client->mappings, &client->views[i].mapping);
     }
-    (void)pil_world_reclaim(client);
-    pil_mapping_unmap_all(client);
-    pil_session_close(client, "closed");
-    pil_socket_close(client, false);
-    pil_page_release(&client->session.page);
-    json_decref(client->session.catalog);
-    for (struct pil_slot_block *block = client->slots; block != NULL;) {
-        struct pil_slot_block *next = atomic_load(&block->next);
-        munmap(block, sizeof *block);
-        block = next;
-    }
-    free(client->mapped);
-    free(client->resp);
-    free(client->name);
-    free(client);
+    pil_upkeep_clean(client);
+    pil_session_close(client, PIL_STATUS_CLOSED, "closed");
+    pil_socket_close(client);
+    pil_control_page_release(&client->session.page);
+    pil_catalog_deinit(&client->session.catalog);
+    client_destroy(client);
 }
 
 /* ---- Info. */
@@ -297,9 +154,9 @@ static void describe_view(const struct pil_client_view *view, struct pillion_vie
 
 pillion_result pillion_info(struct pillion_client *client, struct pillion_info *ret_info) {
     struct pillion_info info = {.size = ret_info->size};
-    pil_client_lock(client);
-    pil_client_settle(client, 0, UINT64_MAX);
-    const struct pil_page *page = client->session.page;
+    pil_lock_take(client);
+    pil_upkeep_maintain(client, 0, UINT64_MAX);
+    const struct pil_control_page *page = client->session.page;
     uint64_t now_ns = pil_clock_monotonic_ns();
     if (page != NULL) {
         uint64_t heartbeat_ns = atomic_load_explicit(&page->control->heartbeat_ns, memory_order_relaxed);
@@ -316,7 +173,7 @@ pillion_result pillion_info(struct pillion_client *client, struct pillion_info *
     for (uint32_t i = 0; i < client->view_count; i++) {
         describe_view(&client->views[i], &info.views[i]);
     }
-    pil_client_unlock(client);
+    pil_lock_release(client);
     memcpy(ret_info, &info, ret_info->size < sizeof info ? ret_info->size : sizeof info);
     return PILLION_OK;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Typed columns in Arrow's memory layout. What does not fit is still counted, so that the caller learns what it needs.
  * References of mapped rows are checked by the reader, payloads here. */
-#include "client/internal.h"
+#include "client/columns_check.h"
+#include "client/get.h"
+#include "client/socket_get.h"
 #include "snapshot/reader.h"
 
 struct columns_call {
@@ -35,7 +37,7 @@ static void put_child(struct columns_call *columns, struct pillion_column *colum
     }
 }
 
-/* A byte that is neither 0 nor 1 would be no bool. */
+/* A bool of another byte than 0 and 1 would be undefined behaviour in the caller. */
 static void mend_bools(struct pillion_column *column, size_t begin, size_t len) {
     uint8_t *values = (uint8_t *)column->values + begin;
     for (size_t i = 0; i < len && begin + len <= column->value_bytes; i++) {
@@ -93,36 +95,6 @@ static void put_nothing(struct columns_call *columns, struct pillion_column *col
 
 /* ---- As the call goes. */
 
-pillion_result pil_columns_check_count(uint32_t given, uint32_t features, struct pillion_error *error) {
-    return given == features ? PILLION_OK
-                             : pil_client_fail(error, PILLION_INVALID,
-                                               "%u columns were given; the plan has %u features", given, features);
-}
-
-pillion_result pil_columns_begin(struct pillion_column *column, uint32_t i, pil_column_form form,
-                                 struct pillion_error *error) {
-    bool has_offsets = form != PIL_COLUMN_FIXED, has_children = form == PIL_COLUMN_LISTS;
-    bool has_all = (column->values != NULL || column->value_bytes == 0) && (!has_offsets || column->offsets != NULL) &&
-                   (!has_children || (column->child_offsets != NULL && column->child_capacity > 0));
-    if (!has_all) {
-        return pil_client_fail(error, PILLION_INVALID, "column %u lacks values, offsets or child_offsets", i);
-    }
-    column->ret_value_bytes = 0;
-    column->ret_child_count = has_children;
-    if (has_offsets) {
-        column->offsets[0] = 0;
-    }
-    if (has_children) {
-        column->child_offsets[0] = 0;
-    }
-    return PILLION_OK;
-}
-
-pillion_result pil_columns_too_small(struct pillion_error *error) {
-    return pil_client_fail(error, PILLION_TOO_LARGE,
-                           "a column is too small: ret_value_bytes and ret_child_count say what is needed");
-}
-
 static pillion_result begin_columns(struct pil_call *call, struct pillion_error *error) {
     struct columns_call *columns = (struct columns_call *)call;
     const struct pil_vector_plan *vector = call->compiled->vector;
@@ -171,7 +143,7 @@ static pillion_result put_columns(struct pil_call *call, const struct pil_block 
             put_row(columns, number, block, i);
         }
     }
-    return columns->is_malformed ? pil_client_fail(error, PILLION_CORRUPT, "a list of the release is malformed")
+    return columns->is_malformed ? pil_result_fail(error, PILLION_CORRUPT, "a list of the release is malformed")
                                  : PILLION_OK;
 }
 
@@ -179,10 +151,10 @@ pillion_result pillion_get_columns(struct pillion_plan *plan, const struct pilli
                                    const struct pillion_columns *options, struct pillion_answer *answer) {
     struct pillion_error *error = answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL;
     if (options->size < sizeof *options || keys->size < offsetof(struct pillion_keys, columns)) {
-        return pil_client_fail(error, PILLION_INVALID, "keys or columns have no size");
+        return pil_result_fail(error, PILLION_INVALID, "keys or columns have no size");
     }
     if ((plan->flags & PILLION_COLUMNS) == 0) {
-        return pil_client_fail(error, PILLION_INVALID, "the plan is for pillion_get: make it with PILLION_COLUMNS");
+        return pil_result_fail(error, PILLION_INVALID, "the plan is for pillion_get: make it with PILLION_COLUMNS");
     }
     struct columns_call columns = {.call = {.plan = plan,
                                             .keys = keys,
@@ -195,6 +167,6 @@ pillion_result pillion_get_columns(struct pillion_plan *plan, const struct pilli
                                    .given = options,
                                    .columns = options->columns,
                                    .use_defaults = (plan->flags & PILLION_USE_DEFAULTS) != 0};
-    pillion_result result = pil_call_run(&columns.call);
+    pillion_result result = pil_get_run(&columns.call);
     return result == PILLION_OK && columns.is_full ? pil_columns_too_small(error) : result;
 }

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The hot path: keys to rows to the caller's memory, in blocks on the stack. No allocation, no system call, no lock. */
-#include "client/internal.h"
-#include "base/clock.h"
+#include "client/get.h"
+#include "base/panic.h"
+#include "client/keys.h"
+#include "client/socket_get.h"
+#include "client/upkeep.h"
 
 #include <limits.h>
+#include <time.h>
+
+/* Large buffers of the hot path, which the build would otherwise fill with zeros (-ftrivial-auto-var-init). */
+#define UNINITIALIZED __attribute__((uninitialized))
 
 enum { BLOCKS = 4, KEY_ROOM_BYTES = 1024, LONG_KEY_ROOM_BYTES = PIL_KEY_BYTES_MAX };
 
@@ -66,12 +73,12 @@ static pillion_result end_block(struct pil_call *call, struct pil_block *block, 
 static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *call, struct pil_block *block,
                                                              int64_t now_us, struct view_sum *sum,
                                                              struct pillion_error *error) {
-    uint8_t bytes[LONG_KEY_ROOM_BYTES] PIL_UNINITIALIZED;
+    uint8_t bytes[LONG_KEY_ROOM_BYTES] UNINITIALIZED;
     struct pil_keys keys = {.compiled = call->compiled, .slot = block->slot, .given = call->keys, .error = error};
     struct pil_key_room room = {.data = bytes, .bytes = sizeof bytes};
     pillion_result result = pil_keys_fill(&keys, block->first, 1, room, block->lookups, &block->count);
     if (result == PILLION_OK && block->count == 0) {
-        result = pil_client_fail(error, PILLION_TOO_LARGE, "row %zu: its key has over %d bytes", block->first,
+        result = pil_result_fail(error, PILLION_TOO_LARGE, "row %zu: its key has over %d bytes", block->first,
                                  PIL_KEY_BYTES_MAX);
     }
     if (result == PILLION_OK) {
@@ -98,7 +105,7 @@ static pillion_result advance(struct pil_call *call, struct pipeline *pipeline, 
 
 static pillion_result read_view(struct pil_call *call, uint32_t slot, int64_t now_us, struct view_sum *sum,
                                 struct pillion_error *error) {
-    struct pipeline pipeline PIL_UNINITIALIZED;
+    struct pipeline pipeline UNINITIALIZED;
     pipeline.hashed = pipeline.fetched = pipeline.ended = 0;
     struct pil_keys keys = {.compiled = call->compiled, .slot = slot, .given = call->keys, .error = error};
     size_t count = call->keys->count, next = 0;
@@ -145,7 +152,7 @@ static pillion_result read_mapped(struct pil_call *call, struct pillion_error *e
     uint32_t key_count = compiled->vector->join_key_count;
     pillion_result result = pil_keys_check_columns(call->keys, error);
     if (result == PILLION_OK && call->keys->column_count != key_count) {
-        result = pil_client_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
+        result = pil_result_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
                                  call->keys->column_count, key_count);
     }
     if (result == PILLION_OK) {
@@ -162,12 +169,24 @@ static pillion_result read_mapped(struct pil_call *call, struct pillion_error *e
     if (call->answer != NULL) {
         call->answer->is_mapped = 1;
         call->answer->view_count = compiled->view_count;
-        call->answer->staleness_us = pil_world_staleness_us(compiled);
+        call->answer->staleness_us = pil_epoch_staleness_us(compiled);
     }
     return result;
 }
 
-pillion_result pil_call_run(struct pil_call *call) {
+/* Where the call reads; polls before when that is due. NULL: no memory for a slot. */
+static const struct pil_compiled *enter(const struct pil_call *call, struct pil_epoch_slot **ret_slot) {
+    bool may_refresh = (call->flags & PILLION_NO_REFRESH) == 0, is_due = false;
+    const struct pil_compiled *compiled = pil_epoch_enter(call->plan, may_refresh ? &is_due : NULL, ret_slot);
+    if (is_due) {
+        pil_epoch_leave(*ret_slot);
+        pil_upkeep_poll(call->plan->client);
+        compiled = pil_epoch_enter(call->plan, NULL, ret_slot);
+    }
+    return compiled;
+}
+
+pillion_result pil_get_run(struct pil_call *call) {
     struct pillion_error *error = NULL;
     if (call->answer != NULL) {
         if (call->answer->size < sizeof *call->answer) {
@@ -176,24 +195,24 @@ pillion_result pil_call_run(struct pil_call *call) {
         error = &call->answer->error;
         error->text[0] = '\0';
     }
-    struct pil_slot *slot = NULL;
-    bool may_refresh = (call->flags & PILLION_NO_REFRESH) == 0;
+    struct pil_epoch_slot *slot = NULL;
     if ((call->flags & ~(uint32_t)PILLION_NO_REFRESH) != 0) {
-        return pil_client_fail(error, PILLION_UNSUPPORTED, "flags %#x are not known to this version", call->flags);
+        return pil_result_fail(error, PILLION_UNSUPPORTED, "flags %#x are not known to this version", call->flags);
     }
-    call->compiled = pil_world_enter(call->plan, may_refresh, &slot);
+    call->compiled = enter(call, &slot);
     if (call->compiled == NULL) {
-        return pil_client_fail(error, PILLION_SYSTEM, "no memory to note the call");
+        return pil_result_fail(error, PILLION_NO_MEMORY, "no memory to note the call");
     }
     pillion_result result = call->compiled->result;
-    bool may_ask = !call->compiled->is_final && call->ask != NULL && call->plan->client->resp != NULL;
+    bool may_ask = !call->compiled->is_final && call->plan->client->resp != NULL;
     if (call->compiled->vector != NULL) {
         may_ask = false;
         result = read_mapped(call, error);
     } else if (!may_ask) {
-        (void)pil_client_fail(error, result, "%s", call->compiled->error.text);
+        PIL_ASSERT(result != PILLION_OK);
+        (void)pil_result_fail(error, result, "%s", call->compiled->error.text);
     }
-    pil_world_leave(slot);
+    pil_epoch_leave(slot);
     return may_ask ? call->ask(call) : result;
 }
 
@@ -219,7 +238,7 @@ static pillion_result begin_tensor(struct pil_call *call, struct pillion_error *
     tensor->row_bytes = (size_t)vector->width * pil_vector_dtype_bytes(vector->dtype);
     if (__builtin_mul_overflow(tensor->row_bytes, call->keys->count, &needed) ||
         (tensor->values != NULL && needed > tensor->value_bytes)) {
-        return pil_client_fail(error, PILLION_TOO_LARGE, "%zu rows of %zu bytes do not fit into %zu bytes",
+        return pil_result_fail(error, PILLION_TOO_LARGE, "%zu rows of %zu bytes do not fit into %zu bytes",
                                call->keys->count, tensor->row_bytes, tensor->value_bytes);
     }
     return PILLION_OK;
@@ -248,10 +267,10 @@ pillion_result pillion_get(struct pillion_plan *plan, const struct pillion_keys 
                            const struct pillion_output *output, struct pillion_answer *answer) {
     struct pillion_error *error = answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL;
     if (output->size < offsetof(struct pillion_output, flags) || keys->size < offsetof(struct pillion_keys, columns)) {
-        return pil_client_fail(error, PILLION_INVALID, "keys or output have no size");
+        return pil_result_fail(error, PILLION_INVALID, "keys or output have no size");
     }
     if ((plan->flags & PILLION_COLUMNS) != 0) {
-        return pil_client_fail(error, PILLION_INVALID, "the plan is for pillion_get_columns");
+        return pil_result_fail(error, PILLION_INVALID, "the plan is for pillion_get_columns");
     }
     bool has_flags = output->size >= offsetof(struct pillion_output, flags) + sizeof output->flags;
     struct tensor_call tensor = {.call = {.plan = plan,
@@ -267,5 +286,5 @@ pillion_result pillion_get(struct pillion_plan *plan, const struct pillion_keys 
                                  .statuses = output->statuses,
                                  .use_defaults = (plan->flags & PILLION_USE_DEFAULTS) != 0,
                                  .output = output};
-    return pil_call_run(&tensor.call);
+    return pil_get_run(&tensor.call);
 }

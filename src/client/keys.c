@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * From the caller's key columns to canonical keys. What is canonical already is not copied. */
-#include "client/internal.h"
+ * Keys that are canonical already are not copied. */
+#include "client/keys.h"
+#include "base/panic.h"
 
 static bool is_slices(uint32_t kind) {
     return kind == PILLION_KEY_BYTES || kind == PILLION_KEY_BYTES64;
@@ -9,14 +10,14 @@ static bool is_slices(uint32_t kind) {
 pillion_result pil_keys_check_columns(const struct pillion_keys *keys, struct pillion_error *error) {
     if (keys->column_count > PILLION_KEYS_MAX ||
         keys->size < offsetof(struct pillion_keys, columns) + keys->column_count * sizeof keys->columns[0]) {
-        return pil_client_fail(error, PILLION_INVALID, "keys of %zu bytes cannot have %u columns", keys->size,
+        return pil_result_fail(error, PILLION_INVALID, "keys of %zu bytes cannot have %u columns", keys->size,
                                keys->column_count);
     }
     for (uint32_t i = 0; i < keys->column_count && keys->count > 0; i++) {
         const struct pillion_key_column *column = &keys->columns[i];
         bool has_slices = is_slices(column->kind);
         if (column->kind > PILLION_KEY_BYTES64 || (has_slices ? column->offsets == NULL : column->values == NULL)) {
-            return pil_client_fail(error, PILLION_INVALID, "key column %u has kind %u and no %s", i, column->kind,
+            return pil_result_fail(error, PILLION_INVALID, "key column %u has kind %u and no %s", i, column->kind,
                                    has_slices ? "offsets" : "values");
         }
     }
@@ -55,14 +56,14 @@ static pillion_result wrong_key(const struct pil_keys *keys, uint32_t join_key, 
     const struct pillion_key_column *column = &keys->given->columns[join_key];
     struct pil_key_part part = {.text = {0}};
     if (!pil_keys_part(column, row, &part)) {
-        return pil_client_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: its offsets fall", entity->join_key,
+        return pil_result_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: its offsets fall", entity->join_key,
                                row);
     }
     if (part.kind == PIL_KEY_PART_INT) {
-        return pil_client_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: %lld is not %s", entity->join_key,
+        return pil_result_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: %lld is not %s", entity->join_key,
                                row, (long long)part.integer, pil_scalar_text(entity->type));
     }
-    return pil_client_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: '%.*s' is not %s", entity->join_key,
+    return pil_result_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: '%.*s' is not %s", entity->join_key,
                            row, (int)(part.text.len < 64 ? part.text.len : 64), (const char *)part.text.data,
                            pil_scalar_text(entity->type));
 }
@@ -107,7 +108,7 @@ static pillion_result point_at_slices(const struct pil_keys *keys, uint32_t join
             return wrong_key(keys, join_key, first + i);
         }
         if (slice.len > PIL_KEY_BYTES_MAX) {
-            return pil_client_fail(keys->error, PILLION_TOO_LARGE, "join key %s, row %zu: %zu bytes; the limit is %d",
+            return pil_result_fail(keys->error, PILLION_TOO_LARGE, "join key %s, row %zu: %zu bytes; the limit is %d",
                                    keys->compiled->vector->join_keys[join_key]->join_key, first + i, slice.len,
                                    PIL_KEY_BYTES_MAX);
         }
@@ -130,6 +131,7 @@ pillion_result pil_keys_fill(const struct pil_keys *keys, size_t first, uint32_t
     const struct pil_vector_view *view = &keys->compiled->vector->views[keys->slot];
     const struct pillion_key_column *column = &keys->given->columns[view->key_parts[0]];
     pil_scalar type = view->view->entities[0].type;
+    PIL_ASSERT(first <= keys->given->count && count <= keys->given->count - first);
     if (view->view->entity_count == 1) {
         *ret_count = count;
         if (type == PIL_SCALAR_INT64 && column->kind == PILLION_KEY_INT64) {

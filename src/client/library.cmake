@@ -6,7 +6,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(client_dir ${CMAKE_CURRENT_LIST_DIR})
-set(client_parts pil_vector pil_cache pil_wire pil_snapshot pil_schema pil_metric pil_base)
+set(client_parts pil_vector pil_cache pil_wire pil_snapshot pil_schema pil_base)
 set(client_version ${PROJECT_VERSION})
 
 add_library(pillion_shared SHARED $<TARGET_OBJECTS:pil_client>)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/link.h"
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/panic.h"
 #include "base/sys.h"
@@ -23,30 +24,12 @@ uint64_t pil_link_cookie(int fd) {
     return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
-/* ---- Buffers. */
+/* ---- The request's bytes. */
 
-static uint8_t *reserve(struct pil_link_buffer *buffer, size_t bytes) {
-    if (buffer->capacity - buffer->len < bytes) {
-        size_t capacity = buffer->capacity * 2 > buffer->len + bytes ? buffer->capacity * 2 : buffer->len + bytes;
-        buffer->data = realloc(buffer->data, capacity);
-        PIL_ASSERT(buffer->data != NULL);
-        buffer->capacity = capacity;
-    }
-    return buffer->data + buffer->len;
-}
-
-static void append(struct pil_link_buffer *buffer, const void *data, size_t len) {
-    uint8_t *to = reserve(buffer, len);
-    if (len > 0) {
-        memcpy(to, data, len);
-    }
-    buffer->len += len;
-}
-
-static void append_head(struct pil_link_buffer *buffer, char kind, size_t number) {
+static void append_head(struct pil_buffer *buffer, char kind, size_t number) {
     char text[32];
     int len = snprintf(text, sizeof text, "%c%zu\r\n", kind, number);
-    append(buffer, text, (size_t)len);
+    pil_buffer_append(buffer, text, (size_t)len);
 }
 
 /* ---- Opening and closing. */
@@ -70,7 +53,7 @@ static pil_status wait_for(int fd, short events, uint64_t until_ns) {
     }
 }
 
-/* Connects, or waits until it is known that it cannot. Returns an errno. A Unix socket whose queue is full says EAGAIN
+/* Connects, or waits until connecting has failed. Returns an errno. A Unix socket whose queue is full says EAGAIN
  * and cannot be waited for. */
 static int finish_connecting(int fd, const struct sockaddr *address, socklen_t len, uint64_t until_ns) {
     int number = connect(fd, address, len) == 0 ? 0 : errno;
@@ -99,22 +82,17 @@ static int connect_to(const struct sockaddr *address, socklen_t len, uint64_t un
     return fd;
 }
 
-/* Tries all addresses of the name. Looking it up is the resolver's, and takes its time. */
-static pil_status connect_tcp(const char *address, uint64_t until_ns, int *ret_fd, struct pil_error *error) {
-    char host[256];
-    const char *text = address + strlen("tcp:"), *colon = strrchr(text, ':');
-    size_t len = colon != NULL ? (size_t)(colon - text) : 0;
-    if (len == 0 || len >= sizeof host) {
-        return pil_fail(error, PIL_STATUS_INVALID, "resp: '%s' is no address; write tcp:HOST:PORT", address);
-    }
-    bool in_brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(len - 2u * in_brackets), text + in_brackets);
+/* Tries all addresses of the host; *ret_fd is -1, with errno set, when none answers. Looking up the host takes as long
+ * as the resolver takes, whatever until_ns says. */
+static pil_status connect_tcp(const struct pil_address *address, uint64_t until_ns, int *ret_fd,
+                              struct pil_error *error) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *info = NULL;
-    int number = getaddrinfo(host, colon + 1, &hints, &info);
+    int number = getaddrinfo(address->host, address->port, &hints, &info);
     if (number != 0) {
-        bool may_come = number == EAI_AGAIN || number == EAI_SYSTEM;
-        return pil_fail(error, may_come ? PIL_STATUS_CLOSED : PIL_STATUS_INVALID, "resp: %s: %s", address,
-                        gai_strerror(number));
+        pil_status status = number == EAI_MEMORY || (number == EAI_SYSTEM && errno == ENOMEM) ? PIL_STATUS_NO_MEMORY
+                            : number == EAI_AGAIN || number == EAI_SYSTEM                     ? PIL_STATUS_CLOSED
+                                                                                              : PIL_STATUS_INVALID;
+        return pil_fail(error, status, "resp: tcp:%s:%s: %s", address->host, address->port, gai_strerror(number));
     }
     for (const struct addrinfo *at = info; at != NULL && *ret_fd < 0; at = at->ai_next) {
         *ret_fd = connect_to(at->ai_addr, at->ai_addrlen, until_ns);
@@ -123,17 +101,17 @@ static pil_status connect_tcp(const char *address, uint64_t until_ns, int *ret_f
     return PIL_STATUS_OK;
 }
 
-static pil_status open_socket(const char *address, uint64_t until_ns, int *ret_fd, struct pil_error *error) {
-    if (strncmp(address, "tcp:", 4) == 0) {
-        return connect_tcp(address, until_ns, ret_fd, error);
+static pil_status open_socket(const char *text, uint64_t until_ns, int *ret_fd, struct pil_error *error) {
+    struct pil_address address;
+    pil_status status = pil_address_parse(text, &address, error);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail_in(error, status, "resp");
+    }
+    if (address.kind == PIL_ADDRESS_TCP) {
+        return connect_tcp(&address, until_ns, ret_fd, error);
     }
     struct sockaddr_un path = {.sun_family = AF_UNIX};
-    size_t len = strlen(address);
-    if (strncmp(address, "unix:", 5) != 0 || len == 5 || len - 5 >= sizeof path.sun_path) {
-        return pil_fail(error, PIL_STATUS_INVALID,
-                        "resp: '%.256s' is no address; write unix:PATH (at most 107 bytes) or tcp:HOST:PORT", address);
-    }
-    memcpy(path.sun_path, address + 5, len - 4);
+    memcpy(path.sun_path, address.path, sizeof path.sun_path);
     *ret_fd = connect_to((const struct sockaddr *)&path, sizeof path, until_ns);
     return PIL_STATUS_OK;
 }
@@ -147,7 +125,10 @@ pil_status pil_link_open(const char *address, uint64_t until_ns, struct pil_link
         return pil_fail(ret_error, PIL_STATUS_CLOSED, "%s: %s", address, strerror(number));
     }
     struct pil_link *link = calloc(1, sizeof *link);
-    PIL_ASSERT(link != NULL);
+    if (link == NULL) {
+        pil_sys_close(&fd);
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a connection to %s", address);
+    }
     link->fd = fd;
     link->cookie = pil_link_cookie(fd);
     /* The server takes long requests only after a first one: schemas/wire.md, "Limits". */
@@ -169,8 +150,8 @@ void pil_link_close(struct pil_link **link_pointer) {
     *link_pointer = NULL;
     if (link != NULL) {
         pil_sys_close(&link->fd);
-        free(link->in.data);
-        free(link->out.data);
+        pil_buffer_deinit(&link->in);
+        pil_buffer_deinit(&link->out);
         free(link);
     }
 }
@@ -186,14 +167,25 @@ void pil_link_forget(struct pil_link **link_pointer) {
 /* ---- Asking. */
 
 void pil_link_begin(struct pil_link *link, size_t arg_count) {
-    link->out.len = link->in.len = 0;
+    pil_buffer_clear(&link->out);
+    pil_buffer_clear(&link->in);
     append_head(&link->out, '*', arg_count);
 }
 
 void pil_link_add(struct pil_link *link, struct pil_bytes arg) {
     append_head(&link->out, '$', arg.len);
-    append(&link->out, arg.data, arg.len);
-    append(&link->out, "\r\n", 2);
+    pil_buffer_append(&link->out, arg.data, arg.len);
+    pil_buffer_append(&link->out, "\r\n", 2);
+}
+
+uint8_t *pil_link_add_room(struct pil_link *link, size_t bytes) {
+    append_head(&link->out, '$', bytes);
+    uint8_t *room = bytes <= SIZE_MAX - 2 ? pil_buffer_reserve(&link->out, bytes + 2) : NULL;
+    if (room != NULL) {
+        memcpy(room + bytes, "\r\n", 2);
+        link->out.len += bytes + 2;
+    }
+    return room;
 }
 
 void pil_link_add_number(struct pil_link *link, int64_t number) {
@@ -207,6 +199,9 @@ static pil_status fail_io(int number, struct pil_error *error) {
 }
 
 static pil_status send_all(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
+    if (link->out.failed) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a request of over %zu bytes", link->out.len);
+    }
     for (size_t at = 0; at < link->out.len;) {
         ssize_t sent = send(link->fd, link->out.data + at, link->out.len - at, MSG_NOSIGNAL);
         if (sent >= 0) {
@@ -234,7 +229,10 @@ static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct
         if (status != PIL_STATUS_AGAIN) {
             return pil_fail(error, PIL_STATUS_IO, "the server's reply is not RESP");
         }
-        uint8_t *room = reserve(&link->in, IN_BYTES);
+        uint8_t *room = pil_buffer_reserve(&link->in, IN_BYTES);
+        if (room == NULL) {
+            return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a reply of over %zu bytes", link->in.len);
+        }
         ssize_t got = recv(link->fd, room, link->in.capacity - link->in.len, 0);
         if (got > 0) {
             link->in.len += (size_t)got;
@@ -250,7 +248,7 @@ static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct
     }
 }
 
-/* The words of schemas/wire.md, "Errors", and those of Redis; what is not here is a mistake in the request. */
+/* The words of schemas/wire.md, "Errors", and those of Redis; any other word means a mistake in the request. */
 static pil_status status_of(struct pil_bytes word) {
     static const struct {
         const char *word;
@@ -278,6 +276,7 @@ static pil_status fail_reply(struct pil_bytes text, struct pil_error *error) {
 pil_status pil_link_ask(struct pil_link *link, uint64_t until_ns, struct pil_bytes *ret_reply,
                         struct pil_error *ret_error) {
     struct pil_resp_value value;
+    PIL_ASSERT(link->fd >= 0);
     PIL_TRY(send_all(link, until_ns, ret_error));
     PIL_TRY(receive_reply(link, until_ns, ret_error));
     link->is_used = true;

@@ -1,47 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Control pages and releases, counted, and the work that mapping and unmapping is: for a release of a gigabyte some ten
- * milliseconds, which no single call shall take. Calls do it in slices, as they come by. */
-#include "client/internal.h"
+ * The work of mapping and unmapping: for a release of a gigabyte some ten milliseconds, which no single call shall
+ * take. Calls do it in slices, as they come by. */
+#include "client/mapping.h"
 #include "base/clock.h"
 #include "base/panic.h"
 #include "base/sys.h"
+#include "client/client.h"
 
-#include <stdlib.h>
-#include <sys/mman.h>
-
-struct pil_page *pil_page_create(const struct pil_mapped_control *control) {
-    struct pil_page *page = calloc(1, sizeof *page);
-    PIL_ASSERT(page != NULL);
-    *page = (struct pil_page){.control = control, .references = 1};
-    return page;
-}
-
-void pil_page_release(struct pil_page **page_pointer) {
-    struct pil_page *page = *page_pointer;
-    *page_pointer = NULL;
-    if (page != NULL && --page->references == 0) {
-        munmap((void *)(uintptr_t)page->control, sizeof *page->control);
-        free(page);
-    }
-}
-
-void pil_mapping_release(struct pillion_client *client, struct pil_mapping **mapping_pointer) {
+void pil_mapping_release(struct pil_mapping_lists *lists, struct pil_mapping **mapping_pointer) {
     struct pil_mapping *mapping = *mapping_pointer;
     *mapping_pointer = NULL;
-    if (mapping != NULL && --mapping->references == 0) {
-        mapping->next = client->dying;
-        client->dying = mapping;
+    if (mapping == NULL) {
+        return;
+    }
+    PIL_ASSERT(mapping->references > 0);
+    if (--mapping->references == 0) {
+        mapping->next = lists->retired;
+        lists->retired = mapping;
     }
 }
 
-static void unmap_slice(struct pillion_client *client) {
-    struct pil_mapping *mapping = client->dying;
+static void unmap_slice(struct pil_mapping_lists *lists) {
+    struct pil_mapping *mapping = lists->retired;
+    PIL_ASSERT(mapping->references == 0);
     (void)pil_cache_release_unmap_slice(mapping->release, PIL_SYS_HUGE_PAGE_BYTES);
     if (mapping->release->shard_count == 0) {
-        client->dying = mapping->next;
+        lists->retired = mapping->next;
         pil_cache_release_destroy(&mapping->release);
-        pil_session_drop(client, mapping);
-        free(mapping);
+        mapping->next = lists->unmapped;
+        lists->unmapped = mapping;
     }
 }
 
@@ -49,9 +36,10 @@ static bool is_prefaulted(const struct pil_mapping *mapping) {
     return mapping == NULL || mapping->prefault_shard == mapping->release->shard_count;
 }
 
-/* A fault would be for 2 MiB, or for 64 KiB where there are no huge pages. */
+/* Later faults would be for 2 MiB each, or for 64 KiB where there are no huge pages. */
 static void prefault_slice(struct pil_mapping *mapping) {
     const struct pil_release *release = mapping->release;
+    PIL_ASSERT(mapping->prefault_shard < release->shard_count);
     uint64_t done =
         pil_cache_release_prefault(release, mapping->prefault_shard, mapping->prefault_offset, PIL_SYS_HUGE_PAGE_BYTES);
     mapping->prefault_offset += done;
@@ -72,20 +60,21 @@ static struct pil_mapping *next_to_prefault(const struct pillion_client *client)
     return NULL;
 }
 
-void pil_mapping_unmap_all(struct pillion_client *client) {
-    while (client->dying != NULL) {
-        unmap_slice(client);
+void pil_mapping_unmap_all(struct pil_mapping_lists *lists) {
+    while (lists->retired != NULL) {
+        unmap_slice(lists);
     }
 }
 
 bool pil_mapping_work(struct pillion_client *client, uint64_t duration_ns) {
+    PIL_ASSERT(pil_client_is_locked(client));
     uint64_t begin_ns = pil_clock_monotonic_ns();
     do {
         struct pil_mapping *mapping = next_to_prefault(client);
         if (mapping != NULL) {
             prefault_slice(mapping);
-        } else if (client->dying != NULL) {
-            unmap_slice(client);
+        } else if (client->mappings.retired != NULL) {
+            unmap_slice(&client->mappings);
         } else {
             return false;
         }

@@ -1,42 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The connection to the mapped listener: a state machine that never blocks but where it is told how long it may. What
- * arrives is not trusted: it is checked, or the connection is given up. */
-#include "client/internal.h"
+ * A state machine that blocks only as long as its caller allows. Nothing that arrives is trusted: it is checked, or the
+ * connection is given up. */
+#include "client/session.h"
+#include "base/address.h"
 #include "base/clock.h"
+#include "base/fdpass.h"
 #include "base/panic.h"
 #include "base/sys.h"
+#include "client/client.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
-#endif
+/* Large buffers, which the build would otherwise fill with zeros (-ftrivial-auto-var-init). */
+#define UNINITIALIZED __attribute__((uninitialized))
 
-/* Descriptors of one packet; those that nobody takes are closed. */
+/* Whoever takes the descriptors sets fd_count to 0; the rest are closed. */
 struct packet {
     struct pil_mapped_message message;
-    int fds[PIL_MAPPED_FDS_MAX];
-    uint32_t fd_count;
+    struct pil_fdpass_received received;
     uint8_t bytes[PIL_MAPPED_MESSAGE_BYTES_MAX + 1];
 };
+_Static_assert((int)PIL_MAPPED_FDS_MAX <= (int)PIL_FDPASS_MAX, "a packet's descriptors fit");
 
 /* ---- Opening and closing. */
 
-static void grant_reset(struct pil_grant *grant) {
+static void grant_reset(struct pil_session_grant *grant) {
     for (uint32_t i = 0; i < grant->received; i++) {
         pil_sys_close(&grant->fds[i]);
     }
     free(grant->fds);
-    *grant = (struct pil_grant){0};
+    *grant = (struct pil_session_grant){0};
 }
 
 static void forget_requests(struct pillion_client *client) {
@@ -46,8 +44,10 @@ static void forget_requests(struct pillion_client *client) {
     }
 }
 
-void pil_session_close(struct pillion_client *client, const char *why) {
+void pil_session_close(struct pillion_client *client, pil_status failure, const char *why) {
     struct pil_session *session = &client->session;
+    PIL_ASSERT(pil_client_is_locked(client));
+    session->failure = failure;
     snprintf(client->why_not_mapped, sizeof client->why_not_mapped, "%s", why);
     pil_sys_close(&session->fd);
     grant_reset(&session->grant);
@@ -55,50 +55,59 @@ void pil_session_close(struct pillion_client *client, const char *why) {
     session->state = PIL_SESSION_CLOSED;
 }
 
-/* The number may be somebody else's by now: children like to close all descriptors. */
+/* The descriptor may be another file by now: children like to close all descriptors. */
 void pil_session_forget(struct pillion_client *client) {
     struct pil_session *session = &client->session;
     if (pil_link_cookie(session->fd) != session->cookie) {
         session->fd = -1;
     }
-    pil_session_close(client, "this process was forked off and has not connected yet");
+    pil_session_close(client, PIL_STATUS_CLOSED, "this process was forked off and has not connected yet");
     session->connect_at_ns = 0;
+}
+
+bool pil_session_is_ready(const struct pillion_client *client) {
+    return client->session.state == PIL_SESSION_READY && client->session.catalog_number == client->session.number;
+}
+
+pillion_result pil_session_result(const struct pillion_client *client) {
+    return client->session.failure == PIL_STATUS_NO_MEMORY ? PILLION_NO_MEMORY : PILLION_UNAVAILABLE;
 }
 
 static bool send_message(struct pillion_client *client, const struct pil_mapped_message *message) {
     uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX];
     size_t len = pil_mapped_encode(message, packet);
-    ssize_t sent;
-    do {
-        sent = send(client->session.fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    if (sent < 0 && errno != EAGAIN) {
+    pil_status status = pil_fdpass_send(client->session.fd, pil_bytes_from(packet, len), NULL, 0, false);
+    if (status != PIL_STATUS_OK && status != PIL_STATUS_AGAIN) {
         char why[128];
         snprintf(why, sizeof why, "the mapped listener's connection: %s", strerror(errno));
-        pil_session_close(client, why);
+        pil_session_close(client, status, why);
     }
-    return sent >= 0;
+    return status == PIL_STATUS_OK;
 }
 
 static void connect_failed(struct pillion_client *client, const char *what) {
     char why[256];
+    pil_status status = pil_status_from_errno(errno);
     snprintf(why, sizeof why, "%s %s: %s", what, client->mapped, strerror(errno));
-    pil_session_close(client, why);
+    pil_session_close(client, status, why);
 }
 
 static void open_connection(struct pillion_client *client, uint64_t now_ns) {
     struct pil_session *session = &client->session;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *path = client->mapped + strlen("unix:");
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    struct pil_address address;
+    PIL_ASSERT(session->state == PIL_SESSION_CLOSED && session->fd < 0);
+    pil_status status = pil_address_parse(client->mapped, &address, NULL);
+    PIL_ASSERT(status == PIL_STATUS_OK && address.kind == PIL_ADDRESS_UNIX); /* pillion_open has checked it */
     session->connect_at_ns = now_ns + pil_client_connect_ns;
     session->started_ns = now_ns;
-    memcpy(address.sun_path, path, strlen(path) + 1); /* its length was checked by open */
+    memcpy(path.sun_path, address.path, sizeof path.sun_path);
     session->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (session->fd < 0) {
         connect_failed(client, "socket for");
         return;
     }
-    if (connect(session->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    if (connect(session->fd, (const struct sockaddr *)&path, sizeof path) != 0) {
         connect_failed(client, "connect to");
         return;
     }
@@ -115,29 +124,59 @@ static void open_connection(struct pillion_client *client, uint64_t now_ns) {
 
 /* ---- Asking. */
 
-static bool ask(struct pillion_client *client, struct pil_request request, const struct pil_mapped_message *message) {
+static bool ask(struct pillion_client *client, struct pil_session_request request,
+                const struct pil_mapped_message *message) {
     struct pil_session *session = &client->session;
-    if (session->request_count == PIL_CLIENT_REQUESTS_MAX || !send_message(client, message)) {
+    if (session->request_count == PIL_SESSION_REQUESTS_MAX || !send_message(client, message)) {
         return false;
     }
-    session->requests[(session->request_first + session->request_count++) % PIL_CLIENT_REQUESTS_MAX] = request;
+    session->requests[(session->request_first + session->request_count++) % PIL_SESSION_REQUESTS_MAX] = request;
     return true;
 }
 
 void pil_session_request_catalog(struct pillion_client *client) {
     struct pil_mapped_message message = {.type = PIL_MAPPED_CATALOG};
-    (void)ask(client, (struct pil_request){.kind = PIL_REQUEST_CATALOG}, &message);
+    (void)ask(client, (struct pil_session_request){.kind = PIL_SESSION_REQUEST_CATALOG}, &message);
 }
 
-void pil_session_drop(struct pillion_client *client, struct pil_mapping *mapping) {
-    struct pil_mapped_message message = {
-        .type = PIL_MAPPED_DROP, .view = mapping->view, .generation = mapping->generation};
-    if (client->session.state == PIL_SESSION_READY && mapping->session == client->session.number &&
-        !mapping->is_dropped) {
-        (void)send_message(client, &message);
-        mapping->is_dropped = true;
+void pil_session_forget_plan(struct pillion_client *client, const struct pillion_plan *plan) {
+    PIL_ASSERT(pil_client_is_locked(client));
+    for (uint32_t i = 0; i < PIL_SESSION_REQUESTS_MAX; i++) {
+        struct pil_session_request *request = &client->session.requests[i];
+        request->plan = request->plan == plan ? NULL : request->plan;
     }
 }
+
+/* ---- Drops. */
+
+/* Says that a granted release is gone, when the connection that granted it is still there. */
+static bool send_drop(struct pillion_client *client, uint32_t view, uint64_t generation, uint64_t connection) {
+    struct pil_mapped_message message = {.type = PIL_MAPPED_DROP, .view = view, .generation = generation};
+    if (client->session.state != PIL_SESSION_READY || connection != client->session.number) {
+        return false;
+    }
+    (void)send_message(client, &message);
+    return true;
+}
+
+static void drop_mapping(struct pillion_client *client, struct pil_mapping *mapping) {
+    if (!mapping->is_dropped) {
+        mapping->is_dropped = send_drop(client, mapping->view, mapping->generation, mapping->connection);
+    }
+}
+
+void pil_session_report_drops(struct pillion_client *client) {
+    PIL_ASSERT(pil_client_is_locked(client));
+    while (client->mappings.unmapped != NULL) {
+        struct pil_mapping *mapping = client->mappings.unmapped;
+        PIL_ASSERT(mapping->references == 0 && mapping->release == NULL);
+        client->mappings.unmapped = mapping->next;
+        drop_mapping(client, mapping);
+        free(mapping);
+    }
+}
+
+/* ---- What plans need. */
 
 static uint64_t generation_of(const struct pillion_client *client, uint32_t number) {
     return atomic_load_explicit(&client->session.page->control->views[number].generation, memory_order_acquire);
@@ -167,9 +206,15 @@ static void want_view(struct pillion_client *client, uint32_t number, uint64_t n
         refuse(client, number, PIL_STATUS_AGAIN, why);
         return;
     }
-    pil_mapping_unmap_all(client); /* or a server that swaps faster than calls unmap would refuse at last */
+    /* Otherwise a server that swaps faster than calls unmap would refuse in the end. */
+    pil_mapping_unmap_all(&client->mappings);
+    pil_session_report_drops(client);
+    if (client->session.state != PIL_SESSION_READY) {
+        return;
+    }
     struct pil_mapped_message message = {.type = PIL_MAPPED_ACQUIRE, .view = number};
-    view->is_asked = ask(client, (struct pil_request){.kind = PIL_REQUEST_ACQUIRE, .view = number}, &message);
+    view->is_asked =
+        ask(client, (struct pil_session_request){.kind = PIL_SESSION_REQUEST_ACQUIRE, .view = number}, &message);
 }
 
 static void want_location(struct pillion_client *client, struct pillion_plan *plan, uint64_t now_ns) {
@@ -180,18 +225,18 @@ static void want_location(struct pillion_client *client, struct pillion_plan *pl
     }
     struct pil_mapped_message message = {
         .type = PIL_MAPPED_LOCATE, .view = plan->numbers[0], .text = pil_bytes_from_text(plan->min_release)};
-    struct pil_request request = {.kind = PIL_REQUEST_LOCATE, .view = plan->numbers[0], .plan = plan};
+    struct pil_session_request request = {.kind = PIL_SESSION_REQUEST_LOCATE, .view = plan->numbers[0], .plan = plan};
     plan->locate_at_ns = now_ns + pil_client_retry_ns;
     (void)ask(client, request, &message);
 }
 
-static void ask_for_what_is_wanted(struct pillion_client *client, uint64_t now_ns) {
+static void ask_for_plans(struct pillion_client *client, uint64_t now_ns) {
     struct pil_session *session = &client->session;
-    if (session->catalog_number != session->number) {
+    if (!pil_session_is_ready(client)) {
         return;
     }
     for (struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
-        if (!pil_world_plan_resolve(client, plan)) {
+        if (!pil_catalog_resolve(client, plan)) {
             continue;
         }
         for (uint32_t slot = 0; slot < plan->spec->view_count && session->state == PIL_SESSION_READY; slot++) {
@@ -205,70 +250,40 @@ static void ask_for_what_is_wanted(struct pillion_client *client, uint64_t now_n
 
 /* ---- Answers. */
 
-static pil_status take_request(struct pillion_client *client, pil_request_kind kind, uint32_t view,
-                               struct pil_request *ret_request, struct pil_error *error) {
+static pil_status take_request(struct pillion_client *client, pil_session_request_kind kind, uint32_t view,
+                               struct pil_session_request *ret_request, struct pil_error *error) {
     struct pil_session *session = &client->session;
-    struct pil_request *request = &session->requests[session->request_first];
+    struct pil_session_request *request = &session->requests[session->request_first];
     if (session->request_count == 0 || request->kind != kind || request->view != view) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "the server answers what was not asked");
     }
     *ret_request = *request;
-    session->request_first = (session->request_first + 1) % PIL_CLIENT_REQUESTS_MAX;
+    session->request_first = (session->request_first + 1) % PIL_SESSION_REQUESTS_MAX;
     session->request_count--;
     return PIL_STATUS_OK;
 }
 
 static void forget_views(struct pillion_client *client) {
     for (uint32_t i = 0; i < PIL_MAPPED_VIEWS_MAX; i++) {
-        pil_mapping_release(client, &client->views[i].mapping);
+        pil_mapping_release(&client->mappings, &client->views[i].mapping);
         client->views[i] = (struct pil_client_view){0};
     }
     client->view_count = 0;
 }
 
-static pil_status map_page(int fd, const struct pil_mapped_control **ret_control, struct pil_error *error) {
-    enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE };
-    int seals = fcntl(fd, F_GET_SEALS);
-    struct stat info;
-    if (seals < 0 || (seals & SEALS) != SEALS) {
-        return pil_fail(error, PIL_STATUS_CORRUPT, "the control page is not sealed");
-    }
-    if (fstat(fd, &info) != 0 || info.st_size < (off_t)sizeof(struct pil_mapped_control)) {
-        return pil_fail(error, PIL_STATUS_CORRUPT, "the control page is too short");
-    }
-    void *memory = mmap(NULL, sizeof(struct pil_mapped_control), PROT_READ, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED) {
-        return pil_fail(error, pil_status_from_errno(errno), "mmap of the control page: %s", strerror(errno));
-    }
-    const struct pil_mapped_control *control = memory;
-    pil_status status = PIL_STATUS_OK;
-    if (control->magic != PIL_MAPPED_CONTROL_MAGIC) {
-        status = pil_fail(error, PIL_STATUS_CORRUPT, "the control page does not start with PILC");
-    } else if (control->version != PIL_MAPPED_VERSION) {
-        status = pil_fail(error, PIL_STATUS_UNSUPPORTED, "the control page has version %u, this library knows %d",
-                          control->version, PIL_MAPPED_VERSION);
-    }
-    if (status != PIL_STATUS_OK) {
-        munmap(memory, sizeof(struct pil_mapped_control));
-        return status;
-    }
-    *ret_control = control;
-    return PIL_STATUS_OK;
-}
-
 static pil_status take_welcome(struct pillion_client *client, const struct packet *packet, struct pil_error *error) {
     struct pil_session *session = &client->session;
-    const struct pil_mapped_control *control = NULL;
-    if (session->state != PIL_SESSION_WELCOMING || packet->fd_count != 1) {
+    struct pil_control_page *page = NULL;
+    if (session->state != PIL_SESSION_WELCOMING || packet->received.fd_count != 1) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "the server's welcome has no control page or comes twice");
     }
     if (packet->message.index != PIL_MAPPED_VERSION) {
         return pil_fail(error, PIL_STATUS_UNSUPPORTED, "the server speaks version %u, this library %d",
                         packet->message.index, PIL_MAPPED_VERSION);
     }
-    PIL_TRY(map_page(packet->fds[0], &control, error));
-    pil_page_release(&session->page);
-    session->page = pil_page_create(control);
+    PIL_TRY(pil_control_page_map(packet->received.fds[0], &page, error));
+    pil_control_page_release(&session->page);
+    session->page = page;
     session->state = PIL_SESSION_READY;
     forget_views(client); /* another process may number them anew */
     pil_session_request_catalog(client);
@@ -276,41 +291,55 @@ static pil_status take_welcome(struct pillion_client *client, const struct packe
 }
 
 static pil_status take_catalog(struct pillion_client *client, const struct packet *packet, struct pil_error *error) {
-    struct pil_request request;
-    PIL_TRY(take_request(client, PIL_REQUEST_CATALOG, 0, &request, error));
-    if (packet->fd_count != 1) {
+    struct pil_session_request request;
+    PIL_TRY(take_request(client, PIL_SESSION_REQUEST_CATALOG, 0, &request, error));
+    if (packet->received.fd_count != 1) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "the catalog comes without its document");
     }
-    PIL_TRY(pil_catalog_read(client, packet->fds[0], error));
+    PIL_TRY(pil_catalog_read(client, packet->received.fds[0], error));
     client->session.catalog_number = client->session.number;
     client->session.catalog_generation = packet->message.generation;
     client->why_not_mapped[0] = '\0';
     return PIL_STATUS_OK;
 }
 
-static void install(struct pillion_client *client, uint32_t number) {
-    struct pil_grant *grant = &client->session.grant;
-    struct pil_client_view *view = &client->views[number];
+/* Maps the release of a whole grant. */
+static pil_status map_grant(const struct pillion_client *client, uint32_t number, struct pil_mapping **ret_mapping,
+                            struct pil_error *error) {
+    const struct pil_session_grant *grant = &client->session.grant;
     struct pil_release *release = NULL;
-    struct pil_error error;
     struct pil_mapping *mapping = calloc(1, sizeof *mapping);
-    PIL_ASSERT(mapping != NULL);
-    *mapping = (struct pil_mapping){.generation = grant->generation,
+    if (mapping == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to map release %s", grant->release);
+    }
+    pil_status status = pil_cache_release_map(grant->release, grant->fds, grant->count, &release, error);
+    if (status != PIL_STATUS_OK) {
+        free(mapping);
+        return status;
+    }
+    *mapping = (struct pil_mapping){.release = release,
+                                    .generation = grant->generation,
                                     .created_us = grant->created_us,
-                                    .session = client->session.number,
+                                    .connection = client->session.number,
                                     .view = number,
                                     .references = 1};
-    pil_status status = pil_cache_release_map(grant->release, grant->fds, grant->count, &release, &error);
+    pil_serving_init(&mapping->serving, release);
+    *ret_mapping = mapping;
+    return PIL_STATUS_OK;
+}
+
+static void install(struct pillion_client *client, uint32_t number) {
+    struct pil_client_view *view = &client->views[number];
+    struct pil_mapping *mapping = NULL;
+    struct pil_error error;
+    pil_status status = map_grant(client, number, &mapping, &error);
     if (status != PIL_STATUS_OK) {
-        /* Not this peer's rights, but the server's mistake. */
+        /* DENIED would mean that this peer may not read; but it is the server's mistake. */
         refuse(client, number, status == PIL_STATUS_DENIED ? PIL_STATUS_CORRUPT : status, error.text);
-        pil_session_drop(client, mapping);
-        free(mapping);
+        (void)send_drop(client, number, client->session.grant.generation, client->session.number);
         return;
     }
-    mapping->release = release;
-    pil_serving_init(&mapping->serving, release);
-    pil_mapping_release(client, &view->mapping);
+    pil_mapping_release(&client->mappings, &view->mapping);
     view->mapping = mapping;
     view->refusal = PIL_STATUS_OK;
     view->why_not[0] = '\0';
@@ -318,44 +347,46 @@ static void install(struct pillion_client *client, uint32_t number) {
 }
 
 /* The first packet of a grant says how many shards there are. */
-static pil_status begin_grant(struct pil_grant *grant, const struct pil_mapped_message *message,
+static pil_status begin_grant(struct pil_session_grant *grant, const struct pil_mapped_message *message,
                               struct pil_error *error) {
     if (message->count == 0 || message->count > 1u << PIL_SHARD_BITS_MAX || message->text.len == 0 ||
         message->text.len > PIL_RELEASE_ID_CHARS) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "a grant of %u shards, with a release id of %zu characters",
                         message->count, message->text.len);
     }
-    *grant = (struct pil_grant){
-        .generation = message->generation, .created_us = (int64_t)message->number, .count = message->count};
+    int *fds = calloc(message->count, sizeof fds[0]);
+    if (fds == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a grant of %u shards", message->count);
+    }
+    *grant = (struct pil_session_grant){
+        .generation = message->generation, .created_us = (int64_t)message->number, .count = message->count, .fds = fds};
     memcpy(grant->release, message->text.data, message->text.len);
-    grant->fds = calloc(message->count, sizeof grant->fds[0]);
-    PIL_ASSERT(grant->fds != NULL);
     return PIL_STATUS_OK;
 }
 
 static pil_status take_grant(struct pillion_client *client, struct packet *packet, struct pil_error *error) {
     const struct pil_mapped_message *message = &packet->message;
     struct pil_session *session = &client->session;
-    struct pil_grant *grant = &session->grant;
-    struct pil_request request = session->requests[session->request_first];
-    if (session->request_count == 0 || request.kind != PIL_REQUEST_ACQUIRE || request.view != message->view) {
+    struct pil_session_grant *grant = &session->grant;
+    struct pil_session_request request = session->requests[session->request_first];
+    if (session->request_count == 0 || request.kind != PIL_SESSION_REQUEST_ACQUIRE || request.view != message->view) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "the server grants what was not asked for");
     }
     if (grant->count == 0) {
         PIL_TRY(begin_grant(grant, message, error));
     }
     if (message->index != grant->received || message->count != grant->count ||
-        message->generation != grant->generation || packet->fd_count == 0 ||
-        packet->fd_count > grant->count - grant->received) {
+        message->generation != grant->generation || packet->received.fd_count == 0 ||
+        packet->received.fd_count > grant->count - grant->received) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "a grant's shards are %u to %u of %u, expected %u of %u",
-                        message->index, message->index + packet->fd_count, message->count, grant->received,
+                        message->index, message->index + packet->received.fd_count, message->count, grant->received,
                         grant->count);
     }
-    memcpy(&grant->fds[grant->received], packet->fds, packet->fd_count * sizeof packet->fds[0]);
-    grant->received += packet->fd_count;
-    packet->fd_count = 0;
+    memcpy(&grant->fds[grant->received], packet->received.fds, packet->received.fd_count * sizeof grant->fds[0]);
+    grant->received += packet->received.fd_count;
+    packet->received.fd_count = 0;
     if (grant->received == grant->count) {
-        PIL_TRY(take_request(client, PIL_REQUEST_ACQUIRE, message->view, &request, error));
+        PIL_TRY(take_request(client, PIL_SESSION_REQUEST_ACQUIRE, message->view, &request, error));
         client->views[message->view].is_asked = false;
         install(client, message->view);
         grant_reset(grant);
@@ -363,15 +394,15 @@ static pil_status take_grant(struct pillion_client *client, struct packet *packe
     return PIL_STATUS_OK;
 }
 
-/* The server grants nothing more to who keeps what was replaced, as a process does that did not call for a while. It is
- * told that this is gone before it is, so that calls need not do without either; what happens if it refuses again is
- * that they must. Returns whether there was anything. */
-static bool let_go_of_old(struct pillion_client *client) {
+/* The server refuses new grants while we still hold a replaced release, as a process does that did not call for a
+ * while. Drop ours first and ask again; if it refuses again, this view is read over the socket. Returns whether there
+ * was anything to drop. */
+static bool drop_replaced(struct pillion_client *client) {
     bool any = false;
     for (uint32_t i = 0; i < client->view_count; i++) {
         struct pil_mapping *mapping = client->views[i].mapping;
         if (mapping != NULL && !mapping->is_dropped && mapping->generation != generation_of(client, i)) {
-            pil_session_drop(client, mapping);
+            drop_mapping(client, mapping);
             any = any || mapping->is_dropped;
         }
     }
@@ -381,12 +412,12 @@ static bool let_go_of_old(struct pillion_client *client) {
 static void take_view_refusal(struct pillion_client *client, uint32_t number, pil_status status, const char *why) {
     struct pil_client_view *view = &client->views[number];
     view->is_asked = false;
-    if (status == PIL_STATUS_BUSY && let_go_of_old(client)) {
-        return; /* and ask again */
+    if (status == PIL_STATUS_BUSY && drop_replaced(client)) {
+        return; /* the next step asks again */
     }
     refuse(client, number, status, why);
     if (view->mapping != NULL && view->mapping->is_dropped) {
-        pil_mapping_release(client, &view->mapping);
+        pil_mapping_release(&client->mappings, &view->mapping);
     }
 }
 
@@ -401,24 +432,22 @@ static pil_status take_refusal(struct pillion_client *client, const struct packe
     if (session->state == PIL_SESSION_WELCOMING || session->request_count == 0) {
         return pil_fail(error, status, "%s", why);
     }
-    struct pil_request request = session->requests[session->request_first];
-    if (request.kind == PIL_REQUEST_CATALOG) {
+    struct pil_session_request request = session->requests[session->request_first];
+    if (request.kind == PIL_SESSION_REQUEST_CATALOG) {
         return pil_fail(error, status, "%s", why);
     }
     PIL_TRY(take_request(client, request.kind, message->view, &request, error));
-    if (request.kind == PIL_REQUEST_ACQUIRE) {
+    if (request.kind == PIL_SESSION_REQUEST_ACQUIRE) {
         take_view_refusal(client, request.view, status, why);
     }
     return PIL_STATUS_OK;
 }
 
 static pil_status take_location(struct pillion_client *client, const struct packet *packet, struct pil_error *error) {
-    struct pil_request request = {0};
-    PIL_TRY(take_request(client, PIL_REQUEST_LOCATE, packet->message.view, &request, error));
-    for (struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
-        if (plan == request.plan) {
-            plan->min_created_us = (int64_t)packet->message.number;
-        }
+    struct pil_session_request request = {0};
+    PIL_TRY(take_request(client, PIL_SESSION_REQUEST_LOCATE, packet->message.view, &request, error));
+    if (request.plan != NULL) {
+        request.plan->min_created_us = (int64_t)packet->message.number;
     }
     return PIL_STATUS_OK;
 }
@@ -437,42 +466,24 @@ static pil_status take(struct pillion_client *client, struct packet *packet, str
     return pil_fail(error, PIL_STATUS_CORRUPT, "message type %d is not for clients", packet->message.type);
 }
 
-/* AGAIN: nothing there. */
+/* AGAIN: nothing has arrived. */
 static pil_status receive(int fd, struct packet *packet, struct pil_error *error) {
-    union {
-        struct cmsghdr header;
-        uint8_t bytes[CMSG_SPACE(sizeof packet->fds)];
-    } control;
-    struct iovec part = {.iov_base = packet->bytes, .iov_len = sizeof packet->bytes};
-    struct msghdr head = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-    ssize_t got;
-    do {
-        got = recvmsg(fd, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    } while (got < 0 && errno == EINTR);
-    packet->fd_count = 0;
-    if (got < 0) {
-        return errno == EAGAIN ? PIL_STATUS_AGAIN
-                               : pil_fail(error, pil_status_from_errno(errno), "recvmsg: %s", strerror(errno));
+    packet->received.fd_count = 0;
+    pil_status status = pil_fdpass_receive(fd, false, packet->bytes, sizeof packet->bytes, &packet->received);
+    if (status == PIL_STATUS_OK) {
+        return pil_mapped_decode(pil_bytes_from(packet->bytes, packet->received.bytes), &packet->message, error);
     }
-    for (struct cmsghdr *at = CMSG_FIRSTHDR(&head); at != NULL; at = CMSG_NXTHDR(&head, at)) {
-        if (at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_RIGHTS) {
-            size_t bytes = at->cmsg_len - CMSG_LEN(0);
-            memcpy(packet->fds, CMSG_DATA(at), bytes);
-            packet->fd_count = (uint32_t)(bytes / sizeof packet->fds[0]);
-        }
+    if (status == PIL_STATUS_AGAIN) {
+        return status;
     }
-    if (head.msg_flags & MSG_CTRUNC) {
-        return pil_fail(error, PIL_STATUS_SYSTEM, "descriptors were lost: is their limit (ulimit -n) reached?");
-    }
-    if (got == 0) {
-        return pil_fail(error, PIL_STATUS_CLOSED, "the server closed the connection");
-    }
-    return pil_mapped_decode(pil_bytes_from(packet->bytes, (size_t)got), &packet->message, error);
+    const char *why = status == PIL_STATUS_CLOSED   ? "the server closed the connection"
+                      : status == PIL_STATUS_SYSTEM ? "descriptors were lost: is their limit (ulimit -n) reached?"
+                                                    : pil_status_text(status);
+    return pil_fail(error, status, "%s", why);
 }
 
 static void receive_all(struct pillion_client *client) {
-    struct packet packet PIL_UNINITIALIZED;
+    struct packet packet UNINITIALIZED;
     struct pil_error error = {{0}};
     pil_status status = PIL_STATUS_OK;
     while (status == PIL_STATUS_OK && client->session.state != PIL_SESSION_CLOSED) {
@@ -480,12 +491,10 @@ static void receive_all(struct pillion_client *client) {
         if (status == PIL_STATUS_OK) {
             status = take(client, &packet, &error);
         }
-        for (uint32_t i = 0; i < packet.fd_count; i++) {
-            pil_sys_close(&packet.fds[i]);
-        }
+        pil_fdpass_close(&packet.received);
     }
     if (status != PIL_STATUS_OK && status != PIL_STATUS_AGAIN) {
-        pil_session_close(client, error.text);
+        pil_session_close(client, status, error.text);
     }
 }
 
@@ -500,11 +509,12 @@ static void wait_for_packet(int fd, uint64_t now_ns, uint64_t until_ns) {
     uint64_t left_ns = until_ns - now_ns;
     struct timespec timeout = {.tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000)};
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    (void)ppoll(&poll_fd, 1, &timeout, NULL); /* interrupted or not: the caller looks */
+    (void)ppoll(&poll_fd, 1, &timeout, NULL); /* interrupted or not: the caller receives */
 }
 
 void pil_session_step(struct pillion_client *client, uint64_t until_ns) {
     struct pil_session *session = &client->session;
+    PIL_ASSERT(pil_client_is_locked(client));
     if (client->mapped == NULL) {
         return;
     }
@@ -512,7 +522,7 @@ void pil_session_step(struct pillion_client *client, uint64_t until_ns) {
         uint64_t now_ns = pil_clock_monotonic_ns();
         if (session->state == PIL_SESSION_READY &&
             atomic_load_explicit(&session->page->control->state, memory_order_relaxed) == PIL_MAPPED_CLOSING) {
-            pil_session_close(client, "the server is closing");
+            pil_session_close(client, PIL_STATUS_CLOSED, "the server is closing");
         }
         if (session->state == PIL_SESSION_CLOSED && now_ns >= session->connect_at_ns) {
             open_connection(client, now_ns);
@@ -521,10 +531,10 @@ void pil_session_step(struct pillion_client *client, uint64_t until_ns) {
             receive_all(client);
         }
         if (session->state == PIL_SESSION_READY) {
-            ask_for_what_is_wanted(client, now_ns);
+            ask_for_plans(client, now_ns);
         }
         if (session->state == PIL_SESSION_WELCOMING && now_ns > session->started_ns + client->timeout_ms * 1000000ull) {
-            pil_session_close(client, "the server does not say welcome");
+            pil_session_close(client, PIL_STATUS_TIMEOUT, "the server does not say welcome");
         }
         if (!is_awaiting(session) || now_ns >= until_ns) {
             return;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Links to the resp listener, and plans there (schemas/wire.md), for plans that cannot be read in this process. Each
- * call has a link for itself, so that none waits for another. */
+ * Idle links, and plans on links (schemas/wire.md, PIL.PLAN). */
+#include "client/socket.h"
 #include "base/clock.h"
 #include "base/panic.h"
-#include "base/text.h"
-#include "client/internal.h"
+#include "client/describe.h"
+#include "client/spec.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -18,9 +18,9 @@ uint64_t pil_socket_deadline_ns(const struct pillion_client *client) {
 
 /* ---- Idle links. */
 
-/* false in a forked child that has not adopted the client yet: what it sees is not its own. */
+/* false in a forked child that has not adopted the client yet: these links are its parent's. */
 static bool lock_links(struct pillion_client *client) {
-    if (atomic_load(&client->slots->is_ours) != 1) {
+    if (atomic_load(&client->slots->is_ours) != PIL_EPOCH_IS_OURS) {
         return false;
     }
     while (atomic_exchange(&client->links_lock, 1) != 0) {
@@ -66,20 +66,24 @@ pil_status pil_socket_try(struct pillion_client *client, struct pil_error *ret_e
     return PIL_STATUS_OK;
 }
 
-void pil_socket_close(struct pillion_client *client, bool is_child) {
+static void end_links(struct pillion_client *client, void end(struct pil_link **link)) {
     struct pil_link *link = client->links;
     client->links = NULL;
     client->link_count = 0;
     atomic_store(&client->links_lock, 0);
     while (link != NULL) {
         struct pil_link *next = link->next;
-        if (is_child) {
-            pil_link_forget(&link);
-        } else {
-            pil_link_close(&link);
-        }
+        end(&link);
         link = next;
     }
+}
+
+void pil_socket_close(struct pillion_client *client) {
+    end_links(client, pil_link_close);
+}
+
+void pil_socket_forget(struct pillion_client *client) {
+    end_links(client, pil_link_forget);
 }
 
 /* ---- Plans of a link. */
@@ -124,13 +128,16 @@ static void request_plan(const struct pillion_plan *plan, struct pil_link *link)
     if (spec == NULL) {
         pil_link_add(link, pil_bytes_from_text(plan->service));
     }
-    struct pil_text name = {0};
     for (uint32_t i = 0; spec != NULL && i < spec->name_count; i++) {
-        pil_text_clear(&name);
-        pil_text_format(&name, "%s:%s", spec->views[spec->names[i].view], spec->names[i].feature);
-        pil_link_add(link, pil_text_bytes(&name));
+        const char *view = spec->views[spec->names[i].view], *feature = spec->names[i].feature;
+        size_t view_len = strlen(view), feature_len = strlen(feature);
+        uint8_t *room = pil_link_add_room(link, view_len + 1 + feature_len);
+        if (room != NULL) {
+            memcpy(room, view, view_len);
+            room[view_len] = ':';
+            memcpy(room + view_len + 1, feature, feature_len);
+        }
     }
-    pil_text_deinit(&name);
 }
 
 /* Makes room for one plan more on a link that holds all that it may. */
@@ -172,7 +179,7 @@ static pil_status plan_on(struct pil_link *link, const struct pillion_plan *plan
     request_plan(plan, link);
     PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
     if (!parse_number(reply, &number)) {
-        return pil_fail(error, PIL_STATUS_IO, "the server gives a plan a number that is none");
+        return pil_fail(error, PIL_STATUS_IO, "the server numbers a plan with something else than 1 to 64");
     }
     link->plans[number - 1] = plan->serial;
     *ret_number = number;
@@ -183,7 +190,7 @@ static pil_status plan_on(struct pil_link *link, const struct pillion_plan *plan
 
 static bool is_link_lost(pil_status status) {
     return status == PIL_STATUS_CLOSED || status == PIL_STATUS_TIMEOUT || status == PIL_STATUS_IO ||
-           status == PIL_STATUS_CORRUPT;
+           status == PIL_STATUS_CORRUPT || status == PIL_STATUS_NO_MEMORY; /* in the middle of a reply, maybe */
 }
 
 static pil_status exchange_on(struct pil_link *link, const struct pillion_plan *plan, uint64_t until_ns,
@@ -202,7 +209,7 @@ pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *wit
     if (link != NULL) {
         status = exchange_on(link, plan, until_ns, with, context, &why);
     }
-    if (status == PIL_STATUS_CLOSED) { /* the server was another one, or has closed what was idle for long */
+    if (status == PIL_STATUS_CLOSED) { /* the server restarted, or closed a link that was idle for long */
         pil_link_close(&link);
         status = pil_link_open(client->resp, until_ns, &link, &why);
         if (status == PIL_STATUS_OK) {
@@ -214,80 +221,34 @@ pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *wit
     } else if (link != NULL) {
         give_back(client, link);
     }
-    return status == PIL_STATUS_OK ? PILLION_OK : pil_client_fail(error, pil_client_result(status), "%s", why.text);
+    return status == PIL_STATUS_OK ? PILLION_OK : pil_result_fail_status(error, status, &why);
 }
 
 /* ---- Describing. */
 
-static void copy(char *to, size_t bytes, const json_t *object, const char *key) {
-    const char *text = json_string_value(json_object_get(object, key));
-    snprintf(to, bytes, "%s", text != NULL ? text : "");
-}
-
-static uint32_t number_at(const json_t *object, const char *key) {
-    json_int_t value = json_integer_value(json_object_get(object, key));
-    return value >= 0 && value <= UINT32_MAX ? (uint32_t)value : 0;
-}
-
-/* All else of a plan never changes. */
-static void note_types(struct pillion_plan *plan, const json_t *features) {
-    for (uint32_t i = 0; i < plan->info.feature_count && i < json_array_size(features); i++) {
-        copy(plan->features[i].type, sizeof plan->features[i].type, json_array_get(features, i), "type");
-    }
-}
-
-static pil_status note(struct pillion_plan *plan, const json_t *json, struct pil_error *error) {
-    const json_t *keys = json_object_get(json, "join_keys"), *views = json_object_get(json, "views"),
-                 *features = json_object_get(json, "features");
-    size_t count = json_array_size(features);
-    if (count == 0 || count > PIL_SERVICE_FEATURES_MAX || json_array_size(keys) > PILLION_KEYS_MAX ||
-        json_array_size(views) > PILLION_VIEWS_MAX) {
-        return pil_fail(error, PIL_STATUS_IO, "the server describes the plan in another form than is known");
-    }
-    if (plan->info.feature_count != 0) {
-        note_types(plan, features);
-        return PIL_STATUS_OK;
-    }
-    plan->info = (struct pillion_plan_info){.feature_count = (uint32_t)count,
-                                            .width = number_at(json, "width"),
-                                            .view_count = (uint32_t)json_array_size(views),
-                                            .join_key_count = (uint32_t)json_array_size(keys)};
-    for (uint32_t i = 0; i < plan->info.join_key_count; i++) {
-        copy(plan->info.join_keys[i], sizeof plan->info.join_keys[i], json_array_get(keys, i), "name");
-        copy(plan->info.join_key_types[i], sizeof plan->info.join_key_types[i], json_array_get(keys, i), "type");
-    }
-    plan->features = calloc(count, sizeof plan->features[0]);
-    PIL_ASSERT(plan->features != NULL);
-    for (size_t i = 0; i < count; i++) {
-        const json_t *from = json_array_get(features, i);
-        struct pillion_feature_info *to = &plan->features[i];
-        to->view_index = number_at(from, "view");
-        to->first = number_at(from, "first");
-        to->count = number_at(from, "count");
-        copy(to->view, sizeof to->view, json_array_get(views, to->view_index), "name");
-        copy(to->feature, sizeof to->feature, from, "name");
-        copy(to->type, sizeof to->type, from, "type");
-    }
-    return PIL_STATUS_OK;
-}
-
 /* A service is known by its features from now on. */
 static pil_status make_spec(struct pillion_plan *plan, struct pil_error *error) {
-    struct pil_bytes *references = calloc(plan->info.feature_count, sizeof references[0]);
-    struct pil_text text = {0};
-    PIL_ASSERT(references != NULL);
+    struct pil_spec_builder builder;
+    PIL_ASSERT(plan->spec == NULL && plan->info.feature_count > 0);
+    PIL_TRY(pil_spec_begin(&builder, plan->info.feature_count, error));
     for (uint32_t i = 0; i < plan->info.feature_count; i++) {
-        size_t begin = text.len;
-        pil_text_format(&text, "%s:%s", plan->features[i].view, plan->features[i].feature);
-        references[i].len = text.len - begin;
+        const struct pillion_feature_info *feature = &plan->features[i];
+        pil_spec_add(&builder, feature->view, pil_bytes_from_text(feature->feature));
     }
-    const char *at = text.data; /* which does not move any more */
-    for (uint32_t i = 0; i < plan->info.feature_count; at += references[i++].len) {
-        references[i].data = (const uint8_t *)at;
+    return pil_spec_finish(&builder, &plan->spec, error);
+}
+
+static pil_status read_description(struct pillion_plan *plan, struct pil_bytes text, struct pil_error *error) {
+    uint8_t *scratch = malloc(text.len + 1);
+    struct pil_document document = {.text = text, .scratch = scratch, .scratch_bytes = text.len};
+    if (scratch == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to read a description of %zu bytes", text.len);
     }
-    pil_status status = pil_vector_spec_create(references, plan->info.feature_count, &plan->spec, error);
-    free(references);
-    pil_text_deinit(&text);
+    pil_status status = pil_document_check(&document, error);
+    if (status == PIL_STATUS_OK) {
+        status = pil_describe_document(plan, &document, error);
+    }
+    free(scratch);
     return status;
 }
 
@@ -299,13 +260,11 @@ static pil_status describe(struct pil_link *link, uint32_t number, uint64_t unti
     pil_link_add(link, pil_bytes_from_text("PIL.DESCRIBE"));
     pil_link_add_number(link, number);
     PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
-    json_error_t mistake;
-    json_t *json = json_loadb((const char *)reply.data, reply.len, 0, &mistake);
-    pil_status status = note(plan, json, error);
-    json_decref(json);
-    return status == PIL_STATUS_OK && plan->spec == NULL ? make_spec(plan, error) : status;
+    PIL_TRY(read_description(plan, reply, error));
+    return plan->spec == NULL ? make_spec(plan, error) : PIL_STATUS_OK;
 }
 
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error) {
+    PIL_ASSERT(pil_client_is_locked(plan->client));
     return pil_socket_run(plan, describe, plan, pil_socket_deadline_ns(plan->client), error);
 }

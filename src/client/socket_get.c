@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Calls over the resp listener (schemas/wire.md): keys into requests, answers into the caller's memory. A call of more
  * rows than a request may have is several requests; when a release is swapped in between, they begin anew. */
+#include "client/socket_get.h"
 #include "base/clock.h"
 #include "base/panic.h"
-#include "base/text.h"
-#include "client/internal.h"
+#include "client/columns_check.h"
+#include "client/keys.h"
 #include "wire/resp.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 
 enum {
     LOOKUPS_MAX = 16000,      /* of a request: below the server's default of limits.keys_per_request */
@@ -62,56 +63,62 @@ static void add_packed(struct pil_link *link, const struct get *get) {
         pil_link_add(link, pil_bytes_from((const uint8_t *)keys->columns[0].values + get->first * 8, get->count * 8));
         return;
     }
-    size_t bytes = get->count * keys->column_count * 8;
-    uint8_t *blob = malloc(bytes), *at = blob;
-    PIL_ASSERT(blob != NULL);
-    for (size_t row = get->first; row < get->first + get->count; row++) {
+    uint8_t *at = pil_link_add_room(link, get->count * keys->column_count * 8);
+    for (size_t row = get->first; at != NULL && row < get->first + get->count; row++) {
         for (uint32_t i = 0; i < keys->column_count; i++, at += 8) {
             struct pil_key_part part;
-            (void)pil_keys_part(&keys->columns[i], row, &part); /* integers always are there */
+            (void)pil_keys_part(&keys->columns[i], row, &part); /* integers have no offsets that could fall */
             pil_store_i64(at, part.integer);
         }
     }
-    pil_link_add(link, pil_bytes_from(blob, bytes));
-    free(blob);
 }
 
-static void append_escaped(struct pil_text *text, struct pil_bytes part) {
+static void append_escaped(struct pil_buffer *text, struct pil_bytes part) {
     for (size_t i = 0; i < part.len; i++) {
         if (part.data[i] == '|' || part.data[i] == '\\') {
-            pil_text_append(text, "\\", 1);
+            pil_buffer_append(text, "\\", 1);
         }
-        pil_text_append(text, &part.data[i], 1);
+        pil_buffer_append(text, &part.data[i], 1);
     }
+}
+
+/* Appends "k1|k2" of one row. */
+static pil_status append_key(struct pil_buffer *text, const struct get *get, size_t row, struct pil_error *error) {
+    const struct pillion_keys *keys = get->keys;
+    for (uint32_t i = 0; i < keys->column_count; i++) {
+        struct pil_key_part part;
+        char digits[24];
+        if (!pil_keys_part(&keys->columns[i], row, &part)) {
+            return pil_fail(error, PIL_STATUS_INVALID, "join key %s, row %zu: its offsets fall",
+                            get->plan->info.join_keys[i], row);
+        }
+        if (i > 0) {
+            pil_buffer_append(text, "|", 1);
+        }
+        if (part.kind == PIL_KEY_PART_INT) {
+            int len = snprintf(digits, sizeof digits, "%lld", (long long)part.integer);
+            pil_buffer_append(text, digits, (size_t)len);
+        } else if (keys->column_count > 1) {
+            append_escaped(text, part.text);
+        } else {
+            pil_buffer_append(text, part.text.data, part.text.len);
+        }
+    }
+    return text->failed ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the key of row %zu", row)
+                        : PIL_STATUS_OK;
 }
 
 static pil_status add_texts(struct pil_link *link, const struct get *get, struct pil_error *error) {
-    const struct pillion_keys *keys = get->keys;
-    struct pil_text text = {0};
+    struct pil_buffer text = {0};
     pil_status status = PIL_STATUS_OK;
     for (size_t row = get->first; row < get->first + get->count && status == PIL_STATUS_OK; row++) {
-        pil_text_clear(&text);
-        for (uint32_t i = 0; i < keys->column_count; i++) {
-            struct pil_key_part part;
-            if (!pil_keys_part(&keys->columns[i], row, &part)) {
-                status = pil_fail(error, PIL_STATUS_INVALID, "join key %s, row %zu: its offsets fall",
-                                  get->plan->info.join_keys[i], row);
-                break;
-            }
-            if (i > 0) {
-                pil_text_append(&text, "|", 1);
-            }
-            if (part.kind == PIL_KEY_PART_INT) {
-                pil_text_format(&text, "%lld", (long long)part.integer);
-            } else if (keys->column_count > 1) {
-                append_escaped(&text, part.text);
-            } else {
-                pil_text_append(&text, part.text.data, part.text.len);
-            }
+        pil_buffer_clear(&text);
+        status = append_key(&text, get, row, error);
+        if (status == PIL_STATUS_OK) {
+            pil_link_add(link, pil_bytes_from(text.data, text.len));
         }
-        pil_link_add(link, pil_text_bytes(&text));
     }
-    pil_text_deinit(&text);
+    pil_buffer_deinit(&text);
     return status;
 }
 
@@ -280,7 +287,7 @@ static pillion_result tell_place(const struct get *get, pillion_result result, s
     if (error != NULL) {
         why = *error;
     }
-    return pil_client_fail(error, result, "counted from row %zu on: %.400s", get->first, why.text);
+    return pil_result_fail(error, result, "counted from row %zu on: %.400s", get->first, why.text);
 }
 
 /* Request after request, of at most *step rows, which is halved when the server says that they are too many. */
@@ -311,7 +318,7 @@ static pillion_result check_room(const struct get *get, struct pillion_error *er
     }
     size_t row_bytes = (size_t)info->width * (get->plan->dtype == PILLION_FLOAT64 ? 8 : 4);
     if (get->output->values != NULL && get->keys->count * row_bytes > get->output->value_bytes) {
-        return pil_client_fail(error, PILLION_TOO_LARGE, "%zu rows of %zu bytes do not fit into %zu bytes",
+        return pil_result_fail(error, PILLION_TOO_LARGE, "%zu rows of %zu bytes do not fit into %zu bytes",
                                get->keys->count, row_bytes, get->output->value_bytes);
     }
     return PILLION_OK;
@@ -325,7 +332,7 @@ static pillion_result check(const struct get *get, struct pillion_error *error) 
         return result;
     }
     if (keys->column_count != info->join_key_count) {
-        return pil_client_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
+        return pil_result_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
                                keys->column_count, info->join_key_count);
     }
     return check_room(get, error);

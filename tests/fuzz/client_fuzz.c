@@ -2,7 +2,8 @@
  * libpillion on hostile releases: a shard with any bytes, its checksums made right, is mapped as a release, and every
  * feature of it is read as tensor and as columns, by the keys of its own rows and by others. Rows come from memory of
  * exactly the file's size, so that a sanitizer sees the first byte read outside. */
-#include "client/internal.h"
+#include "base/text.h"
+#include "client/client.h"
 #include "support/shard_fixture.h"
 
 #include "base/sys.h"
@@ -17,9 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* A client as it is once connected, without a server. */
 struct harness {
     struct pillion_client client;
-    struct pil_slot_block slots;
+    struct pil_epoch_block slots;
     struct pil_mapped_control control;
-    struct pil_page page;
+    struct pil_control_page page;
     struct pil_mapping mapping;
     struct pil_compiled compiled;
     struct pillion_plan plan;
@@ -193,7 +194,7 @@ static void read_release(struct pil_release *release) {
     PIL_ASSERT(harness != NULL);
     memset(harness, 0, sizeof *harness);
     harness->client.slots = &harness->slots;
-    harness->page = (struct pil_page){.control = &harness->control, .references = 1};
+    harness->page = (struct pil_control_page){.control = &harness->control, .references = 1};
     harness->mapping = (struct pil_mapping){.release = release, .references = 1};
     pil_serving_init(&harness->mapping.serving, release);
     harness->compiled.page = &harness->page;

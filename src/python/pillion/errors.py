@@ -102,6 +102,7 @@ _BY_RESULT: Dict[int, Type[PillionError]] = {
     7: UnavailableError,
     8: CorruptError,
     9: ResourceError,
+    10: ResourceError,
 }
 _NOT_FOUND = (
     (re.compile(r"\bhas no feature\b"), FeatureNotFoundException),

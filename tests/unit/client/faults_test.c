@@ -2,7 +2,7 @@
  * Goal: whatever the server does (dies, stops, comes back, refuses, sends what is not sealed or not a shard), calls of
  * what is mapped go on, the answer says how stale they are, and everything else is an error of the call. Method: the
  * in-process server with its knobs. */
-#include "client/internal.h"
+#include "client/client.h"
 #include "unit/client/fixture.h"
 
 #include <signal.h>
@@ -257,11 +257,11 @@ static void opening_says_why_not(void **state) {
 static void more_calls_than_slots_find_room(void **state) {
     struct fixture *fixture = *state;
     struct pillion_plan *plan = fixture_service(fixture->client, "every");
-    struct pil_slot *slots[1000];
+    struct pil_epoch_slot *slots[1000];
     float values[FEATURES];
     struct pillion_answer answer;
     for (size_t i = 0; i < 1000; i++) {
-        assert_non_null(pil_world_enter(plan, false, &slots[i]));
+        assert_non_null(pil_epoch_enter(plan, NULL, &slots[i]));
         assert_true(i == 0 || slots[i] != slots[i - 1]);
     }
     assert_int_equal(get_one(plan, 5, values, &answer), PILLION_OK);
@@ -274,7 +274,7 @@ static void more_calls_than_slots_find_room(void **state) {
         struct pillion_info info = {.size = sizeof info};
         assert_int_equal(fixture->server.drops, 0);
         assert_int_equal(atomic_load(&slots[i]->reads)->views[0].generation, 1);
-        pil_world_leave(slots[i]);
+        pil_epoch_leave(slots[i]);
         assert_int_equal(i % 100 == 0 ? pillion_info(fixture->client, &info) : PILLION_OK, PILLION_OK);
     }
     for (int i = 0; i < 1000 && fixture->server.drops == 0; i++) {

@@ -3,7 +3,8 @@
  * and go: each call has its own rows, or says that the server is not there. Method: a server of a few commands, with a
  * thread for each connection, that breaks off every few answers; every value tells its key and its feature. What a
  * daemon answers is compared in tests/system/test_client_socket.py. */
-#include "client/internal.h"
+#include "client/client.h"
+#include "wire/columns.h"
 #include "wire/resp.h"
 
 #include <pthread.h>

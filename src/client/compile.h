@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a plan is compiled to: offsets in the rows of given releases, or the reason why the plan cannot be read in this
+ * process. Immutable once a plan points to it. For this module only. */
+#pragma once
+
+#include "client/control_page.h"
+#include "client/mapping.h"
+#include "client/result.h"
+#include "vector/default.h"
+
+#include <stdatomic.h>
+
+struct pillion_plan;
+
+struct pil_compiled_view {
+    uint32_t number; /* in the control page */
+    uint64_t generation;
+    struct pil_mapping *mapping;
+};
+struct pil_compiled {
+    struct pil_vector_default *defaults; /* of a plan with columns and defaults */
+    struct pil_vector_plan *vector;      /* NULL: not readable in this process; result and error say why */
+    struct pil_control_page *page;       /* NULL: there never was a control page */
+    uint32_t view_count;
+    struct pil_compiled_view views[PIL_VECTOR_VIEWS_MAX];
+    bool has_ages;            /* some view has a ttl */
+    bool is_final;            /* vector is NULL, and the socket would not help */
+    uint32_t fork_generation; /* client->fork_generation when it was made */
+    pil_status refusal;       /* vector is NULL because of this refusal of … */
+    uint32_t refused_slot;    /* … this view, at that generation */
+    /* When a call first saw that the server has a newer release; 0: none has. The one word that calls write. */
+    _Atomic uint64_t behind_since_ns;
+    _Atomic uint64_t poll_at_ns; /* after a refusal: calls of this plan need not poll before */
+    pillion_result result;
+    struct pillion_error error;
+    struct pil_compiled *next; /* among those retired */
+};
+
+/* Under the lock: compares the plan with its views. *ret_new is what it should be compiled to instead of what it has;
+ * NULL: nothing better is known. NO_MEMORY: there should be something else, and the plan keeps what it has. */
+pil_status pil_compile_renew(struct pillion_client *client, struct pillion_plan *plan,
+                             struct pil_compiled **ret_new) PIL_CHECKED;
+/* Under the lock, when no call reads it any more: gives its references back and frees it. */
+void pil_compile_destroy(struct pillion_client *client, struct pil_compiled *compiled);
