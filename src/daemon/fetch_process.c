@@ -156,9 +156,9 @@ static void log_report(const struct pil_follow_view *view, const struct pil_fetc
                 PIL_LOG_NUM(report->verify_ns / 1000000), "collapse_ms", PIL_LOG_NUM(report->collapse_ns / 1000000),
                 "huge_bytes", PIL_LOG_NUM(report->huge_bytes), NULL);
     } else {
-        pil_log(PIL_LOG_WARN, report->release[0] != '\0' ? "release not taken" : "channel not read", "view",
-                view->view, "channel", view->channel, "release", report->release, "result",
-                pil_fetch_result_text(report->result), "why", report->text, NULL);
+        pil_log(PIL_LOG_WARN, report->release[0] != '\0' ? "release not taken" : "channel not read", "view", view->view,
+                "channel", view->channel, "release", report->release, "result", pil_fetch_result_text(report->result),
+                "why", report->text, NULL);
     }
 }
 
