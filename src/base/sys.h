@@ -22,6 +22,9 @@ pil_status pil_sys_memfd_create(const char *name, int *ret_fd, struct pil_error 
 /* Write, shrink, grow and seal are sealed. There must be no writable mapping left. */
 pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) PIL_CHECKED;
 
+/* F_SEAL_FUTURE_WRITE, Linux 5.1: no new writable mapping, no write. glibc hides it behind another header. */
+enum { PIL_SYS_SEAL_FUTURE_WRITE = 0x0010 };
+
 /* Whether all four seals are set: nobody can change the content or the size any more. */
 bool pil_sys_memfd_is_sealed(int fd);
 

@@ -4,12 +4,13 @@
 #include "base/panic.h"
 #include "base/sys.h"
 #include "daemon/config_internal.h"
+#include "peer/rule.h"
 #include "schema/yaml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FILE_BYTES_MAX = 1 << 20, OPTION_KEYS_MAX = 28, LIST_ITEMS_MAX = PIL_SETTINGS_MAP_IDS_MAX };
+enum { FILE_BYTES_MAX = 1 << 20, OPTION_KEYS_MAX = 28, LIST_ITEMS_MAX = PIL_PEER_RULE_IDS_MAX };
 
 struct reader {
     struct pil_config *config;
@@ -72,9 +73,9 @@ static uint32_t take_values(struct reader *reader, const struct pil_yaml_node *l
 }
 
 static uint32_t read_ids(struct reader *reader, const struct pil_yaml_node *list, const char *what,
-                         uint32_t ids[PIL_SETTINGS_MAP_IDS_MAX]) {
+                         uint32_t ids[PIL_PEER_RULE_IDS_MAX]) {
     const struct pil_yaml_node *values[LIST_ITEMS_MAX];
-    uint32_t count = take_values(reader, list, what, PIL_SETTINGS_MAP_IDS_MAX, values);
+    uint32_t count = take_values(reader, list, what, PIL_PEER_RULE_IDS_MAX, values);
     for (uint32_t i = 0; i < count; i++) {
         char *end = NULL;
         unsigned long id = strtoul(values[i]->text, &end, 10);
@@ -87,9 +88,9 @@ static uint32_t read_ids(struct reader *reader, const struct pil_yaml_node *list
     return count;
 }
 
-static void read_cgroups(struct reader *reader, const struct pil_yaml_node *list, struct pil_map_rule *rule) {
+static void read_cgroups(struct reader *reader, const struct pil_yaml_node *list, struct pil_peer_rule *rule) {
     const struct pil_yaml_node *values[LIST_ITEMS_MAX];
-    uint32_t count = take_values(reader, list, "cgroups", PIL_SETTINGS_MAP_CGROUPS_MAX, values);
+    uint32_t count = take_values(reader, list, "cgroups", PIL_PEER_RULE_CGROUPS_MAX, values);
     for (uint32_t i = 0; i < count; i++) {
         if (values[i]->text[0] != '/' || strlen(values[i]->text) >= sizeof rule->cgroups[0]) {
             pil_yaml_problem_add(&reader->problems, values[i],
@@ -101,8 +102,9 @@ static void read_cgroups(struct reader *reader, const struct pil_yaml_node *list
     }
 }
 
-/* map: none, or {uids: […], gids: […], cgroups: […]} */
-static void read_map(struct reader *reader, const struct pil_yaml_node *node, struct pil_map_rule *rule) {
+/* The rule of a key: none, or {uids: […], gids: […], cgroups: […]} */
+static void read_rule(struct reader *reader, const struct pil_yaml_node *node, const char *key,
+                      struct pil_peer_rule *rule) {
     static const struct pil_yaml_key keys[] = {
         {"uids", PIL_YAML_SEQUENCE, false}, {"gids", PIL_YAML_SEQUENCE, false}, {"cgroups", PIL_YAML_SEQUENCE, false}};
     const struct pil_yaml_node *values[3];
@@ -110,33 +112,41 @@ static void read_map(struct reader *reader, const struct pil_yaml_node *node, st
     if (node->kind == PIL_YAML_SCALAR) {
         if (strcmp(node->text, "none") != 0) {
             pil_yaml_problem_add(&reader->problems, node,
-                                 "map must be none or {uids: [...], gids: [...], cgroups: [...]}");
+                                 "%s must be none or {uids: [...], gids: [...], cgroups: [...]}", key);
         }
         return;
     }
-    pil_yaml_take(&reader->problems, node, "map", keys, 3, values);
+    pil_yaml_take(&reader->problems, node, key, keys, 3, values);
     rule->uid_count = read_ids(reader, values[0], "uids", rule->uids);
     rule->gid_count = read_ids(reader, values[1], "gids", rule->gids);
     read_cgroups(reader, values[2], rule);
 }
 
 static void read_view(struct reader *reader, const struct pil_yaml_node *node) {
+    enum { VIEW, CHANNEL, READ, MAP, FIELD_COUNT };
     static const struct pil_yaml_key keys[] = {{"view", PIL_YAML_SCALAR, true},
                                                {"channel", PIL_YAML_SCALAR, true},
+                                               {"read", PIL_YAML_SCALAR | PIL_YAML_MAPPING, false},
                                                {"map", PIL_YAML_SCALAR | PIL_YAML_MAPPING, false}};
-    const struct pil_yaml_node *values[3];
+    const struct pil_yaml_node *values[FIELD_COUNT];
     struct pil_settings *settings = &reader->config->settings;
     char text[2 * PIL_CONFIG_TEXT_BYTES];
     struct pil_error error;
-    pil_yaml_take(&reader->problems, node, "entry of serve", keys, 3, values);
-    if (values[0] == NULL || values[1] == NULL) {
+    pil_yaml_take(&reader->problems, node, "entry of serve", keys, FIELD_COUNT, values);
+    if (values[VIEW] == NULL || values[CHANNEL] == NULL) {
         return;
     }
-    snprintf(text, sizeof text, "%s@%s", values[0]->text, values[1]->text);
+    snprintf(text, sizeof text, "%s@%s", values[VIEW]->text, values[CHANNEL]->text);
     if (pil_config_add_view(reader->config, text, &error) != PIL_STATUS_OK) {
-        pil_yaml_problem_add(&reader->problems, values[0], "%s", error.text);
-    } else if (values[2] != NULL) {
-        read_map(reader, values[2], &settings->views[settings->view_count - 1].map);
+        pil_yaml_problem_add(&reader->problems, values[VIEW], "%s", error.text);
+        return;
+    }
+    struct pil_view_settings *view = &settings->views[settings->view_count - 1];
+    if (values[READ] != NULL) {
+        read_rule(reader, values[READ], "read", &view->read);
+    }
+    if (values[MAP] != NULL) {
+        read_rule(reader, values[MAP], "map", &view->map);
     }
 }
 

@@ -1,28 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
- * State of mapped reads: the control page, the catalog, generations and their holders. Sessions, which speak with
- * clients, are in mapped_session.c. */
+ * Life of the mapped listener: the control page, what is published, who connects, and the list of sessions. */
 #include "mapped/mapped.h"
-#include "base/clock.h"
+#include "base/log.h"
 #include "base/panic.h"
 #include "base/sys.h"
 #include "mapped/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1; glibc's headers hide it behind another one */
-#endif
+enum { EVENTS = 64, ACCEPTS_PER_TURN = 16, ACCEPT_PAUSE_NS = 100000000, HELLO_NS = 2000000000 };
 
-enum { HELLO_NS = 2000000000 };
-
-/* ---- Control page. */
+/* ---- The control page. */
 
 /* The server's own mapping is made before the seal and stays writable; nobody gets another one. */
 static pil_status create_page(struct pil_mapped *mapped, struct pil_error *ret_error) {
@@ -36,7 +31,8 @@ static pil_status create_page(struct pil_mapped *mapped, struct pil_error *ret_e
         return pil_fail(ret_error, pil_status_from_errno(errno), "control page: %s", strerror(errno));
     }
     mapped->page = page;
-    if (fcntl(mapped->page_fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    int seals = PIL_SYS_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    if (fcntl(mapped->page_fd, F_ADD_SEALS, seals) != 0) {
         return pil_fail(ret_error, pil_status_from_errno(errno), "seal the control page (Linux 5.1): %s",
                         strerror(errno));
     }
@@ -46,197 +42,26 @@ static pil_status create_page(struct pil_mapped *mapped, struct pil_error *ret_e
         return pil_fail(ret_error, PIL_STATUS_SYSTEM, "no random numbers");
     }
     atomic_store_explicit(&mapped->page->state, PIL_MAPPED_SERVING, memory_order_release);
-    pil_mapped_tick(mapped);
     return PIL_STATUS_OK;
-}
-
-/* ---- Catalog. */
-
-static void make_catalog(struct pil_mapped *mapped) {
-    json_t *views = json_array(), *projects = json_array();
-    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
-        const struct pil_view_settings *view = &mapped->settings->views[i];
-        const char *project = view->is_removed ? "" : view->project, *name = view->is_removed ? "" : view->view;
-        json_array_append_new(views, json_pack("{s:i, s:s, s:s, s:s}", "index", (int)i, "project", project, "name",
-                                               name, "channel", view->channel)); /* a removed view keeps its index */
-    }
-    for (uint32_t i = 0; i < mapped->project_count; i++) {
-        json_array_append(projects, mapped->projects[i]);
-    }
-    mapped->page->view_count = mapped->settings->view_count;
-    json_t *catalog = json_pack("{s:o, s:o}", "views", views, "projects", projects);
-    char *text = json_dumps(catalog, JSON_COMPACT | JSON_SORT_KEYS);
-    int fd = -1;
-    PIL_ASSERT(text != NULL);
-    if (pil_sys_memfd_create("pillion-catalog", &fd, NULL) == PIL_STATUS_OK &&
-        pil_sys_write_all(fd, pil_bytes_from_text(text), NULL) == PIL_STATUS_OK &&
-        pil_sys_memfd_seal(fd, NULL) == PIL_STATUS_OK) {
-        pil_sys_close(&mapped->catalog_fd);
-        mapped->catalog_fd = fd;
-        atomic_fetch_add_explicit(&mapped->page->catalog_generation, 1, memory_order_release);
-    } else {
-        pil_sys_close(&fd); /* the catalog before goes on */
-    }
-    free(text);
-    json_decref(catalog);
-}
-
-static bool has_tag(const struct pil_feature *feature, const char *tag) {
-    for (uint32_t i = 0; i < feature->tag_count; i++) {
-        if (strcmp(feature->tags[i], tag) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool has_regulated_feature(const struct pil_view *view) {
-    bool found = false;
-    for (uint32_t i = 0; i < view->feature_count && !found; i++) {
-        found = has_tag(&view->features[i], "regulated");
-    }
-    return found;
-}
-
-/* The view's tag `regulated`, unless it says false, or a feature's tag of that name. */
-static bool is_regulated(const struct pil_project_view *view) {
-    const char *tag = json_string_value(json_object_get(view->tags, "regulated"));
-    return (tag != NULL && strcmp(tag, "false") != 0) || has_regulated_feature(view->view);
-}
-
-void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index) {
-    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
-        if (strcmp(mapped->settings->views[i].project, mapped->settings->views[view_index].project) == 0) {
-            mapped->views[i].is_regulated |= !mapped->views[i].is_project_known;
-        }
-    }
-}
-
-void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project *project) {
-    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
-        const struct pil_view_settings *settings = &mapped->settings->views[i];
-        const struct pil_project_view *view =
-            strcmp(settings->project, project->name) == 0 ? pil_project_view_find(project, settings->view) : NULL;
-        if (view != NULL) {
-            mapped->views[i].is_regulated = is_regulated(view);
-            mapped->views[i].is_project_known = true;
-        }
-    }
-    uint32_t at = 0;
-    while (at < mapped->project_count &&
-           strcmp(json_string_value(json_object_get(mapped->projects[at], "project")), project->name) != 0) {
-        at++;
-    }
-    if (at == mapped->project_count) {
-        PIL_ASSERT(at < PIL_SETTINGS_VIEWS_MAX);
-        mapped->project_count++;
-    } else {
-        json_decref(mapped->projects[at]);
-    }
-    mapped->projects[at] = pil_project_to_json(project);
-    make_catalog(mapped);
-}
-
-/* ---- Generations. */
-
-static void release_generation(struct pil_mapped_generation *generation) {
-    for (uint32_t i = 0; i < generation->shard_count; i++) {
-        pil_sys_close(&generation->fds[i]);
-    }
-    free(generation->fds);
-    free(generation);
-}
-
-struct pil_mapped_generation *pil_mapped_generation_find(const struct pil_mapped *mapped, uint32_t view_index,
-                                                         uint64_t number) {
-    struct pil_mapped_generation *at = mapped->views[view_index].generations;
-    while (at != NULL && at->number != number) {
-        at = at->next;
-    }
-    return at;
-}
-
-/* Forgets the retired generations of a view that nobody holds. */
-void pil_mapped_generations_sweep(struct pil_mapped *mapped, uint32_t view_index) {
-    struct pil_mapped_generation **at = &mapped->views[view_index].generations;
-    while (*at != NULL) {
-        struct pil_mapped_generation *generation = *at;
-        if (generation->retired_ns != 0 && generation->holder_count == 0) {
-            *at = generation->next;
-            release_generation(generation);
-        } else {
-            at = &generation->next;
-        }
-    }
-}
-
-void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const struct pil_release *release,
-                        int64_t created_us, int *fds, uint32_t shard_count) {
-    struct pil_mapped_view *view = &mapped->views[view_index];
-    struct pil_mapped_generation *generation = calloc(1, sizeof *generation);
-    PIL_ASSERT(generation != NULL);
-    generation->fds = malloc(shard_count * sizeof generation->fds[0]);
-    PIL_ASSERT(generation->fds != NULL);
-    memcpy(generation->fds, fds, shard_count * sizeof generation->fds[0]);
-    generation->shard_count = shard_count;
-    generation->number = release->generation;
-    generation->bytes = release->bytes;
-    generation->created_us = created_us;
-    memcpy(generation->release, release->id, sizeof generation->release);
-    struct pil_mapped_generation *before = view->generations;
-    generation->next = before;
-    view->generations = generation;
-    view->is_release_regulated = has_regulated_feature(release->view);
-    /* First: closing what was before may free its memory, which takes a while. */
-    atomic_store_explicit(&mapped->page->views[view_index].generation, generation->number, memory_order_release);
-    if (before != NULL && before->retired_ns == 0) {
-        before->retired_ns = pil_clock_monotonic_ns();
-        for (uint32_t i = 0; i < before->shard_count; i++) {
-            pil_sys_close(&before->fds[i]); /* nobody is granted it any more */
-        }
-    }
-    pil_mapped_generations_sweep(mapped, view_index);
-}
-
-/* The live generation is granted to nobody any more. */
-static void retire_live(struct pil_mapped *mapped, uint32_t view_index) {
-    struct pil_mapped_generation *live = mapped->views[view_index].generations;
-    atomic_store_explicit(&mapped->page->views[view_index].generation, 0, memory_order_release);
-    if (live != NULL && live->retired_ns == 0) {
-        live->retired_ns = pil_clock_monotonic_ns();
-        for (uint32_t i = 0; i < live->shard_count; i++) {
-            pil_sys_close(&live->fds[i]);
-        }
-    }
-    pil_mapped_generations_sweep(mapped, view_index);
-}
-
-void pil_mapped_views_changed(struct pil_mapped *mapped) {
-    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
-        if (mapped->settings->views[i].is_removed) {
-            retire_live(mapped, i);
-        }
-    }
-    make_catalog(mapped);
-}
-
-bool pil_mapped_is_held(const struct pil_mapped *mapped, uint32_t view_index, uint64_t generation) {
-    const struct pil_mapped_generation *found = pil_mapped_generation_find(mapped, view_index, generation);
-    return found != NULL && found->holder_count > 0;
-}
-
-void pil_mapped_checked(struct pil_mapped *mapped, uint32_t view_index, int64_t checked_us) {
-    atomic_store_explicit(&mapped->page->views[view_index].checked_us, checked_us, memory_order_release);
 }
 
 /* ---- Life. */
 
 pil_status pil_mapped_create(struct pil_server *server, struct pil_mapped **ret_mapped, struct pil_error *ret_error) {
     struct pil_mapped *mapped = calloc(1, sizeof *mapped);
-    PIL_ASSERT(mapped != NULL);
+    if (mapped == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for the mapped listener");
+    }
+    mapped->owner = pthread_self();
+    mapped->clock = pil_clock_system;
     mapped->server = server;
     mapped->settings = pil_server_settings(server);
-    mapped->page_fd = mapped->catalog_fd = -1;
+    mapped->page_fd = -1;
+    pil_mapped_catalog_init(mapped);
+    pil_list_init(&mapped->sessions);
+    for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
+        pil_list_init(&mapped->views[i].generations);
+    }
     mapped->epoll = epoll_create1(EPOLL_CLOEXEC);
     pil_status status = mapped->epoll >= 0 ? create_page(mapped, ret_error)
                                            : pil_fail(ret_error, pil_status_from_errno(errno), "epoll: %m");
@@ -244,9 +69,17 @@ pil_status pil_mapped_create(struct pil_server *server, struct pil_mapped **ret_
         pil_mapped_destroy(&mapped);
         return status;
     }
-    make_catalog(mapped);
+    pil_mapped_catalog_changed(mapped);
+    pil_mapped_tick(mapped);
     *ret_mapped = mapped;
     return PIL_STATUS_OK;
+}
+
+static void close_session(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+    PIL_ASSERT(mapped->session_count > 0);
+    pil_list_remove(&session->link);
+    mapped->session_count--;
+    pil_mapped_session_close(mapped, session);
 }
 
 void pil_mapped_destroy(struct pil_mapped **mapped_pointer) {
@@ -254,32 +87,141 @@ void pil_mapped_destroy(struct pil_mapped **mapped_pointer) {
     if (mapped == NULL) {
         return;
     }
+    MAPPED_ASSERT_OWNER(mapped);
     if (mapped->page != NULL) {
         atomic_store_explicit(&mapped->page->state, PIL_MAPPED_CLOSING, memory_order_release);
         munmap(mapped->page, sizeof *mapped->page);
     }
-    while (mapped->sessions != NULL) {
-        pil_mapped_session_close(mapped, mapped->sessions);
+    PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
+        close_session(mapped, session);
     }
     for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
-        while (mapped->views[i].generations != NULL) {
-            struct pil_mapped_generation *generation = mapped->views[i].generations;
-            mapped->views[i].generations = generation->next;
-            release_generation(generation);
-        }
+        pil_mapped_generation_clear(&mapped->views[i].generations);
     }
-    for (uint32_t i = 0; i < mapped->project_count; i++) {
-        json_decref(mapped->projects[i]);
-    }
+    pil_mapped_catalog_deinit(mapped);
     pil_sys_close(&mapped->page_fd);
-    pil_sys_close(&mapped->catalog_fd);
     pil_sys_close(&mapped->epoll);
     free(mapped);
     *mapped_pointer = NULL;
 }
 
+static void validate_view(const struct pil_mapped *mapped, uint32_t index, uint32_t *held) {
+    const struct pil_mapped_view *view = &mapped->views[index];
+    const struct pil_mapped_generation *live = pil_mapped_generation_live(&view->generations);
+    uint64_t shown = atomic_load_explicit(&mapped->page->views[index].generation, memory_order_relaxed);
+    PIL_ASSERT(live == NULL || live->number == shown);
+    PIL_ASSERT(index < mapped->settings->view_count || pil_list_is_empty(&view->generations));
+    *held += pil_mapped_generation_validate(&view->generations);
+}
+
+static void validate_session(const struct pil_mapped *mapped, const struct pil_mapped_session *session) {
+    PIL_ASSERT(session->magic == MAPPED_SESSION_MAGIC && session->fd >= 0);
+    PIL_ASSERT((session->mappable & ~session->readable) == 0);
+    PIL_ASSERT(session->hold_count <= MAPPED_HOLDS_MAX && (session->is_welcome || session->hold_count == 0));
+    for (uint32_t i = 0; i < session->hold_count; i++) {
+        const struct pil_mapped_hold *hold = &session->holds[i];
+        const struct pil_list *generations = &mapped->views[hold->view_index].generations;
+        PIL_ASSERT(pil_mapped_generation_find(generations, hold->generation->number) == hold->generation);
+    }
+}
+
+void pil_mapped_validate(const struct pil_mapped *mapped) {
+    uint32_t sessions = 0, holds = 0, held = 0;
+    MAPPED_ASSERT_OWNER(mapped);
+    PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
+        validate_session(mapped, session);
+        sessions++;
+        holds += session->hold_count;
+    }
+    for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
+        validate_view(mapped, i, &held);
+    }
+    PIL_ASSERT(sessions == mapped->session_count && sessions <= mapped->settings->limits.mapped_sessions_max);
+    PIL_ASSERT(holds == held); /* each hold counts once */
+    PIL_ASSERT(mapped->listener_count <= PIL_SETTINGS_LISTENERS_MAX);
+}
+
+/* ---- What is published. */
+
+/* The live generation of a view, if there is one, is granted to nobody any more. */
+static void retire_live(struct pil_mapped *mapped, uint32_t view_index) {
+    struct pil_mapped_generation *live = pil_mapped_generation_live(&mapped->views[view_index].generations);
+    if (live != NULL) {
+        pil_mapped_generation_retire(live, pil_mapped_now_ns(mapped));
+    }
+}
+
+void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const struct pil_release *release, int *fds,
+                        uint32_t shard_count) {
+    struct pil_list *generations = &mapped->views[view_index].generations;
+    MAPPED_ASSERT_OWNER(mapped);
+    PIL_ASSERT(view_index < mapped->settings->view_count && shard_count == release->shard_count);
+    /* First, because closing descriptors may free memory, which takes a while. */
+    atomic_store_explicit(&mapped->page->views[view_index].generation, release->generation, memory_order_release);
+    pil_mapped_grant_learn_release(mapped, view_index, release);
+    retire_live(mapped, view_index);
+    if (pil_mapped_generation_add(generations, release, fds, shard_count) == NULL) {
+        pil_log(PIL_LOG_ERROR, "release cannot be mapped by clients", "view", mapped->settings->views[view_index].view,
+                "release", release->id, "why", "no memory", NULL);
+        for (uint32_t i = 0; i < shard_count; i++) {
+            pil_sys_close(&fds[i]);
+        }
+    }
+    pil_mapped_generation_sweep(generations);
+}
+
+void pil_mapped_views_changed(struct pil_mapped *mapped) {
+    MAPPED_ASSERT_OWNER(mapped);
+    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
+        if (mapped->settings->views[i].is_removed) {
+            atomic_store_explicit(&mapped->page->views[i].generation, 0, memory_order_release);
+            retire_live(mapped, i);
+            pil_mapped_generation_sweep(&mapped->views[i].generations);
+        }
+    }
+    PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
+        pil_mapped_grant_judge(mapped, session);
+    }
+    pil_mapped_catalog_changed(mapped);
+}
+
+bool pil_mapped_is_held(const struct pil_mapped *mapped, uint32_t view_index, uint64_t generation) {
+    const struct pil_mapped_generation *found =
+        pil_mapped_generation_find(&mapped->views[view_index].generations, generation);
+    return found != NULL && found->holder_count > 0;
+}
+
+void pil_mapped_checked(struct pil_mapped *mapped, uint32_t view_index, int64_t checked_us) {
+    PIL_ASSERT(view_index < PIL_MAPPED_VIEWS_MAX);
+    atomic_store_explicit(&mapped->page->views[view_index].checked_us, checked_us, memory_order_release);
+}
+
+void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project *project) {
+    MAPPED_ASSERT_OWNER(mapped);
+    pil_mapped_grant_learn_project(mapped, project);
+    if (pil_mapped_catalog_set_project(mapped, project) == PIL_STATUS_OK) {
+        pil_mapped_catalog_changed(mapped);
+    } else {
+        pil_log(PIL_LOG_ERROR, "clients that map are not told of a project", "project", project->name, "why",
+                "no memory", NULL);
+    }
+}
+
+void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index) {
+    const struct pil_view_settings *views = mapped->settings->views;
+    MAPPED_ASSERT_OWNER(mapped);
+    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
+        if (strcmp(views[i].project, views[view_index].project) == 0) {
+            mapped->views[i].is_regulated |= !mapped->views[i].is_project_known;
+        }
+    }
+}
+
+/* ---- Who connects. */
+
 pil_status pil_mapped_listen(struct pil_mapped *mapped, int fd) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    MAPPED_ASSERT_OWNER(mapped);
     if (mapped->listener_count == PIL_SETTINGS_LISTENERS_MAX ||
         epoll_ctl(mapped->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         return PIL_STATUS_SYSTEM;
@@ -288,66 +230,123 @@ pil_status pil_mapped_listen(struct pil_mapped *mapped, int fd) {
     return PIL_STATUS_OK;
 }
 
-void pil_mapped_listeners_watch(struct pil_mapped *mapped, bool is_watched) {
-    for (uint32_t i = 0; i < mapped->listener_count; i++) {
-        struct epoll_event event = {.events = is_watched ? EPOLLIN : 0, .data.ptr = NULL};
-        PIL_ASSERT(epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, mapped->listeners[i], &event) == 0);
-    }
-}
-
 int pil_mapped_descriptor(const struct pil_mapped *mapped) {
     return mapped->epoll;
 }
 
-/* Those that took a place and do not say HELLO. */
-static void close_silent(struct pil_mapped *mapped, uint64_t now_ns) {
-    for (struct pil_mapped_session *session = mapped->sessions, *next; session != NULL; session = next) {
-        next = session->next;
-        if (!session->is_welcome && now_ns - session->since_ns > HELLO_NS) {
-            pil_mapped_session_close(mapped, session);
+static void watch_listeners(struct pil_mapped *mapped, bool is_watched) {
+    for (uint32_t i = 0; i < mapped->listener_count; i++) {
+        struct epoll_event event = {.events = is_watched ? EPOLLIN : 0, .data.ptr = NULL};
+        int rc = epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, mapped->listeners[i], &event);
+        PIL_ASSERT(rc == 0); /* it is in the set, and changing it takes no memory */
+    }
+}
+
+static void open_session(struct pil_mapped *mapped, int fd) {
+    struct pil_mapped_session *session = NULL;
+    if (mapped->session_count >= mapped->settings->limits.mapped_sessions_max) {
+        pil_log(PIL_LOG_WARN, "mapped session refused", "why", "limits.mapped_sessions", NULL);
+        close(fd);
+        return;
+    }
+    pil_status status = pil_mapped_session_open(mapped, fd, &session);
+    if (status != PIL_STATUS_OK) {
+        pil_log(PIL_LOG_WARN, "mapped session refused", "why", pil_status_text(status), NULL);
+        return;
+    }
+    pil_list_append(&mapped->sessions, &session->link);
+    mapped->session_count++;
+}
+
+/* Out of descriptors or memory, the listeners stay readable: they are not looked at for a while. */
+static void accept_some(struct pil_mapped *mapped, int listener) {
+    for (uint32_t k = 0; k < ACCEPTS_PER_TURN; k++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+            pil_log(PIL_LOG_WARN, "mapped sessions wait", "why", strerror(errno), NULL);
+            watch_listeners(mapped, false);
+            mapped->resume_ns = pil_mapped_now_ns(mapped) + ACCEPT_PAUSE_NS;
+            return;
+        }
+        if (fd < 0) {
+            return;
+        }
+        open_session(mapped, fd);
+    }
+}
+
+void pil_mapped_turn(struct pil_mapped *mapped) {
+    struct epoll_event events[EVENTS];
+    MAPPED_ASSERT_OWNER(mapped);
+    int count = epoll_wait(mapped->epoll, events, EVENTS, 0);
+    for (int i = 0; i < count; i++) {
+        struct pil_mapped_session *session = events[i].data.ptr;
+        if (session != NULL && !pil_mapped_session_read(mapped, session)) {
+            close_session(mapped, session);
+        }
+        for (uint32_t k = 0; session == NULL && k < mapped->listener_count && mapped->resume_ns == 0; k++) {
+            accept_some(mapped, mapped->listeners[k]);
         }
     }
 }
 
+/* ---- What is due by time, and what operators are shown. */
+
+/* A session that took a place and does not say HELLO makes room. */
+static void close_silent(struct pil_mapped *mapped, uint64_t now_ns) {
+    PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
+        if (!session->is_welcome && now_ns - session->since_ns > HELLO_NS) {
+            close_session(mapped, session);
+        }
+    }
+}
+
+static void update_gauges(struct pil_mapped *mapped, uint32_t view_index) {
+    struct pil_metric_registry *metrics = pil_server_metrics(mapped->server);
+    const struct pil_view_settings *view = &mapped->settings->views[view_index];
+    char label[PIL_VIEW_LABEL_BYTES];
+    uint64_t held = 0, pinned = 0;
+    PIL_LIST_EACH(struct pil_mapped_generation, link, at, &mapped->views[view_index].generations) {
+        held += at->holder_count > 0;
+        pinned += at->holder_count > 0 && at->retired_ns != 0 ? at->bytes : 0;
+    }
+    pil_view_label(view, label);
+    if (view->is_removed && held == 0) {
+        pil_metric_forget(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label));
+        pil_metric_forget(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label));
+        return;
+    }
+    pil_metric_gauge(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label), (double)held);
+    pil_metric_gauge(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label), (double)pinned);
+}
+
 void pil_mapped_tick(struct pil_mapped *mapped) {
-    uint64_t now_ns = pil_clock_monotonic_ns();
+    uint64_t now_ns = pil_mapped_now_ns(mapped);
+    MAPPED_ASSERT_OWNER(mapped);
     atomic_store_explicit(&mapped->page->heartbeat_ns, now_ns, memory_order_release);
     close_silent(mapped, now_ns);
     if (mapped->resume_ns != 0 && now_ns >= mapped->resume_ns) {
         mapped->resume_ns = 0;
-        pil_mapped_listeners_watch(mapped, true);
+        watch_listeners(mapped, true);
     }
-    struct pil_metric_registry *metrics = pil_server_metrics(mapped->server);
-    pil_metric_gauge(metrics, PIL_METRIC_mapped_sessions, NULL, mapped->session_count);
+    pil_metric_gauge(pil_server_metrics(mapped->server), PIL_METRIC_mapped_sessions, NULL, mapped->session_count);
     for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
-        char label[PIL_VIEW_LABEL_BYTES];
-        uint64_t held = 0, pinned = 0;
-        for (const struct pil_mapped_generation *at = mapped->views[i].generations; at != NULL; at = at->next) {
-            held += at->holder_count > 0;
-            pinned += at->holder_count > 0 && at->retired_ns != 0 ? at->bytes : 0;
-        }
-        pil_view_label(&mapped->settings->views[i], label);
-        if (mapped->settings->views[i].is_removed && held == 0) {
-            pil_metric_forget(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label));
-            pil_metric_forget(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label));
-            continue;
-        }
-        pil_metric_gauge(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label), (double)held);
-        pil_metric_gauge(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label), (double)pinned);
+        update_gauges(mapped, i);
     }
 }
 
 void pil_mapped_visit(const struct pil_mapped *mapped,
                       void (*visit)(void *context, const struct pil_mapped_holder *holder), void *context) {
-    for (const struct pil_mapped_session *session = mapped->sessions; session != NULL; session = session->next) {
+    MAPPED_ASSERT_OWNER(mapped);
+    PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
         for (uint32_t i = 0; i < session->hold_count; i++) {
             const struct pil_mapped_hold *hold = &session->holds[i];
             const struct pil_mapped_generation *generation = hold->generation;
-            struct pil_mapped_holder holder = {.pid = session->pid,
-                                               .uid = session->uid,
-                                               .gid = session->gid,
+            struct pil_mapped_holder holder = {.pid = session->peer.pid,
+                                               .uid = session->peer.uid,
+                                               .gid = session->peer.gid,
                                                .name = session->name,
-                                               .cgroup = session->cgroup,
+                                               .cgroup = session->peer.cgroup,
                                                .view_index = hold->view_index,
                                                .generation = generation->number,
                                                .release = generation->release,

@@ -70,8 +70,7 @@ static void publish(struct pil_publication *publication) {
     publication->is_published = true;
     node->views[view_index].is_added = false;
     if (node->mapped != NULL) { /* takes the descriptors, not the array */
-        pil_mapped_publish(node->mapped, view_index, release, release->created_us, publication->fds,
-                           release->shard_count);
+        pil_mapped_publish(node->mapped, view_index, release, publication->fds, release->shard_count);
         free(publication->fds);
         publication->fds = NULL;
     } else {

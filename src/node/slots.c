@@ -44,7 +44,9 @@ static struct pil_view_settings *find_slot(struct pil_settings *running, const s
 
 /* Another channel or rule for a view that is served needs a restart. */
 static bool is_same(const struct pil_view_settings *served, const struct pil_view_settings *wanted) {
-    return strcmp(served->channel, wanted->channel) == 0 && memcmp(&served->map, &wanted->map, sizeof wanted->map) == 0;
+    return strcmp(served->channel, wanted->channel) == 0 &&
+           memcmp(&served->read, &wanted->read, sizeof wanted->read) == 0 &&
+           memcmp(&served->map, &wanted->map, sizeof wanted->map) == 0;
 }
 
 bool pil_slots_reload(struct pil_settings *running, const struct pil_settings *wanted, bool *ret_has_changed) {
@@ -70,6 +72,7 @@ void pil_slots_follow(struct pil_settings *running, const struct pil_settings *w
             PIL_ASSERT(has_same_name(slot, &wanted->views[i]));
             slot->is_removed = wanted->views[i].is_removed;
             slot->staleness_bound_us = wanted->views[i].staleness_bound_us;
+            slot->read = wanted->views[i].read;
             slot->map = wanted->views[i].map;
         } else {
             *slot = wanted->views[i];

@@ -106,13 +106,14 @@ pil_status pil_prepared_refresh(struct pil_scope *scope, struct pil_prepared *pr
     return is_same ? PIL_STATUS_OK : compile(prepared, servings, ret_error);
 }
 
-pil_status pil_prepared_may_read(const struct pil_scope *scope, const struct pil_prepared *prepared,
+pil_status pil_prepared_may_read(struct pil_scope *scope, const struct pil_prepared *prepared,
                                  struct pil_error *ret_error) {
     uint64_t denied = prepared->view_bits & ~scope->readable;
     if (denied == 0) {
         return PIL_STATUS_OK;
     }
     const struct pil_cache_view *view = pil_cache_view_at(scope->cache, (uint32_t)__builtin_ctzll(denied));
+    scope->denied_counts[view->index] += prepared->plan != NULL ? prepared->plan->feature_count : 1;
     return pil_fail(ret_error, PIL_STATUS_DENIED, "you may not read view %s/%s", view->project, view->name);
 }
 

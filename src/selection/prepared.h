@@ -40,7 +40,7 @@ void pil_prepared_destroy(struct pil_prepared **prepared);
 pil_status pil_prepared_refresh(struct pil_scope *scope, struct pil_prepared *prepared,
                                 struct pil_error *ret_error) PIL_CHECKED;
 /* DENIED: the peer of the request may not read one of the views. One AND. */
-pil_status pil_prepared_may_read(const struct pil_scope *scope, const struct pil_prepared *prepared,
+pil_status pil_prepared_may_read(struct pil_scope *scope, const struct pil_prepared *prepared,
                                  struct pil_error *ret_error) PIL_CHECKED;
 
 /* ---- Of services, by name. */

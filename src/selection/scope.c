@@ -16,8 +16,7 @@ static bool has_project(struct pil_bytes full) {
 }
 
 /* A node serves a handful of views: comparing lengths and bytes beats hashing. */
-pil_status pil_scope_view(const struct pil_scope *scope, struct pil_bytes full,
-                          const struct pil_cache_view **ret_view) {
+pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes full, const struct pil_cache_view **ret_view) {
     struct pil_bytes project, name;
     const struct pil_cache_view *found = NULL;
     bool is_bare = !has_project(full);
@@ -38,6 +37,7 @@ pil_status pil_scope_view(const struct pil_scope *scope, struct pil_bytes full,
         return PIL_STATUS_NOT_FOUND;
     }
     if (!pil_scope_may_read(scope, found)) {
+        scope->denied_counts[found->index]++;
         return PIL_STATUS_DENIED;
     }
     *ret_view = found;

@@ -8,11 +8,12 @@
 #include "selection/projects.h"
 
 struct pil_scope {
-    struct pil_cache *cache;             /* borrowed */
-    const struct pil_projects *projects; /* borrowed */
-    struct pil_moment moment;            /* of the batch */
-    uint64_t batch_number;               /* what this batch uses stays as it is until the next one */
-    uint64_t readable;                   /* views that the peer of the request may read, one bit each */
+    struct pil_cache *cache;                      /* borrowed */
+    const struct pil_projects *projects;          /* borrowed */
+    struct pil_moment moment;                     /* of the batch */
+    uint64_t batch_number;                        /* what this batch uses stays as it is until the next one */
+    uint64_t readable;                            /* views that the peer of the request may read, one bit each */
+    uint32_t denied_counts[PIL_MOMENT_VIEWS_MAX]; /* by view: how often a name was denied in this batch */
 };
 
 /* Whether the view is served and the peer may read it: what catalogues and sums show. */
@@ -22,7 +23,7 @@ static inline bool pil_scope_may_read(const struct pil_scope *scope, const struc
 
 /* The view of that name: "project/view", or "view" where one served view has that name. NOT_FOUND: no such view is
  * served here. INVALID: several projects have one. DENIED: the peer may not read it. */
-pil_status pil_scope_view(const struct pil_scope *scope, struct pil_bytes name,
+pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes name,
                           const struct pil_cache_view **ret_view) PIL_CHECKED;
 /* The same as a sentence. */
 pil_status pil_scope_explain(pil_status status, struct pil_bytes name, struct pil_error *ret_error) PIL_CHECKED;

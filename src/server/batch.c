@@ -122,6 +122,8 @@ static void count_lookups(struct pil_turn *turn, const struct pil_request *reque
 /* Adds what the encoders have counted in this batch. */
 static void count_values(struct pil_turn *turn) {
     for (uint32_t view = 0; view < turn->settings->view_count; view++) {
+        turn->value_counts[view][PIL_VALUE_DENIED] += turn->scope.denied_counts[view];
+        turn->scope.denied_counts[view] = 0;
         for (uint32_t status = PIL_VALUE_PRESENT; status < PIL_VALUE_STATUS_COUNT; status++) {
             if (turn->value_counts[view][status] != 0) {
                 pil_worker_count(turn->worker, turn->server->series.values[view][status],
@@ -159,6 +161,7 @@ static void encode(struct pil_turn *turn, struct pil_request *request) {
     if (connection->state >= PIL_CONNECTION_CLOSED) {
         return;
     }
+    turn->scope.readable = connection->readable;
     pil_output_begin(&sink, &connection->output, &worker->chunks, turn->settings->limits.output_bytes_max);
     if (request->refusal.reason != PIL_REFUSAL_NONE) {
         request->is_error = true;
@@ -193,7 +196,7 @@ static void note_slow(struct pil_turn *turn, const struct pil_request *request, 
     };
     snprintf(slow.what, sizeof slow.what, "%.20s %.70s", note.operation,
              request->view != NULL ? request->view->name : "");
-    snprintf(slow.peer, sizeof slow.peer, "%s", connection->peer);
+    snprintf(slow.peer, sizeof slow.peer, "%s", connection->identity.address);
     pil_slowlog_add(turn->server->slowlog, &slow);
 }
 

@@ -2,14 +2,13 @@
 #include "server/connection.h"
 
 #include "base/clock.h"
+#include "server/admission.h"
 #include "server/internal.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdalign.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,30 +20,6 @@ enum {
 };
 
 /* ---- Life. */
-
-static void describe_peer(int fd, char text[PIL_PEER_TEXT_BYTES]) {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
-    char host[INET6_ADDRSTRLEN] = "";
-    snprintf(text, PIL_PEER_TEXT_BYTES, "unknown");
-    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
-        return;
-    }
-    if (address.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
-        snprintf(text, PIL_PEER_TEXT_BYTES, "%.15s:%u", host, ntohs(in->sin_port));
-    } else if (address.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&address;
-        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host);
-        snprintf(text, PIL_PEER_TEXT_BYTES, "[%.39s]:%u", host, ntohs(in->sin6_port));
-    } else {
-        struct ucred peer = {0};
-        socklen_t peer_len = sizeof peer;
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len);
-        snprintf(text, PIL_PEER_TEXT_BYTES, "unix:pid=%d,uid=%u", peer.pid, peer.uid);
-    }
-}
 
 /* The connection and the protocol's part of it, in one piece. */
 static struct pil_connection *allocate(const struct pil_protocol *protocol) {
@@ -67,34 +42,46 @@ static void count_out(struct pil_worker *worker, struct pil_connection *connecti
     pil_list_remove(&connection->link);
     worker->connection_count--;
     atomic_fetch_sub_explicit(&worker->connections_now[connection->listener->protocol], 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&worker->server->connection_count, 1, memory_order_relaxed);
+    pil_admission_leave(worker->server);
 }
 
 static void refuse(struct pil_worker *worker, const struct pil_listener_settings *listener, int fd) {
-    atomic_fetch_sub_explicit(&worker->server->connection_count, 1, memory_order_relaxed);
     pil_worker_count(worker, worker->server->series.closed[listener->protocol][PIL_CLOSE_CONNECTIONS], 1);
     close(fd);
 }
 
-struct pil_connection *pil_connection_create(struct pil_turn *turn, const struct pil_listener_settings *listener,
-                                             int fd) {
-    struct pil_worker *worker = turn->worker;
+/* A connection that is counted in; NULL when it may not be, or there is no memory. */
+static struct pil_connection *admit(struct pil_turn *turn, const struct pil_listener_settings *listener, int fd) {
     struct pil_server *server = turn->server;
     const struct pil_protocol *protocol = server->protocols[listener->protocol];
-    uint32_t now_open = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed);
-    struct pil_connection *connection = now_open < turn->settings->limits.connections_max ? allocate(protocol) : NULL;
-    pil_worker_count(worker, server->series.accepted[listener->protocol], 1);
+    if (!pil_admission_enter(server)) {
+        return NULL;
+    }
+    struct pil_connection *connection = allocate(protocol);
     if (connection == NULL) {
-        refuse(worker, listener, fd);
+        pil_admission_leave(server);
         return NULL;
     }
     connection->magic = PIL_CONNECTION_MAGIC;
     connection->listener = listener;
     connection->id = atomic_fetch_add_explicit(&server->connection_id_next, 1, memory_order_relaxed) + 1;
     connection->created_ns = connection->active_ns = turn->now_ns;
-    describe_peer(fd, connection->peer);
+    pil_admission_identify(turn, connection, fd);
     if (protocol->open != NULL && protocol->open(turn, connection) != PIL_STATUS_OK) {
+        pil_peer_identity_deinit(&connection->identity);
         free(connection);
+        pil_admission_leave(server);
+        return NULL;
+    }
+    return connection;
+}
+
+struct pil_connection *pil_connection_create(struct pil_turn *turn, const struct pil_listener_settings *listener,
+                                             int fd) {
+    struct pil_worker *worker = turn->worker;
+    struct pil_connection *connection = admit(turn, listener, fd);
+    pil_worker_count(worker, turn->server->series.accepted[listener->protocol], 1);
+    if (connection == NULL) {
         refuse(worker, listener, fd);
         return NULL;
     }
@@ -120,6 +107,7 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
     pil_worker_count(worker, worker->server->series.closed[connection->listener->protocol][connection->close_reason],
                      1);
     pil_output_clear(&connection->output, &worker->chunks);
+    pil_peer_identity_deinit(&connection->identity);
     free(connection->input);
     connection->magic = 0;
     free(connection);
@@ -323,6 +311,7 @@ pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *
     if (connection->state >= PIL_CONNECTION_FINISHING) {
         return PIL_STATUS_OK;
     }
+    turn->scope.readable = pil_admission_readable(turn, connection);
     pil_status status = decode_all(turn, connection);
     if (status == PIL_STATUS_BUSY) {
         return status;

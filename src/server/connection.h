@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include "engine/engine.h"
+#include "peer/identity.h"
 #include "server/output.h"
 #include "server/protocol.h"
 #include "server/turn.h"
@@ -12,7 +13,6 @@
 enum {
     PIL_CONNECTION_MAGIC = 0x434f4e4e,
     PIL_INPUT_BYTES_MIN = 16384,
-    PIL_PEER_TEXT_BYTES = 48,
 };
 
 typedef enum pil_close_reason {
@@ -68,10 +68,12 @@ struct pil_connection {
     uint64_t send_ns;     /* start of the send in flight */
     uint64_t created_ns;
 
-    uint32_t pending;              /* requests in the batch that are not answered yet */
-    pil_close_reason close_reason; /* from FINISHING on */
-    bool is_paused;                /* the engine does not receive for it */
-    char peer[PIL_PEER_TEXT_BYTES];
+    uint32_t pending;                  /* requests in the batch that are not answered yet */
+    pil_close_reason close_reason;     /* from FINISHING on */
+    bool is_paused;                    /* the engine does not receive for it */
+    struct pil_peer_identity identity; /* of the peer, as it connected */
+    uint64_t readable;                 /* views that it may read, of the first judged_count ones */
+    uint32_t judged_count;
 };
 
 /* ---- Protocols. */

@@ -29,6 +29,7 @@ struct pil_worker {
     pthread_t thread;
     struct pil_turn turn;
     struct pil_engine *engine; /* made on the worker's own thread */
+    struct pil_peer_diag diag; /* likewise */
     struct pil_listener listeners[PIL_SETTINGS_LISTENERS_MAX];
     struct pil_list connections, ready, dirty;
     uint32_t connection_count, dirty_count;

@@ -5,6 +5,7 @@
 
 #include "base/bounds.h"
 #include "engine/engine.h"
+#include "peer/rule.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,8 +17,6 @@ enum {
     PIL_SETTINGS_PROTOCOLS_MAX = 8,
     PIL_SETTINGS_ADDRESS_BYTES = 128,
     PIL_SETTINGS_WORKERS_MAX = 128,
-    PIL_SETTINGS_MAP_IDS_MAX = 16,
-    PIL_SETTINGS_MAP_CGROUPS_MAX = 4,
 };
 
 /* How feature statuses are reported over Feast's API; peers differ among themselves. */
@@ -37,16 +36,6 @@ struct pil_listener_settings {
     bool is_public;    /* a TCP address that is not loopback is meant */
 };
 
-/* Who may map a view. Not given: whoever may connect, but nobody where the view is regulated. Given: whoever is named
- * by one of the lists; empty lists: nobody. */
-struct pil_map_rule {
-    bool is_given;
-    uint32_t uids[PIL_SETTINGS_MAP_IDS_MAX], gids[PIL_SETTINGS_MAP_IDS_MAX];
-    uint32_t uid_count, gid_count;
-    char cgroups[PIL_SETTINGS_MAP_CGROUPS_MAX][PIL_SETTINGS_ADDRESS_BYTES]; /* globs */
-    uint32_t cgroup_count;
-};
-
 /* A slot for a view. A view that is removed keeps its slot: names and indexes never change while the server runs. */
 struct pil_view_settings {
     bool is_removed; /* control thread; workers ask the cache */
@@ -54,7 +43,8 @@ struct pil_view_settings {
     char view[PIL_NAME_BYTES_MAX + 1];
     char channel[PIL_NAME_BYTES_MAX + 1];
     uint64_t staleness_bound_us; /* readiness fails when the channel was not checked for longer */
-    struct pil_map_rule map;
+    struct pil_peer_rule read;   /* over every protocol */
+    struct pil_peer_rule map;    /* takes the right to read, too; not given: nobody where the view is regulated */
 };
 
 /* "project/view", as metrics name it. */

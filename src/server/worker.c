@@ -240,6 +240,7 @@ void *pil_worker_main(void *argument) {
     pil_sys_run_promptly();
     worker->spin_ns = worker->server->settings->spin_ns_max;
     worker->turn.now_ns = worker->swept_ns = pil_clock_monotonic_ns();
+    pil_ignore(pil_peer_diag_open(&worker->diag, NULL), "peers over TCP stay unknown where the kernel does not tell");
     pil_status status = open_engine(worker, &error);
     if (status == PIL_STATUS_OK) {
         pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
@@ -255,6 +256,7 @@ void *pil_worker_main(void *argument) {
         atomic_store_explicit(&worker->is_failed, true, memory_order_release);
     }
     close_all(worker);
+    pil_peer_diag_close(&worker->diag);
     atomic_store_explicit(&worker->turn_started_ns, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->is_done, true, memory_order_release);
     return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Clients of the mapped listener that send anything, in any order, while releases are published and sessions end.
- * Invariants: what decodes, encoded again, is the same packet but for its reserved field; every hold is counted once
- * and every retired generation has a holder; every answer is a message; no descriptor is left behind. */
+ * Invariants: what decodes, encoded again, is the same packet but for its reserved field; the state is consistent after
+ * every step (pil_mapped_validate); every answer is a message; no descriptor is left behind. */
 #include "support/mapped_fixture.h"
 
 #include <dirent.h>
@@ -63,6 +63,14 @@ static void read_all(int fd) {
     }
 }
 
+/* A rule that names nobody comes or goes, for reading or for mapping, and every session is judged anew. */
+static void change_rule(struct mapped_fixture *f, uint8_t what) {
+    struct pil_view_settings *view = &f->settings.views[what / 128];
+    struct pil_peer_rule *rule = what % 64 < 32 ? &view->map : &view->read;
+    rule->is_given = !rule->is_given;
+    pil_mapped_views_changed(f->mapped);
+}
+
 static void step(struct mapped_fixture *f, struct peers *peers, struct pil_bytes *input) {
     uint8_t what = take(input);
     int *fd = &peers->fds[what / 16 % PEERS];
@@ -74,7 +82,7 @@ static void step(struct mapped_fixture *f, struct peers *peers, struct pil_bytes
     case 0: pil_sys_close(fd); break;
     case 1: mapped_publish(f, what / 128, 0); break;
     case 2: pil_mapped_set_project(f->mapped, f->project); break;
-    case 3: f->settings.views[0].map.is_given = !f->settings.views[0].map.is_given; break;
+    case 3: change_rule(f, what); break;
     case 4: f->settings.mapped_hold_timeout_ms = 60000 - f->settings.mapped_hold_timeout_ms; break;
     case 5: pil_mapped_tick(f->mapped); break;
     case 6: read_all(*fd); break;
@@ -82,7 +90,7 @@ static void step(struct mapped_fixture *f, struct peers *peers, struct pil_bytes
     }
     if (what % 4 != 3) { /* else several packets arrive together */
         pil_mapped_turn(f->mapped);
-        mapped_check_counts(f->mapped);
+        pil_mapped_validate(f->mapped);
     }
 }
 
@@ -114,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (uint32_t i = 0; i < 64 && f.mapped->session_count > 0; i++) {
         pil_mapped_turn(f.mapped);
     }
-    mapped_check_counts(f.mapped);
+    pil_mapped_validate(f.mapped);
     PIL_ASSERT(f.mapped->session_count == 0);
     mapped_fixture_deinit(&f);
     PIL_ASSERT(count_descriptors() == before);

@@ -3,6 +3,7 @@
  * a test decides when the listener gets its turn. */
 #pragma once
 
+#include "base/fdpass.h"
 #include "mapped/internal.h"
 #include "support/cache_fixture.h"
 
@@ -12,10 +13,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010
-#endif
 
 enum { MAPPED_FEATURES = 4, MAPPED_ROWS = 64 };
 
@@ -89,7 +86,8 @@ static inline void mapped_publish_view(struct mapped_fixture *f, uint32_t view_i
     PIL_ASSERT(pil_cache_release_map(id, fds, count, &release, &error) == PIL_STATUS_OK);
     release->created_us = (int64_t)f->published * 1000;
     fixture_publish(cache, view_index, release);
-    pil_mapped_publish(f->mapped, view_index, release, release->created_us, fds, count);
+    pil_mapped_publish(f->mapped, view_index, release, fds, count);
+    pil_mapped_validate(f->mapped);
 }
 
 static inline void mapped_publish(struct mapped_fixture *f, uint32_t view_index, uint32_t bits) {
@@ -107,7 +105,14 @@ static inline int mapped_connect(const struct mapped_fixture *f) {
 static inline void mapped_turn(struct mapped_fixture *f) {
     for (int i = 0; i < 4; i++) { /* accept; then what came with it */
         pil_mapped_turn(f->mapped);
+        pil_mapped_validate(f->mapped);
     }
+}
+
+/* The session of the client that connected last; NULL: there is none. */
+static inline struct pil_mapped_session *mapped_last_session(const struct mapped_fixture *f) {
+    struct pil_list_link *last = f->mapped->sessions.head.previous;
+    return f->mapped->session_count > 0 ? PIL_LIST_ENTRY(struct pil_mapped_session, link, last) : NULL;
 }
 
 static inline void mapped_send(int fd, struct pil_mapped_message message) {
@@ -125,43 +130,17 @@ static inline void mapped_answer_deinit(struct mapped_answer *answer) {
 
 /* 1: an answer. 0: none has come. -1: the server has closed the session. */
 static inline int mapped_receive(int fd, struct mapped_answer *answer) {
-    union {
-        struct cmsghdr header;
-        uint8_t bytes[CMSG_SPACE(PIL_MAPPED_FDS_MAX * sizeof(int))];
-    } control;
-    struct iovec part = {.iov_base = answer->packet, .iov_len = sizeof answer->packet};
-    struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct pil_fdpass_received received;
     struct pil_error error;
-    ssize_t got = recvmsg(fd, &head, MSG_CMSG_CLOEXEC);
     answer->fd_count = 0;
-    if (got <= 0) {
-        return got < 0 && errno == EAGAIN ? 0 : -1;
+    pil_status status = pil_fdpass_receive(fd, false, answer->packet, sizeof answer->packet, &received);
+    if (status != PIL_STATUS_OK) {
+        PIL_ASSERT(status != PIL_STATUS_TOO_LARGE && status != PIL_STATUS_SYSTEM);
+        return status == PIL_STATUS_AGAIN ? 0 : -1;
     }
-    PIL_ASSERT((head.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0);
-    struct cmsghdr *at = CMSG_FIRSTHDR(&head);
-    if (at != NULL) {
-        answer->fd_count = (uint32_t)((at->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        memcpy(answer->fds, CMSG_DATA(at), answer->fd_count * sizeof(int));
-    }
-    PIL_ASSERT(pil_mapped_decode(pil_bytes_from(answer->packet, (size_t)got), &answer->message, &error) ==
+    answer->fd_count = received.fd_count;
+    memcpy(answer->fds, received.fds, received.fd_count * sizeof received.fds[0]);
+    PIL_ASSERT(pil_mapped_decode(pil_bytes_from(answer->packet, received.bytes), &answer->message, &error) ==
                PIL_STATUS_OK);
     return 1;
-}
-
-/* Each holder counts once for each generation that it holds, and retired ones are there only for their holders. */
-static inline void mapped_check_counts(const struct pil_mapped *mapped) {
-    uint32_t sessions = 0, holds = 0, counted = 0;
-    for (const struct pil_mapped_session *session = mapped->sessions; session != NULL; session = session->next) {
-        sessions++;
-        holds += session->hold_count;
-    }
-    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
-        for (const struct pil_mapped_generation *at = mapped->views[i].generations; at != NULL; at = at->next) {
-            counted += at->holder_count;
-            PIL_ASSERT(at->retired_ns == 0 || at->holder_count > 0);
-            PIL_ASSERT((at->retired_ns == 0) == (at == mapped->views[i].generations));
-        }
-    }
-    PIL_ASSERT(sessions == mapped->session_count && sessions <= mapped->settings->limits.mapped_sessions_max);
-    PIL_ASSERT(holds == counted);
 }

@@ -28,9 +28,15 @@ static void reject(struct pil_turn *turn, struct pil_feast_call *call, const str
 
 /* ---- Which views, which features. */
 
-/* The project that errors name: of the first served view. */
+/* The project that errors name: of the first view that the peer may read. */
 static struct pil_bytes project_name(const struct pil_turn *turn) {
-    return pil_bytes_from_text(pil_cache_view_at(turn->scope.cache, 0)->project);
+    for (uint32_t i = 0; i < pil_cache_view_count(turn->scope.cache); i++) {
+        const struct pil_cache_view *view = pil_cache_view_at(turn->scope.cache, i);
+        if (pil_scope_may_read(&turn->scope, view)) {
+            return pil_bytes_from_text(view->project);
+        }
+    }
+    return (struct pil_bytes){0};
 }
 
 static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes view,

@@ -38,7 +38,7 @@ void pil_redis_list(struct pil_turn *turn, struct pil_redis_connection *connecti
     memcpy(client.name, connection->name, sizeof client.name);
     memcpy(client.library, connection->library, sizeof client.library);
     memcpy(client.library_version, connection->library_version, sizeof client.library_version);
-    memcpy(client.peer, base->peer, sizeof client.peer);
+    memcpy(client.peer, base->identity.address, sizeof client.peer);
     pil_client_table_write(pil_redis_worker_of(turn, connection)->clients, connection->client_slot, &client);
     connection->listed_ns = base->active_ns;
 }

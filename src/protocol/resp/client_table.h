@@ -18,7 +18,7 @@ struct pil_client {
     uint32_t resp;
     char name[PIL_CLIENT_NAME_BYTES];
     char library[PIL_CLIENT_NAME_BYTES], library_version[PIL_CLIENT_NAME_BYTES];
-    char peer[PIL_PEER_TEXT_BYTES];
+    char peer[PIL_PEER_ADDRESS_BYTES];
 };
 
 struct pil_client_table;

@@ -151,7 +151,7 @@ static uint32_t parse_options(const struct pil_redis_call *call, struct plan_opt
 }
 
 /* "project/view:feature" of each reference, one after another, so that one view is one view however it is called. */
-static pil_status name_in_full(const struct pil_turn *turn, const struct pil_bytes *references, uint32_t count,
+static pil_status name_in_full(struct pil_turn *turn, const struct pil_bytes *references, uint32_t count,
                                struct pil_text *text, struct pil_bytes *ret_names, struct pil_error *error) {
     for (uint32_t i = 0; i < count; i++) {
         const struct pil_cache_view *view = NULL;
@@ -178,7 +178,7 @@ static pil_status name_in_full(const struct pil_turn *turn, const struct pil_byt
     return PIL_STATUS_OK;
 }
 
-static pil_status spec_of_features(const struct pil_turn *turn, const struct pil_bytes *references, uint32_t count,
+static pil_status spec_of_features(struct pil_turn *turn, const struct pil_bytes *references, uint32_t count,
                                    struct pil_vector_spec **ret_spec, struct pil_error *error) {
     struct pil_text text = {0};
     struct pil_bytes *names = calloc(count, sizeof names[0]);
@@ -194,7 +194,7 @@ static pil_status spec_of_features(const struct pil_turn *turn, const struct pil
     return status;
 }
 
-static pil_status make_spec(const struct pil_turn *turn, const struct pil_redis_call *call, uint32_t first,
+static pil_status make_spec(struct pil_turn *turn, const struct pil_redis_call *call, uint32_t first,
                             struct pil_vector_spec **ret_spec, struct pil_error *error) {
     struct pil_bytes name = call->args[first];
     if (first + 1 < call->arg_count || (name.len > 0 && memchr(name.data, ':', name.len) != NULL)) {

@@ -56,7 +56,7 @@ static bool parse(const struct pil_redis_call *call, struct scan *scan, const ch
 
 /* The text of a row's key, as a request would name it: with the project where the view's name alone is not enough.
  * Returns its length. */
-static size_t key_text(const struct pil_scope *scope, const struct pil_cache_view *view, const struct pil_shard *shard,
+static size_t key_text(struct pil_scope *scope, const struct pil_cache_view *view, const struct pil_shard *shard,
                        const uint8_t *row, char text[KEY_TEXT_BYTES]) {
     const struct pil_cache_view *found = NULL;
     bool is_enough = pil_scope_view(scope, pil_bytes_from_text(view->name), &found) == PIL_STATUS_OK;

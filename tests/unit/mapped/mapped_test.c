@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: who may map a view gets sealed descriptors and a control page that nobody else can write; generations count for
  * as long as somebody holds them; a client that misbehaves harms itself alone. Method: a listener and clients on real
- * sockets in one thread; time limits are met by moving the recorded times. */
+ * sockets in one thread; time limits are met by moving the recorded times. The state is validated after every step. */
 #include "support/mapped_fixture.h"
 
 #include "base/clock.h"
@@ -24,7 +24,7 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    mapped_check_counts(((struct mapped_fixture *)*state)->mapped);
+    pil_mapped_validate(((struct mapped_fixture *)*state)->mapped);
     mapped_fixture_deinit(*state);
     free(*state);
     return 0;
@@ -143,7 +143,7 @@ static void a_generation_is_held_until_dropped_or_the_socket_ends(void **state) 
     assert_int_equal(acquire(f, a, 0), 1);
     assert_int_equal(acquire(f, a, 0), 1); /* again: one hold */
     assert_int_equal(acquire(f, b, 0), 1);
-    mapped_check_counts(f->mapped);
+    pil_mapped_validate(f->mapped);
     mapped_publish(f, 0, 0);
     assert_true(pil_mapped_is_held(f->mapped, 0, 1));
     drop(f, a, 0, 7); /* not held: nothing */
@@ -193,7 +193,8 @@ static void who_keeps_what_was_replaced_is_granted_nothing(void **state) {
     assert_int_equal(acquire(f, fd, 0), 1);
     mapped_publish(f, 0, 0);
     assert_int_equal(acquire(f, fd, 0), 2); /* in time */
-    pil_mapped_generation_find(f->mapped, 0, 1)->retired_ns -= f->settings.mapped_hold_timeout_ms * 1000000 + 1;
+    pil_mapped_generation_find(&f->mapped->views[0].generations, 1)->retired_ns -=
+        f->settings.mapped_hold_timeout_ms * 1000000 + 1;
     assert_refused(f, fd, 0, "drop generation 1 of v first");
     assert_refused(f, fd, 1, "drop generation 1 of v first");
     assert_int_equal(acquire(f, other, 0), 2); /* who keeps nothing */
@@ -205,26 +206,195 @@ static void who_keeps_what_was_replaced_is_granted_nothing(void **state) {
 
 static void views_may_be_mapped_by_whom_their_rule_names(void **state) {
     struct mapped_fixture *f = *state;
-    struct pil_map_rule *rule = &f->settings.views[0].map;
+    struct pil_peer_rule *rule = &f->settings.views[0].map;
     mapped_publish(f, 0, 0);
     int fd = begin(f);
-    rule->is_given = true;
+    *rule = (struct pil_peer_rule){.is_given = true};
+    pil_mapped_views_changed(f->mapped);
     assert_refused(f, fd, 0, "p/v may not be mapped by uid");
-    rule->uids[rule->uid_count++] = geteuid() + 1;
+    *rule = (struct pil_peer_rule){.is_given = true, .uids = {geteuid() + 1, geteuid()}, .uid_count = 1};
+    pil_mapped_views_changed(f->mapped);
     assert_refused(f, fd, 0, "p/v may not be mapped by uid");
-    rule->uids[rule->uid_count++] = geteuid();
+    rule->uid_count = 2;
+    pil_mapped_views_changed(f->mapped);
     assert_int_equal(acquire(f, fd, 0), 1);
-    rule->uid_count = 0;
-    rule->gids[rule->gid_count++] = getegid();
+    *rule = (struct pil_peer_rule){.is_given = true, .gids = {getegid()}, .gid_count = 1};
+    pil_mapped_views_changed(f->mapped);
     assert_int_equal(acquire(f, fd, 0), 1);
-    rule->gid_count = 0;
-    snprintf(rule->cgroups[rule->cgroup_count++], sizeof rule->cgroups[0], "*");
-    bool is_known = f->mapped->sessions->cgroup[0] != '\0';
-    assert_int_equal(acquire(f, fd, 0), is_known ? 1 : 0);
-    f->mapped->sessions->cgroup[0] = '\0'; /* a process whose cgroup cannot be read is in none */
+    *rule = (struct pil_peer_rule){.is_given = true, .cgroups = {"*"}, .cgroup_count = 1};
+    pil_mapped_views_changed(f->mapped);
+    struct pil_peer_identity *peer = &mapped_last_session(f)->peer;
+    assert_int_equal(acquire(f, fd, 0), (peer->known & PIL_PEER_CGROUP) != 0 ? 1 : 0);
+    peer->known &= ~(uint32_t)PIL_PEER_CGROUP;
+    pil_mapped_views_changed(f->mapped);
     assert_refused(f, fd, 0, "cgroup unknown");
     assert_refused(f, fd, 2, "no view has this index");
     assert_refused(f, fd, UINT32_MAX, "no view has this index");
+    close(fd);
+}
+
+/* What a client is told when it asks for the catalog; the caller frees it. */
+static json_t *read_catalog(struct mapped_fixture *f, int fd) {
+    char text[65536];
+    struct mapped_answer answer = ask(f, fd, (struct pil_mapped_message){.type = PIL_MAPPED_CATALOG});
+    assert_int_equal(answer.message.type, PIL_MAPPED_CATALOG);
+    assert_int_equal(answer.fd_count, 1);
+    assert_true(answer.message.generation == f->mapped->page->catalog_generation);
+    assert_true(pil_sys_memfd_is_sealed(answer.fds[0]));
+    ssize_t len = pread(answer.fds[0], text, sizeof text, 0);
+    assert_true(len > 0 && len < (ssize_t)sizeof text);
+    mapped_answer_deinit(&answer);
+    json_t *json = json_loadb(text, (size_t)len, 0, NULL);
+    assert_non_null(json);
+    return json;
+}
+
+static const char *text_in(const json_t *json, const char *key) {
+    return json_string_value(json_object_get(json, key));
+}
+
+/* "v:p/v,/ p(v w|every)": views by index, then projects with their views and services. */
+static const char *shown_catalog(struct mapped_fixture *f, int fd) {
+    static char shown[512];
+    json_t *catalog = read_catalog(f, fd), *at, *inner;
+    size_t i, k, len = 0;
+    json_array_foreach(json_object_get(catalog, "views"), i, at) {
+        assert_int_equal(json_integer_value(json_object_get(at, "index")), i);
+        len += (size_t)snprintf(shown + len, sizeof shown - len, "%s/%s ", text_in(at, "project"), text_in(at, "name"));
+    }
+    json_array_foreach(json_object_get(catalog, "projects"), i, at) {
+        len += (size_t)snprintf(shown + len, sizeof shown - len, "%s(", text_in(at, "project"));
+        json_array_foreach(json_object_get(at, "entities"), k, inner) {
+            len += (size_t)snprintf(shown + len, sizeof shown - len, "%s ", text_in(inner, "name"));
+        }
+        json_array_foreach(json_object_get(at, "feature_views"), k, inner) {
+            len += (size_t)snprintf(shown + len, sizeof shown - len, "%s ", text_in(inner, "name"));
+        }
+        json_array_foreach(json_object_get(at, "feature_services"), k, inner) {
+            len += (size_t)snprintf(shown + len, sizeof shown - len, "%s ", text_in(inner, "name"));
+        }
+        len += (size_t)snprintf(shown + len, sizeof shown - len, ")");
+    }
+    json_decref(catalog);
+    return shown;
+}
+
+static struct pil_project *parse_project(const char *yaml) {
+    struct pil_text problems = {0};
+    struct pil_project *project = NULL;
+    pil_status status = pil_project_parse_yaml(pil_bytes_from_text(yaml), "test", &project, &problems);
+    if (status != PIL_STATUS_OK) {
+        fail_msg("%s", pil_text_chars(&problems));
+    }
+    return project;
+}
+
+static const char two_views[] =
+    "project: p\nentities: [{name: one, type: int64}, {name: two, type: int64}]\nfeature_views:\n"
+    "  - {name: v, entities: [one], source: {type: csv, path: x, timestamp_field: t},\n"
+    "     features: [{name: f, type: float32}]}\n"
+    "  - {name: w, entities: [two], source: {type: csv, path: x, timestamp_field: t},\n"
+    "     features: [{name: g, type: float32}]}\n"
+    "  - {name: offline, entities: [one], source: {type: csv, path: x, timestamp_field: t},\n"
+    "     features: [{name: h, type: float32}]}\n"
+    "feature_services:\n  - {name: first, features: [v]}\n  - {name: second, features: [w]}\n"
+    "  - {name: both, features: [v, w]}\n";
+
+static void a_client_is_told_of_the_views_that_it_may_read(void **state) {
+    struct mapped_fixture *f = *state;
+    struct pil_project *project = parse_project(two_views);
+    static const char all[] = "p/v p/w p(one two v w offline first second both )";
+    pil_mapped_set_project(f->mapped, project);
+    int fd = begin(f);
+    assert_string_equal(shown_catalog(f, fd), all);
+    f->settings.views[1].read = (struct pil_peer_rule){.is_given = true};
+    pil_mapped_views_changed(f->mapped);
+    assert_string_equal(shown_catalog(f, fd), "p/v / p(one v offline first )");
+    f->settings.views[1].is_removed = true; /* whoever could not read it then is not told its name now */
+    pil_mapped_views_changed(f->mapped);
+    assert_string_equal(shown_catalog(f, fd), "p/v / p(one v offline first )");
+    f->settings.views[1].is_removed = false;
+    f->settings.views[0].read = (struct pil_peer_rule){.is_given = true, .uids = {geteuid() + 1}, .uid_count = 1};
+    pil_mapped_views_changed(f->mapped);
+    assert_string_equal(shown_catalog(f, fd), "/ / ");
+    f->settings.views[0].read.uids[0] = geteuid();
+    f->settings.views[1].read = f->settings.views[0].read;
+    pil_mapped_views_changed(f->mapped);
+    assert_string_equal(shown_catalog(f, fd), all);
+    f->settings.views[1].map = (struct pil_peer_rule){.is_given = true}; /* read over a socket, it is */
+    pil_mapped_views_changed(f->mapped);
+    assert_string_equal(shown_catalog(f, fd), all);
+    close(fd);
+    pil_project_destroy(&project);
+}
+
+/* Two clients at once, whose documents differ; then more kinds of clients than documents are kept. */
+static void each_kind_of_client_has_its_own_catalog(void **state) {
+    struct mapped_fixture *f = *state;
+    struct pil_project *project = parse_project(two_views);
+    pil_mapped_set_project(f->mapped, project);
+    int a = begin(f);
+    struct pil_mapped_session *first = mapped_last_session(f);
+    int b = begin(f);
+    struct pil_mapped_session *second = mapped_last_session(f);
+    assert_ptr_not_equal(first, second);
+    first->readable = first->mappable = 1; /* as if they were other users */
+    second->readable = second->mappable = 2;
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(shown_catalog(f, a), "p/v / p(one v offline first )");
+        assert_string_equal(shown_catalog(f, b), "/ p/w p(one two w offline second )");
+    }
+    int fd = f->mapped->catalogs[0].fd;
+    (void)shown_catalog(f, a);
+    assert_int_equal(f->mapped->catalogs[0].fd, fd); /* made once */
+    for (uint32_t i = 0; i < 3 * MAPPED_CATALOGS_MAX; i++) {
+        first->readable = first->mappable = 1 + ((pil_peer_views)i << 2);
+        assert_string_equal(shown_catalog(f, a), "p/v / p(one v offline first )");
+        assert_string_equal(shown_catalog(f, b), "/ p/w p(one two w offline second )");
+    }
+    close(a);
+    close(b);
+    pil_project_destroy(&project);
+}
+
+static void without_memory_for_a_catalog_the_one_before_goes_on(void **state) {
+    struct mapped_fixture *f = *state;
+    struct rlimit before, none;
+    uint64_t generation = 0, again = 0;
+    assert_true(pil_mapped_catalog_get(f->mapped, 1, &generation) >= 0);
+    pil_mapped_views_changed(f->mapped);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int same = pil_mapped_catalog_get(f->mapped, 1, &again), other = pil_mapped_catalog_get(f->mapped, 2, &again);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(same >= 0);
+    assert_true(again == generation); /* so that clients ask again */
+    assert_int_equal(other, -1);
+    assert_true(pil_mapped_catalog_get(f->mapped, 1, &again) >= 0);
+    assert_true(again == generation + 1);
+}
+
+static void mapping_takes_the_right_to_read(void **state) {
+    struct mapped_fixture *f = *state;
+    struct pil_mapped_message locate = {.type = PIL_MAPPED_LOCATE, .text = pil_bytes_from_text("0000000000000001")};
+    char why[PIL_MAPPED_TEXT_BYTES_MAX + 1];
+    mapped_publish(f, 0, 0);
+    int fd = begin(f);
+    f->settings.views[0].map = (struct pil_peer_rule){.is_given = true, .uids = {geteuid()}, .uid_count = 1};
+    f->settings.views[0].read = (struct pil_peer_rule){.is_given = true};
+    pil_mapped_views_changed(f->mapped);
+    assert_int_equal(acquire_why(f, fd, 0, why), 0);
+    assert_memory_equal(why, "view 0 may not be read by uid ", 30); /* not by its name */
+    assert_null(strstr(why, "p/v"));
+    assert_int_equal(ask(f, fd, locate).message.code, PIL_STATUS_DENIED);
+    f->settings.views[0].read.is_given = false;
+    pil_mapped_views_changed(f->mapped);
+    assert_int_equal(acquire(f, fd, 0), 1);
+    assert_int_equal(ask(f, fd, locate).message.type, PIL_MAPPED_LOCATE);
+    f->settings.views[0].read.is_given = true;
+    pil_mapped_views_changed(f->mapped); /* what it has stays */
+    assert_true(pil_mapped_is_held(f->mapped, 0, 1));
     close(fd);
 }
 
@@ -236,7 +406,7 @@ static void set_tag(struct mapped_fixture *f, const char *value) {
     pil_mapped_set_project(f->mapped, f->project);
 }
 
-static void regulated_views_are_mapped_by_who_is_named_only(void **state) {
+static void regulated_views_are_mapped_by_those_alone_that_a_rule_names(void **state) {
     struct mapped_fixture *f = *state;
     static const char why[] = "it is regulated, and the configuration names nobody";
     mapped_publish(f, 0, 0);
@@ -256,7 +426,11 @@ static void regulated_views_are_mapped_by_who_is_named_only(void **state) {
     set_tag(f, "false");
     *feature = untagged;
     assert_refused(f, fd, 0, why);
-    f->settings.views[0].map = (struct pil_map_rule){.is_given = true, .uids = {geteuid()}, .uid_count = 1};
+    f->settings.views[0].read = (struct pil_peer_rule){.is_given = true, .uids = {geteuid()}, .uid_count = 1};
+    pil_mapped_views_changed(f->mapped);
+    assert_refused(f, fd, 0, why); /* who may read is not who may map */
+    f->settings.views[0].map = f->settings.views[0].read;
+    pil_mapped_views_changed(f->mapped);
     assert_int_equal(acquire(f, fd, 0), 1);
     close(fd);
 }
@@ -264,12 +438,10 @@ static void regulated_views_are_mapped_by_who_is_named_only(void **state) {
 /* The schema of the release says it, too: it needs no project. */
 static void releases_with_regulated_features_are_regulated(void **state) {
     struct mapped_fixture *f = *state;
-    struct pil_text yaml = {0}, problems = {0};
-    struct pil_project *project = NULL;
-    pil_text_format(&yaml, "project: p\nentities: [{name: id, type: int64}]\nfeature_views:\n  - name: v\n"
-                           "    entities: [id]\n    source: {type: parquet, path: x, timestamp_field: t}\n"
-                           "    features: [{name: f, type: float32, tags: [regulated]}]\n");
-    assert_int_equal(pil_project_parse_yaml(pil_text_bytes(&yaml), "test", &project, &problems), PIL_STATUS_OK);
+    struct pil_project *project =
+        parse_project("project: p\nentities: [{name: id, type: int64}]\nfeature_views:\n  - name: v\n"
+                      "    entities: [id]\n    source: {type: parquet, path: x, timestamp_field: t}\n"
+                      "    features: [{name: f, type: float32, tags: [regulated]}]\n");
     mapped_publish_view(f, 0, project->views[0].view, 0);
     int fd = begin(f);
     assert_refused(f, fd, 0, "it is regulated");
@@ -277,8 +449,6 @@ static void releases_with_regulated_features_are_regulated(void **state) {
     assert_int_equal(acquire(f, fd, 0), 2);
     close(fd);
     pil_project_destroy(&project);
-    pil_text_deinit(&yaml);
-    pil_text_deinit(&problems);
 }
 
 static void views_of_an_unreadable_project_count_as_regulated(void **state) {
@@ -333,17 +503,11 @@ static void rubbish_ends_its_own_session(void **state) {
 
 static void descriptors_from_clients_are_not_kept(void **state) {
     struct mapped_fixture *f = *state;
-    union {
-        struct cmsghdr header;
-        uint8_t bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
     uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX];
-    struct iovec part = {.iov_base = packet, .iov_len = pil_mapped_encode(&hello, packet)};
-    struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    size_t len = pil_mapped_encode(&hello, packet);
     int pipe_fds[2], fd = mapped_connect(f);
     assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
-    memcpy(CMSG_DATA(&control.header), &pipe_fds[1], sizeof(int));
-    assert_true(sendmsg(fd, &head, MSG_NOSIGNAL) > 0);
+    assert_int_equal(pil_fdpass_send(fd, pil_bytes_from(packet, len), &pipe_fds[1], 1, false), PIL_STATUS_OK);
     close(pipe_fds[1]);
     mapped_turn(f);
     assert_int_equal(read(pipe_fds[0], packet, 1), 0); /* the last writer is gone */
@@ -361,8 +525,8 @@ static void sessions_that_never_begin_make_room(void **state) {
     mapped_turn(f);
     assert_int_equal(f->mapped->session_count, 4);
     assert_int_equal(mapped_receive(fds[3], &answer), -1); /* one too many */
-    for (struct pil_mapped_session *at = f->mapped->sessions; at != NULL; at = at->next) {
-        at->since_ns = pil_clock_monotonic_ns() - 10000000000;
+    PIL_LIST_EACH(struct pil_mapped_session, link, at, &f->mapped->sessions) {
+        at->since_ns -= 10000000000;
     }
     pil_mapped_tick(f->mapped);
     assert_int_equal(f->mapped->session_count, 1);
@@ -385,7 +549,7 @@ static void who_does_not_read_is_not_read_from(void **state) {
         sent++;
         pil_mapped_turn(f->mapped);
     }
-    assert_true(f->mapped->sessions->is_paused);
+    assert_true(mapped_last_session(f)->is_paused);
     mapped_turn(f);           /* nothing to do: no event */
     while (answered < sent) { /* who reads gets the rest */
         int got = mapped_receive(fd, &answer);
@@ -394,7 +558,7 @@ static void who_does_not_read_is_not_read_from(void **state) {
         mapped_answer_deinit(&answer);
         pil_mapped_turn(f->mapped);
     }
-    assert_false(f->mapped->sessions->is_paused);
+    assert_false(mapped_last_session(f)->is_paused);
     assert_refused(f, fd, 0, "has no release yet");
     close(fd);
 }
@@ -476,7 +640,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(generations_are_capped, setup, teardown),
         cmocka_unit_test_setup_teardown(who_keeps_what_was_replaced_is_granted_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(views_may_be_mapped_by_whom_their_rule_names, setup, teardown),
-        cmocka_unit_test_setup_teardown(regulated_views_are_mapped_by_who_is_named_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_is_told_of_the_views_that_it_may_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_kind_of_client_has_its_own_catalog, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_memory_for_a_catalog_the_one_before_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(mapping_takes_the_right_to_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(regulated_views_are_mapped_by_those_alone_that_a_rule_names, setup, teardown),
         cmocka_unit_test_setup_teardown(releases_with_regulated_features_are_regulated, setup, teardown),
         cmocka_unit_test_setup_teardown(views_of_an_unreadable_project_count_as_regulated, setup, teardown),
         cmocka_unit_test_setup_teardown(rubbish_ends_its_own_session, setup, teardown),

@@ -87,6 +87,10 @@ static void a_served_view_keeps_its_channel_and_its_rule(void **state) {
     wanted->views[1].map.is_given = true;
     assert_false(pil_slots_reload(running, wanted, &has_changed));
     assert_false(running->views[1].map.is_given);
+    wanted->views[1].map.is_given = false;
+    wanted->views[1].read.is_given = true;
+    assert_false(pil_slots_reload(running, wanted, &has_changed));
+    assert_false(running->views[1].read.is_given);
     free(running);
     free(wanted);
 }

@@ -45,7 +45,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-static pil_status view_of(const struct fixture *f, const char *name, uint32_t *ret_index) {
+static pil_status view_of(struct fixture *f, const char *name, uint32_t *ret_index) {
     const struct pil_cache_view *view = NULL;
     pil_status status = pil_scope_view(&f->scope, pil_bytes_from_text(name), &view);
     *ret_index = view != NULL ? view->index : UINT32_MAX;
@@ -84,6 +84,9 @@ static void what_a_peer_may_not_read_is_denied(void **state) {
     assert_int_equal(view_of(f, "q/v", &index), PIL_STATUS_OK);
     assert_int_equal(view_of(f, "p/v", &index), PIL_STATUS_DENIED);
     assert_int_equal(view_of(f, "w", &index), PIL_STATUS_DENIED);
+    assert_int_equal(f->scope.denied_counts[0], 1);
+    assert_int_equal(f->scope.denied_counts[1], 0);
+    assert_int_equal(f->scope.denied_counts[2], 1);
     assert_int_equal(pil_scope_explain(PIL_STATUS_DENIED, pil_bytes_from_text("w"), &error), PIL_STATUS_DENIED);
     assert_string_equal(error.text, "you may not read view w");
     const struct pil_project *project = pil_projects_find(f->projects, "p");

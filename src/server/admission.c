@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/admission.h"
+
+#include "server/internal.h"
+
+bool pil_admission_enter(struct pil_server *server) {
+    uint32_t before = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed);
+    if (before >= server->settings->limits.connections_max) {
+        pil_admission_leave(server);
+        return false;
+    }
+    return true;
+}
+
+void pil_admission_leave(struct pil_server *server) {
+    uint32_t before = atomic_fetch_sub_explicit(&server->connection_count, 1, memory_order_relaxed);
+    PIL_ASSERT(before > 0);
+}
+
+void pil_admission_identify(struct pil_turn *turn, struct pil_connection *connection, int fd) {
+    uint32_t wanted = 0, count = turn->settings->view_count;
+    for (uint32_t i = 0; i < count; i++) {
+        wanted |= pil_peer_rule_facts(&turn->settings->views[i].read);
+    }
+    pil_peer_identity_take(fd, wanted, &turn->worker->diag, &connection->identity);
+}
+
+uint64_t pil_admission_readable(const struct pil_turn *turn, struct pil_connection *connection) {
+    const struct pil_peer_rule *rules[PIL_SETTINGS_VIEWS_MAX];
+    uint32_t count = turn->settings->view_count;
+    if (connection->judged_count == count) {
+        return connection->readable;
+    }
+    PIL_ASSERT(count <= PIL_SETTINGS_VIEWS_MAX && connection->judged_count < count);
+    for (uint32_t i = 0; i < count; i++) {
+        rules[i] = &turn->settings->views[i].read;
+    }
+    connection->readable = pil_peer_views_allowed(rules, count, &connection->identity);
+    connection->judged_count = count;
+    return connection->readable;
+}
