@@ -69,6 +69,18 @@ static inline int teardown(void **state) {
     return 0;
 }
 
+/* Fails when the server has not been told of so many unmapped releases within ten seconds. */
+static inline void fixture_wait_for_drops(const struct fixture *fixture, uint64_t drops) {
+    uint64_t until_ns = pil_clock_monotonic_ns() + 10000000000;
+    while (fixture->server.drops < drops) {
+        if (pil_clock_monotonic_ns() > until_ns) {
+            fail_msg("%llu releases were dropped, not %llu", (unsigned long long)fixture->server.drops,
+                     (unsigned long long)drops);
+        }
+        usleep(1000);
+    }
+}
+
 static inline struct pillion_plan *fixture_plan(struct pillion_client *client,
                                                 const struct pillion_plan_options *options) {
     struct pillion_plan *plan = NULL;

@@ -62,9 +62,7 @@ static void follows_a_swap_at_the_next_call(void **state) {
         assert_int_equal(answer.views[0].generation, seed);
         assert_int_equal(answer.staleness_us, 0);
     }
-    while (fixture->server.drops < 18) {
-        usleep(1000);
-    }
+    fixture_wait_for_drops(fixture, 18);
 }
 
 static void lets_go_of_the_old_when_the_server_insists(void **state) {
@@ -106,9 +104,7 @@ static void maps_only_what_plans_read(void **state) {
     pillion_plan_free(&plan);
     assert_int_equal(pillion_info(fixture->client, &info), PILLION_OK);
     assert_int_equal(info.views[0].is_mapped, 0);
-    while (fixture->server.drops == 0) {
-        usleep(1000);
-    }
+    fixture_wait_for_drops(fixture, 1);
 }
 
 int main(void) {
