@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/connect.h"
+#include "base/address.h"
 #include "base/sys.h"
 
 #include <errno.h>
 #include <netdb.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -32,37 +33,27 @@ static pil_status finish(const char *address, int fd, int result, int *ret_fd, s
                     strerror(number));
 }
 
-static pil_status connect_tcp(const char *address, int *ret_fd, struct pil_error *ret_error) {
-    char host[256];
-    const char *text = address + strlen("tcp:"), *colon = strrchr(text, ':');
-    size_t len = colon != NULL ? (size_t)(colon - text) : 0;
-    if (len == 0 || len >= sizeof host) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "'%s' is no address; write tcp:HOST:PORT", address);
-    }
-    bool in_brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(len - 2u * in_brackets), text + in_brackets);
+static pil_status connect_tcp(const char *text, const struct pil_address *address, int *ret_fd,
+                              struct pil_error *ret_error) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *info = NULL;
-    int number = getaddrinfo(host, colon + 1, &hints, &info);
+    int number = getaddrinfo(address->host, address->port, &hints, &info);
     if (number != 0) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: %s", address, gai_strerror(number));
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: %s", text, gai_strerror(number));
     }
     int fd = open_socket(info->ai_family);
     int result = fd >= 0 ? connect(fd, info->ai_addr, info->ai_addrlen) : -1;
     freeaddrinfo(info);
-    return finish(address, fd, result, ret_fd, ret_error);
+    return finish(text, fd, result, ret_fd, ret_error);
 }
 
 pil_status pil_connect(const char *address, int *ret_fd, struct pil_error *ret_error) {
+    struct pil_address parsed;
+    PIL_TRY(pil_address_parse(address, &parsed, ret_error));
+    if (parsed.kind == PIL_ADDRESS_TCP) {
+        return connect_tcp(address, &parsed, ret_fd, ret_error);
+    }
     struct sockaddr_un path = {.sun_family = AF_UNIX};
-    if (strncmp(address, "tcp:", 4) == 0) {
-        return connect_tcp(address, ret_fd, ret_error);
-    }
-    size_t len = strlen(address);
-    if (strncmp(address, "unix:", 5) != 0 || len == 5 || len - 5 >= sizeof path.sun_path) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID,
-                        "'%s' is no address; write unix:PATH (at most 107 bytes) or tcp:HOST:PORT", address);
-    }
-    memcpy(path.sun_path, address + 5, len - 4);
+    memcpy(path.sun_path, parsed.path, sizeof path.sun_path);
     int fd = open_socket(AF_UNIX);
     return finish(address, fd, fd >= 0 ? connect(fd, (const struct sockaddr *)&path, sizeof path) : -1, ret_fd,
                   ret_error);
