@@ -129,9 +129,12 @@ void pillion_close(struct pillion_client **client_pointer) {
     for (uint32_t i = 0; i < PIL_MAPPED_VIEWS_MAX; i++) {
         pil_mapping_release(&client->mappings, &client->views[i].mapping);
     }
+    PIL_ASSERT(client->plans == NULL);
     pil_upkeep_clean(client);
+    PIL_ASSERT(client->mappings.retired == NULL && client->mappings.unmapped == NULL);
     pil_session_close(client, PIL_STATUS_CLOSED, "closed");
     pil_socket_close(client);
+    PIL_ASSERT_SLOW(pil_client_validate(client));
     pil_control_page_release(&client->session.page);
     pil_catalog_deinit(&client->session.catalog);
     client_destroy(client);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Typed columns in Arrow's memory layout. What does not fit is still counted, so that the caller learns what it needs.
  * References of mapped rows are checked by the reader, payloads here. */
+#include "base/panic.h"
 #include "client/columns_check.h"
 #include "client/get.h"
 #include "client/socket_get.h"
@@ -98,6 +99,7 @@ static void put_nothing(struct columns_call *columns, struct pillion_column *col
 static pillion_result begin_columns(struct pil_call *call, struct pillion_error *error) {
     struct columns_call *columns = (struct columns_call *)call;
     const struct pil_vector_plan *vector = call->compiled->vector;
+    PIL_ASSERT(vector != NULL && (call->plan->flags & PILLION_COLUMNS) != 0);
     pillion_result result = pil_columns_check_count(columns->given->column_count, vector->feature_count, error);
     for (uint32_t i = 0; i < vector->feature_count && result == PILLION_OK; i++) {
         result = pil_columns_begin(&columns->columns[i], i, pil_column_form_of(vector->columns[i].type), error);
@@ -139,6 +141,7 @@ static pillion_result put_columns(struct pil_call *call, const struct pil_block 
     const struct pil_vector_view *view = &call->compiled->vector->views[block->slot];
     for (uint32_t k = 0; k < view->column_count; k++) {
         uint32_t number = call->compiled->vector->by_view[view->column_first + k];
+        PIL_ASSERT(number < columns->given->column_count);
         for (uint32_t i = 0; i < block->count; i++) {
             put_row(columns, number, block, i);
         }

@@ -108,7 +108,7 @@ pil_status pil_describe_document(struct pillion_plan *plan, const struct pil_doc
     struct pil_document features = pil_document_member(document, "features");
     size_t count = pil_document_count(&features), view_count = pil_document_count(&views);
     if (count == 0 || count > PIL_SERVICE_FEATURES_MAX || pil_document_count(&keys) > PILLION_KEYS_MAX ||
-        view_count > PILLION_VIEWS_MAX) {
+        view_count > PILLION_VIEWS_MAX || (plan->spec != NULL && count != plan->spec->name_count)) {
         return pil_fail(ret_error, PIL_STATUS_IO, "the server describes the plan in a form that is not known here");
     }
     if (plan->info.feature_count != 0) {

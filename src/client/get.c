@@ -93,6 +93,7 @@ static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *ca
 static pillion_result advance(struct pil_call *call, struct pipeline *pipeline, uint32_t lag, int64_t now_us,
                               struct view_sum *sum, struct pillion_error *error) {
     pillion_result result = PILLION_OK;
+    PIL_ASSERT(pipeline->hashed - pipeline->ended <= BLOCKS);
     while (pipeline->fetched + lag < pipeline->hashed) {
         struct pil_block *block = &pipeline->blocks[pipeline->fetched++ % BLOCKS];
         pil_chain_fetch(block->lookups[0].chain, block->lookups, block->count);
@@ -150,6 +151,7 @@ static void answer_view(const struct pil_compiled *compiled, uint32_t slot, int6
 static pillion_result read_mapped(struct pil_call *call, struct pillion_error *error) {
     const struct pil_compiled *compiled = call->compiled;
     uint32_t key_count = compiled->vector->join_key_count;
+    PIL_ASSERT(compiled->page != NULL && compiled->view_count == compiled->vector->view_count);
     pillion_result result = pil_keys_check_columns(call->keys, error);
     if (result == PILLION_OK && call->keys->column_count != key_count) {
         result = pil_result_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",

@@ -167,6 +167,7 @@ void pil_link_forget(struct pil_link **link_pointer) {
 /* ---- Asking. */
 
 void pil_link_begin(struct pil_link *link, size_t arg_count) {
+    PIL_ASSERT(arg_count > 0);
     pil_buffer_clear(&link->out);
     pil_buffer_clear(&link->in);
     append_head(&link->out, '*', arg_count);

@@ -127,6 +127,7 @@ static void open_connection(struct pillion_client *client, uint64_t now_ns) {
 static bool ask(struct pillion_client *client, struct pil_session_request request,
                 const struct pil_mapped_message *message) {
     struct pil_session *session = &client->session;
+    PIL_ASSERT(session->state == PIL_SESSION_READY && session->request_count <= PIL_SESSION_REQUESTS_MAX);
     if (session->request_count == PIL_SESSION_REQUESTS_MAX || !send_message(client, message)) {
         return false;
     }
@@ -184,6 +185,7 @@ static uint64_t generation_of(const struct pillion_client *client, uint32_t numb
 
 static void refuse(struct pillion_client *client, uint32_t number, pil_status status, const char *why) {
     struct pil_client_view *view = &client->views[number];
+    PIL_ASSERT(number < PIL_MAPPED_VIEWS_MAX && status != PIL_STATUS_OK && client->session.page != NULL);
     view->refusal = status;
     view->refused_generation = generation_of(client, number);
     view->retry_ns = pil_clock_monotonic_ns() + pil_client_retry_ns;
@@ -331,6 +333,7 @@ static pil_status map_grant(const struct pillion_client *client, uint32_t number
 static void install(struct pillion_client *client, uint32_t number) {
     struct pil_client_view *view = &client->views[number];
     struct pil_mapping *mapping = NULL;
+    PIL_ASSERT(client->session.grant.count > 0 && client->session.grant.received == client->session.grant.count);
     struct pil_error error;
     pil_status status = map_grant(client, number, &mapping, &error);
     if (status != PIL_STATUS_OK) {

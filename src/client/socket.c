@@ -37,6 +37,7 @@ static struct pil_link *take_idle(struct pillion_client *client) {
     struct pil_link *link = NULL;
     if (lock_links(client)) {
         link = client->links;
+        PIL_ASSERT((link == NULL) == (client->link_count == 0));
         if (link != NULL) {
             client->links = link->next;
             client->link_count--;
@@ -47,6 +48,7 @@ static struct pil_link *take_idle(struct pillion_client *client) {
 }
 
 static void give_back(struct pillion_client *client, struct pil_link *link) {
+    PIL_ASSERT(link != NULL && link->fd >= 0);
     if (lock_links(client)) {
         if (client->link_count < IDLE_MAX) {
             link->next = client->links;
@@ -120,6 +122,7 @@ static void request_plan(const struct pillion_plan *plan, struct pil_link *link)
     char max_age[24];
     struct pil_bytes words[OPTION_WORDS_MAX];
     size_t count = option_words(plan, max_age, words);
+    PIL_ASSERT(count <= OPTION_WORDS_MAX && (spec != NULL || plan->service != NULL));
     pil_link_begin(link, 1 + count + (spec != NULL ? spec->name_count : 1));
     pil_link_add(link, pil_bytes_from_text("PIL.PLAN"));
     for (size_t i = 0; i < count; i++) {
@@ -144,6 +147,7 @@ static void request_plan(const struct pillion_plan *plan, struct pil_link *link)
 static pil_status forget_one(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
     struct pil_bytes reply;
     uint32_t index = link->forget_next;
+    PIL_ASSERT(index < PIL_LINK_PLANS && link->plans[index] != 0);
     link->forget_next = (index + 1) % PIL_LINK_PLANS;
     pil_link_begin(link, 2);
     pil_link_add(link, pil_bytes_from_text("PIL.FORGET"));

@@ -126,6 +126,7 @@ static pil_status add_texts(struct pil_link *link, const struct get *get, struct
 
 /* Adds what the answer says of its rows. false: it is of other releases than those before it. */
 static bool add_views(struct get *get, const struct pil_tensor_view *views, uint32_t count) {
+    PIL_ASSERT(count <= PIL_TENSOR_VIEWS_MAX && count == get->plan->info.view_count);
     for (uint32_t i = 0; i < count; i++) {
         struct pil_tensor_view *sum = &get->views[i];
         if (get->first == 0) {
@@ -298,6 +299,7 @@ static pillion_result ask_all(struct get *get, size_t *step, uint64_t until_ns, 
     do {
         get->count = count - get->first < *step ? count - get->first : *step;
         get->count = is_packed(get->keys) ? get->count : text_rows(get);
+        PIL_ASSERT(get->first <= count && get->count <= count - get->first && (get->count > 0 || count == 0));
         pillion_result result = pil_socket_run(get->plan, ask, get, until_ns, error);
         if (result == PILLION_TOO_LARGE && get->count > 1) {
             *step = get->count / 2;
@@ -372,6 +374,7 @@ static pillion_result get_over_socket(struct get *get) {
         return result;
     }
     atomic_fetch_add_explicit(&client->socket_calls, 1, memory_order_relaxed);
+    PIL_ASSERT((get->output == NULL) != (get->columns == NULL) && get->plan->info.feature_count > 0);
     uint64_t until_ns = pil_socket_deadline_ns(client);
     size_t most = first_step(get), step = most;
     do {

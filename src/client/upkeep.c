@@ -46,6 +46,7 @@ static bool renew_plans(struct pillion_client *client) {
             continue;
         }
         struct pil_compiled *now = new != NULL ? new : atomic_load(&plan->compiled);
+        PIL_ASSERT(now != NULL);
         atomic_store_explicit(&now->poll_at_ns, retry_ns(client, plan), memory_order_relaxed);
         if (new != NULL) {
             pil_epoch_publish(client, plan, new);
@@ -80,6 +81,7 @@ static uint64_t next_poll_ns(const struct pillion_client *client, bool has_retir
     if (session->state == PIL_SESSION_CLOSED) {
         return session->connect_at_ns;
     }
+    PIL_ASSERT(session->page != NULL);
     uint64_t heartbeat_ns = atomic_load_explicit(&session->page->control->heartbeat_ns, memory_order_relaxed);
     bool is_stopped = heartbeat_ns < now_ns && now_ns - heartbeat_ns > pil_client_heartbeat_ns_max;
     return is_stopped ? now_ns + pil_client_connect_ns : 0;
