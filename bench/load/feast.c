@@ -3,7 +3,7 @@
 #include "load/load.h"
 
 #include "wire/http.h"
-#include "wire/json.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 

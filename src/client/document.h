@@ -3,7 +3,7 @@
  * documents, read seldom; no allocation. For this module only. */
 #pragma once
 
-#include "wire/json.h"
+#include "base/json.h"
 
 /* A value and where its strings with escapes are decoded to. An empty text: there is no such value. */
 struct pil_document {

@@ -3,7 +3,7 @@
  * goes before a member of the wrong type, of which the first is reported. */
 #include "wire/feast.h"
 #include "base/utf8.h"
-#include "wire/json.h"
+#include "base/json.h"
 
 enum { MISTAKES_MAX = 8 };
 

@@ -3,7 +3,7 @@
  */
 #include "wire/http.h"
 #include "base/panic.h"
-#include "wire/internal.h"
+#include "base/character.h"
 
 const struct pil_http_limits pil_http_limits_default = {
     .head_bytes_max = 32 << 10,
@@ -25,7 +25,7 @@ static pil_status refuse(struct refusal *refusal, int status, const char *text) 
 /* ---- Characters (RFC 9110 §5.6.2, §5.5). */
 
 static bool is_token_char(uint8_t byte) {
-    return pil_is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+    return pil_character_is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
            (byte != '\0' && strchr("!#$%&'*+-.^_`|~", byte) != NULL);
 }
 
@@ -138,7 +138,7 @@ static pil_status read_length(struct facts *facts, struct pil_bytes value, struc
     }
     size_t length = 0;
     for (size_t i = 0; i < value.len; i++) {
-        if (!pil_is_digit(value.data[i])) {
+        if (!pil_character_is_digit(value.data[i])) {
             return refuse(refusal, 400, "Content-Length is not a number");
         }
         if (__builtin_mul_overflow(length, 10, &length) ||
@@ -164,7 +164,7 @@ static void read_connection(struct facts *facts, struct pil_bytes value) {
 
 /* Of a name or an address (RFC 3986 §3.2.2), but for the comma, which is what two Host lines become when joined. */
 static bool is_host_char(uint8_t byte, bool is_address) {
-    return pil_is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+    return pil_character_is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
            (byte == ':' && is_address) || (byte != '\0' && strchr("-._~%!$&'()*+;=", byte) != NULL);
 }
 
@@ -185,7 +185,7 @@ static bool is_authority(struct pil_bytes text) {
         return false;
     }
     for (size_t i = port + 1; i < text.len; i++) {
-        if (!pil_is_digit(text.data[i])) {
+        if (!pil_character_is_digit(text.data[i])) {
             return false;
         }
     }
@@ -246,8 +246,8 @@ static pil_status read_fields(struct pil_bytes fields, struct facts *facts, stru
 
 /* "HTTP/1.x"; the minor version of anything later counts as 1. */
 static pil_status read_version(struct pil_bytes text, uint8_t *ret_minor, struct refusal *refusal) {
-    if (text.len != 8 || memcmp(text.data, "HTTP/", 5) != 0 || !pil_is_digit(text.data[5]) || text.data[6] != '.' ||
-        !pil_is_digit(text.data[7])) {
+    if (text.len != 8 || memcmp(text.data, "HTTP/", 5) != 0 || !pil_character_is_digit(text.data[5]) ||
+        text.data[6] != '.' || !pil_character_is_digit(text.data[7])) {
         return refuse(refusal, 400, "the start line has no valid HTTP version");
     }
     if (text.data[5] != '1') {
@@ -476,7 +476,8 @@ static pil_status read_status_line(struct pil_bytes line, uint8_t *ret_minor, in
                                    struct refusal *refusal) {
     PIL_TRY(read_version(take_until(&line, ' '), ret_minor, refusal));
     struct pil_bytes code = take_until(&line, ' ');
-    if (code.len != 3 || !pil_is_digit(code.data[0]) || !pil_is_digit(code.data[1]) || !pil_is_digit(code.data[2])) {
+    if (code.len != 3 || !pil_character_is_digit(code.data[0]) || !pil_character_is_digit(code.data[1]) ||
+        !pil_character_is_digit(code.data[2])) {
         return refuse(refusal, 400, "the status line has no status");
     }
     *ret_status = (code.data[0] - '0') * 100 + (code.data[1] - '0') * 10 + (code.data[2] - '0');

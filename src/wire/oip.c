@@ -2,8 +2,8 @@
  * Reads paths and inference requests. A tensor's elements are read as they come, as numbers or strings, and compared
  * with its datatype and shape at the end of the request: members may come in any order. */
 #include "wire/oip.h"
-#include "wire/internal.h"
-#include "wire/json.h"
+#include "base/character.h"
+#include "base/json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,8 +62,8 @@ static void take_version(struct pil_bytes *path, struct pil_bytes *version) {
 
 static void decode_model(struct pil_bytes name, struct pil_oip_route *route) {
     for (size_t at = 0; at < name.len && route->model_len < sizeof route->model; route->model_len++) {
-        int high = name.data[at] == '%' && name.len - at > 2 ? pil_hex_digit(name.data[at + 1]) : -1;
-        int low = high >= 0 ? pil_hex_digit(name.data[at + 2]) : -1;
+        int high = name.data[at] == '%' && name.len - at > 2 ? pil_character_hex_digit(name.data[at + 1]) : -1;
+        int low = high >= 0 ? pil_character_hex_digit(name.data[at + 2]) : -1;
         route->model[route->model_len] = low >= 0 ? (uint8_t)(high * 16 + low) : name.data[at];
         at += low >= 0 ? 3 : 1;
     }

@@ -2,7 +2,7 @@
  * Requests of RESP into arguments, and replies into bytes. */
 #include "wire/resp.h"
 #include "base/panic.h"
-#include "wire/internal.h"
+#include "base/character.h"
 
 #include <stdio.h>
 
@@ -159,8 +159,8 @@ static bool is_space(uint8_t byte) {
 
 /* Decodes the escape behind the backslash at `at` inside double quotes; returns the bytes read, backslash included. */
 static size_t unescape(const uint8_t *at, size_t len, uint8_t *ret_byte) {
-    if (len >= 4 && at[1] == 'x' && pil_hex_digit(at[2]) >= 0 && pil_hex_digit(at[3]) >= 0) {
-        *ret_byte = (uint8_t)(pil_hex_digit(at[2]) * 16 + pil_hex_digit(at[3]));
+    if (len >= 4 && at[1] == 'x' && pil_character_hex_digit(at[2]) >= 0 && pil_character_hex_digit(at[3]) >= 0) {
+        *ret_byte = (uint8_t)(pil_character_hex_digit(at[2]) * 16 + pil_character_hex_digit(at[3]));
         return 4;
     }
     static const char letters[] = "nrtba", bytes[] = "\n\r\t\b\a";

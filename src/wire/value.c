@@ -6,7 +6,7 @@
 #include "base/half.h"
 #include "base/panic.h"
 #include "base/utf8.h"
-#include "wire/internal.h"
+#include "base/character.h"
 
 #include <math.h>
 

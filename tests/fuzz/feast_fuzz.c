@@ -4,7 +4,7 @@
 #include "base/panic.h"
 #include "unit/wire/collect.h"
 #include "wire/feast.h"
-#include "wire/json.h"
+#include "base/json.h"
 #include "wire/value.h"
 
 enum { INPUT_MAX = 4096, COLUMN_MAX = 8, VALUE_MAX = 64, FEATURE_MAX = 16, SCRATCH_BYTES = 16 * INPUT_MAX };

@@ -5,7 +5,7 @@
  * in them; parsing needs no more scratch than the JSON is long. */
 #include "base/panic.h"
 #include "unit/wire/collect.h"
-#include "wire/json.h"
+#include "base/json.h"
 #include "wire/oip.h"
 #include "wire/value.h"
 

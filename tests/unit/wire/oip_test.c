@@ -5,7 +5,7 @@
 #include "wire/oip.h"
 #include "unit/wire/collect.h"
 #include "wire/http.h"
-#include "wire/json.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The pull reader for JSON. Each reader function leaves `at` behind what it read. */
-#include "wire/json.h"
+#include "base/json.h"
+#include "base/character.h"
 #include "base/panic.h"
 #include "base/utf8.h"
-#include "wire/internal.h"
 
 static pil_status fail_at(struct pil_json *json, const uint8_t *at, const char *error) {
     json->at = at;
@@ -47,13 +47,13 @@ pil_json_kind pil_json_peek(struct pil_json *json) {
         return PIL_JSON_END;
     }
     uint8_t byte = *json->at;
-    return byte == '"'                         ? PIL_JSON_STRING
-           : byte == '{'                       ? PIL_JSON_OBJECT
-           : byte == '['                       ? PIL_JSON_ARRAY
-           : byte == 'n'                       ? PIL_JSON_NULL
-           : byte == 't' || byte == 'f'        ? PIL_JSON_BOOL
-           : byte == '-' || pil_is_digit(byte) ? PIL_JSON_NUMBER
-                                               : PIL_JSON_END;
+    return byte == '"'                                   ? PIL_JSON_STRING
+           : byte == '{'                                 ? PIL_JSON_OBJECT
+           : byte == '['                                 ? PIL_JSON_ARRAY
+           : byte == 'n'                                 ? PIL_JSON_NULL
+           : byte == 't' || byte == 'f'                  ? PIL_JSON_BOOL
+           : byte == '-' || pil_character_is_digit(byte) ? PIL_JSON_NUMBER
+                                                         : PIL_JSON_END;
 }
 
 static pil_status read_word(struct pil_json *json, const char *word) {
@@ -107,7 +107,7 @@ static void append_digit(struct whole *whole, uint8_t byte) {
 /* One digit or more; false when there is none. */
 static bool take_digits(struct pil_json *json, struct whole *whole) {
     const uint8_t *begin = json->at;
-    for (; json->at < json->end && pil_is_digit(*json->at); json->at++) {
+    for (; json->at < json->end && pil_character_is_digit(*json->at); json->at++) {
         append_digit(whole, *json->at);
     }
     return json->at > begin;
@@ -121,7 +121,7 @@ static bool take_exponent(struct pil_json *json, int64_t *ret_exponent) {
     }
     const uint8_t *begin = json->at;
     int64_t exponent = 0;
-    for (; json->at < json->end && pil_is_digit(*json->at); json->at++) {
+    for (; json->at < json->end && pil_character_is_digit(*json->at); json->at++) {
         exponent = exponent < INT32_MAX ? exponent * 10 + (*json->at - '0') : exponent;
     }
     *ret_exponent = is_negative ? -exponent : exponent;
@@ -186,7 +186,7 @@ static int32_t hex_unit(const struct pil_json *json, const uint8_t *at) {
     }
     int32_t unit = 0;
     for (int i = 0; i < 4; i++) {
-        int digit = pil_hex_digit(at[i]);
+        int digit = pil_character_hex_digit(at[i]);
         if (digit < 0) {
             return -1;
         }

@@ -2,7 +2,7 @@
  * Goal: the reader takes exactly RFC 8259, says where and what a mistake is in the words of Python's json, and keeps
  * integers exact. Method: accepted and refused texts by chapter of the RFC, each from memory exactly as long as the
  * text. */
-#include "wire/json.h"
+#include "base/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
