@@ -7,7 +7,9 @@
 #include "base/clock.h"
 #include "mapped/generation.h"
 #include "mapped/mapped.h"
+#include "metric/metric.h"
 #include "peer/rule.h"
+#include "schema/project.h"
 #include "wire/mapped.h"
 
 #include <pthread.h>
