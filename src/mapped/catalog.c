@@ -61,17 +61,26 @@ struct sight {
     pil_peer_views readable;
 };
 
-/* A view that is not served here has no rule, and its name is no secret; one that was removed keeps its rule. */
-static bool is_hidden(const struct sight *sight, const char *project, const char *view, size_t view_len) {
+/* The slot whose rule decides about a name: the one that is served, else the one that was removed last; a view that
+ * came back with another rule has several. PIL_SETTINGS_VIEWS_MAX: there is none. */
+static uint32_t find_slot(const struct sight *sight, const char *project, const char *view, size_t view_len) {
+    uint32_t found = PIL_SETTINGS_VIEWS_MAX;
     for (uint32_t i = 0; i < sight->settings->view_count; i++) {
         const struct pil_view_settings *slot = &sight->settings->views[i];
         bool is_it = strcmp(slot->project, project) == 0 && strlen(slot->view) == view_len &&
                      memcmp(slot->view, view, view_len) == 0;
-        if (is_it && !pil_peer_views_has(sight->readable, i)) {
-            return true;
+        if (is_it && !slot->is_removed) {
+            return i;
         }
+        found = is_it ? i : found;
     }
-    return false;
+    return found;
+}
+
+/* A view that was never served here has no rule, and its name is no secret. */
+static bool is_hidden(const struct sight *sight, const char *project, const char *view, size_t view_len) {
+    uint32_t slot = find_slot(sight, project, view, view_len);
+    return slot < PIL_SETTINGS_VIEWS_MAX && !pil_peer_views_has(sight->readable, slot);
 }
 
 static bool is_view_hidden(const struct sight *sight, const char *project, const json_t *view) {
@@ -96,10 +105,11 @@ static bool is_service_hidden(const struct sight *sight, const char *project, co
 static bool is_project_hidden(const struct sight *sight, const char *project) {
     bool has_hidden = false;
     for (uint32_t i = 0; i < sight->settings->view_count; i++) {
-        if (strcmp(sight->settings->views[i].project, project) != 0) {
+        const struct pil_view_settings *slot = &sight->settings->views[i];
+        if (strcmp(slot->project, project) != 0) {
             continue;
         }
-        if (pil_peer_views_has(sight->readable, i)) {
+        if (!is_hidden(sight, project, slot->view, strlen(slot->view))) {
             return false;
         }
         has_hidden = true;

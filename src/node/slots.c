@@ -31,22 +31,22 @@ static bool remove_views(struct pil_settings *running, const struct pil_settings
     return has_changed;
 }
 
-/* The slot that the view had for the same channel, else a free one; NULL: all were used since the start. */
+/* Workers and clients have judged what a slot's channel and rules come to: they stay as they are. */
+static bool is_same(const struct pil_view_settings *slot, const struct pil_view_settings *wanted) {
+    return strcmp(slot->channel, wanted->channel) == 0 &&
+           memcmp(&slot->read, &wanted->read, sizeof wanted->read) == 0 &&
+           memcmp(&slot->map, &wanted->map, sizeof wanted->map) == 0;
+}
+
+/* The slot that the view had with the same channel and rules, else a free one; NULL: all were used since the start. */
 static struct pil_view_settings *find_slot(struct pil_settings *running, const struct pil_view_settings *view) {
     for (uint32_t i = 0; i < running->view_count; i++) {
         struct pil_view_settings *slot = &running->views[i];
-        if (slot->is_removed && has_same_name(slot, view) && strcmp(slot->channel, view->channel) == 0) {
+        if (slot->is_removed && has_same_name(slot, view) && is_same(slot, view)) {
             return slot;
         }
     }
     return running->view_count < PIL_SETTINGS_VIEWS_MAX ? &running->views[running->view_count++] : NULL;
-}
-
-/* Another channel or rule for a view that is served needs a restart. */
-static bool is_same(const struct pil_view_settings *served, const struct pil_view_settings *wanted) {
-    return strcmp(served->channel, wanted->channel) == 0 &&
-           memcmp(&served->read, &wanted->read, sizeof wanted->read) == 0 &&
-           memcmp(&served->map, &wanted->map, sizeof wanted->map) == 0;
 }
 
 bool pil_slots_reload(struct pil_settings *running, const struct pil_settings *wanted, bool *ret_has_changed) {
@@ -69,11 +69,9 @@ void pil_slots_follow(struct pil_settings *running, const struct pil_settings *w
     for (uint32_t i = 0; i < wanted->view_count; i++) {
         struct pil_view_settings *slot = &running->views[i];
         if (i < running->view_count) {
-            PIL_ASSERT(has_same_name(slot, &wanted->views[i]));
+            PIL_ASSERT(has_same_name(slot, &wanted->views[i]) && is_same(slot, &wanted->views[i]));
             slot->is_removed = wanted->views[i].is_removed;
             slot->staleness_bound_us = wanted->views[i].staleness_bound_us;
-            slot->read = wanted->views[i].read;
-            slot->map = wanted->views[i].map;
         } else {
             *slot = wanted->views[i];
             running->view_count = i + 1;

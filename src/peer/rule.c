@@ -5,6 +5,10 @@
 
 #include <fnmatch.h>
 
+PIL_STATIC_ASSERT(sizeof(struct pil_peer_rule) == 4 + 3 * sizeof(uint32_t) +
+                                                      2 * PIL_PEER_RULE_IDS_MAX * sizeof(uint32_t) +
+                                                      PIL_PEER_RULE_CGROUPS_MAX * PIL_PEER_RULE_CGROUP_BYTES);
+
 static bool contains(const uint32_t *ids, uint32_t count, uint32_t id) {
     for (uint32_t i = 0; i < count; i++) {
         if (ids[i] == id) {

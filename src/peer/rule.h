@@ -15,6 +15,7 @@ enum {
 /* Not given: whoever may connect. Given: whoever is named by one of the lists; empty lists name nobody. */
 struct pil_peer_rule {
     bool is_given;
+    uint8_t unused[3]; /* 0, so that rules can be compared as bytes */
     uint32_t uid_count, gid_count, cgroup_count;
     uint32_t uids[PIL_PEER_RULE_IDS_MAX];
     uint32_t gids[PIL_PEER_RULE_IDS_MAX];                                /* of the primary or a supplementary group */

@@ -70,6 +70,34 @@ static void views_come_and_go_and_keep_their_slots(void **state) {
     free(wanted);
 }
 
+/* Whoever was judged by the old rule must not be taken for judged by the new one. */
+static void another_rule_is_another_slot(void **state) {
+    struct pil_settings *running = make(), *wanted = make(), *child = make();
+    bool has_changed = true;
+    (void)state;
+    add(running, "a", "c");
+    *child = *running;
+    for (int i = 0; i < 3; i++) {
+        wanted->view_count = 0;
+        assert_true(pil_slots_reload(running, wanted, &has_changed));
+        pil_slots_follow(child, running);
+        add(wanted, "a", "c");
+        wanted->views[0].read.is_given = i == 0;
+        wanted->views[0].map.is_given = i == 1;
+        assert_true(pil_slots_reload(running, wanted, &has_changed));
+        pil_slots_follow(child, running);
+    }
+    assert_string_equal(shown(running), "a@c -a@c -a@c"); /* and the first one's rules have their slot back */
+    assert_string_equal(shown(child), "a@c -a@c -a@c");
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(child->views[i].read.is_given, i == 1);
+        assert_int_equal(child->views[i].map.is_given, i == 2);
+    }
+    free(running);
+    free(wanted);
+    free(child);
+}
+
 static void a_served_view_keeps_its_channel_and_its_rule(void **state) {
     struct pil_settings *running = make(), *wanted = make();
     bool has_changed = true;
@@ -162,6 +190,7 @@ static void random_reloads_serve_what_is_wanted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_come_and_go_and_keep_their_slots),
+        cmocka_unit_test(another_rule_is_another_slot),
         cmocka_unit_test(a_served_view_keeps_its_channel_and_its_rule),
         cmocka_unit_test(more_views_than_slots_are_told),
         cmocka_unit_test(random_reloads_serve_what_is_wanted),
