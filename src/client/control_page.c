@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/control_page.h"
 #include "base/panic.h"
+#include "base/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,13 +9,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
-#endif
-
 /* Without the seals a server could make the page shorter, and reading it would end this process (SIGBUS). */
 static pil_status check_descriptor(int fd, struct pil_error *error) {
-    enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE };
+    enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW | PIL_SYS_SEAL_FUTURE_WRITE };
     int seals = fcntl(fd, F_GET_SEALS);
     struct stat info;
     if (seals < 0 || (seals & SEALS) != SEALS) {

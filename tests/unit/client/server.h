@@ -16,10 +16,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010
-#endif
-
 enum { SERVER_PEERS = 16, SERVER_VIEWS = 4, SERVER_SHARDS = 256 };
 
 struct server_view {
@@ -227,7 +223,7 @@ static inline void server_make_page(struct server *server) {
     server->page_fd = server_memfd(pil_bytes_from(&control, sizeof control), 0);
     server->control = mmap(NULL, sizeof control, PROT_READ | PROT_WRITE, MAP_SHARED, server->page_fd, 0);
     PIL_ASSERT(server->control != MAP_FAILED);
-    int seals = F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    int seals = PIL_SYS_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     PIL_ASSERT(server->has_unsealed_page || fcntl(server->page_fd, F_ADD_SEALS, seals) == 0);
 }
 
