@@ -66,7 +66,8 @@ def daemon(store, start_pilliond, folder, engine):
         store.make_release(view=view, rows=20, seed=1)
     project = folder / "project.yaml"
     feature = "{name: f0, type: float32}"
-    project.write_text("project: rides\nentities:\n  - {name: id, join_key: id, type: int64}\nfeature_views:\n" + "".join(
+    head = "project: rides\nentities:\n  - {name: id, join_key: id, type: int64}\nfeature_views:\n"
+    project.write_text(head + "".join(
         f"  - name: {view}\n    entities: [id]\n    ttl: 0\n    features: [{feature}]\n"
         "    source: {type: parquet, path: none.parquet, timestamp_field: t}\n" for view in (OPEN, CLOSED))
         + f"feature_services:\n  - {{name: public, features: [{OPEN}]}}\n  - {{name: private, features: [{CLOSED}]}}\n")
@@ -141,7 +142,8 @@ def test_oip(daemon):
 def views_of(path: str) -> tuple[list[str], list[str]]:
     """Which views a mapped client is told of, and which it is granted."""
     client = MappedClient(path, "test")
-    named = [name.partition("/")[2] for name, _ in sorted(client.views.items(), key=lambda item: item[1]) if name != "/"]
+    in_order = sorted(client.views.items(), key=lambda item: item[1])
+    named = [name.partition("/")[2] for name, _ in in_order if name != "/"]
     granted = []
     for index, view in enumerate((OPEN, CLOSED)):
         try:
