@@ -130,7 +130,7 @@ def test_help_lists_every_command_and_each_explains_itself() -> None:
         (["inspect", "x", "--rows", "many"], "--rows many"),
         (["releases", "--store", "s3://bucket"], "dir:PATH"),
         (["completion", "csh"], "bash zsh fish"),
-        (["get", "--socket", "localhost:1", "v", "1"], "unix:PATH"),
+        (["get", "--socket", "localhost:1", "v", "1"], "unix:/PATH"),
         (["help", "nonsense"], "name of a command"),
     ],
 )
