@@ -8,16 +8,15 @@ of docs/reference are compared by reference.py.
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
+from typing import Callable, Iterator
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import source  # noqa: E402
+import structure  # noqa: E402
+from tree import ALLOWED, File, Finding, Tree, accept, module_of, read_allowed, read_tree  # noqa: E402
 
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 800
@@ -26,8 +25,6 @@ FILE_BYTES_MAX = 1 << 20
 TOP_LEVEL = {"CMakeLists.txt", "CMakePresets.json", "src", "include", "schemas", "ebpf", "tests", "bench", "deploy",
              "docs", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
 CHANGELOG_HEADINGS = ["Safety and performance", "Features", "Internals"]
-# Test inputs: whatever bytes they need.
-DATA = re.compile(r"^(schemas/golden/|tests/golden/|tests/fuzz/corpus/|tests/[a-z]+/data/|LICENSE$)")
 BANNED_CALLS = {
     "strcpy": "memcpy with a known length, or pil_text_append",
     "strncpy": "memcpy with a known length",
@@ -61,83 +58,6 @@ _REGISTRY = re.compile(r"https?://[^\s\"')>]*(debian\.or[g]|ubuntu\.co[m]|pypi\.
                        re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Finding:
-    path: str
-    line: int
-    rule: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.rule}: {self.text}"
-
-
-@dataclass
-class File:
-    path: str
-    data: bytes
-    executable: bool
-    text: str = ""
-    lines: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if not self.is_data:
-            self.text = self.data.decode("utf-8", "replace")
-            self.lines = self.text.splitlines()
-
-    @property
-    def is_data(self) -> bool:
-        return b"\0" in self.data or DATA.match(self.path) is not None
-
-    @property
-    def name(self) -> str:
-        return self.path.rpartition("/")[2]
-
-    @property
-    def kind(self) -> str:
-        """c, header, table, python, shell, cmake, markdown, yaml, other or data."""
-        if self.is_data:
-            return "data"
-        by_suffix = {".c": "c", ".h": "header", ".def": "table", ".py": "python", ".sh": "shell", ".cmake": "cmake",
-                     ".md": "markdown", ".yaml": "yaml", ".yml": "yaml"}
-        if self.name == "CMakeLists.txt":
-            return "cmake"
-        if self.text.startswith("#!") and re.match(r"#!.*\b(bash|sh)\b", self.text):
-            return "shell"
-        return by_suffix.get(os.path.splitext(self.name)[1], "other")
-
-
-@dataclass
-class Tree:
-    files: list[File]
-    needs: dict[str, set[str]]  # module → what it may include, closed over NEEDS
-    paths: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        self.paths = frozenset(file.path for file in self.files)
-
-
-def read_layers(text: str) -> dict[str, set[str]]:
-    """The module table as CMake wrote it; ValueError names a module that needs itself."""
-    direct = {}
-    for line in text.splitlines():
-        module, _, needs = line.partition(":")
-        direct[module.strip()] = needs.split()
-    closed: dict[str, set[str]] = {}
-
-    def close(module: str, path: tuple[str, ...]) -> set[str]:
-        if module in path:
-            raise ValueError("module table: " + " needs ".join([*path, module]))
-        if module not in closed:
-            needs = direct.get(module, [])
-            closed[module] = set(needs).union(*(close(need, (*path, module)) for need in needs))
-        return closed[module]
-
-    for module in direct:
-        close(module, ())
-    return closed
-
-
 def each_line(pattern: re.Pattern[str], file: File) -> Iterator[tuple[int, re.Match[str]]]:
     for number, line in enumerate(file.lines, 1):
         match = pattern.search(line)
@@ -145,24 +65,18 @@ def each_line(pattern: re.Pattern[str], file: File) -> Iterator[tuple[int, re.Ma
             yield number, match
 
 
-def module_of(folder: str, modules: Iterable[str]) -> str:
-    """The module that a folder below src (or a mirror of it) belongs to: protocol/resp is one, in a folder of its kind.
-    Empty: none."""
-    return max((name for name in modules if folder == name or folder.startswith(name + "/")), key=len, default="")
-
-
 # ---- Rules over one file
 
-def layers(file: File, tree: Tree) -> Iterator[tuple[int, str]]:
-    """A module includes itself and what its NEEDS leads to, always as "module/thing.h"; internal.h stays inside.
-    Tests may include a header beside them by its name."""
+def layers(file: File, tree: Tree) -> Iterator[tuple[int, str] | tuple[int, str, str]]:
+    """A module includes itself and what its NEEDS names, always as "module/thing.h"; internal.h stays inside. A test
+    includes what its module may and what that leads to, and a header beside it by its name."""
     parts = file.path.split("/")
     if file.kind not in ("c", "header", "table") or len(parts) < 3:
         return
     in_source = parts[0] == "src"
     folder = parts[1:-1] if in_source else parts[2:-1] if parts[0] == "tests" else []
     module = module_of("/".join(folder), tree.needs)
-    allowed = tree.needs.get(module)
+    allowed = None if module not in tree.needs else tree.needs[module] if in_source else tree.closure[module]
     for line, path, quoted in source.includes(file.text):
         folder, _, name = path.rpartition("/")
         target = module_of(folder, tree.needs)
@@ -175,7 +89,7 @@ def layers(file: File, tree: Tree) -> Iterator[tuple[int, str]]:
                 continue
             yield line, f'"{path}": write the module, too: "{module}/{path}"'
         elif target and target != module and target not in allowed:
-            yield line, f'{module} may not include "{path}": {target} is not in its NEEDS (src/CMakeLists.txt)'
+            yield line, f'{module} may not include "{path}": {target} is not in its NEEDS (src/CMakeLists.txt)', path
         elif target and target != module and name == "internal.h":
             yield line, f'"{path}" is for {target} alone'
 
@@ -328,47 +242,44 @@ RULES = [layers, function_lines, file_lines, columns, banned_calls, licence, pra
 
 # ---- The run
 
-def list_files(root: Path) -> list[str]:
-    """What git tracks or would track; without git, all but build/ and caches."""
-    try:
-        git = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        listed = subprocess.run(git, check=True, capture_output=True).stdout
-        names: Iterable[str] = listed.decode().split("\0")
-    except (OSError, subprocess.CalledProcessError):
-        names = (str(path.relative_to(root)) for path in root.rglob("*"))
-        names = (n for n in names if not re.search(r"(^|/)(build|\.git|__pycache__|[^/]*\.egg-info)(/|$)", n))
-    return sorted(name for name in set(names) if name and (root / name).is_file())
-
-
-def read_tree(root: Path, layers_text: str) -> Tree:
-    files = [File(name, (root / name).read_bytes(), os.access(root / name, os.X_OK)) for name in list_files(root)]
-    return Tree(files, read_layers(layers_text))
-
-
-def check(tree: Tree) -> list[Finding]:
-    return [Finding(file.path, line, rule.__name__, text)
-            for file in tree.files for rule in RULES for line, text in rule(file, tree)]
+def check(tree: Tree, allowed: str = "") -> list[Finding]:
+    """All findings but those that `allowed`, the text of tests/tidy/allowed.txt, accepts."""
+    found = [Finding(file.path, line, rule.__name__, *text)
+             for file in tree.files for rule in RULES for line, *text in rule(file, tree)]
+    found += [Finding(path, line, rule.__name__, text, name)
+              for rule in structure.RULES for path, line, name, text in rule(tree)]
+    return accept(found, read_allowed(allowed))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Checks the house style; prints file:line: rule: what.")
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
-    parser.add_argument("--layers", type=Path, required=True, help="layers.txt of a build folder (CMake writes it)")
+    parser.add_argument("--layers", type=Path, help="layers.txt of a build folder (CMake writes it)")
     parser.add_argument("--rules", action="store_true", help="say what the rules are")
+    parser.add_argument("--asserts", action="store_true", help="print assertions per thousand lines of each module")
+    parser.add_argument("--allowed", action="store_true", help=f"print {ALLOWED} as the tree needs it today")
     options = parser.parse_args()
     if options.rules:
-        for rule in RULES:
+        for rule in RULES + structure.RULES:
             print(f"{rule.__name__:16} {' '.join((rule.__doc__ or '').split())}")
         return 0
+    if options.layers is None:
+        parser.error("--layers is missing")
     try:
         tree = read_tree(options.root, options.layers.read_text())
+        text = (options.root / ALLOWED).read_text()
+        accepted = len(read_allowed(text).entries)
+        findings = check(tree, "" if options.allowed else text)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    findings = check(tree)
+    if options.asserts or options.allowed:
+        print(structure.assert_report(tree) if options.asserts else read_allowed(text).rewritten(findings))
+        return 0
     for finding in findings:
         print(finding)
-    print(f"{len(tree.files)} files, {len(RULES)} rules, {len(findings)} findings")
+    rules = len(RULES) + len(structure.RULES)
+    print(f"{len(tree.files)} files, {rules} rules, {len(findings)} findings, {accepted} accepted ({ALLOWED})")
     return 1 if findings else 0
 
 

@@ -11,18 +11,22 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import source  # noqa: E402
+import structure  # noqa: E402
 import tidy  # noqa: E402
+import tree  # noqa: E402
 
 SPDX = "SPDX-License-Identifier: Apache-2.0"
-LAYERS = "base: \nschema: base\ncache: schema base\nengine: base\n"
+LAYERS = "base: \nschema: \ncache: schema base\nengine: \n"
 CLEAN = {
     "src/base/status.h": f"/* {SPDX} */\n#pragma once\nint pil_status_get(void);\n",
     "src/cache/cache.c": f'/* {SPDX} */\n#include "cache/internal.h"\n#include "base/status.h"\n\n'
                          "int pil_cache_get(void) {\n    return pil_status_get();\n}\n",
-    "src/cache/internal.h": f"/* {SPDX} */\n#pragma once\nint pil_cache_get(void);\n",
+    "src/cache/internal.h": f'/* {SPDX} */\n#pragma once\n#include "schema/view.h"\nint pil_cache_get(void);\n',
+    "src/schema/view.h": f"/* {SPDX} */\n#pragma once\n",
     "tests/unit/cache/cache_test.c": f'/* {SPDX} */\n#include "cache/internal.h"\n#include "support/heap.h"\n',
     "deploy/start.sh": f"#!/bin/sh\n# {SPDX}\n",
     "tests/tool.py": f"# {SPDX}\n",
@@ -31,15 +35,16 @@ CLEAN = {
 }
 
 
-def findings(extra: dict[str, str | bytes], executable: tuple[str, ...] = ("deploy/start.sh",)) -> list[tidy.Finding]:
-    with tempfile.TemporaryDirectory() as folder:
+def findings(extra: dict[str, str | bytes], executable: tuple[str, ...] = ("deploy/start.sh",), layers: str = LAYERS,
+             allowed: str = "", floors: dict[str, float] | None = None) -> list[tidy.Finding]:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(structure, "ASSERT_FLOORS", floors or {}):
         root = Path(folder)
         for name, text in {**CLEAN, **extra}.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
             path.chmod(0o755 if name in executable else 0o644)
-        return tidy.check(tidy.read_tree(root, LAYERS))
+        return tidy.check(tree.read_tree(root, layers), allowed)
 
 
 def c(body: str) -> str:
@@ -56,7 +61,7 @@ class Rules(unittest.TestCase):
 
     def test_every_rule_has_a_test_here(self) -> None:
         text = Path(__file__).read_text()
-        for rule in tidy.RULES:
+        for rule in tidy.RULES + structure.RULES:
             self.assertIn(f'"{rule.__name__}"', text)
 
     def test_upward_include(self) -> None:
@@ -160,7 +165,85 @@ class Rules(unittest.TestCase):
 
     def test_module_that_needs_itself(self) -> None:
         with self.assertRaisesRegex(ValueError, "a needs b needs a"):
-            tidy.read_layers("a: b\nb: a\n")
+            tree.Tree([], tree.read_layers("a: b\nb: a\n"))
+
+    def test_include_that_only_a_needed_module_needs(self) -> None:
+        layers = "base: \nschema: base\ncache: schema\n"
+        extra = {"src/schema/view.h": c('#pragma once\n#include "base/status.h"\n')}
+        found = [(f.rule, f.path, f.line) for f in findings(extra, layers=layers)]
+        self.assertEqual(found, [("layers", "src/cache/cache.c", 3)])
+        used = {**extra, "src/cache/cache.c": c("int pil_cache_get(void) {\n    return 1;\n}\n"),
+                "tests/unit/cache/cache_test.c": c('#include "base/status.h"\n')}
+        self.assertEqual(findings(used, layers=layers), [])
+
+    def test_need_that_nothing_includes(self) -> None:
+        table = c("").replace("/* ", "# ").replace(" */", "") + "pil_module(engine NEEDS base)\n"
+        extra = {"src/engine/a.c": c("int x;\n"), "src/CMakeLists.txt": table}
+        found = findings(extra, layers=LAYERS + "engine: base\n")
+        self.assertEqual([(f.rule, f.path, f.line, f.name) for f in found],
+                         [("needs", "src/CMakeLists.txt", 2, "engine base")])
+
+    def test_too_many_parameters(self) -> None:
+        many = "static int f(int a, int (*b)(int, int), int c, int d, int e, int f{}) {{\n    return a;\n}}\n"
+        self.expect("parameters", "src/base/a.c", c(many.format(", int g")), 2)
+        self.assertEqual(findings({"src/base/a.c": c(many.format(""))}), [])
+
+    def test_too_deep(self) -> None:
+        deep = ("static void f(struct a *list) {{\n    EACH (at, list) {{\n        if (at->x) {{\n            do {{\n"
+                "                struct a y = (struct a){{.x = {{1}}}};\n{}            }} while (at->y);\n        }}\n"
+                "    }}\n}}\n")
+        self.expect("nesting", "src/base/a.c", c(deep.format("                switch (y.x) {\n                }\n")), 2)
+        self.assertEqual(findings({"src/base/a.c": c(deep.format(""))}), [])
+
+    def test_long_header(self) -> None:
+        body = "#pragma once\n" + "int x;\n" * 199
+        self.expect("header_lines", "src/base/a.h", c(body), 201)
+        self.assertEqual(findings({"include/pillion/a.h": c(body)}), [])
+        self.expect("header_lines", "include/pillion/a.h", c(body + "int x;\n" * 200), 401)
+
+    def test_name_away_from_home(self) -> None:
+        text = "int {}(void) {{\n    return 1;\n}}\n"
+        for name in ("pil_other_get", "pil_entrance_get", "pil_list_get"):
+            self.expect("prefix_home", "src/base/entry_list.c", c(text.format(name)), 2)
+        for name in ("pil_entry_get", "pil_entry_lists", "pil_entry", "pil_entrys_get", "pil_base_get", "own"):
+            self.assertEqual(findings({"src/base/entry_list.c": c(text.format(name))}), [])
+        self.expect("prefix_home", "src/base/a.h", c("#pragma once\nstatic inline int pil_b(void) {\n}\n"), 3)
+
+    def test_files_in_a_circle(self) -> None:
+        one = "int pil_one_get(void) {\n    return pil_two_get();\n}\n"
+        two = "int pil_two_get(void) {{\n    return {};\n}}\nint pil_two_put(void) {{\n    return 1;\n}}\n"
+        files = {"src/base/one.c": c(one), "src/base/two.c": c(two.format("pil_one_get()"))}
+        found = findings(files)
+        self.assertEqual([(f.rule, f.path, f.name) for f in found], [("circles", "src/base", "one two")])
+        self.assertIn("one.c uses pil_two_get of two.c, two.c uses pil_one_get of one.c", found[0].text)
+        self.assertEqual(findings({**files, "src/base/two.c": c(two.format("pil_two_put()"))}), [])
+        # Through an object that a header declares, and through a table.
+        declared = {"src/base/one.h": c("#pragma once\nextern const int pil_one_ops;\n")}
+        objects = {"src/base/one.c": c("const int pil_one_ops = 1;\n" + one),
+                   "src/base/two.c": c(two.format("pil_one_ops"))}
+        self.assertEqual([f.rule for f in findings({**declared, **objects})], ["circles"])
+        table = {"src/base/two.def": c("ROW(pil_one_get)\n"),
+                 "src/base/two.c": c('#include "base/two.def"\n' + two.format("1"))}
+        self.assertEqual([f.rule for f in findings({"src/base/one.c": c(one), **table})], ["circles"])
+
+    def test_too_few_assertions(self) -> None:
+        allocation = "void f(void) {\n    char *x = malloc(1);\n    PIL_ASSERT(x != NULL);\n}\n"
+        rest = "int x;\n" * 95
+        found = findings({"src/engine/a.c": c(allocation + rest)}, floors={"engine": 10})
+        self.assertEqual([(f.rule, f.path) for f in found], [("asserts", "src/engine")])
+        invariant = allocation.replace("malloc(1)", "other(1)")
+        self.assertEqual(findings({"src/engine/a.c": c(invariant + rest)}, floors={"engine": 10}), [])
+
+    def test_accepted_findings_are_counted_and_must_be_there(self) -> None:
+        files = {"src/base/a.c": c("int pil_b(void) {\n    return 1;\n}\n")}
+        row = "src/base/a.c pil_b\n"
+        self.assertEqual(findings(files, allowed=f"[prefix_home] 1: why\n{row}"), [])
+        for allowed, line in ((f"[prefix_home] 2: why\n{row}", 1), (f"[prefix_home] 2: why\n{row}src/a.c pil_c\n", 3),
+                              (f"[nesting] 1: why\n{row}[prefix_home] 1: why\n{row}", 2)):
+            found = [(f.rule, f.path, f.line) for f in findings(files, allowed=allowed)]
+            self.assertEqual(found, [("allowed", tree.ALLOWED, line)])
+        with self.assertRaisesRegex(ValueError, "allowed.txt:2"):
+            findings(files, allowed="# x\n[prefix_home]: no count\n")
 
 
 class Source(unittest.TestCase):
