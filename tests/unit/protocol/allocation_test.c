@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: the data plane allocates nothing: 0 calls of the allocator and of mmap over a million requests, refused ones
- * included, on both back ends. Method: a server in this process, a client over a Unix socket, and counters in place of
- * malloc, mmap and their kin; that the counters count is tested, too. */
+ * Goal: the data plane allocates nothing: 0 calls of the allocator and of mmap over a million requests, refused ones,
+ * transactions and prepared plans included, before and after a swap of releases, on both back ends. Method: a server in
+ * this process, a client over a Unix socket, and counters in place of malloc, mmap and their kin, which leave out the
+ * control thread; that the counters count is tested, too. Every answer is looked at: a server that refuses everything
+ * would allocate nothing, either. */
 #include "support/cache_fixture.h"
 
 #include "protocol/protocols.h"
@@ -25,6 +27,7 @@ enum {
     FEATURES = 10,
     MGET_KEYS = 100,
     INFER_KEYS = 20,
+    PREPARATIONS_MAX = 64,
     PROTOCOLS = 3
 };
 
@@ -41,6 +44,7 @@ enum {
 
 static _Atomic uint64_t allocations;
 static _Atomic bool is_counting;
+static __thread bool is_control; /* what this thread does is no request */
 
 #if !IS_SANITIZED
 
@@ -51,7 +55,7 @@ extern void *__libc_memalign(size_t alignment, size_t bytes);
 extern void __libc_free(void *data);
 
 static void count(void) {
-    if (atomic_load_explicit(&is_counting, memory_order_relaxed)) {
+    if (atomic_load_explicit(&is_counting, memory_order_relaxed) && !is_control) {
         atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
     }
 }
@@ -116,10 +120,12 @@ static int connect_unix(const struct sockaddr_un *address) {
     return fd;
 }
 
-/* One batch of requests and the number of bytes of its answers, which is the same each time. */
+/* One batch of requests, and how its answers are told from each other and checked. */
 struct script {
     struct pil_text requests;
-    size_t answer_bytes;
+    /* Checks the first answer of `data`, to request `index`, against the release with this seed (0: either) and returns
+     * its length; 0: it is not complete. */
+    size_t (*check)(struct pil_bytes data, uint32_t index, uint64_t seed);
 };
 
 /* Ended rings interrupt the system calls of their process once. */
@@ -152,8 +158,20 @@ static void add_mget(struct pil_text *text, uint32_t first) {
     add_command(text, words, 1 + MGET_KEYS);
 }
 
-/* Of ten requests two are HMGET of ten fields, one is MGET of 100 keys, one a tensor, one is refused, the others are
- * small. */
+/* Of ten requests two are HMGET of ten fields, one is MGET of 100 keys, two are tensors (of a service, of a plan), one
+ * columns, one a transaction, one is refused, the others are small. */
+enum {
+    KIND_HMGET = 0,
+    KIND_MGET = 1,
+    KIND_REFUSED = 2,
+    KIND_VECTOR = 3,
+    KIND_COLUMNS = 4,
+    KIND_HMGET_TOO = 5,
+    KIND_PLAN = 6,
+    KIND_MULTI = 7,
+    KINDS = 10
+};
+
 static void make_resp(struct pil_text *text) {
     for (uint32_t i = 0; i < PIPELINE; i++) {
         char key[32], other[32];
@@ -161,22 +179,172 @@ static void make_resp(struct pil_text *text) {
         snprintf(other, sizeof other, "v:%u", i * 13 % (2 * KEYS));
         const char *hmget[] = {"HMGET", key, "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9"};
         const char *vector[] = {"PIL.VECTOR", "every", key + 2, other + 2, "7"};
+        const char *columns[] = {"PIL.COLUMNS", "every", key + 2, other + 2, "7"};
+        const char *plan[] = {"PIL.VECTOR", "1", key + 2, other + 2, "7"};
+        const char *multi[] = {"MULTI"}, *hget[] = {"HGET", key, "f0"}, *exec[] = {"EXEC"};
         const char *refused[][3] = {{"HGET", "w:1", "f0"},
                                     {"HGET", "v:x", "f0"},
                                     {"HSET", key, "f0"},
                                     {"NOSUCH", key, "f0"},
                                     {"HGET", key, ""}};
         const char *others[][2] = {{"GET", key}, {"PING", "x"}, {"HGETALL", other}, {"TTL", key}};
-        switch (i % 10) {
-        case 0:
-        case 5: add_command(text, hmget, 12); break;
-        case 1: add_mget(text, i); break;
-        case 3: add_command(text, vector, 5); break;
-        case 2: add_command(text, refused[i / 10 % 5], 3); break;
+        switch (i % KINDS) {
+        case KIND_HMGET:
+        case KIND_HMGET_TOO: add_command(text, hmget, 12); break;
+        case KIND_MGET: add_mget(text, i); break;
+        case KIND_REFUSED: add_command(text, refused[i / 10 % 5], 3); break;
+        case KIND_VECTOR: add_command(text, vector, 5); break;
+        case KIND_COLUMNS: add_command(text, columns, 5); break;
+        case KIND_PLAN: add_command(text, plan, 5); break;
+        case KIND_MULTI:
+            add_command(text, multi, 1);
+            add_command(text, hget, 3);
+            add_command(text, exec, 1);
+            break;
         default: add_command(text, others[i % 4], 2); break;
         }
     }
 }
+
+/* ---- Answers */
+
+static bool starts_with(struct pil_bytes data, const char *text) {
+    return data.len >= strlen(text) && memcmp(data.data, text, strlen(text)) == 0;
+}
+
+/* Length of the RESP2 reply at the start; 0: it is not complete. */
+static size_t resp_bytes(struct pil_bytes data) {
+    const uint8_t *end = data.len > 0 ? memmem(data.data, data.len, "\r\n", 2) : NULL;
+    if (end == NULL) {
+        return 0;
+    }
+    size_t at = (size_t)(end - data.data) + 2;
+    long long number = strtoll((const char *)data.data + 1, NULL, 10);
+    if (data.data[0] == '$' && number >= 0) {
+        at += (size_t)number + 2;
+    }
+    for (long long left = data.data[0] == '*' ? number : 0; left > 0; left--) {
+        size_t bytes = at < data.len ? resp_bytes(pil_bytes_from(data.data + at, data.len - at)) : 0;
+        if (bytes == 0) {
+            return 0;
+        }
+        at += bytes;
+    }
+    return at <= data.len ? at : 0;
+}
+
+/* Whether `data` is `before`, then the value of feature 0 of a key: of the release with this seed, or of either. */
+static bool has_value(struct pil_bytes data, const char *before, uint64_t key, uint64_t seed) {
+    for (uint64_t at = 1; at <= 2; at++) {
+        char value[32], text[96];
+        int len = snprintf(value, sizeof value, "%.1f", (double)fixture_value(key, 0, at));
+        snprintf(text, sizeof text, "%s$%d\r\n%s\r\n", before, len, value);
+        if ((seed == 0 || seed == at) && starts_with(data, text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where float32 feature 0 of the first row stands in the answer to PIL.VECTOR: its rows end the reply. */
+static bool is_tensor(struct pil_bytes data, uint64_t key, uint64_t seed) {
+    for (uint64_t at = 1; at <= 2; at++) {
+        float row[FEATURES];
+        for (uint32_t f = 0; f < FEATURES; f++) {
+            row[f] = fixture_value(key, f, at);
+        }
+        if ((seed == 0 || seed == at) && memmem(data.data, data.len, row, sizeof row) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_right(struct pil_bytes answer, uint32_t index, uint64_t seed) {
+    uint64_t key = index * 17 % KEYS;
+    switch (index % KINDS) {
+    case KIND_HMGET:
+    case KIND_HMGET_TOO: return has_value(answer, "*10\r\n", key, seed);
+    case KIND_MGET: return starts_with(answer, "*100\r\n");
+    case KIND_VECTOR:
+    case KIND_PLAN: return starts_with(answer, "$") && is_tensor(answer, key, seed);
+    case KIND_COLUMNS: return starts_with(answer, "$") && memmem(answer.data, answer.len, "PLC1", 4) != NULL;
+    case KIND_MULTI: return has_value(answer, "+OK\r\n+QUEUED\r\n*1\r\n", key, seed);
+    default: return true;
+    }
+}
+
+static size_t check_resp(struct pil_bytes data, uint32_t index, uint64_t seed) {
+    size_t bytes = 0;
+    for (uint32_t replies = index % KINDS == KIND_MULTI ? 3 : 1; replies > 0; replies--) {
+        size_t more = resp_bytes(pil_bytes_from(data.data + bytes, data.len - bytes));
+        if (more == 0) {
+            return 0;
+        }
+        bytes += more;
+    }
+    /* A missing field is refused with nil, all else with an error. */
+    bool is_refused = index % KINDS == KIND_REFUSED && index / 10 % 5 != 4;
+    assert_int_equal(starts_with(data, "-"), is_refused);
+    assert_true(is_right(pil_bytes_from(data.data, bytes), index, seed));
+    return bytes;
+}
+
+/* An HTTP answer with this status; its length, and where its body is. 0: it is not complete. */
+static size_t check_http(struct pil_bytes data, const char *status, struct pil_bytes *ret_body) {
+    static const char name[] = "\r\ncontent-length: ";
+    const uint8_t *end = data.len > 0 ? memmem(data.data, data.len, "\r\n\r\n", 4) : NULL;
+    const uint8_t *length = NULL;
+    if (end == NULL) {
+        return 0;
+    }
+    for (const uint8_t *at = data.data; at < end && length == NULL; at++) {
+        length = strncasecmp((const char *)at, name, sizeof name - 1) == 0 ? at + sizeof name - 1 : NULL;
+    }
+    assert_non_null(length);
+    size_t head = (size_t)(end - data.data) + 4, body = strtoul((const char *)length, NULL, 10);
+    if (head + body > data.len) {
+        return 0;
+    }
+    if (!starts_with(data, status)) {
+        fail_msg("%.*s", (int)(head + body), (const char *)data.data);
+    }
+    *ret_body = pil_bytes_from(data.data + head, body);
+    return head + body;
+}
+
+static bool contains(struct pil_bytes data, const char *text) {
+    return memmem(data.data, data.len, text, strlen(text)) != NULL;
+}
+
+static size_t check_feast(struct pil_bytes data, uint32_t index, uint64_t seed) {
+    struct pil_bytes body;
+    const char *status = index % 8 == 3 ? "HTTP/1.1 422 " : index % 8 == 5 ? "HTTP/1.1 404 " : "HTTP/1.1 200 ";
+    size_t bytes = check_http(data, status, &body);
+    char values[2][64];
+    for (uint64_t i = 0; i < 2; i++) {
+        snprintf(values[i], sizeof values[i], "\"values\":[%.1f,null,", (double)fixture_value(index, index % 9, i + 1));
+    }
+    if (bytes > 0 && index % 8 != 3 && index % 8 != 5) {
+        assert_true((seed != 2 && contains(body, values[0])) || (seed != 1 && contains(body, values[1])));
+    }
+    return bytes;
+}
+
+static size_t check_oip(struct pil_bytes data, uint32_t index, uint64_t seed) {
+    struct pil_bytes body;
+    const char *status = index % 8 == 7 ? "HTTP/1.1 404 " : index % 8 == 4 ? "HTTP/1.1 400 " : "HTTP/1.1 200 ";
+    size_t bytes = check_http(data, status, &body);
+    uint64_t key = index * 31 % (KEYS + KEYS / 10);
+    if (bytes > 0 && index % 2 == 0 && index % 8 != 4) {
+        assert_true(key >= KEYS || is_tensor(body, key, seed));
+    } else if (bytes > 0 && index % 8 != 4 && index % 8 != 7) {
+        assert_true(contains(body, "\"outputs\":[{\"name\":"));
+    }
+    return bytes;
+}
+
+/* ---- Requests over HTTP */
 
 /* Of eight requests one is refused for a key of the wrong type, one for an unknown view. */
 static void make_feast(struct pil_text *text) {
@@ -225,31 +393,44 @@ static void make_oip(struct pil_text *text) {
     }
 }
 
-/* Reads until nothing comes for a moment: how long the answers of one batch are. */
-static size_t measure(int fd, const struct script *script) {
-    static uint8_t buffer[1 << 20];
-    struct timeval quiet = {.tv_usec = 300000};
-    size_t bytes = 0;
-    write_all(fd, &script->requests);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof quiet), 0);
-    for (ssize_t got; (got = read_some(fd, buffer, sizeof buffer)) > 0;) {
-        bytes += (size_t)got;
+/* Sends the script so many times and checks every answer. */
+static void run(int fd, const struct script *script, uint32_t batches, uint64_t seed) {
+    static uint8_t buffer[4 << 20];
+    for (uint32_t batch = 0; batch < batches; batch++) {
+        size_t end = 0, at = 0;
+        write_all(fd, &script->requests);
+        for (uint32_t index = 0; index < PIPELINE;) {
+            size_t bytes = script->check(pil_bytes_from(buffer + at, end - at), index, seed);
+            at += bytes;
+            index += bytes > 0;
+            if (bytes == 0) {
+                ssize_t got = read_some(fd, buffer + end, sizeof buffer - end);
+                assert_true(got > 0);
+                end += (size_t)got;
+            }
+        }
+        assert_int_equal(at, end);
     }
-    assert_int_equal(errno, EAGAIN);
-    quiet.tv_sec = 20;
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof quiet), 0);
-    return bytes;
 }
 
-static void run(int fd, const struct script *script, uint32_t batches) {
-    static uint8_t buffer[1 << 20];
-    for (uint32_t i = 0; i < batches; i++) {
-        write_all(fd, &script->requests);
-        for (size_t left = script->answer_bytes; left > 0;) {
-            ssize_t got = read_some(fd, buffer, left < sizeof buffer ? left : sizeof buffer);
-            assert_true(got > 0);
-            left -= (size_t)got;
-        }
+/* Plan 1 of the connection. */
+static void prepare_plan(int fd) {
+    static const char request[] = "*2\r\n$8\r\nPIL.PLAN\r\n$5\r\nevery\r\n", expected[] = ":1\r\n";
+    char answer[sizeof expected] = "";
+    assert_int_equal(pil_sys_write_all(fd, pil_bytes_from_text(request), NULL), PIL_STATUS_OK);
+    for (size_t at = 0; at < sizeof expected - 1;) {
+        ssize_t got = read_some(fd, answer + at, sizeof expected - 1 - at);
+        assert_true(got > 0);
+        at += (size_t)got;
+    }
+    assert_string_equal(answer, expected);
+}
+
+/* The shares of the protocols in a million requests, once or in part. */
+static void run_all(const int *clients, const struct script *scripts, uint32_t requests, uint64_t seed) {
+    static const uint32_t tenths[PROTOCOLS] = {7, 2, 1};
+    for (int i = 0; i < PROTOCOLS; i++) {
+        run(clients[i], &scripts[i], requests / 10 * tenths[i] / PIPELINE, seed);
     }
 }
 
@@ -258,7 +439,7 @@ static void serve_a_million(pil_engine_kind kind) {
     struct sockaddr_un addresses[PROTOCOLS];
     struct pil_error error = {0};
     struct pil_server *server = NULL;
-    struct script scripts[PROTOCOLS] = {0};
+    struct script scripts[PROTOCOLS] = {{.check = check_resp}, {.check = check_feast}, {.check = check_oip}};
     int listeners[PROTOCOLS] = {listen_unix("resp", &addresses[0]), listen_unix("feast", &addresses[1]),
                                 listen_unix("oip", &addresses[2])};
     settings = (struct pil_settings){.view_count = 1,
@@ -283,21 +464,28 @@ static void serve_a_million(pil_engine_kind kind) {
                      PIL_STATUS_OK);
     struct pil_project *project = fixture_project(FEATURES);
     struct pil_cache *cache = pil_server_cache(server);
-    fixture_publish(cache, 0, fixture_release(project->views[0].view, KEYS, 1, 1));
+    const struct pil_view *view = project->views[0].view; /* lives as long as the project, which the server takes */
+    fixture_publish(cache, 0, fixture_release(view, KEYS, 1, 1));
     assert_int_equal(pil_server_set_project(server, &project), PIL_STATUS_OK);
     assert_int_equal(pil_server_start(server, &error), PIL_STATUS_OK);
     int clients[PROTOCOLS] = {connect_unix(&addresses[0]), connect_unix(&addresses[1]), connect_unix(&addresses[2])};
     make_resp(&scripts[0].requests);
     make_feast(&scripts[1].requests);
     make_oip(&scripts[2].requests);
+    prepare_plan(clients[0]);
     for (int i = 0; i < PROTOCOLS; i++) {
-        scripts[i].answer_bytes = measure(clients[i], &scripts[i]);
-        run(clients[i], &scripts[i], 40); /* warm: chunks and buffers get their final sizes */
+        run(clients[i], &scripts[i], 40, 1); /* warm: chunks and buffers get their final sizes */
     }
     atomic_store(&is_counting, true);
-    run(clients[0], &scripts[0], REQUESTS * 7 / 10 / PIPELINE);
-    run(clients[1], &scripts[1], REQUESTS * 2 / 10 / PIPELINE);
-    run(clients[2], &scripts[2], REQUESTS / 10 / PIPELINE);
+    run_all(clients, scripts, REQUESTS / 2, 1);
+    assert_int_equal(atomic_load(&allocations), 0);
+    is_control = true;
+    fixture_publish(cache, 0, fixture_release(view, KEYS, 2, 1));
+    is_control = false;
+    /* The first request of each plan prepares it for the new release: a few allocations, once. */
+    run_all(clients, scripts, PROTOCOLS * 10 * PIPELINE, 2);
+    assert_in_range(atomic_exchange(&allocations, 0), 0, PREPARATIONS_MAX);
+    run_all(clients, scripts, REQUESTS / 2, 2);
     atomic_store(&is_counting, false);
     assert_int_equal(atomic_exchange(&allocations, 0), 0);
     for (int i = 0; i < PROTOCOLS; i++) {
