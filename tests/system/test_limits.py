@@ -31,14 +31,17 @@ def count(daemon: harness.Pilliond, what: str, reason: str, protocol: str = "res
     return daemon.metrics().get(f'pillion_connections_{what}_total{{protocol="{protocol}",reason="{reason}"}}', 0)
 
 
-def is_closed(sock: socket.socket) -> bool:
-    """Reads up to the end, which must come."""
+def wait_closed(sock: socket.socket) -> bytes:
+    """Reads up to the end, which must come; what came before it."""
+    got = b""
     try:
-        while sock.recv(65536):
-            pass
+        while more := sock.recv(65536):
+            got += more
     except ConnectionResetError:
         pass
-    return True
+    except TimeoutError:
+        raise AssertionError(f"not closed within {sock.gettimeout()} s; last: {got[-100:]!r}") from None
+    return got
 
 
 def ping(sock: socket.socket) -> None:
@@ -53,7 +56,7 @@ def test_connections(start):
         ping(sock)
     for address, protocol in ((daemon.resp_unix, "resp"), (daemon.resp_tcp, "resp"), (daemon.feast, "feast")):
         before = count(daemon, "closed", "connections", protocol)
-        assert is_closed(harness.connect(address))
+        assert wait_closed(harness.connect(address)) == b""
         harness.wait_until("it is counted",
                            lambda: count(daemon, "closed", "connections", protocol) == before + 1)
     for sock in kept:
@@ -77,14 +80,16 @@ def test_request_bytes(start):
     while len(got) < 65000:
         got += sock.recv(65536)
     sock.sendall(b"*2\r\n$4\r\nECHO\r\n$65600\r\n")
-    assert sock.recv(200) == b"-ERR Protocol error: invalid bulk length\r\n" and is_closed(sock)
+    assert sock.recv(200) == b"-ERR Protocol error: invalid bulk length\r\n"
+    assert wait_closed(sock) == b""
     harness.wait_until("it is counted", lambda: count(daemon, "closed", "request_bytes") == 1)
     big = harness.http(daemon.feast, "POST", "/get-online-features", "x" * 65537)
     assert big.status == 413 and "too large" in big.text
     harness.wait_until("it is counted", lambda: count(daemon, "closed", "request_bytes", "feast") == 1)
     small = harness.connect(daemon.feast)  # a head has a limit of its own
     small.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40000)
-    assert small.recv(100).startswith(b"HTTP/1.1 431 ") and is_closed(small)
+    assert small.recv(100).startswith(b"HTTP/1.1 431 ")
+    wait_closed(small)
     harness.wait_until("it is counted, too", lambda: count(daemon, "closed", "request_bytes", "feast") == 2)
 
 
@@ -138,17 +143,18 @@ def test_output_pause_bytes(start):
         row = b""
         while not row.endswith(b"$3\r\nend\r\n"):
             row += other.recv(65536)
-    want = 20000 * (len(row) - len(b"$3\r\nend\r\n"))
-    while want > 0:  # it reads at last, and everything comes
-        want -= len(sock.recv(1 << 20))
-    assert want == 0
+    row = row.removesuffix(b"$3\r\nend\r\n")
+    got = bytearray()
+    while len(got) < 20000 * len(row):  # it reads at last, and everything comes
+        got += sock.recv(1 << 20)
+    assert got == row * 20000
 
 
 def test_output_bytes(start):
     daemon = start("output_bytes=65536", "output_pause_bytes=64M")
     sock = ask_without_reading(daemon.resp_unix, 5000)
     harness.wait_until("it is closed", lambda: count(daemon, "closed", "output_bytes") == 1)
-    assert is_closed(sock)
+    wait_closed(sock)
     with harness.connect(daemon.resp_unix) as other:
         ping(other)
 
@@ -157,7 +163,7 @@ def test_output_stall(start):
     daemon = start("output_stall=200ms", "output_pause_bytes=4096")
     sock = ask_without_reading(daemon.resp_unix, 20000)
     harness.wait_until("it is closed", lambda: count(daemon, "closed", "output_stall") == 1)
-    assert is_closed(sock)
+    wait_closed(sock)
 
 
 def test_idle_timeout(start):
@@ -165,7 +171,7 @@ def test_idle_timeout(start):
     idle, silent, http = (harness.connect(a) for a in (daemon.resp_unix, daemon.resp_tcp, daemon.feast))
     ping(idle)
     http.sendall(HEALTH)
-    assert is_closed(idle) and is_closed(silent) and is_closed(http)
+    assert wait_closed(idle) == wait_closed(silent) == b"" and wait_closed(http).startswith(b"HTTP/1.1 200 ")
     harness.wait_until("they are counted", lambda: count(daemon, "closed", "idle_timeout") == 2)
     assert count(daemon, "closed", "idle_timeout", "feast") == 1
 
@@ -176,7 +182,9 @@ def test_request_timeout(start):
     resp.sendall(b"*2\r\n$4\r\nECHO\r\n$5\r\nhe")
     head.sendall(b"GET /health HTTP/1.1\r\nHos")
     body.sendall(b"POST /get-online-features HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
-    assert is_closed(resp) and is_closed(head) and is_closed(body)
+    assert wait_closed(resp) == b""
+    for sock in (head, body):
+        wait_closed(sock)
     harness.wait_until("they are counted", lambda: count(daemon, "closed", "request_timeout", "feast") == 2)
     assert count(daemon, "closed", "request_timeout") == 1
 
@@ -186,7 +194,8 @@ def test_tiny_before_the_first_valid_request(start):
     for stream in (b"*5000\r\n", b"*2\r\n$4\r\nECHO\r\n$20000\r\n", b"x" * 5000):
         sock = harness.connect(daemon.resp_unix)
         sock.sendall(stream)
-        assert sock.recv(200).startswith(b"-ERR Protocol error: ") and is_closed(sock)
+        assert sock.recv(200).startswith(b"-ERR Protocol error: ")
+        assert wait_closed(sock) == b""
     harness.wait_until("they are counted", lambda: count(daemon, "closed", "request_bytes") == 3)
     sock = harness.connect(daemon.resp_unix)
     ping(sock)
