@@ -10,19 +10,24 @@ usage() {
 usage: tests/run.sh [--quick | --long] [--list] [PATTERN]
 
   --quick   style and unit tests, dev build (ASan and UBSan): before a commit
-  (none)    everything but what takes minutes per test; under 20 minutes on 2 cores, set-up included:
+  (none)    everything but what takes minutes per test; under 25 minutes on 2 cores, set-up included:
               dev      style, unit, model and golden tests, replay of the fuzz corpora, under ASan and UBSan
+              faults   the nth allocation or system call of every program fails, for a sample of n, under ASan and UBSan
+              clang    builds everything, warnings are errors; layout of the sources; clang-tidy on src
               release  warnings are errors, unit tests as shipped (allocation counts, hardening, allocator)
-              tsan     data races in cache, client, engine (epoll) and metric
+              tsan     data races in whatever has threads: cache, client, engine (epoll), metric, server, protocols,
+                       mapped, node, selection, follow
               python   builder and tools
               system   real daemon, real clients, both engines; Feast's own client; 10^8 checked reads under swaps
                        and kills
-  --long    the above, then libFuzzer on every decoder, stress tests, and system tests marked long (10^9 reads)
+  --long    the above with fifty times the faults, then libFuzzer on every decoder, stress tests, and system tests
+            marked long (10^9 reads)
 
   --list    name the tests and run none
   PATTERN   only tests whose name matches: 'unit.cache', 'resp'
 
-environment: PIL_SEED=N repeats random tests; PIL_FUZZ_SECONDS=N for each fuzz target (default 120)
+environment: PIL_SEED=N repeats random tests; PIL_FUZZ_SECONDS=N for each fuzz target (default 120);
+             PIL_FAULT_SAMPLES=N calls of each scenario that fail (default 6; 0: every one)
 TEXT
 }
 
@@ -68,14 +73,15 @@ c_tests() {
     suite "$title" ctest --preset "$preset" -j "$jobs" --no-tests=ignore --output-junit "$(report_of "$title")" \
         ${pattern:+-R "$pattern"} "$@" || true
 }
-# python_tests TITLE FOLDER: exit 5 of pytest means that the pattern chose none.
+# python_tests TITLE PATH [OPTION...]: exit 5 of pytest means that the pattern chose none.
 pytest_in() {
-    local code=0
-    "$venv/bin/python" -m pytest -q -rs -o cache_dir="$build/.pytest_cache" --junitxml "$2" \
-        ${pattern:+-k "$pattern"} "$1" || code=$?
+    local code=0 path=$1 report=$2
+    shift 2
+    "$venv/bin/python" -m pytest -q -rs -o cache_dir="$build/.pytest_cache" --junitxml "$report" \
+        ${pattern:+-k "$pattern"} "$@" "$path" || code=$?
     [ "$code" = 5 ] && [ -n "$pattern" ] || return "$code"
 }
-python_tests() { [ ! -d "$2" ] || suite "$1" pytest_in "$2" "$(report_of "$1")" || true; }
+python_tests() { suite "$1" pytest_in "$2" "$(report_of "$1")" "${@:3}" || true; }
 
 # Names of the C tests of a preset that match $2 and PATTERN; they are the names of their targets, too.
 names_of() { ctest --preset "$1" -N -R "$2" | sed -n 's/^ *Test *#[0-9]*: //p' | grep -E -- "${pattern:-.}" || true; }
@@ -83,10 +89,24 @@ names_of() { ctest --preset "$1" -N -R "$2" | sed -n 's/^ *Test *#[0-9]*: //p' |
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
+# The other compiler: what it warns of, how it lays sources out, what it finds. Nothing of that is run.
+layout() {
+    local bad
+    bad=$(git ls-files -z '*.c' '*.h' | xargs -0 clang-format --dry-run -Werror 2>&1) && return 0
+    printf '%s\n' "$bad" "Mend it: cmake --build build/dev --target format"
+    return 1
+}
+clang_checks() {
+    [ -z "$pattern" ] || return 0
+    suite "clang: layout" layout || true
+    suite "clang: build" configure_and_build clang || return 0
+    suite "clang: tidy" run-clang-tidy -quiet -j "$jobs" -p build/clang "$root/src/(?!python/).*\\.c\$" || true
+}
+
 tsan_tests() {
-    local targets
+    local targets threaded='cache|client|engine|metric|server|protocol|mapped|node|selection|follow'
     suite "tsan: configure" cmake --preset tsan || return 0
-    mapfile -t targets < <(names_of tsan '^(unit|model|stress)\.(cache|client|engine|metric)\.')
+    mapfile -t targets < <(names_of tsan "^(unit|model|stress)\.($threaded)\.")
     [ ${#targets[@]} -gt 0 ] || return 0
     suite "tsan: build" cmake --build --preset tsan -j "$jobs" --target "${targets[@]}" || return 0
     local pattern
@@ -118,12 +138,14 @@ run_tier() {
     if suite "dev: build" configure_and_build dev; then
         [ "$tier" = quick ] && c_tests "dev (ASan, UBSan)" dev -L '^(tidy|unit)$'
         [ "$tier" = quick ] || c_tests "dev (ASan, UBSan)" dev -LE '^stress$'
+        [ "$tier" = quick ] || PILLION_BIN_DIR=$build/dev/bin python_tests "faults" tests/system/test_faults.py
     fi
     [ "$tier" != quick ] || return 0
+    clang_checks
     if suite "release: build" configure_and_build release -DPIL_WERROR=ON -DBUILD_TESTING=ON; then
         c_tests "release" release -L '^unit$'
         python_tests "python" tests/python
-        python_tests "system" tests/system
+        python_tests "system" tests/system --ignore tests/system/test_faults.py
     fi
     tsan_tests
     [ "$tier" != long ] || long_tests

@@ -128,8 +128,8 @@ static bool try_accept(struct probe *probe) {
 }
 
 static bool use_ring(struct probe *probe) {
-    for (uint16_t i = 0; i < BUFFERS; i++) {
-        pil_ring_provide(&probe->ring, probe->buffers[i], BUFFER_BYTES, i);
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        pil_ring_provide(&probe->ring, probe->buffers[i], BUFFER_BYTES, (uint16_t)i);
     }
     return try_nop(probe) && try_receive(probe) && try_accept(probe);
 }
