@@ -105,11 +105,15 @@ def _stem(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[0]
 
 
+# Rooms with a word of their own: what pil_resp_ names is the format, in src/wire.
+ROOM_WORDS = {"protocol/resp": "redis"}
+
+
 def prefix_home(tree: Tree) -> Found:
     """An exported function pil_thing_verb lives in thing.{h,c}, in a file whose name begins so (thing_part.c), or in
     the module of that name. A plural is the same thing."""
     for module_name, module in _modules(tree).items():
-        room = module_name.rpartition("/")[2]
+        room = ROOM_WORDS.get(module_name, module_name.rpartition("/")[2])
         for name, (path, line) in module.homes.items():
             words, parts = name.removeprefix("pil_"), _stem(path).split("_")
             things = [room] + ["_".join(parts[:count + 1]) for count in range(len(parts))]
