@@ -43,14 +43,14 @@ static inline bool pil_bytes_equal_nocase(struct pil_bytes a, const char *text) 
 }
 
 /* The formats are little-endian; so is every machine that we build for (checked in snapshot/format.h). */
-#define PIL_BYTES_ACCESSORS(type, name)                                \
-    static inline type pil_load_##name(const void *from) {             \
-        type value;                                                    \
-        memcpy(&value, from, sizeof value);                            \
-        return value;                                                  \
-    }                                                                  \
-    static inline void pil_store_##name(void *to, type value) {        \
-        memcpy(to, &value, sizeof value);                              \
+#define PIL_BYTES_ACCESSORS(type, name) \
+    static inline type pil_load_##name(const void *from) { \
+        type value; \
+        memcpy(&value, from, sizeof value); \
+        return value; \
+    } \
+    static inline void pil_store_##name(void *to, type value) { \
+        memcpy(to, &value, sizeof value); \
     }
 PIL_BYTES_ACCESSORS(uint16_t, u16)
 PIL_BYTES_ACCESSORS(uint32_t, u32)

@@ -10,8 +10,8 @@ enum { PIL_FDPASS_MAX = 64 }; /* descriptors of one datagram; the kernel takes 2
 
 /* Sends all of `data` and the descriptors, which stay the caller's. `block` false: AGAIN when the socket's buffer is
  * full. `block` true: waits, and TIMEOUT after the socket's SO_SNDTIMEO. CLOSED: the peer is gone. One system call. */
-pil_status pil_fdpass_send(int socket, struct pil_bytes data, const int *fds, uint32_t fd_count, bool block)
-    PIL_CHECKED;
+pil_status pil_fdpass_send(int socket, struct pil_bytes data, const int *fds, uint32_t fd_count,
+                           bool block) PIL_CHECKED;
 
 struct pil_fdpass_received {
     size_t bytes;

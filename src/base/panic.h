@@ -6,8 +6,7 @@
 _Noreturn void pil_panic(const char *file, int line, const char *text) __attribute__((cold));
 
 /* Always on; one cheap condition each. */
-#define PIL_ASSERT(condition) \
-    (__builtin_expect(!!(condition), 1) ? (void)0 : pil_panic(__FILE__, __LINE__, #condition))
+#define PIL_ASSERT(condition) (__builtin_expect(!!(condition), 1) ? (void)0 : pil_panic(__FILE__, __LINE__, #condition))
 
 /* Debug builds only: may walk a structure. */
 #ifdef NDEBUG

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 /*    name            text                                  what the caller does */
+/* clang-format off */
 #define PIL_STATUS_TABLE(X) \
     X(OK,             "ok")                              /* go on */ \
     X(INVALID,        "invalid input")                   /* tell the user what to mend */ \
@@ -25,13 +26,16 @@
     X(TIMEOUT,        "timed out")                       /* retry with back-off */ \
     X(IO,             "input/output error")              /* retry, then report */ \
     X(SYSTEM,         "system call failed")              /* report */
+/* clang-format on */
 
+/* clang-format off */
 typedef enum pil_status {
 #define X(name, text) PIL_STATUS_##name,
     PIL_STATUS_TABLE(X)
 #undef X
     PIL_STATUS_COUNT
 } pil_status;
+/* clang-format on */
 
 #define PIL_CHECKED __attribute__((warn_unused_result))
 
@@ -63,10 +67,10 @@ static inline void pil_ignore(pil_status status, const char *why) {
 }
 
 /* The one macro that may return. */
-#define PIL_TRY(expression)                                  \
-    do {                                                     \
-        pil_status pil_try_status_ = (expression);           \
-        if (pil_try_status_ != PIL_STATUS_OK) {              \
-            return pil_try_status_;                          \
-        }                                                    \
+#define PIL_TRY(expression) \
+    do { \
+        pil_status pil_try_status_ = (expression); \
+        if (pil_try_status_ != PIL_STATUS_OK) { \
+            return pil_try_status_; \
+        } \
     } while (0)

@@ -288,8 +288,8 @@ void pil_column_check(const struct pil_column *column, int64_t row, uint32_t cou
 /* ---- Encoding */
 
 /* One loop per width, so that each copy is one load and one store. */
-#define COPY_LOOP(bytes)                                                      \
-    for (uint32_t i = 0; i < count; i++) {                                    \
+#define COPY_LOOP(bytes) \
+    for (uint32_t i = 0; i < count; i++) { \
         memcpy(to + (size_t)i * stride, from + (size_t)i * (bytes), (bytes)); \
     }
 

@@ -14,13 +14,13 @@ struct pil_cells {
 };
 
 struct pil_column {
-    const char *name;       /* borrowed from the view */
+    const char *name; /* borrowed from the view */
     struct pil_type type;
-    int32_t child;          /* position in the record batch; -1: absent */
-    bool wide;              /* 64-bit offsets */
-    bool fixed_size;        /* "+w": no offsets, type.dimension elements each */
-    bool item_wide;         /* elements are strings with 64-bit offsets */
-    bool item_is_float32;   /* elements are to be narrowed to float16 or bfloat16 */
+    int32_t child;        /* position in the record batch; -1: absent */
+    bool wide;            /* 64-bit offsets */
+    bool fixed_size;      /* "+w": no offsets, type.dimension elements each */
+    bool item_wide;       /* elements are strings with 64-bit offsets */
+    bool item_is_float32; /* elements are to be narrowed to float16 or bfloat16 */
     struct pil_cells cells;
     struct pil_cells items; /* elements of lists and vectors; `first` is where element 0 is */
 };

@@ -13,12 +13,14 @@ const char *pil_ingest_phase_text(pil_ingest_phase phase) {
 }
 
 const char *pil_ingest_flaw_text(pil_ingest_flaw flaw) {
+    /* clang-format off */
     static const char *const texts[] = {
         "none",
 #define X(name, text) text,
         PIL_INGEST_FLAW_TABLE(X)
 #undef X
     };
+    /* clang-format on */
     return flaw < sizeof texts / sizeof texts[0] ? texts[flaw] : "?";
 }
 

@@ -29,6 +29,7 @@ typedef enum pil_ingest_phase {
 const char *pil_ingest_phase_text(pil_ingest_phase phase);
 
 /* Why a row cannot be taken.  code           name for reports */
+/* clang-format off */
 #define PIL_INGEST_FLAW_TABLE(X) \
     X(NULL_KEY,         "null_key") \
     X(NULL_TIMESTAMP,   "null_timestamp") \
@@ -38,6 +39,7 @@ const char *pil_ingest_phase_text(pil_ingest_phase phase);
     X(INVALID_UTF8,     "invalid_utf8") \
     X(OUT_OF_RANGE,     "out_of_range") \
     X(TOO_LARGE,        "too_large")
+/* clang-format on */
 typedef enum pil_ingest_flaw {
     PIL_INGEST_FLAW_NONE,
 #define X(name, text) PIL_INGEST_FLAW_##name,
@@ -66,11 +68,11 @@ struct pil_ingest_options {
 struct pil_ingest_counts {
     uint64_t rows_in;
     uint64_t rows_out;
-    uint64_t duplicates;  /* same key and event timestamp as the row that won */
-    uint64_t late;        /* older event timestamp than the row that won */
+    uint64_t duplicates; /* same key and event timestamp as the row that won */
+    uint64_t late;       /* older event timestamp than the row that won */
     uint64_t after_as_of;
     uint64_t null_keys;
-    uint64_t bad_rows;    /* flawed in another way */
+    uint64_t bad_rows; /* flawed in another way */
 };
 
 struct pil_ingest_result {
@@ -81,8 +83,8 @@ struct pil_ingest_result {
     uint32_t shards_uploaded;
     uint64_t bytes;
     uint64_t bytes_uploaded;
-    uint64_t bytes_spilled;     /* written to the spill file */
-    uint64_t memory_bytes_peak; /* of what the cap covers */
+    uint64_t bytes_spilled;                    /* written to the spill file */
+    uint64_t memory_bytes_peak;                /* of what the cap covers */
     uint64_t phase_ns[PIL_INGEST_PHASE_COUNT]; /* READ without the time that the stream took */
 };
 

@@ -41,11 +41,11 @@ struct pil_partitions {
     struct pil_budget *budget;
     char *temporary;
     uint8_t *buffer;
-    size_t buffer_bytes;  /* size of the mapping; touched, and taken from the budget, up to buffer_used */
+    size_t buffer_bytes; /* size of the mapping; touched, and taken from the budget, up to buffer_used */
     size_t buffer_used;
-    size_t large_bytes;   /* of blocks beside the buffer; they count against buffer_bytes, too */
+    size_t large_bytes; /* of blocks beside the buffer; they count against buffer_bytes, too */
     struct block *free;
-    int file;             /* -1: nothing was spilled */
+    int file; /* -1: nothing was spilled */
     uint64_t file_end;
     struct partition partitions[PIL_PARTITION_COUNT];
 };

@@ -13,7 +13,9 @@ struct bound {
     uint64_t value; /* nanoseconds, or a count */
     const char *le;
 };
+/* clang-format off */
 #define DECADE(scale, one, two, five) {(scale), one}, {2 * (uint64_t)(scale), two}, {5 * (uint64_t)(scale), five}
+/* clang-format on */
 static const struct bound bounds_seconds[] = {
     DECADE(1000, "1e-06", "2e-06", "5e-06"),
     DECADE(10000, "1e-05", "2e-05", "5e-05"),

@@ -44,6 +44,7 @@ struct pil_section_entry {
     uint64_t bytes;
 };
 
+/* clang-format off */
 struct pil_superblock {
     uint8_t magic[8];             /*    0 */
     uint16_t major;               /*    8 */
@@ -70,6 +71,7 @@ struct pil_superblock {
     uint8_t zeros[3864];          /*  224 */
     uint64_t checksum;            /* 4088 XXH3-64 of the bytes before it */
 };
+/* clang-format on */
 PIL_STATIC_ASSERT(sizeof(struct pil_superblock) == PIL_FORMAT_SUPERBLOCK_BYTES);
 PIL_STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 

@@ -26,9 +26,9 @@ void pil_row_plan_init(const struct pil_view *view, struct pil_row_plan *ret_pla
 
 /* A row's key or value that breaks a rule. */
 struct pil_row_problem {
-    pil_status status;   /* INVALID or TOO_LARGE; OK: no problem */
-    int32_t feature;     /* -1: the key */
-    const char *text;    /* end of a sentence: "is not valid UTF-8" */
+    pil_status status; /* INVALID or TOO_LARGE; OK: no problem */
+    int32_t feature;   /* -1: the key */
+    const char *text;  /* end of a sentence: "is not valid UTF-8" */
 };
 /* Checks key, bools and payloads of a row whose references are known to be in bounds of `heap`; null fields are not
  * looked at. */
@@ -66,8 +66,8 @@ uint64_t pil_index_buckets_for(uint64_t key_count);
 
 struct pil_index {
     uint64_t slot_count, bucket_count; /* in */
-    uint8_t *pilots;     /* out: bucket_count pilots, zero at the start */
-    uint32_t *slot_rows; /* out: row + 1 of each slot, 0 = empty; slot_count */
+    uint8_t *pilots;                   /* out: bucket_count pilots, zero at the start */
+    uint32_t *slot_rows;               /* out: row + 1 of each slot, 0 = empty; slot_count */
 };
 /* Finds a pilot for each bucket of `count` entries, sorted by hash and all different, such that no two entries share a
  * slot. AGAIN: this set of hashes does not work, take another seed. NO_MEMORY. Cost: about 200 ns a key. */

@@ -92,9 +92,11 @@ static pil_status check_sections(const struct pil_superblock *block, struct pil_
     uint64_t blocks = (block->body_bytes + PIL_FORMAT_BLOCK_BYTES - 1) / PIL_FORMAT_BLOCK_BYTES;
     uint64_t ranges = (block->body_bytes + PIL_FORMAT_RANGE_BYTES - 1) / PIL_FORMAT_RANGE_BYTES;
     const uint64_t expected[PIL_SECTION_COUNT] = {
-        block->sections[PIL_SECTION_SCHEMA].bytes, block->bucket_count,
+        block->sections[PIL_SECTION_SCHEMA].bytes,
+        block->bucket_count,
         block->slot_count * block->row_stride, /* 2^22 * 2^20: no overflow */
-        block->sections[PIL_SECTION_HEAP].bytes, blocks * sizeof(uint64_t),
+        block->sections[PIL_SECTION_HEAP].bytes,
+        blocks * sizeof(uint64_t),
         ranges * PIL_SHA256_BYTES,
     };
     if (block->sections[PIL_SECTION_SCHEMA].bytes > PIL_FORMAT_SCHEMA_BYTES_MAX) {

@@ -323,8 +323,8 @@ static struct pil_sha256 fill_sums(struct build *b) {
             range_hash += sizeof hash.bytes;
         }
     }
-    return pil_hash_sha256(pil_bytes_from(section(b, PIL_SECTION_RANGE_HASHES),
-                                          b->superblock.sections[PIL_SECTION_RANGE_HASHES].bytes));
+    return pil_hash_sha256(
+        pil_bytes_from(section(b, PIL_SECTION_RANGE_HASHES), b->superblock.sections[PIL_SECTION_RANGE_HASHES].bytes));
 }
 
 static pil_status dump_schema(struct build *b, struct pil_error *error) {

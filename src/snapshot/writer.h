@@ -22,7 +22,7 @@ struct pil_writer_options {
 
 /* What the caller may log or put into a manifest. */
 struct pil_writer_result {
-    uint8_t *data;       /* the file's bytes: pil_writer_result_deinit */
+    uint8_t *data; /* the file's bytes: pil_writer_result_deinit */
     size_t bytes;
     struct pil_sha256 id;
     uint64_t row_count;

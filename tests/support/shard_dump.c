@@ -50,8 +50,7 @@ static void print_rows(const struct pil_shard *shard) {
         printf("{\"slot\": %llu, \"key\": ", (unsigned long long)slot);
         print_hex(key);
         printf(", \"found\": %s, \"event_ts_us\": %lld, \"values\": [",
-               pil_shard_find(shard, key) == row ? "true" : "false",
-               (long long)pil_row_event_ts_us(shard->view, row));
+               pil_shard_find(shard, key) == row ? "true" : "false", (long long)pil_row_event_ts_us(shard->view, row));
         for (uint32_t i = 0; i < shard->view->feature_count; i++) {
             fputs(i > 0 ? ", " : "", stdout);
             print_value(shard, row, i);

@@ -8,10 +8,19 @@ enum { RANDOM_BYTES_MAX = 4096 };
 
 /* Well-formed UTF-8 of about this length, from all four widths. */
 FIXTURE size_t random_text(uint64_t *state, uint8_t *to, size_t len) {
-    static const char *const letters[] = {
-        "a", "Z", " ", "|", "\\", "\"", "\x7f", "\xc3\xa4", "\xe2\x82\xac", "\xed\x9f\xbf", "\xef\xbf\xbf",
-        "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
-    };
+    static const char *const letters[] = {"a",
+                                          "Z",
+                                          " ",
+                                          "|",
+                                          "\\",
+                                          "\"",
+                                          "\x7f",
+                                          "\xc3\xa4",
+                                          "\xe2\x82\xac",
+                                          "\xed\x9f\xbf",
+                                          "\xef\xbf\xbf",
+                                          "\xf0\x90\x80\x80",
+                                          "\xf4\x8f\xbf\xbf"};
     size_t at = 0;
     for (;;) {
         const char *letter = letters[fixture_below(state, sizeof letters / sizeof *letters)];
@@ -31,13 +40,17 @@ FIXTURE size_t random_len(uint64_t *state) {
 
 /* `width` bytes: mostly random, often one of the special patterns of floats and integers. */
 FIXTURE void random_number(uint64_t *state, uint8_t *to, size_t width) {
-    static const uint64_t doubles[] = {
-        0x8000000000000000, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0xfff80000deadbeef,
-        0x7ff0000000000001, 1, UINT64_MAX, 0,
-    };
-    static const uint32_t floats[] = {
-        0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc0beef, 0x7f800001, 1, UINT32_MAX, 0,
-    };
+    static const uint64_t doubles[] = {0x8000000000000000,
+                                       0x7ff0000000000000,
+                                       0xfff0000000000000,
+                                       0x7ff8000000000000,
+                                       0xfff80000deadbeef,
+                                       0x7ff0000000000001,
+                                       1,
+                                       UINT64_MAX,
+                                       0};
+    static const uint32_t floats[] = {0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc0beef,
+                                      0x7f800001, 1,          UINT32_MAX, 0};
     uint64_t bits = fixture_random(state);
     if (fixture_below(state, 3) == 0) {
         size_t pick = fixture_below(state, sizeof floats / sizeof *floats);

@@ -36,11 +36,26 @@ static void save(const char *folder, const char *name, struct fixture_table *tab
 
 /* Features of every type in turn. */
 static struct fixture_table table_of_all_types(const char *entities, size_t feature_count) {
-    static const char *const types[] = {
-        "bool", "int32", "list<bool>", "int64", "string", "float32", "list<int32>", "float64", "bytes", "list<int64>",
-        "unix_timestamp", "list<float32>", "vector<float32,3>", "list<float64>", "vector<float16,5>", "list<string>",
-        "vector<bfloat16,2>", "list<bytes>", "vector<int8,9>", "list<unix_timestamp>",
-    };
+    static const char *const types[] = {"bool",
+                                        "int32",
+                                        "list<bool>",
+                                        "int64",
+                                        "string",
+                                        "float32",
+                                        "list<int32>",
+                                        "float64",
+                                        "bytes",
+                                        "list<int64>",
+                                        "unix_timestamp",
+                                        "list<float32>",
+                                        "vector<float32,3>",
+                                        "list<float64>",
+                                        "vector<float16,5>",
+                                        "list<string>",
+                                        "vector<bfloat16,2>",
+                                        "list<bytes>",
+                                        "vector<int8,9>",
+                                        "list<unix_timestamp>"};
     struct pil_text features = {0};
     for (size_t i = 0; i < feature_count; i++) {
         pil_text_format(&features, "%s;", types[i % (sizeof types / sizeof *types)]);

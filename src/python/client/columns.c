@@ -157,8 +157,10 @@ static int read_columns(struct client_state *state, struct python_plan *plan, co
                                                .column_count = columns->count,
                                                .event_ts_us = columns->event_ts_us};
         pillion_result result;
-        Py_BEGIN_ALLOW_THREADS result = pillion_get_columns(plan->plan, &keys->keys, &wanted, &answer);
-        Py_END_ALLOW_THREADS pil_python_plan_note(plan, result);
+        Py_BEGIN_ALLOW_THREADS
+        result = pillion_get_columns(plan->plan, &keys->keys, &wanted, &answer);
+        Py_END_ALLOW_THREADS
+        pil_python_plan_note(plan, result);
         outcome = check_types(state, plan, columns);
         if (outcome == 1) {
             deinit(columns);

@@ -14,14 +14,18 @@ void pil_python_handle_release(struct python_handle *handle) {
     if (handle == NULL || --handle->references > 0) {
         return;
     }
-    Py_BEGIN_ALLOW_THREADS pillion_close(&handle->client);
-    Py_END_ALLOW_THREADS free(handle);
+    Py_BEGIN_ALLOW_THREADS
+    pillion_close(&handle->client);
+    Py_END_ALLOW_THREADS
+    free(handle);
 }
 
 /* No call of it runs: calls hold the capsule. */
 static void destroy_plan(struct python_plan *plan) {
-    Py_BEGIN_ALLOW_THREADS pillion_plan_free(&plan->plan);
-    Py_END_ALLOW_THREADS Py_XDECREF(plan->join_keys);
+    Py_BEGIN_ALLOW_THREADS
+    pillion_plan_free(&plan->plan);
+    Py_END_ALLOW_THREADS
+    Py_XDECREF(plan->join_keys);
     Py_XDECREF(plan->views);
     Py_XDECREF(plan->cache_key);
     pil_python_handle_release(plan->handle);
@@ -213,8 +217,10 @@ static PyObject *make(struct client_state *state, struct python_handle *handle, 
     plan->dtype = options->plan.dtype;
     struct pillion_error error = {""};
     pillion_result result;
-    Py_BEGIN_ALLOW_THREADS result = pillion_plan(handle->client, &options->plan, &plan->plan, &error);
-    Py_END_ALLOW_THREADS PyObject *capsule = NULL;
+    Py_BEGIN_ALLOW_THREADS
+    result = pillion_plan(handle->client, &options->plan, &plan->plan, &error);
+    Py_END_ALLOW_THREADS
+    PyObject *capsule = NULL;
     if (result != PILLION_OK) {
         (void)pil_python_fail(state, result, error.text);
     } else if (describe(state, plan) == 0) {

@@ -34,8 +34,10 @@ int pil_python_read(struct client_state *state, struct python_plan *plan, const 
     }
     if (!is_done) {
         output->flags = 0;
-        Py_BEGIN_ALLOW_THREADS result = pillion_get(plan->plan, &keys->keys, output, answer);
-        Py_END_ALLOW_THREADS plan->looked_ns = now_ns;
+        Py_BEGIN_ALLOW_THREADS
+        result = pillion_get(plan->plan, &keys->keys, output, answer);
+        Py_END_ALLOW_THREADS
+        plan->looked_ns = now_ns;
         plan->is_mapped = result == PILLION_OK && answer->is_mapped;
         plan->was_stale = result == PILLION_OK && answer->staleness_us != 0;
     }

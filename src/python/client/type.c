@@ -8,7 +8,8 @@
 #include <string.h>
 
 struct client_object {
-    PyObject_HEAD PyObject *module;
+    PyObject_HEAD
+    PyObject *module;
     struct client_state *state;
     struct python_handle *handle; /* NULL: closed, or not opened yet */
     PyObject *plans;
@@ -41,8 +42,10 @@ static int open_client(struct client_object *self, const struct pillion_options 
         PyErr_NoMemory();
         return -1;
     }
-    Py_BEGIN_ALLOW_THREADS result = pillion_open(options, &handle->client, &error);
-    Py_END_ALLOW_THREADS if (result != PILLION_OK) {
+    Py_BEGIN_ALLOW_THREADS
+    result = pillion_open(options, &handle->client, &error);
+    Py_END_ALLOW_THREADS
+    if (result != PILLION_OK) {
         free(handle);
         (void)pil_python_fail(self->state, result, error.text);
         return -1;
@@ -349,8 +352,10 @@ static PyObject *client_info(PyObject *object, PyObject *unused) {
     struct python_handle *handle = self->handle;
     handle->references++;
     pillion_result result;
-    Py_BEGIN_ALLOW_THREADS result = pillion_info(handle->client, info);
-    Py_END_ALLOW_THREADS pil_python_handle_release(handle);
+    Py_BEGIN_ALLOW_THREADS
+    result = pillion_info(handle->client, info);
+    Py_END_ALLOW_THREADS
+    pil_python_handle_release(handle);
     PyObject *said = NULL;
     if (result != PILLION_OK) {
         (void)pil_python_fail(self->state, result, pillion_result_text(result));

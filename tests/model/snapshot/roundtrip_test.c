@@ -16,11 +16,26 @@ enum { ROUNDS = 300 };
 static struct pil_error error;
 
 static const char *const entity_types[] = {"int32", "int64", "string", "bytes", "unix_timestamp"};
-static const char *const feature_types[] = {
-    "bool", "int32", "int64", "float32", "float64", "string", "bytes", "unix_timestamp", "list<bool>",
-    "list<int32>", "list<int64>", "list<float32>", "list<float64>", "list<string>", "list<bytes>",
-    "list<unix_timestamp>", "vector<float32,", "vector<float16,", "vector<bfloat16,", "vector<int8,",
-};
+static const char *const feature_types[] = {"bool",
+                                            "int32",
+                                            "int64",
+                                            "float32",
+                                            "float64",
+                                            "string",
+                                            "bytes",
+                                            "unix_timestamp",
+                                            "list<bool>",
+                                            "list<int32>",
+                                            "list<int64>",
+                                            "list<float32>",
+                                            "list<float64>",
+                                            "list<string>",
+                                            "list<bytes>",
+                                            "list<unix_timestamp>",
+                                            "vector<float32,",
+                                            "vector<float16,",
+                                            "vector<bfloat16,",
+                                            "vector<int8,"};
 
 static struct fixture_table random_table(uint64_t *random) {
     struct pil_text entities = {0}, features = {0};

@@ -42,9 +42,9 @@ static void the_longest_path_fits(void **state) {
 
 static void anything_else_is_refused_by_name(void **state) {
     (void)state;
-    static const char *const texts[] = {"",           "unix:",      "nowhere",     "tcp:",       "tcp:6379",
-                                        "tcp::6379",  "tcp:h:",     "tcp:h:0",     "tcp:h:65536", "tcp:h:123456",
-                                        "tcp:h:80x",  "tcp:h:-1",   "UNIX:/x",     "http://h:80"};
+    static const char *const texts[] = {"",          "unix:",    "nowhere", "tcp:",        "tcp:6379",
+                                        "tcp::6379", "tcp:h:",   "tcp:h:0", "tcp:h:65536", "tcp:h:123456",
+                                        "tcp:h:80x", "tcp:h:-1", "UNIX:/x", "http://h:80"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct pil_address address = {.kind = PIL_ADDRESS_TCP, .host = "untouched"};
         struct pil_error error;

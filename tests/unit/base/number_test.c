@@ -11,8 +11,12 @@ static void whole_numbers_are_read_exactly(void **state) {
     static const struct {
         const char *text;
         int64_t value;
-    } cases[] = {{"0", 0},     {"-0", 0},   {"7", 7},
-                 {"-12", -12}, {"007", 7},  {"9223372036854775807", INT64_MAX},
+    } cases[] = {{"0", 0},
+                 {"-0", 0},
+                 {"7", 7},
+                 {"-12", -12},
+                 {"007", 7},
+                 {"9223372036854775807", INT64_MAX},
                  {"-9223372036854775808", INT64_MIN}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int64_t value = 99;
@@ -23,9 +27,20 @@ static void whole_numbers_are_read_exactly(void **state) {
 
 static void anything_else_is_refused(void **state) {
     (void)state;
-    static const char *const texts[] = {"",    "-",   "+1",   " 1",  "1 ",  "1.0", "1e3", "0x10",
-                                        "--1", "1-1", "9223372036854775808", "-9223372036854775809",
-                                        "000000000000000000001", "18446744073709551616"};
+    static const char *const texts[] = {"",
+                                        "-",
+                                        "+1",
+                                        " 1",
+                                        "1 ",
+                                        "1.0",
+                                        "1e3",
+                                        "0x10",
+                                        "--1",
+                                        "1-1",
+                                        "9223372036854775808",
+                                        "-9223372036854775809",
+                                        "000000000000000000001",
+                                        "18446744073709551616"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         int64_t value = 99;
         assert_false(pil_number_parse_i64(pil_bytes_from_text(texts[i]), &value));

@@ -68,12 +68,12 @@ static inline void arrow_add(struct arrow_column *column, const void *data, size
     column->count++;
     column->ends[column->count] = (int64_t)column->values_len;
 }
-#define ARROW_ADD(column, type, ...)                                        \
-    do {                                                                    \
-        const type arrow_cells_[] = {__VA_ARGS__};                          \
+#define ARROW_ADD(column, type, ...) \
+    do { \
+        const type arrow_cells_[] = {__VA_ARGS__}; \
         for (size_t i_ = 0; i_ < sizeof arrow_cells_ / sizeof(type); i_++) { \
-            arrow_add((column), &arrow_cells_[i_], sizeof(type));           \
-        }                                                                   \
+            arrow_add((column), &arrow_cells_[i_], sizeof(type)); \
+        } \
     } while (0)
 static inline void arrow_add_text(struct arrow_column *column, const char *text) {
     arrow_add(column, text, text != NULL ? strlen(text) : 0);

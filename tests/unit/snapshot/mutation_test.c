@@ -24,11 +24,25 @@ struct original {
 
 /* A number that is likely to hurt, near what was there or near a border. */
 static uint64_t nasty_number(uint64_t *random, uint64_t was, uint64_t bytes) {
-    const uint64_t numbers[] = {
-        0, 1, was + 1, was - 1, was * 2, was ^ 1ull << fixture_below(random, 64), UINT64_MAX, UINT64_MAX - 63, 1ull
-        << 63, UINT32_MAX, bytes, bytes - 1, bytes + 1, 12, 13, 64, 4096, fixture_random(random),
-        fixture_below(random, bytes),
-    };
+    const uint64_t numbers[] = {0,
+                                1,
+                                was + 1,
+                                was - 1,
+                                was * 2,
+                                was ^ 1ull << fixture_below(random, 64),
+                                UINT64_MAX,
+                                UINT64_MAX - 63,
+                                1ull << 63,
+                                UINT32_MAX,
+                                bytes,
+                                bytes - 1,
+                                bytes + 1,
+                                12,
+                                13,
+                                64,
+                                4096,
+                                fixture_random(random),
+                                fixture_below(random, bytes)};
     return numbers[fixture_below(random, sizeof numbers / sizeof *numbers)];
 }
 

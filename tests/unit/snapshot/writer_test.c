@@ -141,8 +141,9 @@ static void views_may_have_0_or_4000_features(void **state) {
 
 static void floats_are_kept_bit_for_bit(void **state) {
     (void)state;
-    static const uint64_t patterns[] = {0x7ff0000000000000, 0xfff0000000000000, 0x8000000000000000, 0x7ff8000000000001,
-                                        0x7ff0000000000001, 0xfff8dead0000beef, 0x7fc00001, 0x80000000ff800000, 1};
+    static const uint64_t patterns[] = {0x7ff0000000000000, 0xfff0000000000000, 0x8000000000000000,
+                                        0x7ff8000000000001, 0x7ff0000000000001, 0xfff8dead0000beef,
+                                        0x7fc00001,         0x80000000ff800000, 1};
     struct fixture_table table = fixture_table_make("int64", "float64;float32;vector<float32,2>;list<float64>");
     for (uint64_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         struct fixture_row *row = fixture_table_add(&table, &i, sizeof i, 1);
