@@ -127,7 +127,7 @@ def store_status(daemon: Any) -> list[dict[str, Any]]:
     return harness.http(daemon.admin, "GET", "/mapped").json()["holders"]
 
 
-@pytest.mark.parametrize("timeout", ["1ms", "1h"])
+@pytest.mark.parametrize("timeout", ["100ms", "1h"])
 def test_who_keeps_an_old_generation_too_long_gets_no_other(store, start, timeout):
     store.make_release(rows=100)
     daemon = start(args=["--mapped-hold-timeout", timeout])
@@ -138,10 +138,7 @@ def test_who_keeps_an_old_generation_too_long_gets_no_other(store, start, timeou
     if timeout == "1h":  # not too long: granted beside the old one
         assert client.read(VIEW, [5]) == expected(5, 2)
         return
-    replaced = harness.wait_until("it is known to be replaced", lambda: daemon.metrics().get(
-        f'pillion_mapped_pinned_bytes{{view="{VIEW}"}}'))
-    assert replaced > 0
-    harness.wait_until("more than a millisecond", lambda now=time.monotonic(): time.monotonic() > now + 0.002)
+    harness.wait_until("the timeout", lambda since=time.monotonic(): time.monotonic() > since + 0.11)
     with pytest.raises(Refused, match="drop generation 1 of driver_stats first"):
         client.acquire(0)
     client.drop(0)
