@@ -204,7 +204,7 @@ def test_commands_draw_the_pages(daemon, command, part):
     for more in ([], ["--json"]):
         done = harness.run([*argv, nobody, *more], code=3)
         assert nobody in done.stderr and "is pilliond running there" in done.stderr and done.stdout == ""
-    other = harness.run([*argv, daemon.resp_tcp], code=1)
+    other = harness.run([*argv, daemon.resp_tcp], code=3)
     assert "is this the admin listener" in other.stderr
 
 
