@@ -301,6 +301,7 @@ static bool advance(struct pil_follow *follow, uint32_t view_index, uint64_t *de
 uint64_t pil_follow_step(struct pil_follow *follow) {
     uint64_t deadline_ns;
     bool has_moved = true;
+    PIL_ASSERT(follow->options.view_count > 0);
     while (has_moved) { /* one that ends lets another begin */
         has_moved = false;
         deadline_ns = UINT64_MAX;

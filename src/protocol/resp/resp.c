@@ -230,8 +230,7 @@ static void encode(struct pil_turn *turn, struct pil_request *request, struct pi
 }
 
 static void refuse(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
-    const struct pil_redis_call *call = request->body;
-    const char *error = call->error;
+    const char *error = NULL;
     switch (request->refusal.reason) {
     case PIL_REFUSAL_LOOKUPS:
         error = pil_batch_text(turn->batch, "ERR more than %llu keys in one request; ask for them in several",

@@ -182,7 +182,9 @@ struct intruder {
 static char shard_name[PIL_STORE_NAME_BYTES], manifest_name[PIL_STORE_NAME_BYTES]; /* of release 0 */
 
 static pil_status see_posted(void *context, const struct pil_store_object *object) {
-    pil_text_format(context, strstr(object->name, "/collect-") != NULL ? "%s\n" : "", object->name);
+    if (strstr(object->name, "/collect-") != NULL) {
+        pil_text_format(context, "%s\n", object->name);
+    }
     return PIL_STATUS_OK;
 }
 
