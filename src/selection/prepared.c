@@ -123,15 +123,14 @@ static pil_status prepare_service(const struct pil_scope *scope, struct pil_byte
                                   struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
                                   struct pil_error *error) {
     const struct pil_project *project = NULL;
-    const struct pil_service *service = pil_scope_service(scope, name, &project);
-    if (service == NULL) {
-        return pil_fail(error, PIL_STATUS_NOT_FOUND, "there is no feature service %.*s",
-                        (int)(name.len < 2 * PIL_NAME_BYTES_MAX ? name.len : 2 * PIL_NAME_BYTES_MAX),
-                        (const char *)name.data);
-    }
+    const struct pil_service *service = NULL;
     struct pil_vector_spec *spec = NULL;
+    pil_status status = pil_scope_service(scope, name, &project, &service);
+    if (status != PIL_STATUS_OK) {
+        return pil_scope_explain_service(status, name, error);
+    }
     PIL_TRY(pil_vector_spec_of_service(project, service, &spec, error));
-    pil_status status = pil_prepared_create(scope, &spec, variant, ret_prepared, error);
+    status = pil_prepared_create(scope, &spec, variant, ret_prepared, error);
     pil_vector_spec_destroy(&spec);
     if (status == PIL_STATUS_NOT_FOUND) {
         return pil_fail_in(error, PIL_STATUS_CONFLICT, "service %s", service->name);

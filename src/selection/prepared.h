@@ -54,9 +54,9 @@ struct pil_prepared_cache *pil_prepared_cache_create(void);
 void pil_prepared_cache_destroy(struct pil_prepared_cache **cache);
 
 /* The refreshed plan of a service, "service" or "project/service"; it is the cache's. NOT_FOUND: there is no such
- * service. AGAIN: a view of it has no release yet. DENIED: the peer may not read one of its views. INVALID, CONFLICT (a
- * view is not served here, or its release lacks the feature), UNSUPPORTED, TOO_LARGE: it has no such vector.
- * NO_MEMORY. */
+ * service. INVALID: several projects have one. AGAIN: a view of it has no release yet. DENIED: the peer may not read
+ * one of its views. CONFLICT (a view is not served here, or its release lacks the feature), UNSUPPORTED, TOO_LARGE: it
+ * has no such vector. NO_MEMORY. */
 pil_status pil_prepared_service(struct pil_prepared_cache *cache, struct pil_scope *scope, struct pil_bytes service,
                                 struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
                                 struct pil_error *ret_error) PIL_CHECKED;

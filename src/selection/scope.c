@@ -3,28 +3,34 @@
 
 enum { SHOWN_BYTES = 2 * PIL_NAME_BYTES_MAX };
 
-/* "project/name" into its parts; without a project that part is empty. */
-static void split(struct pil_bytes full, struct pil_bytes *ret_project, struct pil_bytes *ret_name) {
+/* "project/name" or "name". */
+struct full_name {
+    struct pil_bytes project, name;
+    bool is_bare;
+};
+
+static struct full_name split(struct pil_bytes full) {
     const uint8_t *slash = full.len > 0 ? memchr(full.data, '/', full.len) : NULL;
-    size_t len = slash != NULL ? (size_t)(slash - full.data) : 0;
-    *ret_project = pil_bytes_from(full.data, len);
-    *ret_name = slash != NULL ? pil_bytes_from(slash + 1, full.len - len - 1) : full;
+    if (slash == NULL) {
+        return (struct full_name){.name = full, .is_bare = true};
+    }
+    size_t len = (size_t)(slash - full.data);
+    return (struct full_name){.project = pil_bytes_from(full.data, len),
+                              .name = pil_bytes_from(slash + 1, full.len - len - 1)};
 }
 
-static bool has_project(struct pil_bytes full) {
-    return full.len > 0 && memchr(full.data, '/', full.len) != NULL;
+static bool is_of_project(const struct full_name *wanted, const char *project) {
+    return wanted->is_bare || pil_bytes_equal_text(wanted->project, project);
 }
 
 /* A node serves a handful of views: comparing lengths and bytes beats hashing. */
 pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes full, const struct pil_cache_view **ret_view) {
-    struct pil_bytes project, name;
+    const struct full_name wanted = split(full);
     const struct pil_cache_view *found = NULL;
-    bool is_bare = !has_project(full);
-    split(full, &project, &name);
     for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
         const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
-        bool is_meant = pil_bytes_equal_text(name, view->name) &&
-                        (is_bare || pil_bytes_equal_text(project, view->project)) && pil_cache_view_is_served(view);
+        bool is_meant = pil_bytes_equal_text(wanted.name, view->name) && is_of_project(&wanted, view->project) &&
+                        pil_cache_view_is_served(view);
         if (!is_meant) {
             continue;
         }
@@ -44,8 +50,12 @@ pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes full, const 
     return PIL_STATUS_OK;
 }
 
+static int shown(struct pil_bytes name) {
+    return name.len < SHOWN_BYTES ? (int)name.len : SHOWN_BYTES;
+}
+
 pil_status pil_scope_explain(pil_status status, struct pil_bytes name, struct pil_error *ret_error) {
-    int len = name.len < SHOWN_BYTES ? (int)name.len : SHOWN_BYTES;
+    int len = shown(name);
     const char *text = (const char *)name.data;
     if (status == PIL_STATUS_INVALID) {
         return pil_fail(ret_error, status, "view %.*s is ambiguous: say project/view", len, text);
@@ -54,6 +64,16 @@ pil_status pil_scope_explain(pil_status status, struct pil_bytes name, struct pi
         return pil_fail(ret_error, status, "you may not read view %.*s", len, text);
     }
     return pil_fail(ret_error, status, "view %.*s is not served here", len, text);
+}
+
+bool pil_scope_is_ready(struct pil_scope *scope) {
+    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
+        const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
+        if (pil_scope_may_read(scope, view) && pil_scope_live(scope, view) == NULL) {
+            return false;
+        }
+    }
+    return true;
 }
 
 const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, uint32_t view_index) {
@@ -66,35 +86,28 @@ const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, ui
     return is_first ? pil_projects_find(scope->projects, view->project) : NULL;
 }
 
-const struct pil_service *pil_scope_service(const struct pil_scope *scope, struct pil_bytes full,
-                                            const struct pil_project **ret_project) {
-    struct pil_bytes wanted, name;
-    bool is_bare = !has_project(full);
-    split(full, &wanted, &name);
+pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes full,
+                             const struct pil_project **ret_project, const struct pil_service **ret_service) {
+    const struct full_name wanted = split(full);
+    uint32_t found_count = 0;
     for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
-        const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
-        if (!pil_cache_view_is_served(view) || !(is_bare || pil_bytes_equal_text(wanted, view->project))) {
-            continue;
-        }
-        const struct pil_project *project = pil_projects_find(scope->projects, view->project);
-        const struct pil_service *service = project != NULL ? pil_project_service_find(project, name) : NULL;
-        if (service != NULL) {
+        const struct pil_project *project = pil_scope_project_at(scope, i);
+        bool is_meant = project != NULL && is_of_project(&wanted, project->name);
+        const struct pil_service *service = is_meant ? pil_project_service_find(project, wanted.name) : NULL;
+        if (service != NULL && ++found_count == 1) {
             *ret_project = project;
-            return service;
+            *ret_service = service;
         }
     }
-    return NULL;
+    return found_count == 1 ? PIL_STATUS_OK : found_count == 0 ? PIL_STATUS_NOT_FOUND : PIL_STATUS_INVALID;
 }
 
-bool pil_scope_service_is_ambiguous(const struct pil_scope *scope, struct pil_bytes name,
-                                    const struct pil_project *project) {
-    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache) && !has_project(name); i++) {
-        const struct pil_project *other = pil_scope_project_at(scope, i);
-        if (other != NULL && other != project && pil_project_service_find(other, name) != NULL) {
-            return true;
-        }
-    }
-    return false;
+pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, struct pil_error *ret_error) {
+    int len = shown(name);
+    const char *text = (const char *)name.data;
+    return status == PIL_STATUS_INVALID
+               ? pil_fail(ret_error, status, "service %.*s is ambiguous: say project/service", len, text)
+               : pil_fail(ret_error, status, "there is no feature service %.*s", len, text);
 }
 
 bool pil_scope_may_read_service(const struct pil_scope *scope, const struct pil_project *project,

@@ -27,6 +27,8 @@ pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes name,
                           const struct pil_cache_view **ret_view) PIL_CHECKED;
 /* The same as a sentence. */
 pil_status pil_scope_explain(pil_status status, struct pil_bytes name, struct pil_error *ret_error) PIL_CHECKED;
+/* Whether every view that the peer may read has a release: what health checks of the protocols ask. */
+bool pil_scope_is_ready(struct pil_scope *scope);
 
 /* What this batch reads of a view; NULL: it has no release yet. */
 static inline const struct pil_serving *pil_scope_serving(struct pil_scope *scope, const struct pil_cache_view *view) {
@@ -38,12 +40,13 @@ static inline const struct pil_release *pil_scope_live(struct pil_scope *scope, 
     return serving != NULL ? serving->release : NULL;
 }
 
-/* The service "project/service", or "service" of the first served project that has one. NULL: there is none. */
-const struct pil_service *pil_scope_service(const struct pil_scope *scope, struct pil_bytes name,
-                                            const struct pil_project **ret_project);
-/* Whether a service of another served project has this name, too, and the name does not say which is meant. */
-bool pil_scope_service_is_ambiguous(const struct pil_scope *scope, struct pil_bytes name,
-                                    const struct pil_project *project);
+/* The service of that name: "project/service", or "service" where one served project has it. NOT_FOUND: none has.
+ * INVALID: several have. */
+pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes name,
+                             const struct pil_project **ret_project,
+                             const struct pil_service **ret_service) PIL_CHECKED;
+/* The same as a sentence. */
+pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, struct pil_error *ret_error) PIL_CHECKED;
 /* The project of the i-th view, where it is the first view of its project and the project is applied; else NULL: a loop
  * over all views meets each project once. */
 const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, uint32_t view_index);

@@ -107,6 +107,7 @@ void pil_feast_put_detail(struct pil_sink *sink, const char *text);
     X(VIEW_NOT_LOADED, 503, NULL, "Feature view %1 has no release loaded yet") \
     X(VIEW_DENIED, 403, "FeastPermissionError", "Permission error:\nyou may not read feature view %1") \
     X(VIEW_AMBIGUOUS, 400, NULL, "Feature view %1 is ambiguous: say project/view") \
+    X(SERVICE_AMBIGUOUS, 400, NULL, "Feature service %1 is ambiguous: say project/service") \
     X(TOO_LARGE, 413, NULL, "The request is over the limit of %1: %2")
 
 typedef enum pil_feast_error {

@@ -137,7 +137,7 @@ def test_wide_rows_and_many_keys_cross_chunks(store, start_pilliond, engine):
     "command,code,why",
     [
         (("PIL.PLAN",), "", "wrong number"),
-        (("PIL.PLAN", "nosuch"), "NOTFOUND", "no feature service 'nosuch'"),
+        (("PIL.PLAN", "nosuch"), "NOTFOUND", "no feature service nosuch"),
         (("PIL.PLAN", "driver_stats:nosuch"), "NOTFOUND", "no feature nosuch"),
         (("PIL.PLAN", "other:f0"), "NOTFOUND", "view other is not served"),
         (("PIL.PLAN", "other/driver_stats:f0"), "NOTFOUND", "view other/driver_stats is not served"),
@@ -256,9 +256,26 @@ def test_one_view_is_one_view_however_it_is_called(store, start_pilliond, engine
     both = start_pilliond(store, serve=["a/v@production", "b/v@production"], engine=engine).redis()
     with pytest.raises(redis.ResponseError, match="view v is ambiguous: say project/view"):
         both.execute_command("PIL.PLAN", "v:f0")
-    with pytest.raises(redis.ResponseError, match="service every is ambiguous: say project/service"):
-        both.execute_command("PIL.PLAN", "every")
+    for command in (("PIL.PLAN", "every"), ("PIL.VECTOR", "every", 3), ("PIL.DESCRIBE", "every")):
+        with pytest.raises(redis.ResponseError, match="service every is ambiguous: say project/service"):
+            both.execute_command(*command)
     assert both.execute_command("PIL.PLAN", "b/every") == 1
+
+
+def test_a_service_of_two_projects_is_ambiguous_over_http(store, start_pilliond, engine):
+    for project in ("a", "b"):
+        store.make_release(project=project, view="v", rows=10, features=3)
+    both = start_pilliond(store, serve=["a/v@production", "b/v@production"], engine=engine)
+    answer = harness.http(both.oip, "GET", "/v2/models/every")
+    assert (answer.status, answer.json()) == (400, {"error": "service every is ambiguous: say project/service"})
+    assert harness.http(both.oip, "GET", "/v2/models/b%2Fevery").status == 200
+    listed = harness.http(both.oip, "POST", "/v2/repository/index", "{}").json()
+    assert [model["name"] for model in listed] == ["a/every", "b/every"]
+    body = {"feature_service": "every", "entities": {"id": [3]}}
+    answer = harness.http(both.feast, "POST", "/get-online-features", body)
+    assert answer.status == 400 and "Feature service every is ambiguous" in answer.body.decode()
+    body["feature_service"] = "b/every"
+    assert harness.http(both.feast, "POST", "/get-online-features", body).status == 200
 
 
 def test_min_release(store, daemon):

@@ -8,22 +8,11 @@ void pil_feast_fail(struct pil_turn *turn, struct pil_feast_call *call, pil_feas
     pil_exchange_keep(turn, call->request, pil_feast_error_http_status(error), &sink);
 }
 
-/* Ready: every view that the peer may read has a release. */
-static bool is_healthy(struct pil_turn *turn) {
-    for (uint32_t i = 0; i < pil_cache_view_count(turn->scope.cache); i++) {
-        const struct pil_cache_view *view = pil_cache_view_at(turn->scope.cache, i);
-        if (pil_scope_may_read(&turn->scope, view) && pil_scope_live(&turn->scope, view) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- Routes. */
 
 static void route_health(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body) {
     (void)body;
-    call->http.exchange.head.status = is_healthy(turn) ? 200 : 503;
+    call->http.exchange.head.status = pil_scope_is_ready(&turn->scope) ? 200 : 503;
 }
 
 static const struct route {

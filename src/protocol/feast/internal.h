@@ -12,8 +12,8 @@
 struct pil_feast_call {
     struct pil_exchange_call http; /* first */
     struct pil_request *request;
-    bool
-        is_online; /* a get-online-features request that has its lookups; row i of slot s is lookup s * row_count + i */
+    /* A get-online-features request that has its lookups: row i of slot s is lookup s * row_count + i. */
+    bool is_online;
     struct pil_feast_request body;
     struct pil_selection selection;
     uint32_t row_count;

@@ -12,13 +12,7 @@ enum {
     VALUES_MAX = 65536,
     KEY_PARTS_MAX = PIL_ENTITIES_MAX,
     KEY_PART_BYTES = 24, /* of a part that is not text, canonical */
-    NAME_SLOTS = 2 * PIL_SERVICE_FEATURES_MAX,
 };
-
-static void fail(struct pil_turn *turn, struct pil_feast_call *call, pil_feast_error error, struct pil_bytes first,
-                 struct pil_bytes second) {
-    pil_feast_fail(turn, call, error, first, second);
-}
 
 static void reject(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_feast_rejection *rejection) {
     struct pil_sink sink = pil_exchange_error_sink(turn);
@@ -46,18 +40,18 @@ static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, s
         return true;
     }
     if (status == PIL_STATUS_CONFLICT) {
-        fail(turn, call, PIL_FEAST_ERROR_FEATURE_UNKNOWN, feature, view);
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_FEATURE_UNKNOWN, feature, view);
     } else if (status == PIL_STATUS_AGAIN) {
-        fail(turn, call, PIL_FEAST_ERROR_VIEW_NOT_LOADED, view, project_name(turn));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_NOT_LOADED, view, project_name(turn));
     } else if (status == PIL_STATUS_DENIED) {
-        fail(turn, call, PIL_FEAST_ERROR_VIEW_DENIED, view, project_name(turn));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_DENIED, view, project_name(turn));
     } else if (status == PIL_STATUS_INVALID) {
-        fail(turn, call, PIL_FEAST_ERROR_VIEW_AMBIGUOUS, view, (struct pil_bytes){0});
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_AMBIGUOUS, view, (struct pil_bytes){0});
     } else if (status == PIL_STATUS_TOO_LARGE) {
-        fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("features in one request"),
-             pil_bytes_from_text("4096"));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("features in one request"),
+                       pil_bytes_from_text("4096"));
     } else {
-        fail(turn, call, PIL_FEAST_ERROR_VIEW_UNKNOWN, view, project_name(turn));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_UNKNOWN, view, project_name(turn));
     }
     return false;
 }
@@ -66,7 +60,7 @@ static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, s
 static bool select_reference(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes reference) {
     const uint8_t *colon = memchr(reference.data, ':', reference.len);
     if (colon == NULL || colon == reference.data || colon + 1 == reference.data + reference.len) {
-        fail(turn, call, PIL_FEAST_ERROR_REFERENCE_INVALID, reference, (struct pil_bytes){0});
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_REFERENCE_INVALID, reference, (struct pil_bytes){0});
         return false;
     }
     struct pil_bytes view = pil_bytes_from(reference.data, (size_t)(colon - reference.data));
@@ -75,7 +69,7 @@ static bool select_reference(struct pil_turn *turn, struct pil_feast_call *call,
     if (at != NULL) {
         struct pil_bytes version = pil_bytes_from(at + 1, view.len - (size_t)(at - view.data) - 1);
         if (!pil_bytes_equal_text(version, "latest")) {
-            fail(turn, call, PIL_FEAST_ERROR_VERSION_UNKNOWN, reference, (struct pil_bytes){0});
+            pil_feast_fail(turn, call, PIL_FEAST_ERROR_VERSION_UNKNOWN, reference, (struct pil_bytes){0});
             return false;
         }
         view.len = (size_t)(at - view.data);
@@ -85,9 +79,14 @@ static bool select_reference(struct pil_turn *turn, struct pil_feast_call *call,
 
 static bool select_service(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes name) {
     const struct pil_project *project = NULL;
-    const struct pil_service *service = pil_scope_service(&turn->scope, name, &project);
-    if (service == NULL) {
-        fail(turn, call, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name, project_name(turn));
+    const struct pil_service *service = NULL;
+    pil_status status = pil_scope_service(&turn->scope, name, &project, &service);
+    if (status == PIL_STATUS_INVALID) {
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_SERVICE_AMBIGUOUS, name, (struct pil_bytes){0});
+        return false;
+    }
+    if (status != PIL_STATUS_OK) {
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name, project_name(turn));
         return false;
     }
     for (uint32_t f = 0; f < service->feature_count; f++) {
@@ -135,9 +134,10 @@ static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *cal
     }
     pil_arena_rewind(arena, mark);
     if (!is_distinct) {
-        fail(turn, call,
-             call->body.full_feature_names ? PIL_FEAST_ERROR_NAME_COLLISION_FULL : PIL_FEAST_ERROR_NAME_COLLISION,
-             feature_name(call, i - 1), (struct pil_bytes){0});
+        pil_feast_fail(turn, call,
+                       call->body.full_feature_names ? PIL_FEAST_ERROR_NAME_COLLISION_FULL
+                                                     : PIL_FEAST_ERROR_NAME_COLLISION,
+                       feature_name(call, i - 1), (struct pil_bytes){0});
     }
     return is_distinct;
 }
@@ -154,7 +154,7 @@ static bool select_all(struct pil_turn *turn, struct pil_feast_call *call) {
         }
     }
     if (call->selection.feature_count == 0) {
-        fail(turn, call, PIL_FEAST_ERROR_FEATURES_MISSING, (struct pil_bytes){0}, (struct pil_bytes){0});
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_FEATURES_MISSING, (struct pil_bytes){0}, (struct pil_bytes){0});
         return false;
     }
     pil_selection_end(&turn->batch->arena, &call->selection);
@@ -185,12 +185,12 @@ static bool count_rows(struct pil_turn *turn, struct pil_feast_call *call) {
     call->row_count = body->column_count > 0 ? body->columns[0].value_count : 0;
     for (uint32_t i = 1; i < body->column_count; i++) {
         if (body->columns[i].value_count != call->row_count) {
-            fail(turn, call, PIL_FEAST_ERROR_COLUMNS_UNEQUAL, (struct pil_bytes){0}, (struct pil_bytes){0});
+            pil_feast_fail(turn, call, PIL_FEAST_ERROR_COLUMNS_UNEQUAL, (struct pil_bytes){0}, (struct pil_bytes){0});
             return false;
         }
     }
     if (body->column_count > 0 && call->row_count == 0) {
-        fail(turn, call, PIL_FEAST_ERROR_ROWS_MISSING, body->columns[0].name, (struct pil_bytes){0});
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_ROWS_MISSING, body->columns[0].name, (struct pil_bytes){0});
         return false;
     }
     return true;
@@ -275,8 +275,8 @@ static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, co
     for (uint32_t e = 0; e < schema->entity_count; e++) {
         keys.columns[e] = find_column(&call->body, &schema->entities[e]);
         if (keys.columns[e] == NULL) {
-            fail(turn, call, PIL_FEAST_ERROR_KEY_MISSING, pil_bytes_from_text(schema->entities[e].join_key),
-                 pil_bytes_from_text(schema->name));
+            pil_feast_fail(turn, call, PIL_FEAST_ERROR_KEY_MISSING, pil_bytes_from_text(schema->entities[e].join_key),
+                           pil_bytes_from_text(schema->name));
             return false;
         }
     }
@@ -319,7 +319,8 @@ static bool parse(struct pil_turn *turn, struct pil_feast_call *call, struct pil
     struct pil_feast_rejection rejection;
     uint32_t value_count = 0;
     if (!make_buffers(arena, body, &buffers)) {
-        fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("body bytes"), pil_bytes_from_text("4 MiB"));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("body bytes"),
+                       pil_bytes_from_text("4 MiB"));
         return false;
     }
     if (pil_feast_parse(body, &buffers, &call->body, &rejection) != PIL_STATUS_OK) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the files of this room share: oip.c routes requests, infer.c makes lookups of POST /v2/models/NAME/infer,
- * models.c answers about models and the server, encode.c answers inference. */
+ * models.c answers about models and the server, encode.c answers inference, error.c says what is wrong. */
 #pragma once
 
 #include "protocol/http/exchange.h"
@@ -39,7 +39,7 @@ static inline const struct pil_vector_plan *pil_oip_plan(const struct pil_oip_ca
     return call->rows.prepared->plan;
 }
 
-/* ---- oip.c */
+/* ---- error.c */
 
 /* Makes the answer an error: {"error": "…"}. */
 void pil_oip_fail(struct pil_turn *turn, struct pil_oip_call *call, int status, const char *format, ...)

@@ -234,10 +234,11 @@ static void state_of(struct pil_turn *turn, const struct pil_project *project, c
 static void put_index_model(struct pil_turn *turn, struct pil_oip_encoder *encoder, const struct pil_project *project,
                             const struct pil_service *service) {
     const struct pil_project *owner = NULL;
+    const struct pil_service *found = NULL;
     char name[PIL_OIP_NAME_BYTES], reason[2 * PIL_OIP_NAME_BYTES];
-    bool is_first =
-        pil_scope_service(&turn->scope, pil_bytes_from_text(service->name), &owner) != NULL && owner == project;
-    snprintf(name, sizeof name, "%s%s%s", is_first ? "" : project->name, is_first ? "" : "/", service->name);
+    bool is_enough =
+        pil_scope_service(&turn->scope, pil_bytes_from_text(service->name), &owner, &found) == PIL_STATUS_OK;
+    snprintf(name, sizeof name, "%s%s%s", is_enough ? "" : project->name, is_enough ? "" : "/", service->name);
     state_of(turn, project, service, reason);
     pil_oip_put_index_model(encoder, pil_bytes_from_text(name), pil_bytes_from_text(reason));
 }

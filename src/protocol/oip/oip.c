@@ -1,39 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/oip/internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
-/* ---- Errors. */
-
-void pil_oip_fail(struct pil_turn *turn, struct pil_oip_call *call, int status, const char *format, ...) {
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    struct pil_sink sink = pil_exchange_error_sink(turn);
-    pil_oip_put_error(&sink, pil_bytes_from_text(text));
-    pil_exchange_keep(turn, call->request, status, &sink);
-    call->is_routed = false;
-}
-
-void pil_oip_fail_size(struct pil_turn *turn, struct pil_oip_call *call, uint64_t bytes) {
-    pil_oip_fail(turn, call, 413,
-                 "the answer may have %llu bytes, over the limit of %u: ask for fewer rows or as binary",
-                 (unsigned long long)bytes, turn->settings->limits.output_bytes_max);
-}
-
 /* ---- Routes: what each needs before the lookups, and what it answers after them. */
 
 static void prepare_ready(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http) {
     (void)http;
-    for (uint32_t i = 0; i < pil_cache_view_count(turn->scope.cache); i++) {
-        const struct pil_cache_view *view = pil_cache_view_at(turn->scope.cache, i);
-        if (pil_scope_may_read(&turn->scope, view) && pil_scope_live(&turn->scope, view) == NULL) {
-            call->http.exchange.head.status = 503;
-        }
-    }
+    call->http.exchange.head.status = pil_scope_is_ready(&turn->scope) ? 200 : 503;
     call->is_routed = true;
 }
 
@@ -168,7 +140,7 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
 static void describe(const struct pil_request *request, struct pil_request_note *ret_note) {
     const struct pil_oip_call *call = request->body;
     bool is_infer = call->is_routed && call->kind == PIL_OIP_ROUTE_INFER;
-    *ret_note = (struct pil_request_note){.operation = call->is_routed ? "infer" : "http",
+    *ret_note = (struct pil_request_note){.operation = is_infer ? "infer" : "http",
                                           .value_count = is_infer ? pil_oip_plan(call)->feature_count : 0};
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the files of the RESP room share. resp.c decodes, dispatches and describes; handlers are in read.c (rows),
  * vector.c and columns.c (vectors), scan.c (keys), admin.c (about the server), connection.c and client.c (about the
- * connection), multi.c (transactions). The table that names them all is commands.def. */
+ * connection), multi.c (transactions). subcommand.c dispatches once more, glob.c matches patterns. The table that names
+ * the commands is commands.def. */
 #pragma once
 
 #include "base/number.h"
@@ -187,7 +188,7 @@ PIL_REPLY(pil_redis_reply_time);
 PIL_REPLY(pil_redis_reply_latency);
 PIL_REPLY(pil_redis_reply_slowlog);
 
-/* resp.c: commands of commands. Each has a table; HELP, and the mistakes as Redis words them, come from it. */
+/* subcommand.c: each command of commands has a table; HELP, and the mistakes as Redis words them, come from it. */
 struct pil_subcommand {
     const char *name;  /* lower case */
     int arity;         /* of the whole request; negative = at least */
@@ -201,12 +202,16 @@ void pil_redis_reply_subcommand(struct pil_turn *turn, struct pil_redis_call *ca
 static inline bool pil_redis_is(const struct pil_redis_call *call, uint32_t arg, const char *word) {
     return arg < call->arg_count && pil_bytes_equal_nocase(call->args[arg], word);
 }
+static inline bool pil_redis_has_arity(int arity, uint32_t arg_count) {
+    return arity < 0 ? arg_count >= (uint32_t)-arity : arg_count == (uint32_t)arity;
+}
 /* How much of an argument an error shows, for %.*s. */
 static inline int pil_redis_shown(struct pil_bytes arg) {
     return arg.len < 128 ? (int)arg.len : 128;
 }
-/* Whether text matches a Redis glob (*, ?, [a-c], [^a], \x), in time of at most len(text) * len(pattern), without
- * recursion. */
-bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text);
+/* resp.c */
 const struct pil_redis_command *pil_redis_commands(uint32_t *ret_count);
 const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name);
+/* glob.c: whether text matches a Redis glob (*, ?, [a-c], [^a], \x), in time of at most len(text) * len(pattern),
+ * without recursion. */
+bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text);

@@ -201,13 +201,10 @@ static pil_status make_spec(struct pil_turn *turn, const struct pil_redis_call *
         return spec_of_features(turn, &call->args[first], call->arg_count - first, ret_spec, error);
     }
     const struct pil_project *project = NULL;
-    const struct pil_service *service = pil_scope_service(&turn->scope, name, &project);
-    if (service == NULL) {
-        return pil_fail(error, PIL_STATUS_NOT_FOUND, "there is no feature service '%.*s'", pil_redis_shown(name),
-                        (const char *)name.data);
-    }
-    if (pil_scope_service_is_ambiguous(&turn->scope, name, project)) {
-        return pil_fail(error, PIL_STATUS_INVALID, "service %s is ambiguous: say project/service", service->name);
+    const struct pil_service *service = NULL;
+    pil_status status = pil_scope_service(&turn->scope, name, &project, &service);
+    if (status != PIL_STATUS_OK) {
+        return pil_scope_explain_service(status, name, error);
     }
     return pil_vector_spec_of_service(project, service, ret_spec, error);
 }

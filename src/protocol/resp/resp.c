@@ -47,60 +47,6 @@ const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name) {
     return NULL;
 }
 
-/* One pattern element at *at against c; moves *at behind it. */
-static bool match_one(struct pil_bytes pattern, size_t *at, uint8_t c) {
-    uint8_t p = pattern.data[(*at)++];
-    if (p == '?') {
-        return true;
-    }
-    if (p == '\\' && *at < pattern.len) {
-        return pattern.data[(*at)++] == c;
-    }
-    if (p != '[') {
-        return p == c;
-    }
-    bool negate = *at < pattern.len && pattern.data[*at] == '^', hit = false;
-    *at += negate;
-    while (*at < pattern.len && pattern.data[*at] != ']') {
-        uint8_t low = pattern.data[*at];
-        if (low == '\\' && *at + 1 < pattern.len) {
-            low = pattern.data[++*at];
-        }
-        uint8_t high = low;
-        if (*at + 2 < pattern.len && pattern.data[*at + 1] == '-') {
-            high = pattern.data[*at + 2];
-            *at += 2;
-        }
-        hit |= low <= high ? c >= low && c <= high : c >= high && c <= low;
-        ++*at;
-    }
-    *at += *at < pattern.len;
-    return hit != negate;
-}
-
-bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text) {
-    size_t at = 0, star = SIZE_MAX, star_text = 0;
-    for (size_t i = 0; i < text.len || at < pattern.len;) {
-        if (at < pattern.len && pattern.data[at] == '*') {
-            star = at++;
-            star_text = i;
-            continue;
-        }
-        size_t next = at;
-        if (i < text.len && at < pattern.len && match_one(pattern, &next, text.data[i])) {
-            at = next;
-            i++;
-            continue;
-        }
-        if (star == SIZE_MAX || star_text >= text.len) {
-            return false;
-        }
-        at = star + 1; /* let the last star take one byte more; an earlier one never needs to */
-        i = ++star_text;
-    }
-    return true;
-}
-
 /* As Redis words it, with at most 128 bytes of arguments. */
 static const char *unknown_command(struct pil_batch *batch, const struct pil_bytes *args, uint32_t arg_count) {
     char shown[160] = "";
@@ -111,10 +57,6 @@ static const char *unknown_command(struct pil_batch *batch, const struct pil_byt
     }
     return pil_batch_text(batch, "ERR unknown command '%.*s', with args beginning with: %s", pil_redis_shown(args[0]),
                           (const char *)args[0].data, shown);
-}
-
-static bool has_arity(int arity, uint32_t arg_count) {
-    return arity < 0 ? arg_count >= (uint32_t)-arity : arg_count == (uint32_t)arity;
 }
 
 /* Between MULTI and EXEC a command waits, unless it is about the transaction or the connection itself. */
@@ -132,7 +74,7 @@ static void dispatch(struct pil_turn *turn, struct pil_redis_call *call, bool is
     call->request->is_timed = true;
     call->connection->is_trusted = true;
     call->connection->last_command = command->name;
-    if (!has_arity(command->arity, call->arg_count)) {
+    if (!pil_redis_has_arity(command->arity, call->arg_count)) {
         call->error = pil_batch_text(turn->batch, "ERR wrong number of arguments for '%s' command", command->name);
     } else if (command->prepare != NULL && !is_to_wait) {
         command->prepare(turn, call);
@@ -318,56 +260,7 @@ const struct pil_protocol pil_redis_protocol = {
     .close = close_connection,
 };
 
-/* ---- Commands of commands. */
-
-static const char *upper_name(struct pil_batch *batch, const char *name) {
-    char upper[32] = "";
-    for (size_t i = 0; name[i] != '\0' && i + 1 < sizeof upper; i++) {
-        upper[i] = (char)(name[i] - 'a' + 'A');
-    }
-    return pil_batch_text(batch, "%s", upper);
-}
-
-static void put_help(struct pil_sink *sink, const char *command, const struct pil_subcommand *subcommands,
-                     uint32_t count) {
-    char line[160];
-    pil_resp_put_array(sink, 2ull * count + 3);
-    snprintf(line, sizeof line, "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", command);
-    pil_resp_put_simple(sink, line);
-    for (uint32_t i = 0; i < count; i++) {
-        pil_resp_put_simple(sink, subcommands[i].usage);
-        snprintf(line, sizeof line, "    %s", subcommands[i].help);
-        pil_resp_put_simple(sink, line);
-    }
-    pil_resp_put_simple(sink, "HELP");
-    pil_resp_put_simple(sink, "    Prints this help.");
-}
-
-void pil_redis_reply_subcommand(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink,
-                                const struct pil_subcommand *subcommands, uint32_t count) {
-    struct pil_batch *batch = turn->batch;
-    const char *command = call->command->name;
-    if (pil_redis_is(call, 1, "help") && call->arg_count == 2) {
-        put_help(sink, upper_name(batch, command), subcommands, count);
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        const struct pil_subcommand *subcommand = &subcommands[i];
-        if (!pil_redis_is(call, 1, subcommand->name)) {
-            continue;
-        }
-        if (has_arity(subcommand->arity, call->arg_count)) {
-            subcommand->reply(turn, call, sink);
-        } else {
-            pil_resp_put_error(sink, pil_batch_text(batch, "ERR wrong number of arguments for '%s|%s' command", command,
-                                                    subcommand->name));
-        }
-        return;
-    }
-    pil_resp_put_error(sink, pil_batch_text(batch, "ERR unknown subcommand '%.*s'. Try %s HELP.",
-                                            pil_redis_shown(call->args[1]), (const char *)call->args[1].data,
-                                            upper_name(batch, command)));
-}
+/* ---- docs/reference/commands.md */
 
 /* A bar would end the cell. */
 static void put_cell(struct pil_text *page, const char *text) {
@@ -378,8 +271,6 @@ static void put_cell(struct pil_text *page, const char *text) {
         pil_text_append(page, text, 1);
     }
 }
-
-/* ---- docs/reference/commands.md */
 
 void pil_redis_describe_commands(struct pil_text *page) {
     pil_text_format(

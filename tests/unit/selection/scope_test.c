@@ -95,17 +95,31 @@ static void what_a_peer_may_not_read_is_denied(void **state) {
     assert_true(pil_scope_may_read_service(&f->scope, project, &project->services[0]));
 }
 
+static pil_status service_of(const struct fixture *f, const char *name, const struct pil_project **ret_project) {
+    const struct pil_service *service = NULL;
+    return pil_scope_service(&f->scope, pil_bytes_from_text(name), ret_project, &service);
+}
+
 static void services_are_found_by_either_name(void **state) {
     struct fixture *f = *state;
     const struct pil_project *project = NULL;
-    assert_non_null(pil_scope_service(&f->scope, pil_bytes_from_text("every"), &project));
+    assert_int_equal(service_of(f, "every", &project), PIL_STATUS_OK);
     assert_string_equal(project->name, "p");
-    assert_non_null(pil_scope_service(&f->scope, pil_bytes_from_text("p/every"), &project));
-    assert_null(pil_scope_service(&f->scope, pil_bytes_from_text("q/every"), &project));
-    assert_null(pil_scope_service(&f->scope, pil_bytes_from_text("none"), &project));
-    assert_false(pil_scope_service_is_ambiguous(&f->scope, pil_bytes_from_text("every"), project));
+    assert_int_equal(service_of(f, "p/every", &project), PIL_STATUS_OK);
+    assert_int_equal(service_of(f, "q/every", &project), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(service_of(f, "none", &project), PIL_STATUS_NOT_FOUND);
     assert_ptr_equal(pil_scope_project_at(&f->scope, 0), project);
     assert_null(pil_scope_project_at(&f->scope, 1)); /* q is not applied */
+    struct pil_project *other = fixture_project(FEATURES);
+    struct pil_error error;
+    other->name[0] = 'q'; /* as long as "p" */
+    assert_int_equal(pil_projects_set(f->projects, &other), PIL_STATUS_OK);
+    assert_int_equal(service_of(f, "q/every", &project), PIL_STATUS_OK);
+    assert_string_equal(project->name, "q");
+    assert_int_equal(service_of(f, "every", &project), PIL_STATUS_INVALID);
+    assert_int_equal(pil_scope_explain_service(PIL_STATUS_INVALID, pil_bytes_from_text("every"), &error),
+                     PIL_STATUS_INVALID);
+    assert_string_equal(error.text, "service every is ambiguous: say project/service");
 }
 
 static void a_selection_holds_what_was_asked_in_order(void **state) {
