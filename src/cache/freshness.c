@@ -2,13 +2,14 @@
 #include "cache/freshness.h"
 
 int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, int64_t now_us) {
-    int64_t left_us = 0;
+    int64_t end_us = 0, left_us = 0;
     if (view->ttl_us == 0) {
         return -1;
     }
-    bool is_over = __builtin_add_overflow(event_ts_us, view->ttl_us, &left_us) ||
-                   __builtin_sub_overflow(left_us, now_us, &left_us);
-    return is_over || left_us < 0 ? 0 : left_us;
+    if (__builtin_add_overflow(event_ts_us, view->ttl_us, &end_us)) {
+        end_us = INT64_MAX;
+    }
+    return __builtin_sub_overflow(end_us, now_us, &left_us) || left_us < 0 ? 0 : left_us;
 }
 
 /* The tighter of the view's ttl and the request's max_age; 0: there is neither. */
