@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/moment.h"
 
-#include "base/panic.h"
-
-const struct pil_serving *pil_moment_serving(struct pil_moment *moment, const struct pil_cache *cache,
-                                             const struct pil_cache_view *view) {
-    PIL_ASSERT(view->index < PIL_MOMENT_VIEWS_MAX);
-    uint64_t bit = 1ull << view->index;
-    if ((moment->taken & bit) == 0) {
-        if (moment->taken == 0) {
-            moment->publish_count = pil_cache_publish_count(cache);
-        }
-        moment->servings[view->index] = pil_cache_serving(view);
-        moment->taken |= bit;
+const struct pil_serving *pil_moment_take(struct pil_moment *moment, const struct pil_cache *cache,
+                                          const struct pil_cache_view *view) {
+    if (moment->taken == 0) {
+        moment->publish_count = pil_cache_publish_count(cache);
     }
+    moment->servings[view->index] = pil_cache_serving(view);
+    moment->taken |= 1ull << view->index;
     return moment->servings[view->index];
 }
 

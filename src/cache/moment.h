@@ -3,6 +3,7 @@
  * until the worker's next quiescent state. Thread: the worker. */
 #pragma once
 
+#include "base/panic.h"
 #include "cache/cache.h"
 
 enum { PIL_MOMENT_VIEWS_MAX = 64 };
@@ -18,9 +19,16 @@ static inline void pil_moment_clear(struct pil_moment *moment) {
     moment->taken = 0;
 }
 
+/* The first use of a view. */
+const struct pil_serving *pil_moment_take(struct pil_moment *moment, const struct pil_cache *cache,
+                                          const struct pil_cache_view *view);
 /* What is served of a view at this moment; NULL: it has no release. */
-const struct pil_serving *pil_moment_serving(struct pil_moment *moment, const struct pil_cache *cache,
-                                             const struct pil_cache_view *view);
+static inline const struct pil_serving *pil_moment_serving(struct pil_moment *moment, const struct pil_cache *cache,
+                                                           const struct pil_cache_view *view) {
+    PIL_ASSERT(view->index < PIL_MOMENT_VIEWS_MAX);
+    return (moment->taken >> view->index & 1) != 0 ? moment->servings[view->index]
+                                                   : pil_moment_take(moment, cache, view);
+}
 
 /* Takes the releases of all views. true: they were all live at one time. false: a release was published since the first
  * one was taken; clear the moment and take it anew. */
