@@ -276,7 +276,7 @@ void pil_redis_describe_commands(struct pil_text *page) {
     pil_text_format(
         page,
         "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key` "
-        "(`project/view:key` where several projects are served); "
+        "(`project/view:key` where several projects have a view of that name); "
         "the parts of a composite key are joined by `|`, with `\\` before a `|` or `\\` inside a part. Errors of PIL.* "
         "begin with a word for programs: [wire](../../schemas/wire.md#errors).\n\n"
         "| command | arity | category | meaning |\n|---|---|---|---|\n");
