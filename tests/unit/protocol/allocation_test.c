@@ -5,6 +5,7 @@
  * control thread; that the counters count is tested, too. Every answer is looked at: a server that refuses everything
  * would allocate nothing, either. */
 #include "support/cache_fixture.h"
+#include "support/server_fixture.h"
 
 #include "protocol/protocols.h"
 #include "server/server.h"
@@ -103,22 +104,6 @@ int munmap(void *address, size_t bytes) {
     return (int)syscall(SYS_munmap, address, bytes);
 }
 #endif
-
-static int listen_unix(const char *name, struct sockaddr_un *address) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(address->sun_path, sizeof address->sun_path, "/tmp/pil-alloc-%d-%s", getpid(), name);
-    unlink(address->sun_path);
-    assert_int_equal(bind(fd, (const struct sockaddr *)address, sizeof *address), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    return fd;
-}
-
-static int connect_unix(const struct sockaddr_un *address) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)address, sizeof *address), 0);
-    return fd;
-}
 
 /* One batch of requests, and how its answers are told from each other and checked. */
 struct script {
@@ -444,24 +429,10 @@ static void serve_a_million(pil_engine_kind kind) {
     struct pil_error error = {0};
     struct pil_server *server = NULL;
     struct script scripts[PROTOCOLS] = {{.check = check_resp}, {.check = check_feast}, {.check = check_oip}};
-    int listeners[PROTOCOLS] = {listen_unix("resp", &addresses[0]), listen_unix("feast", &addresses[1]),
-                                listen_unix("oip", &addresses[2])};
-    settings = (struct pil_settings){.view_count = 1,
-                                     .listener_count = PROTOCOLS,
-                                     .worker_count = 1,
-                                     .engine = kind,
-                                     .slowlog_us = 1000000,
-                                     .limits = {.connections_max = 64,
-                                                .request_bytes_max = 1 << 22,
-                                                .requests_per_turn = 256,
-                                                .keys_per_request_max = 16384,
-                                                .output_pause_bytes = 1 << 18,
-                                                .output_bytes_max = 1 << 26,
-                                                .output_stall_ms = 10000,
-                                                .request_timeout_ms = 10000}};
-    memcpy(settings.views[0].project, "p", 2);
-    memcpy(settings.views[0].view, "v", 2);
-    memcpy(settings.views[0].channel, "c", 2);
+    int listeners[PROTOCOLS] = {fixture_listen("alloc-resp", &addresses[0]),
+                                fixture_listen("alloc-feast", &addresses[1]),
+                                fixture_listen("alloc-oip", &addresses[2])};
+    settings = fixture_settings(1, 'v', PROTOCOLS, kind);
     settings.listeners[1].protocol = PIL_PROTOCOL_FEAST;
     settings.listeners[2].protocol = PIL_PROTOCOL_OIP;
     assert_int_equal(pil_server_create(&settings, pil_protocols, PIL_PROTOCOL_COUNT, listeners, &server, &error),
@@ -472,7 +443,8 @@ static void serve_a_million(pil_engine_kind kind) {
     fixture_publish(cache, 0, fixture_release(view, KEYS, 1, 1));
     assert_int_equal(pil_server_set_project(server, &project), PIL_STATUS_OK);
     assert_int_equal(pil_server_start(server, &error), PIL_STATUS_OK);
-    int clients[PROTOCOLS] = {connect_unix(&addresses[0]), connect_unix(&addresses[1]), connect_unix(&addresses[2])};
+    int clients[PROTOCOLS] = {fixture_connect(&addresses[0]), fixture_connect(&addresses[1]),
+                              fixture_connect(&addresses[2])};
     make_resp(&scripts[0].requests);
     make_feast(&scripts[1].requests);
     make_oip(&scripts[2].requests);

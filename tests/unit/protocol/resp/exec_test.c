@@ -4,6 +4,7 @@
  * same number, while a client asks. A transaction of 5,000 commands over both must see one release of a and one of b,
  * and b is never ahead of a nor more than one behind. */
 #include "support/cache_fixture.h"
+#include "support/server_fixture.h"
 
 #include "protocol/resp/resp.h"
 #include "server/server.h"
@@ -11,13 +12,7 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <cmocka.h>
 
 enum { COMMANDS = 5000, TRANSACTIONS = 30, PUBLISHES_MIN = 50, KEYS = 10 };
 
@@ -42,37 +37,14 @@ static const struct pil_protocol *const protocols[] = {&pil_redis_protocol};
 static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
     struct pil_error error = {0};
-    f->settings = (struct pil_settings){.view_count = 2,
-                                        .listener_count = 1,
-                                        .worker_count = 1,
-                                        .engine = PIL_ENGINE_EPOLL,
-                                        .slowlog_us = 1000000,
-                                        .limits = {.connections_max = 4,
-                                                   .request_bytes_max = 1 << 22,
-                                                   .requests_per_turn = 256,
-                                                   .keys_per_request_max = 16384,
-                                                   .output_pause_bytes = 1 << 18,
-                                                   .output_bytes_max = 1 << 26,
-                                                   .output_stall_ms = 10000,
-                                                   .request_timeout_ms = 10000}};
-    for (uint32_t i = 0; i < 2; i++) {
-        snprintf(f->settings.views[i].project, sizeof f->settings.views[i].project, "p");
-        snprintf(f->settings.views[i].view, sizeof f->settings.views[i].view, "%c", 'a' + i);
-        snprintf(f->settings.views[i].channel, sizeof f->settings.views[i].channel, "c");
-    }
+    f->settings = fixture_settings(2, 'a', 1, PIL_ENGINE_EPOLL);
     f->project = fixture_project(1);
-    f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    f->address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(f->address.sun_path, sizeof f->address.sun_path, "/tmp/pil-exec-%d", getpid());
-    unlink(f->address.sun_path);
-    assert_int_equal(bind(f->listener, (const struct sockaddr *)&f->address, sizeof f->address), 0);
-    assert_int_equal(listen(f->listener, 4), 0);
+    f->listener = fixture_listen("exec", &f->address);
     assert_int_equal(pil_server_create(&f->settings, protocols, 1, &f->listener, &f->server, &error), PIL_STATUS_OK);
     publish(f, 0, 0);
     publish(f, 1, 0);
     assert_int_equal(pil_server_start(f->server, &error), PIL_STATUS_OK);
-    f->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(f->client, (const struct sockaddr *)&f->address, sizeof f->address), 0);
+    f->client = fixture_connect(&f->address);
     *state = f;
     return 0;
 }
