@@ -3,7 +3,7 @@
 
 #include "server/output.h"
 
-/* A small request always fits a batch that has room for another one. A large one gets a batch of its own. */
+/* A small request always fits a batch that has room for another one. A large one begins a batch. */
 enum { SMALL_BODY_BYTES = 65536 };
 
 /* ---- Any thread. */
