@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/feast/internal.h"
 
-void pil_feast_fail(struct pil_turn *turn, struct pil_feast_call *call, pil_feast_error error, struct pil_bytes first,
-                    struct pil_bytes second) {
-    struct pil_sink sink = pil_exchange_error_sink(turn);
-    pil_feast_put_error(&sink, error, first, second);
-    pil_exchange_keep(turn, call->request, pil_feast_error_http_status(error), &sink);
-}
-
 /* ---- Routes. */
 
 static void route_health(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body) {

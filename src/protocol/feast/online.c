@@ -14,12 +14,6 @@ enum {
     KEY_PART_BYTES = 24, /* of a part that is not text, canonical */
 };
 
-static void reject(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_feast_rejection *rejection) {
-    struct pil_sink sink = pil_exchange_error_sink(turn);
-    pil_feast_put_rejection(&sink, rejection);
-    pil_exchange_keep(turn, call->request, rejection->http_status, &sink);
-}
-
 /* ---- Which views, which features. */
 
 /* The project that errors name: of the first view that the peer may read. */
@@ -236,7 +230,7 @@ static void reject_key(struct pil_turn *turn, struct pil_feast_call *call, const
         .index = row,
         .input = value->kind == PIL_FEAST_KIND_STRING ? (struct pil_bytes){0} : value->text,
     };
-    reject(turn, call, &rejection);
+    pil_feast_reject(turn, call, &rejection);
 }
 
 /* The canonical key of a row, in the arena; false with the error set. */
@@ -324,7 +318,7 @@ static bool parse(struct pil_turn *turn, struct pil_feast_call *call, struct pil
         return false;
     }
     if (pil_feast_parse(body, &buffers, &call->body, &rejection) != PIL_STATUS_OK) {
-        reject(turn, call, &rejection);
+        pil_feast_reject(turn, call, &rejection);
         return false;
     }
     for (uint32_t i = 0; i < call->body.column_count; i++) {
