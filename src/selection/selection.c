@@ -22,8 +22,17 @@ void pil_selection_end(struct pil_arena *arena, struct pil_selection *selection)
     pil_arena_rewind(arena, (size_t)(end - arena->data));
 }
 
-pil_status pil_selection_add_view(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes name,
-                                  uint32_t *ret_slot) {
+static uint32_t add_slot(struct pil_selection *selection, const struct pil_cache_view *view,
+                         const struct pil_serving *serving) {
+    PIL_ASSERT(selection->view_count < selection->view_max);
+    selection->views[selection->view_count] = (struct pil_selection_view){
+        .view = view, .serving = serving, .line_mask = pil_chain_line_mask(serving->chain.view, NULL, 0)};
+    return selection->view_count++;
+}
+
+/* The slot of a view, added when it is new. */
+static pil_status find_slot(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes name,
+                            uint32_t *ret_slot) {
     const struct pil_cache_view *view = NULL;
     PIL_TRY(pil_scope_view(scope, name, &view));
     for (uint32_t slot = 0; slot < selection->view_count; slot++) {
@@ -39,9 +48,7 @@ pil_status pil_selection_add_view(struct pil_scope *scope, struct pil_selection 
     if (selection->view_count == selection->view_max) {
         return PIL_STATUS_TOO_LARGE;
     }
-    *ret_slot = selection->view_count++;
-    selection->views[*ret_slot] = (struct pil_selection_view){
-        .view = view, .serving = serving, .line_mask = pil_chain_line_mask(serving->chain.view, NULL, 0)};
+    *ret_slot = add_slot(selection, view, serving);
     return PIL_STATUS_OK;
 }
 
@@ -57,7 +64,7 @@ static void add(struct pil_selection *selection, uint32_t slot, uint32_t feature
 pil_status pil_selection_add(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes view,
                              struct pil_bytes feature) {
     uint32_t slot = 0;
-    PIL_TRY(pil_selection_add_view(scope, selection, view, &slot));
+    PIL_TRY(find_slot(scope, selection, view, &slot));
     int32_t index = pil_view_feature_find(pil_selection_schema(selection, slot), feature);
     if (index < 0) {
         return PIL_STATUS_CONFLICT;
@@ -69,8 +76,9 @@ pil_status pil_selection_add(struct pil_scope *scope, struct pil_selection *sele
     return PIL_STATUS_OK;
 }
 
-void pil_selection_add_fields(struct pil_selection *selection, uint32_t slot, const struct pil_bytes *names,
-                              uint32_t count) {
+void pil_selection_add_fields(struct pil_scope *scope, struct pil_selection *selection,
+                              const struct pil_cache_view *view, const struct pil_bytes *names, uint32_t count) {
+    uint32_t slot = add_slot(selection, view, pil_scope_serving(scope, view));
     const struct pil_view *schema = pil_selection_schema(selection, slot);
     uint32_t expected = 0; /* names mostly come in the order of the schema */
     for (uint32_t i = 0; i < count; i++) {

@@ -37,14 +37,11 @@ pil_status pil_selection_begin(struct pil_arena *arena, uint32_t view_max, uint3
 /* Gives back what the selection did not use; nothing else may have been taken from the arena since begin. */
 void pil_selection_end(struct pil_arena *arena, struct pil_selection *selection);
 
-/* The slot of a view, added when it is new. As pil_scope_view; AGAIN: the view has no release yet. TOO_LARGE. */
-pil_status pil_selection_add_view(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes view,
-                                  uint32_t *ret_slot) PIL_CHECKED;
-/* Adds a feature of a view. As pil_selection_add_view; CONFLICT: the release has no feature of that name. TOO_LARGE:
- * the selection is full. */
+/* Adds a feature of a view. As pil_scope_view; AGAIN: the view has no release yet. CONFLICT: the release has no feature
+ * of that name. TOO_LARGE: the selection is full. */
 pil_status pil_selection_add(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes view,
                              struct pil_bytes feature) PIL_CHECKED;
-/* Adds features of one slot by name, in order; names that the release does not have are kept as NO_FEATURE. Fast where
- * names come in the order of the schema. There must be room for `count`. */
-void pil_selection_add_fields(struct pil_selection *selection, uint32_t slot, const struct pil_bytes *names,
-                              uint32_t count);
+/* Adds a view that has a release, and features of it by name, in order; names that the release does not have are kept
+ * as NO_FEATURE. Fast where names come in the order of the schema. The view must be new, and there must be room. */
+void pil_selection_add_fields(struct pil_scope *scope, struct pil_selection *selection,
+                              const struct pil_cache_view *view, const struct pil_bytes *names, uint32_t count);

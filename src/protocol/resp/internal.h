@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "protocol/resp/client_table.h"
 #include "protocol/resp/resp.h"
+#include "selection/selection.h"
 #include "selection/tensor_rows.h"
 #include "server/batch.h"
 #include "server/server.h"
@@ -78,13 +79,13 @@ struct pil_redis_call {
     const struct pil_redis_command *command; /* NULL: unknown, or no request at all; `error` says so */
     const struct pil_bytes *args;
     uint32_t arg_count;
-    const char *error;      /* answered instead of a reply; begins with its code */
-    const uint32_t *fields; /* feature indexes of the one view; UINT32_MAX: no such feature */
-    uint32_t field_count;
-    uint32_t exec_count;         /* requests of the transaction that EXEC answers */
-    bool is_queued;              /* waits for EXEC, answered with QUEUED */
-    struct pil_tensor_rows rows; /* of PIL.VECTOR, PIL.COLUMNS and PIL.DESCRIBE */
-    uint32_t plan_number;        /* of PIL.PLAN */
+    const char *error;              /* answered instead of a reply; begins with its code */
+    struct pil_selection selection; /* of commands that name fields */
+    uint32_t field_count;           /* of the answer, for the books */
+    uint32_t exec_count;            /* requests of the transaction that EXEC answers */
+    bool is_queued;                 /* waits for EXEC, answered with QUEUED */
+    struct pil_tensor_rows rows;    /* of PIL.VECTOR, PIL.COLUMNS and PIL.DESCRIBE */
+    uint32_t plan_number;           /* of PIL.PLAN */
 };
 
 static inline struct pil_redis_connection *pil_redis_of(const struct pil_connection *connection) {

@@ -93,20 +93,12 @@ PIL_PREPARE(pil_redis_prepare_fields) {
     if (lookup == NULL) {
         return;
     }
-    uint32_t *fields = PIL_ARENA_NEW(&turn->batch->arena, uint32_t, count);
-    if (fields == NULL) {
+    if (pil_selection_begin(&turn->batch->arena, 1, count, &call->selection) != PIL_STATUS_OK) {
         call->request->refusal.reason = PIL_REFUSAL_ROOM;
         return;
     }
-    const struct pil_view *schema = lookup->chain->view;
-    for (uint32_t i = 0; i < count; i++) {
-        int32_t index = pil_view_feature_find_near(schema, call->args[2 + i], i == 0 ? 0 : fields[i - 1] + 1);
-        fields[i] = (uint32_t)index; /* -1 is UINT32_MAX */
-        if (index >= 0) {
-            lookup->line_mask |= pil_chain_line_mask(schema, &fields[i], 1);
-        }
-    }
-    call->fields = fields;
+    pil_selection_add_fields(&turn->scope, &call->selection, call->request->view, &call->args[2], count);
+    lookup->line_mask = call->selection.views[0].line_mask;
     call->field_count = count;
 }
 
@@ -177,13 +169,13 @@ static void put_field(struct pil_turn *turn, const struct pil_redis_call *call, 
 }
 
 PIL_REPLY(pil_redis_reply_hget) {
-    put_field(turn, call, sink, call->fields[0]);
+    put_field(turn, call, sink, call->selection.features[0].feature);
 }
 
 PIL_REPLY(pil_redis_reply_hmget) {
     pil_resp_put_array(sink, call->field_count);
     for (uint32_t i = 0; i < call->field_count; i++) {
-        put_field(turn, call, sink, call->fields[i]);
+        put_field(turn, call, sink, call->selection.features[i].feature);
     }
 }
 
@@ -248,7 +240,7 @@ PIL_REPLY(pil_redis_reply_hlen) {
 
 static bool has_field(const struct pil_turn *turn, const struct pil_redis_call *call) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
-    uint32_t index = call->fields[0];
+    uint32_t index = call->selection.features[0].feature;
     return is_there(lookup) && index < lookup->chain->view->feature_count &&
            !pil_row_is_null(lookup->chain->view, lookup->row.fields, index);
 }
@@ -276,7 +268,7 @@ PIL_REPLY(pil_redis_reply_hstrlen) {
     uint64_t len = 0;
     if (has_field(turn, call)) {
         const struct pil_lookup *lookup = lookup_of(turn, call);
-        const struct pil_feature *feature = &lookup->chain->view->features[call->fields[0]];
+        const struct pil_feature *feature = &lookup->chain->view->features[call->selection.features[0].feature];
         struct counting_sink counter = {.sink = {.grow = count_run}};
         counter.sink.at = counter.run;
         counter.sink.end = counter.run + sizeof counter.run;

@@ -129,12 +129,12 @@ static void a_selection_holds_what_was_asked_in_order(void **state) {
     const struct pil_bytes names[] = {pil_bytes_from_text("f2"), pil_bytes_from_text("none"),
                                       pil_bytes_from_text("f3")};
     assert_int_equal(pil_selection_begin(&f->arena, 2, 5, &selection), PIL_STATUS_OK);
+    pil_selection_add_fields(&f->scope, &selection, pil_cache_view_at(f->cache, 0), names, 3);
     assert_int_equal(pil_selection_add(&f->scope, &selection, v, pil_bytes_from_text("f1")), PIL_STATUS_OK);
     assert_int_equal(pil_selection_add(&f->scope, &selection, v, pil_bytes_from_text("f0")), PIL_STATUS_OK);
     assert_int_equal(selection.view_count, 1);
-    pil_selection_add_fields(&selection, 0, names, 3);
     assert_int_equal(selection.feature_count, 5);
-    static const uint32_t expected[] = {1, 0, 2, PIL_SELECTION_NO_FEATURE, 3};
+    static const uint32_t expected[] = {2, PIL_SELECTION_NO_FEATURE, 3, 1, 0};
     for (uint32_t i = 0; i < 5; i++) {
         assert_int_equal(selection.features[i].slot, 0);
         assert_int_equal(selection.features[i].feature, expected[i]);
