@@ -363,6 +363,29 @@ static void a_forked_child_reads_on_and_connects_anew(void **state) {
     pillion_plan_free(&plan);
 }
 
+/* As the child finds them when its parent's other thread was about to say how many features a plan has. */
+static void a_child_describes_anew_what_was_half_described(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_plan *plan = NULL;
+    struct pillion_error error;
+    assert_int_equal(try_plan(fixture, "v:f9", "00000000000000ff", &plan, &error), PILLION_OK);
+    plan->features = calloc(1, sizeof plan->features[0]);
+    atomic_store(&fixture->client->lock, 1);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct pillion_plan_info info = {.size = sizeof info};
+        _exit(pillion_plan_describe(plan, &info) == PILLION_NOT_READY && plan->features == NULL ? 0 : 1);
+    }
+    int code = -1;
+    assert_int_equal(waitpid(child, &code, 0), child);
+    assert_int_equal(code, 0);
+    free(plan->features);
+    plan->features = NULL;
+    atomic_store(&fixture->client->lock, 0);
+    pillion_plan_free(&plan);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_on_without_its_server_and_finds_the_next, setup, teardown),
@@ -375,6 +398,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(opening_says_why_not, setup, teardown),
         cmocka_unit_test_setup_teardown(more_calls_than_slots_find_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_forked_child_reads_on_and_connects_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_child_describes_anew_what_was_half_described, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,7 @@ struct server {
     uint32_t peer_count;
     _Atomic uint32_t answers, breaks;
     _Atomic bool is_steady;
+    const char *description; /* instead of a good one */
 };
 struct peer {
     struct server *server;
@@ -110,7 +111,8 @@ static bool answer(struct peer *peer, const struct pil_resp_request *request) {
         snprintf(text, sizeof text, ":%u\r\n", peer->plan_count);
         send_text(peer, text);
     } else if (pil_bytes_equal_text(request->args[0], "PIL.DESCRIBE")) {
-        snprintf(text, sizeof text, "$%zu\r\n%s\r\n", sizeof description - 1, description);
+        const char *instead = peer->server->description != NULL ? peer->server->description : description;
+        snprintf(text, sizeof text, "$%zu\r\n%s\r\n", strlen(instead), instead);
         send_text(peer, text);
     } else {
         return answer_keys(peer, request);
@@ -297,9 +299,46 @@ static void a_steady_server_is_asked_over_few_connections(void **state) {
     pillion_close(&callers.client);
 }
 
+/* Callers lay their buffers out by it, and divide by what it counts. */
+static void a_description_that_cannot_be_makes_no_plan(void **state) {
+    struct server *server = *state;
+    static const char *const bad[] = {
+        "{}",
+        "{\"width\":1,\"join_keys\":[],\"views\":[{\"name\":\"p/v\"}],\"features\":[{\"view\":0}]}",
+        "{\"width\":1,\"join_keys\":[{\"name\":\"id\"}],\"views\":[],\"features\":[{\"view\":0}]}",
+        "{\"width\":1,\"join_keys\":[{\"name\":\"id\"}],\"views\":[{\"name\":\"p/v\"}],\"features\":[]}",
+        "{\"width\":1,\"join_keys\":[{\"name\":\"id\"}],\"views\":[{\"name\":\"p/v\"}],\"features\":[{\"view\":1}]}",
+        "{\"width\":1,\"join_keys\":[{\"name\":\"id\"}],\"views\":[{\"name\":\"p/"
+        "v\"}],\"features\":[{\"view\":4000000}]}",
+        "{\"width\":1,\"join_keys\":[{\"name\":\"id\"}],\"views\":[{\"name\":\"p/v\"}],"
+        "\"features\":[{\"view\":0,\"first\":1,\"count\":1}]}",
+        "{\"width\":4000000000,\"join_keys\":[{\"name\":\"id\"}],\"views\":[{\"name\":\"p/v\"}],"
+        "\"features\":[{\"view\":0,\"count\":1}]}",
+    };
+    struct pillion_client *client = open_client(server);
+    const char *const features[] = {"p/v:f1"};
+    const struct pillion_plan_options options[] = {
+        {.size = sizeof options[0], .features = features, .feature_count = 1},
+        {.size = sizeof options[0], .service = "s"},
+    };
+    for (size_t i = 0; i < 2 * sizeof bad / sizeof bad[0]; i++) {
+        struct pillion_plan *plan = NULL;
+        struct pillion_error error;
+        server->description = bad[i / 2];
+        assert_int_equal(pillion_plan(client, &options[i % 2], &plan, &error), PILLION_UNAVAILABLE);
+        assert_string_equal(error.text, "the server describes the plan in a form that is not known here");
+        assert_null(plan);
+    }
+    server->description = NULL;
+    struct pillion_plan *plan = make_plan(client, "p/v:f1", 0);
+    pillion_plan_free(&plan);
+    pillion_close(&client);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(threads_share_a_client, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_description_that_cannot_be_makes_no_plan, setup, teardown),
         cmocka_unit_test_setup_teardown(a_steady_server_is_asked_over_few_connections, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
