@@ -234,7 +234,10 @@ static pil_status refuse(struct pillion_client *client, const struct pillion_pla
     }
     PIL_ASSERT(why->result != PILLION_OK);
     compiled->result = pil_result_fail(&compiled->error, why->result, "%s", why->text);
-    compiled->is_final = why->result == PILLION_NOT_READY;
+    /* A plan that is refused before it was ever compiled is described by the server at once (plan.c). One that was let
+     * go on without a description cannot check a call's buffers. */
+    bool is_undescribed = atomic_load(&plan->compiled) != NULL && plan->info.feature_count == 0;
+    compiled->is_final = why->result == PILLION_NOT_READY || is_undescribed;
     compiled->refusal = why->refusal;
     compiled->refused_slot = why->slot;
     for (uint32_t slot = 0; plan->resolved == client->session.number && slot < compiled->view_count; slot++) {

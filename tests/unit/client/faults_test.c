@@ -159,6 +159,40 @@ static void min_release_waits_for_it(void **state) {
     pillion_plan_free(&plan);
 }
 
+/* Without a description a call could not check its buffers: such a plan stays out of the socket's reach. */
+static void a_plan_that_waits_for_its_feature_is_not_asked_over_the_socket(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_options options = {.size = sizeof options, .mapped = fixture->url, .resp = "unix:/nonexistent"};
+    struct pillion_plan *plan = NULL;
+    struct pillion_error error;
+    float values[FEATURES];
+    struct pillion_answer answer;
+    pillion_close(&fixture->client);
+    assert_int_equal(pillion_open(&options, &fixture->client, NULL), PILLION_OK);
+    assert_int_equal(try_plan(fixture, "v:f9", "00000000000000ff", &plan, &error), PILLION_OK);
+    assert_int_equal(get_one(plan, 5, values, &answer), PILLION_NOT_READY);
+    fixture->server.views[0].refusal = PIL_STATUS_DENIED;
+    server_publish_seed(&fixture->server, 0, fixture->view, ROWS, 2, 0);
+    for (int i = 0; i < 5000 && get_one(plan, 5, values, &answer) == PILLION_NOT_READY; i++) {
+        usleep(1000);
+    }
+    assert_int_equal(get_one(plan, 5, values, &answer), PILLION_DENIED);
+    assert_string_equal(answer.error.text, "the test says no");
+    pillion_plan_free(&plan);
+}
+
+static void a_plan_that_fails_leaves_nothing_mapped(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_plan *plan = NULL;
+    struct pillion_error error;
+    struct pillion_info info = {.size = sizeof info};
+    assert_int_equal(try_plan(fixture, "v:f9", NULL, &plan, &error), PILLION_NOT_FOUND);
+    assert_null(fixture->client->views[0].mapping);
+    fixture_wait_for_drops(fixture, 1);
+    assert_int_equal(pillion_info(fixture->client, &info), PILLION_OK);
+    assert_int_equal(info.views[0].is_mapped, 0);
+}
+
 /* ---- What is granted is not to be trusted. */
 
 enum { ALL_SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
@@ -393,6 +427,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_closing_server_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(min_release_waits_for_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_plan_that_waits_for_its_feature_is_not_asked_over_the_socket, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_plan_that_fails_leaves_nothing_mapped, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_release_is_refused_and_the_old_one_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(a_page_that_can_shrink_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(opening_says_why_not, setup, teardown),
