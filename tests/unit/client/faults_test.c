@@ -159,6 +159,30 @@ static void min_release_waits_for_it(void **state) {
     pillion_plan_free(&plan);
 }
 
+/* Both views of a plan, one after the other: the first that may be had again is not kept waiting by the second. */
+static void the_view_that_was_refused_first_is_asked_for_first(void **state) {
+    struct fixture *fixture = *state;
+    server_publish_seed(&fixture->server, 1, fixture->view, ROWS, 2, 0);
+    struct pillion_plan *plans[] = {fixture_service(fixture->client, "both"), NULL};
+    const struct pil_client_view *views = fixture->client->views;
+    struct pillion_error error;
+    assert_int_equal(try_plan(fixture, "w:f0", NULL, &plans[1], &error), PILLION_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        fixture->server.views[i].refusal = PIL_STATUS_TOO_LARGE;
+        server_publish_seed(&fixture->server, i, fixture->view, ROWS, 3 + i, 0);
+        for (int try = 0; try < 5000 && views[i].refusal == PIL_STATUS_OK; try++) {
+            float values[FEATURES];
+            struct pillion_answer answer;
+            assert_int_equal(get_one(plans[i], 5, values, &answer), PILLION_OK);
+            usleep(1000);
+        }
+    }
+    assert_true(views[0].retry_ns != 0 && views[0].retry_ns < views[1].retry_ns);
+    assert_true(atomic_load(&atomic_load(&plans[0]->compiled)->poll_at_ns) == views[0].retry_ns);
+    pillion_plan_free(&plans[0]);
+    pillion_plan_free(&plans[1]);
+}
+
 /* Without a description a call could not check its buffers: such a plan stays out of the socket's reach. */
 static void a_plan_that_waits_for_its_feature_is_not_asked_over_the_socket(void **state) {
     struct fixture *fixture = *state;
@@ -427,6 +451,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_closing_server_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(min_release_waits_for_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_view_that_was_refused_first_is_asked_for_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_plan_that_waits_for_its_feature_is_not_asked_over_the_socket, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_plan_that_fails_leaves_nothing_mapped, setup, teardown),
