@@ -66,7 +66,6 @@ static pillion_result take_mappings(struct pillion_client *client, const struct 
         struct pil_mapping *mapping = client->views[plan->numbers[slot]].mapping;
         PIL_ASSERT(mapping != NULL && mapping->references > 0);
         mapping->references++;
-        compiled->has_ages |= mapping->release->view->ttl_us != 0;
         compiled->views[slot] = (struct pil_compiled_view){
             .number = plan->numbers[slot], .generation = mapping->generation, .mapping = mapping};
     }

@@ -23,7 +23,6 @@ struct pil_compiled {
     struct pil_control_page *page;       /* NULL: there never was a control page */
     uint32_t view_count;
     struct pil_compiled_view views[PIL_VECTOR_VIEWS_MAX];
-    bool has_ages;            /* some view has a ttl */
     bool is_final;            /* vector is NULL, and the socket would not help */
     uint32_t fork_generation; /* client->fork_generation when it was made */
     pil_status refusal;       /* vector is NULL because of this refusal of … */
