@@ -17,7 +17,7 @@ static const uint64_t pil_client_heartbeat_ns_max = 2000000000; /* older: the se
 static const uint64_t pil_client_connect_ns = 1000000000;       /* between attempts */
 static const uint64_t pil_client_poll_ns = 1000000;             /* between looks at an answer that is late */
 static const uint64_t pil_client_retry_ns = 1000000000;         /* after a refusal */
-static const uint64_t pil_client_memory_ns = 10000000;          /* after an allocation that failed */
+static const uint64_t pil_client_memory_ns = 50000000;          /* after an allocation that failed */
 
 /* A view of the catalog. */
 struct pil_client_view {

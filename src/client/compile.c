@@ -30,7 +30,6 @@ void pil_compile_destroy(struct pillion_client *client, struct pil_compiled *com
         pil_mapping_release(&client->mappings, &compiled->views[slot].mapping);
     }
     pil_control_page_release(&compiled->page);
-    pil_vector_defaults_destroy(&compiled->defaults, compiled->vector != NULL ? compiled->vector->feature_count : 0);
     pil_vector_plan_destroy(&compiled->vector);
     free(compiled);
 }
@@ -116,8 +115,6 @@ static pil_status compile(struct pillion_client *client, struct pillion_plan *pl
     }
     if (compiled->result != PILLION_OK) {
         pil_vector_plan_destroy(&compiled->vector);
-    } else if ((plan->flags & PILLION_COLUMNS) != 0 && (plan->flags & PILLION_USE_DEFAULTS) != 0) {
-        compiled->defaults = pil_vector_defaults_create(compiled->vector);
     }
     *ret_new = compiled;
     return PIL_STATUS_OK;

@@ -58,20 +58,20 @@ pil_status pil_describe_vector(struct pillion_plan *plan, const struct pil_vecto
 
 /* ---- From the server's description. */
 
-static void copy_member(const struct pil_document *object, const char *name, char *to, size_t bytes) {
-    struct pil_document value = pil_document_member(object, name);
-    pil_document_copy(&value, to, bytes);
+static void copy_member(const struct pil_json_value *object, const char *name, char *to, size_t bytes) {
+    struct pil_json_value value = pil_json_value_member(object, name);
+    pil_json_value_copy(&value, to, bytes);
 }
 
-static uint32_t number_member(const struct pil_document *object, const char *name) {
-    struct pil_document value = pil_document_member(object, name);
-    return pil_document_number(&value);
+static uint32_t number_member(const struct pil_json_value *object, const char *name) {
+    struct pil_json_value value = pil_json_value_member(object, name);
+    return pil_json_value_number(&value);
 }
 
-static void read_join_keys(const struct pil_document *keys, struct pillion_plan_info *info) {
-    struct pil_document_cursor cursor = pil_document_elements(keys);
-    struct pil_document key;
-    for (; pil_document_next(&cursor, &key); info->join_key_count++) {
+static void read_join_keys(const struct pil_json_value *keys, struct pillion_plan_info *info) {
+    struct pil_json_value_cursor cursor = pil_json_value_elements(keys);
+    struct pil_json_value key;
+    for (; pil_json_value_next(&cursor, &key); info->join_key_count++) {
         uint32_t i = info->join_key_count;
         PIL_ASSERT(i < PILLION_KEYS_MAX);
         copy_member(&key, "name", info->join_keys[i], sizeof info->join_keys[i]);
@@ -80,17 +80,17 @@ static void read_join_keys(const struct pil_document *keys, struct pillion_plan_
 }
 
 /* Views first, since features name theirs by number. false: a feature is of no view, or outside of the row. */
-static bool read_features(const struct pil_document *features, const struct pil_document *views,
+static bool read_features(const struct pil_json_value *features, const struct pil_json_value *views,
                           const struct pillion_plan_info *info, struct pillion_feature_info *to) {
     char names[PILLION_VIEWS_MAX][2 * PILLION_NAME_BYTES] = {{0}};
-    struct pil_document_cursor cursor = pil_document_elements(views);
-    struct pil_document element;
-    for (uint32_t i = 0; pil_document_next(&cursor, &element); i++) {
+    struct pil_json_value_cursor cursor = pil_json_value_elements(views);
+    struct pil_json_value element;
+    for (uint32_t i = 0; pil_json_value_next(&cursor, &element); i++) {
         PIL_ASSERT(i < PILLION_VIEWS_MAX);
         copy_member(&element, "name", names[i], sizeof names[i]);
     }
-    cursor = pil_document_elements(features);
-    for (; pil_document_next(&cursor, &element); to++) {
+    cursor = pil_json_value_elements(features);
+    for (; pil_json_value_next(&cursor, &element); to++) {
         to->view_index = number_member(&element, "view");
         to->first = number_member(&element, "first");
         to->count = number_member(&element, "count");
@@ -104,10 +104,10 @@ static bool read_features(const struct pil_document *features, const struct pil_
     return true;
 }
 
-static void read_types(const struct pil_document *features, struct pillion_plan *plan) {
-    struct pil_document_cursor cursor = pil_document_elements(features);
-    struct pil_document feature;
-    for (uint32_t i = 0; i < plan->info.feature_count && pil_document_next(&cursor, &feature); i++) {
+static void read_types(const struct pil_json_value *features, struct pillion_plan *plan) {
+    struct pil_json_value_cursor cursor = pil_json_value_elements(features);
+    struct pil_json_value feature;
+    for (uint32_t i = 0; i < plan->info.feature_count && pil_json_value_next(&cursor, &feature); i++) {
         copy_member(&feature, "type", plan->features[i].type, sizeof plan->features[i].type);
     }
 }
@@ -116,13 +116,13 @@ static pil_status fail_form(struct pil_error *error) {
     return pil_fail(error, PIL_STATUS_IO, "the server describes the plan in a form that is not known here");
 }
 
-pil_status pil_describe_document(struct pillion_plan *plan, const struct pil_document *document,
-                                 struct pil_error *ret_error) {
-    struct pil_document keys = pil_document_member(document, "join_keys");
-    struct pil_document views = pil_document_member(document, "views");
-    struct pil_document features = pil_document_member(document, "features");
-    size_t count = pil_document_count(&features), view_count = pil_document_count(&views);
-    size_t key_count = pil_document_count(&keys);
+pil_status pil_describe_json(struct pillion_plan *plan, const struct pil_json_value *document,
+                             struct pil_error *ret_error) {
+    struct pil_json_value keys = pil_json_value_member(document, "join_keys");
+    struct pil_json_value views = pil_json_value_member(document, "views");
+    struct pil_json_value features = pil_json_value_member(document, "features");
+    size_t count = pil_json_value_count(&features), view_count = pil_json_value_count(&views);
+    size_t key_count = pil_json_value_count(&keys);
     struct pillion_plan_info info = {.width = number_member(document, "width"), .view_count = (uint32_t)view_count};
     if (count == 0 || count > PIL_SERVICE_FEATURES_MAX || key_count == 0 || key_count > PILLION_KEYS_MAX ||
         view_count == 0 || view_count > PILLION_VIEWS_MAX || info.width > PIL_VECTOR_WIDTH_MAX ||

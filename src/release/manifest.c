@@ -4,6 +4,7 @@
 
 #include "base/panic.h"
 #include "release/document.h"
+#include "schema/view_json.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: the JSON of a view is canonical and gives the same view back; anything else is refused with a sentence.
  * Method: one rich view, its exact bytes; then each member of it removed, replaced or cut short. */
+#include "schema/view_json.h"
+#include "schema/view_read.h"
 #include "unit/schema/sample.h"
 
 static struct pil_view *rich(void) {
@@ -8,11 +10,11 @@ static struct pil_view *rich(void) {
         sample_view_raw(SAMPLE_LIST("int64", "string"), SAMPLE_LIST("int32", "vector<float16,2>", "list<string>",
                                                                     "bytes", "float64", "bool", "unix_timestamp"));
     raw->ttl_us = 7 * INT64_C(86400000000);
-    raw->features[0].default_value = json_integer(-5);
-    raw->features[1].default_value = json_pack("[f,f]", 1.0, -0.5);
-    raw->features[2].default_value = json_pack("[s,s]", "", "ü");
-    raw->features[3].default_value = json_string("AAH/");
-    raw->features[5].default_value = json_true();
+    sample_default(&raw->features[0], "-5");
+    sample_default(&raw->features[1], "[1, -5e-1]"); /* floats, whole or not, are written as reals */
+    sample_default(&raw->features[2], "[\"\", \"\\u00fc\"]");
+    sample_default(&raw->features[3], "\"AAH/\"");
+    sample_default(&raw->features[5], "true");
     free(raw->features[4].description);
     raw->features[4].description = strdup("how \"far\"");
     raw->features[4].tags = calloc(2, sizeof(char *));
@@ -115,12 +117,12 @@ static void refuses_what_is_not_the_form(void **state) {
         {"\"name\":\"v\"", "\"name\":7", "\"name\""},
         {"\"name\":\"v\"", "\"name\":\"a b\"", "not a valid name"},
         {"\"name\":\"v\"", "\"name\":\"a/../b\"", "not a valid name"},
-        {"\"name\":\"v\"", "\"name\":\"v\\u0000\"", "at byte"},
+        {"\"name\":\"v\"", "\"name\":\"v\\u0000\"", "\"name\""},
         {"\"name\":\"v\",", "", "\"name\""},
         {"\"project\":\"p\"", "\"project\":\"\"", "\"project\""},
         {"604800000000", "-1", "\"ttl_us\""},
         {"604800000000", "1.5", "\"ttl_us\""},
-        {"604800000000", "99999999999999999999", "at byte"},
+        {"604800000000", "99999999999999999999", "\"ttl_us\""},
         {"604800000000}", "604800000000,\"name\":\"w\"}", "duplicate"},
         {"\"type\":\"int64\"", "\"type\":\"float32\"", "not one of keys"},
         {"\"type\":\"int64\"", "\"type\":\"list<int64>\"", "not one of keys"},
@@ -150,7 +152,7 @@ static void refuses_what_is_not_the_form(void **state) {
         {"\"entities\":[", "\"entities\":[3,", "entity 1"},
         {"\"features\":[", "\"features\":[[],", "feature 1"},
         {"\"features\":[", "\"features\":{},\"more\":[", "\"features\""},
-        {"ü", "\xff", "decode byte 0xff"},
+        {"ü", "\xff", "Invalid UTF-8"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         refuse_changed(table[i].from, table[i].to, PIL_STATUS_CORRUPT, table[i].said);
