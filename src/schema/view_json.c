@@ -19,21 +19,26 @@ json_t *pil_view_entity_to_json(const struct pil_entity *entity) {
     return json;
 }
 
-/* The text of `value` as a JSON that its bytes are canonical for: floats as reals, all else as it is. */
+static bool is_float(pil_scalar scalar) {
+    return scalar == PIL_SCALAR_FLOAT16 || scalar == PIL_SCALAR_BFLOAT16 || scalar == PIL_SCALAR_FLOAT32 ||
+           scalar == PIL_SCALAR_FLOAT64;
+}
+
+/* Floats as reals, from the numbers: the text may be one that jansson does not take, as a whole number of 20 digits. */
+static json_t *reals_of(struct pil_type type, const struct pil_default *value) {
+    json_t *reals = type.shape == PIL_SHAPE_SCALAR ? json_real(value->numbers[0]) : json_array();
+    for (uint32_t i = 0; type.shape != PIL_SHAPE_SCALAR && i < value->count; i++) {
+        PIL_ASSERT(json_array_append_new(reals, json_real(value->numbers[i])) == 0);
+    }
+    return reals;
+}
+
+/* As the JSON that its bytes are canonical for. */
 static json_t *default_to_json(struct pil_type type, const struct pil_default *value) {
     struct pil_bytes text = pil_default_text(value);
-    json_t *json = json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY, NULL);
-    bool is_float = type.scalar == PIL_SCALAR_FLOAT16 || type.scalar == PIL_SCALAR_BFLOAT16 ||
-                    type.scalar == PIL_SCALAR_FLOAT32 || type.scalar == PIL_SCALAR_FLOAT64;
+    json_t *json = is_float(type.scalar) ? reals_of(type, value)
+                                         : json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY, NULL);
     PIL_ASSERT(json != NULL);
-    if (is_float) {
-        json_t *reals = json_is_array(json) ? json_array() : json_real(value->numbers[0]);
-        for (size_t i = 0; i < json_array_size(json); i++) {
-            PIL_ASSERT(json_array_append_new(reals, json_real(value->numbers[i])) == 0);
-        }
-        json_decref(json);
-        json = reals;
-    }
     return json;
 }
 
