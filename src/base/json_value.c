@@ -28,27 +28,45 @@ bool pil_json_value_is(const struct pil_json_value *value, pil_json_kind kind) {
     return value->text.len > 0 && pil_json_peek(&json) == kind;
 }
 
-struct pil_json_value pil_json_value_member(const struct pil_json_value *object, const char *name) {
-    struct pil_json_value member = part(object, pil_bytes_from(NULL, 0));
+static void take(struct pil_bytes name, struct pil_bytes text, const char *const *names, size_t count,
+                 struct pil_json_value *members) {
+    for (size_t i = 0; i < count; i++) {
+        if (pil_bytes_equal_text(name, names[i])) {
+            members[i].is_twice = members[i].text.len > 0;
+            members[i].text = members[i].is_twice ? members[i].text : text;
+            return;
+        }
+    }
+}
+
+void pil_json_value_members(const struct pil_json_value *object, const char *const *names, size_t count,
+                            struct pil_json_value *ret_members) {
     struct pil_json json = begin(object);
     bool is_first = true, has_more = true;
+    for (size_t i = 0; i < count; i++) {
+        ret_members[i] = part(object, pil_bytes_from(NULL, 0));
+    }
     if (!pil_json_value_is(object, PIL_JSON_OBJECT) || pil_json_enter(&json, PIL_JSON_OBJECT) != PIL_STATUS_OK) {
-        return member;
+        return;
     }
     for (;;) {
-        struct pil_bytes found, raw;
+        struct pil_bytes name, text;
         uint8_t *scratch = json.scratch;
-        if (pil_json_next_member(&json, &is_first, &found, &has_more) != PIL_STATUS_OK || !has_more) {
-            return member;
+        if (pil_json_next_member(&json, &is_first, &name, &has_more) != PIL_STATUS_OK || !has_more) {
+            return;
         }
-        bool is_it = pil_bytes_equal_text(found, name);
-        json.scratch = scratch;
-        if (pil_json_skip(&json, &raw) != PIL_STATUS_OK) {
-            return member;
+        if (pil_json_skip(&json, &text) != PIL_STATUS_OK) {
+            return;
         }
-        member.is_twice = member.is_twice || (is_it && member.text.len > 0);
-        member.text = is_it && member.text.len == 0 ? raw : member.text;
+        take(name, text, names, count, ret_members);
+        json.scratch = scratch; /* of the name */
     }
+}
+
+struct pil_json_value pil_json_value_member(const struct pil_json_value *object, const char *name) {
+    struct pil_json_value member;
+    pil_json_value_members(object, &name, 1, &member);
+    return member;
 }
 
 struct pil_json_value_cursor pil_json_value_elements(const struct pil_json_value *array) {

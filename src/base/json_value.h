@@ -10,12 +10,15 @@ struct pil_json_value {
     struct pil_bytes text;
     uint8_t *scratch; /* as many bytes as the whole document; what was decoded before is overwritten */
     size_t scratch_bytes;
-    bool is_twice; /* as pil_json_value_member found it: the object has several members of this name */
+    bool is_twice; /* as pil_json_value_members found it: the object has several members of this name */
 };
 
 /* Checks all of the document, once, before any other function sees it. CORRUPT, with a sentence that says where. */
 pil_status pil_json_value_check(const struct pil_json_value *document, struct pil_error *ret_error) PIL_CHECKED;
-/* The first member of that name; an empty text when the object has none, or the value is not an object. */
+/* The first member of each name, in one walk; an empty text where the object has none, or the value is not an object.
+ */
+void pil_json_value_members(const struct pil_json_value *object, const char *const *names, size_t count,
+                            struct pil_json_value *ret_members);
 struct pil_json_value pil_json_value_member(const struct pil_json_value *object, const char *name);
 bool pil_json_value_is(const struct pil_json_value *value, pil_json_kind kind);
 

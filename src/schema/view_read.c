@@ -9,17 +9,21 @@
 
 enum { VIEW_JSON_BYTES_MAX = 64 << 20 }; /* 4,096 features with defaults of full-size vectors stay below */
 
-/* An object of the document, and its name in messages: "feature 3". */
+/* The objects of the document, and the members of each that are looked at. */
+enum { MEMBERS_MAX = 7 };
+static const char *const members_of_view[MEMBERS_MAX] = {"project", "name", "ttl_us", "entities", "features", "layout"};
+static const char *const members_of_entity[MEMBERS_MAX] = {"name", "join_key", "type", "description"};
+static const char *const members_of_feature[MEMBERS_MAX] = {"name", "type",   "description", "default",
+                                                            "tags", "offset", "null_bit"};
+static const char *const members_of_layout[MEMBERS_MAX] = {"key_fixed",   "key_bytes",  "event_ts_offset",
+                                                           "null_offset", "null_bytes", "stride"};
+
+/* An object, and its name in messages: "feature 3". */
 struct part {
-    struct pil_json_value json;
+    const char *const *keys; /* [MEMBERS_MAX]; NULL behind the last */
+    struct pil_json_value members[MEMBERS_MAX];
     char where[32];
 };
-
-static struct part part_of(const struct pil_json_value *json, const char *kind, uint32_t number) {
-    struct part part = {.json = *json};
-    snprintf(part.where, sizeof part.where, "%s %u", kind, number);
-    return part;
-}
 
 static pil_status no_memory(struct pil_error *error) {
     return pil_fail(error, PIL_STATUS_NO_MEMORY, "schema: no memory");
@@ -27,20 +31,38 @@ static pil_status no_memory(struct pil_error *error) {
 
 /* ---- Members. */
 
-static pil_status get(const struct part *part, const char *key, struct pil_json_value *ret_value,
-                      struct pil_error *error) {
-    *ret_value = pil_json_value_member(&part->json, key);
-    return !ret_value->is_twice
-               ? PIL_STATUS_OK
-               : pil_fail(error, PIL_STATUS_CORRUPT, "schema: %s: duplicate member \"%s\"", part->where, key);
+/* All members in one walk: a view may have thousands of features. `number` 0: there is one such object. */
+static pil_status take_part(const struct pil_json_value *json, const char *kind, uint32_t number,
+                            const char *const keys[MEMBERS_MAX], struct part *ret_part, struct pil_error *error) {
+    size_t count = 0;
+    while (count < MEMBERS_MAX && keys[count] != NULL) {
+        count++;
+    }
+    ret_part->keys = keys;
+    snprintf(ret_part->where, sizeof ret_part->where, number > 0 ? "%s %u" : "%s", kind, number);
+    pil_json_value_members(json, keys, count, ret_part->members);
+    for (size_t i = 0; i < count; i++) {
+        if (ret_part->members[i].is_twice) {
+            return pil_fail(error, PIL_STATUS_CORRUPT, "schema: %s: duplicate member \"%s\"", ret_part->where, keys[i]);
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+static const struct pil_json_value *get(const struct part *part, const char *key) {
+    size_t i = 0;
+    while (strcmp(part->keys[i], key) != 0) {
+        i++;
+        PIL_ASSERT(i < MEMBERS_MAX && part->keys[i] != NULL);
+    }
+    return &part->members[i];
 }
 
 static pil_status get_text(const struct part *part, const char *key, struct pil_bytes *ret_text,
                            struct pil_error *error) {
-    struct pil_json_value value;
-    PIL_TRY(get(part, key, &value, error));
-    struct pil_bytes text = pil_json_value_text(&value);
-    if (!pil_json_value_is(&value, PIL_JSON_STRING) || memchr(text.data, '\0', text.len) != NULL) {
+    const struct pil_json_value *value = get(part, key);
+    struct pil_bytes text = pil_json_value_text(value);
+    if (!pil_json_value_is(value, PIL_JSON_STRING) || memchr(text.data, '\0', text.len) != NULL) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "schema: %s: \"%s\" is missing or not text", part->where, key);
     }
     *ret_text = text;
@@ -70,28 +92,25 @@ static pil_status get_name(const struct part *part, const char *key, char **ret_
 /* An optional text; NULL when it is not there. */
 static pil_status get_description(const struct part *part, char **ret_text, struct pil_error *error) {
     struct pil_bytes text;
-    struct pil_json_value value;
-    PIL_TRY(get(part, "description", &value, error));
-    if (value.text.len == 0) {
+    if (get(part, "description")->text.len == 0) {
         return PIL_STATUS_OK;
     }
     PIL_TRY(get_text(part, "description", &text, error));
     return copy_text(text, ret_text, error);
 }
 
-static pil_status get_array(const struct part *part, const char *key, uint32_t count_max,
-                            struct pil_json_value *ret_array, struct pil_error *error) {
-    struct pil_json_value value;
-    PIL_TRY(get(part, key, &value, error));
-    if (!pil_json_value_is(&value, PIL_JSON_ARRAY)) {
+static pil_status get_array(const struct part *part, const char *key, uint32_t count_max, size_t *ret_count,
+                            struct pil_error *error) {
+    const struct pil_json_value *value = get(part, key);
+    if (!pil_json_value_is(value, PIL_JSON_ARRAY)) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "schema: %s: \"%s\" is missing or not a list", part->where, key);
     }
-    size_t count = pil_json_value_count(&value);
+    size_t count = pil_json_value_count(value);
     if (count > count_max) {
         return pil_fail(error, PIL_STATUS_TOO_LARGE, "schema: %s: \"%s\" has %zu elements; the limit is %u",
                         part->where, key, count, count_max);
     }
-    *ret_array = value;
+    *ret_count = count;
     return PIL_STATUS_OK;
 }
 
@@ -104,18 +123,18 @@ static pil_status get_type(const struct part *part, struct pil_type *ret_type, s
     return PIL_STATUS_OK;
 }
 
-static bool is_number_at(const struct pil_json_value *object, const char *key, uint32_t wanted) {
-    struct pil_json_value value = pil_json_value_member(object, key);
+static bool is_number_at(const struct part *part, const char *key, uint32_t wanted) {
     int64_t number = 0;
-    return !value.is_twice && pil_json_value_integer(&value, &number) && number == wanted;
+    return pil_json_value_integer(get(part, key), &number) && number == wanted;
 }
 
 /* ---- Entities and features. */
 
 static pil_status read_entity(const struct pil_json_value *json, struct pil_view *view, struct pil_error *error) {
     struct pil_entity *entity = &view->entities[view->entity_count++];
-    struct part part = part_of(json, "entity", view->entity_count);
+    struct part part;
     struct pil_type type;
+    PIL_TRY(take_part(json, "entity", view->entity_count, members_of_entity, &part, error));
     PIL_TRY(get_name(&part, "name", &entity->name, error));
     PIL_TRY(get_name(&part, "join_key", &entity->join_key, error));
     PIL_TRY(get_type(&part, &type, error));
@@ -133,17 +152,18 @@ static pil_status read_entity(const struct pil_json_value *json, struct pil_view
 }
 
 static pil_status read_tags(const struct part *part, struct pil_feature *feature, struct pil_error *error) {
-    struct pil_json_value tags, tag;
-    PIL_TRY(get(part, "tags", &tags, error));
-    if (tags.text.len == 0) {
+    const struct pil_json_value *tags = get(part, "tags");
+    struct pil_json_value tag;
+    size_t count = 0;
+    if (tags->text.len == 0) {
         return PIL_STATUS_OK;
     }
-    PIL_TRY(get_array(part, "tags", PIL_SCHEMA_TAGS_MAX, &tags, error));
-    feature->tags = calloc(pil_json_value_count(&tags) + 1, sizeof *feature->tags);
+    PIL_TRY(get_array(part, "tags", PIL_SCHEMA_TAGS_MAX, &count, error));
+    feature->tags = calloc(count + 1, sizeof *feature->tags);
     if (feature->tags == NULL) {
         return no_memory(error);
     }
-    struct pil_json_value_cursor cursor = pil_json_value_elements(&tags);
+    struct pil_json_value_cursor cursor = pil_json_value_elements(tags);
     while (pil_json_value_next(&cursor, &tag)) {
         struct pil_bytes text = pil_json_value_text(&tag);
         if (!pil_json_value_is(&tag, PIL_JSON_STRING) || memchr(text.data, '\0', text.len) != NULL) {
@@ -156,12 +176,11 @@ static pil_status read_tags(const struct part *part, struct pil_feature *feature
 }
 
 static pil_status read_default(const struct part *part, struct pil_feature *feature, struct pil_error *error) {
-    struct pil_json_value value;
-    PIL_TRY(get(part, "default", &value, error));
-    if (value.text.len == 0) {
+    struct pil_bytes text = get(part, "default")->text;
+    if (text.len == 0) {
         return PIL_STATUS_OK;
     }
-    pil_status status = pil_default_parse(feature->type, value.text, &feature->default_value, error);
+    pil_status status = pil_default_parse(feature->type, text, &feature->default_value, error);
     if (status != PIL_STATUS_OK) {
         return pil_fail_in(error, status == PIL_STATUS_NO_MEMORY ? status : PIL_STATUS_CORRUPT,
                            "schema: %s: \"default\"", part->where);
@@ -171,7 +190,8 @@ static pil_status read_default(const struct part *part, struct pil_feature *feat
 
 static pil_status read_feature(const struct pil_json_value *json, struct pil_view *view, struct pil_error *error) {
     struct pil_feature *feature = &view->features[view->feature_count++];
-    struct part part = part_of(json, "feature", view->feature_count);
+    struct part part;
+    PIL_TRY(take_part(json, "feature", view->feature_count, members_of_feature, &part, error));
     PIL_TRY(get_name(&part, "name", &feature->name, error));
     PIL_TRY(get_type(&part, &feature->type, error));
     PIL_TRY(get_description(&part, &feature->description, error));
@@ -182,10 +202,12 @@ static pil_status read_feature(const struct pil_json_value *json, struct pil_vie
     return read_tags(&part, feature, error);
 }
 
-static pil_status read_entities(const struct pil_json_value *array, struct pil_view *view, struct pil_error *error) {
-    struct pil_json_value_cursor cursor = pil_json_value_elements(array);
+static pil_status read_entities(const struct part *part, struct pil_view *view, struct pil_error *error) {
+    size_t count = 0;
+    PIL_TRY(get_array(part, "entities", PIL_ENTITIES_MAX, &count, error));
+    struct pil_json_value_cursor cursor = pil_json_value_elements(get(part, "entities"));
     struct pil_json_value element;
-    view->entities = calloc(pil_json_value_count(array) + 1, sizeof *view->entities);
+    view->entities = calloc(count + 1, sizeof *view->entities);
     if (view->entities == NULL) {
         return no_memory(error);
     }
@@ -196,10 +218,12 @@ static pil_status read_entities(const struct pil_json_value *array, struct pil_v
                                   : pil_fail(error, PIL_STATUS_CORRUPT, "schema: view: \"entities\" is empty");
 }
 
-static pil_status read_features(const struct pil_json_value *array, struct pil_view *view, struct pil_error *error) {
-    struct pil_json_value_cursor cursor = pil_json_value_elements(array);
+static pil_status read_features(const struct part *part, struct pil_view *view, struct pil_error *error) {
+    size_t count = 0;
+    PIL_TRY(get_array(part, "features", PIL_FEATURES_MAX, &count, error));
+    struct pil_json_value_cursor cursor = pil_json_value_elements(get(part, "features"));
     struct pil_json_value element;
-    view->features = calloc(pil_json_value_count(array) + 1, sizeof *view->features);
+    view->features = calloc(count + 1, sizeof *view->features);
     if (view->features == NULL) {
         return no_memory(error);
     }
@@ -221,25 +245,23 @@ static pil_status read_features(const struct pil_json_value *array, struct pil_v
 
 /* Entities and features as far as they are good; what is in the view on failure is destroyed by the caller. */
 static pil_status read_members(const struct part *part, struct pil_view *view, struct pil_error *error) {
-    struct pil_json_value ttl, entities, features;
     PIL_TRY(get_name(part, "project", &view->project, error));
     PIL_TRY(get_name(part, "name", &view->name, error));
-    PIL_TRY(get(part, "ttl_us", &ttl, error));
-    if (!pil_json_value_integer(&ttl, &view->ttl_us) || view->ttl_us < 0) {
+    if (!pil_json_value_integer(get(part, "ttl_us"), &view->ttl_us) || view->ttl_us < 0) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "schema: view: \"ttl_us\" is missing or not a whole number from 0");
     }
-    PIL_TRY(get_array(part, "entities", PIL_ENTITIES_MAX, &entities, error));
-    PIL_TRY(get_array(part, "features", PIL_FEATURES_MAX, &features, error));
-    PIL_TRY(read_entities(&entities, view, error));
-    PIL_TRY(read_features(&features, view, error));
+    PIL_TRY(read_entities(part, view, error));
+    PIL_TRY(read_features(part, view, error));
     return pil_view_layout(view, error);
 }
 
 static pil_status compare_features(const struct part *part, const struct pil_view *view, struct pil_error *error) {
-    struct pil_json_value features = pil_json_value_member(&part->json, "features"), feature;
-    struct pil_json_value_cursor cursor = pil_json_value_elements(&features);
-    for (uint32_t i = 0; pil_json_value_next(&cursor, &feature); i++) {
+    struct pil_json_value_cursor cursor = pil_json_value_elements(get(part, "features"));
+    struct pil_json_value json;
+    for (uint32_t i = 0; pil_json_value_next(&cursor, &json); i++) {
+        struct part feature;
         PIL_ASSERT(i < view->feature_count);
+        PIL_TRY(take_part(&json, "feature", i + 1, members_of_feature, &feature, error));
         if (!is_number_at(&feature, "offset", view->features[i].offset) ||
             !is_number_at(&feature, "null_bit", view->features[i].null_bit)) {
             return pil_fail(error, PIL_STATUS_CORRUPT,
@@ -261,11 +283,11 @@ static pil_status compare_layout(const struct part *part, const struct pil_view 
                    {"null_offset", layout->null_offset},
                    {"null_bytes", layout->null_bytes},
                    {"stride", layout->stride}};
-    struct pil_json_value stated = pil_json_value_member(&part->json, "layout");
-    struct pil_json_value fixed = pil_json_value_member(&stated, "key_fixed");
-    const char *wrong = pil_bytes_equal_text(fixed.text, layout->key_is_fixed ? "true" : "false") && !fixed.is_twice
-                            ? NULL
-                            : "key_fixed";
+    struct part stated;
+    PIL_TRY(take_part(get(part, "layout"), "layout", 0, members_of_layout, &stated, error));
+    bool is_fixed_right =
+        pil_bytes_equal_text(get(&stated, "key_fixed")->text, layout->key_is_fixed ? "true" : "false");
+    const char *wrong = is_fixed_right ? NULL : "key_fixed";
     for (size_t i = 0; wrong == NULL && i < sizeof numbers / sizeof numbers[0]; i++) {
         wrong = is_number_at(&stated, numbers[i].key, numbers[i].number) ? NULL : numbers[i].key;
     }
@@ -274,17 +296,19 @@ static pil_status compare_layout(const struct part *part, const struct pil_view 
                : pil_fail(error, PIL_STATUS_CORRUPT, "schema: layout: \"%s\" is not what the types give", wrong);
 }
 
-static pil_status read_view(const struct part *part, struct pil_view **ret_view, struct pil_error *error) {
+static pil_status read_view(const struct pil_json_value *json, struct pil_view **ret_view, struct pil_error *error) {
+    struct part part;
+    PIL_TRY(take_part(json, "view", 0, members_of_view, &part, error));
     struct pil_view *view = calloc(1, sizeof *view);
     if (view == NULL) {
         return no_memory(error);
     }
-    pil_status status = read_members(part, view, error);
+    pil_status status = read_members(&part, view, error);
     if (status == PIL_STATUS_OK) {
-        status = compare_features(part, view, error);
+        status = compare_features(&part, view, error);
     }
     if (status == PIL_STATUS_OK) {
-        status = compare_layout(part, view, error);
+        status = compare_layout(&part, view, error);
     }
     if (status != PIL_STATUS_OK) {
         pil_view_destroy(&view);
@@ -300,12 +324,13 @@ pil_status pil_view_from_json_bytes(struct pil_bytes text, struct pil_view **ret
                         VIEW_JSON_BYTES_MAX);
     }
     uint8_t *scratch = malloc(text.len + 1);
-    struct part part = {.json = {.text = text, .scratch = scratch, .scratch_bytes = text.len + 1}, .where = "view"};
+    struct pil_json_value document = {.text = text, .scratch = scratch, .scratch_bytes = text.len + 1};
     if (scratch == NULL) {
         return no_memory(ret_error);
     }
-    pil_status status = pil_json_value_check(&part.json, ret_error);
-    status = status == PIL_STATUS_OK ? read_view(&part, ret_view, ret_error) : pil_fail_in(ret_error, status, "schema");
+    pil_status status = pil_json_value_check(&document, ret_error);
+    status =
+        status == PIL_STATUS_OK ? read_view(&document, ret_view, ret_error) : pil_fail_in(ret_error, status, "schema");
     free(scratch);
     return status;
 }
