@@ -2,7 +2,6 @@
  * The JSON form of a view as documents of the control plane. Reading is view_read.c. */
 #include "schema/view_json.h"
 #include "schema/internal.h"
-#include "schema/view_read.h"
 
 static void set(json_t *object, const char *key, json_t *value) {
     PIL_ASSERT(value != NULL && json_object_set_new(object, key, value) == 0);
@@ -93,14 +92,4 @@ json_t *pil_view_to_json(const struct pil_view *view) {
     set(json, "features", features);
     set(json, "layout", layout_to_json(&view->layout));
     return json;
-}
-
-pil_status pil_view_from_json(const json_t *json, struct pil_view **ret_view, struct pil_error *ret_error) {
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    if (text == NULL) {
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "schema: there is none");
-    }
-    pil_status status = pil_view_from_json_bytes(pil_bytes_from_text(text), ret_view, ret_error);
-    free(text);
-    return status;
 }

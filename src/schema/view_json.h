@@ -11,5 +11,3 @@
  * canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT, which callers always do. It is the SCHEMA section of a
  * shard and the "schema" of a manifest. Owns: the caller (json_decref / free). */
 json_t *pil_view_to_json(const struct pil_view *view);
-/* As pil_view_from_json_bytes; NULL: CORRUPT. */
-pil_status pil_view_from_json(const json_t *json, struct pil_view **ret_view, struct pil_error *ret_error) PIL_CHECKED;
