@@ -64,6 +64,11 @@ static pillion_result get_columns(struct scenario *scenario) {
     struct pillion_answer answer = {.size = sizeof answer};
     pillion_result result = pillion_get_columns(scenario->columns_plan, &keys, &request, &answer);
     scenario->error = answer.error;
+    if (result == PILLION_OK && scenario->fixture != NULL) {
+        uint64_t seed = strtoull(answer.views[0].release, NULL, 16);
+        assert_true(seed <= scenario->seed && values[3][0] == fixture_value(5, 3, seed));
+    }
+    assert_true(result != PILLION_OK || scenario->fixture != NULL || values[0][1] == resp_server_value_of(7, 1));
     return result;
 }
 
@@ -71,7 +76,11 @@ static pillion_result describe(struct scenario *scenario) {
     struct pillion_feature_info features[FEATURES];
     struct pillion_info info = {.size = sizeof info};
     pillion_result result = pillion_plan_features(scenario->columns_plan, features, FEATURES);
-    return result == PILLION_OK ? pillion_info(scenario->client, &info) : result;
+    if (result == PILLION_OK) {
+        assert_string_equal(features[0].type, "float32");
+        result = pillion_info(scenario->client, &info);
+    }
+    return result;
 }
 
 static pillion_result swap(struct scenario *scenario) {
