@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A pull reader for JSON from outside: strict (RFC 8259, UTF-8), bounded depth, no recursion, no allocation, numbers
- * exact. Used for requests; documents of the control plane go through jansson. */
+ * exact. Used for requests and for what libpillion reads; other documents of the control plane go through jansson. */
 #pragma once
 
 #include "base/bytes.h"

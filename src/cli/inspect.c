@@ -9,6 +9,7 @@
 #include "cli/report.h"
 #include "cli/shard_file.h"
 #include "cli/value_text.h"
+#include "schema/view_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>

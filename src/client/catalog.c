@@ -3,7 +3,7 @@
 #include "client/catalog.h"
 #include "base/panic.h"
 #include "client/client.h"
-#include "client/document.h"
+#include "base/json_value.h"
 #include "client/spec.h"
 
 #include <errno.h>
@@ -14,10 +14,10 @@
 
 enum { CATALOG_BYTES_MAX = 64 << 20 };
 
-static struct pil_document document_of(const struct pil_catalog *catalog) {
-    return (struct pil_document){.text = pil_bytes_from(catalog->text, catalog->len),
-                                 .scratch = catalog->text + catalog->len,
-                                 .scratch_bytes = catalog->len};
+static struct pil_json_value document_of(const struct pil_catalog *catalog) {
+    return (struct pil_json_value){.text = pil_bytes_from(catalog->text, catalog->len),
+                                   .scratch = catalog->text + catalog->len,
+                                   .scratch_bytes = catalog->len};
 }
 
 void pil_catalog_deinit(struct pil_catalog *catalog) {
@@ -40,15 +40,15 @@ static size_t read_all(int fd, uint8_t *to, size_t bytes) {
 }
 
 static pil_status check(const struct pil_catalog *catalog, struct pil_error *error) {
-    struct pil_document document = document_of(catalog);
-    pil_status status = pil_document_check(&document, error);
+    struct pil_json_value document = document_of(catalog);
+    pil_status status = pil_json_value_check(&document, error);
     if (status != PIL_STATUS_OK) {
         return pil_fail_in(error, status, "the catalog");
     }
-    struct pil_document views = pil_document_member(&document, "views");
-    struct pil_document projects = pil_document_member(&document, "projects");
-    if (!pil_document_is(&views, PIL_JSON_ARRAY) || !pil_document_is(&projects, PIL_JSON_ARRAY) ||
-        pil_document_count(&views) > PIL_MAPPED_VIEWS_MAX) {
+    struct pil_json_value views = pil_json_value_member(&document, "views");
+    struct pil_json_value projects = pil_json_value_member(&document, "projects");
+    if (!pil_json_value_is(&views, PIL_JSON_ARRAY) || !pil_json_value_is(&projects, PIL_JSON_ARRAY) ||
+        pil_json_value_count(&views) > PIL_MAPPED_VIEWS_MAX) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "the catalog lacks \"views\" or \"projects\", or has over %d views",
                         PIL_MAPPED_VIEWS_MAX);
     }
@@ -81,16 +81,17 @@ pil_status pil_catalog_read(struct pillion_client *client, int fd, struct pil_er
     PIL_TRY(read_catalog(fd, &catalog, ret_error));
     pil_catalog_deinit(&client->session.catalog);
     client->session.catalog = catalog;
-    struct pil_document document = document_of(&catalog), views = pil_document_member(&document, "views"), view;
-    struct pil_document_cursor cursor = pil_document_elements(&views);
-    for (client->view_count = 0; pil_document_next(&cursor, &view); client->view_count++) {
+    struct pil_json_value document = document_of(&catalog), views = pil_json_value_member(&document, "views"), view;
+    struct pil_json_value_cursor cursor = pil_json_value_elements(&views);
+    for (client->view_count = 0; pil_json_value_next(&cursor, &view); client->view_count++) {
         PIL_ASSERT(client->view_count < PIL_MAPPED_VIEWS_MAX);
         struct pil_client_view *to = &client->views[client->view_count];
-        struct pil_document project = pil_document_member(&view, "project"), name = pil_document_member(&view, "name");
-        pil_document_copy(&project, to->name, PILLION_NAME_BYTES);
+        struct pil_json_value project = pil_json_value_member(&view, "project"),
+                              name = pil_json_value_member(&view, "name");
+        pil_json_value_copy(&project, to->name, PILLION_NAME_BYTES);
         to->project_len = (uint32_t)strlen(to->name);
         to->name[to->project_len] = '/';
-        pil_document_copy(&name, to->name + to->project_len + 1, sizeof to->name - to->project_len - 1);
+        pil_json_value_copy(&name, to->name + to->project_len + 1, sizeof to->name - to->project_len - 1);
     }
     return PIL_STATUS_OK;
 }
@@ -147,22 +148,22 @@ bool pil_catalog_resolve(const struct pillion_client *client, struct pillion_pla
 
 /* A service and the name of its project. */
 struct service {
-    struct pil_document features;
+    struct pil_json_value features;
     char project[PILLION_NAME_BYTES];
     uint32_t found;
 };
 
-static void find_in_project(const struct pil_document *project, struct pil_bytes wanted, struct service *service) {
+static void find_in_project(const struct pil_json_value *project, struct pil_bytes wanted, struct service *service) {
     char project_name[PILLION_NAME_BYTES];
-    struct pil_document name = pil_document_member(project, "project"), one;
-    struct pil_document services = pil_document_member(project, "feature_services");
-    pil_document_copy(&name, project_name, sizeof project_name);
-    struct pil_document_cursor cursor = pil_document_elements(&services);
-    while (pil_document_next(&cursor, &one)) {
-        name = pil_document_member(&one, "name");
-        if (is_named(wanted, pil_bytes_from_text(project_name), pil_document_text(&name))) {
+    struct pil_json_value name = pil_json_value_member(project, "project"), one;
+    struct pil_json_value services = pil_json_value_member(project, "feature_services");
+    pil_json_value_copy(&name, project_name, sizeof project_name);
+    struct pil_json_value_cursor cursor = pil_json_value_elements(&services);
+    while (pil_json_value_next(&cursor, &one)) {
+        name = pil_json_value_member(&one, "name");
+        if (is_named(wanted, pil_bytes_from_text(project_name), pil_json_value_text(&name))) {
             memcpy(service->project, project_name, sizeof project_name);
-            service->features = pil_document_member(&one, "features");
+            service->features = pil_json_value_member(&one, "features");
             service->found++;
         }
     }
@@ -170,11 +171,11 @@ static void find_in_project(const struct pil_document *project, struct pil_bytes
 
 static pil_status find_service(const struct pillion_client *client, const char *name, struct service *ret_service,
                                struct pil_error *error) {
-    struct pil_document document = document_of(&client->session.catalog), project;
-    struct pil_document projects = pil_document_member(&document, "projects");
-    struct pil_document_cursor cursor = pil_document_elements(&projects);
+    struct pil_json_value document = document_of(&client->session.catalog), project;
+    struct pil_json_value projects = pil_json_value_member(&document, "projects");
+    struct pil_json_value_cursor cursor = pil_json_value_elements(&projects);
     struct service service = {.found = 0};
-    while (pil_document_next(&cursor, &project)) {
+    while (pil_json_value_next(&cursor, &project)) {
         find_in_project(&project, pil_bytes_from_text(name), &service);
     }
     if (service.found != 1) {
@@ -220,10 +221,10 @@ static pil_status add_features(const struct pillion_client *client, const struct
         }
         return PIL_STATUS_OK;
     }
-    struct pil_document_cursor cursor = pil_document_elements(&service->features);
-    struct pil_document feature;
-    while (pil_document_next(&cursor, &feature)) {
-        PIL_TRY(add_reference(client, service->project, pil_document_text(&feature), builder, error));
+    struct pil_json_value_cursor cursor = pil_json_value_elements(&service->features);
+    struct pil_json_value feature;
+    while (pil_json_value_next(&cursor, &feature)) {
+        PIL_TRY(add_reference(client, service->project, pil_json_value_text(&feature), builder, error));
     }
     return PIL_STATUS_OK;
 }
@@ -236,7 +237,7 @@ pil_status pil_catalog_spec(const struct pillion_client *client, const struct pi
     if (options->service != NULL) {
         PIL_TRY(find_service(client, options->service, &service, ret_error));
     }
-    size_t count = options->service != NULL ? pil_document_count(&service.features) : options->feature_count;
+    size_t count = options->service != NULL ? pil_json_value_count(&service.features) : options->feature_count;
     if (count == 0 || count > PIL_SERVICE_FEATURES_MAX) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "%zu features; a plan has 1 to %d", count,
                         PIL_SERVICE_FEATURES_MAX);

@@ -3,6 +3,7 @@
  * only. */
 #pragma once
 
+#include "base/panic.h"
 #include "client/epoch.h"
 #include "client/link.h"
 #include "client/plan.h"
@@ -16,7 +17,7 @@ static const uint64_t pil_client_heartbeat_ns_max = 2000000000; /* older: the se
 static const uint64_t pil_client_connect_ns = 1000000000;       /* between attempts */
 static const uint64_t pil_client_poll_ns = 1000000;             /* between looks at an answer that is late */
 static const uint64_t pil_client_retry_ns = 1000000000;         /* after a refusal */
-static const uint64_t pil_client_memory_ns = 10000000;          /* after an allocation that failed */
+static const uint64_t pil_client_memory_ns = 50000000;          /* after an allocation that failed */
 
 /* A view of the catalog. */
 struct pil_client_view {
@@ -53,6 +54,10 @@ struct pillion_client {
     uint64_t refreshes, reconnects, plan_serial;
     char why_not_mapped[256];
 };
+
+/* What callers have arrays for, in the public header. */
+PIL_STATIC_ASSERT((int)PIL_VECTOR_VIEWS_MAX == PILLION_VIEWS_MAX && (int)PIL_VECTOR_KEYS_MAX == PILLION_KEYS_MAX);
+PIL_STATIC_ASSERT(sizeof((struct pillion_info){0}.views) / sizeof(struct pillion_view_info) == PIL_MAPPED_VIEWS_MAX);
 
 /* Whether somebody holds the lock (lock.h); what is called under it asserts this. */
 static inline bool pil_client_is_locked(const struct pillion_client *client) {

@@ -112,21 +112,20 @@ static pillion_result ask_columns(struct pil_call *call) {
 }
 
 static void put_row(struct columns_call *columns, uint32_t number, const struct pil_block *block, uint32_t i) {
-    const struct pil_compiled *compiled = columns->call.compiled;
-    const struct pil_vector_column *of = &compiled->vector->columns[number];
-    const struct pil_view *view = compiled->vector->views[block->slot].view;
+    const struct pil_vector_plan *vector = columns->call.compiled->vector;
+    const struct pil_vector_column *of = &vector->columns[number];
+    const struct pil_view *view = vector->views[block->slot].view;
     const struct pil_lookup *lookup = &block->lookups[i];
     struct pillion_column *column = &columns->columns[number];
     pil_value_status status = lookup->status;
     if (lookup->row.fields != NULL && pil_row_is_null(view, lookup->row.fields, of->feature)) {
         status = PIL_VALUE_NULL_VALUE;
     }
-    const struct pil_vector_default *instead =
-        columns->use_defaults && compiled->defaults != NULL ? &compiled->defaults[number] : NULL;
+    const struct pil_default *instead = columns->use_defaults ? view->features[of->feature].default_value : NULL;
     if (status == PIL_VALUE_PRESENT || status == PIL_VALUE_OUTSIDE_MAX_AGE) {
         put_value(columns, column, of->type, pil_row_value(&lookup->row, &view->features[of->feature]));
-    } else if (instead != NULL && instead->is_there) {
-        put_value(columns, column, of->type, pil_text_bytes(&instead->payload));
+    } else if (instead != NULL) {
+        put_value(columns, column, of->type, pil_default_payload(instead));
     } else {
         put_nothing(columns, column, of->type);
     }

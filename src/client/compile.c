@@ -30,7 +30,6 @@ void pil_compile_destroy(struct pillion_client *client, struct pil_compiled *com
         pil_mapping_release(&client->mappings, &compiled->views[slot].mapping);
     }
     pil_control_page_release(&compiled->page);
-    pil_vector_defaults_destroy(&compiled->defaults, compiled->vector != NULL ? compiled->vector->feature_count : 0);
     pil_vector_plan_destroy(&compiled->vector);
     free(compiled);
 }
@@ -66,7 +65,6 @@ static pillion_result take_mappings(struct pillion_client *client, const struct 
         struct pil_mapping *mapping = client->views[plan->numbers[slot]].mapping;
         PIL_ASSERT(mapping != NULL && mapping->references > 0);
         mapping->references++;
-        compiled->has_ages |= mapping->release->view->ttl_us != 0;
         compiled->views[slot] = (struct pil_compiled_view){
             .number = plan->numbers[slot], .generation = mapping->generation, .mapping = mapping};
     }
@@ -117,8 +115,6 @@ static pil_status compile(struct pillion_client *client, struct pillion_plan *pl
     }
     if (compiled->result != PILLION_OK) {
         pil_vector_plan_destroy(&compiled->vector);
-    } else if ((plan->flags & PILLION_COLUMNS) != 0 && (plan->flags & PILLION_USE_DEFAULTS) != 0) {
-        compiled->defaults = pil_vector_defaults_create(compiled->vector);
     }
     *ret_new = compiled;
     return PIL_STATUS_OK;
@@ -234,7 +230,10 @@ static pil_status refuse(struct pillion_client *client, const struct pillion_pla
     }
     PIL_ASSERT(why->result != PILLION_OK);
     compiled->result = pil_result_fail(&compiled->error, why->result, "%s", why->text);
-    compiled->is_final = why->result == PILLION_NOT_READY;
+    /* A plan that is refused before it was ever compiled is described by the server at once (plan.c). One that was let
+     * go on without a description cannot check a call's buffers. */
+    bool is_undescribed = atomic_load(&plan->compiled) != NULL && plan->info.feature_count == 0;
+    compiled->is_final = why->result == PILLION_NOT_READY || is_undescribed;
     compiled->refusal = why->refusal;
     compiled->refused_slot = why->slot;
     for (uint32_t slot = 0; plan->resolved == client->session.number && slot < compiled->view_count; slot++) {

@@ -6,7 +6,7 @@
 #include "client/control_page.h"
 #include "client/mapping.h"
 #include "client/result.h"
-#include "vector/default.h"
+#include "vector/plan.h"
 
 #include <stdatomic.h>
 
@@ -18,12 +18,10 @@ struct pil_compiled_view {
     struct pil_mapping *mapping;
 };
 struct pil_compiled {
-    struct pil_vector_default *defaults; /* of a plan with columns and defaults */
-    struct pil_vector_plan *vector;      /* NULL: not readable in this process; result and error say why */
-    struct pil_control_page *page;       /* NULL: there never was a control page */
+    struct pil_vector_plan *vector; /* NULL: not readable in this process; result and error say why */
+    struct pil_control_page *page;  /* NULL: there never was a control page */
     uint32_t view_count;
     struct pil_compiled_view views[PIL_VECTOR_VIEWS_MAX];
-    bool has_ages;            /* some view has a ttl */
     bool is_final;            /* vector is NULL, and the socket would not help */
     uint32_t fork_generation; /* client->fork_generation when it was made */
     pil_status refusal;       /* vector is NULL because of this refusal of … */

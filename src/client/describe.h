@@ -3,12 +3,12 @@
  * only. */
 #pragma once
 
-#include "client/document.h"
+#include "base/json_value.h"
 #include "client/plan.h"
 
 /* From a plan that is compiled. Once a plan is described, only the types of its features change. NO_MEMORY: nothing
  * has changed. */
 pil_status pil_describe_vector(struct pillion_plan *plan, const struct pil_vector_plan *vector) PIL_CHECKED;
 /* From the server's description (schemas/wire.md, PIL.DESCRIBE), the same. IO: it has another form. */
-pil_status pil_describe_document(struct pillion_plan *plan, const struct pil_document *document,
-                                 struct pil_error *ret_error) PIL_CHECKED;
+pil_status pil_describe_json(struct pillion_plan *plan, const struct pil_json_value *document,
+                             struct pil_error *ret_error) PIL_CHECKED;

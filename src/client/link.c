@@ -136,7 +136,6 @@ pil_status pil_link_open(const char *address, uint64_t until_ns, struct pil_link
     pil_link_begin(link, 1);
     pil_link_add(link, pil_bytes_from_text("PING"));
     pil_status status = pil_link_ask(link, until_ns, &reply, ret_error);
-    link->is_used = false;
     if (status != PIL_STATUS_OK) {
         pil_link_close(&link);
         return status;
@@ -280,7 +279,6 @@ pil_status pil_link_ask(struct pil_link *link, uint64_t until_ns, struct pil_byt
     PIL_ASSERT(link->fd >= 0);
     PIL_TRY(send_all(link, until_ns, ret_error));
     PIL_TRY(receive_reply(link, until_ns, ret_error));
-    link->is_used = true;
     struct pil_bytes input = pil_bytes_from(link->in.data, link->in.len);
     if (pil_resp_value_next(&input, &value) != PIL_STATUS_OK) {
         return pil_fail(ret_error, PIL_STATUS_IO, "the server's reply is not RESP");

@@ -13,7 +13,6 @@ struct pil_link {
     uint64_t cookie;                /* of the socket */
     uint64_t plans[PIL_LINK_PLANS]; /* serial of the plan with number i + 1; 0: none */
     uint32_t forget_next;           /* the one that makes room when all are taken */
-    bool is_used;                   /* some request was answered */
     struct pil_buffer out, in;
     struct pil_link *next; /* among the idle ones */
 };

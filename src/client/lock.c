@@ -18,6 +18,9 @@ static void give_up_counts(struct pillion_client *client) {
     for (uint32_t i = 0; i < PIL_MAPPED_VIEWS_MAX; i++) {
         client->views[i].mapping = NULL;
     }
+    for (struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
+        plan->features = plan->info.feature_count != 0 ? plan->features : NULL; /* half described */
+    }
 }
 
 /* false: another thread of the child is at it. */

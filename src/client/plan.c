@@ -144,6 +144,13 @@ static pillion_result check_readable(struct pillion_plan *plan, struct pillion_e
     return pil_result_fail(error, compiled->result, "%s", compiled->error.text);
 }
 
+/* Under the lock, for a plan of the client's list: it goes, with what only it needed. */
+static void end_plan(struct pillion_client *client, struct pillion_plan *plan) {
+    unlink_plan(client, plan);
+    destroy_plan(plan);
+    pil_upkeep_clean(client);
+}
+
 static pillion_result make(struct pillion_client *client, const struct pillion_plan_options *options,
                            struct pillion_plan **ret_plan, struct pillion_error *error) {
     uint64_t until_ns = pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull;
@@ -161,8 +168,7 @@ static pillion_result make(struct pillion_client *client, const struct pillion_p
     pil_upkeep_maintain(client, until_ns, UINT64_MAX);
     result = check_readable(plan, error);
     if (result != PILLION_OK) {
-        unlink_plan(client, plan);
-        destroy_plan(plan);
+        end_plan(client, plan);
         return result;
     }
     *ret_plan = plan;
@@ -191,9 +197,7 @@ void pillion_plan_free(struct pillion_plan **plan_pointer) {
     }
     struct pillion_client *client = plan->client;
     pil_lock_take(client);
-    unlink_plan(client, plan);
-    destroy_plan(plan);
-    pil_upkeep_clean(client);
+    end_plan(client, plan);
     pil_lock_release(client);
 }
 

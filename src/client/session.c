@@ -48,6 +48,9 @@ void pil_session_close(struct pillion_client *client, pil_status failure, const 
     struct pil_session *session = &client->session;
     PIL_ASSERT(pil_client_is_locked(client));
     session->failure = failure;
+    if (failure == PIL_STATUS_NO_MEMORY) {
+        session->connect_at_ns = pil_clock_monotonic_ns() + pil_client_memory_ns;
+    }
     snprintf(client->why_not_mapped, sizeof client->why_not_mapped, "%s", why);
     pil_sys_close(&session->fd);
     grant_reset(&session->grant);
@@ -188,7 +191,8 @@ static void refuse(struct pillion_client *client, uint32_t number, pil_status st
     PIL_ASSERT(number < PIL_MAPPED_VIEWS_MAX && status != PIL_STATUS_OK && client->session.page != NULL);
     view->refusal = status;
     view->refused_generation = generation_of(client, number);
-    view->retry_ns = pil_clock_monotonic_ns() + pil_client_retry_ns;
+    view->retry_ns =
+        pil_clock_monotonic_ns() + (status == PIL_STATUS_NO_MEMORY ? pil_client_memory_ns : pil_client_retry_ns);
     snprintf(view->why_not, sizeof view->why_not, "%.*s", (int)sizeof view->why_not - 1, why);
 }
 

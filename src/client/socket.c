@@ -244,13 +244,13 @@ static pil_status make_spec(struct pillion_plan *plan, struct pil_error *error) 
 
 static pil_status read_description(struct pillion_plan *plan, struct pil_bytes text, struct pil_error *error) {
     uint8_t *scratch = malloc(text.len + 1);
-    struct pil_document document = {.text = text, .scratch = scratch, .scratch_bytes = text.len};
+    struct pil_json_value document = {.text = text, .scratch = scratch, .scratch_bytes = text.len};
     if (scratch == NULL) {
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to read a description of %zu bytes", text.len);
     }
-    pil_status status = pil_document_check(&document, error);
+    pil_status status = pil_json_value_check(&document, error);
     if (status == PIL_STATUS_OK) {
-        status = pil_describe_document(plan, &document, error);
+        status = pil_describe_json(plan, &document, error);
     }
     free(scratch);
     return status;

@@ -6,12 +6,16 @@
 
 /* ---- Plans and views. */
 
+static uint64_t earlier_ns(uint64_t at_ns, uint64_t other_ns) {
+    return at_ns == 0 || (other_ns != 0 && other_ns < at_ns) ? other_ns : at_ns;
+}
+
 /* When the first of its views that were refused may be asked for again; 0: none was. */
 static uint64_t retry_ns(const struct pillion_client *client, const struct pillion_plan *plan) {
     uint64_t at_ns = plan->min_release[0] != '\0' && plan->min_created_us == 0 ? plan->locate_at_ns : 0;
     for (uint32_t slot = 0; plan->resolved == client->session.number && slot < plan->spec->view_count; slot++) {
         const struct pil_client_view *view = &client->views[plan->numbers[slot]];
-        at_ns = view->refusal != PIL_STATUS_OK && view->retry_ns > at_ns ? view->retry_ns : at_ns;
+        at_ns = earlier_ns(at_ns, view->refusal != PIL_STATUS_OK ? view->retry_ns : 0);
     }
     return at_ns;
 }

@@ -15,6 +15,8 @@
 #include "schema/view.h"
 #include "store/store.h"
 
+#include <jansson.h>
+
 #define PIL_INGEST_MEMORY_MIN ((size_t)64 << 20)
 /* Names of the two columns that no view can declare. Keys go by their join key, features by their name. */
 #define PIL_INGEST_EVENT_COLUMN "@event_timestamp"

@@ -8,6 +8,8 @@
 
 #include "schema/view.h"
 
+#include <jansson.h>
+
 enum { PIL_PROFILE_BUCKETS = 64, PIL_PROFILE_TOP = 10 };
 
 struct pil_profile;

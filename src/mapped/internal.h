@@ -12,6 +12,7 @@
 #include "schema/project.h"
 #include "wire/mapped.h"
 
+#include <jansson.h>
 #include <pthread.h>
 
 enum {

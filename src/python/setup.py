@@ -64,7 +64,7 @@ setup(
     version=version(),
     libraries=[("pillion_parts", PARTS)],
     ext_modules=[
-        extension("pillion._client", CLIENT, ["jansson", "xxhash", "crypto", "m"]),
+        extension("pillion._client", CLIENT, ["xxhash", "crypto", "m"]),
         extension("pillion._core", ["core.c"], ["yaml", "jansson", "xxhash", "crypto", "m"]),
     ],
     options={

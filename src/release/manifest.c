@@ -4,6 +4,8 @@
 
 #include "base/panic.h"
 #include "release/document.h"
+#include "schema/view_json.h"
+#include "schema/view_read.h"
 
 #include <stdlib.h>
 
@@ -139,7 +141,13 @@ static pil_status parse_document(struct pil_manifest *manifest, struct pil_error
     manifest->created_us = (int64_t)created_us;
     PIL_TRY(parse_shards(json_object_get(document, "shards"), manifest, error));
 
-    pil_status status = pil_view_from_json(json_object_get(document, "schema"), &manifest->view, error);
+    /* The schema as it stands there: members that this version does not know belong to it. */
+    const json_t *schema = json_object_get(document, "schema");
+    if (!json_is_object(schema)) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "\"schema\" must be an object");
+    }
+    pil_document_format(schema, &manifest->schema);
+    pil_status status = pil_view_from_json_bytes(pil_text_bytes(&manifest->schema), &manifest->view, error);
     if (status != PIL_STATUS_OK) {
         return pil_fail_in(error, status, "\"schema\"");
     }
@@ -147,8 +155,6 @@ static pil_status parse_document(struct pil_manifest *manifest, struct pil_error
         return pil_fail(error, PIL_STATUS_CORRUPT, "the schema is that of %s/%s", manifest->view->project,
                         manifest->view->name);
     }
-    /* The schema as it stands there: members that this version does not know belong to it. */
-    pil_document_format(json_object_get(document, "schema"), &manifest->schema);
     identify(manifest->view, &manifest->schema, manifest->shards, manifest->shard_count, release);
     if (strcmp(release, ref->release) != 0) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "schema and shards are those of release %s, not of %s", release,

@@ -8,6 +8,8 @@
 #include "release/layout.h"
 #include "schema/view.h"
 
+#include <jansson.h>
+
 struct pil_manifest_shard {
     struct pil_sha256 id;
     uint64_t bytes;

@@ -1,36 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/default.h"
 #include "base/bounds.h"
+#include "base/json_value.h"
 #include "base/panic.h"
 
 #include <float.h>
+#include <locale.h>
 #include <math.h>
+#include <stdlib.h>
 
 /* Largest finite values of the short floats: IEEE 754 binary16, and bfloat16 = the high half of a binary32. */
 #define FLOAT16_MAX 65504.0
 #define BFLOAT16_MAX 0x1.fep127
 
-static pil_status check_integer(const json_t *value, int64_t min, int64_t max, struct pil_error *ret_error) {
-    if (!json_is_integer(value)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "must be a whole number");
+/* A default in the making: its block, and where the next bytes of the payload go. */
+struct maker {
+    struct pil_type type;
+    struct pil_default *made;
+    uint8_t *at;
+    uint32_t count; /* elements so far */
+};
+
+/* ---- Numbers. */
+
+static pil_status read_integer(const struct pil_json_value *value, int64_t min, int64_t max, int64_t *ret_integer,
+                               struct pil_error *error) {
+    int64_t integer = 0;
+    if (!pil_json_value_integer(value, &integer)) {
+        return pil_fail(error, PIL_STATUS_INVALID, "must be a whole number");
     }
-    if (json_integer_value(value) < min || json_integer_value(value) > max) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "must be from %lld to %lld", (long long)min, (long long)max);
+    if (integer < min || integer > max) {
+        return pil_fail(error, PIL_STATUS_INVALID, "must be from %lld to %lld", (long long)min, (long long)max);
     }
+    *ret_integer = integer;
     return PIL_STATUS_OK;
 }
 
-static pil_status check_float(const json_t *value, double max, struct pil_error *ret_error) {
-    if (!json_is_number(value)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "must be a number");
+/* strtod(3) wants the decimal point of the locale, and a NUL; the scratch memory has room for it. */
+static double number_of(const struct pil_json_value *value) {
+    PIL_ASSERT(value->scratch_bytes > value->text.len);
+    char *text = (char *)value->scratch;
+    memcpy(text, value->text.data, value->text.len);
+    text[value->text.len] = '\0';
+    char *point = strchr(text, '.');
+    if (point != NULL) {
+        *point = *localeconv()->decimal_point;
     }
-    if (!(fabs(json_number_value(value)) <= max)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "must be from -%g to %g", max, max);
+    return strtod(text, NULL);
+}
+
+static pil_status read_float(const struct pil_json_value *value, double max, double *ret_number,
+                             struct pil_error *error) {
+    if (!pil_json_value_is(value, PIL_JSON_NUMBER)) {
+        return pil_fail(error, PIL_STATUS_INVALID, "must be a number");
     }
+    double number = number_of(value);
+    if (!(fabs(number) <= max)) {
+        return pil_fail(error, PIL_STATUS_INVALID, "must be from -%g to %g", max, max);
+    }
+    *ret_number = number;
     return PIL_STATUS_OK;
 }
 
-static int base64_digit(char c) {
+/* To nearest, ties to even, as IEEE 754 has it. */
+static uint16_t half_of(double value) {
+    uint16_t sign = signbit(value) ? 0x8000 : 0;
+    double magnitude = fabs(value);
+    if (magnitude >= 65520) {
+        return sign | 0x7c00;
+    }
+    int exponent = magnitude < 0x1p-14 ? -14 : ilogb(magnitude);
+    uint32_t units = (uint32_t)nearbyint(ldexp(magnitude, 10 - exponent)); /* 1024 and more: normal */
+    return (uint16_t)(sign + (uint32_t)(exponent + 14) * 1024 + units);
+}
+
+static uint16_t brain_of(double value) {
+    float narrow = (float)value;
+    uint32_t bits = pil_load_u32(&narrow);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* ---- Text. */
+
+static int base64_digit(uint8_t c) {
     if (c >= 'A' && c <= 'Z') {
         return c - 'A';
     }
@@ -44,105 +96,212 @@ static int base64_digit(char c) {
 }
 
 /* RFC 4648 section 4, padded, with zero bits at the end: one text for each value. */
-static bool is_base64(const char *text, size_t len) {
-    size_t pads = len > 0 && text[len - 1] == '=' ? (len > 1 && text[len - 2] == '=' ? 2 : 1) : 0;
+static bool is_base64(struct pil_bytes text) {
+    size_t len = text.len;
+    size_t pads = len > 0 && text.data[len - 1] == '=' ? (len > 1 && text.data[len - 2] == '=' ? 2 : 1) : 0;
     if (len % 4 != 0) {
         return false;
     }
     for (size_t i = 0; i < len - pads; i++) {
-        if (base64_digit(text[i]) < 0) {
+        if (base64_digit(text.data[i]) < 0) {
             return false;
         }
     }
     int unused = pads == 2 ? 15 : pads == 1 ? 3 : 0;
-    return pads == 0 || (base64_digit(text[len - pads - 1]) & unused) == 0;
+    return pads == 0 || (base64_digit(text.data[len - pads - 1]) & unused) == 0;
 }
 
-static pil_status check_text(const json_t *value, bool base64, struct pil_error *ret_error) {
-    if (!json_is_string(value)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, base64 ? "must be base64 text" : "must be text");
+static void put(struct maker *maker, const void *data, size_t len) {
+    if (len > 0) {
+        memcpy(maker->at, data, len);
+        maker->at += len;
     }
-    const char *text = json_string_value(value);
-    size_t len = json_string_length(value);
-    if (len > PIL_DEFAULT_TEXT_BYTES_MAX || strlen(text) != len) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "must be at most %d bytes without a NUL",
+}
+
+static void put_base64(struct maker *maker, struct pil_bytes text) {
+    uint32_t bits = 0, count = 0;
+    for (size_t i = 0; i < text.len && text.data[i] != '='; i++) {
+        bits = bits << 6 | (uint32_t)base64_digit(text.data[i]);
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            *maker->at++ = (uint8_t)(bits >> count);
+        }
+    }
+}
+
+static pil_status put_text(struct maker *maker, const struct pil_json_value *value, struct pil_error *error) {
+    bool is_bytes = maker->type.scalar == PIL_SCALAR_BYTES;
+    if (!pil_json_value_is(value, PIL_JSON_STRING)) {
+        return pil_fail(error, PIL_STATUS_INVALID, is_bytes ? "must be base64 text" : "must be text");
+    }
+    struct pil_bytes text = pil_json_value_text(value);
+    if (text.len > PIL_DEFAULT_TEXT_BYTES_MAX || memchr(text.data, '\0', text.len) != NULL) {
+        return pil_fail(error, PIL_STATUS_INVALID, "must be at most %d bytes without a NUL",
                         PIL_DEFAULT_TEXT_BYTES_MAX);
     }
-    if (base64 && !is_base64(text, len)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "must be base64 text (RFC 4648, padded with '=')");
+    if (!is_bytes) {
+        put(maker, text.data, text.len);
+        return PIL_STATUS_OK;
     }
+    if (!is_base64(text)) {
+        return pil_fail(error, PIL_STATUS_INVALID, "must be base64 text (RFC 4648, padded with '=')");
+    }
+    put_base64(maker, text);
     return PIL_STATUS_OK;
 }
 
-static pil_status check_element(pil_scalar scalar, const json_t *value, struct pil_error *ret_error) {
-    switch (scalar) {
-    case PIL_SCALAR_BOOL:
-        return json_is_boolean(value) ? PIL_STATUS_OK
-                                      : pil_fail(ret_error, PIL_STATUS_INVALID, "must be true or false");
-    case PIL_SCALAR_INT8: return check_integer(value, INT8_MIN, INT8_MAX, ret_error);
-    case PIL_SCALAR_INT32: return check_integer(value, INT32_MIN, INT32_MAX, ret_error);
-    case PIL_SCALAR_INT64: return check_integer(value, INT64_MIN, INT64_MAX, ret_error);
-    case PIL_SCALAR_UNIX_TIMESTAMP: return check_integer(value, INT64_MIN / 1000000, INT64_MAX / 1000000, ret_error);
-    case PIL_SCALAR_FLOAT16: return check_float(value, FLOAT16_MAX, ret_error);
-    case PIL_SCALAR_BFLOAT16: return check_float(value, BFLOAT16_MAX, ret_error);
-    case PIL_SCALAR_FLOAT32: return check_float(value, FLT_MAX, ret_error);
-    case PIL_SCALAR_FLOAT64: return check_float(value, DBL_MAX, ret_error);
-    case PIL_SCALAR_STRING: return check_text(value, false, ret_error);
-    case PIL_SCALAR_BYTES: return check_text(value, true, ret_error);
-    case PIL_SCALAR_COUNT: break;
-    }
-    PIL_UNREACHABLE("scalar");
+/* ---- Elements. */
+
+static pil_status put_integer(struct maker *maker, const struct pil_json_value *value, int64_t min, int64_t max,
+                              struct pil_error *error) {
+    int64_t integer = 0;
+    uint8_t bytes[8];
+    PIL_TRY(read_integer(value, min, max, &integer, error));
+    bool is_time = maker->type.scalar == PIL_SCALAR_UNIX_TIMESTAMP;
+    pil_store_i64(bytes, is_time ? integer * 1000000 : integer); /* little-endian: the low bytes come first */
+    put(maker, bytes, pil_scalar_bytes(maker->type.scalar));
+    maker->made->numbers[maker->count] = (double)integer;
+    return PIL_STATUS_OK;
 }
 
-static json_t *canonical(pil_scalar scalar, const json_t *value) {
-    switch (scalar) {
-    case PIL_SCALAR_FLOAT16:
-    case PIL_SCALAR_BFLOAT16:
-    case PIL_SCALAR_FLOAT32:
-    case PIL_SCALAR_FLOAT64: return json_real(json_number_value(value));
-    case PIL_SCALAR_BOOL:
-    case PIL_SCALAR_INT8:
-    case PIL_SCALAR_INT32:
-    case PIL_SCALAR_INT64:
-    case PIL_SCALAR_UNIX_TIMESTAMP:
+static pil_status put_float(struct maker *maker, const struct pil_json_value *value, double max,
+                            struct pil_error *error) {
+    double number = 0;
+    uint8_t bytes[8];
+    PIL_TRY(read_float(value, max, &number, error));
+    if (maker->type.scalar == PIL_SCALAR_FLOAT64) {
+        pil_store_f64(bytes, number);
+    } else if (maker->type.scalar == PIL_SCALAR_FLOAT32) {
+        pil_store_f32(bytes, (float)number);
+    } else {
+        pil_store_u16(bytes, maker->type.scalar == PIL_SCALAR_FLOAT16 ? half_of(number) : brain_of(number));
+    }
+    put(maker, bytes, pil_scalar_bytes(maker->type.scalar));
+    maker->made->numbers[maker->count] = number;
+    return PIL_STATUS_OK;
+}
+
+static pil_status put_bool(struct maker *maker, const struct pil_json_value *value, struct pil_error *error) {
+    if (!pil_json_value_is(value, PIL_JSON_BOOL)) {
+        return pil_fail(error, PIL_STATUS_INVALID, "must be true or false");
+    }
+    uint8_t byte = value->text.data[0] == 't';
+    put(maker, &byte, 1);
+    maker->made->numbers[maker->count] = byte;
+    return PIL_STATUS_OK;
+}
+
+static pil_status put_element(struct maker *maker, const struct pil_json_value *value, struct pil_error *error) {
+    switch (maker->type.scalar) {
+    case PIL_SCALAR_BOOL: return put_bool(maker, value, error);
+    case PIL_SCALAR_INT8: return put_integer(maker, value, INT8_MIN, INT8_MAX, error);
+    case PIL_SCALAR_INT32: return put_integer(maker, value, INT32_MIN, INT32_MAX, error);
+    case PIL_SCALAR_INT64: return put_integer(maker, value, INT64_MIN, INT64_MAX, error);
+    case PIL_SCALAR_UNIX_TIMESTAMP: return put_integer(maker, value, INT64_MIN / 1000000, INT64_MAX / 1000000, error);
+    case PIL_SCALAR_FLOAT16: return put_float(maker, value, FLOAT16_MAX, error);
+    case PIL_SCALAR_BFLOAT16: return put_float(maker, value, BFLOAT16_MAX, error);
+    case PIL_SCALAR_FLOAT32: return put_float(maker, value, FLT_MAX, error);
+    case PIL_SCALAR_FLOAT64: return put_float(maker, value, DBL_MAX, error);
     case PIL_SCALAR_STRING:
-    case PIL_SCALAR_BYTES: return json_copy((json_t *)(uintptr_t)value);
+    case PIL_SCALAR_BYTES: return put_text(maker, value, error);
     case PIL_SCALAR_COUNT: break;
     }
     PIL_UNREACHABLE("scalar");
 }
 
-static pil_status normalize_array(struct pil_type type, const json_t *value, json_t **ret_value,
-                                  struct pil_error *ret_error) {
-    size_t count = json_array_size(value); /* 0 when it is no array */
-    if (!json_is_array(value) || (type.shape == PIL_SHAPE_VECTOR && count != type.dimension)) {
-        return type.shape == PIL_SHAPE_VECTOR
-                   ? pil_fail(ret_error, PIL_STATUS_INVALID, "must be a list of %u numbers", type.dimension)
-                   : pil_fail(ret_error, PIL_STATUS_INVALID, "must be a list");
+static bool is_text(pil_scalar scalar) {
+    return scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES;
+}
+
+/* A list of texts begins with its length and the end of each element (schemas/snapshot.md). */
+static pil_status put_elements(struct maker *maker, const struct pil_json_value *array, struct pil_error *error) {
+    struct pil_json_value_cursor cursor = pil_json_value_elements(array);
+    struct pil_json_value element;
+    uint8_t *ends = maker->at;
+    bool has_ends = is_text(maker->type.scalar);
+    if (has_ends) {
+        put(maker, &maker->made->count, sizeof maker->made->count);
+        maker->at += (size_t)maker->made->count * 4;
     }
-    if (count > PIL_VECTOR_DIMENSION_MAX) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "must have at most %d elements", PIL_VECTOR_DIMENSION_MAX);
-    }
-    json_t *array = json_array();
-    for (size_t i = 0; i < count; i++) {
-        const json_t *element = json_array_get(value, i);
-        pil_status status = check_element(type.scalar, element, ret_error);
+    const uint8_t *begin = maker->at;
+    for (; pil_json_value_next(&cursor, &element); maker->count++) {
+        PIL_ASSERT(maker->count < maker->made->count);
+        pil_status status = put_element(maker, &element, error);
         if (status != PIL_STATUS_OK) {
-            json_decref(array);
-            return pil_fail_in(ret_error, status, "element %zu", i + 1);
+            return pil_fail_in(error, status, "element %u", maker->count + 1);
         }
-        PIL_ASSERT(json_array_append_new(array, canonical(type.scalar, element)) == 0);
+        if (has_ends) {
+            pil_store_u32(ends + 4 + (size_t)maker->count * 4, (uint32_t)(maker->at - begin));
+        }
     }
-    *ret_value = array;
     return PIL_STATUS_OK;
 }
 
-pil_status pil_default_normalize(struct pil_type type, const json_t *value, json_t **ret_value,
-                                 struct pil_error *ret_error) {
-    if (type.shape != PIL_SHAPE_SCALAR) {
-        return normalize_array(type, value, ret_value, ret_error);
+/* ---- The whole. */
+
+static pil_status check_shape(struct pil_type type, const struct pil_json_value *value, size_t count,
+                              struct pil_error *error) {
+    bool is_vector = type.shape == PIL_SHAPE_VECTOR;
+    if (type.shape == PIL_SHAPE_SCALAR) {
+        return PIL_STATUS_OK;
     }
-    PIL_TRY(check_element(type.scalar, value, ret_error));
-    *ret_value = canonical(type.scalar, value);
+    if (!pil_json_value_is(value, PIL_JSON_ARRAY) || (is_vector && count != type.dimension)) {
+        return is_vector ? pil_fail(error, PIL_STATUS_INVALID, "must be a list of %u numbers", type.dimension)
+                         : pil_fail(error, PIL_STATUS_INVALID, "must be a list");
+    }
+    return count <= PIL_VECTOR_DIMENSION_MAX
+               ? PIL_STATUS_OK
+               : pil_fail(error, PIL_STATUS_INVALID, "must have at most %d elements", PIL_VECTOR_DIMENSION_MAX);
+}
+
+static pil_status make(struct maker *maker, const struct pil_json_value *value, struct pil_error *error) {
+    bool is_scalar = maker->type.shape == PIL_SHAPE_SCALAR;
+    maker->at = (uint8_t *)&maker->made->numbers[maker->made->count];
+    const uint8_t *begin = maker->at;
+    PIL_TRY(is_scalar ? put_element(maker, value, error) : put_elements(maker, value, error));
+    maker->made->payload = (uint32_t)(maker->at - begin);
+    put(maker, value->text.data, value->text.len);
+    maker->made->text = (uint32_t)value->text.len;
+    maker->made->bytes = (size_t)(maker->at - (uint8_t *)maker->made);
     return PIL_STATUS_OK;
+}
+
+pil_status pil_default_parse(struct pil_type type, struct pil_bytes json, struct pil_default **ret_default,
+                             struct pil_error *ret_error) {
+    PIL_ASSERT(json.len > 0 && json.len <= UINT32_MAX);
+    uint8_t *scratch = malloc(json.len + 1);
+    struct pil_json_value value = {.text = json, .scratch = scratch, .scratch_bytes = json.len + 1};
+    if (scratch == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a default");
+    }
+    size_t count = type.shape == PIL_SHAPE_SCALAR ? 1 : pil_json_value_count(&value);
+    pil_status status = check_shape(type, &value, count, ret_error);
+    if (status == PIL_STATUS_OK) {
+        /* Elements have at most 8 bytes, or no more than their text and an offset. */
+        size_t bytes = sizeof(struct pil_default) + count * (sizeof(double) + 8) + 8 + 2 * json.len;
+        struct maker maker = {.type = type, .made = calloc(1, bytes)};
+        status =
+            maker.made != NULL ? PIL_STATUS_OK : pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a default");
+        if (status == PIL_STATUS_OK) {
+            maker.made->count = (uint32_t)count;
+            status = make(&maker, &value, ret_error);
+            PIL_ASSERT(status != PIL_STATUS_OK || maker.made->bytes <= bytes);
+        }
+        if (status == PIL_STATUS_OK) {
+            *ret_default = maker.made;
+        } else {
+            free(maker.made);
+        }
+    }
+    free(scratch);
+    return status;
+}
+
+struct pil_default *pil_default_copy(const struct pil_default *value) {
+    struct pil_default *copy = value != NULL ? malloc(value->bytes) : NULL;
+    if (copy != NULL) {
+        memcpy(copy, value, value->bytes);
+    }
+    return copy;
 }

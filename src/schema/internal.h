@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/panic.h"
-#include "schema/view.h"
+#include "schema/view_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,8 +43,8 @@ static inline bool pil_entity_can_be(struct pil_type type) {
 void pil_entity_deinit(struct pil_entity *entity);
 struct pil_entity pil_entity_clone(const struct pil_entity *entity);
 
-/* Builds the table behind pil_view_feature_find; the first of two equal names wins. */
-void pil_view_index_build(struct pil_view *view);
+/* Builds the table behind pil_view_feature_find; the first of two equal names wins. false: no memory. */
+bool pil_view_index_build(struct pil_view *view);
 
 /* Members of one feature in JSON: name, type, and default, description, tags when it has them. Owns: caller. */
 json_t *pil_view_feature_to_json(const struct pil_feature *feature);

@@ -3,8 +3,10 @@
  * puts into the store, and the rule for what may change while a view is in use. */
 #pragma once
 
-#include "schema/view.h"
 #include "base/text.h"
+#include "schema/view.h"
+
+#include <jansson.h>
 
 typedef enum pil_source_type { PIL_SOURCE_PARQUET, PIL_SOURCE_CSV, PIL_SOURCE_SQL } pil_source_type;
 

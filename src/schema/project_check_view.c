@@ -144,12 +144,15 @@ static void check_default(struct pil_check *check, const struct pil_yaml_node *n
                           struct pil_feature *feature) {
     bool as_text = feature->type.scalar == PIL_SCALAR_STRING || feature->type.scalar == PIL_SCALAR_BYTES;
     json_t *value = pil_yaml_to_json(node, as_text);
+    char *json = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     struct pil_error error;
-    if (pil_default_normalize(feature->type, value, &feature->default_value, &error) != PIL_STATUS_OK) {
+    PIL_ASSERT(json != NULL);
+    if (pil_default_parse(feature->type, pil_bytes_from_text(json), &feature->default_value, &error) != PIL_STATUS_OK) {
         char type[PIL_TYPE_TEXT_BYTES];
         pil_type_format(feature->type, type);
         pil_yaml_problem_add(check->problems, node, "%s: default does not fit %s; %s", label, type, error.text);
     }
+    free(json);
     json_decref(value);
 }
 

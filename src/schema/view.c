@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Row layout, find by name, copy and destroy of views. Keys are in view_key.c, the JSON form in view_json.c. */
+ * Row layout, find by name, copy and destroy of views. Keys are in view_key.c, the JSON form in view_read.c and
+ * view_json.c. */
 #include "schema/view.h"
 #include "base/hash.h"
 #include "schema/internal.h"
@@ -96,13 +97,17 @@ pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) {
     return PIL_STATUS_OK;
 }
 
-void pil_view_index_build(struct pil_view *view) {
+bool pil_view_index_build(struct pil_view *view) {
     uint32_t slots = 4;
     while (slots < 2 * view->feature_count) {
         slots *= 2;
     }
+    uint32_t *table = calloc(slots, sizeof table[0]);
+    if (table == NULL) {
+        return false;
+    }
     free(view->feature_index_by_name);
-    view->feature_index_by_name = pil_schema_alloc(slots, sizeof *view->feature_index_by_name);
+    view->feature_index_by_name = table;
     view->index_mask = slots - 1;
     for (uint32_t i = 0; i < view->feature_count; i++) {
         struct pil_bytes name = pil_bytes_from_text(view->features[i].name);
@@ -116,6 +121,7 @@ void pil_view_index_build(struct pil_view *view) {
         }
         view->feature_index_by_name[slot] = i + 1;
     }
+    return true;
 }
 
 int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name) {
@@ -152,7 +158,8 @@ static struct pil_feature feature_clone(const struct pil_feature *feature) {
     struct pil_feature copy = *feature;
     copy.name = pil_schema_copy(feature->name);
     copy.description = pil_schema_copy(feature->description != NULL ? feature->description : "");
-    copy.default_value = json_deep_copy(feature->default_value);
+    copy.default_value = pil_default_copy(feature->default_value);
+    PIL_ASSERT(copy.default_value != NULL || feature->default_value == NULL);
     copy.tags = pil_schema_alloc(feature->tag_count, sizeof *copy.tags);
     for (uint32_t i = 0; i < feature->tag_count; i++) {
         copy.tags[i] = pil_schema_copy(feature->tags[i]);
@@ -163,7 +170,7 @@ static struct pil_feature feature_clone(const struct pil_feature *feature) {
 static void feature_deinit(struct pil_feature *feature) {
     free(feature->name);
     free(feature->description);
-    json_decref(feature->default_value);
+    free(feature->default_value);
     for (uint32_t i = 0; i < feature->tag_count; i++) {
         free(feature->tags[i]);
     }
@@ -184,7 +191,8 @@ struct pil_view *pil_view_clone(const struct pil_view *view) {
         copy->features[i] = feature_clone(&view->features[i]);
     }
     copy->feature_index_by_name = NULL;
-    pil_view_index_build(copy);
+    bool has_index = pil_view_index_build(copy);
+    PIL_ASSERT(has_index);
     return copy;
 }
 

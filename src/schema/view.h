@@ -4,9 +4,8 @@
 #pragma once
 
 #include "base/bounds.h"
+#include "schema/default.h"
 #include "schema/type.h"
-
-#include <jansson.h>
 
 struct pil_entity {
     char *name;        /* "driver" */
@@ -19,9 +18,7 @@ struct pil_feature {
     char *name;
     char *description; /* never NULL */
     struct pil_type type;
-    /* NULL when there is none; validated against type: true/false; integers (whole seconds for unix_timestamp, as in
-     * keys); reals for floats; text for strings; base64 for bytes; arrays of these for lists and vectors. */
-    json_t *default_value;
+    struct pil_default *default_value; /* NULL when there is none */
     char **tags;
     uint32_t tag_count;
     /* Layout (schemas/snapshot.md, "Row"). */
@@ -73,14 +70,6 @@ struct pil_view {
  */
 pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) PIL_CHECKED;
 
-/* The canonical JSON of a view: names, types, defaults, tags, ttl, and the layout (offsets, stride). Its bytes are
- * canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT, which callers always do. It is the SCHEMA section of a
- * shard and the "schema" of a manifest. Owns: the caller (json_decref / free). */
-json_t *pil_view_to_json(const struct pil_view *view);
-/* Parses and validates such JSON, hostile or not; recomputes the layout and refuses (CORRUPT) when it differs. */
-pil_status pil_view_from_json(const json_t *json, struct pil_view **ret_view, struct pil_error *ret_error) PIL_CHECKED;
-pil_status pil_view_from_json_bytes(struct pil_bytes text, struct pil_view **ret_view,
-                                    struct pil_error *ret_error) PIL_CHECKED;
 struct pil_view *pil_view_clone(const struct pil_view *view);
 void pil_view_destroy(struct pil_view **view);
 

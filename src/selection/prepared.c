@@ -56,7 +56,6 @@ pil_status pil_prepared_create(const struct pil_scope *scope, struct pil_vector_
 
 static void drop_plan(struct pil_prepared *prepared) {
     struct pil_vector_plan *plan = (struct pil_vector_plan *)prepared->plan; /* ours: others get it const */
-    pil_vector_defaults_destroy(&prepared->defaults, plan != NULL ? plan->feature_count : 0);
     pil_vector_plan_destroy(&plan);
     prepared->plan = NULL;
 }
@@ -81,7 +80,6 @@ static pil_status compile(struct pil_prepared *prepared, const struct pil_servin
     PIL_TRY(pil_vector_plan_create(prepared->spec, schemas, prepared->variant.dtype, prepared->variant.need_tensor,
                                    &plan, error));
     prepared->plan = plan;
-    prepared->defaults = prepared->variant.need_defaults ? pil_vector_defaults_create(plan) : NULL;
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
         prepared->servings[slot] = servings[slot];
         prepared->generations[slot] = servings[slot]->release->generation;
@@ -169,7 +167,7 @@ static struct entry **bucket_of(struct pil_prepared_cache *cache, struct pil_byt
 }
 
 static bool is_same_variant(struct pil_prepared_variant a, struct pil_prepared_variant b) {
-    return a.dtype == b.dtype && a.need_tensor == b.need_tensor && a.need_defaults == b.need_defaults;
+    return a.dtype == b.dtype && a.need_tensor == b.need_tensor;
 }
 
 static struct entry **find_entry(struct pil_prepared_cache *cache, struct pil_bytes name,

@@ -6,19 +6,17 @@
 #pragma once
 
 #include "selection/scope.h"
-#include "vector/default.h"
+#include "vector/plan.h"
 
 /* Variants of one selection of features. */
 struct pil_prepared_variant {
     pil_vector_dtype dtype;
-    bool need_tensor;   /* strings, bytes and lists are refused; else they are columns without elements */
-    bool need_defaults; /* as payloads, for typed columns */
+    bool need_tensor; /* strings, bytes and lists are refused; else they are columns without elements */
 };
 
 /* What is asked for, compiled for the releases of the batch in which it was last refreshed; valid for that batch. */
 struct pil_prepared {
-    const struct pil_vector_plan *plan;  /* NULL before the first refresh that went well */
-    struct pil_vector_default *defaults; /* [plan->feature_count]; NULL when the variant needs none */
+    const struct pil_vector_plan *plan; /* NULL before the first refresh that went well */
     /* By slot of the plan; the servings are those of pil_scope_serving. */
     const struct pil_cache_view *views[PIL_VECTOR_VIEWS_MAX];
     const struct pil_serving *servings[PIL_VECTOR_VIEWS_MAX];

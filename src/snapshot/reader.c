@@ -2,6 +2,7 @@
  * Opening a shard and reading its rows. Whether the bytes are right is verify.c's business; but no function here reads
  * outside of the file, whatever the references in its rows say. */
 #include "snapshot/reader.h"
+#include "schema/view_read.h"
 #include "snapshot/internal.h"
 
 static struct pil_bytes section_bytes(struct pil_bytes file, const struct pil_superblock *superblock,

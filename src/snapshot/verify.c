@@ -2,6 +2,7 @@
  * The rules of schemas/snapshot.md, "What a verifier checks", in the order in which they can be relied upon:
  * superblock, hashes of all bytes, padding, schema, then every row. What is refused is said with section and offset. */
 #include "snapshot/verify.h"
+#include "schema/view_json.h"
 #include "snapshot/internal.h"
 
 static const uint8_t *section(struct pil_bytes file, const struct pil_superblock *block, pil_section section) {

@@ -3,6 +3,7 @@
  * sums. The order of the input decides nothing: slots depend on the keys alone, and the heap is filled in slot order.
  */
 #include "snapshot/writer.h"
+#include "schema/view_json.h"
 #include "snapshot/internal.h"
 
 #include <stdlib.h>

@@ -3,18 +3,25 @@
 #include "vector/plan.h"
 #include "base/panic.h"
 #include "cache/chain.h"
+#include "schema/project.h"
 
 #include <stdlib.h>
 
+/* Never NULL for want of elements. */
 static void *allocate(size_t count, size_t bytes) {
-    void *memory = calloc(count > 0 ? count : 1, bytes);
-    PIL_ASSERT(memory != NULL);
-    return memory;
+    return calloc(count > 0 ? count : 1, bytes);
 }
 
+static pil_status no_memory(struct pil_error *error) {
+    return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
+}
+
+/* NULL: no memory. */
 static char *copy_text(struct pil_bytes text) {
     char *copy = allocate(text.len + 1, 1);
-    memcpy(copy, text.data, text.len);
+    if (copy != NULL) {
+        memcpy(copy, text.data, text.len);
+    }
     return copy;
 }
 
@@ -31,8 +38,12 @@ static pil_status add_view(struct pil_vector_spec *spec, struct pil_bytes name, 
     if (spec->view_count == PIL_VECTOR_VIEWS_MAX) {
         return pil_fail(error, PIL_STATUS_INVALID, "a vector has features of at most %d views", PIL_VECTOR_VIEWS_MAX);
     }
+    char *copy = copy_text(name);
+    if (copy == NULL) {
+        return no_memory(error);
+    }
     *ret_slot = spec->view_count;
-    spec->views[spec->view_count++] = copy_text(name);
+    spec->views[spec->view_count++] = copy;
     return PIL_STATUS_OK;
 }
 
@@ -46,6 +57,9 @@ static pil_status add_reference(struct pil_vector_spec *spec, struct pil_bytes r
     struct pil_vector_name *name = &spec->names[spec->name_count];
     PIL_TRY(add_view(spec, pil_bytes_from(reference.data, view_len), &name->view, error));
     name->feature = copy_text(pil_bytes_from(colon + 1, reference.len - view_len - 1));
+    if (name->feature == NULL) {
+        return no_memory(error);
+    }
     spec->name_count++;
     return PIL_STATUS_OK;
 }
@@ -57,7 +71,14 @@ pil_status pil_vector_spec_create(const struct pil_bytes *references, uint32_t c
                         PIL_SERVICE_FEATURES_MAX);
     }
     struct pil_vector_spec *spec = allocate(1, sizeof *spec);
+    if (spec == NULL) {
+        return no_memory(ret_error);
+    }
     spec->names = allocate(count, sizeof spec->names[0]);
+    if (spec->names == NULL) {
+        pil_vector_spec_destroy(&spec);
+        return no_memory(ret_error);
+    }
     for (uint32_t i = 0; i < count; i++) {
         pil_status status = add_reference(spec, references[i], ret_error);
         if (status != PIL_STATUS_OK) {
@@ -73,6 +94,9 @@ pil_status pil_vector_spec_of_service(const struct pil_project *project, const s
                                       struct pil_vector_spec **ret_spec, struct pil_error *ret_error) {
     struct pil_text text = {0};
     struct pil_bytes *references = allocate(service->feature_count, sizeof references[0]);
+    if (references == NULL) {
+        return no_memory(ret_error);
+    }
     for (uint32_t i = 0; i < service->feature_count; i++) {
         const struct pil_view *view = project->views[service->features[i].view_index].view;
         size_t begin = text.len;
@@ -147,8 +171,11 @@ static pil_status set_columns(struct pil_vector_plan *plan, const struct pil_vec
 }
 
 /* Groups the columns by view; of each view, which bytes of the row matter. */
-static void set_views(struct pil_vector_plan *plan) {
+static pil_status set_views(struct pil_vector_plan *plan, struct pil_error *error) {
     uint32_t *features = allocate(plan->feature_count, sizeof features[0]), next = 0;
+    if (features == NULL) {
+        return no_memory(error);
+    }
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
         struct pil_vector_view *view = &plan->views[slot];
         view->column_first = next;
@@ -167,6 +194,7 @@ static void set_views(struct pil_vector_plan *plan) {
         view->line_mask = pil_chain_line_mask(view->view, features, view->column_count);
     }
     free(features);
+    return PIL_STATUS_OK;
 }
 
 static void set_runs(struct pil_vector_plan *plan) {
@@ -194,23 +222,19 @@ static void set_runs(struct pil_vector_plan *plan) {
     }
 }
 
-static double number_of(const json_t *value) {
-    return json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
-}
-
 static void set_defaults(struct pil_vector_plan *plan) {
     uint32_t next = 0;
-    plan->defaults = allocate(plan->width, sizeof plan->defaults[0]);
     for (uint32_t i = 0; i < plan->feature_count; i++) {
         struct pil_vector_column *column = &plan->columns[i];
-        const json_t *value = plan->views[column->view].view->features[column->feature].default_value;
+        const struct pil_default *value = plan->views[column->view].view->features[column->feature].default_value;
         if (value == NULL || column->count == 0) {
             continue;
         }
+        PIL_ASSERT(value->count == column->count);
         column->has_default = true;
         column->default_first = next;
         for (uint32_t k = 0; k < column->count; k++) {
-            plan->defaults[next++] = number_of(json_is_array(value) ? json_array_get(value, k) : value);
+            plan->defaults[next++] = value->numbers[k];
         }
     }
 }
@@ -236,30 +260,44 @@ static pil_status set_join_keys(struct pil_vector_plan *plan, struct pil_error *
     return PIL_STATUS_OK;
 }
 
+static pil_status make_plan(struct pil_vector_plan *plan, const struct pil_vector_spec *spec, bool need_tensor,
+                            struct pil_error *error) {
+    plan->columns = allocate(spec->name_count, sizeof plan->columns[0]);
+    plan->by_view = allocate(spec->name_count, sizeof plan->by_view[0]);
+    plan->runs = allocate(spec->name_count, sizeof plan->runs[0]);
+    if (plan->columns == NULL || plan->by_view == NULL || plan->runs == NULL) {
+        return no_memory(error);
+    }
+    PIL_TRY(set_columns(plan, spec, need_tensor, error));
+    PIL_TRY(set_join_keys(plan, error));
+    PIL_TRY(set_views(plan, error));
+    plan->defaults = allocate(plan->width, sizeof plan->defaults[0]);
+    if (plan->defaults == NULL) {
+        return no_memory(error);
+    }
+    set_runs(plan);
+    set_defaults(plan);
+    return PIL_STATUS_OK;
+}
+
 pil_status pil_vector_plan_create(const struct pil_vector_spec *spec, const struct pil_view *const *views,
                                   pil_vector_dtype dtype, bool need_tensor, struct pil_vector_plan **ret_plan,
                                   struct pil_error *ret_error) {
     struct pil_vector_plan *plan = allocate(1, sizeof *plan);
+    if (plan == NULL) {
+        return no_memory(ret_error);
+    }
     plan->dtype = dtype;
     plan->feature_count = spec->name_count;
     plan->view_count = spec->view_count;
-    plan->columns = allocate(spec->name_count, sizeof plan->columns[0]);
-    plan->by_view = allocate(spec->name_count, sizeof plan->by_view[0]);
-    plan->runs = allocate(spec->name_count, sizeof plan->runs[0]);
     for (uint32_t slot = 0; slot < spec->view_count; slot++) {
         plan->views[slot].view = views[slot];
     }
-    pil_status status = set_columns(plan, spec, need_tensor, ret_error);
-    if (status == PIL_STATUS_OK) {
-        status = set_join_keys(plan, ret_error);
-    }
+    pil_status status = make_plan(plan, spec, need_tensor, ret_error);
     if (status != PIL_STATUS_OK) {
         pil_vector_plan_destroy(&plan);
         return status;
     }
-    set_views(plan);
-    set_runs(plan);
-    set_defaults(plan);
     *ret_plan = plan;
     return PIL_STATUS_OK;
 }

@@ -9,8 +9,11 @@
 #pragma once
 
 #include "base/bounds.h"
-#include "schema/project.h"
+#include "schema/view.h"
 #include "schema/value_status.h"
+
+struct pil_project;
+struct pil_service;
 
 enum { PIL_VECTOR_VIEWS_MAX = 16, PIL_VECTOR_KEYS_MAX = 16, PIL_VECTOR_WIDTH_MAX = 1 << 20 };
 
@@ -33,7 +36,7 @@ struct pil_vector_spec {
 };
 
 /* Splits "view:feature" references. INVALID: one has no colon, none is given, or there are more views than
- * PIL_VECTOR_VIEWS_MAX or more features than PIL_SERVICE_FEATURES_MAX. A feature may be asked for twice. */
+ * PIL_VECTOR_VIEWS_MAX or more features than PIL_SERVICE_FEATURES_MAX. NO_MEMORY. A feature may be asked for twice. */
 pil_status pil_vector_spec_create(const struct pil_bytes *references, uint32_t count, struct pil_vector_spec **ret_spec,
                                   struct pil_error *ret_error) PIL_CHECKED;
 /* The features of a service, in its order; its views as "project/view". INVALID: it has over PIL_VECTOR_VIEWS_MAX
@@ -90,8 +93,9 @@ struct pil_vector_plan {
 };
 
 /* views[slot] is the schema of spec->views[slot] in the release to be read. NOT_FOUND: a feature is not in its view.
- * UNSUPPORTED: need_tensor, and a feature is a string, bytes or a list. TOO_LARGE: over PIL_VECTOR_KEYS_MAX join keys
- * or PIL_VECTOR_WIDTH_MAX elements. Cost: some hashing and one copy of the names' offsets; once per release. */
+ * NO_MEMORY. UNSUPPORTED: need_tensor, and a feature is a string, bytes or a list. TOO_LARGE: over PIL_VECTOR_KEYS_MAX
+ * join keys or PIL_VECTOR_WIDTH_MAX elements. Cost: some hashing and one copy of the names' offsets; once per release.
+ */
 pil_status pil_vector_plan_create(const struct pil_vector_spec *spec, const struct pil_view *const *views,
                                   pil_vector_dtype dtype, bool need_tensor, struct pil_vector_plan **ret_plan,
                                   struct pil_error *ret_error) PIL_CHECKED;

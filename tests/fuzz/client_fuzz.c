@@ -178,9 +178,7 @@ static void read_as(struct harness *harness, const struct pillion_keys *keys, bo
     }
     harness->plan.flags = PILLION_USE_DEFAULTS | (as_columns ? PILLION_COLUMNS : 0u);
     if (as_columns) {
-        harness->compiled.defaults = pil_vector_defaults_create(harness->compiled.vector);
         get_columns(harness, keys);
-        pil_vector_defaults_destroy(&harness->compiled.defaults, harness->compiled.vector->feature_count);
     } else if ((size_t)harness->compiled.vector->width * ROWS < 1 << 20) {
         get_tensor(harness, keys);
     }

@@ -4,6 +4,8 @@
  * encoding. */
 #include "base/panic.h"
 #include "schema/project.h"
+#include "schema/view_json.h"
+#include "schema/view_read.h"
 
 #include <stdlib.h>
 

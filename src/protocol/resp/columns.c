@@ -22,9 +22,9 @@ static struct column column_of(const struct pil_tensor_rows *rows, uint32_t numb
                             .view = prepared->plan->views[of->view].view,
                             .lookups = pil_tensor_lookups(rows, of->view),
                             .form = pil_column_form_of(of->type)};
-    if (rows->use_defaults && prepared->defaults != NULL && prepared->defaults[number].is_there) {
-        const struct pil_text *payload = &prepared->defaults[number].payload;
-        column.instead = pil_bytes_from(pil_text_chars(payload), payload->len);
+    const struct pil_default *instead = column.view->features[of->feature].default_value;
+    if (rows->use_defaults && instead != NULL) {
+        column.instead = pil_default_payload(instead);
     }
     return column;
 }

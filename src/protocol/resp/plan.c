@@ -146,7 +146,6 @@ static uint32_t parse_options(const struct pil_redis_call *call, struct plan_opt
             break;
         }
     }
-    options->variant.need_defaults = options->use_defaults && !options->variant.need_tensor;
     return i < call->arg_count ? i : 0;
 }
 

@@ -49,7 +49,7 @@ void pil_python_array_release(struct python_array *array);
 /* A new numpy array [rows] or [rows][columns]; columns < 0: one dimension. */
 PyObject *pil_python_array_create(struct client_state *state, Py_ssize_t rows, Py_ssize_t columns, PyObject *dtype);
 
-/* ---- keys.c */
+/* ---- key_column.c */
 
 /* One key column in memory that libpillion reads: somebody else's (owner) or its own. */
 struct python_key_column {
@@ -61,6 +61,15 @@ struct python_key_column {
     size_t count, capacity;
     bool is_text; /* slices; otherwise int64 */
 };
+/* Appending keeps a column either of integers or of slices; -1: exception. */
+int pil_python_key_append_int(struct python_key_column *column, int64_t value);
+int pil_python_key_append_bytes(struct python_key_column *column, const void *bytes, size_t len);
+/* `count` integers of `item_bytes` of kind 'i' or 'u', each `stride` bytes after the one before it. */
+int pil_python_key_append_ints(struct python_key_column *column, const uint8_t *data, size_t count, int64_t stride,
+                               int item_bytes, char kind);
+
+/* ---- keys.c */
+
 struct python_keys {
     struct pillion_keys keys;
     struct python_key_column columns[PILLION_KEYS_MAX];
@@ -69,13 +78,6 @@ struct python_keys {
 int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, bool is_strict,
                          struct python_keys *ret_keys);
 void pil_python_keys_release(struct python_keys *keys);
-
-/* For arrow.c. Appending keeps a column either of integers or of slices; -1: exception. */
-int pil_python_key_append_int(struct python_key_column *column, int64_t value);
-int pil_python_key_append_bytes(struct python_key_column *column, const void *bytes, size_t len);
-/* `count` integers of `item_bytes` of kind 'i' or 'u', each `stride` bytes after the one before it. */
-int pil_python_key_append_ints(struct python_key_column *column, const uint8_t *data, size_t count, int64_t stride,
-                               int item_bytes, char kind);
 
 /* ---- arrow.c */
 

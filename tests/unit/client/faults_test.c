@@ -159,6 +159,64 @@ static void min_release_waits_for_it(void **state) {
     pillion_plan_free(&plan);
 }
 
+/* Both views of a plan, one after the other: the first that may be had again is not kept waiting by the second. */
+static void the_view_that_was_refused_first_is_asked_for_first(void **state) {
+    struct fixture *fixture = *state;
+    server_publish_seed(&fixture->server, 1, fixture->view, ROWS, 2, 0);
+    struct pillion_plan *plans[] = {fixture_service(fixture->client, "both"), NULL};
+    const struct pil_client_view *views = fixture->client->views;
+    struct pillion_error error;
+    assert_int_equal(try_plan(fixture, "w:f0", NULL, &plans[1], &error), PILLION_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        fixture->server.views[i].refusal = PIL_STATUS_TOO_LARGE;
+        server_publish_seed(&fixture->server, i, fixture->view, ROWS, 3 + i, 0);
+        for (int try = 0; try < 5000 && views[i].refusal == PIL_STATUS_OK; try++) {
+            float values[FEATURES];
+            struct pillion_answer answer;
+            assert_int_equal(get_one(plans[i], 5, values, &answer), PILLION_OK);
+            usleep(1000);
+        }
+    }
+    assert_true(views[0].retry_ns != 0 && views[0].retry_ns < views[1].retry_ns);
+    assert_true(atomic_load(&atomic_load(&plans[0]->compiled)->poll_at_ns) == views[0].retry_ns);
+    pillion_plan_free(&plans[0]);
+    pillion_plan_free(&plans[1]);
+}
+
+/* Without a description a call could not check its buffers: such a plan stays out of the socket's reach. */
+static void a_plan_that_waits_for_its_feature_is_not_asked_over_the_socket(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_options options = {.size = sizeof options, .mapped = fixture->url, .resp = "unix:/nonexistent"};
+    struct pillion_plan *plan = NULL;
+    struct pillion_error error;
+    float values[FEATURES];
+    struct pillion_answer answer;
+    pillion_close(&fixture->client);
+    assert_int_equal(pillion_open(&options, &fixture->client, NULL), PILLION_OK);
+    assert_int_equal(try_plan(fixture, "v:f9", "00000000000000ff", &plan, &error), PILLION_OK);
+    assert_int_equal(get_one(plan, 5, values, &answer), PILLION_NOT_READY);
+    fixture->server.views[0].refusal = PIL_STATUS_DENIED;
+    server_publish_seed(&fixture->server, 0, fixture->view, ROWS, 2, 0);
+    for (int i = 0; i < 5000 && get_one(plan, 5, values, &answer) == PILLION_NOT_READY; i++) {
+        usleep(1000);
+    }
+    assert_int_equal(get_one(plan, 5, values, &answer), PILLION_DENIED);
+    assert_string_equal(answer.error.text, "the test says no");
+    pillion_plan_free(&plan);
+}
+
+static void a_plan_that_fails_leaves_nothing_mapped(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_plan *plan = NULL;
+    struct pillion_error error;
+    struct pillion_info info = {.size = sizeof info};
+    assert_int_equal(try_plan(fixture, "v:f9", NULL, &plan, &error), PILLION_NOT_FOUND);
+    assert_null(fixture->client->views[0].mapping);
+    fixture_wait_for_drops(fixture, 1);
+    assert_int_equal(pillion_info(fixture->client, &info), PILLION_OK);
+    assert_int_equal(info.views[0].is_mapped, 0);
+}
+
 /* ---- What is granted is not to be trusted. */
 
 enum { ALL_SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
@@ -363,6 +421,29 @@ static void a_forked_child_reads_on_and_connects_anew(void **state) {
     pillion_plan_free(&plan);
 }
 
+/* As the child finds them when its parent's other thread was about to say how many features a plan has. */
+static void a_child_describes_anew_what_was_half_described(void **state) {
+    struct fixture *fixture = *state;
+    struct pillion_plan *plan = NULL;
+    struct pillion_error error;
+    assert_int_equal(try_plan(fixture, "v:f9", "00000000000000ff", &plan, &error), PILLION_OK);
+    plan->features = calloc(1, sizeof plan->features[0]);
+    atomic_store(&fixture->client->lock, 1);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct pillion_plan_info info = {.size = sizeof info};
+        _exit(pillion_plan_describe(plan, &info) == PILLION_NOT_READY && plan->features == NULL ? 0 : 1);
+    }
+    int code = -1;
+    assert_int_equal(waitpid(child, &code, 0), child);
+    assert_int_equal(code, 0);
+    free(plan->features);
+    plan->features = NULL;
+    atomic_store(&fixture->client->lock, 0);
+    pillion_plan_free(&plan);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_on_without_its_server_and_finds_the_next, setup, teardown),
@@ -370,11 +451,16 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_closing_server_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(min_release_waits_for_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_view_that_was_refused_first_is_asked_for_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_plan_that_waits_for_its_feature_is_not_asked_over_the_socket, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_plan_that_fails_leaves_nothing_mapped, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_release_is_refused_and_the_old_one_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(a_page_that_can_shrink_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(opening_says_why_not, setup, teardown),
         cmocka_unit_test_setup_teardown(more_calls_than_slots_find_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_forked_child_reads_on_and_connects_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_child_describes_anew_what_was_half_described, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  * each; then truncation at every length and random bytes. */
 #include "release/document.h"
 #include "release/lease.h"
+#include "schema/view_json.h"
 #include "unit/release/fixture.h"
 #include "unit/store/child.h"
 

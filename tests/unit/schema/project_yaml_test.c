@@ -2,6 +2,7 @@
  * Goal: a good project file gives the project it describes; a bad one gives every mistake, each where it is and with
  * what to do. Method: one file with everything in it; then small files against their exact problem lines. */
 #include "schema/project.h"
+#include "unit/schema/sample.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -129,16 +130,17 @@ static void reads_features_and_defaults(void **state) {
     (void)state;
     struct pil_project *project = good(everything);
     const struct pil_feature *features = project->views[0].view->features;
-    assert_true(json_is_real(features[0].default_value));
+    assert_int_equal(features[0].default_value->count, 1);
     assert_string_equal(features[0].tags[1], "eu");
-    assert_int_equal(json_integer_value(features[1].default_value), -3);
+    sample_assert_default(&features[1], "-3");
     assert_string_equal(features[1].description, "in all");
-    assert_true(json_real_value(json_array_get(features[2].default_value, 1)) == 1000.0);
-    assert_string_equal(json_string_value(features[3].default_value), "007");
-    assert_string_equal(json_string_value(json_array_get(features[4].default_value, 2)), "true");
-    assert_true(json_is_true(features[5].default_value));
+    assert_true(features[2].default_value->numbers[1] == 1000.0);
+    sample_assert_default(&features[3], "\"007\"");
+    assert_int_equal(features[4].default_value->count, 3);
+    assert_non_null(strstr((const char *)pil_default_text(features[4].default_value).data, "\"true\"]"));
+    sample_assert_default(&features[5], "true");
     assert_null(features[8].default_value);
-    assert_int_equal(json_integer_value(features[9].default_value), INT64_MAX);
+    sample_assert_default(&features[9], "9223372036854775807");
     pil_project_destroy(&project);
 }
 

@@ -43,6 +43,19 @@ static inline struct pil_view *sample_view_raw(const char *const *entities, cons
     return view;
 }
 
+static inline void sample_default(struct pil_feature *feature, const char *json) {
+    struct pil_error error = {{0}};
+    assert_int_equal(pil_default_parse(feature->type, pil_bytes_from_text(json), &feature->default_value, &error),
+                     PIL_STATUS_OK);
+}
+
+/* Whether the default says exactly this, as JSON without blanks. */
+static inline void sample_assert_default(const struct pil_feature *feature, const char *json) {
+    struct pil_bytes text = pil_default_text(feature->default_value);
+    assert_int_equal(text.len, strlen(json));
+    assert_memory_equal(text.data, json, text.len);
+}
+
 /* The same, laid out and with its name table. */
 static inline struct pil_view *sample_view(const char *const *entities, const char *const *features) {
     struct pil_view *raw = sample_view_raw(entities, features);

@@ -157,16 +157,17 @@ static void finds_each_of_4096_features(void **state) {
 static void copies_share_nothing(void **state) {
     (void)state;
     struct pil_view *raw = sample_view_raw(SAMPLE_LIST("string"), SAMPLE_LIST("list<int32>"));
-    raw->features[0].default_value = json_pack("[i,i]", 1, 2);
+    sample_default(&raw->features[0], "[1, 2]");
     raw->features[0].tags = calloc(1, sizeof(char *));
     raw->features[0].tags[0] = strdup("pii");
     raw->features[0].tag_count = 1;
     raw->entities[0].description = strdup("who drives");
     assert_int_equal(pil_view_layout(raw, NULL), PIL_STATUS_OK);
     struct pil_view *view = pil_view_clone(raw);
-    json_array_clear(raw->features[0].default_value);
+    memset(raw->features[0].default_value->numbers, 0, sizeof(double));
     pil_view_destroy(&raw);
-    assert_int_equal(json_array_size(view->features[0].default_value), 2);
+    assert_int_equal(view->features[0].default_value->count, 2);
+    assert_true(view->features[0].default_value->numbers[0] == 1);
     assert_string_equal(view->features[0].tags[0], "pii");
     assert_string_equal(view->entities[0].description, "who drives");
     assert_int_equal(pil_view_feature_find(view, pil_bytes_from_text("f0")), 0);
