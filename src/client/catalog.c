@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Like everything received, the catalog is checked where it is used. */
 #include "client/catalog.h"
+#include "base/json_value.h"
 #include "base/panic.h"
 #include "client/client.h"
-#include "base/json_value.h"
 #include "client/spec.h"
 
 #include <errno.h>
