@@ -52,7 +52,8 @@ static pil_status create_node(struct process *process, struct pil_error *error) 
                                        .context = process};
     PIL_TRY(pil_node_create(&options, &process->node, error));
     process->console = pil_console_create(process->engine, process->node);
-    return PIL_STATUS_OK;
+    return process->console != NULL ? PIL_STATUS_OK
+                                    : pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the admin console");
 }
 
 static pil_status start(struct process *process, struct pil_error *error) {

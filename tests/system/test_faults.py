@@ -333,6 +333,13 @@ def request(protocol: str, daemon: harness.Pilliond, folder: Any) -> bool:
         client.close()
 
 
+def shape(value: Any) -> Any:
+    """What keys a document has, and how many rows; a histogram's buckets come and go."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items() if key != "buckets"}
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("protocol", ["resp", "feast", "oip", "admin", "mapped"])
 def test_requests(folder, store, running, engine, protocol, kind):
@@ -351,3 +358,29 @@ def test_requests(folder, store, running, engine, protocol, kind):
         harness.wait_until("an answer", lambda: request(protocol, run.daemon, folder), PATIENCE_S)
 
     run.each(protocol, "server", kind, ask, answered)
+
+
+@pytest.mark.parametrize("call,maker", [("malloc", "libjansson"), ("calloc", "pilliond")])
+@pytest.mark.parametrize("page", ["status", "hist", "slowlog"])
+def test_a_page_without_memory_says_so(store, running, injected, page, call, maker):
+    """A page is whole, or it is 503; a document that lacks what there was no memory for would be taken for the truth.
+    The page is asked until none of its allocations is left to fail."""
+    store.make_release(rows=200, seed=1)
+    run = running()
+    assert answers(run.daemon, [1])
+    whole, refusals = shape(harness.http(run.daemon.admin, "GET", f"/{page}").json()), 0
+    for nth in range(1, 1000):
+        with injected.armed("server", "alloc", nth, call=call, obj=maker):
+            try:
+                answer = harness.http(run.daemon.admin, "GET", f"/{page}")
+            except OSError:  # there was none for the connection
+                continue
+        if not injected.fired:
+            break
+        if answer.status == 503:
+            assert answer.text == "no memory for this page\n"
+            refusals += 1
+        else:
+            assert shape(answer.json()) == whole, injected.where()
+    assert refusals > 0 or (page, call) == ("status", "calloc")
+    assert "child ended" not in run.daemon.log
