@@ -84,13 +84,15 @@ static void read_child(struct supervisor *supervisor, struct pil_child *child) {
             pil_broker_take_from_server(&supervisor->broker, &message);
         } else if (status == PIL_STATUS_OK) {
             pil_broker_take_from_fetcher(&supervisor->broker, &message);
-        } else if (status == PIL_STATUS_CORRUPT) {
-            pil_log(PIL_LOG_ERROR, "message refused", "child", child->role, NULL);
-        } else {
-            if (status == PIL_STATUS_CLOSED) {
-                pil_sys_close(&child->socket); /* poll would say so again and again */
-            }
+        } else if (status == PIL_STATUS_CLOSED) {
+            pil_sys_close(&child->socket); /* poll would say so again and again */
+        } else if (status == PIL_STATUS_AGAIN) {
             return;
+        } else {
+            pil_log(PIL_LOG_ERROR, "message lost", "child", child->role, "status", pil_status_text(status), NULL);
+            if (status != PIL_STATUS_CORRUPT) {
+                return; /* for want of descriptors or memory: poll says when there is more */
+            }
         }
     }
 }
