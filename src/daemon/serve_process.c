@@ -38,6 +38,7 @@ static void tell(void *context, const struct pil_message *message) {
     if (status != PIL_STATUS_OK && status != PIL_STATUS_CLOSED) {
         pil_log(PIL_LOG_ERROR, "supervisor not told", "message", pil_message_kind_text(message->kind), "status",
                 pil_status_text(status), NULL);
+        process->is_stopping = true; /* it would count memory, or wait for us, for ever: the next server tells all */
     }
 }
 

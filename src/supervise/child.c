@@ -100,9 +100,11 @@ void pil_child_send(struct pil_child *child, const struct pil_message *message) 
 }
 
 void pil_child_flush(struct pil_child *child) {
-    if (child->socket >= 0 && child->outbox.count > 0) {
+    uint32_t before = child->outbox.count;
+    if (child->socket >= 0 && before > 0) {
         settle(child, pil_outbox_flush(&child->outbox, child->socket));
     }
+    child->is_stuck = before > 0 && child->outbox.count == before;
 }
 
 bool pil_child_has_mail(const struct pil_child *child) {
