@@ -248,6 +248,10 @@ pil_status pil_server_set_project(struct pil_server *server, struct pil_project 
     return pil_projects_set(server->projects, project);
 }
 
+const struct pil_project *pil_server_project(const struct pil_server *server, const char *name) {
+    return pil_projects_find(server->projects, name);
+}
+
 void *pil_turn_protocol_state(const struct pil_turn *turn, const struct pil_connection *connection) {
     return turn->worker->protocol_states[connection->listener->protocol];
 }

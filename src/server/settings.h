@@ -39,6 +39,7 @@ struct pil_listener_settings {
 /* A slot for a view. A view that is removed keeps its slot: names and indexes never change while the server runs. */
 struct pil_view_settings {
     bool is_removed; /* control thread; workers ask the cache */
+    bool is_added;   /* control thread: by a reload; the node is ready without its first release */
     char project[PIL_NAME_BYTES_MAX + 1];
     char view[PIL_NAME_BYTES_MAX + 1];
     char channel[PIL_NAME_BYTES_MAX + 1];

@@ -4,7 +4,6 @@
  * and take their releases along. Method: a node without worker threads, messages made by hand, a clock that the test
  * moves; a worker's grace period is played by the test; the node is validated after every step. */
 #include "node/node.h"
-#include "server/internal.h"
 #include "support/cache_fixture.h"
 
 #include "schema/project.h"
@@ -389,17 +388,19 @@ static void reports_are_counted_and_the_last_refusal_is_kept(void **state) {
     assert_string_equal(f->node->views[0].refused_why, "no room");
     assert_metric(f, "pillion_fetches_total{view=\"p/v\",result=\"will_not_fit\"} 1\n", true);
     assert_metric(f, "pillion_fetch_duration_seconds_count", false);
+    send_release(f, 0, 7);
+    assert_null(f->node->views[0].refused_result);
+    send_publish(f, 0, 8); /* cannot be: the fetcher does not know, and reports that all went well */
     report.report.outcome = PIL_OUTCOME_OK;
     report.report.was_fetched = true;
     take(f, report);
-    assert_null(f->node->views[0].refused_result);
+    assert_string_equal(f->node->views[0].refused, "0000000000000008");
     assert_metric(f, "pillion_fetch_duration_seconds_count{view=\"p/v\",phase=\"collapse\"} 1\n", true);
     report.report.outcome = PIL_OUTCOME_CORRUPT;
     take(f, report);
-    send_release(f, 0, 1);
     send_checked(f, 0, 2);
     assert_non_null(f->node->views[0].refused_result);
-    send_checked(f, 0, 1); /* the channel points to what is served again */
+    send_checked(f, 0, 7); /* the channel points to what is served again */
     assert_null(f->node->views[0].refused_result);
     assert_true(f->node->views[0].is_pinned);
 }
@@ -439,12 +440,12 @@ static void a_project_that_is_refused_leaves_the_one_before(void **state) {
     char *good = good_document(f);
     send_project(f, good);
     free(good);
-    const struct pil_project *before = pil_projects_find(f->node->server->projects, "p");
+    const struct pil_project *before = pil_server_project(f->node->server, "p");
     assert_non_null(before);
     send_project(f, "not a project");
     assert_int_equal(pil_sys_memfd_create("unsealed", &fd, &error), PIL_STATUS_OK);
     take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {0}});
-    assert_ptr_equal(pil_projects_find(f->node->server->projects, "p"), before);
+    assert_ptr_equal(pil_server_project(f->node->server, "p"), before);
 }
 
 /* ---- Views that come and go. */
@@ -484,6 +485,7 @@ static void a_view_that_is_added_takes_readiness_from_nobody(void **state) {
     send_checked(f, 1, 2);
     settle(f);
     add_settings(f, "x");
+    f->settings.views[2].is_added = true; /* as pil_slots_reload does it */
     pil_node_views_changed(f->node);
     pil_node_validate(f->node);
     assert_term(f, "[+] p/x@c: no release yet; it was added by a reload and counts from its first release on", true);
@@ -494,6 +496,19 @@ static void a_view_that_is_added_takes_readiness_from_nobody(void **state) {
     send_checked(f, 2, 3);
     assert_term(f, "[+] p/x@c: release 0000000000000003", true);
     assert_metric(f, "pillion_lookups_total{view=\"p/x\",status=\"hit\"} 0\n", true);
+}
+
+static void a_view_that_was_added_is_known_to_the_next_server(void **state) {
+    struct fixture *f = *state;
+    add_settings(f, "x");
+    f->settings.views[2].is_added = true;
+    pil_node_destroy(&f->node);
+    create_node(f);
+    send_release(f, 0, 1);
+    send_release(f, 1, 2);
+    send_checked(f, 0, 1);
+    send_checked(f, 1, 2);
+    assert_term(f, "[+] p/x@c: no release yet; it was added by a reload and counts from its first release on", true);
 }
 
 static void a_view_may_come_back(void **state) {
@@ -566,6 +581,7 @@ int main(void) {
         TEST(a_project_that_is_refused_leaves_the_one_before),
         TEST(a_view_that_is_removed_lets_go_of_everything),
         TEST(a_view_that_is_added_takes_readiness_from_nobody),
+        TEST(a_view_that_was_added_is_known_to_the_next_server),
         TEST(a_view_may_come_back),
         TEST(a_server_starts_with_a_view_that_has_several_slots),
         TEST(every_slot_can_be_used),
