@@ -3,7 +3,6 @@
 #include "node/node.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "base/sys.h"
 #include "node/project.h"
 #include "node/publish.h"
 #include "node/retire.h"
