@@ -7,6 +7,7 @@
 
 struct pil_console;
 
+/* NULL: no memory. */
 struct pil_console *pil_console_create(struct pil_engine *engine, const struct pil_node *node);
 /* The engine must be gone. */
 void pil_console_destroy(struct pil_console **console);

@@ -10,13 +10,41 @@
 #define TEXT_PLAIN "text/plain; charset=utf-8"
 #define JSON "application/json"
 
+/* NULL: no memory. Written into room of the right size: jansson 2.14 leaves out keys that its own buffer cannot grow
+ * for, and says nothing. The caller frees it. */
+static char *write_json(const json_t *document) {
+    size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(15), len = json_dumpb(document, NULL, 0, flags);
+    char *text = len > 0 ? malloc(len + 1) : NULL;
+    if (text != NULL && json_dumpb(document, text, len, flags) != len) {
+        free(text);
+        return NULL;
+    }
+    if (text != NULL) {
+        text[len] = '\0';
+    }
+    return text;
+}
+
+/* NULL: there was no memory for it, or for a part of it. */
 static void take_json(json_t *document, struct pil_page *page) {
-    char *text = json_dumps(document, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
-    pil_text_append(&page->body, text, text != NULL ? strlen(text) : 0);
-    pil_text_append(&page->body, "\n", 1);
+    char *text = document != NULL ? write_json(document) : NULL;
+    if (text != NULL) {
+        pil_text_format(&page->body, "%s\n", text);
+        page->content_type = JSON;
+    } else {
+        page->status = 503;
+        pil_text_format(&page->body, "no memory for this page\n");
+    }
     free(text);
     json_decref(document);
-    page->content_type = JSON;
+}
+
+/* An array that lacks an element is no array: the document that it was for cannot be made. */
+static void append(json_t **array, json_t *element) {
+    if (json_array_append_new(*array, element) != 0) {
+        json_decref(*array);
+        *array = NULL;
+    }
 }
 
 /* OpenMetrics for scrapers that ask for it; the classic text else. Prometheus 3 refuses a page without a content type.
@@ -47,6 +75,25 @@ static void readyz(const struct pil_node *node, const struct pil_http_request *r
     pil_text_format(&page->body, "%s\n", ready ? "ready" : "not ready");
 }
 
+static bool add_release(json_t *json, const struct pil_release *release) {
+    json_t *more = json_pack("{s:s, s:I, s:I, s:I, s:i, s:I, s:I}", "release", release->id, "generation",
+                             (json_int_t)release->generation, "rows", (json_int_t)release->row_count, "bytes",
+                             (json_int_t)release->bytes, "shards", (int)release->shard_count, "published_us",
+                             (json_int_t)release->published_us, "newest_event_us",
+                             (json_int_t)(release->row_count > 0 ? release->event_ts_us_max : 0));
+    bool is_added = json_object_update(json, more) == 0;
+    json_decref(more);
+    return is_added;
+}
+
+static bool add_refusal(json_t *json, const struct pil_node_view *view) {
+    return json_object_set_new(json, "refused",
+                               json_pack("{s:s, s:s, s:s, s:I}", "release", view->refused, "result",
+                                         view->refused_result, "why", view->refused_why, "when_us",
+                                         (json_int_t)view->refused_us)) == 0;
+}
+
+/* NULL: no memory. */
 static json_t *view_status(const struct pil_node *node, uint32_t index) {
     const struct pil_view_settings *settings = &pil_server_settings(node->server)->views[index];
     const struct pil_node_view *view = &node->views[index];
@@ -56,20 +103,10 @@ static json_t *view_status(const struct pil_node *node, uint32_t index) {
                   "channel", settings->channel, "channel_release", view->effective, "pinned", view->is_pinned,
                   "channel_sequence", (json_int_t)view->sequence, "checked_us", (json_int_t)view->checked_us,
                   "held_bytes", (json_int_t)view->held_bytes, "held_releases", (int)view->held_count);
-    if (release != NULL) {
-        json_object_set_new(json, "release", json_string(release->id));
-        json_object_set_new(json, "generation", json_integer((json_int_t)release->generation));
-        json_object_set_new(json, "rows", json_integer((json_int_t)release->row_count));
-        json_object_set_new(json, "bytes", json_integer((json_int_t)release->bytes));
-        json_object_set_new(json, "shards", json_integer(release->shard_count));
-        json_object_set_new(json, "published_us", json_integer(release->published_us));
-        json_object_set_new(json, "newest_event_us",
-                            json_integer(release->row_count > 0 ? release->event_ts_us_max : 0));
-    }
-    if (view->refused_result != NULL) {
-        json_object_set_new(json, "refused",
-                            json_pack("{s:s, s:s, s:s, s:I}", "release", view->refused, "result", view->refused_result,
-                                      "why", view->refused_why, "when_us", (json_int_t)view->refused_us));
+    if ((release != NULL && !add_release(json, release)) ||
+        (view->refused_result != NULL && !add_refusal(json, view))) {
+        json_decref(json);
+        return NULL;
     }
     return json;
 }
@@ -80,13 +117,12 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
     json_t *views = json_array(), *listeners = json_array();
     for (uint32_t i = 0; i < settings->view_count; i++) {
         if (pil_cache_view_is_served(pil_cache_view_at(pil_server_cache(node->server), i))) {
-            json_array_append_new(views, view_status(node, i));
+            append(&views, view_status(node, i));
         }
     }
     for (uint32_t i = 0; i < settings->listener_count; i++) {
-        json_array_append_new(listeners,
-                              json_pack("{s:s, s:s}", "protocol", pil_protocols[settings->listeners[i].protocol]->name,
-                                        "address", settings->listeners[i].address));
+        append(&listeners, json_pack("{s:s, s:s}", "protocol", pil_protocols[settings->listeners[i].protocol]->name,
+                                     "address", settings->listeners[i].address));
     }
     take_json(json_pack("{s:s, s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", PIL_VERSION, "ready",
                         pil_node_is_ready(node, NULL), "engine", pil_engine_kind_text(settings->engine),
@@ -98,66 +134,65 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
 }
 
 /* The fine buckets of one series, the used ones only: [[smallest value in ns, count], …]. */
-static json_t *histogram(const struct pil_node *node, const char *protocol, const char *view, const char *stage) {
-    const char *labels[] = {protocol, view, stage, NULL};
-    pil_metric_series series = PIL_METRIC_SERIES_NONE;
-    struct pil_metric_registry *registry = pil_server_metrics(node->server);
-    if (pil_metric_series_get(registry, PIL_METRIC_request_duration_seconds, labels, &series) != PIL_STATUS_OK) {
-        return NULL;
-    }
-    struct pil_histogram_view *counts = calloc(1, sizeof *counts);
-    pil_metric_read_histogram(registry, series, counts);
+static json_t *buckets_of(const struct pil_histogram_view *counts) {
     json_t *buckets = json_array();
     for (uint32_t i = 0; i < PIL_HISTOGRAM_BUCKETS; i++) {
         if (counts->counts[i] > 0) {
-            json_array_append_new(
-                buckets, json_pack("[I, I]", (json_int_t)pil_histogram_bucket_low(i), (json_int_t)counts->counts[i]));
+            append(&buckets,
+                   json_pack("[I, I]", (json_int_t)pil_histogram_bucket_low(i), (json_int_t)counts->counts[i]));
         }
     }
-    json_t *json = counts->count == 0 ? NULL
-                                      : json_pack("{s:s, s:s, s:s, s:I, s:I, s:O}", "protocol", protocol, "view", view,
-                                                  "stage", stage, "count", (json_int_t)counts->count, "sum_ns",
-                                                  (json_int_t)counts->sum, "buckets", buckets);
-    json_decref(buckets);
-    free(counts);
-    return json;
+    return buckets;
+}
+
+/* Appends the series of one protocol and view that have counted something. `counts` is room to work in. */
+static void add_histograms(struct pil_metric_registry *registry, const char *protocol, const char *view,
+                           struct pil_histogram_view *counts, json_t **all) {
+    static const char *const stages[] = {"queue", "lookup", "encode", "send", "total"};
+    for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
+        const char *labels[] = {protocol, view, stages[i], NULL};
+        pil_metric_series series = PIL_METRIC_SERIES_NONE;
+        if (pil_metric_series_get(registry, PIL_METRIC_request_duration_seconds, labels, &series) != PIL_STATUS_OK) {
+            continue;
+        }
+        pil_metric_read_histogram(registry, series, counts);
+        if (counts->count > 0) {
+            append(all, json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "protocol", protocol, "view", view, "stage",
+                                  stages[i], "count", (json_int_t)counts->count, "sum_ns", (json_int_t)counts->sum,
+                                  "buckets", buckets_of(counts)));
+        }
+    }
 }
 
 static void hist(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
-    static const char *const stages[] = {"queue", "lookup", "encode", "send", "total"};
     const struct pil_settings *settings = pil_server_settings(node->server);
-    json_t *all = json_array();
+    struct pil_metric_registry *registry = pil_server_metrics(node->server);
+    struct pil_histogram_view *counts = calloc(1, sizeof *counts);
+    json_t *all = counts != NULL ? json_array() : NULL;
     (void)request;
-    for (uint32_t protocol = 0; protocol < PIL_PROTOCOL_COUNT; protocol++) {
-        for (uint32_t view = 0; view <= settings->view_count; view++) {
-            char label[2 * PIL_NAME_BYTES_MAX + 2] = "-";
-            if (view > 0) {
-                snprintf(label, sizeof label, "%s/%s", settings->views[view - 1].project,
-                         settings->views[view - 1].view);
-            }
-            for (size_t stage = 0; stage < sizeof stages / sizeof stages[0]; stage++) {
-                json_t *one = histogram(node, pil_protocols[protocol]->name, label, stages[stage]);
-                if (one != NULL) {
-                    json_array_append_new(all, one);
-                }
-            }
+    for (uint32_t protocol = 0; protocol < PIL_PROTOCOL_COUNT && all != NULL; protocol++) {
+        add_histograms(registry, pil_protocols[protocol]->name, "-", counts, &all);
+        for (uint32_t view = 0; view < settings->view_count; view++) {
+            char label[PIL_VIEW_LABEL_BYTES];
+            pil_view_label(&settings->views[view], label);
+            add_histograms(registry, pil_protocols[protocol]->name, label, counts, &all);
         }
     }
+    free(counts);
     take_json(json_pack("{s:I, s:o}", "now_us", (json_int_t)pil_clock_wall_us(), "series", all), page);
 }
 
 static void slowlog(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
     struct pil_slow_request *slow = calloc(PIL_SLOWLOG_MAX, sizeof *slow);
-    uint32_t count = pil_server_slowlog(node->server, slow);
-    json_t *all = json_array();
+    uint32_t count = slow != NULL ? pil_server_slowlog(node->server, slow) : 0;
+    json_t *all = slow != NULL ? json_array() : NULL;
     (void)request;
     for (uint32_t i = 0; i < count; i++) {
-        json_array_append_new(
-            all, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:s}", "id", (json_int_t)slow[i].id,
-                           "when_us", (json_int_t)slow[i].wall_us, "duration_us", (json_int_t)slow[i].duration_us,
-                           "queue_us", (json_int_t)slow[i].queue_us, "lookup_us", (json_int_t)slow[i].lookup_us,
-                           "encode_us", (json_int_t)slow[i].encode_us, "keys", (int)slow[i].keys, "values",
-                           (int)slow[i].values, "what", slow[i].what, "peer", slow[i].peer));
+        append(&all, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:s}", "id", (json_int_t)slow[i].id,
+                               "when_us", (json_int_t)slow[i].wall_us, "duration_us", (json_int_t)slow[i].duration_us,
+                               "queue_us", (json_int_t)slow[i].queue_us, "lookup_us", (json_int_t)slow[i].lookup_us,
+                               "encode_us", (json_int_t)slow[i].encode_us, "keys", (int)slow[i].keys, "values",
+                               (int)slow[i].values, "what", slow[i].what, "peer", slow[i].peer));
     }
     free(slow);
     take_json(json_pack("{s:I, s:o}", "threshold_us", (json_int_t)pil_server_settings(node->server)->slowlog_us,
@@ -171,15 +206,14 @@ struct holders {
 };
 
 static void add_holder(void *context, const struct pil_mapped_holder *holder) {
-    const struct holders *holders = context;
+    struct holders *holders = context;
     const struct pil_view_settings *view = &holders->settings->views[holder->view_index];
-    json_array_append_new(holders->all,
-                          json_pack("{s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "pid",
-                                    (int)holder->pid, "uid", (json_int_t)holder->uid, "gid", (json_int_t)holder->gid,
-                                    "name", holder->name, "cgroup", holder->cgroup, "project", view->project, "view",
-                                    view->view, "release", holder->release, "generation",
-                                    (json_int_t)holder->generation, "bytes", (json_int_t)holder->bytes, "since_us",
-                                    (json_int_t)holder->since_us, "live", holder->is_live));
+    append(&holders->all,
+           json_pack("{s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "pid", (int)holder->pid, "uid",
+                     (json_int_t)holder->uid, "gid", (json_int_t)holder->gid, "name", holder->name, "cgroup",
+                     holder->cgroup, "project", view->project, "view", view->view, "release", holder->release,
+                     "generation", (json_int_t)holder->generation, "bytes", (json_int_t)holder->bytes, "since_us",
+                     (json_int_t)holder->since_us, "live", holder->is_live));
 }
 
 static void mapped(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {

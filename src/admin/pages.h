@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pages of the admin listener: /metrics, /healthz, /readyz, /status, /hist, /slowlog. Thread: control; allocates.
- */
+ * The pages of the admin listener: /metrics, /healthz, /readyz, /status, /mapped, /hist, /slowlog. Thread: control;
+ * allocates: a page that there is no memory for answers 503 and says so. */
 #pragma once
 
 #include "node/node.h"

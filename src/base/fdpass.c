@@ -35,6 +35,9 @@ pil_status pil_fdpass_send(int socket, struct pil_bytes data, const int *fds, ui
     if (sent >= 0) {
         return PIL_STATUS_OK;
     }
+    if (errno == ETOOMANYREFS && !block) {
+        return PIL_STATUS_AGAIN;
+    }
     return errno == EAGAIN ? (block ? PIL_STATUS_TIMEOUT : PIL_STATUS_AGAIN) : pil_status_from_errno(errno);
 }
 

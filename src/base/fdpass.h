@@ -9,7 +9,9 @@
 enum { PIL_FDPASS_MAX = 64 }; /* descriptors of one datagram; the kernel takes 253 */
 
 /* Sends all of `data` and the descriptors, which stay the caller's. `block` false: AGAIN when the socket's buffer is
- * full. `block` true: waits, and TIMEOUT after the socket's SO_SNDTIMEO. CLOSED: the peer is gone. One system call. */
+ * full, or as many descriptors are on their way as this user's processes may send (ETOOMANYREFS, which poll does not
+ * know of). `block` true: waits for the buffer, and TIMEOUT after the socket's SO_SNDTIMEO. CLOSED: the peer is gone.
+ * One system call. */
 pil_status pil_fdpass_send(int socket, struct pil_bytes data, const int *fds, uint32_t fd_count,
                            bool block) PIL_CHECKED;
 

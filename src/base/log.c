@@ -21,10 +21,11 @@ enum {
 #define CUT "...\""                /* ends a value that did not fit */
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
+/* A reload changes them while other threads log. */
 static struct {
-    const char *component;
-    pil_log_level level_min;
-    pil_log_format format;
+    const char *_Atomic component;
+    _Atomic pil_log_level level_min;
+    _Atomic pil_log_format format;
 } settings = {"pillion", PIL_LOG_INFO, PIL_LOG_FORMAT_LOGFMT};
 
 /* One slot per hash of the event text; a collision only means that two events share a budget. */

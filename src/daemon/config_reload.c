@@ -22,6 +22,7 @@ static void keep(struct pil_config_changes *changes, const char *name) {
     changes->kept_count++;
 }
 
+/* `changes` may be NULL. */
 static void reload_options(struct pil_config *running, const struct pil_config *wanted,
                            struct pil_config_changes *changes) {
     const struct pil_config_option *option;
@@ -29,12 +30,14 @@ static void reload_options(struct pil_config *running, const struct pil_config *
         if (pil_config_option_is_equal(running, wanted, option)) {
             continue;
         }
-        if (!option->is_reloadable) {
-            keep(changes, option->key);
-            continue;
+        if (option->is_reloadable) {
+            pil_config_option_copy(running, wanted, option);
         }
-        add_name(&changes->changed, option->key);
-        pil_config_option_copy(running, wanted, option);
+        if (changes != NULL && option->is_reloadable) {
+            add_name(&changes->changed, option->key);
+        } else if (changes != NULL) {
+            keep(changes, option->key);
+        }
     }
     running->settings.memory_budget = wanted->settings.memory_budget; /* as settled: `auto` follows the cgroup */
 }
@@ -60,13 +63,6 @@ void pil_config_reload(struct pil_config *running, const struct pil_config *want
     }
 }
 
-static void follow(struct pil_config *running, const struct pil_config *wanted) {
-    struct pil_config_changes changes = {0};
-    reload_options(running, wanted, &changes);
-    pil_slots_follow(&running->settings, &wanted->settings);
-    pil_config_changes_deinit(&changes);
-}
-
 pil_status pil_config_receive(struct pil_config *config, int fd, bool is_first, const char *component,
                               struct pil_error *ret_error) {
     struct pil_config *wanted = calloc(1, sizeof *wanted);
@@ -82,7 +78,8 @@ pil_status pil_config_receive(struct pil_config *config, int fd, bool is_first, 
     if (is_first) {
         *config = *wanted;
     } else {
-        follow(config, wanted);
+        reload_options(config, wanted, NULL);
+        pil_slots_follow(&config->settings, &wanted->settings);
     }
     free(wanted);
     pil_log_init(component, (pil_log_level)config->log_level, (pil_log_format)config->log_format);

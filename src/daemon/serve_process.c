@@ -38,6 +38,7 @@ static void tell(void *context, const struct pil_message *message) {
     if (status != PIL_STATUS_OK && status != PIL_STATUS_CLOSED) {
         pil_log(PIL_LOG_ERROR, "supervisor not told", "message", pil_message_kind_text(message->kind), "status",
                 pil_status_text(status), NULL);
+        process->is_stopping = true; /* it would count memory, or wait for us, for ever: the next server tells all */
     }
 }
 
@@ -52,7 +53,8 @@ static pil_status create_node(struct process *process, struct pil_error *error) 
                                        .context = process};
     PIL_TRY(pil_node_create(&options, &process->node, error));
     process->console = pil_console_create(process->engine, process->node);
-    return PIL_STATUS_OK;
+    return process->console != NULL ? PIL_STATUS_OK
+                                    : pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the admin console");
 }
 
 static pil_status start(struct process *process, struct pil_error *error) {

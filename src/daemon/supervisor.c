@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { EXIT_OK = 0, EXIT_SYSTEM = 3, STOP_MS = 1800, ADDRESS_WAIT_MS = 2500 };
+enum { EXIT_OK = 0, EXIT_SYSTEM = 3, STOP_MS = 1800, ADDRESS_WAIT_MS = 2500, STUCK_MS = 5 };
 
 struct supervisor {
     struct pil_config *config;
@@ -84,13 +84,15 @@ static void read_child(struct supervisor *supervisor, struct pil_child *child) {
             pil_broker_take_from_server(&supervisor->broker, &message);
         } else if (status == PIL_STATUS_OK) {
             pil_broker_take_from_fetcher(&supervisor->broker, &message);
-        } else if (status == PIL_STATUS_CORRUPT) {
-            pil_log(PIL_LOG_ERROR, "message refused", "child", child->role, NULL);
-        } else {
-            if (status == PIL_STATUS_CLOSED) {
-                pil_sys_close(&child->socket); /* poll would say so again and again */
-            }
+        } else if (status == PIL_STATUS_CLOSED) {
+            pil_sys_close(&child->socket); /* poll would say so again and again */
+        } else if (status == PIL_STATUS_AGAIN) {
             return;
+        } else {
+            pil_log(PIL_LOG_ERROR, "message lost", "child", child->role, "status", pil_status_text(status), NULL);
+            if (status != PIL_STATUS_CORRUPT) {
+                return; /* for want of descriptors or memory: poll says when there is more */
+            }
         }
     }
 }
@@ -131,8 +133,14 @@ static void configure_broker(struct supervisor *supervisor) {
     pil_broker_set_limits(&supervisor->broker, settings->memory_budget, settings->keep_releases);
 }
 
-/* Another set of views is another fetcher's: nothing that the one before has begun for a view that is gone can arrive
- * for the view that has its slot. */
+/* A child is asked to end, and the next one starts with the configuration of then. */
+static void replace_server(struct supervisor *supervisor) {
+    struct pil_child *server = &supervisor->broker.server;
+    struct pil_message drain = {.kind = PIL_MESSAGE_DRAIN};
+    server->is_replaced = server->pid > 0;
+    pil_child_send(server, &drain);
+}
+
 static void replace_fetcher(struct supervisor *supervisor) {
     struct pil_child *fetcher = &supervisor->broker.fetcher;
     if (fetcher->pid > 0) {
@@ -141,14 +149,24 @@ static void replace_fetcher(struct supervisor *supervisor) {
     }
 }
 
-/* The server learns of views before it is sent anything for them. */
-static void tell_children(struct supervisor *supervisor, bool has_views) {
+/* Whether the child was told, as far as it runs. */
+static bool pass_config(struct supervisor *supervisor, struct pil_child *child) {
     struct pil_error error;
-    if (send_config(supervisor, &supervisor->broker.server, &error) != PIL_STATUS_OK ||
-        (!has_views && send_config(supervisor, &supervisor->broker.fetcher, &error) != PIL_STATUS_OK)) {
-        pil_log(PIL_LOG_ERROR, "configuration not passed on", "why", error.text, NULL);
+    bool is_told = send_config(supervisor, child, &error) == PIL_STATUS_OK;
+    if (!is_told) {
+        pil_log(PIL_LOG_ERROR, "configuration not passed on, child replaced", "child", child->role, "why", error.text,
+                NULL);
     }
-    if (has_views) {
+    return is_told;
+}
+
+/* The server learns of views before it is sent anything for them. Another set of views is another fetcher's: nothing
+ * that the one before has begun for a view that is gone can arrive for the view that has its slot. */
+static void tell_children(struct supervisor *supervisor, bool has_views) {
+    if (!pass_config(supervisor, &supervisor->broker.server)) {
+        replace_server(supervisor);
+    }
+    if (has_views || !pass_config(supervisor, &supervisor->broker.fetcher)) {
         replace_fetcher(supervisor);
     }
 }
@@ -221,9 +239,10 @@ static void restart_due(struct supervisor *supervisor, struct pil_child *child,
 }
 
 static int wait_ms(const struct supervisor *supervisor) {
-    uint64_t now_ns = pil_clock_monotonic_ns(), due_ns = UINT64_MAX;
+    bool is_stuck = supervisor->broker.server.is_stuck || supervisor->broker.fetcher.is_stuck;
+    uint64_t now_ns = pil_clock_monotonic_ns(), due_ns = is_stuck ? now_ns + STUCK_MS * 1000000ull : UINT64_MAX;
     const struct pil_child *children[] = {&supervisor->broker.server, &supervisor->broker.fetcher};
-    if (supervisor->stop_ns != 0) {
+    if (supervisor->stop_ns != 0 && supervisor->stop_ns < due_ns) {
         due_ns = supervisor->stop_ns;
     }
     for (size_t i = 0; i < 2 && supervisor->stop_ns == 0; i++) {
@@ -235,7 +254,14 @@ static int wait_ms(const struct supervisor *supervisor) {
 }
 
 static struct pollfd wait_for(const struct pil_child *child) {
-    return (struct pollfd){.fd = child->socket, .events = (short)(POLLIN | (pil_child_has_mail(child) ? POLLOUT : 0))};
+    bool wants_room = pil_child_has_mail(child) && !child->is_stuck;
+    return (struct pollfd){.fd = child->socket, .events = (short)(POLLIN | (wants_room ? POLLOUT : 0))};
+}
+
+static void flush(struct pil_child *child, const struct pollfd *wait) {
+    if (child->is_stuck || (wait->revents & ~POLLIN) != 0) {
+        pil_child_flush(child);
+    }
 }
 
 static void run(struct supervisor *supervisor) {
@@ -253,8 +279,8 @@ static void run(struct supervisor *supervisor) {
             pil_log(PIL_LOG_ERROR, "poll failed", "why", strerror(errno), NULL);
             return;
         }
-        pil_child_flush(&supervisor->broker.server);
-        pil_child_flush(&supervisor->broker.fetcher);
+        flush(&supervisor->broker.server, &waits[1]);
+        flush(&supervisor->broker.fetcher, &waits[2]);
         read_child(supervisor, &supervisor->broker.server);
         read_child(supervisor, &supervisor->broker.fetcher);
         on_signal(supervisor);

@@ -61,26 +61,21 @@ struct sight {
     pil_peer_views readable;
 };
 
-/* The slot whose rule decides about a name: the one that is served, else the one that was removed last; a view that
- * came back with another rule has several. PIL_SETTINGS_VIEWS_MAX: there is none. */
-static uint32_t find_slot(const struct sight *sight, const char *project, const char *view, size_t view_len) {
-    uint32_t found = PIL_SETTINGS_VIEWS_MAX;
+/* A view that came back with another rule has several slots: the one that is served decides, and without one each of
+ * them may hide the name. A view that was never served here has no rule, and its name is no secret. */
+static bool is_hidden(const struct sight *sight, const char *project, const char *view, size_t view_len) {
+    bool is_hidden = false;
     for (uint32_t i = 0; i < sight->settings->view_count; i++) {
         const struct pil_view_settings *slot = &sight->settings->views[i];
         bool is_it = strcmp(slot->project, project) == 0 && strlen(slot->view) == view_len &&
                      memcmp(slot->view, view, view_len) == 0;
+        bool is_slot_hidden = !pil_peer_views_has(sight->readable, i);
         if (is_it && !slot->is_removed) {
-            return i;
+            return is_slot_hidden;
         }
-        found = is_it ? i : found;
+        is_hidden |= is_it && is_slot_hidden;
     }
-    return found;
-}
-
-/* A view that was never served here has no rule, and its name is no secret. */
-static bool is_hidden(const struct sight *sight, const char *project, const char *view, size_t view_len) {
-    uint32_t slot = find_slot(sight, project, view, view_len);
-    return slot < PIL_SETTINGS_VIEWS_MAX && !pil_peer_views_has(sight->readable, slot);
+    return is_hidden;
 }
 
 static bool is_view_hidden(const struct sight *sight, const char *project, const json_t *view) {
@@ -177,13 +172,13 @@ static bool add_project(const struct sight *sight, json_t *projects, const json_
     return json_array_append_new(projects, shown) == 0;
 }
 
-/* A view that was removed or is hidden keeps its place in the list, without names. */
+/* A view that was removed or is hidden keeps its place in the list, without names; a hidden one without a channel, too.
+ */
 static bool add_view(const struct sight *sight, json_t *views, uint32_t index) {
     const struct pil_view_settings *view = &sight->settings->views[index];
-    bool is_shown = !view->is_removed && pil_peer_views_has(sight->readable, index);
-    json_t *json =
-        json_pack("{s:i, s:s, s:s, s:s}", "index", (int)index, "project", is_shown ? view->project : "", "name",
-                  is_shown ? view->view : "", "channel", is_shown || view->is_removed ? view->channel : "");
+    bool is_readable = pil_peer_views_has(sight->readable, index), is_shown = !view->is_removed && is_readable;
+    json_t *json = json_pack("{s:i, s:s, s:s, s:s}", "index", (int)index, "project", is_shown ? view->project : "",
+                             "name", is_shown ? view->view : "", "channel", is_readable ? view->channel : "");
     return json_array_append_new(views, json) == 0;
 }
 

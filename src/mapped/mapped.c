@@ -301,23 +301,44 @@ static void close_silent(struct pil_mapped *mapped, uint64_t now_ns) {
     }
 }
 
+static bool has_same_name(const struct pil_view_settings *a, const struct pil_view_settings *b) {
+    return strcmp(a->project, b->project) == 0 && strcmp(a->view, b->view) == 0;
+}
+
+struct gauges {
+    uint64_t held, pinned; /* generations, bytes */
+    bool is_served;
+};
+
+/* Of all slots of a view: those of its other rules may still be mapped. */
+static struct gauges gauges_of(const struct pil_mapped *mapped, const struct pil_view_settings *view) {
+    struct gauges gauges = {0};
+    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
+        if (!has_same_name(&mapped->settings->views[i], view)) {
+            continue;
+        }
+        gauges.is_served |= !mapped->settings->views[i].is_removed;
+        PIL_LIST_EACH(struct pil_mapped_generation, link, at, &mapped->views[i].generations) {
+            gauges.held += at->holder_count > 0;
+            gauges.pinned += at->holder_count > 0 && at->retired_ns != 0 ? at->bytes : 0;
+        }
+    }
+    return gauges;
+}
+
 static void update_gauges(struct pil_mapped *mapped, uint32_t view_index) {
     struct pil_metric_registry *metrics = pil_server_metrics(mapped->server);
     const struct pil_view_settings *view = &mapped->settings->views[view_index];
+    struct gauges gauges = gauges_of(mapped, view);
     char label[PIL_VIEW_LABEL_BYTES];
-    uint64_t held = 0, pinned = 0;
-    PIL_LIST_EACH(struct pil_mapped_generation, link, at, &mapped->views[view_index].generations) {
-        held += at->holder_count > 0;
-        pinned += at->holder_count > 0 && at->retired_ns != 0 ? at->bytes : 0;
-    }
     pil_view_label(view, label);
-    if (view->is_removed && held == 0) {
+    if (!gauges.is_served && gauges.held == 0) {
         pil_metric_forget(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label));
         pil_metric_forget(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label));
         return;
     }
-    pil_metric_gauge(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label), (double)held);
-    pil_metric_gauge(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label), (double)pinned);
+    pil_metric_gauge(metrics, PIL_METRIC_mapped_generations, PIL_METRIC_LABELS(label), (double)gauges.held);
+    pil_metric_gauge(metrics, PIL_METRIC_mapped_pinned_bytes, PIL_METRIC_LABELS(label), (double)gauges.pinned);
 }
 
 void pil_mapped_tick(struct pil_mapped *mapped) {

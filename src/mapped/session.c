@@ -185,7 +185,6 @@ pil_status pil_mapped_session_open(struct pil_mapped *mapped, int fd, struct pil
 void pil_mapped_session_close(struct pil_mapped *mapped, struct pil_mapped_session *session) {
     PIL_ASSERT(session->magic == MAPPED_SESSION_MAGIC && !pil_list_is_linked(&session->link));
     pil_mapped_grant_drop_all(mapped, session);
-    pil_peer_identity_deinit(&session->peer);
     pil_sys_close(&session->fd); /* leaves the epoll set by itself */
     session->magic = 0;
     free(session);

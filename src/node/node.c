@@ -3,7 +3,6 @@
 #include "node/node.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "base/sys.h"
 #include "node/project.h"
 #include "node/publish.h"
 #include "node/retire.h"
@@ -11,22 +10,13 @@
 
 #include <stdlib.h>
 
-#define TICK_NS 100000000ull
-
-int64_t pil_node_wall_us(const struct pil_node *node) {
-    return node->options.clock->wall_us(node->options.clock->context);
-}
-
 static uint64_t monotonic_ns(const struct pil_node *node) {
     return node->options.clock->monotonic_ns(node->options.clock->context);
 }
 
-static struct pil_cache_view *view_of(const struct pil_node *node, uint32_t view_index) {
-    return pil_cache_view_at(pil_server_cache(node->server), view_index);
-}
-
 static bool is_served(const struct pil_node *node, uint32_t view_index) {
-    return view_index < node->options.settings->view_count && pil_cache_view_is_served(view_of(node, view_index));
+    return view_index < node->options.settings->view_count &&
+           pil_cache_view_is_served(pil_node_view_of(node, view_index));
 }
 
 /* ---- Life. */
@@ -95,6 +85,7 @@ void pil_node_destroy(struct pil_node **node_pointer) {
     for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
         pil_publication_cancel(node, i);
         pil_arrival_clear(&node->views[i].arrival);
+        pil_retired_destroy(&node->views[i].live);
     }
     PIL_LIST_EACH(struct pil_retired, link, retired, &node->retired) {
         pil_list_remove(&retired->link);
@@ -115,30 +106,16 @@ void pil_node_validate(const struct pil_node *node) {
     PIL_ASSERT(mapped_here == pil_cache_retired_count(pil_server_cache(node->server)));
     for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
         const struct pil_node_view *view = &node->views[i];
+        PIL_ASSERT(i >= node->options.settings->view_count ||
+                   (view->live != NULL) == (pil_cache_live(pil_node_view_of(node, i)) != NULL));
         PIL_ASSERT(view->arrival.shards_here <= view->arrival.shard_count);
         PIL_ASSERT(is_served(node, i) || (view->publication == NULL && view->arrival.shard_count == 0));
         PIL_ASSERT(is_served(node, i) || i >= node->options.settings->view_count ||
-                   pil_cache_live(view_of(node, i)) == NULL);
-        PIL_ASSERT(!view->is_added || pil_cache_live(view_of(node, i)) == NULL);
+                   pil_cache_live(pil_node_view_of(node, i)) == NULL);
     }
 }
 
 /* ---- Messages. */
-
-void pil_node_tell_reclaimed(struct pil_node *node, uint32_t view_index, const char *release) {
-    struct pil_message message = {.kind = PIL_MESSAGE_RECLAIMED, .reclaimed = {.view_index = view_index}};
-    memcpy(message.reclaimed.release, release, sizeof message.reclaimed.release);
-    node->options.tell(node->options.context, &message);
-}
-
-void pil_node_refused(struct pil_node *node, uint32_t view_index, const char *release, pil_fetch_outcome outcome,
-                      const char *why) {
-    struct pil_node_view *view = &node->views[view_index];
-    view->refused_result = pil_fetch_outcome_text(outcome);
-    view->refused_us = pil_node_wall_us(node);
-    snprintf(view->refused, sizeof view->refused, "%s", release);
-    snprintf(view->refused_why, sizeof view->refused_why, "%s", why);
-}
 
 static void on_shard(struct pil_node *node, struct pil_message *message) {
     const struct pil_message_shard *shard = &message->shard;
@@ -169,16 +146,14 @@ static void record_fetch(struct pil_node *node, const struct pil_message_report 
 
 static void on_report(struct pil_node *node, const struct pil_message_report *report) {
     record_fetch(node, report);
-    if (report->outcome == PIL_OUTCOME_OK) {
-        node->views[report->view_index].refused_result = NULL;
-    } else {
-        pil_node_refused(node, report->view_index, report->release, report->outcome, report->why);
+    if (report->outcome != PIL_OUTCOME_OK) {
+        pil_publish_refused(node, report->view_index, report->release, report->outcome, report->why);
     }
 }
 
 static void on_checked(struct pil_node *node, const struct pil_message_checked *checked) {
     struct pil_node_view *view = &node->views[checked->view_index];
-    const struct pil_release *live = pil_cache_live(view_of(node, checked->view_index));
+    const struct pil_release *live = pil_cache_live(pil_node_view_of(node, checked->view_index));
     view->checked_us = checked->checked_us;
     if (node->mapped != NULL) {
         pil_mapped_checked(node->mapped, checked->view_index, checked->checked_us);
@@ -206,7 +181,7 @@ static void on_held(struct pil_node *node, const struct pil_message_held *held) 
 /* A message about a view that was removed meanwhile. */
 static void on_stray(struct pil_node *node, const struct pil_message *message) {
     if (message->kind == PIL_MESSAGE_PUBLISH) {
-        pil_node_tell_reclaimed(node, message->publish.view_index, message->publish.release);
+        pil_retire_tell(node, message->publish.view_index, message->publish.release);
     }
 }
 
@@ -259,13 +234,9 @@ void pil_node_take(struct pil_node *node, struct pil_message *message) {
 /* ---- Views that come and go. */
 
 static void forget_gauges(struct pil_node *node, uint32_t view_index) {
-    static const pil_metric gauges[] = {PIL_METRIC_channel_checked_timestamp_seconds,
-                                        PIL_METRIC_memory_bytes,
-                                        PIL_METRIC_release_rows,
-                                        PIL_METRIC_release_published_timestamp_seconds,
-                                        PIL_METRIC_release_age_seconds,
-                                        PIL_METRIC_mapped_generations,
-                                        PIL_METRIC_mapped_pinned_bytes};
+    static const pil_metric gauges[] = {PIL_METRIC_channel_checked_timestamp_seconds, PIL_METRIC_memory_bytes,
+                                        PIL_METRIC_release_rows, PIL_METRIC_release_published_timestamp_seconds,
+                                        PIL_METRIC_release_age_seconds};
     char label[PIL_VIEW_LABEL_BYTES];
     pil_view_label(&node->options.settings->views[view_index], label);
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++) {
@@ -274,14 +245,9 @@ static void forget_gauges(struct pil_node *node, uint32_t view_index) {
 }
 
 static void remove_view(struct pil_node *node, uint32_t view_index) {
-    const struct pil_release *live = pil_cache_live(view_of(node, view_index));
-    struct pil_retired *retired = live != NULL ? pil_retired_create() : NULL;
     pil_publication_cancel(node, view_index);
     pil_arrival_clear(&node->views[view_index].arrival);
-    if (live != NULL) {
-        PIL_ASSERT(retired != NULL);
-        pil_retired_add(node, &retired, view_index, live);
-    }
+    pil_retire_live(node, view_index);
     pil_server_remove_view(node->server, view_index);
     node->views[view_index] = (struct pil_node_view){0};
     forget_gauges(node, view_index);
@@ -295,7 +261,6 @@ static void add_view(struct pil_node *node, uint32_t view_index) {
         pil_log(PIL_LOG_ERROR, "view not added", "view", settings->view, "status", pil_status_text(status), NULL);
         return;
     }
-    node->views[view_index].is_added = true;
     pil_log(PIL_LOG_INFO, "view added", "project", settings->project, "view", settings->view, "channel",
             settings->channel, NULL);
 }
@@ -358,10 +323,15 @@ static void term(struct pil_text *terms, bool *all, bool holds, const char *text
     }
 }
 
+/* Added by a reload, and without a release so far: it takes the node's readiness from nobody. */
+static bool is_awaited(const struct pil_node *node, uint32_t index) {
+    return node->options.settings->views[index].is_added && pil_cache_live(pil_node_view_of(node, index)) == NULL;
+}
+
 static void release_term(const struct pil_node *node, uint32_t index, struct pil_text *terms, bool *all) {
     const struct pil_view_settings *settings = &node->options.settings->views[index];
     const struct pil_node_view *view = &node->views[index];
-    const struct pil_release *release = pil_cache_live(view_of(node, index));
+    const struct pil_release *release = pil_cache_live(pil_node_view_of(node, index));
     char text[2 * PIL_MESSAGE_TEXT_BYTES];
     if (release != NULL) {
         snprintf(text, sizeof text, "%s/%s@%s: release %s, published %lld s ago", settings->project, settings->view,
@@ -370,9 +340,9 @@ static void release_term(const struct pil_node *node, uint32_t index, struct pil
     } else {
         snprintf(text, sizeof text, "%s/%s@%s: no release%s%s%s", settings->project, settings->view, settings->channel,
                  view->refused_result != NULL ? "; " : " yet", view->refused_result != NULL ? view->refused_why : "",
-                 view->is_added ? "; it was added by a reload and counts from its first release on" : "");
+                 is_awaited(node, index) ? "; it was added by a reload and counts from its first release on" : "");
     }
-    term(terms, all, release != NULL || view->is_added, text);
+    term(terms, all, release != NULL || is_awaited(node, index), text);
 }
 
 static void channel_term(const struct pil_node *node, uint32_t index, struct pil_text *terms, bool *all) {
@@ -391,7 +361,7 @@ static void channel_term(const struct pil_node *node, uint32_t index, struct pil
                  settings->view, settings->channel, (unsigned long long)(age_us / 1000000),
                  (unsigned long long)(settings->staleness_bound_us / 1000000));
     }
-    term(terms, all, age_us <= settings->staleness_bound_us || view->is_added, text);
+    term(terms, all, age_us <= settings->staleness_bound_us || is_awaited(node, index), text);
 }
 
 bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms) {
@@ -413,7 +383,7 @@ void pil_node_update_metrics(const struct pil_node *node) {
     pil_metric_gauge(metrics, PIL_METRIC_ready, NULL, pil_node_is_ready(node, NULL));
     pil_metric_gauge(metrics, PIL_METRIC_memory_budget_bytes, NULL, (double)settings->memory_budget);
     for (uint32_t i = 0; i < settings->view_count; i++) {
-        const struct pil_release *release = pil_cache_live(view_of(node, i));
+        const struct pil_release *release = pil_cache_live(pil_node_view_of(node, i));
         char label[PIL_VIEW_LABEL_BYTES];
         if (!is_served(node, i)) {
             continue;

@@ -10,22 +10,23 @@
 #include "mapped/mapped.h"
 
 struct pil_publication; /* publish.h */
+struct pil_retired;     /* retire.h */
 
 struct pil_node_view {
     int64_t checked_us;                       /* last time the channel was read; 0: never */
     char effective[PIL_RELEASE_ID_CHARS + 1]; /* the release that the channel points to; "": not known */
     bool is_pinned;
-    bool is_added; /* by a reload, and without a release so far: it takes the node's readiness from nobody */
     uint64_t sequence;
     uint64_t held_bytes; /* live and kept */
     uint32_t held_count;
-    /* The last fetch that was refused, until one is taken. */
+    /* The last release that was refused, until one is taken. */
     char refused[PIL_RELEASE_ID_CHARS + 1];
     char refused_why[PIL_MESSAGE_TEXT_BYTES];
     const char *refused_result; /* NULL: none */
     int64_t refused_us;
 
     struct pil_arrival arrival;
+    struct pil_retired *live;            /* the record of the release that is served; NULL: none is */
     struct pil_publication *publication; /* a release that is being made ready or prefaulted; NULL: none */
 };
 
@@ -83,9 +84,9 @@ void pil_node_update_metrics(const struct pil_node *node);
 
 /* ---- For the other files of this module. */
 
-int64_t pil_node_wall_us(const struct pil_node *node);
-/* What was not taken, and why. */
-void pil_node_refused(struct pil_node *node, uint32_t view_index, const char *release, pil_fetch_outcome outcome,
-                      const char *why);
-/* This process has a release mapped no more, or never had. */
-void pil_node_tell_reclaimed(struct pil_node *node, uint32_t view_index, const char *release);
+static inline int64_t pil_node_wall_us(const struct pil_node *node) {
+    return node->options.clock->wall_us(node->options.clock->context);
+}
+static inline struct pil_cache_view *pil_node_view_of(const struct pil_node *node, uint32_t view_index) {
+    return pil_cache_view_at(pil_server_cache(node->server), view_index);
+}

@@ -16,7 +16,7 @@ struct pil_publication {
     uint32_t view_index;
     struct pil_release *release;
     struct pil_serving *serving; /* of the release, which it owns; the cache's once it is published */
-    struct pil_retired *retired; /* room for the release that it replaces; NULL: published, or it replaces none */
+    struct pil_retired *retired; /* the record of its release; NULL: it is published, and the view has it */
     bool is_published;
     int *fds; /* for mapped reads; NULL once they were handed on */
     /* How far it was made ready: first all page tables, then all pages. */
@@ -24,10 +24,6 @@ struct pil_publication {
     uint64_t offset;
     bool is_touching;
 };
-
-static struct pil_cache_view *view_of(const struct pil_node *node, uint32_t view_index) {
-    return pil_cache_view_at(pil_server_cache(node->server), view_index);
-}
 
 static void close_fds(struct pil_publication *publication) {
     for (uint32_t i = 0; publication->fds != NULL && i < publication->release->shard_count; i++) {
@@ -60,15 +56,14 @@ static void set_release_info(struct pil_node *node, uint32_t view_index, const c
 static void publish(struct pil_publication *publication) {
     struct pil_node *node = publication->node;
     uint32_t view_index = publication->view_index;
-    struct pil_cache_view *view = view_of(node, view_index);
-    const struct pil_release *release = publication->release, *live = pil_cache_live(view);
-    PIL_ASSERT(!publication->is_published && (live != NULL) == (publication->retired != NULL));
-    if (live != NULL) {
-        pil_retired_add(node, &publication->retired, view_index, live);
-    }
+    struct pil_cache_view *view = pil_node_view_of(node, view_index);
+    const struct pil_release *release = publication->release;
+    PIL_ASSERT(!publication->is_published && publication->retired != NULL);
+    pil_retire_live(node, view_index);
     pil_cache_publish(pil_server_cache(node->server), view, publication->serving);
     publication->is_published = true;
-    node->views[view_index].is_added = false;
+    node->views[view_index].live = publication->retired;
+    publication->retired = NULL;
     if (node->mapped != NULL) { /* takes the descriptors, not the array */
         pil_mapped_publish(node->mapped, view_index, release, publication->fds, release->shard_count);
         free(publication->fds);
@@ -128,10 +123,9 @@ static pil_status map(struct pil_publication *publication, const struct pil_arri
 /* The arrival becomes a mapped release; the descriptors go along. */
 static pil_status create(struct pil_node *node, const struct pil_message_publish *message, struct pil_error *error) {
     struct pil_node_view *view = &node->views[message->view_index];
-    bool replaces = pil_cache_live(view_of(node, message->view_index)) != NULL;
     struct pil_publication *publication = calloc(1, sizeof *publication);
-    struct pil_retired *retired = replaces ? pil_retired_create() : NULL;
-    pil_status status = publication == NULL || (replaces && retired == NULL)
+    struct pil_retired *retired = pil_retired_create();
+    pil_status status = publication == NULL || retired == NULL
                             ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to publish it")
                             : map(publication, &view->arrival, message->release, error);
     if (status != PIL_STATUS_OK) {
@@ -151,6 +145,15 @@ static pil_status create(struct pil_node *node, const struct pil_message_publish
     return PIL_STATUS_OK;
 }
 
+void pil_publish_refused(struct pil_node *node, uint32_t view_index, const char *release, pil_fetch_outcome outcome,
+                         const char *why) {
+    struct pil_node_view *view = &node->views[view_index];
+    view->refused_result = pil_fetch_outcome_text(outcome);
+    view->refused_us = pil_node_wall_us(node);
+    snprintf(view->refused, sizeof view->refused, "%s", release);
+    snprintf(view->refused_why, sizeof view->refused_why, "%s", why);
+}
+
 void pil_publication_begin(struct pil_node *node, const struct pil_message_publish *message) {
     struct pil_node_view *view = &node->views[message->view_index];
     const char *name = node->options.settings->views[message->view_index].view;
@@ -162,11 +165,12 @@ void pil_publication_begin(struct pil_node *node, const struct pil_message_publi
     if (status != PIL_STATUS_OK) {
         pil_log(PIL_LOG_ERROR, "release not published", "view", name, "release", message->release, "why", error.text,
                 NULL);
-        pil_node_refused(node, message->view_index, message->release, PIL_OUTCOME_ERROR, error.text);
-        pil_node_tell_reclaimed(node, message->view_index, message->release);
+        pil_publish_refused(node, message->view_index, message->release, PIL_OUTCOME_ERROR, error.text);
+        pil_retire_tell(node, message->view_index, message->release);
         return;
     }
-    if (view->publication->retired == NULL) { /* nothing is served: answering comes first */
+    view->refused_result = NULL; /* of a release before; what is refused from here on came after this one */
+    if (view->live == NULL) {    /* nothing is served: answering comes first */
         publish(view->publication);
     }
     pil_chores_add(&node->chores, &view->publication->chore);
@@ -180,7 +184,7 @@ void pil_publication_cancel(struct pil_node *node, uint32_t view_index) {
     pil_chores_cancel(&publication->chore);
     if (!publication->is_published) {
         close_fds(publication);
-        pil_node_tell_reclaimed(node, view_index, publication->release->id);
+        pil_retire_tell(node, view_index, publication->release->id);
         pil_serving_destroy(&publication->serving);
     }
     destroy(publication);

@@ -14,20 +14,30 @@ void pil_retired_destroy(struct pil_retired **retired) {
     *retired = NULL;
 }
 
-void pil_retired_add(struct pil_node *node, struct pil_retired **retired_pointer, uint32_t view_index,
-                     const struct pil_release *live) {
-    struct pil_retired *retired = *retired_pointer;
+void pil_retire_live(struct pil_node *node, uint32_t view_index) {
     struct pil_metric_registry *metrics = pil_server_metrics(node->server);
     const struct pil_view_settings *settings = &node->options.settings->views[view_index];
+    const struct pil_release *live = pil_cache_live(pil_node_view_of(node, view_index));
+    struct pil_retired *retired = node->views[view_index].live;
     char label[PIL_VIEW_LABEL_BYTES];
+    PIL_ASSERT((live != NULL) == (retired != NULL));
+    if (live == NULL) {
+        return;
+    }
     PIL_ASSERT(live->generation > 0);
     retired->view_index = view_index;
     retired->generation = live->generation;
     memcpy(retired->release, live->id, sizeof retired->release);
     pil_list_append(&node->retired, &retired->link);
-    *retired_pointer = NULL;
+    node->views[view_index].live = NULL;
     pil_view_label(settings, label);
     pil_metric_forget(metrics, PIL_METRIC_release_info, PIL_METRIC_LABELS(label, settings->channel, live->id));
+}
+
+void pil_retire_tell(struct pil_node *node, uint32_t view_index, const char *release) {
+    struct pil_message message = {.kind = PIL_MESSAGE_RECLAIMED, .reclaimed = {.view_index = view_index}};
+    memcpy(message.reclaimed.release, release, sizeof message.reclaimed.release);
+    node->options.tell(node->options.context, &message);
 }
 
 static void on_reclaimed(void *context, uint32_t view_index, const struct pil_release *release) {
@@ -55,7 +65,7 @@ void pil_retired_sweep(struct pil_node *node) {
         bool is_held =
             node->mapped != NULL && pil_mapped_is_held(node->mapped, retired->view_index, retired->generation);
         if (retired->is_unmapped && !is_held) {
-            pil_node_tell_reclaimed(node, retired->view_index, retired->release);
+            pil_retire_tell(node, retired->view_index, retired->release);
             pil_list_remove(&retired->link);
             pil_retired_destroy(&retired);
         }

@@ -13,13 +13,14 @@ struct pil_retired {
     char release[PIL_RELEASE_ID_CHARS + 1];
 };
 
-/* Made before the swap, so that a swap cannot fail half way. NULL: no memory. */
+/* Made with the release that it is of, so that neither a swap nor a removal can fail half way. NULL: no memory. */
 struct pil_retired *pil_retired_create(void);
-/* One that was not used. NULL is fine; NULLs the pointer. */
+/* NULL is fine; NULLs the pointer. */
 void pil_retired_destroy(struct pil_retired **retired);
-/* The live release of a view is about to be replaced or removed. Takes the record, NULLs the pointer. */
-void pil_retired_add(struct pil_node *node, struct pil_retired **retired, uint32_t view_index,
-                     const struct pil_release *live);
+/* The live release of a view, if there is one, is about to be replaced or removed. */
+void pil_retire_live(struct pil_node *node, uint32_t view_index);
+/* Tells the supervisor: this process has a release mapped no more, or never had. */
+void pil_retire_tell(struct pil_node *node, uint32_t view_index, const char *release);
 /* The chore that unmaps. */
 pil_chore_progress pil_retired_step(struct pil_chore *chore);
 /* Reports those that nobody has mapped any more. */

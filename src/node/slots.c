@@ -56,6 +56,7 @@ bool pil_slots_reload(struct pil_settings *running, const struct pil_settings *w
         struct pil_view_settings *slot = served == NULL && !view->is_removed ? find_slot(running, view) : NULL;
         if (slot != NULL) {
             *slot = *view;
+            slot->is_added = true;
             has_changed = true;
         }
         has_all = has_all && (served != NULL ? is_same(served, view) : slot != NULL);
@@ -71,6 +72,7 @@ void pil_slots_follow(struct pil_settings *running, const struct pil_settings *w
         if (i < running->view_count) {
             PIL_ASSERT(has_same_name(slot, &wanted->views[i]) && is_same(slot, &wanted->views[i]));
             slot->is_removed = wanted->views[i].is_removed;
+            slot->is_added = wanted->views[i].is_added;
             slot->staleness_bound_us = wanted->views[i].staleness_bound_us;
         } else {
             *slot = wanted->views[i];

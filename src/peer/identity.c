@@ -22,7 +22,6 @@ enum { PROC_FILE_BYTES = 4096 };
 
 void pil_peer_identity_init(struct pil_peer_identity *ret_identity) {
     memset(ret_identity, 0, sizeof *ret_identity);
-    ret_identity->pidfd = -1;
     snprintf(ret_identity->address, sizeof ret_identity->address, "unknown");
 }
 
@@ -37,21 +36,14 @@ static void take_groups(int fd, struct pil_peer_identity *identity) {
 }
 
 /* SO_PEERPIDFD names the process that connected, whatever has become of it. Where it does not exist, the number may
- * belong to another process by now: between the two calls of connect and accept, that cannot be noticed. */
-static void take_pidfd(int fd, struct pil_peer_identity *identity) {
+ * belong to another process by now: between the two calls of connect and accept, that cannot be noticed. -1: none. */
+static int open_pidfd(int fd, int32_t pid) {
     int pidfd = -1;
     socklen_t len = sizeof pidfd;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) != 0) {
-        pidfd = -1;
-        if (errno == ENOPROTOOPT && (identity->known & PIL_PEER_PID) != 0) {
-            pidfd = (int)syscall(SYS_pidfd_open, identity->pid, 0);
-            identity->is_pidfd_by_number = pidfd >= 0;
-        }
+        return errno == ENOPROTOOPT ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
     }
-    if (pidfd >= 0) {
-        identity->pidfd = pidfd;
-        identity->known |= PIL_PEER_PIDFD;
-    }
+    return pidfd;
 }
 
 /* All of a small file of /proc; false when it is larger. */
@@ -96,19 +88,19 @@ static bool copy_cgroup(const char *text, char ret_cgroup[PIL_PEER_CGROUP_BYTES]
 
 /* The number of a process belongs to it until somebody has waited for its end, so what was read is the peer's if the
  * peer has not ended afterwards. */
-static void take_cgroup(struct pil_peer_identity *identity) {
+static void take_cgroup(int fd, struct pil_peer_identity *identity) {
     char path[64], text[PROC_FILE_BYTES];
-    PIL_ASSERT((identity->known & PIL_PEER_PID) != 0 && identity->pidfd >= 0);
+    PIL_ASSERT((identity->known & PIL_PEER_PID) != 0);
+    struct pollfd end = {.fd = open_pidfd(fd, identity->pid), .events = POLLIN};
     snprintf(path, sizeof path, "/proc/%d/cgroup", identity->pid);
-    if (!read_proc(path, text) || !copy_cgroup(text, identity->cgroup)) {
-        return;
+    if (end.fd >= 0 && read_proc(path, text) && copy_cgroup(text, identity->cgroup)) {
+        if (poll(&end, 1, 0) == 0) {
+            identity->known |= PIL_PEER_CGROUP;
+        } else {
+            identity->cgroup[0] = '\0';
+        }
     }
-    struct pollfd end = {.fd = identity->pidfd, .events = POLLIN};
-    if (poll(&end, 1, 0) == 0) {
-        identity->known |= PIL_PEER_CGROUP;
-    } else {
-        identity->cgroup[0] = '\0';
-    }
+    pil_sys_close(&end.fd);
 }
 
 static void take_unix(int fd, uint32_t wanted, struct pil_peer_identity *identity) {
@@ -128,15 +120,8 @@ static void take_unix(int fd, uint32_t wanted, struct pil_peer_identity *identit
     if ((wanted & PIL_PEER_GROUPS) != 0) {
         take_groups(fd, identity);
     }
-    if ((wanted & (PIL_PEER_PIDFD | PIL_PEER_CGROUP)) != 0) {
-        take_pidfd(fd, identity);
-    }
-    if ((wanted & PIL_PEER_CGROUP) != 0 && identity->pidfd >= 0 && (identity->known & PIL_PEER_PID) != 0) {
-        take_cgroup(identity);
-    }
-    if ((wanted & PIL_PEER_PIDFD) == 0) {
-        pil_sys_close(&identity->pidfd);
-        identity->known &= ~(uint32_t)PIL_PEER_PIDFD;
+    if ((wanted & PIL_PEER_CGROUP) != 0 && (identity->known & PIL_PEER_PID) != 0) {
+        take_cgroup(fd, identity);
     }
 }
 
@@ -162,8 +147,7 @@ static void take_tcp(int fd, const struct sockaddr_storage *peer, struct pil_pee
     socklen_t len = sizeof own;
     if (getsockname(fd, (struct sockaddr *)&own, &len) == 0 && pil_peer_diag_find(diag, &own, peer, &socket)) {
         identity->uid = socket.uid;
-        identity->inode = socket.inode;
-        identity->known = PIL_PEER_UID | PIL_PEER_INODE;
+        identity->known = PIL_PEER_UID;
     }
 }
 
@@ -181,18 +165,12 @@ void pil_peer_identity_take(int fd, uint32_t wanted, struct pil_peer_diag *diag,
         take_unix(fd, wanted, ret_identity);
     } else {
         describe_address(&peer, ret_identity);
-        if (diag != NULL && (wanted & (PIL_PEER_UID | PIL_PEER_INODE)) != 0) {
+        if (diag != NULL && (wanted & PIL_PEER_UID) != 0) {
             take_tcp(fd, &peer, diag, ret_identity);
         }
     }
-    PIL_ASSERT((ret_identity->pidfd >= 0) == ((ret_identity->known & PIL_PEER_PIDFD) != 0));
     PIL_ASSERT((ret_identity->cgroup[0] != '\0') == ((ret_identity->known & PIL_PEER_CGROUP) != 0));
     PIL_ASSERT(ret_identity->group_count <= PIL_PEER_GROUPS_MAX);
-}
-
-void pil_peer_identity_deinit(struct pil_peer_identity *identity) {
-    pil_sys_close(&identity->pidfd);
-    identity->known &= ~(uint32_t)PIL_PEER_PIDFD;
 }
 
 static void describe_id(uint32_t id, bool is_known, char text[16]) {

@@ -22,9 +22,7 @@ typedef enum pil_peer_fact {
     PIL_PEER_GID = 1 << 1,
     PIL_PEER_PID = 1 << 2,    /* not across PID namespaces */
     PIL_PEER_GROUPS = 1 << 3, /* Linux 4.13; not of a process that has more than PIL_PEER_GROUPS_MAX */
-    PIL_PEER_PIDFD = 1 << 4,
-    PIL_PEER_CGROUP = 1 << 5, /* of the unified hierarchy; printable ASCII within PIL_PEER_CGROUP_BYTES, or unknown */
-    PIL_PEER_INODE = 1 << 6,
+    PIL_PEER_CGROUP = 1 << 4, /* of the unified hierarchy; printable ASCII within PIL_PEER_CGROUP_BYTES, or unknown */
 } pil_peer_fact;
 
 /* A visible struct: connections embed it. */
@@ -32,29 +30,22 @@ struct pil_peer_identity {
     uint32_t known; /* pil_peer_fact; fields of other facts mean nothing */
     uint32_t uid, gid;
     int32_t pid;
-    int pidfd;               /* -1: none */
-    bool is_pidfd_by_number; /* before Linux 6.5: the process that had the number when the connection was accepted */
-    uint32_t inode;          /* TCP: of the peer's socket */
     uint32_t group_count;
     uint32_t groups[PIL_PEER_GROUPS_MAX]; /* the supplementary ones */
     char cgroup[PIL_PEER_CGROUP_BYTES];
     char address[PIL_PEER_ADDRESS_BYTES]; /* "unix:pid=7,uid=1000", "127.0.0.1:4711", "[::1]:4711", "unknown" */
 };
 
-/* Nothing is known, nothing is open. */
+/* Nothing is known. */
 void pil_peer_identity_init(struct pil_peer_identity *ret_identity);
 /* The peer of a connected socket. `wanted` (pil_peer_fact) says which facts are worth a system call: uid, gid and pid
- * of a Unix socket are there in any case, the pidfd is kept only when it is wanted. diag may be NULL: then peers over
- * TCP have no uid.
- * Owns: a pidfd, until pil_peer_identity_deinit.
- * Cost: no allocation. System calls: getpeername, and
- *   Unix: SO_PEERCRED; groups 1; pidfd 1; cgroup 5 more (open, read, read, close, poll)
- *   TCP:  uid or inode: getsockname and 2
- * The cgroup takes the kernel's cgroup lock for a moment, so want it only where a rule asks for it. */
+ * of a Unix socket are there in any case. diag may be NULL: then peers over TCP have no uid.
+ * Cost: no allocation, no descriptor is left open. System calls: getpeername, and
+ *   Unix: SO_PEERCRED; groups 1; cgroup 7 more (pidfd, open, read, read, close, poll, close)
+ *   TCP:  uid: getsockname and 2
+ * The cgroup takes the kernel's cgroup lock for a moment: workers want it only where a rule asks for it. */
 void pil_peer_identity_take(int fd, uint32_t wanted, struct pil_peer_diag *diag,
                             struct pil_peer_identity *ret_identity);
-/* Closes the pidfd. Fine twice. */
-void pil_peer_identity_deinit(struct pil_peer_identity *identity);
 
 /* For messages: "uid 1000, gid 100, cgroup /a", with "unknown" for what is not known. */
 void pil_peer_identity_describe(const struct pil_peer_identity *identity, char ret_text[PIL_PEER_DESCRIPTION_BYTES]);

@@ -68,7 +68,6 @@ static struct pil_connection *admit(struct pil_turn *turn, const struct pil_list
     connection->created_ns = connection->active_ns = turn->now_ns;
     pil_admission_identify(turn, connection, fd);
     if (protocol->open != NULL && protocol->open(turn, connection) != PIL_STATUS_OK) {
-        pil_peer_identity_deinit(&connection->identity);
         free(connection);
         pil_admission_leave(server);
         return NULL;
@@ -107,7 +106,6 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
     pil_worker_count(worker, worker->server->series.closed[connection->listener->protocol][connection->close_reason],
                      1);
     pil_output_clear(&connection->output, &worker->chunks);
-    pil_peer_identity_deinit(&connection->identity);
     free(connection->input);
     connection->magic = 0;
     free(connection);

@@ -77,6 +77,21 @@ static void deinit_worker(struct pil_server *server, struct pil_worker *worker) 
     }
 }
 
+/* All slots get their names before any is served: a served view may have removed slots of its name behind it. */
+static pil_status add_views(struct pil_server *server) {
+    const struct pil_settings *settings = server->settings;
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        PIL_TRY(pil_server_add_view(server, i));
+        pil_server_remove_view(server, i);
+    }
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        if (!settings->views[i].is_removed) {
+            PIL_TRY(pil_server_add_view(server, i));
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
 static pil_status init_parts(struct pil_server *server, struct pil_error *error) {
     const struct pil_settings *settings = server->settings;
     server->cache = pil_cache_create(PIL_SETTINGS_VIEWS_MAX, settings->worker_count);
@@ -88,13 +103,7 @@ static pil_status init_parts(struct pil_server *server, struct pil_error *error)
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for %u workers", settings->worker_count);
     }
     PIL_TRY(pil_series_create(server, error));
-    for (uint32_t i = 0; i < settings->view_count; i++) {
-        PIL_TRY(pil_server_add_view(server, i));
-        if (settings->views[i].is_removed) {
-            pil_server_remove_view(server, i); /* only its slot is kept */
-        }
-    }
-    return PIL_STATUS_OK;
+    return add_views(server);
 }
 
 pil_status pil_server_create(const struct pil_settings *settings, const struct pil_protocol *const *protocols,
@@ -237,6 +246,10 @@ uint32_t pil_server_control_shard(const struct pil_server *server) {
 
 pil_status pil_server_set_project(struct pil_server *server, struct pil_project **project) {
     return pil_projects_set(server->projects, project);
+}
+
+const struct pil_project *pil_server_project(const struct pil_server *server, const char *name) {
+    return pil_projects_find(server->projects, name);
 }
 
 void *pil_turn_protocol_state(const struct pil_turn *turn, const struct pil_connection *connection) {

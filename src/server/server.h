@@ -50,6 +50,8 @@ uint32_t pil_server_control_shard(const struct pil_server *server);
 /* Control thread: the applied project (feature services), as pil_projects_set; workers see it from their next request
  * on. The one before is freed after a grace period, by pil_server_tick. */
 pil_status pil_server_set_project(struct pil_server *server, struct pil_project **project) PIL_CHECKED;
+/* Control thread: the applied project of that name, until another one is set; NULL: none is. */
+const struct pil_project *pil_server_project(const struct pil_server *server, const char *name);
 /* Control thread: serves the view that the settings have at this index by now, or no longer serves it. */
 pil_status pil_server_add_view(struct pil_server *server, uint32_t view_index) PIL_CHECKED;
 void pil_server_remove_view(struct pil_server *server, uint32_t view_index);

@@ -39,6 +39,7 @@ struct pil_listener_settings {
 /* A slot for a view. A view that is removed keeps its slot: names and indexes never change while the server runs. */
 struct pil_view_settings {
     bool is_removed; /* control thread; workers ask the cache */
+    bool is_added;   /* control thread: by a reload; the node is ready without its first release */
     char project[PIL_NAME_BYTES_MAX + 1];
     char view[PIL_NAME_BYTES_MAX + 1];
     char channel[PIL_NAME_BYTES_MAX + 1];
@@ -74,8 +75,8 @@ struct pil_settings {
     pil_engine_kind engine;
     char engine_reason[PIL_ENGINE_REASON_BYTES];
     uint64_t spin_ns_max;
-    uint64_t slowlog_us;    /* requests that took longer are remembered */
-    uint64_t memory_budget; /* bytes */
+    uint64_t slowlog_us;            /* requests that took longer are remembered */
+    _Atomic uint64_t memory_budget; /* bytes; a reload changes it while workers run */
     uint32_t keep_releases;
     uint64_t poll_interval_ms;
     uint32_t mapped_generations_max; /* of a view, held by clients, the live one included */

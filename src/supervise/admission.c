@@ -29,8 +29,9 @@ void pil_admission_ask(struct pil_holder *holder, uint64_t budget, uint64_t want
                        const struct pil_eviction_hook *hook, struct pil_admission *ret_admission) {
     *ret_admission = (struct pil_admission){0};
     pil_holder_drop_arriving(holder);
-    if (wanted <= budget && pil_holder_bytes(holder, PIL_RESIDENCY_LIVE) <= budget - wanted) {
-        pil_admission_trim(holder, budget - wanted, hook);
+    uint64_t unmapping = pil_holder_bytes(holder, PIL_RESIDENCY_UNMAPPING);
+    if (wanted <= budget && pil_holder_bytes(holder, PIL_RESIDENCY_LIVE) + unmapping <= budget - wanted) {
+        pil_admission_trim(holder, budget - wanted - unmapping, hook);
     }
     ret_admission->is_admitted = wanted <= budget && pil_holder_bytes_total(holder) <= budget - wanted;
     if (!ret_admission->is_admitted) {

@@ -117,15 +117,31 @@ void pil_broker_greet_fetcher(struct pil_broker *broker) {
     }
     struct pil_message begin = {.kind = PIL_MESSAGE_BEGIN};
     pil_child_send(&broker->fetcher, &begin);
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        tell_held(broker,
+                  i); /* it says how often fetchers were restarted; one that crashes on and on holds nothing new */
+    }
 }
 
 /* ---- Configuration. */
+
+/* The only copy of a document is kept with the view that it came for: another view of its project takes it over. */
+static void hand_over_project(struct pil_broker *broker, struct pil_broker_view *from) {
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX && from->project_fd >= 0; i++) {
+        struct pil_broker_view *view = &broker->views[i];
+        if (view != from && view->is_served && strcmp(view->project, from->project) == 0) {
+            view->project_fd = from->project_fd;
+            from->project_fd = -1;
+        }
+    }
+    pil_sys_close(&from->project_fd);
+}
 
 void pil_broker_set_view(struct pil_broker *broker, uint32_t view_index, bool is_served, const char *project) {
     struct pil_broker_view *view = &broker->views[view_index];
     if (view->is_served && !is_served) {
         pil_holder_drop_view(&broker->holder, view_index);
-        pil_sys_close(&view->project_fd);
+        hand_over_project(broker, view);
         view->checked.kind = PIL_MESSAGE_NONE;
     }
     view->is_served = is_served;
@@ -206,7 +222,11 @@ void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message 
             on_project(broker, message);
         }
         break;
-    case PIL_MESSAGE_ADMIT: on_admit(broker, &message->admit); break;
+    case PIL_MESSAGE_ADMIT:
+        if (is_served(broker, message->admit.view_index)) {
+            on_admit(broker, &message->admit);
+        }
+        break;
     case PIL_MESSAGE_PUBLISH:
         if (is_served(broker, message->publish.view_index)) {
             on_publish(broker, &message->publish);

@@ -11,7 +11,7 @@ struct pil_broker_view {
     bool is_served;
     char project[PIL_NAME_BYTES_MAX + 1];
     struct pil_message checked; /* the last one; kind NONE: none yet */
-    int project_fd;             /* the document of its project, as the fetcher sent it for this view; -1: none */
+    int project_fd;             /* the document of its project; -1: none, or another view of the project has it */
 };
 
 struct pil_broker {
@@ -28,14 +28,15 @@ void pil_broker_init(struct pil_broker *broker, void (*ready)(void *context), vo
 /* The children must have ended. */
 void pil_broker_deinit(struct pil_broker *broker);
 
-/* The slot of a view is served or not; a view that is removed takes its releases along. */
+/* The slot of a view is served or not; a view that is removed takes its releases along, and the document of its project
+ * only if it was the last one of it. */
 void pil_broker_set_view(struct pil_broker *broker, uint32_t view_index, bool is_served, const char *project);
 /* Kept releases that are too many by now go at once. */
 void pil_broker_set_limits(struct pil_broker *broker, uint64_t memory_budget, uint32_t keep_releases);
 
 /* A server that has its configuration and its listeners gets everything that is held, and START. */
 void pil_broker_greet_server(struct pil_broker *broker);
-/* A fetcher that has its configuration gets the names of what is held, and BEGIN. */
+/* A fetcher that has its configuration gets the names of what is held, and BEGIN; the server hears of the restart. */
 void pil_broker_greet_fetcher(struct pil_broker *broker);
 /* A message of a child; its descriptor is the broker's from here. */
 void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message *message);

@@ -39,6 +39,9 @@ pil_status pil_child_start(struct pil_child *child, uint64_t now_ns, struct pil_
     int pair[2];
     char socket_text[16];
     PIL_ASSERT(child->pid == 0 && child->socket < 0 && child->outbox.count == 0);
+    /* Of the start, even if it fails: pil_child_ended judges it by them. */
+    child->started_ns = now_ns;
+    child->is_replaced = false;
     PIL_TRY(pil_message_pair(pair, ret_error));
     snprintf(socket_text, sizeof socket_text, "%d", pair[1]);
     pid_t parent = getpid(), pid = fork();
@@ -53,9 +56,7 @@ pil_status pil_child_start(struct pil_child *child, uint64_t now_ns, struct pil_
     }
     child->pid = pid;
     child->socket = pair[0];
-    child->started_ns = now_ns;
     child->restart_ns = 0;
-    child->is_replaced = false;
     return PIL_STATUS_OK;
 }
 
@@ -99,9 +100,11 @@ void pil_child_send(struct pil_child *child, const struct pil_message *message) 
 }
 
 void pil_child_flush(struct pil_child *child) {
-    if (child->socket >= 0 && child->outbox.count > 0) {
+    uint32_t before = child->outbox.count;
+    if (child->socket >= 0 && before > 0) {
         settle(child, pil_outbox_flush(&child->outbox, child->socket));
     }
+    child->is_stuck = before > 0 && child->outbox.count == before;
 }
 
 bool pil_child_has_mail(const struct pil_child *child) {

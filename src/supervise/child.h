@@ -13,6 +13,7 @@ struct pil_child {
     pid_t pid;        /* 0: not running */
     int socket;       /* -1: not running, or it has closed its end */
     struct pil_outbox outbox;
+    bool is_stuck; /* the last flush sent nothing: too many descriptors are on their way, which poll does not know of */
     uint64_t started_ns;
     uint64_t restart_ns; /* when to start it again; 0: at once */
     uint32_t failures;   /* in a row, each within ten seconds of its start */
@@ -31,7 +32,7 @@ uint64_t pil_child_backoff_ns(uint32_t failures);
 
 /* Never waits. A child that is gone gets nothing; one that has stopped reading altogether is killed. */
 void pil_child_send(struct pil_child *child, const struct pil_message *message);
-/* Sends what waits; to be called when the socket is writable. */
+/* Sends what waits; to be called when the socket is writable, or after a pause while is_stuck is set. */
 void pil_child_flush(struct pil_child *child);
 /* Whether the supervisor should wait for the socket to become writable. */
 bool pil_child_has_mail(const struct pil_child *child);

@@ -259,7 +259,7 @@ def test_client_list_and_slowlog_show_peers_as_before(start):
 
 def test_another_rule_is_another_view_for_open_connections(folder, store, start_pilliond):
     """In two reloads a view goes, and comes back with a rule: no connection keeps what the old rule gave, and an old
-    rule hides nothing that the new one shows."""
+    rule hides nothing that the new one shows. A server that starts anew finds its way through the slots of both."""
     store.make_release(rows=100, seed=1)
     store.make_release(project="payroll", view="other", rows=100, seed=1)
     config, mapped = folder / "p.yaml", folder / "mapped.sock"
@@ -297,5 +297,9 @@ def test_another_rule_is_another_view_for_open_connections(folder, store, start_
         reload(view % "")
         harness.wait_until("the view is back", lambda: says() == str(value(1)))
         assert "driver_stats" in json.dumps(client.catalog()["projects"])
+    killed = daemon.child("server")
+    os.kill(killed, signal.SIGKILL)
+    harness.wait_until("the next server", lambda: daemon.child("server") != killed)
+    assert daemon.redis(socket_timeout=10).hget("driver_stats:5", "f0") == str(value(1)).encode()
     lines.close()
     sock.close()

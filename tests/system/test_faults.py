@@ -42,6 +42,15 @@ if os.environ.get("PIL_FAULTS_ALL") == "1":
 ASSERTION = re.compile(r"(\w+\.[ch]):\d+: assertion failed: (.*)")
 
 
+def test_what_is_known_is_there():
+    """An assertion that is gone excuses nothing."""
+    for line in KNOWN:
+        name, _, condition = line.partition(": ")
+        if name.endswith((".c", ".h")):
+            sources = [path.read_text() for path in (harness.ROOT / "src").rglob(name)]
+            assert any(condition in source for source in sources), line
+
+
 def chosen(count: int, samples: int = SAMPLES) -> list[int]:
     """Which of 1 … count fail: all, or the first two, the last, and some between."""
     if samples == 0 or count <= samples:
@@ -134,6 +143,7 @@ def test_commands(store, injected, found, name, kind):
             return harness.run(command_argv(name, store, refs), code=None, env=env, timeout=harness.DEADLINE_S)
 
     assert once(0).returncode == 0
+    assert injected.count > 0
     for nth in chosen(injected.count, 2 * SAMPLES):
         done = once(nth)
         where = f"{name}, {kind} {nth} failed: {injected.where()}"
@@ -177,6 +187,7 @@ def test_start(folder, store, injected, found, role, kind):
 
     daemon = once(0, 0)
     count = injected.count
+    assert count > 0
     assert answers(daemon, [1]) and daemon.stop() == 0
     for nth in chosen(count):
         daemon = once(nth, nth)
@@ -304,6 +315,25 @@ def test_reload(folder, store, running, role, kind):
     run.each("reload", role, kind, change, taken)
 
 
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_reload_that_cannot_be_passed_on(folder, store, running, injected, nth):
+    """A child that does not get the new configuration is replaced by one that starts with it."""
+    store.make_release(rows=200, seed=1)
+    run = running()
+    child = ("server", "fetcher")[nth - 1]
+    before = run.daemon.child(child)
+    config = folder / "pilliond.yaml"
+    config.write_text(config.read_text() + "staleness_bound: 1234s\n")
+    with injected.armed("supervisor", "call", nth, call="memfd_create"):
+        run.daemon.signal(signal.SIGHUP)
+        harness.wait_until("the failure", lambda: injected.fired)
+    harness.wait_until("another child", lambda: run.daemon.child(child) != before)
+    harness.wait_until("the new bound", lambda: "bound 1234 s" in harness.http(
+        run.daemon.admin, "GET", "/readyz?verbose").text)
+    assert answers(run.daemon, [1])
+    assert "child ended" not in run.daemon.log
+
+
 def request(protocol: str, daemon: harness.Pilliond, folder: Any) -> bool:
     """One request on a connection of its own; whether it was answered."""
     if protocol == "resp":
@@ -333,6 +363,13 @@ def request(protocol: str, daemon: harness.Pilliond, folder: Any) -> bool:
         client.close()
 
 
+def shape(value: Any) -> Any:
+    """What keys a document has, and how many rows; a histogram's buckets come and go."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items() if key != "buckets"}
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("protocol", ["resp", "feast", "oip", "admin", "mapped"])
 def test_requests(folder, store, running, engine, protocol, kind):
@@ -351,3 +388,29 @@ def test_requests(folder, store, running, engine, protocol, kind):
         harness.wait_until("an answer", lambda: request(protocol, run.daemon, folder), PATIENCE_S)
 
     run.each(protocol, "server", kind, ask, answered)
+
+
+@pytest.mark.parametrize("call,maker", [("malloc", "libjansson"), ("calloc", "pilliond")])
+@pytest.mark.parametrize("page", ["status", "hist", "slowlog"])
+def test_a_page_without_memory_says_so(store, running, injected, page, call, maker):
+    """A page is whole, or it is 503; a document that lacks what there was no memory for would be taken for the truth.
+    The page is asked until none of its allocations is left to fail."""
+    store.make_release(rows=200, seed=1)
+    run = running()
+    assert answers(run.daemon, [1])
+    whole, refusals = shape(harness.http(run.daemon.admin, "GET", f"/{page}").json()), 0
+    for nth in range(1, 1000):
+        with injected.armed("server", "alloc", nth, call=call, obj=maker):
+            try:
+                answer = harness.http(run.daemon.admin, "GET", f"/{page}")
+            except OSError:  # there was none for the connection
+                continue
+        if not injected.fired:
+            break
+        if answer.status == 503:
+            assert answer.text == "no memory for this page\n"
+            refusals += 1
+        else:
+            assert shape(answer.json()) == whole, injected.where()
+    assert refusals > 0 or (page, call) == ("status", "calloc")
+    assert "child ended" not in run.daemon.log

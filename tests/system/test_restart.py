@@ -118,6 +118,7 @@ def test_the_server_opens_no_file_after_start(store, start_pilliond):
                 continue
         return sorted(link for link in links if not link.startswith(("socket", "/memfd", "anon_inode")))
 
+    daemon.redis().hget("driver_stats:1", "f0")  # the worker that answers has opened what it keeps in reserve
     before = opened()
     daemon.wait_serving(store.make_release(rows=100, seed=2))
     for key in range(200):

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -105,12 +106,45 @@ static void lost_descriptors_are_told(void **state) {
     assert_int_equal(status, PIL_STATUS_SYSTEM);
 }
 
+/* Few descriptors may be on their way from a process without privileges. Sends until something else than OK comes. */
+static int send_as_nobody(int socket) {
+    int fds[PIL_FDPASS_MAX];
+    pil_status status = PIL_STATUS_OK;
+    struct rlimit low = {.rlim_cur = PIL_FDPASS_MAX, .rlim_max = PIL_FDPASS_MAX};
+    if ((geteuid() == 0 && setuid(65534) != 0) || setrlimit(RLIMIT_NOFILE, &low) != 0) {
+        return PIL_STATUS_DENIED;
+    }
+    for (uint32_t i = 0; i < PIL_FDPASS_MAX; i++) {
+        fds[i] = socket;
+    }
+    for (uint32_t i = 0; i < 8 && status == PIL_STATUS_OK; i++) {
+        status = pil_fdpass_send(socket, pil_bytes_from_text("x"), fds, PIL_FDPASS_MAX, false);
+    }
+    return status;
+}
+
+static void too_many_descriptors_on_their_way_are_a_reason_to_wait(void **state) {
+    struct pair *pair = *state;
+    int wait_status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(send_as_nobody(pair->ends[0]));
+    }
+    assert_int_equal(waitpid(pid, &wait_status, 0), pid);
+    assert_true(WIFEXITED(wait_status));
+    if (WEXITSTATUS(wait_status) == PIL_STATUS_DENIED) {
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(wait_status), PIL_STATUS_AGAIN);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bytes_and_descriptors_arrive_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_why_nothing_came, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_buffer_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lost_descriptors_are_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(too_many_descriptors_on_their_way_are_a_reason_to_wait, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

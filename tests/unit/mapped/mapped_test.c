@@ -233,6 +233,39 @@ static void views_may_be_mapped_by_whom_their_rule_names(void **state) {
     close(fd);
 }
 
+static void assert_gauge(const struct mapped_fixture *f, const char *line, bool is_there) {
+    struct pil_text page = {0};
+    pil_mapped_tick(f->mapped);
+    pil_metric_expose(pil_server_metrics(f->server), PIL_EXPOSITION_TEXT, &page);
+    if ((strstr(pil_text_chars(&page), line) != NULL) != is_there) {
+        fail_msg("'%s' is%s in\n%s", line, is_there ? " not" : "", pil_text_chars(&page));
+    }
+    pil_text_deinit(&page);
+}
+
+static void the_gauges_of_a_view_are_of_all_its_slots(void **state) {
+    struct mapped_fixture *f = *state;
+    mapped_publish(f, 0, 0);
+    mapped_publish(f, 1, 0);
+    int fd = begin(f);
+    assert_int_equal(acquire(f, fd, 0), 1);
+    assert_int_equal(acquire(f, fd, 1), 1);
+    memcpy(f->settings.views[1].view, "v", 2); /* in the slot behind the one that is served, and before it */
+    for (uint32_t removed = 0; removed < 2; removed++) {
+        f->settings.views[removed].is_removed = true;
+        f->settings.views[1 - removed].is_removed = false;
+        pil_mapped_views_changed(f->mapped);
+        assert_gauge(f, "pillion_mapped_generations{view=\"p/v\"} 2\n", true);
+    }
+    close(fd);
+    mapped_turn(f);
+    assert_gauge(f, "pillion_mapped_generations{view=\"p/v\"} 0\n", true);
+    assert_gauge(f, "pillion_mapped_pinned_bytes{view=\"p/v\"} 0\n", true);
+    f->settings.views[0].is_removed = true;
+    assert_gauge(f, "pillion_mapped_generations{view=\"p/v\"}", false);
+    assert_gauge(f, "pillion_mapped_pinned_bytes{view=\"p/v\"}", false);
+}
+
 /* What a client is told when it asks for the catalog; the caller frees it. */
 static json_t *read_catalog(struct mapped_fixture *f, int fd) {
     char text[65536];
@@ -329,6 +362,28 @@ static void a_client_is_told_of_the_views_that_it_may_read(void **state) {
 }
 
 /* Two clients at once, whose documents differ; then more kinds of clients than documents are kept. */
+/* A view that came back with another rule has several slots. */
+static void removed_slots_of_a_view_hide_it_unless_it_is_served(void **state) {
+    struct mapped_fixture *f = *state;
+    struct pil_project *project = parse_project(two_views);
+    struct pil_view_settings *views = f->settings.views;
+    pil_mapped_set_project(f->mapped, project);
+    int fd = begin(f);
+    views[1] = views[0];
+    views[0].read = (struct pil_peer_rule){.is_given = true}; /* nobody */
+    views[0].is_removed = true;
+    pil_mapped_views_changed(f->mapped);
+    assert_string_equal(shown_catalog(f, fd), "/ p/v p(one two v w offline first second both )");
+    json_t *catalog = read_catalog(f, fd);
+    assert_string_equal(text_in(json_array_get(json_object_get(catalog, "views"), 0), "channel"), "");
+    json_decref(catalog);
+    views[1].is_removed = true; /* the first slot's rule may be that of the last */
+    pil_mapped_views_changed(f->mapped);
+    assert_string_equal(shown_catalog(f, fd), "/ / ");
+    close(fd);
+    pil_project_destroy(&project);
+}
+
 static void each_kind_of_client_has_its_own_catalog(void **state) {
     struct mapped_fixture *f = *state;
     struct pil_project *project = parse_project(two_views);
@@ -641,6 +696,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(who_keeps_what_was_replaced_is_granted_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(views_may_be_mapped_by_whom_their_rule_names, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_is_told_of_the_views_that_it_may_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(removed_slots_of_a_view_hide_it_unless_it_is_served, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_gauges_of_a_view_are_of_all_its_slots, setup, teardown),
         cmocka_unit_test_setup_teardown(each_kind_of_client_has_its_own_catalog, setup, teardown),
         cmocka_unit_test_setup_teardown(without_memory_for_a_catalog_the_one_before_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(mapping_takes_the_right_to_read, setup, teardown),

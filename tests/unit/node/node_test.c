@@ -55,9 +55,16 @@ static void add_settings(struct fixture *f, const char *view) {
 
 static struct pil_clock test_clock;
 
+static void create_node(struct fixture *f) {
+    int none[PIL_SETTINGS_LISTENERS_MAX];
+    struct pil_error error;
+    struct pil_node_options options = {
+        .settings = &f->settings, .listener_fds = none, .clock = &test_clock, .smaps = -1, .tell = tell, .context = f};
+    assert_int_equal(pil_node_create(&options, &f->node, &error), PIL_STATUS_OK);
+}
+
 static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
-    struct pil_error error;
     assert_non_null(f);
     f->settings.worker_count = 1;
     f->settings.keep_releases = 2;
@@ -67,10 +74,7 @@ static int setup(void **state) {
     add_settings(f, "w");
     f->project = fixture_project(3);
     test_clock = (struct pil_clock){monotonic_ns, wall_us, f};
-    int none[PIL_SETTINGS_LISTENERS_MAX];
-    struct pil_node_options options = {
-        .settings = &f->settings, .listener_fds = none, .clock = &test_clock, .smaps = -1, .tell = tell, .context = f};
-    assert_int_equal(pil_node_create(&options, &f->node, &error), PIL_STATUS_OK);
+    create_node(f);
     *state = f;
     return 0;
 }
@@ -384,17 +388,19 @@ static void reports_are_counted_and_the_last_refusal_is_kept(void **state) {
     assert_string_equal(f->node->views[0].refused_why, "no room");
     assert_metric(f, "pillion_fetches_total{view=\"p/v\",result=\"will_not_fit\"} 1\n", true);
     assert_metric(f, "pillion_fetch_duration_seconds_count", false);
+    send_release(f, 0, 7);
+    assert_null(f->node->views[0].refused_result);
+    send_publish(f, 0, 8); /* cannot be: the fetcher does not know, and reports that all went well */
     report.report.outcome = PIL_OUTCOME_OK;
     report.report.was_fetched = true;
     take(f, report);
-    assert_null(f->node->views[0].refused_result);
+    assert_string_equal(f->node->views[0].refused, "0000000000000008");
     assert_metric(f, "pillion_fetch_duration_seconds_count{view=\"p/v\",phase=\"collapse\"} 1\n", true);
     report.report.outcome = PIL_OUTCOME_CORRUPT;
     take(f, report);
-    send_release(f, 0, 1);
     send_checked(f, 0, 2);
     assert_non_null(f->node->views[0].refused_result);
-    send_checked(f, 0, 1); /* the channel points to what is served again */
+    send_checked(f, 0, 7); /* the channel points to what is served again */
     assert_null(f->node->views[0].refused_result);
     assert_true(f->node->views[0].is_pinned);
 }
@@ -410,15 +416,36 @@ static void restarts_and_memory_are_what_the_supervisor_says(void **state) {
     assert_int_equal(f->node->views[1].held_count, 2);
 }
 
+/* As a store has it. The caller frees it. */
+static char *good_document(const struct fixture *f) {
+    json_t *json = json_pack("{s:i, s:i, s:s, s:I, s:o}", "format", 1, "sequence", 1, "nonce", "0", "changed_us",
+                             (json_int_t)1, "project", pil_project_to_json(f->project));
+    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_non_null(text);
+    json_decref(json);
+    return text;
+}
+
+static void send_project(struct fixture *f, const char *document) {
+    struct pil_error error;
+    struct pil_message message = {.kind = PIL_MESSAGE_PROJECT, .project = {0}};
+    assert_int_equal(pil_message_blob(document, strlen(document), &message.fd, &error), PIL_STATUS_OK);
+    take(f, message);
+}
+
 static void a_project_that_is_refused_leaves_the_one_before(void **state) {
     struct fixture *f = *state;
     struct pil_error error;
     int fd = -1;
-    assert_int_equal(pil_message_blob("not a project", 13, &fd, &error), PIL_STATUS_OK);
-    take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {0}});
+    char *good = good_document(f);
+    send_project(f, good);
+    free(good);
+    const struct pil_project *before = pil_server_project(f->node->server, "p");
+    assert_non_null(before);
+    send_project(f, "not a project");
     assert_int_equal(pil_sys_memfd_create("unsealed", &fd, &error), PIL_STATUS_OK);
     take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {0}});
-    assert_true(pil_cache_view_is_served(pil_cache_view_at(pil_server_cache(f->node->server), 0)));
+    assert_ptr_equal(pil_server_project(f->node->server, "p"), before);
 }
 
 /* ---- Views that come and go. */
@@ -458,6 +485,7 @@ static void a_view_that_is_added_takes_readiness_from_nobody(void **state) {
     send_checked(f, 1, 2);
     settle(f);
     add_settings(f, "x");
+    f->settings.views[2].is_added = true; /* as pil_slots_reload does it */
     pil_node_views_changed(f->node);
     pil_node_validate(f->node);
     assert_term(f, "[+] p/x@c: no release yet; it was added by a reload and counts from its first release on", true);
@@ -468,6 +496,19 @@ static void a_view_that_is_added_takes_readiness_from_nobody(void **state) {
     send_checked(f, 2, 3);
     assert_term(f, "[+] p/x@c: release 0000000000000003", true);
     assert_metric(f, "pillion_lookups_total{view=\"p/x\",status=\"hit\"} 0\n", true);
+}
+
+static void a_view_that_was_added_is_known_to_the_next_server(void **state) {
+    struct fixture *f = *state;
+    add_settings(f, "x");
+    f->settings.views[2].is_added = true;
+    pil_node_destroy(&f->node);
+    create_node(f);
+    send_release(f, 0, 1);
+    send_release(f, 1, 2);
+    send_checked(f, 0, 1);
+    send_checked(f, 1, 2);
+    assert_term(f, "[+] p/x@c: no release yet; it was added by a reload and counts from its first release on", true);
 }
 
 static void a_view_may_come_back(void **state) {
@@ -486,6 +527,25 @@ static void a_view_may_come_back(void **state) {
         assert_null(live(f, 0));
         assert_int_equal(count_reclaimed(f, 0, round), 1);
     }
+}
+
+/* The settings that a server which starts anew is given: a view has come back in a slot before those of its other
+ * rules.
+ */
+static void a_server_starts_with_a_view_that_has_several_slots(void **state) {
+    struct fixture *f = *state;
+    pil_node_destroy(&f->node);
+    add_settings(f, "v");
+    add_settings(f, "v");
+    f->settings.views[2].is_removed = f->settings.views[3].is_removed = true;
+    create_node(f);
+    struct pil_cache *cache = pil_server_cache(f->node->server);
+    for (uint32_t i = 0; i < f->settings.view_count; i++) {
+        assert_int_equal(pil_cache_view_is_served(pil_cache_view_at(cache, i)), i < 2);
+    }
+    send_release(f, 0, 1);
+    settle(f);
+    assert_int_equal(live_number(f, 0), 1);
 }
 
 static void every_slot_can_be_used(void **state) {
@@ -521,7 +581,9 @@ int main(void) {
         TEST(a_project_that_is_refused_leaves_the_one_before),
         TEST(a_view_that_is_removed_lets_go_of_everything),
         TEST(a_view_that_is_added_takes_readiness_from_nobody),
+        TEST(a_view_that_was_added_is_known_to_the_next_server),
         TEST(a_view_may_come_back),
+        TEST(a_server_starts_with_a_view_that_has_several_slots),
         TEST(every_slot_can_be_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,8 @@ static void views_come_and_go_and_keep_their_slots(void **state) {
     assert_true(pil_slots_reload(running, wanted, &has_changed));
     assert_true(has_changed);
     assert_string_equal(shown(running), "-a@c b@c x@c");
+    assert_false(running->views[1].is_added);
+    assert_true(running->views[2].is_added);
     wanted->view_count = 0;
     add(wanted, "b", "c");
     add(wanted, "a", "c"); /* back in its place */
@@ -92,6 +94,7 @@ static void another_rule_is_another_slot(void **state) {
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(child->views[i].read.is_given, i == 1);
         assert_int_equal(child->views[i].map.is_given, i == 2);
+        assert_true(child->views[i].is_added); /* the first one, too, by now */
     }
     free(running);
     free(wanted);

@@ -100,6 +100,15 @@ static void reclaimed(struct fixture *f, uint32_t view, uint32_t number) {
     pil_holder_validate(&f->broker.holder);
 }
 
+/* Returns its descriptor, which is the broker's. */
+static int project_comes(struct fixture *f, uint32_t view, const char *text) {
+    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .project = {view}};
+    struct pil_error error;
+    assert_int_equal(pil_message_blob(text, strlen(text), &project.fd, &error), PIL_STATUS_OK);
+    from_fetcher(f, project);
+    return project.fd;
+}
+
 static const char *last_digit(const char *release) {
     return release + PIL_RELEASE_ID_CHARS - 1;
 }
@@ -176,11 +185,8 @@ static void releases_beyond_those_to_keep_go_and_both_children_hear_it(void **st
 
 static void a_server_that_starts_anew_is_told_everything_in_order(void **state) {
     struct fixture *f = *state;
-    struct pil_error error;
     struct pil_message checked = {.kind = PIL_MESSAGE_CHECKED, .checked = {.view_index = 1, .checked_us = 9}};
-    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .project = {0}};
-    assert_int_equal(pil_message_blob("p", 1, &project.fd, &error), PIL_STATUS_OK);
-    from_fetcher(f, project);
+    project_comes(f, 0, "p");
     from_fetcher(f, checked);
     fetch(f, 0, 1, 10);
     publish(f, 0, 1);
@@ -242,11 +248,8 @@ static void admission_is_answered_and_evictions_are_told_first(void **state) {
 
 static void a_view_that_is_removed_is_forgotten(void **state) {
     struct fixture *f = *state;
-    struct pil_error error;
     struct pil_message checked = {.kind = PIL_MESSAGE_CHECKED, .checked = {.view_index = 0}};
-    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .project = {0}};
-    assert_int_equal(pil_message_blob("p", 1, &project.fd, &error), PIL_STATUS_OK);
-    from_fetcher(f, project);
+    int document = project_comes(f, 0, "p");
     from_fetcher(f, checked);
     fetch(f, 0, 1, 10);
     publish(f, 0, 1);
@@ -262,22 +265,35 @@ static void a_view_that_is_removed_is_forgotten(void **state) {
     assert_string_equal(SERVER(f), "");
     assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 10);
     pil_broker_greet_server(&f->broker);
-    assert_string_equal(SERVER(f), "shard 1/2 publish 1/2 held 1=10/1 start ");
+    /* The document is the other view's, too. */
+    assert_string_equal(SERVER(f), "project 1 shard 1/2 publish 1/2 held 1=10/1 start ");
     pil_broker_set_view(&f->broker, 0, true, "p"); /* comes back with nothing */
     pil_broker_greet_server(&f->broker);
-    assert_string_equal(SERVER(f), "held 0=0/0 shard 1/2 publish 1/2 held 1=10/1 start ");
+    assert_string_equal(SERVER(f), "held 0=0/0 project 1 shard 1/2 publish 1/2 held 1=10/1 start ");
+    assert_int_not_equal(fcntl(document, F_GETFD), -1);
+    pil_broker_set_view(&f->broker, 0, false, "p");
+    pil_broker_set_view(&f->broker, 1, false, "p");
+    assert_int_equal(fcntl(document, F_GETFD), -1);
+}
+
+static void nothing_is_admitted_for_a_view_that_is_removed(void **state) {
+    struct fixture *f = *state;
+    struct pil_message admit = {.kind = PIL_MESSAGE_ADMIT, .admit = {.view_index = 0, .bytes = BUDGET}};
+    name_release(9, &admit.admit.release);
+    fetch(f, 1, 1, 10);
+    publish(f, 1, 1);
+    fetch(f, 1, 2, 10);
+    publish(f, 1, 2);
+    pil_broker_set_view(&f->broker, 0, false, "p");
+    from_fetcher(f, admit); /* of a fetcher that does not know yet */
+    assert_string_equal(FETCHER(f), "");
+    assert_int_equal(pil_holder_count_of(&f->broker.holder, 1), 2);
 }
 
 static void the_newest_document_of_a_project_is_the_only_one(void **state) {
     struct fixture *f = *state;
-    struct pil_error error;
-    struct pil_message first = {.kind = PIL_MESSAGE_PROJECT, .project = {0}}, second = first;
-    second.project.view_index = 1;
-    assert_int_equal(pil_message_blob("1", 1, &first.fd, &error), PIL_STATUS_OK);
-    assert_int_equal(pil_message_blob("2", 1, &second.fd, &error), PIL_STATUS_OK);
-    int older = first.fd;
-    from_fetcher(f, first);
-    from_fetcher(f, second);
+    int older = project_comes(f, 0, "1");
+    assert_int_not_equal(project_comes(f, 1, "2"), older);
     assert_int_equal(fcntl(older, F_GETFD), -1);
     (void)SERVER(f);
     pil_broker_greet_server(&f->broker);
@@ -304,6 +320,20 @@ static void a_server_in_a_long_chore_is_told_everything_and_not_killed(void **st
     f->broker.server.pid = 0;
 }
 
+static void a_fetcher_that_is_restarted_is_told_at_once(void **state) {
+    struct fixture *f = *state;
+    struct pil_message got;
+    for (uint32_t restarts = 1; restarts <= 3; restarts++) { /* it ends before it holds anything */
+        f->broker.fetcher.restarts = restarts;
+        pil_broker_greet_fetcher(&f->broker);
+        for (uint32_t view = 0; view < 2; view++) {
+            assert_int_equal(pil_message_receive(f->server, PIL_ROUTE_TO_SERVER, false, &got), PIL_STATUS_OK);
+            assert_int_equal(got.held.view_index, view);
+            assert_int_equal(got.held.fetcher_restarts, restarts);
+        }
+    }
+}
+
 static void readiness_is_passed_on(void **state) {
     struct fixture *f = *state;
     struct pil_message message = {.kind = PIL_MESSAGE_READINESS, .readiness = {false}};
@@ -325,8 +355,10 @@ int main(void) {
         TEST(what_a_fetcher_left_half_is_dropped_when_the_next_one_starts),
         TEST(admission_is_answered_and_evictions_are_told_first),
         TEST(a_view_that_is_removed_is_forgotten),
+        TEST(nothing_is_admitted_for_a_view_that_is_removed),
         TEST(the_newest_document_of_a_project_is_the_only_one),
         TEST(a_server_in_a_long_chore_is_told_everything_and_not_killed),
+        TEST(a_fetcher_that_is_restarted_is_told_at_once),
         TEST(readiness_is_passed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

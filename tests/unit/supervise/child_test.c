@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: a child that keeps failing is started ever more rarely, one that ran for a while at once; one that the
- * supervisor replaces has not failed. Method: a clock that the test moves; no process is started. */
+ * supervisor replaces has not failed. Method: a clock that the test moves; no process is started, for
+ * want of descriptors where one is tried. */
 #include "supervise/child.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -61,6 +63,27 @@ static void a_child_that_is_replaced_has_not_failed(void **state) {
     }
 }
 
+/* Neither how long the child before ran, nor why it ended, says anything of one that does not start. */
+static void a_child_that_cannot_be_started_waits_longer_and_longer(void **state) {
+    struct pil_child child;
+    struct pil_error error;
+    struct rlimit files;
+    uint64_t now_ns = 1000000 * MS;
+    (void)state;
+    pil_child_init(&child, "server");
+    child.is_replaced = true;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, files.rlim_max}), 0);
+    for (uint32_t failures = 1; failures <= 3; failures++) {
+        assert_int_equal(pil_child_start(&child, now_ns, &error), PIL_STATUS_SYSTEM);
+        pil_child_ended(&child, now_ns);
+        assert_int_equal(child.failures, failures);
+        assert_int_equal(child.restart_ns - now_ns, pil_child_backoff_ns(failures));
+        now_ns = child.restart_ns;
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
+
 static void what_waited_for_a_child_that_ended_is_dropped(void **state) {
     struct pil_child child;
     struct pil_error error;
@@ -75,9 +98,11 @@ static void what_waited_for_a_child_that_ended_is_dropped(void **state) {
     while (!pil_child_has_mail(&child)) {
         pil_child_send(&child, &drain);
     }
+    pil_child_flush(&child);
+    assert_true(child.is_stuck); /* not a byte of room */
     close(pair[1]);
     pil_child_flush(&child);
-    assert_false(pil_child_has_mail(&child));
+    assert_false(pil_child_has_mail(&child) || child.is_stuck);
     (void)run(&child, 0, 1);
     assert_int_equal(child.socket, -1);
 }
@@ -87,6 +112,7 @@ int main(void) {
         cmocka_unit_test(failures_in_a_row_wait_longer_and_longer),
         cmocka_unit_test(a_child_that_ran_for_ten_seconds_starts_at_once),
         cmocka_unit_test(a_child_that_is_replaced_has_not_failed),
+        cmocka_unit_test(a_child_that_cannot_be_started_waits_longer_and_longer),
         cmocka_unit_test(what_waited_for_a_child_that_ended_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,6 +57,13 @@ static void unmapped(struct pil_holder *holder, uint32_t view, uint32_t number) 
     pil_holder_validate(holder);
 }
 
+/* A release that is served for a moment, or until the next one of its view. */
+static void add_live(struct pil_holder *holder, uint32_t view, uint32_t number, size_t bytes) {
+    add(holder, view, number, bytes);
+    publish(holder, view, number);
+    unmapped(holder, view, number);
+}
+
 static void a_release_is_held_once_all_its_shards_are_here(void **state) {
     struct pil_holder holder;
     (void)state;
@@ -108,9 +115,7 @@ static void the_longest_unused_goes_first_and_the_live_one_never(void **state) {
     (void)state;
     pil_holder_init(&holder);
     for (uint32_t i = 1; i <= 4; i++) {
-        add(&holder, 0, i, 10 * i);
-        publish(&holder, 0, i);
-        unmapped(&holder, 0, i);
+        add_live(&holder, 0, i, 10 * i);
     }
     publish(&holder, 0, 1); /* rolled back: 2 is the longest unused now, and 1 is live */
     add(&holder, 1, 9, 5);
@@ -205,9 +210,7 @@ static void kept_releases_make_room_only_when_that_helps(void **state) {
     struct pil_admission answer;
     (void)state;
     pil_holder_init(&holder);
-    add(&holder, 0, 1, 100);
-    publish(&holder, 0, 1);
-    unmapped(&holder, 0, 1);
+    add_live(&holder, 0, 1, 100);
     add(&holder, 0, 2, 100);
     publish(&holder, 0, 2);
     pil_admission_ask(&holder, 1000, 800, name_of(3), &hook, &answer);
@@ -227,6 +230,36 @@ static void kept_releases_make_room_only_when_that_helps(void **state) {
     pil_admission_ask(&holder, 1000, UINT64_MAX, name_of(3), &hook, &answer);
     assert_false(answer.is_admitted);
     pil_holder_validate(&holder);
+    pil_holder_deinit(&holder);
+}
+
+/* 200 bytes are served, 300 are being unmapped, `kept` could make room. */
+static void prepare_unmapping(struct pil_holder *holder, size_t kept) {
+    pil_holder_init(holder);
+    add(holder, 0, 1, 300);
+    publish(holder, 0, 1);
+    add_live(holder, 1, 2, kept);
+    add_live(holder, 1, 3, 200);
+    pil_holder_drop_view(holder, 0);
+    pil_holder_validate(holder);
+}
+
+static void what_is_being_unmapped_leaves_less_room_to_trim_to(void **state) {
+    struct pil_holder holder;
+    struct gone gone = {0};
+    struct pil_eviction_hook hook = {on_evicted, &gone};
+    struct pil_admission answer;
+    (void)state;
+    prepare_unmapping(&holder, 300);
+    pil_admission_ask(&holder, 1000, 300, name_of(4), &hook, &answer);
+    assert_true(answer.is_admitted);
+    assert_int_equal(gone.bytes, 300); /* 200 + 300 + 300 fit once it has gone */
+    pil_holder_deinit(&holder);
+    gone = (struct gone){0};
+    prepare_unmapping(&holder, 400);
+    pil_admission_ask(&holder, 1000, 600, name_of(4), &hook, &answer);
+    assert_false(answer.is_admitted);
+    assert_int_equal(gone.count, 0); /* 200 + 300 + 600 would not fit without it, either */
     pil_holder_deinit(&holder);
 }
 
@@ -260,9 +293,7 @@ static void a_smaller_budget_gives_up_kept_releases_only(void **state) {
     (void)state;
     pil_holder_init(&holder);
     for (uint32_t i = 1; i <= 3; i++) {
-        add(&holder, 0, i, 100);
-        publish(&holder, 0, i);
-        unmapped(&holder, 0, i);
+        add_live(&holder, 0, i, 100);
     }
     pil_admission_trim(&holder, 300, &hook);
     assert_int_equal(gone.count, 0);
@@ -334,6 +365,7 @@ int main(void) {
         cmocka_unit_test(memory_counts_until_the_server_has_unmapped_it),
         cmocka_unit_test(a_view_that_is_removed_takes_everything_along),
         cmocka_unit_test(kept_releases_make_room_only_when_that_helps),
+        cmocka_unit_test(what_is_being_unmapped_leaves_less_room_to_trim_to),
         cmocka_unit_test(what_is_being_unmapped_still_counts),
         cmocka_unit_test(a_smaller_budget_gives_up_kept_releases_only),
         cmocka_unit_test(random_steps_never_contradict_themselves),
