@@ -3,6 +3,7 @@
 
 #include "protocol/protocols.h"
 #include "base/clock.h"
+#include "schema/json_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,24 +11,9 @@
 #define TEXT_PLAIN "text/plain; charset=utf-8"
 #define JSON "application/json"
 
-/* NULL: no memory. Written into room of the right size: jansson 2.14 leaves out keys that its own buffer cannot grow
- * for, and says nothing. The caller frees it. */
-static char *write_json(const json_t *document) {
-    size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(15), len = json_dumpb(document, NULL, 0, flags);
-    char *text = len > 0 ? malloc(len + 1) : NULL;
-    if (text != NULL && json_dumpb(document, text, len, flags) != len) {
-        free(text);
-        return NULL;
-    }
-    if (text != NULL) {
-        text[len] = '\0';
-    }
-    return text;
-}
-
 /* NULL: there was no memory for it, or for a part of it. */
 static void take_json(json_t *document, struct pil_page *page) {
-    char *text = document != NULL ? write_json(document) : NULL;
+    char *text = pil_json_text(document, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
     if (text != NULL) {
         pil_text_format(&page->body, "%s\n", text);
         page->content_type = JSON;

@@ -2,6 +2,8 @@
  * Messages, styles, numbers and text for people. */
 #include "cli/report.h"
 
+#include "schema/json_text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -86,8 +88,12 @@ const char *pil_report_style(pil_style style) {
 }
 
 void pil_report_json(json_t *document) {
-    char *text = json_dumps(document, JSON_COMPACT);
-    printf("%s\n", text != NULL ? text : "null");
+    char *text = pil_json_text(document, JSON_COMPACT);
+    if (text == NULL) { /* "null" would be read as an answer */
+        fprintf(stderr, "pillion: no memory for the answer\n");
+        exit(exit_code_of(PIL_STATUS_NO_MEMORY));
+    }
+    printf("%s\n", text);
     free(text);
     json_decref(document);
 }

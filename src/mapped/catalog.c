@@ -5,6 +5,7 @@
 #include "base/panic.h"
 #include "base/sys.h"
 #include "mapped/internal.h"
+#include "schema/json_text.h"
 
 #include <stdlib.h>
 
@@ -193,7 +194,7 @@ static char *write_catalog(const struct pil_mapped *mapped, const struct sight *
         is_whole = add_project(sight, projects, mapped->projects[i]);
     }
     json_t *catalog = json_pack("{s:o, s:o}", "views", views, "projects", projects); /* takes both, on failure, too */
-    char *text = catalog != NULL && is_whole ? json_dumps(catalog, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = catalog != NULL && is_whole ? pil_json_text(catalog, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(catalog);
     return text;
 }

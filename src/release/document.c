@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/panic.h"
 #include "release/layout.h"
+#include "schema/json_text.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -47,7 +48,7 @@ pil_status pil_document_read(struct pil_store *store, const char *name, json_t *
 }
 
 void pil_document_format(const json_t *document, struct pil_text *ret_text) {
-    char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text = pil_json_text(document, JSON_COMPACT | JSON_SORT_KEYS);
     PIL_ASSERT(text != NULL);
     *ret_text = (struct pil_text){0};
     pil_text_append(ret_text, text, strlen(text));

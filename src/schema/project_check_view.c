@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One feature view of a project: its keys, ttl, features and source. */
 #include "schema/default.h"
+#include "schema/json_text.h"
 #include "schema/project_check.h"
 
 /* What the parts of one view share. */
@@ -144,7 +145,7 @@ static void check_default(struct pil_check *check, const struct pil_yaml_node *n
                           struct pil_feature *feature) {
     bool as_text = feature->type.scalar == PIL_SCALAR_STRING || feature->type.scalar == PIL_SCALAR_BYTES;
     json_t *value = pil_yaml_to_json(node, as_text);
-    char *json = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *json = pil_json_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
     struct pil_error error;
     PIL_ASSERT(json != NULL);
     if (pil_default_parse(feature->type, pil_bytes_from_text(json), &feature->default_value, &error) != PIL_STATUS_OK) {

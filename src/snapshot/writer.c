@@ -3,6 +3,7 @@
  * sums. The order of the input decides nothing: slots depend on the keys alone, and the heap is filled in slot order.
  */
 #include "snapshot/writer.h"
+#include "schema/json_text.h"
 #include "schema/view_json.h"
 #include "snapshot/internal.h"
 
@@ -330,7 +331,7 @@ static struct pil_sha256 fill_sums(struct build *b) {
 
 static pil_status dump_schema(struct build *b, struct pil_error *error) {
     json_t *json = pil_view_to_json(b->view);
-    b->schema = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    b->schema = pil_json_text(json, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(json);
     if (b->schema == NULL) {
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the schema of view %s", b->view->name);
