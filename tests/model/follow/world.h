@@ -367,11 +367,12 @@ WORLD pil_status model_hand_over(void *context, const struct pil_task *task, con
     CHECK(world, memcmp(data, content->data, content->len) == 0); /* it was verified, whatever the store had */
     munmap(data, content->len);
     close(fd);
+    if (!world->is_calm && below(world, 200) == 0) {
+        return PIL_STATUS_TIMEOUT; /* the supervisor does not read: the message was not sent, and the shard is not there
+                                    */
+    }
     view->shards_here[r] |= 1u << task->shard;
     view->checked = RELEASES;
-    if (!world->is_calm && below(world, 200) == 0) {
-        return PIL_STATUS_TIMEOUT; /* the supervisor does not read */
-    }
     return PIL_STATUS_OK;
 }
 
