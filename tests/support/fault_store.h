@@ -162,8 +162,7 @@ FAULT_STORE struct pil_store *fault_store_open(struct pil_store *inner, struct f
                                              .close = fault_close};
     struct fault_store *store = calloc(1, sizeof *store);
     PIL_ASSERT(store != NULL);
-    store->base = (struct pil_store){
-        .ops = &ops, .url = strdup(pil_store_url(inner)), .capabilities = pil_store_capabilities(inner)};
+    store->base = (struct pil_store){.ops = &ops, .url = strdup(pil_store_url(inner))};
     store->inner = inner;
     store->plan = plan;
     return &store->base;
