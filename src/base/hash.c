@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include "base/hash.h"
+#include "base/character.h"
 #include "base/panic.h"
 
 #include <openssl/evp.h>
@@ -53,20 +54,12 @@ void pil_hex_encode(struct pil_bytes data, char *ret_text) {
     ret_text[2 * data.len] = '\0';
 }
 
-static int hex_digit(uint8_t c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool pil_hex_decode(struct pil_bytes text, uint8_t *ret_data, size_t len) {
     if (text.len != 2 * len) {
         return false;
     }
     for (size_t i = 0; i < len; i++) {
-        int high = hex_digit(text.data[2 * i]), low = hex_digit(text.data[2 * i + 1]);
+        int high = pil_character_hex_digit(text.data[2 * i]), low = pil_character_hex_digit(text.data[2 * i + 1]);
         if (high < 0 || low < 0) {
             return false;
         }

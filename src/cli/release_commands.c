@@ -192,7 +192,8 @@ int pil_cli_gc(const struct pil_invocation *invocation) {
     }
     const struct pil_gc_options options = {.keep = (uint32_t)keep,
                                            .grace_us = (int64_t)grace_s * 1000000,
-                                           .dry_run = pil_invocation_has(invocation, PIL_OPTION_DRY_RUN)};
+                                           .dry_run = pil_invocation_has(invocation, PIL_OPTION_DRY_RUN),
+                                           .clock = &pil_clock_system};
     pil_status status = pil_gc_run(store, &options, &result, &error);
     if (status == PIL_STATUS_OK) {
         print_collected(invocation, &result);

@@ -178,17 +178,21 @@ static void reported(void *context, uint32_t view, const struct pil_fetch_report
     pil_ignore(send_message(process, &message), "a supervisor that is gone ends this process");
 }
 
-static void project(void *context, uint32_t view, struct pil_bytes document) {
+static pil_status project(void *context, uint32_t view, struct pil_bytes document) {
     struct process *process = context;
-    struct pil_error error;
+    struct pil_error error = {0};
     int fd = -1;
-    if (pil_message_blob(document.data, document.len, &fd, &error) != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_ERROR, "project not handed over", "why", error.text, NULL);
-        return;
+    pil_status status = pil_message_blob(document.data, document.len, &fd, &error);
+    if (status == PIL_STATUS_OK) {
+        struct pil_message message = {.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {process->slots[view]}};
+        status = send_message(process, &message);
+        pil_sys_close(&fd);
     }
-    struct pil_message message = {.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {process->slots[view]}};
-    pil_ignore(send_message(process, &message), "a supervisor that is gone ends this process");
-    pil_sys_close(&fd);
+    if (status != PIL_STATUS_OK && status != PIL_STATUS_CLOSED) {
+        pil_log(PIL_LOG_ERROR, "project not handed over", "why",
+                error.text[0] != '\0' ? error.text : pil_status_text(status), NULL);
+    }
+    return status;
 }
 
 static pil_status open_store(void *context, struct pil_store **ret_store, struct pil_error *ret_error) {

@@ -54,7 +54,8 @@ static bool needs_store(pil_follow_kind kind) {
     return kind != PIL_FOLLOW_VERIFY && kind != PIL_FOLLOW_COLLAPSE;
 }
 
-/* Opens the store, or follows it; a transfer under way stays with the store that it began with, as far as it can. */
+/* Opens the store, or follows it. Who loads a release goes on with the old one when that fails; who reads what is
+ * wanted does not. */
 static pil_status attend_store(struct thread *thread, const struct pil_job *job, struct pil_error *error) {
     bool is_reading = job->task.kind == PIL_FOLLOW_READ_PROJECT || job->task.kind == PIL_FOLLOW_POLL;
     if (thread->store == NULL) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Threads that run jobs, each with a store handle of its own, which is opened with the thread's first job and kept.
- * Before a thread reads a project or a channel it looks whether the store's URL leads elsewhere by now
- * (pil_store_renew). The loop's thread submits jobs and takes them back; everything else is inside. */
+ * Before each job that needs the store its thread looks whether the URL leads elsewhere by now (pil_store_renew), also
+ * in the middle of a release: the rest of it then comes from there, and each shard is verified by the manifest. The
+ * loop's thread submits jobs and takes them back; everything else is inside. */
 #pragma once
 
 #include "follow/job.h"

@@ -15,9 +15,6 @@ struct view {
     struct pil_job job;
     struct pil_held held;
     uint32_t project_reader; /* the view that reads this one's project */
-    bool has_tried_project;  /* of a reader */
-    bool is_asking;          /* for admission */
-    struct pil_task asked;   /* that task */
 };
 
 struct pil_follow {
@@ -86,12 +83,22 @@ void pil_follow_hold(struct pil_follow *follow, uint32_t view_index, const char 
     }
 }
 
+/* Whether there is a manifest by which the release is judged and loaded. A release that replaces another one in the
+ * middle begins anew. */
+static bool has_begun(const struct pil_target *target) {
+    return target->is_fetching && target->step != PIL_FOLLOW_READ_MANIFEST;
+}
+
+static bool is_asking(const struct view *view) { /* for admission */
+    return view->target.is_busy && view->target.step == PIL_FOLLOW_ADMIT;
+}
+
 void pil_follow_validate(const struct pil_follow *follow) {
     for (uint32_t i = 0; i < follow->options.view_count; i++) {
         const struct view *view = &follow->views[i];
         pil_target_validate(&view->target);
-        PIL_ASSERT(!view->is_asking || view->target.is_busy);
-        PIL_ASSERT(!view->is_asking || follow->loading == i);
+        PIL_ASSERT(!is_asking(view) || follow->loading == i);
+        PIL_ASSERT(follow->loading != i || has_begun(&view->target));
         PIL_ASSERT(view->target.shards_whole == 0 || follow->loading == i);
     }
 }
@@ -99,20 +106,42 @@ void pil_follow_validate(const struct pil_follow *follow) {
 /* ---- Outcomes */
 
 /* The target takes the outcome; what it does not need any more goes. */
-static void finish(struct pil_follow *follow, struct view *view, const struct pil_task *task,
-                   const struct pil_outcome *outcome) {
-    pil_target_done(&view->target, task, outcome, now_ns(follow));
-    if (!view->target.is_fetching) {
+static void finish(struct pil_follow *follow, struct view *view, const struct pil_outcome *outcome) {
+    pil_target_done(&view->target, outcome, now_ns(follow));
+    if (!has_begun(&view->target)) {
         pil_sys_close(&view->job.fd);
         pil_manifest_destroy(&view->job.manifest);
-        follow->loading = follow->loading == task->view ? NOBODY : follow->loading;
+        follow->loading = follow->loading == view->target.view ? NOBODY : follow->loading;
     }
 }
 
-static void finish_status(struct pil_follow *follow, struct view *view, const struct pil_task *task,
-                          pil_status status) {
+static void finish_status(struct pil_follow *follow, struct view *view, pil_status status) {
     struct pil_outcome outcome = {.status = status};
-    finish(follow, view, task, &outcome);
+    finish(follow, view, &outcome);
+}
+
+static void take_project(struct pil_follow *follow, struct pil_job *job) {
+    const struct pil_follow_hooks *hooks = follow->options.hooks;
+    if (job->outcome.status == PIL_STATUS_OK && job->is_project_new) {
+        job->outcome.status = hooks->project(hooks->context, job->task.view, pil_text_bytes(&job->project));
+        if (job->outcome.status != PIL_STATUS_OK) {
+            job->project_tag = (struct pil_store_tag){0}; /* the next reading finds it new */
+        }
+    }
+    pil_text_deinit(&job->project);
+}
+
+/* Views that wait for their project to be read cannot go on; each says so. */
+static void tell_waiting(struct pil_follow *follow, const struct view *reader, const struct pil_outcome *outcome) {
+    for (uint32_t i = 0; !reader->target.knows_project && i < follow->options.view_count; i++) {
+        struct view *view = &follow->views[i];
+        bool may_wait = view != reader && view->project_reader == reader->target.view && !view->target.is_busy;
+        struct pil_task task = may_wait ? pil_target_next(&view->target, now_ns(follow)) : (struct pil_task){0};
+        if (task.kind == PIL_FOLLOW_POLL) {
+            pil_target_start(&view->target, &task);
+            finish(follow, view, outcome);
+        }
+    }
 }
 
 void pil_follow_done(struct pil_follow *follow, struct pil_job *job) {
@@ -120,17 +149,15 @@ void pil_follow_done(struct pil_follow *follow, struct pil_job *job) {
     struct view *view = view_at(follow, job->task.view);
     PIL_ASSERT(job == &view->job);
     if (job->task.kind == PIL_FOLLOW_READ_PROJECT) {
-        view->has_tried_project = true;
-        if (job->outcome.status == PIL_STATUS_OK && job->project.len > 0) {
-            hooks->project(hooks->context, job->task.view, pil_text_bytes(&job->project));
-        }
-        pil_text_deinit(&job->project);
+        take_project(follow, job);
     } else if (job->task.kind == PIL_FOLLOW_POLL && job->outcome.status == PIL_STATUS_OK) {
         hooks->checked(hooks->context, job->task.view, &job->channel.channel);
         job->outcome.is_held = pil_held_has(&view->held, job->outcome.release);
     }
-    const struct pil_task task = job->task;
-    finish(follow, view, &task, &job->outcome);
+    finish(follow, view, &job->outcome);
+    if (job->task.kind == PIL_FOLLOW_READ_PROJECT) {
+        tell_waiting(follow, view, &job->outcome);
+    }
 }
 
 void pil_follow_admitted(struct pil_follow *follow, uint32_t view_index, const char *release, pil_status status,
@@ -139,15 +166,14 @@ void pil_follow_admitted(struct pil_follow *follow, uint32_t view_index, const c
         return;
     }
     struct view *view = &follow->views[view_index];
-    if (!view->is_asking || strcmp(view->job.release, release) != 0) {
+    if (!is_asking(view) || strcmp(view->job.release, release) != 0) {
         return;
     }
     struct pil_outcome outcome = {.status = status};
     if (status != PIL_STATUS_OK) {
         pil_ignore(pil_fail(&outcome.error, status, "%s", why), "the text alone is wanted");
     }
-    view->is_asking = false;
-    finish(follow, view, &view->asked, &outcome);
+    finish(follow, view, &outcome);
 }
 
 void pil_follow_dropped(struct pil_follow *follow, uint32_t view_index, const char *release) {
@@ -195,24 +221,21 @@ static void submit(struct pil_follow *follow, struct view *view, const struct pi
     follow->options.hooks->submit(follow->options.hooks->context, job);
 }
 
-static void judge(struct pil_follow *follow, struct view *view, const struct pil_task *task) {
+static void judge(struct pil_follow *follow, struct view *view) {
     const struct pil_release_ref ref = pil_job_ref(&view->job);
     const struct pil_judge_case judged = {
         .wanted = &ref, .channel = &view->job.channel.channel, .manifest = view->job.manifest};
     struct pil_outcome outcome = {0};
     outcome.status = pil_judge_release(&judged, &outcome.error);
-    finish(follow, view, task, &outcome);
+    finish(follow, view, &outcome);
 }
 
 static void ask(struct pil_follow *follow, struct view *view, const struct pil_task *task) {
     const struct pil_follow_hooks *hooks = follow->options.hooks;
     follow->loading = task->view;
-    view->is_asking = true;
-    view->asked = *task;
     pil_status status = hooks->ask_admission(hooks->context, task->view, view->job.release, view->job.manifest->bytes);
     if (status != PIL_STATUS_OK) {
-        view->is_asking = false;
-        finish_status(follow, view, task, status);
+        finish_status(follow, view, status);
     }
 }
 
@@ -225,26 +248,26 @@ static void hand_over(struct pil_follow *follow, struct view *view, const struct
     if (status == PIL_STATUS_OK && task->shard + 1 == view->target.shard_count) {
         pil_held_add(&view->held, view->job.release);
     }
-    finish_status(follow, view, task, status);
+    finish_status(follow, view, status);
 }
 
 static void publish(struct pil_follow *follow, struct view *view, const struct pil_task *task) {
     const struct pil_follow_hooks *hooks = follow->options.hooks;
     const struct pil_fetch_report *fetch = &view->target.fetch;
     PIL_ASSERT(pil_held_has(&view->held, fetch->release));
-    finish_status(follow, view, task, hooks->publish(hooks->context, task->view, fetch->release, fetch->created_us));
+    finish_status(follow, view, hooks->publish(hooks->context, task->view, fetch->release, fetch->created_us));
 }
 
 static void tell_report(struct pil_follow *follow, struct view *view, const struct pil_task *task) {
     const struct pil_follow_hooks *hooks = follow->options.hooks;
     hooks->reported(hooks->context, task->view, &view->target.report);
-    finish_status(follow, view, task, PIL_STATUS_OK);
+    finish_status(follow, view, PIL_STATUS_OK);
 }
 
-/* Views of one project wait until it was read once: it says who may map their releases. */
+/* Views of one project wait until it was read once, or seen not to be there: it says who may map their releases. */
 static bool must_wait(const struct pil_follow *follow, const struct view *view, const struct pil_task *task) {
     switch (task->kind) {
-    case PIL_FOLLOW_POLL: return !follow->views[view->project_reader].has_tried_project;
+    case PIL_FOLLOW_POLL: return !follow->views[view->project_reader].target.knows_project;
     case PIL_FOLLOW_ADMIT: return follow->loading != NOBODY && follow->loading != task->view;
     case PIL_FOLLOW_WAIT: return true;
     case PIL_FOLLOW_READ_PROJECT:
@@ -269,7 +292,7 @@ static void do_task(struct pil_follow *follow, struct view *view, const struct p
     case PIL_FOLLOW_FETCH:
     case PIL_FOLLOW_VERIFY:
     case PIL_FOLLOW_COLLAPSE: submit(follow, view, task); return;
-    case PIL_FOLLOW_JUDGE: judge(follow, view, task); return;
+    case PIL_FOLLOW_JUDGE: judge(follow, view); return;
     case PIL_FOLLOW_ADMIT: ask(follow, view, task); return;
     case PIL_FOLLOW_HAND_OVER: hand_over(follow, view, task); return;
     case PIL_FOLLOW_PUBLISH: publish(follow, view, task); return;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The loop that keeps all served views at what their channels want: it asks each view's target (target.h) what to do,
  * hands I/O to whoever runs jobs (executor.h), does the rest through functions of the daemon, and gives each outcome
- * back. One release at a time is between admission and hand-over, because memory is admitted for one at a time; all
- * other steps of different views overlap. Clock, jobs and effects are passed in, so that a test can simulate all of it.
- * Thread: one. */
+ * back. Views of one project wait until it was read, or seen not to be there. One release at a time is between
+ * admission and hand-over, because memory is admitted for one at a time; all other steps of different views overlap.
+ * Clock, jobs and effects are passed in, so that a test can simulate all of it. Thread: one. */
 #pragma once
 
 #include "follow/job.h"
@@ -24,8 +24,9 @@ struct pil_follow_hooks {
     /* The channel was read with success, now. */
     void (*checked)(void *context, uint32_t view_index, const struct pil_channel *channel);
     void (*reported)(void *context, uint32_t view_index, const struct pil_fetch_report *report);
-    /* The applied project changed: its document, and the first view that is of it. */
-    void (*project)(void *context, uint32_t view_index, struct pil_bytes document);
+    /* The applied project changed: its document, and the first view that is of it. Not OK: it is read and handed over
+     * again. */
+    pil_status (*project)(void *context, uint32_t view_index, struct pil_bytes document);
 };
 
 struct pil_follow_options {

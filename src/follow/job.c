@@ -37,9 +37,11 @@ static pil_status read_project(struct pil_job *job, struct pil_store *store, str
     char name[PIL_STORE_NAME_BYTES];
     struct pil_store_content content;
     pil_text_deinit(&job->project);
+    job->is_project_new = false;
     pil_layout_project(job->view->project, name);
     PIL_TRY(pil_store_get_if_changed(store, name, PROJECT_BYTES_MAX, &job->project_tag, &content, error));
-    if (!content.is_unchanged) {
+    job->is_project_new = !content.is_unchanged;
+    if (job->is_project_new) {
         job->project = content.text;
         job->project_tag = content.tag;
     }

@@ -27,7 +27,8 @@ struct pil_job {
 
     struct pil_channel_version channel; /* as POLL found it last */
     struct pil_store_tag project_tag;   /* of the project as READ_PROJECT found it last */
-    struct pil_text project;            /* the document when it is another one since; READ_PROJECT empties it */
+    bool is_project_new;                /* it is another one than before: */
+    struct pil_text project;            /* its document; READ_PROJECT empties it */
     struct pil_manifest *manifest;      /* of READ_MANIFEST; NULL: none */
     int fd;                             /* of FETCH: a shard's memfd; -1: none */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Whether a node may take a release, judged before a byte of it is loaded: its manifest must describe the release that
- * the channel of the served view wants. Signatures and policy will be judged here, too. Pure. */
+ * the channel of the served view wants. pil_manifest_read and the POLL before it have seen to that already, so today
+ * this fails for nobody; it is the place where signatures and policies will be judged. Pure. */
 #pragma once
 
 #include "release/channel.h"

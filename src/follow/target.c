@@ -48,8 +48,7 @@ void pil_target_validate(const struct pil_target *target) {
     }
     if (is_of_shard(target->step)) {
         PIL_ASSERT(target->is_fetching);
-        PIL_ASSERT(target->shard == target->shards_whole);
-        PIL_ASSERT(target->shard < target->shard_count);
+        PIL_ASSERT(target->shards_whole < target->shard_count);
     }
     if (target->step == PIL_FOLLOW_PUBLISH) {
         PIL_ASSERT(!target->is_fetching);
@@ -69,7 +68,7 @@ static bool may_interrupt(const struct pil_target *target) {
 }
 
 struct pil_task pil_target_next(const struct pil_target *target, uint64_t now_ns) {
-    struct pil_task task = {.kind = target->step, .view = target->view, .shard = target->shard};
+    struct pil_task task = {.kind = target->step, .view = target->view, .shard = target->shards_whole};
     bool is_due = target->is_nudged || now_ns >= target->wake_ns;
     PIL_ASSERT(!target->is_busy);
     if ((target->step == PIL_FOLLOW_WAIT && is_due) || (may_interrupt(target) && now_ns >= poll_due_ns(target))) {
@@ -114,7 +113,7 @@ static void forget_refusal(struct pil_target *target) {
 
 static void give_up(struct pil_target *target) {
     target->is_fetching = false;
-    target->shard = target->shards_whole = target->shard_count = 0;
+    target->shards_whole = target->shard_count = 0;
 }
 
 /* `wake_ns` stays as set. */
@@ -145,8 +144,9 @@ static void refuse(struct pil_target *target, const struct pil_outcome *outcome,
     report(target, &target->fetch, pil_fetch_result_of(outcome->status), why(outcome));
 }
 
-/* The channel could not be read. */
+/* The channel could not be read, or the project for the first time. */
 static void poll_failed(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
+    target->polled_ns = now_ns;
     if (target->is_fetching && outcome->status != PIL_STATUS_CLOSED) {
         target->step = target->resume; /* the last answer holds; before PUBLISH there is another POLL anyway */
         return;
@@ -168,6 +168,7 @@ static void poll_failed(struct pil_target *target, const struct pil_outcome *out
 
 static void polled(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
     const char *wanted = outcome->release;
+    target->polled_ns = now_ns;
     PIL_ASSERT(strlen(wanted) == PIL_RELEASE_ID_CHARS);
     if (target->is_fetching && same(wanted, target->fetch.release)) {
         target->step = target->resume;
@@ -192,8 +193,7 @@ static void polled(struct pil_target *target, const struct pil_outcome *outcome,
 }
 
 static void handed_over(struct pil_target *target) {
-    target->shards_whole = ++target->shard;
-    if (target->shard < target->shard_count) {
+    if (++target->shards_whole < target->shard_count) {
         target->step = PIL_FOLLOW_FETCH;
     } else { /* whole; whether it is still wanted decides what follows */
         give_up(target);
@@ -209,8 +209,8 @@ static void published(struct pil_target *target) {
 }
 
 /* A step of the way that worked. */
-static void advance(struct pil_target *target, pil_follow_kind kind, const struct pil_outcome *outcome) {
-    switch (kind) {
+static void advance(struct pil_target *target, const struct pil_outcome *outcome) {
+    switch (target->step) {
     case PIL_FOLLOW_READ_MANIFEST:
         PIL_ASSERT(outcome->shard_count > 0);
         target->shard_count = outcome->shard_count;
@@ -243,20 +243,28 @@ static void advance(struct pil_target *target, pil_follow_kind kind, const struc
     PIL_UNREACHABLE("not a step of a fetch");
 }
 
-void pil_target_done(struct pil_target *target, const struct pil_task *task, const struct pil_outcome *outcome,
-                     uint64_t now_ns) {
+/* A store without the project serves views; when it was known once, what it said goes on. */
+static void project_read(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
+    target->knows_project |=
+        outcome->status == PIL_STATUS_OK || (outcome->status == PIL_STATUS_NOT_FOUND && !outcome->is_store_away);
+    if (target->knows_project) {
+        target->step = PIL_FOLLOW_POLL;
+    } else {
+        poll_failed(target, outcome, now_ns);
+    }
+}
+
+void pil_target_done(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
     PIL_ASSERT(target->is_busy);
-    PIL_ASSERT(task->kind == target->step && task->view == target->view);
     target->is_busy = false;
-    if (task->kind == PIL_FOLLOW_READ_PROJECT) {
-        target->step = PIL_FOLLOW_POLL; /* a store without the project serves views; a broken one fails POLL, too */
-    } else if (task->kind == PIL_FOLLOW_POLL) {
-        target->polled_ns = now_ns;
+    if (target->step == PIL_FOLLOW_READ_PROJECT) {
+        project_read(target, outcome, now_ns);
+    } else if (target->step == PIL_FOLLOW_POLL) {
         outcome->status == PIL_STATUS_OK ? polled(target, outcome, now_ns) : poll_failed(target, outcome, now_ns);
-    } else if (task->kind == PIL_FOLLOW_REPORT) {
+    } else if (target->step == PIL_FOLLOW_REPORT) {
         target->step = PIL_FOLLOW_WAIT;
     } else if (outcome->status == PIL_STATUS_OK) {
-        advance(target, task->kind, outcome);
+        advance(target, outcome);
     } else {
         refuse(target, outcome, now_ns);
     }

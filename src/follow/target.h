@@ -9,10 +9,11 @@
  *      │                       │ └──────────────── all shards: is it still wanted? ────────────────────────────────┘
  *      └────── REPORT ◄─ PUBLISH ◄─ (wanted and held)
  *
- * A release is published only right after a POLL that wanted it, when all its shards were verified and handed over. A
- * POLL is also due between two shards when the poll interval is over or something changed; a release that is not wanted
- * any more is given up there. No failure touches the live release: the release that failed is refused, reported, and
- * tried again after a back-off. Thread: one. */
+ * A project that is there and cannot be read stops its views as a channel does, until it was read for the first time:
+ * it says who may map their releases. A release is published only right after a POLL that wanted it, when all its
+ * shards were verified and handed over. A POLL is also due between two shards when the poll interval is over or
+ * something changed; a release that is not wanted any more is given up there. No failure touches the live release: the
+ * release that failed is refused, reported, and tried again after a back-off. Thread: one. */
 #pragma once
 
 #include "base/bounds.h"
@@ -50,7 +51,7 @@ struct pil_outcome {
     /* POLL */
     char release[PIL_RELEASE_ID_CHARS + 1]; /* that the channel wants; of OK */
     bool is_held;                           /* all its shards are in memory already; of OK */
-    bool is_store_away;                     /* the store could not be opened; of a failure */
+    bool is_store_away;                     /* the store could not be opened; of a failure, of READ_PROJECT, too */
     /* READ_MANIFEST */
     uint32_t shard_count;
     uint64_t bytes;
@@ -78,14 +79,14 @@ struct pil_target {
     uint64_t poll_ns;   /* how often the channel is read at least */
 
     pil_follow_kind step;                   /* the next task, or the one that is busy */
-    uint32_t shard;                         /* of FETCH to HAND_OVER */
     uint64_t wake_ns;                       /* of WAIT */
     uint64_t polled_ns;                     /* when the last POLL ended */
     bool is_busy, is_nudged;                /* is_nudged: since the last POLL began */
+    bool knows_project;                     /* of one that reads it: it was read and handed over, or is not there */
     bool is_fetching;                       /* fetch.release, from READ_MANIFEST to the last HAND_OVER */
     pil_follow_kind resume;                 /* of a fetch that a POLL interrupts: what comes next */
     uint32_t shard_count;                   /* of the release that is being fetched */
-    uint32_t shards_whole;                  /* of these, verified and handed over */
+    uint32_t shards_whole;                  /* of these, verified and handed over; the next one is fetched */
     char live[PIL_RELEASE_ID_CHARS + 1];    /* "": none */
     char refused[PIL_RELEASE_ID_CHARS + 1]; /* "": none */
     struct pil_backoff backoff;             /* of the refused release */
@@ -107,8 +108,8 @@ void pil_target_set_live(struct pil_target *target, const char *release);
 struct pil_task pil_target_next(const struct pil_target *target, uint64_t now_ns);
 /* Marks the task that pil_target_next gave as busy: there is no other until pil_target_done. */
 void pil_target_start(struct pil_target *target, const struct pil_task *task);
-void pil_target_done(struct pil_target *target, const struct pil_task *task, const struct pil_outcome *outcome,
-                     uint64_t now_ns);
+/* What came of the task that is busy. */
+void pil_target_done(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns);
 
 /* The channel or the project may have changed. */
 void pil_target_nudge(struct pil_target *target);

@@ -15,7 +15,9 @@ struct pil_watcher {
     int fd;                  /* the store's; -1: the store is away, or tells of no changes */
 };
 
-/* Call before each wait: opens the store when it is not open, and follows it when its URL leads elsewhere. */
+/* Call before each wait: opens the store when it is not open, and follows it when its URL leads elsewhere. Cost: one
+ * system call (pil_store_renew), or opening and a watch for each view, in the caller's thread: a file system that hangs
+ * holds it up. */
 void pil_watcher_attend(struct pil_watcher *watcher);
 /* Reads the descriptor empty. Look at channels and projects after it. */
 void pil_watcher_drain(struct pil_watcher *watcher);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * WRITE: how many shards, each shard's file, what the store lacks of them, and at last the manifest. Shards are
  * independent, so several threads take the next one each and put it through their own handle of the store; the lease
- * and the sums of the result are behind one lock. */
+ * has another, and is behind one lock with the sums of the result. */
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -26,8 +26,9 @@ struct job {
     uint64_t bytes_total;
     struct pil_manifest_shard *shards;
 
-    pthread_mutex_t lock;    /* of all below */
-    struct pil_lease *lease; /* of what the manifest is going to name; NULL: a dry run */
+    pthread_mutex_t lock;          /* of all below */
+    struct pil_store *lease_store; /* the lease's own handle: whichever thread has the lock uses it */
+    struct pil_lease *lease;       /* of what the manifest is going to name; NULL: a dry run */
     uint32_t next;
     uint64_t bytes_done;
     struct pil_tally *tally;
@@ -421,19 +422,25 @@ static pil_status run(struct job *job, const json_t *extra) {
     return put_manifest(job, extra);
 }
 
+static pil_status open_lease(struct job *job) {
+    const struct pil_view *view = job->ingest->view;
+    char holder[2 * PIL_NAME_BYTES_MAX + 32];
+    snprintf(holder, sizeof holder, "build %s/%s", view->project, view->name);
+    PIL_TRY(pil_store_open_again(job->store, &job->lease_store, &job->error));
+    job->lease = pil_lease_create(job->lease_store, &pil_clock_system, PIL_LAYOUT_LEASE_WRITE, holder);
+    return PIL_STATUS_OK;
+}
+
 pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store, const json_t *extra,
                               struct pil_ingest_result *ret_result, struct pil_error *ret_error) {
     PIL_ASSERT(ingest->state == PIL_INGEST_MERGED);
     ingest->state = PIL_INGEST_DONE;
     uint64_t started = pil_clock_monotonic_ns();
     struct job job = {.ingest = ingest, .store = store, .lock = PTHREAD_MUTEX_INITIALIZER};
-    char holder[2 * PIL_NAME_BYTES_MAX + 32];
-    snprintf(holder, sizeof holder, "build %s/%s", ingest->view->project, ingest->view->name);
-    if (store != NULL) {
-        job.lease = pil_lease_create(store, &pil_clock_system, PIL_LAYOUT_LEASE_WRITE, holder);
-    }
-    pil_status status = run(&job, extra);
+    pil_status status = store != NULL ? open_lease(&job) : PIL_STATUS_OK;
+    status = status == PIL_STATUS_OK ? run(&job, extra) : status;
     pil_lease_end(&job.lease);
+    pil_store_close(&job.lease_store);
     ingest->phase_ns[PIL_INGEST_PHASE_WRITE] = pil_clock_monotonic_ns() - started;
     if (status == PIL_STATUS_OK) {
         job.result.shard_count = 1u << job.shard_bits;

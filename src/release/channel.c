@@ -187,6 +187,8 @@ struct change {
     const char *channel_name;
     const struct act *act;
     struct pil_lease *lease;            /* of the release that the channel is to name */
+    struct pil_release_ref checked;     /* that release; release "": none, as for unpin */
+    bool is_leased;                     /* it may be, that is; false: who writes channels only cannot */
     struct pil_channel_version version; /* as read, then as it is to be */
 };
 
@@ -198,25 +200,42 @@ struct act {
     pil_status (*apply)(struct change *change, bool *ret_changed, const char **ret_release, struct pil_error *error);
 };
 
+static pil_status check_whole(struct change *change, struct pil_error *error) {
+    struct pil_manifest *manifest;
+    PIL_TRY(pil_manifest_read(change->store, &change->checked, &manifest, error));
+    pil_status status = pil_manifest_check_shards(change->store, manifest, error);
+    pil_manifest_destroy(&manifest);
+    return status;
+}
+
 /* The release must be there whole. Its manifest is leased, so that a collector that has looked at the channels already
- * spares it until the new pointer is there. Who may write channels only cannot do that and is not refused for it: then
- * the collector's grace period protects the release. */
+ * spares it until the new pointer is there. Who may write channels only cannot do that and is not refused for it
+ * (check_again). */
 static pil_status check_release(struct change *change, const struct pil_release_ref *ref, struct pil_error *error) {
     char name[PIL_STORE_NAME_BYTES];
-    struct pil_manifest *manifest;
     if (!pil_release_id_ok(ref->release)) {
         return pil_fail(error, PIL_STATUS_INVALID, "'%s' is not a release id, which is %d hex digits", ref->release,
                         PIL_RELEASE_ID_CHARS);
     }
     pil_layout_manifest(ref, name);
     pil_status status = pil_lease_add(change->lease, name, error);
+    change->is_leased = status == PIL_STATUS_OK;
+    change->checked = *ref;
     if (status != PIL_STATUS_DENIED) {
         PIL_TRY(status);
     }
-    PIL_TRY(pil_manifest_read(change->store, ref, &manifest, error));
-    status = pil_manifest_check_shards(change->store, manifest, error);
-    pil_manifest_destroy(&manifest);
-    return status;
+    return check_whole(change, error);
+}
+
+/* Without a lease that lasted until the channel was written, a collector may have removed the release since it was
+ * checked: it had looked at the channels before, and nothing else needed it. From now on the channel does. */
+static pil_status check_again(struct change *change, struct pil_error *error) {
+    bool is_safe = change->checked.release[0] == '\0' || (change->is_leased && pil_lease_left_us(change->lease) > 0);
+    pil_status status = is_safe ? PIL_STATUS_OK : check_whole(change, error);
+    return status == PIL_STATUS_OK
+               ? status
+               : pil_fail_in(error, status, "channel %s was written; release %s, looked at once more",
+                             change->channel_name, change->checked.release);
 }
 
 static void set_release(char to[PIL_RELEASE_ID_CHARS + 1], const char *release) {
@@ -297,7 +316,8 @@ static pil_status change_once(void *context, struct pil_error *error) {
     channel->sequence++;
     channel->changed_us = pil_clock_wall_us();
     push_history(channel, release, change->act->name);
-    return put_channel(change, create ? pil_store_if_absent() : pil_store_if_match(&change->version.tag), error);
+    PIL_TRY(put_channel(change, create ? pil_store_if_absent() : pil_store_if_match(&change->version.tag), error));
+    return check_again(change, error);
 }
 
 static pil_status run(struct change *change, struct pil_channel *ret_channel, struct pil_error *error) {

@@ -52,7 +52,8 @@ struct pil_channel_version {
 pil_status pil_channel_refresh(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_channel_version *version, struct pil_error *ret_error) PIL_CHECKED;
 /* Points the channel at ref->release, whose manifest and shards must be there. Already there: OK, nothing written.
- * Retries CONFLICT a few times. All four return the channel as it is afterwards. */
+ * Retries CONFLICT a few times. All four return the channel as it is afterwards. Without rights for leases the release
+ * is looked at once more when the channel is written: NOT_FOUND or IO then, and the channel names what is gone. */
 pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
 /* Back to the release before the current one in history; NOT_FOUND when there is none or its manifest is gone. */

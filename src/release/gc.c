@@ -4,7 +4,6 @@
  * finish meanwhile leave theirs for us to see. */
 #include "release/gc.h"
 
-#include "base/clock.h"
 #include "base/panic.h"
 #include "release/catalog.h"
 #include "release/lease.h"
@@ -29,7 +28,6 @@ struct collector {
     struct pil_store *store;
     const struct pil_gc_options *options;
     int64_t started_us;
-    int64_t held_us;         /* when the lease was written last */
     int64_t limit_us;        /* objects that are younger stay */
     struct pil_lease *lease; /* NULL: a dry run */
     struct pil_lease_set leased;
@@ -46,13 +44,12 @@ struct collector {
 
 /* ---- Which releases stay */
 
-/* Reading may take long: the lease must not expire meanwhile. */
+/* Reading may take long, and so may what a batch of removals does not cover: the lease must not expire meanwhile. */
 static pil_status hold(struct collector *collector, struct pil_error *error) {
-    int64_t now_us = pil_clock_wall_us();
-    if (collector->lease == NULL || now_us < collector->held_us + PIL_LEASE_COLLECT_SECONDS * 1000000ll / 3) {
+    if (collector->lease == NULL ||
+        pil_lease_left_us(collector->lease) > PIL_LEASE_COLLECT_SECONDS * 1000000ll / 3 * 2) {
         return PIL_STATUS_OK;
     }
-    collector->held_us = now_us;
     return pil_lease_post(collector->lease, NULL, 0, PIL_LEASE_COLLECT_SECONDS, error);
 }
 
@@ -144,15 +141,14 @@ static pil_status remove_batch(struct collector *collector, uint32_t count, bool
     }
     PIL_TRY(pil_lease_post(collector->lease, names, count, PIL_LEASE_BATCH_SECONDS, error));
     PIL_TRY(read_leases(collector, error));
-    int64_t deadline_us = pil_clock_wall_us() + PIL_LEASE_BATCH_SECONDS * 1000000ll / 2;
     for (uint32_t i = 0; i < count; i++) {
         ret_spared[i] = pil_lease_set_has(&collector->leased, names[i]);
         if (ret_spared[i]) {
             continue;
         }
-        if (pil_clock_wall_us() > deadline_us) { /* a slow store: writers must see that we are still at it */
+        if (pil_lease_left_us(collector->lease) < PIL_LEASE_BATCH_SECONDS * 1000000ll / 2) {
+            /* a slow store: writers must see that we are still at it */
             PIL_TRY(pil_lease_post(collector->lease, names, count, PIL_LEASE_BATCH_SECONDS, error));
-            deadline_us = pil_clock_wall_us() + PIL_LEASE_BATCH_SECONDS * 1000000ll / 2;
         }
         pil_status status = pil_store_remove(collector->store, names[i], pil_store_always(), error);
         if (status != PIL_STATUS_NOT_FOUND) { /* gone already is as good */
@@ -285,21 +281,20 @@ static pil_status collect(struct collector *collector, struct pil_error *error) 
     mark(collector);
     PIL_TRY(hold(collector, error));
     PIL_TRY(sweep(collector, error));
-    return collector->lease != NULL ? pil_lease_sweep(collector->store, collector->started_us, error) : PIL_STATUS_OK;
+    return collector->lease != NULL ? pil_lease_sweep(collector->lease, collector->started_us, error) : PIL_STATUS_OK;
 }
 
 pil_status pil_gc_run(struct pil_store *store, const struct pil_gc_options *options, struct pil_gc_result *ret_result,
                       struct pil_error *ret_error) {
-    int64_t now_us = pil_clock_wall_us();
+    int64_t now_us = options->clock->wall_us(options->clock->context);
     struct collector collector = {.store = store,
                                   .options = options,
                                   .started_us = now_us,
-                                  .held_us = now_us,
                                   .limit_us = now_us - options->grace_us,
                                   .names = calloc(PIL_LEASE_OBJECTS_MAX, sizeof *collector.names)};
     PIL_ASSERT(collector.names != NULL);
     if (!options->dry_run) {
-        collector.lease = pil_lease_create(store, &pil_clock_system, PIL_LAYOUT_LEASE_COLLECT, "gc");
+        collector.lease = pil_lease_create(store, options->clock, PIL_LAYOUT_LEASE_COLLECT, "gc");
     }
     pil_status status = collect(&collector, ret_error);
     pil_lease_end(&collector.lease);

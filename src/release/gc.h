@@ -4,6 +4,7 @@
  * everything that was put within the grace period: writers of older versions know no leases. */
 #pragma once
 
+#include "base/clock.h"
 #include "release/layout.h"
 
 enum { PIL_GC_GRACE_SECONDS = 3600 };
@@ -12,6 +13,7 @@ struct pil_gc_options {
     uint32_t keep; /* newest releases of each view that stay anyway */
     int64_t grace_us;
     bool dry_run; /* counts only */
+    const struct pil_clock *clock;
 };
 
 struct pil_gc_result {

@@ -45,6 +45,10 @@ struct pil_lease *pil_lease_create(struct pil_store *store, const struct pil_clo
     return lease;
 }
 
+int64_t pil_lease_left_us(const struct pil_lease *lease) {
+    return lease->expires_us - now_us(lease);
+}
+
 /* ---- Writing */
 
 static struct part *add_part(struct pil_lease *lease) {
@@ -97,12 +101,15 @@ static pil_status put_all(struct pil_lease *lease, uint32_t seconds, struct pil_
     return PIL_STATUS_OK;
 }
 
-pil_status pil_lease_renew(struct pil_lease *lease, struct pil_error *ret_error) {
-    int64_t left_us = lease->expires_us - now_us(lease);
+/* Whether it had expired, and was made anew. */
+static pil_status keep(struct pil_lease *lease, bool *ret_anew, struct pil_error *error) {
+    int64_t left_us = pil_lease_left_us(lease);
     if (lease->part_count == 0 || left_us > PIL_LEASE_WRITE_SECONDS * 1000000ll / 3 * 2) {
         return PIL_STATUS_OK;
     }
-    return put_all(lease, PIL_LEASE_WRITE_SECONDS, ret_error);
+    PIL_TRY(put_all(lease, PIL_LEASE_WRITE_SECONDS, error));
+    *ret_anew = left_us <= 0;
+    return PIL_STATUS_OK;
 }
 
 /* ---- Reading */
@@ -196,33 +203,15 @@ static pil_status each_lease(struct pil_store *store, pil_layout_lease kind, eac
 
 /* ---- Writers */
 
-/* What a writer asks of the collectors of the moment. */
+/* What is asked of the collectors of the moment. */
 struct question {
-    const char *name; /* whether this is being removed; NULL: whether any of them is at work */
+    const struct pil_lease *lease; /* who asks */
+    const char *name;              /* whether this is being removed; NULL: whether anything that the lease names is */
+    bool of_any;                   /* whether any other collector is at work, whatever it removes */
     int64_t now_us;
     bool answer;
 };
 
-static pil_status ask_collector(void *context, const char *name, const struct lease_document *lease,
-                                struct pil_error *error) {
-    struct question *question = context;
-    (void)name, (void)error;
-    bool is_posted = question->name == NULL;
-    for (size_t i = 0; !is_posted && i < json_array_size(lease->objects); i++) {
-        is_posted = strcmp(json_string_value(json_array_get(lease->objects, i)), question->name) == 0;
-    }
-    question->answer |= is_posted && !has_ended(lease, question->now_us);
-    return PIL_STATUS_OK;
-}
-
-static pil_status ask_collectors(struct pil_lease *lease, const char *name, bool *ret_answer, struct pil_error *error) {
-    struct question question = {.name = name, .now_us = now_us(lease)};
-    PIL_TRY(each_lease(lease->store, PIL_LAYOUT_LEASE_COLLECT, ask_collector, &question, error));
-    *ret_answer = question.answer;
-    return PIL_STATUS_OK;
-}
-
-/* A name twice in a lease does no harm: looking at the last document is enough. */
 static bool has_name(const struct part *part, const char *name) {
     for (size_t i = 0; i < json_array_size(part->objects); i++) {
         if (strcmp(json_string_value(json_array_get(part->objects, i)), name) == 0) {
@@ -232,7 +221,63 @@ static bool has_name(const struct part *part, const char *name) {
     return false;
 }
 
-/* Writes a name into the last document, or a new one. */
+static bool is_asked_for(const struct question *question, const char *posted) {
+    bool is = question->name != NULL && strcmp(question->name, posted) == 0;
+    for (uint32_t i = 0; question->name == NULL && i < question->lease->part_count && !is; i++) {
+        is = has_name(&question->lease->parts[i], posted);
+    }
+    return is;
+}
+
+static bool is_ours(const struct pil_lease *lease, const char *document_name) {
+    return lease->part_count > 0 && strcmp(lease->parts[0].name, document_name) == 0; /* a collector has one document */
+}
+
+static pil_status ask_collector(void *context, const char *name, const struct lease_document *lease,
+                                struct pil_error *error) {
+    struct question *question = context;
+    (void)error;
+    bool is_it = question->of_any && !is_ours(question->lease, name);
+    for (size_t i = 0; !question->of_any && !is_it && i < json_array_size(lease->objects); i++) {
+        is_it = is_asked_for(question, json_string_value(json_array_get(lease->objects, i)));
+    }
+    question->answer |= is_it && !has_ended(lease, question->now_us);
+    return PIL_STATUS_OK;
+}
+
+static pil_status ask_collectors(const struct question *asked, bool *ret_answer, struct pil_error *error) {
+    struct question question = *asked;
+    question.now_us = now_us(question.lease);
+    PIL_TRY(each_lease(question.lease->store, PIL_LAYOUT_LEASE_COLLECT, ask_collector, &question, error));
+    *ret_answer = question.answer;
+    return PIL_STATUS_OK;
+}
+
+/* Returns when no collector is removing this object; NULL: any that the lease names. */
+static pil_status wait_for_collectors(struct pil_lease *lease, const char *name, struct pil_error *error) {
+    struct question question = {.lease = lease, .name = name};
+    for (;;) {
+        const struct timespec pause = {.tv_nsec = WAIT_MS * 1000000};
+        bool is_posted = false, is_anew = false;
+        PIL_TRY(ask_collectors(&question, &is_posted, error));
+        if (!is_posted) {
+            return PIL_STATUS_OK;
+        }
+        nanosleep(&pause, NULL);
+        PIL_TRY(keep(lease, &is_anew, error));
+        question.name = is_anew ? NULL : question.name;
+    }
+}
+
+pil_status pil_lease_renew(struct pil_lease *lease, struct pil_error *ret_error) {
+    bool is_anew = false;
+    PIL_ASSERT(lease->kind == PIL_LAYOUT_LEASE_WRITE);
+    PIL_TRY(keep(lease, &is_anew, ret_error));
+    return is_anew ? wait_for_collectors(lease, NULL, ret_error) : PIL_STATUS_OK;
+}
+
+/* Writes a name into the last document, or a new one. A name twice in a lease does no harm: looking at the last
+ * document is enough. */
 static pil_status name_object(struct pil_lease *lease, const char *name, struct pil_error *error) {
     struct part *part = lease->part_count > 0 ? &lease->parts[lease->part_count - 1] : NULL;
     if (part != NULL && has_name(part, name) && part->tag.text[0] != '\0') {
@@ -243,25 +288,19 @@ static pil_status name_object(struct pil_lease *lease, const char *name, struct 
     }
     json_array_append_new(part->objects, json_string(name));
     int64_t expires_us = now_us(lease) + PIL_LEASE_WRITE_SECONDS * 1000000ll;
-    PIL_TRY(put_part(lease, part, expires_us, error));
+    pil_status status = put_part(lease, part, expires_us, error);
+    if (status != PIL_STATUS_OK) { /* it is not leased */
+        json_array_remove(part->objects, json_array_size(part->objects) - 1);
+        return status;
+    }
     lease->expires_us = expires_us < lease->expires_us ? expires_us : lease->expires_us;
     return PIL_STATUS_OK;
 }
 
 pil_status pil_lease_add(struct pil_lease *lease, const char *name, struct pil_error *ret_error) {
-    bool is_posted = true;
-    PIL_ASSERT(lease->kind == PIL_LAYOUT_LEASE_WRITE);
     PIL_TRY(pil_lease_renew(lease, ret_error));
     PIL_TRY(name_object(lease, name, ret_error));
-    while (is_posted) {
-        const struct timespec pause = {.tv_nsec = WAIT_MS * 1000000};
-        PIL_TRY(ask_collectors(lease, name, &is_posted, ret_error));
-        if (is_posted) {
-            nanosleep(&pause, NULL);
-            PIL_TRY(pil_lease_renew(lease, ret_error));
-        }
-    }
-    return PIL_STATUS_OK;
+    return wait_for_collectors(lease, name, ret_error);
 }
 
 void pil_lease_end(struct pil_lease **lease) {
@@ -270,9 +309,10 @@ void pil_lease_end(struct pil_lease **lease) {
     if (old == NULL) {
         return;
     }
+    const struct question question = {.lease = old, .of_any = true};
     bool is_needed = false;
     if (old->kind == PIL_LAYOUT_LEASE_WRITE && old->part_count > 0 &&
-        ask_collectors(old, NULL, &is_needed, NULL) != PIL_STATUS_OK) {
+        ask_collectors(&question, &is_needed, NULL) != PIL_STATUS_OK) {
         is_needed = true;
     }
     for (uint32_t i = 0; i < old->part_count; i++) {
@@ -289,21 +329,28 @@ void pil_lease_end(struct pil_lease **lease) {
 
 /* ---- Collectors */
 
+static pil_status check_alive(const struct pil_lease *lease, struct pil_error *error) {
+    return pil_lease_left_us(lease) > 0
+               ? PIL_STATUS_OK
+               : pil_fail(error, PIL_STATUS_TIMEOUT,
+                          "the collection was held up for longer than its lease and removes no more; run it again");
+}
+
 pil_status pil_lease_post(struct pil_lease *lease, const char *const *names, uint32_t count, uint32_t seconds,
                           struct pil_error *ret_error) {
     PIL_ASSERT(lease->kind == PIL_LAYOUT_LEASE_COLLECT);
     PIL_ASSERT(count <= PIL_LEASE_OBJECTS_MAX);
     if (lease->part_count == 0) {
         (void)add_part(lease);
-    } else if (now_us(lease) >= lease->expires_us) {
-        return pil_fail(ret_error, PIL_STATUS_TIMEOUT,
-                        "the collection was held up for longer than its lease and removes no more; run it again");
+    } else {
+        PIL_TRY(check_alive(lease, ret_error));
     }
     json_array_clear(lease->parts[0].objects);
     for (uint32_t i = 0; i < count; i++) {
         json_array_append_new(lease->parts[0].objects, json_string(names[i]));
     }
-    return put_all(lease, seconds, ret_error);
+    PIL_TRY(put_all(lease, seconds, ret_error));
+    return check_alive(lease, ret_error); /* the put may have taken longer than that */
 }
 
 struct set_reading {
@@ -327,7 +374,6 @@ static pil_status collect_names(void *context, const char *name, const struct le
         PIL_ASSERT(object != NULL);
         set->names[set->count++] = object;
     }
-    set->lease_count++;
     return PIL_STATUS_OK;
 }
 
@@ -377,8 +423,14 @@ static pil_status sweep_one(void *context, const char *name, const struct lease_
     return status == PIL_STATUS_CONFLICT ? PIL_STATUS_OK : status; /* its holder is back */
 }
 
-pil_status pil_lease_sweep(struct pil_store *store, int64_t since_us, struct pil_error *ret_error) {
-    struct sweep sweep = {.store = store, .since_us = since_us};
-    PIL_TRY(each_lease(store, PIL_LAYOUT_LEASE_WRITE, sweep_one, &sweep, ret_error));
-    return each_lease(store, PIL_LAYOUT_LEASE_COLLECT, sweep_one, &sweep, ret_error);
+pil_status pil_lease_sweep(struct pil_lease *lease, int64_t since_us, struct pil_error *ret_error) {
+    const struct question question = {.lease = lease, .of_any = true};
+    struct sweep sweep = {.store = lease->store, .since_us = since_us};
+    bool is_other_alive = false;
+    PIL_ASSERT(lease->kind == PIL_LAYOUT_LEASE_COLLECT);
+    PIL_TRY(ask_collectors(&question, &is_other_alive, ret_error));
+    if (!is_other_alive) {
+        PIL_TRY(each_lease(lease->store, PIL_LAYOUT_LEASE_WRITE, sweep_one, &sweep, ret_error));
+    }
+    return each_lease(lease->store, PIL_LAYOUT_LEASE_COLLECT, sweep_one, &sweep, ret_error);
 }

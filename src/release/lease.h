@@ -30,14 +30,17 @@ struct pil_lease *pil_lease_create(struct pil_store *store, const struct pil_clo
  * NULL is fine. Whatever the lease protected must be named by a manifest or channel by now. */
 void pil_lease_end(struct pil_lease **lease);
 
+/* How long it still protects what it names; 0 or less: it expired. Not before something was written. */
+int64_t pil_lease_left_us(const struct pil_lease *lease);
+
 /* ---- Writers */
 
 /* Names an object. From OK on no collector removes it, if it is there; look after this call, not before. Waits while a
  * collector is removing it. DENIED: names the rights that are needed. Cost: one small put, one list. */
 pil_status pil_lease_add(struct pil_lease *lease, const char *name, struct pil_error *ret_error) PIL_CHECKED;
 /* Call now and then while the work goes on, and before what makes it visible: keeps the lease from expiring. When it
- * did expire, for this process was stopped, it is made anew: what was named before may be gone, so look again. Cost:
- * nothing until a third of its time is over. */
+ * did expire, for this process was stopped, it is made anew, which waits for collectors as pil_lease_add does: what was
+ * named before may be gone, so look again. Cost: nothing until a third of its time is over. */
 pil_status pil_lease_renew(struct pil_lease *lease, struct pil_error *ret_error) PIL_CHECKED;
 
 /* ---- Collectors */
@@ -51,7 +54,6 @@ pil_status pil_lease_post(struct pil_lease *lease, const char *const *names, uin
 struct pil_lease_set {
     char **names; /* owned; sorted once pil_lease_set_read returned */
     size_t count;
-    size_t lease_count;
 };
 /* All leases of writers that were alive at since_us or later. Fails when one cannot be read. */
 pil_status pil_lease_set_read(struct pil_store *store, int64_t since_us, struct pil_lease_set *ret_set,
@@ -59,5 +61,6 @@ pil_status pil_lease_set_read(struct pil_store *store, int64_t since_us, struct 
 bool pil_lease_set_has(const struct pil_lease_set *set, const char *name);
 void pil_lease_set_deinit(struct pil_lease_set *set);
 
-/* Removes documents of leases that ended before since_us. */
-pil_status pil_lease_sweep(struct pil_store *store, int64_t since_us, struct pil_error *ret_error) PIL_CHECKED;
+/* Removes documents of leases that ended before since_us, when this collector began. Those of writers stay while
+ * another collector is alive: one that began earlier still asks for them. */
+pil_status pil_lease_sweep(struct pil_lease *lease, int64_t since_us, struct pil_error *ret_error) PIL_CHECKED;

@@ -225,8 +225,7 @@ static const struct pil_store_ops directory_ops = {
 static struct pil_store *directory_create(int fd, char *given, char *path, const char *url) {
     struct pil_directory *directory = calloc(1, sizeof *directory);
     PIL_ASSERT(directory != NULL);
-    directory->base = (struct pil_store){
-        .ops = &directory_ops, .url = strdup(url), .capabilities = {.conditional = true, .watch = !is_remote(fd)}};
+    directory->base = (struct pil_store){.ops = &directory_ops, .url = strdup(url)};
     PIL_ASSERT(directory->base.url != NULL && given != NULL && path != NULL);
     directory->given = given;
     directory->path = path;

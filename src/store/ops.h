@@ -31,7 +31,6 @@ struct pil_store_ops {
     pil_status (*renew)(struct pil_store *store, struct pil_error *ret_error); /* NULL: nothing to look at */
     int (*watch)(struct pil_store *store, const char *prefix);                 /* NULL: polled */
     void (*changed)(struct pil_store *store);                                  /* NULL with watch */
-    void (*wake)(struct pil_store *store); /* any thread: is_cancelled was set; NULL: the store looks at it itself */
     void (*close)(struct pil_store *store);
 };
 
@@ -39,9 +38,8 @@ struct pil_store_ops {
 struct pil_store {
     const struct pil_store_ops *ops;
     char *url; /* owned: close frees it */
-    struct pil_store_capabilities capabilities;
-    /* Written by pil_store_cancel (any thread) and pil_store_resume (the store's thread), read by the store's thread
-     * between blocks. Relaxed: it orders nothing. */
+    /* Written by pil_store_cancel (any thread), read by the store's thread between blocks. Relaxed: it orders nothing.
+     */
     atomic_bool is_cancelled;
 };
 

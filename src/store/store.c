@@ -111,21 +111,10 @@ pil_status pil_store_renew(struct pil_store *store, struct pil_error *ret_error)
 
 void pil_store_cancel(struct pil_store *store) {
     atomic_store_explicit(&store->is_cancelled, true, memory_order_relaxed);
-    if (store->ops->wake != NULL) {
-        store->ops->wake(store);
-    }
-}
-
-void pil_store_resume(struct pil_store *store) {
-    atomic_store_explicit(&store->is_cancelled, false, memory_order_relaxed);
 }
 
 const char *pil_store_url(const struct pil_store *store) {
     return store->url;
-}
-
-struct pil_store_capabilities pil_store_capabilities(const struct pil_store *store) {
-    return store->capabilities;
 }
 
 void pil_store_close(struct pil_store **store) {

@@ -24,12 +24,6 @@ struct pil_store_object {
 };
 typedef pil_status (*pil_store_visit_fn)(void *context, const struct pil_store_object *object);
 
-/* What a store can do beyond reading, writing and listing. */
-struct pil_store_capabilities {
-    bool conditional; /* IF_ABSENT and IF_MATCH are checked by the store, atomically with the write */
-    bool watch;       /* pil_store_watch gives a descriptor */
-};
-
 /* The state of an object that a put or a remove asks for. */
 typedef enum pil_store_when { PIL_STORE_ALWAYS, PIL_STORE_IF_ABSENT, PIL_STORE_IF_MATCH } pil_store_when;
 struct pil_store_condition {
@@ -76,7 +70,6 @@ void pil_store_close(struct pil_store **store);
 pil_status pil_store_renew(struct pil_store *store, struct pil_error *ret_error) PIL_CHECKED;
 
 const char *pil_store_url(const struct pil_store *store);
-struct pil_store_capabilities pil_store_capabilities(const struct pil_store *store);
 
 /* The whole object and its version. ret_tag may be NULL. NOT_FOUND, IO, TOO_LARGE: over bytes_max. */
 pil_status pil_store_get(struct pil_store *store, const char *name, size_t bytes_max, struct pil_text *ret_text,
@@ -113,10 +106,8 @@ pil_status pil_store_list(struct pil_store *store, const char *prefix, pil_store
 int pil_store_watch(struct pil_store *store, const char *prefix);
 void pil_store_changed(struct pil_store *store);
 
-/* Any thread: what the store is doing ends with CLOSED as soon as it can, and so does every operation after it until
- * the store's own thread calls pil_store_resume. */
+/* Any thread: what the store is doing ends with CLOSED as soon as it can, and so does every operation after it. */
 void pil_store_cancel(struct pil_store *store);
-void pil_store_resume(struct pil_store *store);
 
 /* Whether every segment of the name is allowed; whether the prefix may be listed. */
 bool pil_store_name_ok(const char *name);

@@ -24,7 +24,8 @@ typedef enum fault_op {
 struct fault_call {
     uint64_t index; /* the first one is 0 */
     fault_op op;
-    const char *name; /* of the object, or the prefix; "" */
+    const char *name;              /* of the object, or the prefix; "" */
+    const struct pil_store *store; /* the handle */
 };
 
 /* OK: the call is made. */
@@ -54,7 +55,7 @@ static struct pil_store *fault_inner(struct pil_store *store) {
 
 static struct fault fault_next(struct pil_store *store, fault_op op, const char *name) {
     struct fault_plan *plan = ((struct fault_store *)store)->plan;
-    struct fault_call call = {.index = atomic_fetch_add(&plan->calls, 1), .op = op, .name = name};
+    struct fault_call call = {.index = atomic_fetch_add(&plan->calls, 1), .op = op, .name = name, .store = store};
     if (plan->choose != NULL) {
         return plan->choose(plan->context, &call);
     }
@@ -161,8 +162,7 @@ FAULT_STORE struct pil_store *fault_store_open(struct pil_store *inner, struct f
                                              .close = fault_close};
     struct fault_store *store = calloc(1, sizeof *store);
     PIL_ASSERT(store != NULL);
-    store->base = (struct pil_store){
-        .ops = &ops, .url = strdup(pil_store_url(inner)), .capabilities = pil_store_capabilities(inner)};
+    store->base = (struct pil_store){.ops = &ops, .url = strdup(pil_store_url(inner))};
     store->inner = inner;
     store->plan = plan;
     return &store->base;

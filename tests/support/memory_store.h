@@ -251,7 +251,7 @@ static struct pil_store *memory_handle(struct memory *memory) {
                                              .close = memory_close};
     struct memory_store *store = calloc(1, sizeof *store);
     PIL_ASSERT(store != NULL);
-    store->base = (struct pil_store){.ops = &ops, .url = strdup("memory:"), .capabilities = {.conditional = true}};
+    store->base = (struct pil_store){.ops = &ops, .url = strdup("memory:")};
     store->memory = memory;
     pthread_mutex_lock(&memory->lock);
     memory->handles++;

@@ -145,7 +145,7 @@ struct model_view {
     uint64_t checked_sequence, published_sequence;
     uint32_t refused; /* reported failure; RELEASES: none, or something else happened since */
     uint64_t refused_ns;
-    bool project_seen;
+    bool project_seen; /* the supervisor has it, or there is none */
 };
 
 typedef enum event_kind { EVENT_ADMITTED, EVENT_DROPPED, EVENT_NUDGE } event_kind;
@@ -367,11 +367,12 @@ WORLD pil_status model_hand_over(void *context, const struct pil_task *task, con
     CHECK(world, memcmp(data, content->data, content->len) == 0); /* it was verified, whatever the store had */
     munmap(data, content->len);
     close(fd);
+    if (!world->is_calm && below(world, 200) == 0) {
+        return PIL_STATUS_TIMEOUT; /* the supervisor does not read: the message was not sent, and the shard is not there
+                                    */
+    }
     view->shards_here[r] |= 1u << task->shard;
     view->checked = RELEASES;
-    if (!world->is_calm && below(world, 200) == 0) {
-        return PIL_STATUS_TIMEOUT; /* the supervisor does not read */
-    }
     return PIL_STATUS_OK;
 }
 
@@ -416,9 +417,12 @@ WORLD void model_reported(void *context, uint32_t v, const struct pil_fetch_repo
     }
 }
 
-WORLD void model_project(void *context, uint32_t v, struct pil_bytes document) {
+WORLD pil_status model_project(void *context, uint32_t v, struct pil_bytes document) {
     struct world *world = context;
-    CHECK(world, v != 1 && document.len > 0);
+    CHECK(world, v == 0 && document.len > 0); /* beta has none */
+    bool fails = !world->is_calm && below(world, 4) == 0;
+    world->views[v].project_seen |= !fails;
+    return fails ? PIL_STATUS_TIMEOUT : PIL_STATUS_OK;
 }
 
 /* ---- Threads */
@@ -451,7 +455,8 @@ WORLD void end_job(struct world *world, uint32_t index) {
         pil_job_run(job, &runner);
     }
     struct model_view *view = &world->views[job->task.view];
-    view->project_seen |= job->task.kind == PIL_FOLLOW_READ_PROJECT;
+    view->project_seen |= job->task.kind == PIL_FOLLOW_READ_PROJECT && job->outcome.status == PIL_STATUS_NOT_FOUND &&
+                          !job->outcome.is_store_away;
     if (job->task.kind == PIL_FOLLOW_POLL && job->outcome.status != PIL_STATUS_OK) {
         view->refused = RELEASES; /* an outage may cut a back-off short */
     }

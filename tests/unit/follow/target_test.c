@@ -38,7 +38,7 @@ static void end(pil_follow_kind kind, const struct pil_outcome *outcome) {
     expect_kind(kind);
     struct pil_task task = pil_target_next(&target, now_ns);
     pil_target_start(&target, &task);
-    pil_target_done(&target, &task, outcome, now_ns);
+    pil_target_done(&target, outcome, now_ns);
 }
 
 static void ok(pil_follow_kind kind) {
@@ -239,7 +239,7 @@ static void between_shards_the_channel_is_read_when_that_is_due(void **state) {
     now_ns += POLL_S * second;
     poll_says(A, false); /* still wanted: go on */
     expect_kind(PIL_FOLLOW_FETCH);
-    assert_int_equal(target.shard, 1);
+    assert_int_equal(pil_target_next(&target, now_ns).shard, 1);
     pil_target_nudge(&target);
     fail_with(PIL_FOLLOW_POLL, PIL_STATUS_IO); /* no reason to stop */
     expect_kind(PIL_FOLLOW_FETCH);
@@ -298,6 +298,34 @@ static void a_project_is_read_before_each_poll(void **state) {
     expect_wait_s(POLL_S);
 }
 
+/* What it says about mapping is not known: nothing is published before it was read. */
+static void a_project_that_cannot_be_read_stops_its_views_until_it_was_read_once(void **state) {
+    static const pil_status statuses[] = {PIL_STATUS_IO, PIL_STATUS_DENIED, PIL_STATUS_TOO_LARGE, PIL_STATUS_TIMEOUT};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        setup(state);
+        target.reads_project = true;
+        fail_with(PIL_FOLLOW_READ_PROJECT, statuses[i]);
+        assert_int_not_equal(target.report.result, PIL_FETCH_OK);
+        assert_string_equal(target.report.text, "because");
+        ok(PIL_FOLLOW_REPORT);
+        expect_wait_s(POLL_S);
+        now_ns += POLL_S * second;
+        /* The store, not the project, is not there. */
+        end(PIL_FOLLOW_READ_PROJECT, &(struct pil_outcome){.status = PIL_STATUS_NOT_FOUND, .is_store_away = true});
+        ok(PIL_FOLLOW_REPORT);
+        expect_wait_s(2);
+        now_ns += 2 * second;
+        ok(PIL_FOLLOW_READ_PROJECT);
+        poll_says(A, true);
+        ok(PIL_FOLLOW_PUBLISH);
+        ok(PIL_FOLLOW_REPORT);
+        now_ns += POLL_S * second;
+        fail_with(PIL_FOLLOW_READ_PROJECT, statuses[i]); /* what it said goes on */
+        poll_says(B, true);
+        ok(PIL_FOLLOW_PUBLISH);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_release_goes_all_the_way, setup),
@@ -313,6 +341,7 @@ int main(void) {
         cmocka_unit_test_setup(cancelling_is_held_against_nobody, setup),
         cmocka_unit_test_setup(what_was_dropped_is_fetched_again, setup),
         cmocka_unit_test_setup(a_project_is_read_before_each_poll, setup),
+        cmocka_unit_test_setup(a_project_that_cannot_be_read_stops_its_views_until_it_was_read_once, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

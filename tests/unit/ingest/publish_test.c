@@ -61,10 +61,43 @@ static void a_build_survives_the_failure_of_any_call(void **state) {
     }
 }
 
+/* Threads that put shards use their handles without the lock that the lease is behind. */
+struct handles {
+    const struct pil_store *build;
+    uint32_t leases, others;
+    bool is_shared;
+};
+
+static struct fault see_handle(void *context, const struct fault_call *call) {
+    struct handles *handles = context;
+    bool is_lease = strncmp(call->name, PIL_LAYOUT_LEASES, strlen(PIL_LAYOUT_LEASES)) == 0;
+    handles->leases += is_lease;
+    handles->others += !is_lease;
+    handles->is_shared |= is_lease == (call->store == handles->build);
+    return (struct fault){.status = PIL_STATUS_OK};
+}
+
+static void a_lease_has_a_store_handle_of_its_own(void **state) {
+    (void)state;
+    const struct row row = {1, 1, 0, 1, NULL};
+    struct handles handles = {0};
+    struct fault_plan plan = {.choose = see_handle, .context = &handles};
+    struct build build;
+    build_init(&build);
+    build_open_store(&build);
+    build.store = fault_store_open(build.store, &plan);
+    handles.build = build.store;
+    build_rows(&build, &row, 1, false);
+    assert_true(handles.leases >= 4 && handles.others >= 4);
+    assert_false(handles.is_shared);
+    build_deinit(&build);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_store_that_refuses_a_shard_gets_no_manifest),
         cmocka_unit_test(a_build_survives_the_failure_of_any_call),
+        cmocka_unit_test(a_lease_has_a_store_handle_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

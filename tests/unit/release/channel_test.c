@@ -2,6 +2,7 @@
  * Goal: channels move as people mean them to: promote is idempotent, rollback goes back one promotion at a time, a pin
  * holds; they point only to what is there; writers that race lose nothing; no two versions are equal bytes (ABA).
  * Method: real releases in a folder; processes that race and that are killed. */
+#include "support/fault_store.h"
 #include "unit/release/fixture.h"
 
 #include <signal.h>
@@ -134,6 +135,45 @@ static void only_whole_releases_are_pointed_to(void **state) {
     expect_no_rollback(store);
     assert_int_equal(pil_channel_read(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
     assert_string_equal(channel.release, releases[1].release);
+}
+
+/* Somebody who may write channels only; and a collector, between the check of a release and the pointer to it. */
+struct collected {
+    struct pil_store *store; /* without this hook */
+    const char *removes;     /* an object; "": none */
+};
+
+static struct fault collect(void *context, const struct fault_call *call) {
+    const struct collected *collected = context;
+    bool is_put = call->op == FAULT_PUT;
+    if (is_put && strstr(call->name, "/channels/") != NULL && collected->removes[0] != '\0') {
+        assert_int_equal(pil_store_remove(collected->store, collected->removes, pil_store_always(), NULL),
+                         PIL_STATUS_OK);
+    }
+    bool is_denied = is_put && strncmp(call->name, PIL_LAYOUT_LEASES, strlen(PIL_LAYOUT_LEASES)) == 0;
+    return (struct fault){.status = is_denied ? PIL_STATUS_DENIED : PIL_STATUS_OK};
+}
+
+static void who_cannot_lease_learns_that_a_release_was_removed_meanwhile(void **state) {
+    char manifest[PIL_STORE_NAME_BYTES], shard[PIL_STORE_NAME_BYTES];
+    struct collected collected = {.store = *state, .removes = ""};
+    struct fault_plan plan = {.choose = collect, .context = &collected};
+    struct pil_store *again = NULL;
+    struct pil_error error = {0};
+    assert_int_equal(pil_store_open_again(*state, &again, NULL), PIL_STATUS_OK);
+    struct pil_store *store = fault_store_open(again, &plan);
+    promote(store, 0);
+    pil_layout_manifest(&releases[1], manifest);
+    collected.removes = manifest;
+    assert_int_equal(pil_channel_promote(store, &releases[1], "production", &channel, &error), PIL_STATUS_NOT_FOUND);
+    assert_non_null(strstr(error.text, "channel production was written; release"));
+    fixture_shard_name(store, &releases[2], shard);
+    collected.removes = shard;
+    assert_int_equal(pil_channel_pin(store, &releases[2], "production", &channel, &error), PIL_STATUS_IO);
+    assert_non_null(strstr(error.text, shard));
+    collected.removes = "";
+    assert_int_equal(pil_channel_unpin(store, &releases[2], "production", &channel, &error), PIL_STATUS_OK);
+    pil_store_close(&store);
 }
 
 static void history_keeps_the_newest(void **state) {
@@ -308,6 +348,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(rollback_goes_back_one_promotion_at_a_time, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_pin_holds_until_unpin, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(only_whole_releases_are_pointed_to, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(who_cannot_lease_learns_that_a_release_was_removed_meanwhile, setup,
+                                        folder_teardown),
         cmocka_unit_test_setup_teardown(history_keeps_the_newest, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(no_version_comes_back, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(racers_lose_no_promotion, setup, folder_teardown),

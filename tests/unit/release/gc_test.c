@@ -28,7 +28,7 @@ static int setup(void **state) {
 }
 
 static pil_status run(struct pil_store *store, uint32_t keep, int64_t grace_us, struct pil_error *error) {
-    const struct pil_gc_options options = {.keep = keep, .grace_us = grace_us};
+    const struct pil_gc_options options = {.keep = keep, .grace_us = grace_us, .clock = &pil_clock_system};
     return pil_gc_run(store, &options, &result, error);
 }
 
@@ -53,7 +53,7 @@ static void the_newest_and_the_needed_stay(void **state) {
     assert_int_equal(pil_channel_promote(store, &releases[1], "production", &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(pil_channel_promote(store, &releases[2], "staging", &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(pil_channel_pin(store, &releases[3], "staging", &channel, NULL), PIL_STATUS_OK);
-    const struct pil_gc_options dry = {.keep = 1, .dry_run = true};
+    const struct pil_gc_options dry = {.keep = 1, .dry_run = true, .clock = &pil_clock_system};
     assert_int_equal(pil_gc_run(store, &dry, &result, NULL), PIL_STATUS_OK);
     assert_int_equal(result.releases_removed, 1);
     assert_int_equal(result.shards_removed, 1);
@@ -331,24 +331,211 @@ static void a_lease_is_renewed_while_the_work_goes_on(void **state) {
     assert_int_equal(count_leases(store), 0);
 }
 
+/* A clock that each look moves: who waits for a time sees it come. */
+static int64_t moving_us;
+
+static int64_t moving_wall_us(void *context) {
+    (void)context;
+    return moving_us += 100000;
+}
+
 /* A writer waits for what a collector is removing, as long as that one lives. */
 static void a_writer_waits_for_a_collector_and_not_for_a_dead_one(void **state) {
     struct pil_store *store = *state;
-    const struct pil_clock clock = {.wall_us = virtual_wall_us};
+    const struct pil_clock clock = {.wall_us = virtual_wall_us}, moving = {.wall_us = moving_wall_us};
     const char *const names[] = {"shards/x"};
-    int64_t now_us = pil_clock_wall_us();
-    virtual_us = now_us - (PIL_LEASE_BATCH_SECONDS + PIL_LEASE_SKEW_SECONDS) * 1000000ll + 200000;
+    virtual_us = moving_us = pil_clock_wall_us();
     struct pil_lease *killed = pil_lease_create(store, &clock, PIL_LAYOUT_LEASE_COLLECT, "killed");
     assert_int_equal(pil_lease_post(killed, names, 1, PIL_LEASE_BATCH_SECONDS, NULL), PIL_STATUS_OK);
-    struct pil_lease *writer = write_lease(store);
+    int64_t dies_us = virtual_us + (PIL_LEASE_BATCH_SECONDS + PIL_LEASE_SKEW_SECONDS) * 1000000ll;
+    moving_us = dies_us - 2000000;
+    struct pil_lease *writer = pil_lease_create(store, &moving, PIL_LAYOUT_LEASE_WRITE, "test");
     assert_int_equal(pil_lease_add(writer, "shards/other", NULL), PIL_STATUS_OK);
-    assert_true(pil_clock_wall_us() < now_us + 100000);
+    assert_true(moving_us < dies_us);
     assert_int_equal(pil_lease_add(writer, names[0], NULL), PIL_STATUS_OK);
-    assert_true(pil_clock_wall_us() >= now_us + 200000);
+    assert_true(moving_us >= dies_us);
     virtual_us += (PIL_LEASE_BATCH_SECONDS + 1) * 1000000ll; /* it comes back: it may not go on */
     assert_int_equal(pil_lease_post(killed, names, 1, PIL_LEASE_BATCH_SECONDS, NULL), PIL_STATUS_TIMEOUT);
     pil_lease_end(&killed);
     pil_lease_end(&writer);
+}
+
+/* What it named before may have been posted since: it waits as if it named all of it for the first time. */
+static void a_lease_made_anew_waits_for_collectors(void **state) {
+    struct pil_store *store = *state;
+    const struct pil_clock clock = {.wall_us = virtual_wall_us}, moving = {.wall_us = moving_wall_us};
+    const char *const names[] = {"shards/x"};
+    moving_us = pil_clock_wall_us();
+    struct pil_lease *writer = pil_lease_create(store, &moving, PIL_LAYOUT_LEASE_WRITE, "stopped");
+    assert_int_equal(pil_lease_add(writer, names[0], NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_lease_add(writer, "shards/other", NULL), PIL_STATUS_OK);
+    virtual_us = moving_us += (PIL_LEASE_WRITE_SECONDS + PIL_LEASE_SKEW_SECONDS) * 1000000ll;
+    struct pil_lease *collector = pil_lease_create(store, &clock, PIL_LAYOUT_LEASE_COLLECT, "test");
+    assert_int_equal(pil_lease_post(collector, names, 1, PIL_LEASE_BATCH_SECONDS, NULL), PIL_STATUS_OK);
+    int64_t dies_us = virtual_us + (PIL_LEASE_BATCH_SECONDS + PIL_LEASE_SKEW_SECONDS) * 1000000ll;
+    moving_us = dies_us - 2000000;
+    assert_int_equal(pil_lease_renew(writer, NULL), PIL_STATUS_OK);
+    assert_true(moving_us >= dies_us);
+    pil_lease_end(&collector);
+    pil_lease_end(&writer);
+}
+
+static void a_name_that_could_not_be_written_is_not_leased(void **state) {
+    struct pil_store *store = *state, *again = NULL;
+    struct fault_plan plan = {.fail_at = 0, .fault = {.status = PIL_STATUS_IO}};
+    struct pil_lease_set set = {0};
+    assert_int_equal(pil_store_open_again(store, &again, NULL), PIL_STATUS_OK);
+    struct pil_store *failing = fault_store_open(again, &plan);
+    struct pil_lease *lease = write_lease(failing);
+    assert_int_equal(pil_lease_add(lease, "shards/a", NULL), PIL_STATUS_IO);
+    assert_int_equal(pil_lease_add(lease, "shards/b", NULL), PIL_STATUS_OK);
+    plan.fail_at = plan.calls;
+    assert_int_equal(pil_lease_add(lease, "shards/c", NULL), PIL_STATUS_IO);
+    plan.fail_at = plan.calls; /* it is asked for again, and written */
+    assert_int_equal(pil_lease_add(lease, "shards/c", NULL), PIL_STATUS_IO);
+    assert_int_equal(pil_lease_add(lease, "shards/c", NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_lease_set_read(store, 0, &set, NULL), PIL_STATUS_OK);
+    assert_true(pil_lease_set_has(&set, "shards/b") && pil_lease_set_has(&set, "shards/c"));
+    assert_false(pil_lease_set_has(&set, "shards/a"));
+    pil_lease_set_deinit(&set);
+    pil_lease_end(&lease);
+    pil_store_close(&failing);
+}
+
+/* ---- A slow store, and collectors side by side */
+
+/* Calls of one kind take time. At each removal the collector's lease must be alive. */
+struct slow {
+    struct pil_store *store; /* without the collector's hooks */
+    fault_op op;
+    const char *prefix;
+    int64_t takes_us;
+    uint64_t slow_calls, removals, posts;
+    void (*before)(struct slow *slow); /* NULL: nothing happens before a slow call */
+    struct pil_release_ref published;
+};
+
+static int64_t collect_expires_us(struct pil_store *store) {
+    struct pil_text names = {0}, document = {0};
+    assert_int_equal(pil_store_list(store, PIL_LAYOUT_LEASES, see_posted, &names, NULL), PIL_STATUS_OK);
+    assert_true(names.len > 0);
+    names.data[strcspn(names.data, "\n")] = '\0'; /* one collector runs */
+    assert_int_equal(pil_store_get(store, names.data, 1 << 20, &document, NULL, NULL), PIL_STATUS_OK);
+    const char *member = "\"expires_us\":";
+    const char *at = strstr(document.data, member);
+    assert_non_null(at);
+    int64_t expires_us = strtoll(at + strlen(member), NULL, 10);
+    pil_text_deinit(&names);
+    pil_text_deinit(&document);
+    return expires_us;
+}
+
+static struct fault take_time(void *context, const struct fault_call *call) {
+    struct slow *slow = context;
+    bool is_lease = strstr(call->name, "/collect-") != NULL;
+    if (call->op == FAULT_REMOVE && !is_lease) {
+        assert_true(virtual_us < collect_expires_us(slow->store));
+        slow->removals++;
+    }
+    slow->posts += call->op == FAULT_PUT && is_lease;
+    if (call->op == slow->op && strncmp(call->name, slow->prefix, strlen(slow->prefix)) == 0) {
+        if (slow->before != NULL) {
+            slow->before(slow);
+        }
+        virtual_us += slow->takes_us;
+        slow->slow_calls++;
+    }
+    return (struct fault){.status = PIL_STATUS_OK};
+}
+
+static pil_status run_slowly(struct pil_store *store, uint32_t keep, struct slow *slow) {
+    const struct pil_clock clock = {.wall_us = virtual_wall_us};
+    const struct pil_gc_options options = {.keep = keep, .clock = &clock};
+    struct fault_plan plan = {.choose = take_time, .context = slow};
+    struct pil_store *again = NULL;
+    int64_t start_us = pil_clock_wall_us() + 3600 * 1000000ll; /* everything is old */
+    virtual_us = virtual_us > start_us ? virtual_us : start_us;
+    slow->store = store;
+    assert_int_equal(pil_store_open_again(store, &again, NULL), PIL_STATUS_OK);
+    struct pil_store *watched = fault_store_open(again, &plan);
+    pil_status status = pil_gc_run(watched, &options, &result, NULL);
+    pil_store_close(&watched);
+    return status;
+}
+
+static void a_collector_keeps_its_lease_while_it_reads(void **state) {
+    struct pil_store *store = *state;
+    struct slow manifests = {.op = FAULT_GET, .prefix = "views/rides/drivers/releases/", .takes_us = 250 * 1000000ll};
+    assert_int_equal(run_slowly(store, RELEASES, &manifests), PIL_STATUS_OK);
+    assert_int_equal(manifests.slow_calls, RELEASES);
+    assert_true(manifests.posts >= RELEASES - 1);
+    /* Listing shards comes after a batch of removals, whose lease is short. */
+    fixture_shard_name(store, &releases[0], shard_name);
+    struct slow shards = {.op = FAULT_LIST, .prefix = "shards/", .takes_us = 300 * 1000000ll};
+    assert_int_equal(run_slowly(store, 1, &shards), PIL_STATUS_OK);
+    assert_int_equal(shards.slow_calls, 1);
+    assert_int_equal(result.releases_removed, RELEASES - 1);
+    assert_int_equal(result.shards_removed, RELEASES - 1);
+}
+
+static void post_ever_slower(struct slow *slow) {
+    slow->takes_us = (int64_t)slow->slow_calls * 20 * 1000000;
+}
+
+static void a_collector_removes_under_its_lease_alone(void **state) {
+    struct pil_store *store = *state;
+    struct slow removals = {.op = FAULT_REMOVE, .prefix = "views/", .takes_us = 10 * 1000000ll};
+    assert_int_equal(run_slowly(store, 3, &removals), PIL_STATUS_OK);
+    assert_int_equal(result.releases_removed, 3);
+    assert_int_equal(removals.posts, 5); /* begin, batch, again in the middle of it, hold, batch */
+    struct slow reading = {.op = FAULT_LIST, .prefix = PIL_LAYOUT_LEASES, .takes_us = 20 * 1000000ll};
+    assert_int_equal(run_slowly(store, 2, &reading), PIL_STATUS_OK);
+    assert_int_equal(result.releases_removed, 1);
+    reading.takes_us = 40 * 1000000ll; /* longer than the lease of a batch */
+    reading.removals = 0;
+    assert_int_equal(run_slowly(store, 0, &reading), PIL_STATUS_TIMEOUT);
+    struct slow posting = {.op = FAULT_PUT, .prefix = PIL_LAYOUT_LEASES, .before = post_ever_slower};
+    assert_int_equal(run_slowly(store, 0, &posting), PIL_STATUS_TIMEOUT);
+    assert_int_equal(posting.slow_calls, 3); /* begin, batch, and again because half of that one's time was over */
+    assert_int_equal(reading.removals + posting.removals, 0);
+    assert_true(has_release(store, RELEASES - 1));
+}
+
+/* A build comes and goes when the collector has listed the releases; much later another collector runs. */
+static void build_then_collect(struct slow *slow) {
+    const struct pil_clock clock = {.wall_us = virtual_wall_us};
+    if (slow->slow_calls == 0) {
+        struct pil_lease *lease = pil_lease_create(slow->store, &clock, PIL_LAYOUT_LEASE_WRITE, "build");
+        assert_int_equal(pil_lease_add(lease, shard_name, NULL), PIL_STATUS_OK);
+        assert_int_equal(pil_lease_add(lease, manifest_name, NULL), PIL_STATUS_OK);
+        slow->published = fixture_release(slow->store, 0);
+        pil_lease_end(&lease);
+    } else if (slow->slow_calls == RELEASES - 2) { /* the last manifest */
+        const struct pil_gc_options options = {.keep = RELEASES, .clock = &clock};
+        struct pil_gc_result other;
+        assert_int_equal(pil_gc_run(slow->store, &options, &other, NULL), PIL_STATUS_OK);
+        assert_int_equal(other.releases_removed + other.shards_removed, 0);
+    }
+}
+
+static void a_collector_leaves_what_another_one_needs_to_know(void **state) {
+    struct pil_store *store = *state;
+    fixture_shard_name(store, &releases[0], shard_name);
+    pil_layout_manifest(&releases[0], manifest_name);
+    prepare(store, true);
+    struct slow slow = {.op = FAULT_GET,
+                        .prefix = "views/rides/drivers/releases/",
+                        .takes_us = 250 * 1000000ll,
+                        .before = build_then_collect};
+    assert_int_equal(run_slowly(store, RELEASES, &slow), PIL_STATUS_OK);
+    assert_int_equal(slow.slow_calls, RELEASES - 1);
+    assert_string_equal(slow.published.release, releases[0].release);
+    assert_true(has_release(store, 0));
+    assert_int_equal(count_leases(store), 1);
+    virtual_us += 600 * 1000000ll;
+    slow = (struct slow){.op = FAULT_GET, .prefix = "none"};
+    assert_int_equal(run_slowly(store, RELEASES, &slow), PIL_STATUS_OK); /* alone: it sweeps */
+    assert_int_equal(count_leases(store), 0);
 }
 
 static void nothing_is_removed_when_something_cannot_be_read(void **state) {
@@ -436,6 +623,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_lease_that_ran_out_holds_nothing_and_is_made_anew, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_lease_is_renewed_while_the_work_goes_on, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_writer_waits_for_a_collector_and_not_for_a_dead_one, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_lease_made_anew_waits_for_collectors, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_name_that_could_not_be_written_is_not_leased, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_collector_keeps_its_lease_while_it_reads, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_collector_removes_under_its_lease_alone, setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_collector_leaves_what_another_one_needs_to_know, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(nothing_is_removed_when_something_cannot_be_read, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(what_is_not_ours_and_what_killed_writers_left, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(shards_go_in_and_out_whole, setup, folder_teardown),

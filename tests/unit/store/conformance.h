@@ -197,13 +197,14 @@ CONFORMANCE void a_second_handle_is_the_same_store(void **state) {
     pil_store_close(&other);
 }
 
-CONFORMANCE void a_cancelled_store_answers_closed_until_it_is_resumed(void **state) {
-    struct pil_store *store = *state;
+CONFORMANCE void a_cancelled_handle_answers_closed(void **state) {
+    struct pil_store *store = NULL;
     struct pil_text text = {0};
     uint64_t bytes;
     uint8_t byte;
     size_t len;
-    put_text(store, "there", "1");
+    put_text(*state, "there", "1");
+    assert_int_equal(pil_store_open_again(*state, &store, NULL), PIL_STATUS_OK);
     pil_store_cancel(store);
     assert_int_equal(pil_store_get(store, "there", 10, &text, NULL, NULL), PIL_STATUS_CLOSED);
     assert_int_equal(pil_store_stat(store, "there", &bytes, NULL, NULL), PIL_STATUS_CLOSED);
@@ -213,9 +214,9 @@ CONFORMANCE void a_cancelled_store_answers_closed_until_it_is_resumed(void **sta
     assert_int_equal(pil_store_renew(store, NULL), PIL_STATUS_CLOSED);
     assert_int_equal(pil_store_put(store, "new", pil_bytes_from_text("1"), pil_store_always(), NULL, NULL),
                      PIL_STATUS_CLOSED);
-    pil_store_resume(store);
-    expect_text(store, "there", "1");
-    assert_int_equal(pil_store_stat(store, "new", &bytes, NULL, NULL), PIL_STATUS_NOT_FOUND);
+    pil_store_close(&store);
+    expect_text(*state, "there", "1");
+    assert_int_equal(pil_store_stat(*state, "new", &bytes, NULL, NULL), PIL_STATUS_NOT_FOUND);
 }
 
 /* ---- Races: threads, each with its own handle */
@@ -396,7 +397,6 @@ CONFORMANCE bool is_readable(int fd) {
 CONFORMANCE void a_watch_sees_folders_that_come_later(void **state) {
     struct pil_store *store = *state;
     int fd = pil_store_watch(store, "views/p/v/channels/");
-    assert_int_equal(fd >= 0, pil_store_capabilities(store).watch);
     if (fd < 0) {
         print_message("skipped: this store is polled\n");
         skip();
@@ -439,7 +439,7 @@ CONFORMANCE void a_watch_sees_folders_that_come_later(void **state) {
         cmocka_unit_test_setup_teardown(only_the_matching_version_is_removed, setup, teardown), \
         cmocka_unit_test_setup_teardown(what_did_not_change_is_not_read_again, setup, teardown), \
         cmocka_unit_test_setup_teardown(a_second_handle_is_the_same_store, setup, teardown), \
-        cmocka_unit_test_setup_teardown(a_cancelled_store_answers_closed_until_it_is_resumed, setup, teardown), \
+        cmocka_unit_test_setup_teardown(a_cancelled_handle_answers_closed, setup, teardown), \
         cmocka_unit_test_setup_teardown(of_racing_handles_exactly_one_wins, setup, teardown), \
         cmocka_unit_test_setup_teardown(listings_are_in_byte_order_of_names, setup, teardown), \
         cmocka_unit_test_setup_teardown(bad_names_are_refused_everywhere, setup, teardown), \
