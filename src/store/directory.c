@@ -4,12 +4,12 @@
  * versions. Writing is in directory_put.c, listing in directory_list.c, names in directory_path.c. */
 #include "store/directory.h"
 
-#include "base/panic.h"
 #include "base/sys.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -165,13 +165,11 @@ static pil_status root_open(const char *path, bool create, int *ret_fd, struct p
 
 /* `path` from the working folder of now: the program may change that. Links in it stay. */
 static char *absolute(const char *path) {
-    struct pil_text text = {0};
-    char folder[PATH_MAX];
-    if (path[0] != '/') {
-        pil_text_format(&text, "%s/", getcwd(folder, sizeof folder) != NULL ? folder : ".");
+    char folder[PATH_MAX], *text = NULL;
+    if (path[0] == '/') {
+        return strdup(path);
     }
-    pil_text_format(&text, "%s", path);
-    return text.data;
+    return asprintf(&text, "%s/%s", getcwd(folder, sizeof folder) != NULL ? folder : ".", path) < 0 ? NULL : text;
 }
 
 /* Whether the path leads to the opened folder still. */
@@ -221,17 +219,25 @@ static const struct pil_store_ops directory_ops = {
     .close = directory_close,
 };
 
-/* Takes fd and the two paths. */
-static struct pil_store *directory_create(int fd, char *given, char *path, const char *url) {
+/* Takes fd and the three texts, also on failure. A text is NULL where there was no memory for it. */
+static pil_status directory_create(int fd, char *given, char *path, char *url, struct pil_store **ret_store,
+                                   struct pil_error *error) {
     struct pil_directory *directory = calloc(1, sizeof *directory);
-    PIL_ASSERT(directory != NULL);
-    directory->base = (struct pil_store){.ops = &directory_ops, .url = strdup(url)};
-    PIL_ASSERT(directory->base.url != NULL && given != NULL && path != NULL);
+    if (directory == NULL || given == NULL || path == NULL || url == NULL) {
+        free(directory);
+        free(given);
+        free(path);
+        free(url);
+        pil_sys_close(&fd);
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a store");
+    }
+    directory->base = (struct pil_store){.ops = &directory_ops, .url = url};
     directory->given = given;
     directory->path = path;
     directory->root_fd = fd;
     directory->watch.fd = -1;
-    return &directory->base;
+    *ret_store = &directory->base;
+    return PIL_STATUS_OK;
 }
 
 /* The same folder, even where the path leads elsewhere by now. */
@@ -242,8 +248,8 @@ static pil_status directory_open_again(struct pil_store *store, struct pil_store
     if (fd < 0) {
         return pil_directory_fail(directory, ret_error, "open", "");
     }
-    *ret_store = directory_create(fd, strdup(directory->given), strdup(directory->path), store->url);
-    return PIL_STATUS_OK;
+    return directory_create(fd, strdup(directory->given), strdup(directory->path), strdup(store->url), ret_store,
+                            ret_error);
 }
 
 pil_status pil_directory_open(const char *path, bool create, struct pil_store **ret_store,
@@ -255,9 +261,7 @@ pil_status pil_directory_open(const char *path, bool create, struct pil_store **
         pil_sys_close(&fd);
         return pil_fail(ret_error, PIL_STATUS_SYSTEM, "find the absolute path of %s: %s", path, strerror(errno));
     }
-    struct pil_text url = {0};
-    pil_text_format(&url, "dir:%s", path);
-    *ret_store = directory_create(fd, absolute(path), real, url.data);
-    pil_text_deinit(&url);
-    return PIL_STATUS_OK;
+    char *url = NULL;
+    return directory_create(fd, absolute(path), real, asprintf(&url, "dir:%s", path) < 0 ? NULL : url, ret_store,
+                            ret_error);
 }

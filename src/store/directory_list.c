@@ -2,7 +2,6 @@
  * Listing a directory store in byte order of whole names. */
 #include "store/directory.h"
 
-#include "base/panic.h"
 #include "base/sys.h"
 
 #include <dirent.h>
@@ -33,12 +32,18 @@ static pil_status fail_at(struct listing *listing, size_t name_len, const char *
     return pil_directory_fail(listing->directory, listing->error, "list", listing->name);
 }
 
-static void entries_add(struct entries *entries, const char *leaf, bool is_folder) {
-    struct pil_text name = {0};
-    pil_text_format(&name, "%s%s", leaf, is_folder ? "/" : "");
-    entries->names = realloc(entries->names, (entries->count + 1) * sizeof *entries->names);
-    PIL_ASSERT(entries->names != NULL);
-    entries->names[entries->count++] = name.data;
+/* false: no memory. */
+static bool entries_add(struct entries *entries, const char *leaf, bool is_folder) {
+    char **names = realloc(entries->names, (entries->count + 1) * sizeof *names), *name = NULL;
+    if (names == NULL) {
+        return false;
+    }
+    entries->names = names;
+    if (asprintf(&name, "%s%s", leaf, is_folder ? "/" : "") < 0) {
+        return false;
+    }
+    entries->names[entries->count++] = name;
+    return true;
 }
 
 /* Adds the names of the regular files and folders that a store can have made. Fails rather than leave out what it
@@ -64,8 +69,9 @@ static pil_status entries_read(struct listing *listing, DIR *folder, size_t name
             errno = ELOOP;
             return fail_at(listing, name_len, entry->d_name);
         }
-        if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
-            entries_add(entries, entry->d_name, S_ISDIR(status.st_mode));
+        if ((S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) &&
+            !entries_add(entries, entry->d_name, S_ISDIR(status.st_mode))) {
+            return pil_fail(listing->error, PIL_STATUS_NO_MEMORY, "no memory to list %s", listing->name);
         }
     }
 }
