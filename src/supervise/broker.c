@@ -117,9 +117,9 @@ void pil_broker_greet_fetcher(struct pil_broker *broker) {
     }
     struct pil_message begin = {.kind = PIL_MESSAGE_BEGIN};
     pil_child_send(&broker->fetcher, &begin);
+    /* HELD says how often fetchers were restarted; one that crashes on and on holds nothing new. */
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
-        tell_held(broker,
-                  i); /* it says how often fetchers were restarted; one that crashes on and on holds nothing new */
+        tell_held(broker, i);
     }
 }
 
