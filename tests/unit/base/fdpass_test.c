@@ -107,7 +107,7 @@ static void lost_descriptors_are_told(void **state) {
 }
 
 /* Few descriptors may be on their way from a process without privileges. Sends until something else than OK comes. */
-static int send_as_nobody(int socket) {
+static pil_status send_as_nobody(int socket) {
     int fds[PIL_FDPASS_MAX];
     pil_status status = PIL_STATUS_OK;
     struct rlimit low = {.rlim_cur = PIL_FDPASS_MAX, .rlim_max = PIL_FDPASS_MAX};
@@ -128,7 +128,7 @@ static void too_many_descriptors_on_their_way_are_a_reason_to_wait(void **state)
     int wait_status = 0;
     pid_t pid = fork();
     if (pid == 0) {
-        _exit(send_as_nobody(pair->ends[0]));
+        _exit((int)send_as_nobody(pair->ends[0]));
     }
     assert_int_equal(waitpid(pid, &wait_status, 0), pid);
     assert_true(WIFEXITED(wait_status));
