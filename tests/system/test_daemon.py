@@ -39,6 +39,11 @@ class Load(threading.Thread):
         self.requests, self.errors, self.seen = 0, [], set()
         self.longest_gap_s, self.reconnects = 0.0, 0
 
+    def start(self) -> None:
+        """Returns with the first answer: what a test does then, it does to a client that is connected."""
+        super().start()
+        harness.wait_until("an answer to the load", lambda: self.requests > 0 or self.errors)
+
     def client(self) -> Any:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
