@@ -66,9 +66,11 @@ static pil_status start_fetcher(struct supervisor *supervisor, struct pil_error 
 
 static void tell_ready(void *context) {
     struct supervisor *supervisor = context;
+    struct pil_error error = {0};
     if (supervisor->ready_fd >= 0) {
-        pil_ignore(pil_sys_write_all(supervisor->ready_fd, pil_bytes_from_text("ready\n"), NULL),
-                   "whoever waited is gone");
+        if (pil_sys_write_all(supervisor->ready_fd, pil_bytes_from_text("ready\n"), &error) != PIL_STATUS_OK) {
+            pil_log(PIL_LOG_WARN, "ready, and --ready-fd cannot be told", "why", error.text, NULL);
+        }
         pil_sys_close(&supervisor->ready_fd);
     }
 }

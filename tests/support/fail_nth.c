@@ -11,7 +11,6 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -23,6 +22,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #define EXPORT __attribute__((visibility("default")))
 enum { PAGE_BYTES = 8192, REPORT_BYTES = 4096, FRAMES = 24 };
@@ -69,10 +69,8 @@ static void find_role(void) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-    void *frames[FRAMES];
     const char *path = getenv("PIL_FAIL_FILE");
     is_inside = true;
-    (void)backtrace(frames, FRAMES); /* loads what it needs now */
     find_role();
     int fd = path != NULL ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0) : -1;
     if (fd >= 0) {
@@ -83,26 +81,32 @@ __attribute__((constructor)) static void begin(void) {
     is_inside = false;
 }
 
-/* What backtrace() loads at first is never freed, which LeakSanitizer would say of every process. */
-EXPORT const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) {
-    return "leak:dl_open_worker_begin\n";
-}
-EXPORT const char *__lsan_default_options(void);
-const char *__lsan_default_options(void) {
-    return "print_suppressions=0";
+/* The calls that led here. libc's backtrace(3) would dlopen(3) libgcc at its first use, in the middle of a fault, and
+ * never free it. */
+struct frames {
+    int count;
+    void *at[FRAMES];
+};
+
+static _Unwind_Reason_Code add_frame(struct _Unwind_Context *context, void *user) {
+    struct frames *frames = user;
+    if (frames->count == FRAMES) {
+        return _URC_END_OF_STACK;
+    }
+    frames->at[frames->count++] = (void *)_Unwind_GetIP(context); /* NOLINT(performance-no-int-to-ptr) */
+    return _URC_NO_REASON;
 }
 
 static void report(const char *name) {
-    void *frames[FRAMES];
+    struct frames frames = {0};
     char text[REPORT_BYTES];
-    int count = backtrace(frames, FRAMES);
+    _Unwind_Backtrace(add_frame, &frames);
     int len = snprintf(text, sizeof text, "%s in %s", name, own_role);
-    for (int i = 2; i < count && len < (int)sizeof text - 1; i++) {
+    for (int i = 2; i < frames.count && len < (int)sizeof text - 1; i++) {
         Dl_info info;
-        if (dladdr(frames[i], &info) != 0 && info.dli_fname != NULL) {
+        if (dladdr(frames.at[i], &info) != 0 && info.dli_fname != NULL) {
             len += snprintf(text + len, sizeof text - (size_t)len, "\n%s+0x%lx", info.dli_fname,
-                            (unsigned long)((char *)frames[i] - (char *)info.dli_fbase) - 1);
+                            (unsigned long)((char *)frames.at[i] - (char *)info.dli_fbase) - 1);
         }
     }
     memcpy(control->report, text, sizeof text);
