@@ -2,6 +2,8 @@
 #include "admin/console.h"
 #include "admin/pages.h"
 #include "base/clock.h"
+#include "base/panic.h"
+#include "protocol/http/exchange.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -10,7 +12,8 @@ enum {
     CONSOLE_MAGIC = 0x434f4e53,
     CLIENT_MAGIC = 0x41444d43,
     CLIENTS_MAX = 64,
-    REQUEST_BYTES_MAX = 16384,
+    BODY_BYTES_MAX = 4096, /* read and ignored, so that the answer is "only GET and HEAD" */
+    INPUT_BYTES = 131072,  /* the longest request, and what one turn brings behind it */
     HEAD_BYTES = 512
 };
 #define IDLE_NS 60000000000ull
@@ -20,7 +23,7 @@ struct client {
     pil_engine_handle handle;
     struct client *next, *previous;
     struct pil_http_cursor cursor;
-    uint8_t input[REQUEST_BYTES_MAX];
+    uint8_t input[INPUT_BYTES];
     size_t input_len;
     struct pil_text head, body; /* of the response in flight */
     bool is_sending, is_closing, is_closed;
@@ -98,15 +101,20 @@ static void accept_client(struct pil_console *console, int fd) {
     }
 }
 
-static void send_page(struct pil_console *console, struct client *client, const struct pil_page *page, uint8_t minor) {
+/* Takes the body of the page. */
+static void send_page(struct pil_console *console, struct client *client, struct pil_exchange *exchange,
+                      const struct pil_page *page) {
     uint8_t head[HEAD_BYTES];
-    struct pil_sink sink = {.at = head, .end = head + sizeof head};
-    struct pil_http_head fields = {.status = page->status,
-                                   .minor = minor,
-                                   .keep_alive = !client->is_closing,
-                                   .content_type = page->content_type,
-                                   .fields = page->fields};
-    pil_http_patch_length(pil_http_put_head(&sink, &fields), page->body.len);
+    struct pil_sink sink = pil_sink_fixed(head, sizeof head);
+    bool has_body = !exchange->head.omits_length && page->body.len > 0;
+    exchange->head.status = page->status;
+    exchange->head.content_type = page->content_type;
+    exchange->head.fields = page->fields;
+    uint8_t *length = pil_http_put_head(&sink, &exchange->head);
+    if (has_body) {
+        pil_http_patch_length(length, page->body.len);
+    }
+    PIL_ASSERT(!sink.failed);
     pil_text_clear(&client->head);
     pil_text_append(&client->head, head, (size_t)(sink.at - head));
     pil_text_deinit(&client->body);
@@ -114,38 +122,54 @@ static void send_page(struct pil_console *console, struct client *client, const 
     struct iovec parts[2] = {{.iov_base = client->head.data, .iov_len = client->head.len},
                              {.iov_base = client->body.data, .iov_len = client->body.len}};
     client->is_sending = true;
-    pil_engine_send(console->engine, client->handle, parts, client->body.len > 0 ? 2 : 1);
+    client->is_closing = !exchange->head.keep_alive;
+    pil_engine_pause(console->engine, client->handle);
+    pil_engine_send(console->engine, client->handle, parts, has_body ? 2 : 1);
 }
 
 /* One request at a time: the next waits until the answer is out. */
 static void serve(struct pil_console *console, struct client *client) {
-    struct pil_http_limits limits = {.head_bytes_max = REQUEST_BYTES_MAX / 2, .fields_max = 64, .body_bytes_max = 0};
-    struct pil_http_request request = {0};
+    struct pil_http_request request;
+    struct pil_exchange exchange;
     struct pil_page page = {.content_type = "text/plain; charset=utf-8"};
-    if (client->is_sending || client->is_closing || client->is_closed || client->input_len == 0) {
+    if (client->is_sending || client->is_closing || client->is_closed || client->input_len == 0 ||
+        pil_exchange_decode(&client->cursor, pil_bytes_from(client->input, client->input_len), BODY_BYTES_MAX, &request,
+                            &exchange) == PIL_STATUS_AGAIN) {
         return;
     }
-    pil_status status =
-        pil_http_decode(&client->cursor, pil_bytes_from(client->input, client->input_len), &limits, &request);
-    if (status == PIL_STATUS_AGAIN) {
-        if (client->input_len == sizeof client->input) {
-            close_client(console, client);
-        }
-        return;
+    if (exchange.is_framed) {
+        pil_page_answer(console->node, &request, &page);
+    } else {
+        page.status = exchange.head.status;
+        pil_text_format(&page.body, "%s\n", exchange.error);
     }
-    if (status != PIL_STATUS_OK) {
-        page.status = request.error_status;
-        pil_text_format(&page.body, "%s\n", request.error);
-        client->is_closing = true;
-        send_page(console, client, &page, 1);
-        return;
-    }
-    pil_page_answer(console->node, &request, &page);
-    client->is_closing = !request.keep_alive;
     client->input_len -= request.consumed;
-    uint8_t minor = request.minor;
     memmove(client->input, client->input + request.consumed, client->input_len);
-    send_page(console, client, &page, minor);
+    send_page(console, client, &exchange, &page);
+}
+
+/* Keeps what came until it is served. Reading is paused while an answer is out, so that there is room: what this turn
+ * brings behind a request that is not complete. */
+static void receive(struct pil_console *console, struct client *client, struct pil_bytes data) {
+    if (data.len > sizeof client->input - client->input_len) {
+        close_client(console, client);
+        return;
+    }
+    memcpy(client->input + client->input_len, data.data, data.len);
+    client->input_len += data.len;
+    serve(console, client);
+}
+
+static void on_sent(struct pil_console *console, struct client *client, bool failed) {
+    client->is_sending = false;
+    if (failed || client->is_closing) {
+        close_client(console, client);
+        return;
+    }
+    serve(console, client);
+    if (!client->is_sending) {
+        pil_engine_resume(console->engine, client->handle);
+    }
 }
 
 static void on_client_event(struct pil_console *console, struct client *client, const struct pil_event *event) {
@@ -153,21 +177,9 @@ static void on_client_event(struct pil_console *console, struct client *client, 
     if (event->kind == PIL_EVENT_CLOSED) {
         destroy_client(console, client);
     } else if (event->kind == PIL_EVENT_RECEIVE) {
-        size_t room = sizeof client->input - client->input_len;
-        if (event->data.len > room) {
-            close_client(console, client);
-            return;
-        }
-        memcpy(client->input + client->input_len, event->data.data, event->data.len);
-        client->input_len += event->data.len;
-        serve(console, client);
+        receive(console, client, event->data);
     } else if (event->kind == PIL_EVENT_SENT) {
-        client->is_sending = false;
-        if (event->failed || client->is_closing) {
-            close_client(console, client);
-        } else {
-            serve(console, client);
-        }
+        on_sent(console, client, event->failed);
     } else if (event->kind == PIL_EVENT_END && (event->failed || !client->is_sending)) {
         close_client(console, client);
     } else if (event->kind == PIL_EVENT_END) {

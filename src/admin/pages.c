@@ -228,10 +228,10 @@ enum { PAGE_COUNT = sizeof pages / sizeof pages[0] };
 
 void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page) {
     *ret_page = (struct pil_page){.status = 200, .content_type = TEXT_PLAIN};
-    if (request->method != PIL_HTTP_METHOD_GET) {
+    if (request->method != PIL_HTTP_METHOD_GET && request->method != PIL_HTTP_METHOD_HEAD) {
         ret_page->status = 405;
-        ret_page->fields = "allow: GET\r\n";
-        pil_text_format(&ret_page->body, "only GET\n");
+        ret_page->fields = "allow: GET, HEAD\r\n";
+        pil_text_format(&ret_page->body, "only GET and HEAD\n");
         return;
     }
     for (size_t i = 0; i < PAGE_COUNT; i++) {

@@ -450,6 +450,10 @@ uint8_t *pil_http_put_head(struct pil_sink *sink, const struct pil_http_head *he
     if (head->fields != NULL) {
         pil_sink_write_text(sink, head->fields);
     }
+    if (head->omits_length) {
+        pil_sink_write_text(sink, "\r\n");
+        return NULL;
+    }
     uint8_t *at = pil_sink_reserve(sink, sizeof length - 1);
     memcpy(at, length, sizeof length - 1);
     pil_sink_advance(sink, sizeof length - 1);

@@ -64,6 +64,7 @@ struct pil_http_head {
     int status;
     uint8_t minor; /* of the request; 1 when there is none */
     bool keep_alive;
+    bool omits_length;        /* no content-length: of an answer to HEAD whose body is not made (RFC 9110 §8.6) */
     const char *content_type; /* NULL: none */
     const char *fields;       /* more whole lines, each with its CRLF ("allow: POST\r\n"); NULL: none */
 };
@@ -71,7 +72,7 @@ struct pil_http_head {
 enum { PIL_HTTP_LENGTH_CHARS = 10 };
 /* Writes a response head. The body comes next; when its length is known, patch it in at the returned place:
  * "content-length: 254       " (digits, then spaces: RFC 9110 §5.5 lets white space follow a value). Until then it says
- * 0. The place is valid as long as the sink's memory stays where it is. */
+ * 0. The place is valid as long as the sink's memory stays where it is; NULL: the head has no length. */
 uint8_t *pil_http_put_head(struct pil_sink *sink, const struct pil_http_head *head);
 void pil_http_patch_length(uint8_t *patch, uint64_t body_bytes);
 

@@ -21,10 +21,11 @@ pil_status pil_exchange_decode(struct pil_http_cursor *cursor, struct pil_bytes 
         http.consumed = data.len;
         *ret_exchange = (struct pil_exchange){.head = {.status = http.error_status, .minor = 1}, .error = http.error};
     } else {
-        *ret_exchange =
-            (struct pil_exchange){.head = {.status = 200, .minor = http.minor, .keep_alive = http.keep_alive},
-                                  .is_head = http.method == PIL_HTTP_METHOD_HEAD,
-                                  .is_framed = true};
+        *ret_exchange = (struct pil_exchange){.head = {.status = 200,
+                                                       .minor = http.minor,
+                                                       .keep_alive = http.keep_alive,
+                                                       .omits_length = http.method == PIL_HTTP_METHOD_HEAD},
+                                              .is_framed = true};
     }
     *ret_http = http;
     return PIL_STATUS_OK;
@@ -93,7 +94,8 @@ void pil_exchange_answer(struct pil_turn *turn, struct pil_request *request, con
                          struct pil_sink *sink) {
     struct pil_output_sink *output = (struct pil_output_sink *)(void *)sink;
     struct pil_exchange_call *call = request->body;
-    bool has_body = !call->exchange.is_head && (put_body != NULL || call->body.len > 0 || call->detail != NULL);
+    bool has_body =
+        !call->exchange.head.omits_length && (put_body != NULL || call->body.len > 0 || call->detail != NULL);
     if (has_body && call->exchange.head.content_type == NULL) {
         call->exchange.head.content_type = "application/json";
     }
@@ -101,7 +103,7 @@ void pil_exchange_answer(struct pil_turn *turn, struct pil_request *request, con
     uint8_t *patch = pil_http_put_head(sink, &call->exchange.head);
     uint64_t begin = pil_output_position(output);
     if (!has_body) {
-        return; /* the head says that there are 0 bytes */
+        return;
     }
     if (put_body != NULL) {
         put_body(turn, request, sink);

@@ -11,8 +11,7 @@
 
 /* The answer to one request. */
 struct pil_exchange {
-    struct pil_http_head head; /* `status` and `fields` are the protocol's to change */
-    bool is_head;              /* the method was HEAD: the answer has no body */
+    struct pil_http_head head; /* `status`, `content_type` and `fields` are the protocol's; omits_length: no body */
     bool is_framed;            /* false: these bytes are not a request; nothing behind them can be read */
     const char *error;         /* where is_framed is false: what is wrong, a phrase */
 };
