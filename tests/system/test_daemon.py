@@ -48,18 +48,20 @@ class Load(threading.Thread):
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        return self.server.redis(retry=Retry(NoBackoff(), 0))
+        # One connection: a pool would replace one that was closed between two requests, and nobody would see it.
+        return self.server.redis(retry=Retry(NoBackoff(), 0), single_connection_client=True)
 
     def run(self) -> None:
         names = [f"f{i}" for i in range(self.features)]
-        client, key, last = self.client(), 0, time.monotonic()
+        client, key, last = None, 0, time.monotonic()
         while not self.stop_flag.is_set():
             key = (key + 7919) % ROWS
             try:
+                client = client or self.client()
                 got = [float(v) for v in client.hmget(f"driver_stats:{key}", names)]
             except redis.ConnectionError:
-                self.reconnects += 1
-                client = self.client()
+                self.reconnects += client is not None
+                client = None
                 continue
             except Exception as error:  # noqa: BLE001: whatever the client raises is what is counted
                 self.errors.append(repr(error))
