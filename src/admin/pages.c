@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "schema/json_text.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -168,17 +169,25 @@ static void hist(const struct pil_node *node, const struct pil_http_request *req
     take_json(json_pack("{s:I, s:o}", "now_us", (json_int_t)pil_clock_wall_us(), "series", all), page);
 }
 
+/* NULL: no memory. A request that read whole rows, or none, has no selection. */
+static json_t *slow_request(const struct pil_slow_request *slow) {
+    char selection[17];
+    snprintf(selection, sizeof selection, "%016" PRIx64, slow->selection);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:s*, s:s, s:s}", "id", (json_int_t)slow->id,
+                     "when_us", (json_int_t)slow->wall_us, "duration_us", (json_int_t)slow->duration_us, "queue_us",
+                     (json_int_t)slow->queue_us, "lookup_us", (json_int_t)slow->lookup_us, "encode_us",
+                     (json_int_t)slow->encode_us, "keys", (int)slow->keys, "values", (int)slow->values, "features",
+                     (int)slow->features, "selection", slow->features > 0 ? selection : NULL, "what", slow->what,
+                     "peer", slow->peer);
+}
+
 static void slowlog(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
     struct pil_slow_request *slow = calloc(PIL_SLOWLOG_MAX, sizeof *slow);
     uint32_t count = slow != NULL ? pil_server_slowlog(node->server, slow) : 0;
     json_t *all = slow != NULL ? json_array() : NULL;
     (void)request;
     for (uint32_t i = 0; i < count; i++) {
-        append(&all, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:s}", "id", (json_int_t)slow[i].id,
-                               "when_us", (json_int_t)slow[i].wall_us, "duration_us", (json_int_t)slow[i].duration_us,
-                               "queue_us", (json_int_t)slow[i].queue_us, "lookup_us", (json_int_t)slow[i].lookup_us,
-                               "encode_us", (json_int_t)slow[i].encode_us, "keys", (int)slow[i].keys, "values",
-                               (int)slow[i].values, "what", slow[i].what, "peer", slow[i].peer));
+        append(&all, slow_request(&slow[i]));
     }
     free(slow);
     take_json(json_pack("{s:I, s:o}", "threshold_us", (json_int_t)pil_server_settings(node->server)->slowlog_us,

@@ -72,8 +72,8 @@ const struct pil_command pil_commands[] = {
     {"top", NULL, "watch a running pilliond: status and request rates", NULL, OPT(ADMIN) | OPT(ONCE) | OPT(JSON), 0, 0,
      0, PIL_FOLLOWS_NONE, pil_cli_top},
     {"slowlog", NULL, "list the slow requests of a running pilliond",
-     "Without keys and values, which are nobody's business here.", OPT(ADMIN) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE,
-     pil_cli_slowlog},
+     "What a request read is told by its view and its features, never by keys or values.", OPT(ADMIN) | OPT(JSON), 0, 0,
+     0, PIL_FOLLOWS_NONE, pil_cli_slowlog},
     {"completion", "bash|zsh|fish", "print completions for a shell",
      "bash: source <(pillion completion bash)    zsh: pillion completion zsh >FOLDER_OF_FPATH/_pillion\n"
      "fish: pillion completion fish | source",

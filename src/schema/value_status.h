@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What an answer says of one value. The numbers are those of Feast's FieldStatus, plus DENIED; they go over the wire as
- * bytes (schemas/vector.md, schemas/wire.md) and to callers of libpillion (PILLION_PRESENT …). */
+ * bytes (schemas/wire.md) and to callers of libpillion (PILLION_PRESENT …). */
 #pragma once
 
 typedef enum __attribute__((packed)) pil_value_status {

@@ -30,11 +30,11 @@ static pil_status find_views(const struct pil_scope *scope, struct pil_prepared 
     everything.readable = UINT64_MAX;
     for (uint32_t slot = 0; slot < prepared->spec->view_count; slot++) {
         struct pil_bytes name = pil_bytes_from_text(prepared->spec->views[slot]);
-        pil_status status = pil_scope_view(&everything, name, &prepared->views[slot]);
+        pil_status status = pil_scope_view(&everything, name, &prepared->views[slot].view);
         if (status != PIL_STATUS_OK) {
             return pil_scope_explain(status, name, error);
         }
-        prepared->view_bits |= 1ull << prepared->views[slot]->index;
+        prepared->view_bits |= 1ull << prepared->views[slot].view->index;
     }
     return PIL_STATUS_OK;
 }
@@ -42,14 +42,23 @@ static pil_status find_views(const struct pil_scope *scope, struct pil_prepared 
 pil_status pil_prepared_create(const struct pil_scope *scope, struct pil_vector_spec **spec,
                                struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
                                struct pil_error *ret_error) {
-    struct pil_prepared prepared = {.spec = *spec, .variant = variant};
-    PIL_TRY(find_views(scope, &prepared, ret_error));
-    struct pil_prepared *kept = malloc(sizeof prepared);
-    if (kept == NULL) {
+    uint32_t feature_max = (*spec)->name_count;
+    struct pil_prepared *prepared = calloc(1, sizeof *prepared + feature_max * sizeof prepared->features[0]);
+    if (prepared == NULL) {
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
     }
-    *kept = prepared;
-    *ret_prepared = kept;
+    prepared->spec = *spec;
+    prepared->variant = variant;
+    prepared->selection = (struct pil_selection){.views = prepared->views,
+                                                 .features = prepared->features,
+                                                 .view_max = PIL_VECTOR_VIEWS_MAX,
+                                                 .feature_max = feature_max};
+    pil_status status = find_views(scope, prepared, ret_error);
+    if (status != PIL_STATUS_OK) {
+        free(prepared);
+        return status;
+    }
+    *ret_prepared = prepared;
     *spec = NULL;
     return PIL_STATUS_OK;
 }
@@ -58,6 +67,7 @@ static void drop_plan(struct pil_prepared *prepared) {
     struct pil_vector_plan *plan = (struct pil_vector_plan *)prepared->plan; /* ours: others get it const */
     pil_vector_plan_destroy(&plan);
     prepared->plan = NULL;
+    prepared->selection.view_count = prepared->selection.feature_count = 0;
 }
 
 void pil_prepared_destroy(struct pil_prepared **prepared) {
@@ -81,9 +91,16 @@ static pil_status compile(struct pil_prepared *prepared, const struct pil_servin
                                    &plan, error));
     prepared->plan = plan;
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
-        prepared->servings[slot] = servings[slot];
+        prepared->views[slot].serving = servings[slot];
+        prepared->views[slot].line_mask = plan->views[slot].line_mask;
         prepared->generations[slot] = servings[slot]->release->generation;
     }
+    for (uint32_t i = 0; i < plan->feature_count; i++) {
+        prepared->features[i] =
+            (struct pil_selection_feature){.slot = plan->columns[i].view, .feature = plan->columns[i].feature};
+    }
+    prepared->selection.view_count = plan->view_count;
+    prepared->selection.feature_count = plan->feature_count;
     return PIL_STATUS_OK;
 }
 
@@ -91,8 +108,9 @@ pil_status pil_prepared_refresh(struct pil_scope *scope, struct pil_prepared *pr
     const struct pil_serving *servings[PIL_VECTOR_VIEWS_MAX];
     bool is_same = prepared->plan != NULL;
     for (uint32_t slot = 0; slot < prepared->spec->view_count; slot++) {
-        servings[slot] = pil_scope_serving(scope, prepared->views[slot]);
-        if (servings[slot] == NULL && !pil_cache_view_is_served(prepared->views[slot])) {
+        const struct pil_cache_view *view = prepared->views[slot].view;
+        servings[slot] = pil_scope_serving(scope, view);
+        if (servings[slot] == NULL && !pil_cache_view_is_served(view)) {
             return pil_fail(ret_error, PIL_STATUS_NOT_FOUND, "view %s is not served here", prepared->spec->views[slot]);
         }
         if (servings[slot] == NULL) {

@@ -5,7 +5,7 @@
  * pil_prepared_may_read. Thread: the worker. */
 #pragma once
 
-#include "selection/scope.h"
+#include "selection/selection.h"
 #include "vector/plan.h"
 
 /* Variants of one selection of features. */
@@ -17,14 +17,14 @@ struct pil_prepared_variant {
 /* What is asked for, compiled for the releases of the batch in which it was last refreshed; valid for that batch. */
 struct pil_prepared {
     const struct pil_vector_plan *plan; /* NULL before the first refresh that went well */
-    /* By slot of the plan; the servings are those of pil_scope_serving. */
-    const struct pil_cache_view *views[PIL_VECTOR_VIEWS_MAX];
-    const struct pil_serving *servings[PIL_VECTOR_VIEWS_MAX];
+    struct pil_selection selection;     /* the same: its slots and features are the plan's, in order */
     /* Private. */
     struct pil_vector_spec *spec;
     struct pil_prepared_variant variant;
-    uint64_t view_bits;                         /* one for each of `views` */
+    uint64_t view_bits;                         /* one for each view */
     uint64_t generations[PIL_VECTOR_VIEWS_MAX]; /* of the releases it was compiled for, which may be gone */
+    struct pil_selection_view views[PIL_VECTOR_VIEWS_MAX];
+    struct pil_selection_feature features[]; /* [spec->name_count] */
 };
 
 /* Takes the spec (and NULLs the pointer) when it returns OK. NOT_FOUND: a view is not served here. NO_MEMORY. The views

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "selection/selection.h"
 
+#include "base/hash.h"
+#include "schema/name.h"
+
+#include <stdio.h>
+
 pil_status pil_selection_begin(struct pil_arena *arena, uint32_t view_max, uint32_t feature_max,
                                struct pil_selection *ret_selection) {
     struct pil_selection selection = {
@@ -86,4 +91,20 @@ void pil_selection_add_fields(struct pil_scope *scope, struct pil_selection *sel
         add(selection, slot, feature);
         expected = feature + 1;
     }
+}
+
+uint64_t pil_selection_digest(const struct pil_selection *selection) {
+    char name[3 * PIL_NAME_BYTES_MAX + sizeof "/:"];
+    uint64_t digest = 0;
+    for (uint32_t i = 0; i < selection->feature_count; i++) {
+        const struct pil_selection_feature *selected = &selection->features[i];
+        const struct pil_cache_view *view = selection->views[selected->slot].view;
+        bool is_there = selected->feature != PIL_SELECTION_NO_FEATURE;
+        int len =
+            snprintf(name, sizeof name, "%s/%s:%s", view->project, view->name,
+                     is_there ? pil_selection_schema(selection, selected->slot)->features[selected->feature].name : "");
+        PIL_ASSERT(len > 0 && (size_t)len < sizeof name);
+        digest = pil_hash_index(pil_bytes_from(name, (size_t)len), digest);
+    }
+    return digest;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a request reads: an ordered list of features of one or several views, resolved against the releases of the
- * batch. Every protocol makes one, so that "which features were read" has one form. It lies in the batch's arena and
- * lives as long as the batch. Thread: the worker; no allocation. */
+ * batch. Every protocol makes one, so that "which features were read" has one form and one number. Those of HMGET and
+ * Feast lie in the batch's arena and live as long as the batch; those of tensors belong to a prepared plan. Thread: the
+ * worker; no allocation. */
 #pragma once
 
 #include "base/arena.h"
@@ -30,6 +31,11 @@ struct pil_selection {
 static inline const struct pil_view *pil_selection_schema(const struct pil_selection *selection, uint32_t slot) {
     return selection->views[slot].serving->chain.view;
 }
+
+/* The number of the list of names, whatever protocol asked, and in whatever release: d = 0; for each feature
+ * d = XXH3-64 of "project/view:feature" with seed d (schemas/wire.md). A name that the release does not have counts as
+ * the empty name. Cost: a hash per feature: not for every request. */
+uint64_t pil_selection_digest(const struct pil_selection *selection);
 
 /* An empty selection with room for so many views and features in the arena. NO_MEMORY: the arena has no room. */
 pil_status pil_selection_begin(struct pil_arena *arena, uint32_t view_max, uint32_t feature_max,

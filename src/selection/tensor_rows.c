@@ -10,9 +10,8 @@ PIL_STATIC_ASSERT((int)PIL_TENSOR_VIEWS_MAX == (int)PIL_VECTOR_VIEWS_MAX);
 
 void pil_tensor_lookup(const struct pil_tensor_rows *rows, uint32_t slot, struct pil_bytes key,
                        struct pil_lookup *ret_lookup) {
-    const struct pil_prepared *prepared = rows->prepared;
-    *ret_lookup = pil_lookup_make(&prepared->servings[slot]->chain, key, prepared->views[slot]->index,
-                                  prepared->plan->views[slot].line_mask);
+    const struct pil_selection_view *view = &rows->prepared->selection.views[slot];
+    *ret_lookup = pil_lookup_make(&view->serving->chain, key, view->view->index, view->line_mask);
 }
 
 pil_status pil_tensor_key(struct pil_arena *arena, const struct pil_vector_plan *plan, uint32_t slot,
@@ -36,7 +35,7 @@ pil_status pil_tensor_key(struct pil_arena *arena, const struct pil_vector_plan 
 
 void pil_tensor_summarise(const struct pil_tensor_rows *rows, uint32_t slot, int64_t now_us,
                           struct pil_tensor_view *ret_summary) {
-    const struct pil_release *release = rows->prepared->servings[slot]->release;
+    const struct pil_release *release = rows->prepared->selection.views[slot].serving->release;
     const struct pil_lookup *lookups = pil_tensor_lookups(rows, slot);
     struct pil_tensor_view summary = {
         .generation = release->generation, .worst_age_us = -1, .created_us = release->created_us};

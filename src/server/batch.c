@@ -193,6 +193,8 @@ static void note_slow(struct pil_turn *turn, const struct pil_request *request, 
         .encode_us = (times->encoded - times->looked_up) / 1000,
         .keys = request->lookup_count,
         .values = (uint32_t)note.value_count,
+        .features = request->selection != NULL ? request->selection->feature_count : 0,
+        .selection = request->selection != NULL ? pil_selection_digest(request->selection) : 0,
     };
     snprintf(slow.what, sizeof slow.what, "%.20s %.70s", note.operation,
              request->view != NULL ? request->view->name : "");

@@ -22,11 +22,12 @@ struct pil_request {
     struct pil_connection *connection;
     void *body; /* the protocol's: request_bytes, zeroed */
     uint32_t lookup_first, lookup_count;
-    const struct pil_cache_view *view; /* what its metrics are labelled with; NULL: none */
-    int64_t max_age_us;                /* rows that are older are OUTSIDE_MAX_AGE; 0: only the views' ttl counts */
-    uint32_t operation;                /* below the protocol's operation_count */
-    bool is_error;                     /* the answer says that the request failed */
-    bool is_timed;                     /* `operation` is set */
+    const struct pil_cache_view *view;     /* what its metrics are labelled with; NULL: none */
+    const struct pil_selection *selection; /* the features it reads; NULL: whole rows, or none */
+    int64_t max_age_us;                    /* rows that are older are OUTSIDE_MAX_AGE; 0: only the views' ttl counts */
+    uint32_t operation;                    /* below the protocol's operation_count */
+    bool is_error;                         /* the answer says that the request failed */
+    bool is_timed;                         /* `operation` is set */
     struct pil_refusal refusal;
 };
 

@@ -68,7 +68,9 @@ struct pil_slow_request {
     uint64_t queue_us, lookup_us, encode_us;
     uint32_t keys;
     uint32_t values;
-    char what[96]; /* "HMGET driver_stats", "POST /get-online-features driver_stats" */
+    uint32_t features;  /* of its selection; 0: it read whole rows, or nothing */
+    uint64_t selection; /* pil_selection_digest */
+    char what[96];      /* "HMGET driver_stats", "POST /get-online-features driver_stats" */
     char peer[48];
 };
 enum { PIL_SLOWLOG_MAX = 128 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Vectors: an ordered list of features of one or several views, resolved once into offsets, null bits and conversions,
  * so that a request only copies. The same plans answer mapped reads, PIL.VECTOR and the Open Inference Protocol; what a
- * value means is said here once (docs: schemas/vector.md).
+ * value means is said here once (docs: schemas/wire.md).
  *
  * A tensor row has `width` elements: one for each scalar, `dimension` for each vector feature, in the order asked for.
  * A status row has one byte for each feature. Strings, bytes and lists have no place in a tensor; such a feature makes

@@ -14,6 +14,7 @@ from typing import Any, Iterator
 import harness
 import pytest
 import redis
+import xxhash
 
 sys.path.insert(0, str(harness.ROOT / "tests" / "python"))
 from mapped_reader import MappedClient  # noqa: E402
@@ -206,6 +207,42 @@ def test_commands_draw_the_pages(daemon, command, part):
         assert nobody in done.stderr and "is pilliond running there" in done.stderr and done.stdout == ""
     other = harness.run([*argv, daemon.resp_tcp], code=3)
     assert "is this the admin listener" in other.stderr
+
+
+def number_of(features: list[str]) -> str:
+    """The number of a selection, by schemas/wire.md."""
+    number = 0
+    for feature in features:
+        number = xxhash.xxh3_64_intdigest(f"rides/driver_stats:{feature}".encode(), seed=number)
+    return f"{number:016x}"
+
+
+def test_a_selection_has_one_number_in_all_protocols(store, start_pilliond):
+    store.make_release(rows=1000, features=10, seed=1)
+    daemon = start_pilliond(store, args=["--slowlog", "0us"])
+    client, names, every = daemon.redis(), ["f3", "f0", "f9"], [f"f{i}" for i in range(10)]
+    references = [f"driver_stats:{name}" for name in names]
+
+    def last(what: str) -> dict[str, Any]:
+        return next(r for r in harness.http(daemon.admin, "GET", "/slowlog").json()["requests"] if what in r["what"])
+
+    client.hmget("driver_stats:1", names)
+    assert (last("hmget")["selection"], last("hmget")["features"]) == (number_of(names), 3)
+    client.hmget("driver_stats:1", ["f3", "none of the release"])
+    assert last("hmget")["selection"] == number_of(["f3", ""])
+    daemon.online_features({"id": [1, 2]}, references)
+    assert last("get-online-features")["selection"] == number_of(names)
+    plan = client.execute_command("PIL.PLAN", *references)
+    client.execute_command("PIL.VECTOR", plan, "1", "1")
+    assert last("pil.vector")["selection"] == number_of(names)
+    assert last("pil.vector")["selection"] != number_of(sorted(names))
+    client.execute_command("PIL.VECTOR", "every", "1")
+    assert last("pil.vector")["selection"] == number_of(every)
+    tensor = {"name": "id", "shape": [1], "datatype": "INT64", "data": [1]}
+    assert harness.http(daemon.oip, "POST", "/v2/models/every/infer", {"inputs": [tensor]}).status == 200
+    assert last("infer")["selection"] == number_of(every)
+    client.hgetall("driver_stats:1")
+    assert last("hgetall")["features"] == 0 and "selection" not in last("hgetall")
 
 
 def test_logs_and_slowlog_hold_no_keys_and_no_values(store, start_pilliond):

@@ -349,4 +349,5 @@ void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call
     }
     call->is_online = true;
     call->request->view = call->selection.views[0].view;
+    call->request->selection = &call->selection;
 }

@@ -46,7 +46,8 @@ bool pil_oip_find_model(struct pil_turn *turn, struct pil_oip_call *call, pil_ve
         return false;
     }
     call->rows.prepared = prepared;
-    call->request->view = prepared->views[0];
+    call->request->view = prepared->selection.views[0].view;
+    call->request->selection = &prepared->selection;
     return true;
 }
 

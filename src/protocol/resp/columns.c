@@ -76,7 +76,7 @@ static void measure(const struct column *column, struct pil_column_record *ret_r
 
 static void put_statuses(struct pil_turn *turn, const struct column *column, struct pil_sink *sink) {
     const struct pil_tensor_rows *rows = column->rows;
-    uint64_t *counts = turn->value_counts[rows->prepared->views[column->of->view]->index];
+    uint64_t *counts = turn->value_counts[rows->prepared->selection.views[column->of->view].view->index];
     for (uint32_t i = 0; i < rows->row_count; i++) {
         const struct pil_lookup *lookup = &column->lookups[i];
         bool is_null = lookup->row.fields != NULL && !is_there(column, i);

@@ -284,7 +284,7 @@ static struct owned *find_owned(const struct pil_redis_call *call) {
 
 /* Whether the live release is the one that the plan waits for, or was made after it. */
 static pil_status check_release(struct owned *owned, struct pil_error *error) {
-    const struct pil_release *live = owned->prepared->servings[0]->release;
+    const struct pil_release *live = owned->prepared->selection.views[0].serving->release;
     const char *wanted = owned->options.min_release;
     if (wanted[0] == '\0' || strcmp(wanted, live->id) == 0) {
         return PIL_STATUS_OK;
@@ -295,7 +295,7 @@ static pil_status check_release(struct owned *owned, struct pil_error *error) {
     if (owned->min_created_us != 0 && live->created_us >= owned->min_created_us) {
         return PIL_STATUS_OK;
     }
-    const struct pil_cache_view *view = owned->prepared->views[0];
+    const struct pil_cache_view *view = owned->prepared->selection.views[0].view;
     return pil_fail(error, PIL_STATUS_BUSY, "view %s/%s is at release %s, which is not %s nor made after it",
                     view->project, view->name, live->id, wanted);
 }
@@ -345,7 +345,8 @@ bool pil_redis_find_plan(struct pil_turn *turn, struct pil_redis_call *call, pil
         set_error(turn, call, status, &error);
         return false;
     }
-    call->request->view = call->rows.prepared->views[0];
+    call->request->view = call->rows.prepared->selection.views[0].view;
+    call->request->selection = &call->rows.prepared->selection;
     call->field_count = pil_tensor_plan(&call->rows)->feature_count;
     return true;
 }

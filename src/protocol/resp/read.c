@@ -99,6 +99,7 @@ PIL_PREPARE(pil_redis_prepare_fields) {
     }
     pil_selection_add_fields(&turn->scope, &call->selection, call->request->view, &call->args[2], count);
     lookup->line_mask = call->selection.views[0].line_mask;
+    call->request->selection = &call->selection;
     call->field_count = count;
 }
 

@@ -259,7 +259,7 @@ PIL_REPLY(pil_redis_reply_describe) {
     }
     pil_text_format(&text, "],\"views\":[");
     for (uint32_t i = 0; i < plan->view_count; i++) {
-        const struct pil_release *release = call->rows.prepared->servings[i]->release;
+        const struct pil_release *release = call->rows.prepared->selection.views[i].serving->release;
         pil_text_format(&text, "%s{\"name\":\"%s/%s\",\"release\":\"%s\",\"generation\":%llu}", i > 0 ? "," : "",
                         plan->views[i].view->project, plan->views[i].view->name, release->id,
                         (unsigned long long)release->generation);

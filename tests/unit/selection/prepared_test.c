@@ -102,8 +102,8 @@ static void compiles_once_for_a_release(void **state) {
     struct pil_prepared *prepared = must_find(f, "every", float32);
     const struct pil_vector_plan *plan = prepared->plan;
     assert_int_equal(plan->width, FEATURES);
-    assert_ptr_equal(prepared->servings[0], pil_cache_serving(f->view));
-    assert_ptr_equal(prepared->views[0], f->view);
+    assert_ptr_equal(prepared->selection.views[0].serving, pil_cache_serving(f->view));
+    assert_ptr_equal(prepared->selection.views[0].view, f->view);
     for (int i = 0; i < 3; i++) {
         assert_ptr_equal(must_find(f, "every", float32), prepared);
         assert_ptr_equal(prepared->plan, plan);
@@ -119,14 +119,14 @@ static void follows_a_swap_with_the_next_batch(void **state) {
     set_project(f, fixture_project(FEATURES));
     publish(f, FEATURES, 1);
     struct pil_prepared *prepared = must_find(f, "every", float32);
-    const struct pil_serving *before = prepared->servings[0];
+    const struct pil_serving *before = prepared->selection.views[0].serving;
     uint32_t offset = prepared->plan->columns[0].offset;
     publish(f, FEATURES + 40, 2); /* another layout: the null bitmap is longer */
-    assert_ptr_equal(must_find(f, "every", float32)->servings[0], before);
+    assert_ptr_equal(must_find(f, "every", float32)->selection.views[0].serving, before);
     assert_int_equal(prepared->plan->columns[0].offset, offset);
     next_batch(f);
     prepared = must_find(f, "every", float32);
-    assert_ptr_not_equal(prepared->servings[0], before);
+    assert_ptr_not_equal(prepared->selection.views[0].serving, before);
     assert_ptr_equal(prepared->plan->views[0].view, pil_cache_live(f->view)->view);
     assert_int_equal(prepared->plan->width, FEATURES);
 }
