@@ -154,7 +154,7 @@ static pil_status put_tensor(struct get *get, struct pil_bytes reply, struct pil
     struct pil_tensor_head head;
     PIL_TRY(pil_tensor_decode(reply, &head, error));
     const struct pillion_plan_info *info = &get->plan->info;
-    uint32_t element_bytes = get->plan->dtype == PILLION_FLOAT64 ? 8 : 4;
+    uint32_t element_bytes = pil_vector_dtype_bytes((pil_vector_dtype)get->plan->dtype);
     if (head.rows != get->count || head.features != info->feature_count || head.view_count != info->view_count ||
         head.element_bytes != element_bytes) {
         return pil_fail(error, PIL_STATUS_CORRUPT,
@@ -318,7 +318,7 @@ static pillion_result check_room(const struct get *get, struct pillion_error *er
     if (get->columns != NULL) {
         return pil_columns_check_count(get->columns->column_count, info->feature_count, error);
     }
-    size_t row_bytes = (size_t)info->width * (get->plan->dtype == PILLION_FLOAT64 ? 8 : 4);
+    size_t row_bytes = (size_t)info->width * pil_vector_dtype_bytes((pil_vector_dtype)get->plan->dtype);
     if (get->output->values != NULL && get->keys->count * row_bytes > get->output->value_bytes) {
         return pil_result_fail(error, PILLION_TOO_LARGE, "%zu rows of %zu bytes do not fit into %zu bytes",
                                get->keys->count, row_bytes, get->output->value_bytes);

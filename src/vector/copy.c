@@ -98,10 +98,9 @@ static convert *const converters[PIL_SCALAR_COUNT][2] = {
 /* ---- Rows. */
 
 static void put_number(const struct pil_vector_plan *plan, uint32_t element, double value, uint8_t *values) {
-    if (plan->dtype == PIL_VECTOR_FLOAT64) {
-        pil_store_f64(values + (size_t)element * 8, value);
-    } else {
-        pil_store_f32(values + (size_t)element * 4, (float)value);
+    switch (plan->dtype) {
+    case PIL_VECTOR_FLOAT32: pil_store_f32(values + (size_t)element * 4, (float)value); return;
+    case PIL_VECTOR_FLOAT64: pil_store_f64(values + (size_t)element * 8, value); return;
     }
 }
 

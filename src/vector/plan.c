@@ -25,6 +25,14 @@ static char *copy_text(struct pil_bytes text) {
     return copy;
 }
 
+const char *pil_vector_dtype_text(pil_vector_dtype dtype) {
+    switch (dtype) {
+    case PIL_VECTOR_FLOAT32: return "float32";
+    case PIL_VECTOR_FLOAT64: return "float64";
+    }
+    __builtin_unreachable();
+}
+
 /* ---- Names. */
 
 static pil_status add_view(struct pil_vector_spec *spec, struct pil_bytes name, uint32_t *ret_slot,

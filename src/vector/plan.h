@@ -17,10 +17,18 @@ struct pil_service;
 
 enum { PIL_VECTOR_VIEWS_MAX = 16, PIL_VECTOR_KEYS_MAX = 16, PIL_VECTOR_WIDTH_MAX = 1 << 20 };
 
+/* Of the elements of a tensor; the numbers are libpillion's (pillion_dtype). Every choice by it is a switch without a
+ * default, so that the compiler names the places that a new one needs. */
 typedef enum pil_vector_dtype { PIL_VECTOR_FLOAT32, PIL_VECTOR_FLOAT64 } pil_vector_dtype;
 static inline uint32_t pil_vector_dtype_bytes(pil_vector_dtype dtype) {
-    return dtype == PIL_VECTOR_FLOAT64 ? 8 : 4;
+    switch (dtype) {
+    case PIL_VECTOR_FLOAT32: return 4;
+    case PIL_VECTOR_FLOAT64: return 8;
+    }
+    __builtin_unreachable();
 }
+/* "float32". */
+const char *pil_vector_dtype_text(pil_vector_dtype dtype);
 
 /* ---- What is asked: names only, so that it outlives releases. */
 

@@ -53,12 +53,21 @@ bool pil_oip_find_model(struct pil_turn *turn, struct pil_oip_call *call, pil_ve
 
 /* ---- Outputs. */
 
+static pil_oip_datatype datatype_of(pil_vector_dtype dtype) {
+    switch (dtype) {
+    case PIL_VECTOR_FLOAT32: return PIL_OIP_FP32;
+    case PIL_VECTOR_FLOAT64: return PIL_OIP_FP64;
+    }
+    __builtin_unreachable();
+}
+
 static struct pil_oip_answer features_output(const struct pil_oip_call *call) {
     const struct pil_vector_plan *plan = pil_oip_plan(call);
-    pil_oip_datatype datatype = plan->dtype == PIL_VECTOR_FLOAT64 ? PIL_OIP_FP64 : PIL_OIP_FP32;
-    return (struct pil_oip_answer){
-        .tensor = {pil_bytes_from_text("features"), datatype, 2, {(int64_t)call->rows.row_count, plan->width}},
-        .column = PIL_OIP_NO_COLUMN};
+    return (struct pil_oip_answer){.tensor = {pil_bytes_from_text("features"),
+                                              datatype_of(plan->dtype),
+                                              2,
+                                              {(int64_t)call->rows.row_count, plan->width}},
+                                   .column = PIL_OIP_NO_COLUMN};
 }
 
 static struct pil_oip_answer statuses_output(const struct pil_oip_call *call) {

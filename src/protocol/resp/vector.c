@@ -251,8 +251,8 @@ PIL_REPLY(pil_redis_reply_describe) {
     (void)turn;
     const struct pil_vector_plan *plan = pil_tensor_plan(&call->rows);
     struct pil_text text = {0};
-    pil_text_format(&text, "{\"dtype\":\"%s\",\"width\":%u,\"join_keys\":[",
-                    plan->dtype == PIL_VECTOR_FLOAT64 ? "float64" : "float32", plan->width);
+    pil_text_format(&text, "{\"dtype\":\"%s\",\"width\":%u,\"join_keys\":[", pil_vector_dtype_text(plan->dtype),
+                    plan->width);
     for (uint32_t i = 0; i < plan->join_key_count; i++) {
         pil_text_format(&text, "%s{\"name\":\"%s\",\"type\":\"%s\"}", i > 0 ? "," : "", plan->join_keys[i]->join_key,
                         pil_scalar_text(plan->join_keys[i]->type));
