@@ -9,6 +9,7 @@ Method: pillion-null gives hand-made answers for the one key 0; a stalling serve
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import struct
 import subprocess
@@ -91,11 +92,14 @@ class Null:
         self.folder.cleanup()
 
 
+def load_argv(address: str, *options: str) -> list[str]:
+    return [str(BIN / "pillion-load"), "--address", address, "--keys", "1", "--features", str(FEATURES),
+            "--warmup", "0", "--json", *options]
+
+
 def load(address: str, *options: str) -> tuple[int, dict, str]:
     """Exit status, result, standard error."""
-    done = subprocess.run(
-        [str(BIN / "pillion-load"), "--address", address, "--keys", "1", "--features", str(FEATURES), "--warmup", "0",
-         "--json", *options], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(load_argv(address, *options), capture_output=True, text=True, timeout=60, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return done.returncode, lines[-1] if lines else {}, done.stderr
 
@@ -230,6 +234,17 @@ class Schedules(unittest.TestCase):
         # 60 of 200 arrive during the stall and wait 150 ms on average.
         self.assertEqual(result["count"], 200)
         self.assertGreater(result["p90_us"], 100000)
+
+    def test_an_open_loop_that_sleeps_over_its_end_sends_what_was_due(self) -> None:
+        with Null(array(texts([1]))) as null:
+            argv = load_argv(null.address, "--command", "hmget", "--rate", "200", "--duration", "1", "--allow-late")
+            process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.8)
+            process.send_signal(signal.SIGCONT)
+            result = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
+        self.assertEqual(result["count"], 200)
 
     def test_a_lost_connection_fails_the_run(self) -> None:
         with tempfile.TemporaryDirectory(prefix="pil") as folder:

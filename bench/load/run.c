@@ -156,11 +156,12 @@ static void issue(struct run *run, struct connection *connection, uint64_t inten
     flush_connection(run, connection);
 }
 
-/* Sends what is due. A connection whose window is full holds all arrivals back: they stay due, and count as late. */
+/* Sends what is due, up to the end, however late that is noticed. A connection whose window is full holds all arrivals
+ * back: they stay due, and count as late. */
 static void issue_due(struct run *run, uint64_t now_ns) {
     const struct load_plan *plan = run->plan;
     double period_ns = run->gap_ns * plan->connections;
-    while (run->is_sending && run->next_ns <= now_ns) {
+    while (run->is_sending && run->next_ns <= now_ns && run->next_ns < run->record->measure_end_ns) {
         uint64_t index = plan->is_poisson ? load_random_next(&run->random_arrivals) : run->arrival;
         struct connection *connection = &run->connections[index % plan->connections];
         if (connection->count + plan->depth > WINDOW) {
@@ -305,15 +306,15 @@ static pil_status loop(struct run *run) {
     uint64_t give_up_ns = UINT64_MAX;
     for (;;) {
         uint64_t now_ns = pil_clock_monotonic_ns();
+        if (run->plan->rate > 0) {
+            issue_due(run, now_ns);
+        }
         keep_time(run, now_ns);
         if (!run->is_sending && give_up_ns == UINT64_MAX) {
             give_up_ns = now_ns + drain_ns;
         }
         if (run->is_lost || run->is_captured || (!run->is_sending && (run->open_count == 0 || now_ns > give_up_ns))) {
             break;
-        }
-        if (run->plan->rate > 0) {
-            issue_due(run, now_ns);
         }
         uint32_t count = 0;
         PIL_TRY(wait_events(run, events, &count));
