@@ -63,7 +63,7 @@ static void put_value(struct columns_call *columns, struct pillion_column *colum
         }
         break;
     }
-    if (type.scalar == PIL_SCALAR_BOOL) {
+    if (pil_scalar_is_bool(type.scalar)) {
         mend_bools(column, begin, column->ret_value_bytes - begin);
     }
 }

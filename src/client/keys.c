@@ -142,7 +142,7 @@ pillion_result pil_keys_fill(const struct pil_keys *keys, size_t first, uint32_t
             point_at_integers(column->values, first, count, 4, lookups);
             return PILLION_OK;
         }
-        if ((type == PIL_SCALAR_STRING || type == PIL_SCALAR_BYTES) && is_slices(column->kind)) {
+        if (pil_scalar_is_text(type) && is_slices(column->kind)) {
             return point_at_slices(keys, view->key_parts[0], first, count, lookups);
         }
     }

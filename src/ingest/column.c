@@ -8,39 +8,34 @@
 
 /* ---- Binding: once per stream */
 
-/* The Arrow format of a value of fixed width; NULL for strings and bytes, which have two each. */
-static const char *fixed_format(pil_scalar scalar) {
-    switch (scalar) {
-    case PIL_SCALAR_BOOL: return "b";
-    case PIL_SCALAR_INT32: return "i";
-    case PIL_SCALAR_INT64: return "l";
-    case PIL_SCALAR_FLOAT32: return "f";
-    case PIL_SCALAR_FLOAT64: return "g";
-    case PIL_SCALAR_UNIX_TIMESTAMP: return "tsu:";
-    case PIL_SCALAR_FLOAT16: return "e";
-    case PIL_SCALAR_BFLOAT16: return "f";
-    case PIL_SCALAR_INT8: return "c";
-    case PIL_SCALAR_STRING:
-    case PIL_SCALAR_BYTES:
-    case PIL_SCALAR_COUNT: break;
-    }
-    return NULL;
-}
+/* Arrow formats of scalars. */
+static const struct arrow_format {
+    const char *text;
+    const char *wide;                  /* with 64-bit offsets; NULL: a value of fixed width */
+    bool is_prefix;                    /* any time zone may follow: the values are UTC */
+    uint16_t (*narrowed)(float value); /* elements may come as float32, too; NULL: they may not */
+    uint16_t infinity;                 /* of those: its bits but the sign */
+} formats[] = {
+    [PIL_SCALAR_BOOL] = {.text = "b"},
+    [PIL_SCALAR_INT32] = {.text = "i"},
+    [PIL_SCALAR_INT64] = {.text = "l"},
+    [PIL_SCALAR_FLOAT32] = {.text = "f"},
+    [PIL_SCALAR_FLOAT64] = {.text = "g"},
+    [PIL_SCALAR_STRING] = {.text = "u", .wide = "U"},
+    [PIL_SCALAR_BYTES] = {.text = "z", .wide = "Z"},
+    [PIL_SCALAR_UNIX_TIMESTAMP] = {.text = "tsu:", .is_prefix = true},
+    [PIL_SCALAR_FLOAT16] = {.text = "e", .narrowed = pil_float16_from, .infinity = 0x7c00},
+    [PIL_SCALAR_BFLOAT16] = {.text = "f", .narrowed = pil_bfloat16_from, .infinity = 0x7f80},
+    [PIL_SCALAR_INT8] = {.text = "c"},
+};
+PIL_STATIC_ASSERT(sizeof formats / sizeof formats[0] == PIL_SCALAR_COUNT);
 
 /* Whether `format` is one of the scalar's; *ret_wide: with 64-bit offsets. */
 static bool scalar_format_ok(pil_scalar scalar, const char *format, bool *ret_wide) {
-    const char *fixed = fixed_format(scalar);
-    *ret_wide = false;
-    if (scalar == PIL_SCALAR_UNIX_TIMESTAMP) {
-        return strncmp(format, fixed, 4) == 0; /* any time zone: the values are UTC */
-    }
-    if (fixed != NULL) {
-        return strcmp(format, fixed) == 0;
-    }
-    const char *narrow = scalar == PIL_SCALAR_STRING ? "u" : "z";
-    const char *wide = scalar == PIL_SCALAR_STRING ? "U" : "Z";
-    *ret_wide = strcmp(format, wide) == 0;
-    return *ret_wide || strcmp(format, narrow) == 0;
+    const struct arrow_format *known = &formats[scalar];
+    *ret_wide = known->wide != NULL && strcmp(format, known->wide) == 0;
+    return *ret_wide || (known->is_prefix ? strncmp(format, known->text, strlen(known->text)) == 0
+                                          : strcmp(format, known->text) == 0);
 }
 
 static pil_status fail_format(const struct pil_column *column, const char *format, struct pil_error *ret_error) {
@@ -62,12 +57,11 @@ static pil_status bind_items(struct pil_column *column, const struct ArrowSchema
         return fail_format(column, format, ret_error);
     }
     const struct ArrowSchema *item = schema->children[0];
-    bool narrowed = (column->type.scalar == PIL_SCALAR_FLOAT16 || column->type.scalar == PIL_SCALAR_BFLOAT16);
     if (item->dictionary != NULL) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "column %s has dictionary-encoded elements; decode them first",
                         column->name);
     }
-    if (narrowed && strcmp(item->format, "f") == 0) {
+    if (formats[column->type.scalar].narrowed != NULL && strcmp(item->format, "f") == 0) {
         column->item_is_float32 = true;
     } else if (!scalar_format_ok(column->type.scalar, item->format, &column->item_wide)) {
         char type[PIL_TYPE_TEXT_BYTES];
@@ -142,7 +136,7 @@ static pil_status attach_cells(const struct pil_column *column, struct pil_cells
 }
 
 static int64_t buffers_of(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES ? 3 : 2;
+    return pil_scalar_is_text(scalar) ? 3 : 2;
 }
 
 static pil_status attach_items(struct pil_column *column, const struct ArrowArray *array, struct pil_error *ret_error) {
@@ -217,7 +211,7 @@ static pil_ingest_flaw check_text(pil_scalar scalar, struct pil_bytes text, int6
     if (text.len > PIL_VALUE_BYTES_MAX) {
         return PIL_INGEST_FLAW_TOO_LARGE;
     }
-    return scalar == PIL_SCALAR_STRING && !pil_utf8_ok(text) ? PIL_INGEST_FLAW_INVALID_UTF8 : PIL_INGEST_FLAW_NONE;
+    return pil_scalar_is_utf8(scalar) && !pil_utf8_ok(text) ? PIL_INGEST_FLAW_INVALID_UTF8 : PIL_INGEST_FLAW_NONE;
 }
 
 static bool is_finite(float value) {
@@ -225,11 +219,10 @@ static bool is_finite(float value) {
 }
 
 static pil_ingest_flaw check_narrow(const struct pil_column *column, int64_t start, int64_t count, int64_t *ret_found) {
-    bool half = column->type.scalar == PIL_SCALAR_FLOAT16;
+    const struct arrow_format *format = &formats[column->type.scalar];
     for (int64_t i = 0; i < count; i++) {
         float value = pil_load_f32(column->items.values + 4 * (start + i));
-        uint16_t narrow = half ? pil_float16_from(value) : pil_bfloat16_from(value);
-        if (is_finite(value) && (narrow & 0x7fff) == (half ? 0x7c00 : 0x7f80)) {
+        if (is_finite(value) && (format->narrowed(value) & 0x7fff) == format->infinity) {
             *ret_found = i;
             return PIL_INGEST_FLAW_OUT_OF_RANGE;
         }
@@ -296,7 +289,7 @@ void pil_column_check(const struct pil_column *column, int64_t row, uint32_t cou
 static void put_scalars(const struct pil_column *column, int64_t row, uint32_t count, uint8_t *to, uint32_t stride) {
     uint32_t width = pil_scalar_bytes(column->type.scalar);
     int64_t first = column->cells.first + row;
-    if (column->type.scalar == PIL_SCALAR_BOOL) {
+    if (pil_scalar_is_bool(column->type.scalar)) { /* a bit each, in Arrow */
         for (uint32_t i = 0; i < count; i++) {
             to[(size_t)i * stride] = pil_bit_at(column->cells.values, first + i);
         }
@@ -321,8 +314,7 @@ static void put_vector(const struct pil_column *column, int64_t row, uint8_t *to
     }
     for (int64_t i = 0; i < count; i++) {
         float value = pil_load_f32(column->items.values + 4 * (start + i));
-        pil_store_u16(to + 2 * i,
-                      column->type.scalar == PIL_SCALAR_FLOAT16 ? pil_float16_from(value) : pil_bfloat16_from(value));
+        pil_store_u16(to + 2 * i, formats[column->type.scalar].narrowed(value));
     }
 }
 
@@ -383,7 +375,7 @@ void pil_column_payload_write(const struct pil_column *column, int64_t row, uint
     uint32_t width = pil_scalar_bytes(column->type.scalar);
     if (column->items.offsets != NULL) {
         write_strings(column, start, count, to);
-    } else if (column->type.scalar == PIL_SCALAR_BOOL) {
+    } else if (pil_scalar_is_bool(column->type.scalar)) {
         for (int64_t i = 0; i < count; i++) {
             to[i] = pil_bit_at(column->items.values, start + i);
         }

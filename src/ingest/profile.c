@@ -114,10 +114,40 @@ static double length_of(struct pil_type type, struct pil_bytes value) {
     if (type.shape == PIL_SHAPE_SCALAR) {
         return (double)value.len;
     }
-    if (type.scalar == PIL_SCALAR_STRING || type.scalar == PIL_SCALAR_BYTES) {
+    if (pil_scalar_is_text(type.scalar)) {
         return pil_load_u32(value.data);
     }
     return (double)(value.len / pil_scalar_bytes(type.scalar));
+}
+
+static bool is_integer(pil_scalar scalar) {
+    switch (pil_scalar_kind(scalar)) {
+    case PIL_KIND_INTEGER:
+    case PIL_KIND_TIME: return true;
+    case PIL_KIND_BOOL:
+    case PIL_KIND_FLOAT:
+    case PIL_KIND_TEXT:
+    case PIL_KIND_BYTES: break;
+    }
+    return false;
+}
+
+static int64_t integer_at(pil_scalar scalar, const uint8_t *at) {
+    switch (scalar) {
+    case PIL_SCALAR_INT8: return (int8_t)*at;
+    case PIL_SCALAR_INT32: return pil_load_i32(at);
+    case PIL_SCALAR_INT64:
+    case PIL_SCALAR_UNIX_TIMESTAMP: return pil_load_i64(at);
+    case PIL_SCALAR_BOOL:
+    case PIL_SCALAR_FLOAT16:
+    case PIL_SCALAR_BFLOAT16:
+    case PIL_SCALAR_FLOAT32:
+    case PIL_SCALAR_FLOAT64:
+    case PIL_SCALAR_STRING:
+    case PIL_SCALAR_BYTES:
+    case PIL_SCALAR_COUNT: break;
+    }
+    PIL_UNREACHABLE("not an integer");
 }
 
 /* Whether frequent values will be reported. Integers only when they are few: the frequent ones of many are noise. */
@@ -135,8 +165,7 @@ static bool column_init(struct column *column, const struct pil_feature *feature
         .measure = is_reference ? MEASURE_LENGTH
                    : is_scalar  ? MEASURE_VALUE
                                 : MEASURE_ELEMENT,
-        .is_integer = is_scalar && (type.scalar == PIL_SCALAR_INT32 || type.scalar == PIL_SCALAR_INT64 ||
-                                    type.scalar == PIL_SCALAR_UNIX_TIMESTAMP),
+        .is_integer = is_scalar && is_integer(type.scalar),
         .min = INFINITY,
         .max = -INFINITY,
         .integer_min = INT64_MAX,
@@ -146,7 +175,7 @@ static bool column_init(struct column *column, const struct pil_feature *feature
         column->hidden = column->hidden || strcmp(feature->tags[i], "pii") == 0;
     }
     bool followed =
-        is_scalar && !column->hidden && (is_reference || column->is_integer || type.scalar == PIL_SCALAR_BOOL);
+        is_scalar && !column->hidden && (is_reference || column->is_integer || pil_scalar_is_bool(type.scalar));
     column->distinct = calloc(1, sizeof *column->distinct);
     column->frequent = followed ? calloc(1, sizeof *column->frequent) : NULL;
     return column->distinct != NULL && (!followed || column->frequent != NULL);
@@ -195,7 +224,7 @@ static inline void observe(struct column *column, double x) {
 }
 
 static void observe_integer(struct column *column, const uint8_t *field) {
-    int64_t value = column->feature->type.scalar == PIL_SCALAR_INT32 ? pil_load_i32(field) : pil_load_i64(field);
+    int64_t value = integer_at(column->feature->type.scalar, field);
     column->integer_min = value < column->integer_min ? value : column->integer_min;
     column->integer_max = value > column->integer_max ? value : column->integer_max;
 }

@@ -40,7 +40,7 @@ def extension(name: str, sources: list[str], libraries: list[str]) -> Extension:
         depends=[*files("*.[ch]", *MODULES), "client/client.h", "exports.map", "../../include/pillion/client.h"],
         include_dirs=INCLUDE,
         define_macros=[("Py_LIMITED_API", "0x03090000"), *MACROS],
-        extra_compile_args=[*COMPILE, "-Wall", "-Wextra"],
+        extra_compile_args=[*COMPILE, "-Wall", "-Wextra", "-Werror=switch"],  # a new scalar is decided everywhere
         extra_link_args=["-Wl,--version-script=exports.map"],
         libraries=["pillion_parts", *libraries],  # before those that it needs
         py_limited_api=True,

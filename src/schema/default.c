@@ -131,7 +131,7 @@ static void put_base64(struct maker *maker, struct pil_bytes text) {
 }
 
 static pil_status put_text(struct maker *maker, const struct pil_json_value *value, struct pil_error *error) {
-    bool is_bytes = maker->type.scalar == PIL_SCALAR_BYTES;
+    bool is_bytes = !pil_scalar_is_utf8(maker->type.scalar);
     if (!pil_json_value_is(value, PIL_JSON_STRING)) {
         return pil_fail(error, PIL_STATUS_INVALID, is_bytes ? "must be base64 text" : "must be text");
     }
@@ -170,12 +170,19 @@ static pil_status put_float(struct maker *maker, const struct pil_json_value *va
     double number = 0;
     uint8_t bytes[8];
     PIL_TRY(read_float(value, max, &number, error));
-    if (maker->type.scalar == PIL_SCALAR_FLOAT64) {
-        pil_store_f64(bytes, number);
-    } else if (maker->type.scalar == PIL_SCALAR_FLOAT32) {
-        pil_store_f32(bytes, (float)number);
-    } else {
-        pil_store_u16(bytes, maker->type.scalar == PIL_SCALAR_FLOAT16 ? half_of(number) : brain_of(number));
+    switch (maker->type.scalar) {
+    case PIL_SCALAR_FLOAT16: pil_store_u16(bytes, half_of(number)); break;
+    case PIL_SCALAR_BFLOAT16: pil_store_u16(bytes, brain_of(number)); break;
+    case PIL_SCALAR_FLOAT32: pil_store_f32(bytes, (float)number); break;
+    case PIL_SCALAR_FLOAT64: pil_store_f64(bytes, number); break;
+    case PIL_SCALAR_BOOL:
+    case PIL_SCALAR_INT8:
+    case PIL_SCALAR_INT32:
+    case PIL_SCALAR_INT64:
+    case PIL_SCALAR_UNIX_TIMESTAMP:
+    case PIL_SCALAR_STRING:
+    case PIL_SCALAR_BYTES:
+    case PIL_SCALAR_COUNT: PIL_UNREACHABLE("not a float");
     }
     put(maker, bytes, pil_scalar_bytes(maker->type.scalar));
     maker->made->numbers[maker->count] = number;
@@ -210,16 +217,12 @@ static pil_status put_element(struct maker *maker, const struct pil_json_value *
     PIL_UNREACHABLE("scalar");
 }
 
-static bool is_text(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES;
-}
-
 /* A list of texts begins with its length and the end of each element (schemas/snapshot.md). */
 static pil_status put_elements(struct maker *maker, const struct pil_json_value *array, struct pil_error *error) {
     struct pil_json_value_cursor cursor = pil_json_value_elements(array);
     struct pil_json_value element;
     uint8_t *ends = maker->at;
-    bool has_ends = is_text(maker->type.scalar);
+    bool has_ends = pil_scalar_is_text(maker->type.scalar);
     if (has_ends) {
         put(maker, &maker->made->count, sizeof maker->made->count);
         maker->at += (size_t)maker->made->count * 4;

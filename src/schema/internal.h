@@ -29,14 +29,12 @@ static inline char *pil_schema_copy(const char *text) {
 
 /* Whether its key component lies in the row itself. */
 static inline bool pil_entity_is_fixed(const struct pil_entity *entity) {
-    return entity->type != PIL_SCALAR_STRING && entity->type != PIL_SCALAR_BYTES;
+    return !pil_scalar_is_text(entity->type);
 }
 
 /* Whether keys can be of this type. */
 static inline bool pil_entity_can_be(struct pil_type type) {
-    return type.shape == PIL_SHAPE_SCALAR &&
-           (type.scalar == PIL_SCALAR_INT32 || type.scalar == PIL_SCALAR_INT64 || type.scalar == PIL_SCALAR_STRING ||
-            type.scalar == PIL_SCALAR_BYTES || type.scalar == PIL_SCALAR_UNIX_TIMESTAMP);
+    return type.shape == PIL_SHAPE_SCALAR && (pil_scalar_uses(type.scalar) & PIL_USE_KEY) != 0;
 }
 
 /* Frees what the entity owns. */

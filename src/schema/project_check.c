@@ -106,9 +106,10 @@ static void check_entity(struct pil_check *check, const struct pil_yaml_node *no
     if (values[TYPE] != NULL &&
         (pil_type_parse(pil_bytes_from_text(values[TYPE]->text), &type, NULL) != PIL_STATUS_OK ||
          !pil_entity_can_be(type))) {
-        pil_yaml_problem_add(check->problems, values[TYPE],
-                             "%s: type '%s' cannot be a key; use int32, int64, string, bytes or unix_timestamp", label,
-                             PIL_YAML_QUOTE(values[TYPE]->text));
+        char names[PIL_SCALAR_NAMES_BYTES];
+        pil_scalar_names(PIL_USE_KEY, " or ", names);
+        pil_yaml_problem_add(check->problems, values[TYPE], "%s: type '%s' cannot be a key; use %s", label,
+                             PIL_YAML_QUOTE(values[TYPE]->text), names);
         type.scalar = PIL_SCALAR_INT64;
     }
     *ret_entity = (struct pil_entity){

@@ -143,7 +143,7 @@ static bool check_type(struct pil_check *check, const struct pil_yaml_node *node
 
 static void check_default(struct pil_check *check, const struct pil_yaml_node *node, const char *label,
                           struct pil_feature *feature) {
-    bool as_text = feature->type.scalar == PIL_SCALAR_STRING || feature->type.scalar == PIL_SCALAR_BYTES;
+    bool as_text = pil_scalar_is_text(feature->type.scalar);
     json_t *value = pil_yaml_to_json(node, as_text);
     char *json = pil_json_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
     struct pil_error error;

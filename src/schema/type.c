@@ -6,26 +6,6 @@
 
 #include <stdio.h>
 
-static const char *const scalar_texts[] = {
-#define X(name, text, bytes) text,
-    PIL_SCALAR_TABLE(X)
-#undef X
-};
-
-static const uint8_t scalar_bytes[] = {
-#define X(name, text, bytes) bytes,
-    PIL_SCALAR_TABLE(X)
-#undef X
-};
-
-static bool is_vector_only(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_FLOAT16 || scalar == PIL_SCALAR_BFLOAT16 || scalar == PIL_SCALAR_INT8;
-}
-
-static bool is_vector_element(pil_scalar scalar) {
-    return is_vector_only(scalar) || scalar == PIL_SCALAR_FLOAT32;
-}
-
 static struct pil_bytes trim(struct pil_bytes text) {
     while (text.len > 0 && text.data[0] == ' ') {
         text = pil_bytes_from(text.data + 1, text.len - 1);
@@ -36,11 +16,12 @@ static struct pil_bytes trim(struct pil_bytes text) {
     return text;
 }
 
-static bool parse_scalar(struct pil_bytes text, pil_scalar *ret_scalar) {
+/* A scalar by its name, if it has this use. */
+static bool parse_scalar(struct pil_bytes text, uint32_t use, pil_scalar *ret_scalar) {
     for (int i = 0; i < PIL_SCALAR_COUNT; i++) {
-        if (pil_bytes_equal_text(text, scalar_texts[i])) {
+        if (pil_bytes_equal_text(text, pil_scalar_text((pil_scalar)i))) {
             *ret_scalar = (pil_scalar)i;
-            return true;
+            return (pil_scalar_uses((pil_scalar)i) & use) != 0;
         }
     }
     return false;
@@ -79,8 +60,7 @@ static bool parse_vector(struct pil_bytes inside, struct pil_type *ret_type) {
     }
     size_t element_len = (size_t)(comma - inside.data);
     struct pil_type type = {.shape = PIL_SHAPE_VECTOR};
-    if (!parse_scalar(trim(pil_bytes_from(inside.data, element_len)), &type.scalar) ||
-        !is_vector_element(type.scalar) ||
+    if (!parse_scalar(trim(pil_bytes_from(inside.data, element_len)), PIL_USE_VECTOR, &type.scalar) ||
         !parse_dimension(trim(pil_bytes_from(comma + 1, inside.len - element_len - 1)), &type.dimension)) {
         return false;
     }
@@ -96,17 +76,18 @@ pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, stru
         good = parse_vector(inside, &type);
     } else if (unwrap(trimmed, "list", &inside)) {
         type.shape = PIL_SHAPE_LIST;
-        good = parse_scalar(trim(inside), &type.scalar) && !is_vector_only(type.scalar);
+        good = parse_scalar(trim(inside), PIL_USE_VALUE, &type.scalar);
     } else {
-        good = parse_scalar(trimmed, &type.scalar) && !is_vector_only(type.scalar);
+        good = parse_scalar(trimmed, PIL_USE_VALUE, &type.scalar);
     }
     if (!good) {
-        return pil_fail(
-            ret_error, PIL_STATUS_INVALID,
-            "there is no such type; possible are bool, int32, int64, float32, float64, string, bytes, "
-            "unix_timestamp, list<one of these> and vector<E,N> with E one of float32, float16, bfloat16, int8 "
-            "and N from 1 to %d",
-            PIL_VECTOR_DIMENSION_MAX);
+        char values[PIL_SCALAR_NAMES_BYTES], elements[PIL_SCALAR_NAMES_BYTES];
+        pil_scalar_names(PIL_USE_VALUE, ", ", values);
+        pil_scalar_names(PIL_USE_VECTOR, ", ", elements);
+        return pil_fail(ret_error, PIL_STATUS_INVALID,
+                        "there is no such type; possible are %s, list<one of these> and vector<E,N> with E one of %s "
+                        "and N from 1 to %d",
+                        values, elements, PIL_VECTOR_DIMENSION_MAX);
     }
     *ret_type = type;
     return PIL_STATUS_OK;
@@ -128,28 +109,17 @@ bool pil_type_equal(struct pil_type a, struct pil_type b) {
 
 uint32_t pil_type_row_bytes(struct pil_type type) {
     switch (type.shape) {
-    case PIL_SHAPE_SCALAR: return scalar_bytes[type.scalar];
+    case PIL_SHAPE_SCALAR: return pil_scalar_bytes(type.scalar);
     case PIL_SHAPE_LIST: return PIL_REF_BYTES;
-    case PIL_SHAPE_VECTOR: return scalar_bytes[type.scalar] * type.dimension;
+    case PIL_SHAPE_VECTOR: return pil_scalar_bytes(type.scalar) * type.dimension;
     }
     PIL_UNREACHABLE("shape");
 }
 
 uint32_t pil_type_alignment(struct pil_type type) {
-    return pil_type_is_reference(type) ? 8 : scalar_bytes[type.scalar];
-}
-
-uint32_t pil_scalar_bytes(pil_scalar scalar) {
-    PIL_ASSERT(scalar < PIL_SCALAR_COUNT);
-    return scalar_bytes[scalar];
-}
-
-const char *pil_scalar_text(pil_scalar scalar) {
-    PIL_ASSERT(scalar < PIL_SCALAR_COUNT);
-    return scalar_texts[scalar];
+    return pil_type_is_reference(type) ? 8 : pil_scalar_bytes(type.scalar);
 }
 
 bool pil_type_is_reference(struct pil_type type) {
-    return type.shape == PIL_SHAPE_LIST ||
-           (type.shape == PIL_SHAPE_SCALAR && (type.scalar == PIL_SCALAR_STRING || type.scalar == PIL_SCALAR_BYTES));
+    return type.shape == PIL_SHAPE_LIST || (type.shape == PIL_SHAPE_SCALAR && pil_scalar_is_text(type.scalar));
 }

@@ -3,31 +3,8 @@
  * "vector<float16,64>". */
 #pragma once
 
-#include "base/bytes.h"
 #include "base/status.h"
-
-/* clang-format off */
-/*    name            text              bytes in the row */
-#define PIL_SCALAR_TABLE(X) \
-    X(BOOL,           "bool",           1) \
-    X(INT32,          "int32",          4) \
-    X(INT64,          "int64",          8) \
-    X(FLOAT32,        "float32",        4) \
-    X(FLOAT64,        "float64",        8) \
-    X(STRING,         "string",         16) \
-    X(BYTES,          "bytes",          16) \
-    X(UNIX_TIMESTAMP, "unix_timestamp", 8) /* int64 microseconds since 1970 */ \
-    X(FLOAT16,        "float16",        2) /* elements of vectors only, like the two below */ \
-    X(BFLOAT16,       "bfloat16",       2) \
-    X(INT8,           "int8",           1)
-
-typedef enum pil_scalar {
-#define X(name, text, bytes) PIL_SCALAR_##name,
-    PIL_SCALAR_TABLE(X)
-#undef X
-    PIL_SCALAR_COUNT
-} pil_scalar;
-/* clang-format on */
+#include "schema/scalar.h"
 
 typedef enum pil_shape {
     PIL_SHAPE_SCALAR,
@@ -53,7 +30,5 @@ bool pil_type_equal(struct pil_type a, struct pil_type b);
  * references. */
 uint32_t pil_type_row_bytes(struct pil_type type);
 uint32_t pil_type_alignment(struct pil_type type);
-uint32_t pil_scalar_bytes(pil_scalar scalar);
-const char *pil_scalar_text(pil_scalar scalar);
 /* Whether values live in the heap when they are longer than PIL_REF_INLINE_BYTES: string, bytes, lists. */
 bool pil_type_is_reference(struct pil_type type);

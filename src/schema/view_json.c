@@ -18,11 +18,6 @@ json_t *pil_view_entity_to_json(const struct pil_entity *entity) {
     return json;
 }
 
-static bool is_float(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_FLOAT16 || scalar == PIL_SCALAR_BFLOAT16 || scalar == PIL_SCALAR_FLOAT32 ||
-           scalar == PIL_SCALAR_FLOAT64;
-}
-
 /* Floats as reals, from the numbers: the text may be one that jansson does not take, as a whole number of 20 digits. */
 static json_t *reals_of(struct pil_type type, const struct pil_default *value) {
     json_t *reals = type.shape == PIL_SHAPE_SCALAR ? json_real(value->numbers[0]) : json_array();
@@ -35,8 +30,9 @@ static json_t *reals_of(struct pil_type type, const struct pil_default *value) {
 /* As the JSON that its bytes are canonical for. */
 static json_t *default_to_json(struct pil_type type, const struct pil_default *value) {
     struct pil_bytes text = pil_default_text(value);
-    json_t *json = is_float(type.scalar) ? reals_of(type, value)
-                                         : json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY, NULL);
+    json_t *json = pil_scalar_is_float(type.scalar)
+                       ? reals_of(type, value)
+                       : json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY, NULL);
     PIL_ASSERT(json != NULL);
     return json;
 }

@@ -123,28 +123,39 @@ static void put(struct writer *out, const void *data, size_t len) {
     out->room -= len;
 }
 
+static bool part_to_whole(const struct pil_key_part *part, int64_t *ret_value) {
+    switch (part->kind) {
+    case PIL_KEY_PART_INT: *ret_value = part->integer; return true;
+    case PIL_KEY_PART_TEXT: return parse_integer(part->text, ret_value);
+    }
+    return false;
+}
+
+static bool part_to_us(const struct pil_key_part *part, int64_t *ret_us) {
+    switch (part->kind) {
+    case PIL_KEY_PART_INT: return seconds_to_us(part->integer, ret_us);
+    case PIL_KEY_PART_TEXT: return parse_timestamp(part->text, ret_us);
+    }
+    return false;
+}
+
 /* The integer that a component stands for; false when it stands for none. */
 static bool part_to_integer(pil_scalar type, const struct pil_key_part *part, int64_t *ret_value) {
-    bool is_timestamp = type == PIL_SCALAR_UNIX_TIMESTAMP;
-    int64_t value = 0;
-    switch (part->kind) {
-    case PIL_KEY_PART_INT:
-        value = part->integer;
-        if (is_timestamp && !seconds_to_us(part->integer, &value)) {
-            return false;
-        }
-        break;
-    case PIL_KEY_PART_TEXT:
-        if (!(is_timestamp ? parse_timestamp(part->text, &value) : parse_integer(part->text, &value))) {
-            return false;
-        }
-        break;
+    switch (type) {
+    case PIL_SCALAR_INT32: return part_to_whole(part, ret_value) && *ret_value >= INT32_MIN && *ret_value <= INT32_MAX;
+    case PIL_SCALAR_INT64: return part_to_whole(part, ret_value);
+    case PIL_SCALAR_UNIX_TIMESTAMP: return part_to_us(part, ret_value);
+    case PIL_SCALAR_BOOL:
+    case PIL_SCALAR_INT8:
+    case PIL_SCALAR_FLOAT16:
+    case PIL_SCALAR_BFLOAT16:
+    case PIL_SCALAR_FLOAT32:
+    case PIL_SCALAR_FLOAT64:
+    case PIL_SCALAR_STRING:
+    case PIL_SCALAR_BYTES:
+    case PIL_SCALAR_COUNT: break;
     }
-    if (type == PIL_SCALAR_INT32 && (value < INT32_MIN || value > INT32_MAX)) {
-        return false;
-    }
-    *ret_value = value;
-    return true;
+    PIL_UNREACHABLE("not a key of fixed width");
 }
 
 static void put_variable(struct writer *out, struct pil_bytes value, bool with_length) {
@@ -163,7 +174,7 @@ static void put_variable(struct writer *out, struct pil_bytes value, bool with_l
 static bool put_part(struct writer *out, const struct pil_view *view, uint32_t index, const struct pil_key_part *part) {
     const struct pil_entity *entity = &view->entities[index];
     if (pil_entity_is_fixed(entity)) {
-        int64_t value;
+        int64_t value = 0;
         if (!part_to_integer(entity->type, part, &value)) {
             return false;
         }
@@ -332,6 +343,25 @@ static bool take_part(const struct pil_entity *entity, bool composite, struct pi
     return true;
 }
 
+/* A component of fixed width as text, which points into `digits`. */
+static struct pil_bytes format_fixed(pil_scalar type, const uint8_t *part, char digits[INTEGER_TEXT_BYTES]) {
+    switch (type) {
+    case PIL_SCALAR_INT32: return format_integer(pil_load_i32(part), false, digits);
+    case PIL_SCALAR_INT64: return format_integer(pil_load_i64(part), false, digits);
+    case PIL_SCALAR_UNIX_TIMESTAMP: return format_integer(pil_load_i64(part), true, digits);
+    case PIL_SCALAR_BOOL:
+    case PIL_SCALAR_INT8:
+    case PIL_SCALAR_FLOAT16:
+    case PIL_SCALAR_BFLOAT16:
+    case PIL_SCALAR_FLOAT32:
+    case PIL_SCALAR_FLOAT64:
+    case PIL_SCALAR_STRING:
+    case PIL_SCALAR_BYTES:
+    case PIL_SCALAR_COUNT: break;
+    }
+    PIL_UNREACHABLE("not a key of fixed width");
+}
+
 size_t pil_view_key_format(const struct pil_view *view, struct pil_bytes key, char *buffer, size_t buffer_bytes) {
     struct printer out = {.buffer = buffer, .bytes = buffer_bytes};
     bool composite = view->entity_count > 1;
@@ -347,8 +377,7 @@ size_t pil_view_key_format(const struct pil_view *view, struct pil_bytes key, ch
         }
         if (pil_entity_is_fixed(entity)) {
             char digits[INTEGER_TEXT_BYTES];
-            int64_t value = entity->type == PIL_SCALAR_INT32 ? pil_load_i32(part.data) : pil_load_i64(part.data);
-            print(&out, format_integer(value, entity->type == PIL_SCALAR_UNIX_TIMESTAMP, digits), false);
+            print(&out, format_fixed(entity->type, part.data, digits), false);
         } else {
             print(&out, part, composite);
         }

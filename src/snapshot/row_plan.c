@@ -23,7 +23,7 @@ void pil_row_plan_init(const struct pil_view *view, struct pil_row_plan *ret_pla
         bytes += width;
         if (pil_type_is_reference(feature->type)) {
             ret_plan->references[ret_plan->reference_count++] = (uint16_t)i;
-        } else if (feature->type.scalar == PIL_SCALAR_BOOL) {
+        } else if (pil_scalar_is_bool(feature->type.scalar)) {
             PIL_ASSERT(feature->type.shape == PIL_SHAPE_SCALAR);
             ret_plan->bools[ret_plan->bool_count++] = (uint16_t)i;
         }
@@ -99,15 +99,15 @@ static const char *strings_problem(struct pil_bytes payload, bool utf8) {
 
 static const char *value_problem(struct pil_type type, struct pil_bytes payload) {
     if (type.shape == PIL_SHAPE_SCALAR) {
-        return type.scalar == PIL_SCALAR_STRING && !is_utf8(payload) ? "is not valid UTF-8" : NULL;
+        return pil_scalar_is_utf8(type.scalar) && !is_utf8(payload) ? "is not valid UTF-8" : NULL;
     }
-    if (type.scalar == PIL_SCALAR_STRING || type.scalar == PIL_SCALAR_BYTES) {
-        return strings_problem(payload, type.scalar == PIL_SCALAR_STRING);
+    if (pil_scalar_is_text(type.scalar)) {
+        return strings_problem(payload, pil_scalar_is_utf8(type.scalar));
     }
     if (payload.len % pil_scalar_bytes(type.scalar) != 0) {
         return "has a length that is no multiple of its elements' width";
     }
-    return type.scalar == PIL_SCALAR_BOOL && !are_bools(payload) ? "has an element that is neither 0 nor 1" : NULL;
+    return pil_scalar_is_bool(type.scalar) && !are_bools(payload) ? "has an element that is neither 0 nor 1" : NULL;
 }
 
 /* Canonical key bytes of variable length: see view.h. */
@@ -115,7 +115,7 @@ static const char *key_problem(const struct pil_view *view, struct pil_bytes key
     struct pil_bytes rest = key;
     for (uint32_t i = 0; i < view->entity_count; i++) {
         pil_scalar type = view->entities[i].type;
-        bool variable = type == PIL_SCALAR_STRING || type == PIL_SCALAR_BYTES;
+        bool variable = pil_scalar_is_text(type);
         size_t len = pil_scalar_bytes(type);
         if (variable && view->entity_count == 1) {
             len = rest.len;
@@ -129,7 +129,7 @@ static const char *key_problem(const struct pil_view *view, struct pil_bytes key
         if (len > rest.len) {
             return "ends inside a component";
         }
-        if (type == PIL_SCALAR_STRING && !is_utf8(pil_bytes_from(rest.data, len))) {
+        if (pil_scalar_is_utf8(type) && !is_utf8(pil_bytes_from(rest.data, len))) {
             return "is not valid UTF-8";
         }
         rest = pil_bytes_from(rest.data + len, rest.len - len);

@@ -83,17 +83,20 @@ static void f64_to_f64(const uint8_t *from, uint32_t count, uint8_t *to) {
 }
 
 /* NULL: what is only copied, and types without a place in a tensor, which no run has. */
-static convert *const converters[PIL_SCALAR_COUNT][2] = {
+static convert *const converters[][2] = {
     [PIL_SCALAR_BOOL] = {bool_to_f32, bool_to_f64},
-    [PIL_SCALAR_INT8] = {i8_to_f32, i8_alone_to_f64},
     [PIL_SCALAR_INT32] = {i32_to_f32, i32_to_f64},
     [PIL_SCALAR_INT64] = {i64_to_f32, i64_to_f64},
-    [PIL_SCALAR_FLOAT16] = {f16_to_f32, f16_alone_to_f64},
-    [PIL_SCALAR_BFLOAT16] = {bf16_to_f32, bf16_to_f64},
     [PIL_SCALAR_FLOAT32] = {NULL, f32_to_f64},
     [PIL_SCALAR_FLOAT64] = {f64_to_f32, f64_to_f64},
+    [PIL_SCALAR_STRING] = {NULL, NULL},
+    [PIL_SCALAR_BYTES] = {NULL, NULL},
     [PIL_SCALAR_UNIX_TIMESTAMP] = {timestamp_to_f32, timestamp_to_f64},
+    [PIL_SCALAR_FLOAT16] = {f16_to_f32, f16_alone_to_f64},
+    [PIL_SCALAR_BFLOAT16] = {bf16_to_f32, bf16_to_f64},
+    [PIL_SCALAR_INT8] = {i8_to_f32, i8_alone_to_f64},
 };
+PIL_STATIC_ASSERT(sizeof converters / sizeof converters[0] == PIL_SCALAR_COUNT);
 
 /* ---- Rows. */
 

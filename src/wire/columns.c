@@ -34,7 +34,7 @@ PIL_STATIC_ASSERT(PIL_SCALAR_BOOL == 0 && PIL_SCALAR_STRING == 5 && PIL_SCALAR_I
 PIL_STATIC_ASSERT(PIL_SHAPE_SCALAR == 0 && PIL_SHAPE_LIST == 1 && PIL_SHAPE_VECTOR == 2);
 
 pil_column_form pil_column_form_of(struct pil_type type) {
-    bool is_text = type.scalar == PIL_SCALAR_STRING || type.scalar == PIL_SCALAR_BYTES;
+    bool is_text = pil_scalar_is_text(type.scalar);
     if (type.shape == PIL_SHAPE_LIST) {
         return is_text ? PIL_COLUMN_LISTS : PIL_COLUMN_NUMBERS;
     }
@@ -148,7 +148,7 @@ static bool is_whole(struct pil_bytes answer, uint32_t rows, const struct pil_co
     const uint8_t *offsets = answer.data + record->offsets_at, *children = answer.data + record->children_at;
     uint64_t width = pil_scalar_bytes(record->type.scalar), bytes = record->value_bytes;
     bool is_good = are_within(answer.data + record->statuses_at, rows, 1, 4);
-    if (record->type.scalar == PIL_SCALAR_BOOL) {
+    if (pil_scalar_is_bool(record->type.scalar)) {
         is_good = is_good && are_within(answer.data + record->values_at, bytes, 0, 1);
     }
     switch (pil_column_form_of(record->type)) {

@@ -4,6 +4,7 @@
 #include "wire/oip.h"
 #include "base/character.h"
 #include "base/json.h"
+#include "base/panic.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,9 +28,21 @@ const char *pil_oip_datatype_text(pil_oip_datatype datatype) {
 }
 
 pil_oip_datatype pil_oip_key_datatype(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_INT32                                  ? PIL_OIP_INT32
-           : scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES ? PIL_OIP_BYTES
-                                                                       : PIL_OIP_INT64;
+    switch (scalar) {
+    case PIL_SCALAR_INT32: return PIL_OIP_INT32;
+    case PIL_SCALAR_INT64:
+    case PIL_SCALAR_UNIX_TIMESTAMP: return PIL_OIP_INT64; /* seconds */
+    case PIL_SCALAR_STRING:
+    case PIL_SCALAR_BYTES: return PIL_OIP_BYTES;
+    case PIL_SCALAR_BOOL:
+    case PIL_SCALAR_INT8:
+    case PIL_SCALAR_FLOAT16:
+    case PIL_SCALAR_BFLOAT16:
+    case PIL_SCALAR_FLOAT32:
+    case PIL_SCALAR_FLOAT64:
+    case PIL_SCALAR_COUNT: break;
+    }
+    PIL_UNREACHABLE("not the type of a key");
 }
 
 /* ---- Paths. */

@@ -47,20 +47,22 @@ static int format_i64(char *at, int64_t value) {
     return 1 + format_u64(at + 1, 0 - (uint64_t)value);
 }
 
-static bool is_float(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_FLOAT32 || scalar == PIL_SCALAR_FLOAT64 || scalar == PIL_SCALAR_FLOAT16 ||
-           scalar == PIL_SCALAR_BFLOAT16;
-}
-
-/* Of the three types that are no wider than float32. */
-static float load_float(pil_scalar scalar, const uint8_t *at) {
-    return scalar == PIL_SCALAR_FLOAT32   ? pil_load_f32(at)
-           : scalar == PIL_SCALAR_FLOAT16 ? pil_float_from_f16(pil_load_u16(at))
-                                          : pil_float_from_bf16(pil_load_u16(at));
-}
-
 static double load_double(pil_scalar scalar, const uint8_t *at) {
-    return scalar == PIL_SCALAR_FLOAT64 ? pil_load_f64(at) : (double)load_float(scalar, at);
+    switch (scalar) {
+    case PIL_SCALAR_FLOAT16: return (double)pil_float_from_f16(pil_load_u16(at));
+    case PIL_SCALAR_BFLOAT16: return (double)pil_float_from_bf16(pil_load_u16(at));
+    case PIL_SCALAR_FLOAT32: return (double)pil_load_f32(at);
+    case PIL_SCALAR_FLOAT64: return pil_load_f64(at);
+    case PIL_SCALAR_BOOL:
+    case PIL_SCALAR_INT8:
+    case PIL_SCALAR_INT32:
+    case PIL_SCALAR_INT64:
+    case PIL_SCALAR_UNIX_TIMESTAMP:
+    case PIL_SCALAR_STRING:
+    case PIL_SCALAR_BYTES:
+    case PIL_SCALAR_COUNT: break;
+    }
+    PIL_UNREACHABLE("not a float");
 }
 
 static int format_float(char *at, pil_scalar scalar, const uint8_t *from, text_style style) {
@@ -189,12 +191,8 @@ static void put_base64(struct pil_sink *sink, struct pil_bytes bytes) {
     pil_sink_put(sink, '"');
 }
 
-static bool is_text(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES;
-}
-
 static void put_json_text(struct pil_sink *sink, pil_scalar scalar, struct pil_bytes text) {
-    if (scalar == PIL_SCALAR_STRING) {
+    if (pil_scalar_is_utf8(scalar)) {
         pil_value_put_json_string(sink, text);
     } else {
         put_base64(sink, text);
@@ -231,7 +229,7 @@ static uint32_t element_count(struct pil_type type, struct pil_bytes raw) {
 
 static void put_array(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw, text_style style) {
     pil_sink_put(sink, '[');
-    if (is_text(type.scalar)) {
+    if (pil_scalar_is_text(type.scalar)) {
         put_text_list(sink, type.scalar, raw);
     } else {
         uint32_t width = pil_scalar_bytes(type.scalar), count = element_count(type, raw);
@@ -248,11 +246,11 @@ static void put_array(struct pil_sink *sink, struct pil_type type, struct pil_by
 /* Whether Feast's client can read the array: it infers a type from the elements and refuses nulls, strings and nothing.
  */
 static bool is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {
-    if (is_text(type.scalar)) {
+    if (pil_scalar_is_text(type.scalar)) {
         return raw.len >= 4 && pil_load_u32(raw.data) > 0;
     }
     uint32_t width = pil_scalar_bytes(type.scalar), count = element_count(type, raw);
-    for (uint32_t i = 0; is_float(type.scalar) && i < count; i++) {
+    for (uint32_t i = 0; pil_scalar_is_float(type.scalar) && i < count; i++) {
         if (!isfinite(load_double(type.scalar, raw.data + (size_t)i * width))) {
             return false;
         }
@@ -265,7 +263,7 @@ static bool is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {
 void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
     if (type.shape != PIL_SHAPE_SCALAR) {
         put_array(sink, type, raw, STYLE_RESP_LIST);
-    } else if (is_text(type.scalar)) {
+    } else if (pil_scalar_is_text(type.scalar)) {
         pil_sink_write_bytes(sink, raw);
     } else {
         put_number(sink, type.scalar, raw.data, STYLE_RESP);
@@ -317,7 +315,7 @@ void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct
         put_array_bulk(sink, type, raw);
         return;
     }
-    if (is_text(type.scalar)) {
+    if (pil_scalar_is_text(type.scalar)) {
         put_bulk_head(sink, raw.len);
         pil_sink_write_bytes(sink, raw);
         pil_sink_write(sink, "\r\n", 2);
@@ -339,7 +337,7 @@ void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct
 
 void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
     if (type.shape == PIL_SHAPE_SCALAR) {
-        if (is_text(type.scalar)) {
+        if (pil_scalar_is_text(type.scalar)) {
             put_json_text(sink, type.scalar, raw);
         } else {
             put_number(sink, type.scalar, raw.data, STYLE_JSON);

@@ -45,7 +45,7 @@ static bool take(struct pil_bytes *key, size_t len, struct pil_bytes *ret_part) 
 
 static struct pil_bytes take_part(const struct pil_view *view, uint32_t entity, struct pil_bytes *key) {
     pil_scalar type = view->entities[entity].type;
-    bool is_text = type == PIL_SCALAR_STRING || type == PIL_SCALAR_BYTES;
+    bool is_text = pil_scalar_is_text(type);
     struct pil_bytes part = {0}, len = {0};
     if (is_text && view->entity_count > 1) {
         (void)(take(key, 4, &len) && take(key, pil_load_u32(len.data), &part));
@@ -87,7 +87,7 @@ static struct pillion_keys given(const struct pil_view *view, const struct keys 
     struct pillion_keys given = {.size = sizeof given, .count = ROWS, .column_count = view->entity_count};
     for (uint32_t e = 0; e < view->entity_count; e++) {
         pil_scalar type = view->entities[e].type;
-        bool is_text = type == PIL_SCALAR_STRING || type == PIL_SCALAR_BYTES;
+        bool is_text = pil_scalar_is_text(type);
         given.columns[e] = is_text
                                ? (struct pillion_key_column){.kind = PILLION_KEY_BYTES,
                                                              .values = keys->bytes[e],

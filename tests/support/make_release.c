@@ -135,7 +135,7 @@ static void put_reference(struct table *table, uint8_t *field, const void *data,
 }
 
 static void append_string(struct pil_text *text, pil_scalar scalar, uint64_t x) {
-    if (scalar == PIL_SCALAR_STRING) {
+    if (pil_scalar_is_utf8(scalar)) {
         pil_text_format(text, "s%llu%s", (unsigned long long)x, x % 3 == 0 ? " with a tail that is out of line" : "");
         return;
     }
@@ -190,7 +190,7 @@ static void append_fixed(struct pil_text *text, pil_scalar scalar, uint64_t x) {
 }
 
 static void append_elements(struct pil_text *text, pil_scalar scalar, uint64_t x, uint32_t count) {
-    if (scalar != PIL_SCALAR_STRING && scalar != PIL_SCALAR_BYTES) {
+    if (!pil_scalar_is_text(scalar)) {
         for (uint32_t i = 0; i < count; i++) {
             append_fixed(text, scalar, x + i);
         }

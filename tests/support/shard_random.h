@@ -79,7 +79,7 @@ FIXTURE size_t random_strings(uint64_t *state, bool utf8, uint8_t *to) {
 
 /* A valid value of the type into `to` (vectors: as large as they are, else RANDOM_BYTES_MAX); its length. */
 FIXTURE size_t random_value(uint64_t *state, struct pil_type type, uint8_t *to) {
-    bool utf8 = type.scalar == PIL_SCALAR_STRING, variable = utf8 || type.scalar == PIL_SCALAR_BYTES;
+    bool utf8 = pil_scalar_is_utf8(type.scalar), variable = pil_scalar_is_text(type.scalar);
     size_t width = pil_scalar_bytes(type.scalar), count = 1;
     if (type.shape == PIL_SHAPE_LIST && variable) {
         return random_strings(state, utf8, to);
@@ -95,7 +95,7 @@ FIXTURE size_t random_value(uint64_t *state, struct pil_type type, uint8_t *to) 
         count = type.shape == PIL_SHAPE_VECTOR ? type.dimension : fixture_below(state, 9);
     }
     for (size_t i = 0; i < count; i++) {
-        if (type.scalar == PIL_SCALAR_BOOL) {
+        if (pil_scalar_is_bool(type.scalar)) {
             to[i] = (uint8_t)fixture_below(state, 2);
         } else {
             random_number(state, to + i * width, width);
@@ -110,7 +110,7 @@ FIXTURE size_t random_key(uint64_t *state, const struct pil_view *view, uint32_t
     for (uint32_t entity = 0; entity < view->entity_count; entity++) {
         pil_scalar type = view->entities[entity].type;
         size_t width = pil_scalar_bytes(type);
-        bool variable = type == PIL_SCALAR_STRING || type == PIL_SCALAR_BYTES;
+        bool variable = pil_scalar_is_text(type);
         uint8_t part[128];
         if (!variable) {
             uint64_t number = entity == 0 ? i * 0x9e3779b1u : fixture_random(state);

@@ -23,7 +23,7 @@ static void put_key(struct pil_feast_encoder *encoder, const struct pil_entity *
                     const struct pil_feast_value *value) {
     static const struct pil_type text = {.scalar = PIL_SCALAR_STRING, .shape = PIL_SHAPE_SCALAR};
     static const struct pil_type integer = {.scalar = PIL_SCALAR_INT64, .shape = PIL_SHAPE_SCALAR};
-    bool wants_text = entity->type == PIL_SCALAR_STRING || entity->type == PIL_SCALAR_BYTES;
+    bool wants_text = pil_scalar_is_text(entity->type);
     int64_t number = value->integer;
     if (wants_text) {
         pil_feast_put_value(encoder, text, value->text);

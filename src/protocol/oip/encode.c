@@ -35,11 +35,16 @@ static void put_row(struct pil_turn *turn, const struct pil_oip_call *call, cons
     }
 }
 
+/* How texts stand in JSON, where that is not what they are. */
+static const char *content_type_of(pil_scalar scalar) {
+    return pil_scalar_is_text(scalar) && !pil_scalar_is_utf8(scalar) ? "base64" : NULL;
+}
+
 static void put_json_output(struct pil_turn *turn, const struct pil_oip_call *call, struct pil_oip_encoder *encoder,
                             const struct pil_oip_answer *output) {
     const struct pil_vector_column *columns = pil_oip_plan(call)->columns;
     pil_scalar scalar = output->column != PIL_OIP_NO_COLUMN ? columns[output->column].type.scalar : PIL_SCALAR_FLOAT32;
-    pil_oip_put_output(encoder, &output->tensor, scalar == PIL_SCALAR_BYTES ? "base64" : NULL);
+    pil_oip_put_output(encoder, &output->tensor, content_type_of(scalar));
     for (uint32_t i = 0; i < call->rows.row_count; i++) {
         if (output->column == PIL_OIP_NO_COLUMN) {
             put_row(turn, call, output, i, call->row);

@@ -118,7 +118,7 @@ static void put_value(const struct column *column, struct pil_bytes value, struc
         for (uint32_t k = 0, count = pil_list_strings_count(value); k < count; k++) {
             pil_sink_write_bytes(sink, pil_list_strings_at(value, k));
         }
-    } else if (column->of->type.scalar == PIL_SCALAR_BOOL) {
+    } else if (pil_scalar_is_bool(column->of->type.scalar)) {
         for (size_t k = 0; k < value.len; k++) {
             pil_sink_put(sink, value.data[k] != 0);
         }

@@ -45,8 +45,7 @@ static void set_key_error(struct pil_turn *turn, struct pil_redis_call *call, co
 static pil_status encode_key(struct pil_turn *turn, const struct pil_view *schema, struct pil_bytes text,
                              struct pil_bytes *ret_key, uint32_t *ret_entity) {
     pil_scalar first = schema->entities[0].type;
-    if (schema->entity_count == 1 && (first == PIL_SCALAR_STRING || first == PIL_SCALAR_BYTES) &&
-        text.len <= PIL_KEY_BYTES_MAX) {
+    if (schema->entity_count == 1 && pil_scalar_is_text(first) && text.len <= PIL_KEY_BYTES_MAX) {
         *ret_key = text;
         return PIL_STATUS_OK;
     }
@@ -317,18 +316,29 @@ PIL_REPLY(pil_redis_reply_hscan) {
     }
 }
 
-/* Packed rows: null floats are quiet NaNs, other nulls zeros; the bitmap behind the values tells which are null. */
+/* Packed rows: null floats are quiet NaNs, other nulls zeros; the bitmap behind the values tells which are null. Texts
+ * have no place in packed rows. */
+static const uint8_t null_values[][8] = {
+    [PIL_SCALAR_BOOL] = {0},
+    [PIL_SCALAR_INT32] = {0},
+    [PIL_SCALAR_INT64] = {0},
+    [PIL_SCALAR_FLOAT32] = {0, 0, 0xc0, 0x7f},
+    [PIL_SCALAR_FLOAT64] = {0, 0, 0, 0, 0, 0, 0xf8, 0x7f},
+    [PIL_SCALAR_STRING] = {0},
+    [PIL_SCALAR_BYTES] = {0},
+    [PIL_SCALAR_UNIX_TIMESTAMP] = {0},
+    [PIL_SCALAR_FLOAT16] = {0, 0x7e},
+    [PIL_SCALAR_BFLOAT16] = {0xc0, 0x7f},
+    [PIL_SCALAR_INT8] = {0},
+};
+PIL_STATIC_ASSERT(sizeof null_values / sizeof null_values[0] == PIL_SCALAR_COUNT);
+
 static void put_null_value(struct pil_sink *sink, const struct pil_feature *feature) {
-    static const uint8_t nan32[4] = {0, 0, 0xc0, 0x7f}, nan64[8] = {0, 0, 0, 0, 0, 0, 0xf8, 0x7f}, nan16[2] = {0, 0x7e},
-                         nanb16[2] = {0xc0, 0x7f}, zeros[8];
     uint32_t count = feature->type.shape == PIL_SHAPE_VECTOR ? feature->type.dimension : 1;
-    const uint8_t *value = feature->type.scalar == PIL_SCALAR_FLOAT32    ? nan32
-                           : feature->type.scalar == PIL_SCALAR_FLOAT64  ? nan64
-                           : feature->type.scalar == PIL_SCALAR_FLOAT16  ? nan16
-                           : feature->type.scalar == PIL_SCALAR_BFLOAT16 ? nanb16
-                                                                         : zeros;
+    uint32_t width = pil_scalar_bytes(feature->type.scalar);
+    PIL_ASSERT(width <= sizeof null_values[0]);
     for (uint32_t i = 0; i < count; i++) {
-        pil_sink_write(sink, value, pil_scalar_bytes(feature->type.scalar));
+        pil_sink_write(sink, null_values[feature->type.scalar], width);
     }
 }
 

@@ -26,16 +26,12 @@ struct typed_columns {
     int64_t *event_ts_us;
 };
 
-static bool is_text(pil_scalar scalar) {
-    return scalar == PIL_SCALAR_STRING || scalar == PIL_SCALAR_BYTES;
-}
-
 static bool is_fixed(struct pil_type type) {
-    return type.shape == PIL_SHAPE_VECTOR || (type.shape == PIL_SHAPE_SCALAR && !is_text(type.scalar));
+    return type.shape == PIL_SHAPE_VECTOR || (type.shape == PIL_SHAPE_SCALAR && !pil_scalar_is_text(type.scalar));
 }
 
 static bool is_list_of_texts(struct pil_type type) {
-    return type.shape == PIL_SHAPE_LIST && is_text(type.scalar);
+    return type.shape == PIL_SHAPE_LIST && pil_scalar_is_text(type.scalar);
 }
 
 /* ---- Memory. */
@@ -202,8 +198,8 @@ static PyObject *number(struct client_state *state, pil_scalar scalar, const uin
 static PyObject *text(pil_scalar scalar, const uint8_t *values, const int32_t *offsets, size_t i) {
     const char *begin = (const char *)values + offsets[i];
     Py_ssize_t len = offsets[i + 1] - offsets[i];
-    return scalar == PIL_SCALAR_STRING ? PyUnicode_DecodeUTF8(begin, len, "strict")
-                                       : PyBytes_FromStringAndSize(begin, len);
+    return pil_scalar_is_utf8(scalar) ? PyUnicode_DecodeUTF8(begin, len, "strict")
+                                      : PyBytes_FromStringAndSize(begin, len);
 }
 
 /* Elements first .. end of a column. */
@@ -212,7 +208,7 @@ static PyObject *list(struct client_state *state, const struct typed_column *of,
     const uint8_t *values = column->values;
     PyObject *elements = PyList_New((Py_ssize_t)(end - first));
     for (size_t i = first; elements != NULL && i < end; i++) {
-        PyObject *element = is_text(of->type.scalar)
+        PyObject *element = pil_scalar_is_text(of->type.scalar)
                                 ? text(of->type.scalar, values, column->child_offsets, i)
                                 : number(state, of->type.scalar, values + i * pil_scalar_bytes(of->type.scalar));
         if (element == NULL || PyList_SetItem(elements, (Py_ssize_t)(i - first), element) != 0) {
@@ -234,8 +230,9 @@ static PyObject *value(struct client_state *state, const struct typed_column *of
     case PIL_SHAPE_SCALAR: break;
     }
     const uint8_t *values = column->values;
-    return is_text(of->type.scalar) ? text(of->type.scalar, values, column->offsets, row)
-                                    : number(state, of->type.scalar, values + row * pil_type_row_bytes(of->type));
+    return pil_scalar_is_text(of->type.scalar)
+               ? text(of->type.scalar, values, column->offsets, row)
+               : number(state, of->type.scalar, values + row * pil_type_row_bytes(of->type));
 }
 
 static PyObject *all_values(struct client_state *state, const struct typed_column *of) {
