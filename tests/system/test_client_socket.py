@@ -45,6 +45,11 @@ TYPES: dict[str, tuple[Any, Any, str]] = {
     "list<float64>": (pa.list_(pa.float64()), lambda i: [i / 3] * (i % 4), "[0.25]"),
     "list<string>": (pa.list_(pa.string()), lambda i: ["x" * (k * 9) for k in range(i % 4)], "[x, yz]"),
     "list<bytes>": (pa.list_(pa.binary()), lambda i: [b"\0" * k for k in range(i % 3)], "[AAH/, AA==]"),
+    "list<unix_timestamp>": (
+        pa.list_(pa.timestamp("us", "UTC")),
+        lambda i: [START + datetime.timedelta(microseconds=k) for k in range(i % 3)],
+        "[100, -1]",
+    ),
     "vector<float32,3>": (pa.list_(pa.float32(), 3), lambda i: [i, -i, 0.5], "[1, 2, 3]"),
     "vector<float16,3>": (pa.list_(pa.float32(), 3), lambda i: [i % 9, -1, 0.5], "[1, -2, 0.5]"),
     "vector<bfloat16,2>": (pa.list_(pa.float32(), 2), lambda i: [i % 4, -3], "[1, 0.5]"),
@@ -334,12 +339,13 @@ def test_wrong_calls_agree(both):
 def test_columns_that_are_too_small_say_what_they_need_as_mapped(both):
     plans = both.plans(of_wide(TYPES), flags=lp.COLUMNS)
     keys = GivenKeys(list(range(50)))
-    for rooms in ([(0, 1)] * 38, [(100, 3)] * 38, [(10**5, 1)] * 38, [(0, 10**4)] * 38):
-        (mapped, first), (asked, second) = (plan.columns_once(keys, rooms) for plan in plans)
+    count = 2 * len(TYPES)  # with a default and without
+    for room in ((0, 1), (100, 3), (10**5, 1), (0, 10**4)):
+        (mapped, first), (asked, second) = (plan.columns_once(keys, [room] * count) for plan in plans)
         assert mapped.result == asked.result == lp.TOO_LARGE
         assert first == second and mapped.error == asked.error
     for plan in plans:
-        needed = plan.columns_once(keys, [(0, 1)] * 38)[1]
+        needed = plan.columns_once(keys, [(0, 1)] * count)[1]
         assert plan.columns_once(keys, needed)[0].result == lp.OK
 
 
