@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/pages.h"
 
-#include "protocol/protocols.h"
 #include "base/clock.h"
+#include "metric/exposition.h"
+#include "protocol/protocols.h"
 #include "schema/json_text.h"
 
 #include <inttypes.h>

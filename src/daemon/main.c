@@ -2,7 +2,7 @@
  * pilliond: one binary, three processes. */
 #include "daemon/process.h"
 #include "protocol/resp/resp.h"
-#include "metric/metric.h"
+#include "metric/exposition.h"
 #include "server/server.h"
 
 #include <stdio.h>

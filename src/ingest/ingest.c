@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Life of a build and its names; the phases are in encode.c, merge.c and publish.c. */
 #include "ingest/internal.h"
-#include "base/clock.h"
 
 #include <stdlib.h>
-
-enum { REPORT_NS = 50000000 };
 
 const char *pil_ingest_phase_text(pil_ingest_phase phase) {
     static const char *const texts[] = {"read", "merge", "write"};
@@ -70,18 +67,4 @@ void pil_ingest_destroy(struct pil_ingest **ingest) {
     pil_view_destroy(&old->view);
     free(old->cells);
     free(old);
-}
-
-pil_status pil_ingest_report(struct pil_ingest *ingest, pil_ingest_phase phase, uint64_t done, uint64_t total, bool now,
-                             struct pil_error *ret_error) {
-    const struct pil_ingest_options *options = &ingest->options;
-    uint64_t clock = pil_clock_monotonic_ns();
-    if (options->on_progress == NULL || (!now && clock - ingest->reported_ns < REPORT_NS)) {
-        return PIL_STATUS_OK;
-    }
-    ingest->reported_ns = clock;
-    if (!options->on_progress(options->context, phase, done, total)) {
-        return pil_fail(ret_error, PIL_STATUS_CLOSED, "cancelled");
-    }
-    return PIL_STATUS_OK;
 }

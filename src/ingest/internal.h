@@ -36,7 +36,7 @@ struct pil_ingest {
     uint64_t reported_ns; /* when on_progress was called last */
 };
 
-/* Calls on_progress when it is time or `now`. CLOSED when that cancelled. */
+/* progress.c. Calls on_progress when it is time or `now`. CLOSED when that cancelled. */
 pil_status pil_ingest_report(struct pil_ingest *ingest, pil_ingest_phase phase, uint64_t done, uint64_t total, bool now,
                              struct pil_error *ret_error) PIL_CHECKED;
 

@@ -2,9 +2,9 @@
  * The pages: Prometheus text 0.0.4, OpenMetrics 1.0, and the Markdown reference. Label names and their bounds are kept
  * here, beside what prints them. Sources: prometheus.io/docs/instrumenting/exposition_formats, openmetrics.io (1.0.0).
  */
-#include "metric/internal.h"
-
+#include "metric/exposition.h"
 #include "base/panic.h"
+#include "metric/internal.h"
 
 #include <math.h>
 #include <stdio.h>

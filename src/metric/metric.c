@@ -3,6 +3,7 @@
 #include "metric/internal.h"
 
 #include "base/panic.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 

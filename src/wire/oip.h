@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Open Inference Protocol v2 over HTTP, with the binary tensor data extension: paths and requests into arrays, answers
- * and errors into bytes. Join keys are the only inputs, so a request's tensors become key parts. Pure: no input or
- * output, no allocation. oip.c reads, oip_reply.c writes. Sources: the protocol's inference_rest.md; Triton's
- * extension_binary_data.md. Specified for users in docs/open-inference-protocol.md. */
+ * Open Inference Protocol v2 over HTTP, with the binary tensor data extension: paths and requests into arrays. Join
+ * keys are the only inputs, so a request's tensors become key parts. Pure: no input or output, no allocation. Answers
+ * are in oip_reply.h. Sources: the protocol's inference_rest.md; Triton's extension_binary_data.md. Specified for users
+ * in docs/open-inference-protocol.md. */
 #pragma once
 
 #include "base/bounds.h"
-#include "base/sink.h"
+#include "base/status.h"
 #include "schema/view.h"
 
 /* clang-format off */
@@ -111,64 +111,3 @@ struct pil_oip_request {
  * is wrong and where. Unknown members and parameters are skipped; of equal members the last one counts. */
 pil_status pil_oip_parse(struct pil_bytes json, struct pil_bytes binary, const struct pil_oip_buffers *buffers,
                          struct pil_oip_request *ret_request, struct pil_error *ret_error) PIL_CHECKED;
-
-/* ---- Answers. */
-
-/* {"error":"…"} */
-void pil_oip_put_error(struct pil_sink *sink, struct pil_bytes text);
-/* {"live":true}; `what` is "live" or "ready" */
-void pil_oip_put_health(struct pil_sink *sink, const char *what, bool value);
-void pil_oip_put_server(struct pil_sink *sink, const char *version);
-void pil_oip_put_model_ready(struct pil_sink *sink, struct pil_bytes model, bool is_ready);
-
-/* Zero-initialised but for the sink. */
-struct pil_oip_encoder {
-    struct pil_sink *sink;
-    bool comma; /* before the next element of the innermost list */
-};
-
-/* The index: begin; per model put; end. `reason` is empty for one that is ready. */
-void pil_oip_put_index_begin(struct pil_oip_encoder *encoder);
-void pil_oip_put_index_model(struct pil_oip_encoder *encoder, struct pil_bytes model, struct pil_bytes reason);
-void pil_oip_put_index_end(struct pil_oip_encoder *encoder);
-
-struct pil_oip_tensor {
-    struct pil_bytes name;
-    pil_oip_datatype datatype;
-    uint32_t dimension_count;
-    int64_t dimensions[2]; /* -1: any, in metadata */
-};
-
-/* Metadata: model_begin; per input model_tensor; model_outputs; per output model_tensor, and, for one with columns,
- * columns, per column column, columns_end; model_end. Columns tell what the elements of a row are. */
-void pil_oip_put_model_begin(struct pil_oip_encoder *encoder, struct pil_bytes model);
-void pil_oip_put_model_tensor(struct pil_oip_encoder *encoder, const struct pil_oip_tensor *tensor, bool has_columns);
-void pil_oip_put_model_column(struct pil_oip_encoder *encoder, const char *view, const char *feature,
-                              uint32_t element_count);
-void pil_oip_put_model_columns_end(struct pil_oip_encoder *encoder);
-void pil_oip_put_model_outputs(struct pil_oip_encoder *encoder);
-void pil_oip_put_model_end(struct pil_oip_encoder *encoder);
-
-/* Inference: begin; parameters; outputs; per output output, its values, and output_end; end; then the binary tensors
- * in the order of their outputs. Parameters are named "name", or "view.name" when `view` is not empty. */
-void pil_oip_put_begin(struct pil_oip_encoder *encoder, struct pil_bytes model, struct pil_bytes id);
-void pil_oip_put_text_parameter(struct pil_oip_encoder *encoder, struct pil_bytes view, const char *name,
-                                struct pil_bytes value);
-void pil_oip_put_number_parameter(struct pil_oip_encoder *encoder, struct pil_bytes view, const char *name,
-                                  int64_t value);
-void pil_oip_put_outputs(struct pil_oip_encoder *encoder);
-/* content_type: of a BYTES tensor that JSON cannot hold as it is ("base64"), or NULL. */
-void pil_oip_put_output(struct pil_oip_encoder *encoder, const struct pil_oip_tensor *tensor, const char *content_type);
-/* FP32, FP64 or UINT8. What is no finite number becomes null: JSON has neither NaN nor infinities, orjson (KServe)
- * refuses the bare words that Triton writes, and numpy makes NaN of null. */
-void pil_oip_put_numbers(struct pil_oip_encoder *encoder, pil_oip_datatype datatype, const uint8_t *values,
-                         size_t count);
-/* Text as a string, bytes as base64. */
-void pil_oip_put_string(struct pil_oip_encoder *encoder, pil_scalar scalar, struct pil_bytes value);
-void pil_oip_put_null(struct pil_oip_encoder *encoder);
-void pil_oip_put_output_end(struct pil_oip_encoder *encoder);
-/* Instead of the three above: the tensor is binary and comes behind the JSON. */
-void pil_oip_put_binary_output(struct pil_oip_encoder *encoder, const struct pil_oip_tensor *tensor, uint64_t bytes);
-void pil_oip_put_end(struct pil_oip_encoder *encoder);
-/* An element of a binary BYTES tensor. */
-void pil_oip_put_binary_string(struct pil_sink *sink, struct pil_bytes value);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Writes answers and errors of the Open Inference Protocol. */
-#include "wire/oip.h"
+#include "wire/oip_reply.h"
 #include "wire/value.h"
 
 #include <math.h>

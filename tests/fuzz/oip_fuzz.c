@@ -6,7 +6,7 @@
 #include "base/panic.h"
 #include "unit/wire/collect.h"
 #include "base/json.h"
-#include "wire/oip.h"
+#include "wire/oip_reply.h"
 #include "wire/value.h"
 
 enum { INPUT_MAX = 4096, TENSOR_MAX = 4, OUTPUT_MAX = 4, VALUE_MAX = 64, SCRATCH_BYTES = 16 * INPUT_MAX };

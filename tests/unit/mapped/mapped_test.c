@@ -5,6 +5,7 @@
 #include "support/mapped_fixture.h"
 
 #include "base/clock.h"
+#include "metric/exposition.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: the pages are what Prometheus and OpenMetrics specify, and the reference page is the table.
  * Method: a registry with one series of every family; exact lines; the generated reference against docs/. */
-#include "metric/metric.h"
+#include "metric/exposition.h"
 
 #include "base/sys.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: Prometheus' own checker parses a page with a series of every family and has nothing to say.
  * Method: `promtool check metrics` with the page on its standard input; exit 77 where promtool is not installed. */
-#include "metric/metric.h"
+#include "metric/exposition.h"
 
 #include "base/sys.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: series are found, made, dropped and given again; sums over shards are right and monotone while owners add and
  * the control thread makes more series. Method: direct calls, then real threads. */
-#include "metric/metric.h"
+#include "metric/exposition.h"
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -6,6 +6,7 @@
 #include "node/node.h"
 #include "support/cache_fixture.h"
 
+#include "metric/exposition.h"
 #include "schema/project.h"
 
 #include <setjmp.h>

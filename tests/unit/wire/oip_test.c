@@ -2,7 +2,7 @@
  * Goal: requests are what tritonclient 2.73 and kserve 0.21 send and answers are what they read; every other request is
  * refused with a sentence. Method: requests and answers as those clients wrote and read them, re-typed; a request cut
  * at every byte; every way to get one wrong; limits at their value and one above. */
-#include "wire/oip.h"
+#include "wire/oip_reply.h"
 #include "unit/wire/collect.h"
 #include "wire/http.h"
 #include "base/json.h"
