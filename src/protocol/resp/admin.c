@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * RESP commands about the server: what clients and people ask for on connect and when they look around. */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
 
 #include "base/log.h"
+#include "engine/engine.h"
+#include "metric/metric.h"
+#include "protocol/resp/subcommand.h"
 
 #include <stdio.h>
 #include <unistd.h>

@@ -2,7 +2,8 @@
  * CLIENT: what a connection is called, and who is connected. LIST tells of the connections of all workers: their names
  * as of now, their last command and idle time as of now or, for those of other workers, of some tenths of a second ago.
  */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
+#include "protocol/resp/subcommand.h"
 
 #include <stdio.h>
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * PIL.COLUMNS, PIL.COLUMNS64: typed columns in one answer (schemas/wire.md). Columns are measured first, since their
  * lengths come before them; then written, part by part. */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
+#include "schema/default.h"
+#include "snapshot/reader.h"
+#include "vector/plan.h"
 #include "wire/columns.h"
 
 /* A column of the request being answered. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * RESP commands about the connection itself. Answers are Redis 7.0's, so that its clients connect unchanged. */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
+#include "protocol/resp/plan.h"
 
 PIL_REPLY(pil_redis_reply_ping) {
     (void)turn;

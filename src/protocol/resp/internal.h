@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of the RESP room share. resp.c decodes, dispatches and describes; handlers are in read.c (rows),
- * vector.c and columns.c (vectors), scan.c (keys), admin.c (about the server), connection.c and client.c (about the
- * connection), multi.c (transactions). subcommand.c dispatches once more, glob.c matches patterns. The table that names
- * the commands is commands.def. */
+ * What the files of the RESP room share. resp.c decodes, dispatches and describes; handlers (handlers.h) are in read.c
+ * (rows), vector.c and columns.c (vectors), scan.c (keys), admin.c (about the server), connection.c and client.c (about
+ * the connection), multi.c (transactions). subcommand.c dispatches once more, glob.c matches patterns. The table that
+ * names the commands is commands.def. */
 #pragma once
 
 #include "base/number.h"
@@ -17,9 +17,6 @@
 struct pil_redis_call;
 struct pil_redis_plans;     /* plan.c */
 struct pil_redis_forgotten; /* plan.c */
-
-#define PIL_PREPARE(name) void name(struct pil_turn *turn, struct pil_redis_call *call)
-#define PIL_REPLY(name) void name(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink)
 
 /* A row of commands.def. */
 struct pil_redis_command {
@@ -96,109 +93,20 @@ static inline struct pil_redis_worker *pil_redis_worker_of(const struct pil_turn
     return pil_turn_protocol_state(turn, connection->base);
 }
 
-/* read.c */
-PIL_PREPARE(pil_redis_prepare_fields);
-PIL_PREPARE(pil_redis_prepare_row);
-PIL_PREPARE(pil_redis_prepare_packed);
-PIL_PREPARE(pil_redis_prepare_presence);
-PIL_REPLY(pil_redis_reply_hget);
-PIL_REPLY(pil_redis_reply_hmget);
-PIL_REPLY(pil_redis_reply_hgetall);
-PIL_REPLY(pil_redis_reply_hexists);
-PIL_REPLY(pil_redis_reply_hlen);
-PIL_REPLY(pil_redis_reply_hkeys);
-PIL_REPLY(pil_redis_reply_hvals);
-PIL_REPLY(pil_redis_reply_hstrlen);
-PIL_REPLY(pil_redis_reply_hscan);
-PIL_REPLY(pil_redis_reply_get);
-PIL_REPLY(pil_redis_reply_mget);
-PIL_REPLY(pil_redis_reply_exists);
-PIL_REPLY(pil_redis_reply_type);
-PIL_REPLY(pil_redis_reply_ttl);
-PIL_REPLY(pil_redis_reply_pttl);
-/* vector.c */
-PIL_PREPARE(pil_redis_prepare_plan);
-PIL_REPLY(pil_redis_reply_plan);
-PIL_PREPARE(pil_redis_prepare_forget);
-PIL_REPLY(pil_redis_reply_forget);
-PIL_PREPARE(pil_redis_prepare_describe);
-PIL_REPLY(pil_redis_reply_describe);
-PIL_PREPARE(pil_redis_prepare_vector);
-PIL_PREPARE(pil_redis_prepare_vector64);
-PIL_REPLY(pil_redis_reply_vector);
-PIL_PREPARE(pil_redis_prepare_columns);
-PIL_PREPARE(pil_redis_prepare_columns64);
-/* plan.c: finds and refreshes the plan that args[1] names, a number of this connection's or a service, and sets
- * call->rows.prepared; false with the error set. */
-typedef enum pil_redis_answer {
-    PIL_REDIS_ANSWER_TENSOR,
-    PIL_REDIS_ANSWER_COLUMNS,
-    PIL_REDIS_ANSWER_DESCRIPTION,
-} pil_redis_answer;
-bool pil_redis_find_plan(struct pil_turn *turn, struct pil_redis_call *call, pil_redis_answer answer);
-/* Forgets all plans of a connection. Requests of the batch may use them still. */
-void pil_redis_plans_forget(struct pil_turn *turn, struct pil_redis_connection *connection);
-/* Frees what was forgotten in batches before this one. */
-void pil_redis_plans_sweep(struct pil_turn *turn, struct pil_redis_worker *worker);
-void pil_redis_plans_destroy(struct pil_redis_plans **plans);
-void pil_redis_forgotten_destroy(struct pil_redis_worker *worker);
-/* columns.c */
-PIL_REPLY(pil_redis_reply_columns);
-/* Event timestamps, [row_count][view_count]: a part of both answers. */
+/* columns.c. Event timestamps, [row_count][view_count]: a part of both answers. */
 void pil_redis_put_times(const struct pil_tensor_rows *rows, struct pil_sink *sink);
 /* Any count. */
 void pil_redis_put_zeros(struct pil_sink *sink, uint64_t count);
 /* The answer would have so many bytes, which is too many. */
 void pil_redis_refuse_answer(struct pil_turn *turn, struct pil_redis_call *call, uint64_t bytes, struct pil_sink *sink);
-/* scan.c */
-PIL_REPLY(pil_redis_reply_scan);
-PIL_REPLY(pil_redis_reply_dbsize);
-/* connection.c */
-PIL_REPLY(pil_redis_reply_ping);
-PIL_REPLY(pil_redis_reply_echo);
-PIL_REPLY(pil_redis_reply_hello);
-PIL_REPLY(pil_redis_reply_auth);
-PIL_REPLY(pil_redis_reply_select);
-PIL_PREPARE(pil_redis_prepare_reset);
-PIL_REPLY(pil_redis_reply_reset);
-PIL_PREPARE(pil_redis_prepare_quit);
-PIL_REPLY(pil_redis_reply_quit);
-/* client.c */
-PIL_REPLY(pil_redis_reply_client);
-/* NULL, or the mistake in it. */
+/* client.c. NULL, or the mistake in it. */
 const char *pil_redis_set_name(struct pil_redis_connection *connection, struct pil_bytes name);
 /* Tells CLIENT LIST what the connection is by now: after each change of what does not change with every request. */
 void pil_redis_list(struct pil_turn *turn, struct pil_redis_connection *connection);
-/* multi.c: transactions, which clients use to have several answers from one moment */
-PIL_PREPARE(pil_redis_prepare_multi);
-PIL_REPLY(pil_redis_reply_multi);
-PIL_PREPARE(pil_redis_prepare_exec);
-PIL_REPLY(pil_redis_reply_exec);
-PIL_PREPARE(pil_redis_prepare_discard);
-bool pil_redis_multi_fits(struct pil_turn *turn, struct pil_connection *connection);
-bool pil_redis_exec_fits(struct pil_turn *turn, struct pil_connection *connection);
-/* As if there had been no MULTI. */
+/* multi.c. As if there had been no MULTI. */
 void pil_redis_close_transaction(struct pil_redis_transaction *transaction);
 /* Keeps a request's bytes until EXEC; a mistake in it aborts the transaction. */
 void pil_redis_queue(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes bytes);
-/* admin.c */
-PIL_REPLY(pil_redis_reply_command);
-PIL_REPLY(pil_redis_reply_config);
-PIL_REPLY(pil_redis_reply_info);
-PIL_REPLY(pil_redis_reply_time);
-PIL_REPLY(pil_redis_reply_latency);
-PIL_REPLY(pil_redis_reply_slowlog);
-
-/* subcommand.c: each command of commands has a table; HELP, and the mistakes as Redis words them, come from it. */
-struct pil_subcommand {
-    const char *name;  /* lower case */
-    int arity;         /* of the whole request; negative = at least */
-    const char *usage; /* as HELP shows it */
-    const char *help;
-    void (*reply)(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink);
-};
-void pil_redis_reply_subcommand(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink,
-                                const struct pil_subcommand *subcommands, uint32_t count);
 /* Whether there is such an argument and it is this word, in any case. */
 static inline bool pil_redis_is(const struct pil_redis_call *call, uint32_t arg, const char *word) {
     return arg < call->arg_count && pil_bytes_equal_nocase(call->args[arg], word);

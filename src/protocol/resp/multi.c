@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * MULTI, EXEC, DISCARD. Queued requests are kept as they came and replayed at EXEC, in one turn: the array header of
  * EXEC goes out first and their replies follow in order, which is just what the reply of EXEC is. */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
 
 #include <stdlib.h>
 

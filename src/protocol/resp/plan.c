@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * PIL.PLAN and PIL.FORGET: the plans that a connection owns, and how PIL.VECTOR, PIL.COLUMNS and PIL.DESCRIBE find
  * theirs (schemas/wire.md). */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/plan.h"
+#include "protocol/resp/handlers.h"
 
 #include "base/text.h"
+#include "schema/project.h"
+#include "vector/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>

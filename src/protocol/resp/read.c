@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * RESP commands that read rows. A view is a hash per entity: a field that is null is a field that is not there, as it
  * would be in a Redis that was loaded with the same data. */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
 
 #include "cache/freshness.h"
+#include "schema/view.h"
+#include "snapshot/reader.h"
 #include "wire/value.h"
 
 /* "view:key" into a view and the rest; NULL and an error when the view cannot be read. */

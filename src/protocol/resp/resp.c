@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * RESP requests: from bytes into the batch, from the batch to replies; the command table. */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
+#include "protocol/resp/plan.h"
 
 #include <stdalign.h>
 #include <stdio.h>

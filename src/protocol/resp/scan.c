@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SCAN and DBSIZE: over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40
  * bits, plus 1 so that it is never 0 in the middle; it means the same as long as no release is swapped. */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
+#include "schema/view.h"
+#include "snapshot/reader.h"
 
 #include <stdio.h>
 

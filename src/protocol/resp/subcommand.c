@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Commands of commands: CLIENT LIST, CONFIG GET. */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/subcommand.h"
 
 #include <stdio.h>
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, and the keys of PIL.COLUMNS: whole vectors in one answer (schemas/wire.md).
  */
-#include "protocol/resp/internal.h"
+#include "protocol/resp/handlers.h"
 
 #include "base/text.h"
+#include "protocol/resp/plan.h"
+#include "schema/view.h"
+#include "snapshot/reader.h"
+#include "vector/plan.h"
 #include "wire/tensor.h"
 
 /* ---- Keys. */

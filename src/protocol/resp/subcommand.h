@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Commands of commands, as CLIENT LIST: each has a table; HELP, and the mistakes as Redis words them, come from it. */
+#pragma once
+
+#include "protocol/resp/internal.h"
+
+struct pil_subcommand {
+    const char *name;  /* lower case */
+    int arity;         /* of the whole request; negative = at least */
+    const char *usage; /* as HELP shows it */
+    const char *help;
+    void (*reply)(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink);
+};
+void pil_redis_reply_subcommand(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink,
+                                const struct pil_subcommand *subcommands, uint32_t count);
