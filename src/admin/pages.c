@@ -2,9 +2,12 @@
 #include "admin/pages.h"
 
 #include "base/clock.h"
+#include "cache/cache.h"
+#include "mapped/mapped.h"
 #include "metric/exposition.h"
 #include "protocol/protocols.h"
 #include "schema/json_text.h"
+#include "server/server.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -5,6 +5,7 @@
 #include "client/columns_check.h"
 #include "client/get.h"
 #include "client/socket_get.h"
+#include "schema/default.h"
 #include "snapshot/reader.h"
 
 struct columns_call {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client/compile.h"
+#include "schema/view.h"
 
 /* The keys of one view of a call. */
 struct pil_keys {

@@ -3,6 +3,7 @@
 #include "daemon/config_internal.h"
 
 #include "base/machine.h"
+#include "engine/engine.h"
 #include "store/scheme.h"
 
 #include <stdio.h>

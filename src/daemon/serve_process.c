@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "daemon/privilege.h"
 #include "daemon/process.h"
+#include "engine/engine.h"
 #include "node/node.h"
 #include "protocol/protocols.h"
 #include "supervise/outbox.h"

@@ -3,6 +3,8 @@
 #include "node/node.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "engine/engine.h"
+#include "metric/metric.h"
 #include "node/project.h"
 #include "node/publish.h"
 #include "node/retire.h"

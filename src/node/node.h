@@ -4,6 +4,7 @@
  * It never waits: what takes long is a chore (chores.h), what is told goes through a hook. Thread: control. */
 #pragma once
 
+#include "cache/cache.h"
 #include "node/arrival.h"
 #include "node/chores.h"
 #include "node/huge_pages.h"

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "release/project.h"
+#include "schema/project.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>

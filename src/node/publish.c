@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "base/sys.h"
+#include "metric/metric.h"
 #include "node/retire.h"
 
 #include <stdlib.h>

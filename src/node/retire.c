@@ -2,6 +2,7 @@
 #include "node/retire.h"
 #include "base/panic.h"
 #include "base/sys.h"
+#include "metric/metric.h"
 
 #include <stdlib.h>
 

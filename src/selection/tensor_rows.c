@@ -2,6 +2,7 @@
 #include "selection/tensor_rows.h"
 
 #include "cache/freshness.h"
+#include "snapshot/reader.h"
 
 enum { KEY_SLACK_BYTES = 24 }; /* a part's length, and a number in decimal */
 PIL_STATIC_ASSERT((int)PIL_TENSOR_VIEWS_MAX == (int)PIL_VECTOR_VIEWS_MAX);

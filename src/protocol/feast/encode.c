@@ -4,6 +4,9 @@
 #include "protocol/feast/internal.h"
 
 #include "base/number.h"
+#include "cache/source.h"
+#include "schema/view.h"
+#include "snapshot/reader.h"
 
 /* A key column is echoed as its entity's type: a key that was sent as "1002" for an int64 comes back as 1002. */
 static const struct pil_entity *entity_of_column(const struct pil_feast_call *call, struct pil_bytes name) {

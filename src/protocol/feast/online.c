@@ -3,6 +3,8 @@
 #include "protocol/feast/internal.h"
 
 #include "base/hash.h"
+#include "cache/cache.h"
+#include "schema/project.h"
 
 #include <stdio.h>
 

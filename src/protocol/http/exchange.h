@@ -4,6 +4,7 @@
  * the protocols'. The first part needs no server; the second part is for protocols on a listener of the workers. */
 #pragma once
 
+#include "base/sink.h"
 #include "server/batch.h"
 #include "wire/http.h"
 

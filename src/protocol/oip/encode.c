@@ -2,7 +2,10 @@
  * Answers of the Open Inference Protocol, from rows and plans straight into the output. */
 #include "protocol/oip/internal.h"
 
+#include "cache/source.h"
+#include "schema/view.h"
 #include "server/output.h"
+#include "snapshot/reader.h"
 
 static const char inner_length[] = "inference-header-content-length: ";
 static const char inner_length_field[] = "inference-header-content-length: 0         \r\n";

@@ -6,6 +6,7 @@
 #include "protocol/http/exchange.h"
 #include "protocol/oip/oip.h"
 #include "selection/tensor_rows.h"
+#include "vector/plan.h"
 #include "wire/oip_reply.h"
 
 enum { PIL_OIP_NO_COLUMN = -1, PIL_OIP_NAME_BYTES = 2 * PIL_NAME_BYTES_MAX + 2 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Models: a feature service as the protocol sees it, its metadata, and the index of all. */
 #include "protocol/oip/internal.h"
+#include "cache/cache.h"
+#include "schema/project.h"
 
 #include <stdio.h>
 
