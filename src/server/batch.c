@@ -84,6 +84,7 @@ struct pil_lookup *pil_batch_lookup(struct pil_turn *turn, struct pil_request *r
 
 void pil_batch_drop_lookups(struct pil_turn *turn, struct pil_request *request) {
     PIL_ASSERT(request == &turn->batch->requests[turn->batch->request_count - 1]);
+    PIL_ASSERT(request->lookup_first + request->lookup_count == turn->batch->lookup_count);
     turn->batch->lookup_count = request->lookup_first;
     request->lookup_count = 0;
 }

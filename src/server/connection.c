@@ -39,6 +39,7 @@ static void count_in(struct pil_worker *worker, struct pil_connection *connectio
 }
 
 static void count_out(struct pil_worker *worker, struct pil_connection *connection) {
+    PIL_ASSERT(worker->connection_count > 0);
     pil_list_remove(&connection->link);
     worker->connection_count--;
     atomic_fetch_sub_explicit(&worker->connections_now[connection->listener->protocol], 1, memory_order_relaxed);
@@ -276,6 +277,7 @@ static pil_status keep_fresh(struct pil_turn *turn, struct pil_connection *conne
     if (!reserve_input(turn, connection, waiting + connection->fresh.len)) {
         return PIL_STATUS_TOO_LARGE;
     }
+    PIL_ASSERT(connection->fresh.len <= connection->input_capacity - connection->input_end);
     memcpy(connection->input + connection->input_end, connection->fresh.data, connection->fresh.len);
     connection->input_end += connection->fresh.len;
     connection->fresh = (struct pil_bytes){0};

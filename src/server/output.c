@@ -60,6 +60,7 @@ static void commit(struct pil_output_sink *sink) {
     struct pil_chunk *last = sink->output->last;
     if (last != NULL && !sink->sink.failed) {
         uint32_t len = (uint32_t)(sink->sink.at - last->data);
+        PIL_ASSERT(len >= last->len && len <= sizeof last->data);
         sink->output->bytes += len - last->len;
         last->len = len;
     }
@@ -120,6 +121,7 @@ uint32_t pil_output_take(struct pil_output *output, struct iovec *parts, uint32_
 }
 
 void pil_output_sent(struct pil_output *output, struct pil_chunk_pool *pool) {
+    PIL_ASSERT(output->bytes_in_flight <= output->bytes);
     output->bytes -= output->bytes_in_flight;
     output->bytes_in_flight = 0;
     while (output->first != NULL && output->first->sent == output->first->len) {
