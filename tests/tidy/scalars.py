@@ -66,12 +66,12 @@ def project_schema(table: list[Scalar]) -> dict[str, tuple[Any, Any]]:
     path = "schemas/project.schema.json"
     defs = json.loads((ROOT / path).read_text())["$defs"]
     values, lists, vectors = defs["feature"]["properties"]["type"]["anyOf"]
-    elements = re.findall(r"\((.*?)\)", vectors["pattern"])
+    elements = re.findall(r"\((.*?)\)", vectors["pattern"])[0].split("|")
     return {
         f"{path}: entity": (defs["entity"]["properties"]["type"]["enum"], names(table, "KEY")),
         f"{path}: feature": (values["enum"], names(table, "VALUE")),
         f"{path}: list": (lists["enum"], [f"list<{name}>" for name in names(table, "VALUE")]),
-        f"{path}: vector": (elements, ["|".join(names(table, "VECTOR"))]),
+        f"{path}: vector": (elements, names(table, "VECTOR")),
     }
 
 
