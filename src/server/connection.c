@@ -423,6 +423,6 @@ bool pil_connection_validate(const struct pil_connection *connection) {
            connection->input_begin <= connection->input_end && connection->input_end <= connection->input_capacity &&
            (connection->input != NULL) == (connection->input_capacity > 0) && pil_list_is_linked(&connection->link) &&
            /* only connections whose requests are in the batch wait for it */
-           connection->pending <= PIL_BATCH_REQUESTS_MAX &&
+           connection->pending <= PIL_BATCH_REQUESTS_MAX && pil_output_validate(&connection->output) &&
            (connection->state != PIL_CONNECTION_GONE || connection->handle == 0);
 }

@@ -78,6 +78,12 @@ static inline void pil_worker_record(struct pil_worker *worker, pil_metric_serie
     pil_metric_record_owner(worker->server->metrics, worker->index, series, value, times);
 }
 
-/* ---- worker.c */
+/* ---- worker.c: the thread of a worker, and what it consists of, for tests that are that thread themselves. */
 
 void *pil_worker_main(void *worker);
+/* Makes the engine, which listens, and goes online. After a failure, too, pil_worker_close is due. */
+pil_status pil_worker_open(struct pil_worker *worker, struct pil_error *ret_error) PIL_CHECKED;
+/* Waits for events and answers them. SYSTEM: the engine is beyond repair. */
+pil_status pil_worker_turn(struct pil_worker *worker) PIL_CHECKED;
+/* Goes offline and closes what is open; what was not answered is lost. */
+void pil_worker_close(struct pil_worker *worker);

@@ -142,3 +142,16 @@ void pil_output_clear(struct pil_output *output, struct pil_chunk_pool *pool) {
     }
     *output = (struct pil_output){0};
 }
+
+bool pil_output_validate(const struct pil_output *output) {
+    uint64_t unsent = output->bytes_in_flight;
+    const struct pil_chunk *last = NULL;
+    for (const struct pil_chunk *chunk = output->first; chunk != NULL; chunk = chunk->next) {
+        if (chunk->sent > chunk->len || chunk->len > sizeof chunk->data) {
+            return false;
+        }
+        unsent += chunk->len - chunk->sent;
+        last = chunk;
+    }
+    return last == output->last && unsent == output->bytes;
+}

@@ -54,3 +54,5 @@ uint32_t pil_output_take(struct pil_output *output, struct iovec *parts, uint32_
 /* What was in flight is gone; frees its chunks. */
 void pil_output_sent(struct pil_output *output, struct pil_chunk_pool *pool);
 void pil_output_clear(struct pil_output *output, struct pil_chunk_pool *pool);
+/* The invariants; for PIL_ASSERT_SLOW and tests. */
+bool pil_output_validate(const struct pil_output *output);

@@ -201,7 +201,7 @@ static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
     return PIL_STATUS_OK;
 }
 
-static pil_status turn(struct pil_worker *worker) {
+pil_status pil_worker_turn(struct pil_worker *worker) {
     uint32_t count = 0;
     PIL_TRY(wait_events(worker, &count));
     worker->turn.now_ns = pil_clock_monotonic_ns();
@@ -223,7 +223,17 @@ static pil_status turn(struct pil_worker *worker) {
     return PIL_STATUS_OK;
 }
 
-static void close_all(struct pil_worker *worker) {
+pil_status pil_worker_open(struct pil_worker *worker, struct pil_error *ret_error) {
+    worker->spin_ns = worker->server->settings->spin_ns_max;
+    worker->turn.now_ns = worker->swept_ns = pil_clock_monotonic_ns();
+    pil_ignore(pil_peer_diag_open(&worker->diag, NULL), "peers over TCP stay unknown where the kernel does not tell");
+    PIL_TRY(open_engine(worker, ret_error));
+    pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
+    return PIL_STATUS_OK;
+}
+
+void pil_worker_close(struct pil_worker *worker) {
+    pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), worker->index);
     pil_engine_destroy(&worker->engine);
     PIL_LIST_EACH(struct pil_connection, ready_link, connection, &worker->ready) {
         pil_list_remove(&connection->ready_link);
@@ -232,31 +242,26 @@ static void close_all(struct pil_worker *worker) {
         connection->pending = 0;
         pil_connection_destroy(&worker->turn, connection);
     }
+    pil_peer_diag_close(&worker->diag);
 }
 
 void *pil_worker_main(void *argument) {
     struct pil_worker *worker = argument;
     struct pil_error error = {.text = "the ring is beyond repair"};
     pil_sys_run_promptly();
-    worker->spin_ns = worker->server->settings->spin_ns_max;
-    worker->turn.now_ns = worker->swept_ns = pil_clock_monotonic_ns();
-    pil_ignore(pil_peer_diag_open(&worker->diag, NULL), "peers over TCP stay unknown where the kernel does not tell");
-    pil_status status = open_engine(worker, &error);
-    if (status == PIL_STATUS_OK) {
-        pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
-        while (status == PIL_STATUS_OK && !(worker->is_closed && worker->connection_count == 0)) {
-            status = turn(worker);
-        }
-        pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), worker->index);
-        copy_stats(worker);
+    pil_status status = pil_worker_open(worker, &error);
+    while (status == PIL_STATUS_OK && !(worker->is_closed && worker->connection_count == 0)) {
+        status = pil_worker_turn(worker);
     }
     if (status != PIL_STATUS_OK) {
         pil_log(PIL_LOG_ERROR, "worker failed", "worker", PIL_LOG_NUM(worker->index), "status", pil_status_text(status),
                 "why", error.text, NULL);
         atomic_store_explicit(&worker->is_failed, true, memory_order_release);
     }
-    close_all(worker);
-    pil_peer_diag_close(&worker->diag);
+    if (worker->engine != NULL) {
+        copy_stats(worker);
+    }
+    pil_worker_close(worker);
     atomic_store_explicit(&worker->turn_started_ns, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->is_done, true, memory_order_release);
     return NULL;
