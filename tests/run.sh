@@ -20,8 +20,8 @@ usage: tests/run.sh [--quick | --long] [--list] [PATTERN]
               python   builder and tools
               system   real daemon, real clients, both engines; Feast's own client; 10^8 checked reads under swaps
                        and kills
-  --long    the above with fifty times the faults, then libFuzzer on every decoder, stress tests, and system tests
-            marked long (10^9 reads)
+  --long    the above with fifty times the faults, then libFuzzer on every decoder and on turns
+            of a worker, stress tests, and system tests marked long (10^9 reads)
 
   --list    name the tests and run none
   PATTERN   only tests whose name matches: 'unit.cache', 'resp'
