@@ -306,11 +306,8 @@ static pil_status decode_all(struct pil_turn *turn, struct pil_connection *conne
     return connection->state < PIL_CONNECTION_FINISHING ? keep_fresh(turn, connection) : PIL_STATUS_OK;
 }
 
-pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *connection) {
-    PIL_ASSERT_SLOW(pil_connection_validate(connection));
-    if (connection->state >= PIL_CONNECTION_FINISHING) {
-        return PIL_STATUS_OK;
-    }
+/* Decodes what came, as far as limits allow. */
+static pil_status take_in(struct pil_turn *turn, struct pil_connection *connection) {
     turn->scope.readable = pil_admission_readable(turn, connection);
     pil_status status = decode_all(turn, connection);
     if (status == PIL_STATUS_BUSY) {
@@ -321,7 +318,15 @@ pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *
     } else if (is_far_ahead(connection)) {
         pause_reading(turn->worker, connection);
     }
-    connection->fresh = (struct pil_bytes){0};
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *connection) {
+    PIL_ASSERT_SLOW(pil_connection_validate(connection));
+    if (connection->state < PIL_CONNECTION_FINISHING) {
+        PIL_TRY(take_in(turn, connection));
+    }
+    connection->fresh = (struct pil_bytes){0}; /* also where the batch that was run in between closed the connection */
     return PIL_STATUS_OK;
 }
 
