@@ -195,7 +195,8 @@ static void check_command(struct answers *answers, const struct question *questi
         PIL_ASSERT(pil_resp_value_next(&reply, &value) == PIL_STATUS_OK && value.kind == PIL_RESP_KIND_BULK);
         PIL_ASSERT(pil_bytes_equal(value.text, question->resp.args[1]));
     }
-    *is_open = (*is_open && !is_one_of(name, ends)) || (!is_error && pil_bytes_equal_nocase(name, "multi"));
+    bool is_end = is_one_of(name, ends) && question->resp.arg_count == 1; /* else it is refused, and nothing ends */
+    *is_open = (*is_open && !is_end) || (!is_error && pil_bytes_equal_nocase(name, "multi"));
 }
 
 static void check_commands(struct answers *answers) {
