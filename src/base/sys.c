@@ -39,6 +39,9 @@ static pil_status read_into(int fd, const char *path, size_t bytes_max, struct p
         if (got < 0) {
             return fail_errno(ret_error, "read", path);
         }
+        if (text->failed) {
+            return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory to read %s", path);
+        }
         if (got == 0) {
             return PIL_STATUS_OK;
         }

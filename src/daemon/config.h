@@ -36,7 +36,7 @@ struct pil_command_line {
 
 /* Defaults, then the file, then the flags. Every mistake is one line of *problems: "file:line:column: what; what to do"
  * or "--flag: what; what to do". Then `auto` values are settled from the machine and the cgroup. INVALID when there was
- * any. */
+ * any, or no memory to name it: then *problems has failed. */
 pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
                            struct pil_text *problems) PIL_CHECKED;
 /* What a reload came to: names of options with blanks between. */

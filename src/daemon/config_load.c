@@ -174,7 +174,7 @@ pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_l
         check_whole(&config, problems);
     }
     *ret_line = line;
-    if (problems->len > problems_before) {
+    if (problems->failed || problems->len > problems_before) {
         return PIL_STATUS_INVALID;
     }
     if (runs) {

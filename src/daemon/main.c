@@ -8,11 +8,15 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 
-enum { EXIT_OK = 0, EXIT_PROBLEMS = 1, EXIT_USAGE = 2 };
+enum { EXIT_OK = 0, EXIT_PROBLEMS = 1, EXIT_USAGE = 2, EXIT_SYSTEM = 3 };
 
 static int print(void (*fill)(struct pil_text *page)) {
     struct pil_text page = {0};
     fill(&page);
+    if (page.failed) {
+        fprintf(stderr, "pilliond: no memory for this page\n");
+        return EXIT_SYSTEM;
+    }
     fputs(pil_text_chars(&page), stdout);
     pil_text_deinit(&page);
     return EXIT_OK;
@@ -49,7 +53,7 @@ int main(int argc, char **argv) {
     struct pil_command_line line;
     struct pil_text problems = {0};
     if (pil_config_load(argc, argv, &line, &config, &problems) != PIL_STATUS_OK) {
-        fputs(pil_text_chars(&problems), stderr);
+        fprintf(stderr, "%s%s", pil_text_chars(&problems), problems.failed ? "\n" : "");
         pil_text_deinit(&problems);
         return EXIT_PROBLEMS;
     }

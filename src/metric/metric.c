@@ -254,6 +254,9 @@ pil_status pil_metric_series_get(struct pil_metric_registry *registry, pil_metri
                                  const char *const *label_values, pil_metric_series *ret_series) {
     struct pil_text labels = {0};
     render_labels(&families[metric], label_values, &labels);
+    if (labels.failed) {
+        return PIL_STATUS_NO_MEMORY;
+    }
     pthread_mutex_lock(registry->lock);
     pil_status status = get_locked(registry, metric, &labels, ret_series);
     pthread_mutex_unlock(registry->lock);

@@ -139,6 +139,9 @@ pil_status pil_directory_read_whole(const struct pil_directory *directory, const
     if (is_cancelled) {
         return pil_store_fail_cancelled(error);
     }
+    if (text != NULL && text->failed) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to read %s", file->name);
+    }
     if (got < 0) {
         return pil_directory_fail(directory, error, "read", file->name);
     }

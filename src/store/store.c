@@ -85,7 +85,9 @@ pil_status pil_store_list(struct pil_store *store, const char *prefix, pil_store
     if (pil_store_is_cancelled(store)) {
         return pil_store_fail_cancelled(ret_error);
     }
-    return store->ops->list(store, prefix, visit, context, ret_error);
+    pil_status status = store->ops->list(store, prefix, visit, context, ret_error);
+    return status == PIL_STATUS_NO_MEMORY ? pil_fail(ret_error, status, "no memory to list %s%s", prefix, store->url)
+                                          : status;
 }
 
 int pil_store_watch(struct pil_store *store, const char *prefix) {

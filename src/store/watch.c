@@ -31,7 +31,7 @@ static bool arm(struct pil_watch *watch, const char *root, const char *prefix) {
         pil_text_clear(&path);
         pil_text_format(&path, "%s/%.*s", root, (int)(slash - prefix), prefix);
         uint32_t events = IN_DONT_FOLLOW | (slash[1] != '\0' ? (uint32_t)WAY_EVENTS : (uint32_t)FOLDER_EVENTS);
-        if (inotify_add_watch(watch->fd, path.data, events) < 0) {
+        if (path.failed || inotify_add_watch(watch->fd, path.data, events) < 0) {
             break;
         }
     }
@@ -46,10 +46,15 @@ int pil_watch_add(struct pil_watch *watch, const char *root, const char *prefix)
     if (watch->fd < 0 || !arm(watch, root, prefix)) {
         return -1;
     }
-    watch->prefixes = realloc(watch->prefixes, (watch->prefix_count + 1) * sizeof *watch->prefixes);
-    PIL_ASSERT(watch->prefixes != NULL);
-    watch->prefixes[watch->prefix_count] = strdup(prefix);
-    PIL_ASSERT(watch->prefixes[watch->prefix_count] != NULL);
+    char **prefixes = realloc(watch->prefixes, (watch->prefix_count + 1) * sizeof *watch->prefixes);
+    if (prefixes == NULL) {
+        return -1;
+    }
+    watch->prefixes = prefixes;
+    prefixes[watch->prefix_count] = strdup(prefix);
+    if (prefixes[watch->prefix_count] == NULL) {
+        return -1;
+    }
     watch->prefix_count++;
     return watch->fd;
 }

@@ -2,6 +2,7 @@
  * From names to offsets. */
 #include "vector/plan.h"
 #include "base/panic.h"
+#include "base/text.h"
 #include "cache/chain.h"
 #include "schema/project.h"
 
@@ -111,6 +112,10 @@ pil_status pil_vector_spec_of_service(const struct pil_project *project, const s
         pil_text_format(&text, "%s/%s:%s", project->name, view->name,
                         view->features[service->features[i].feature_index].name);
         references[i].len = text.len - begin;
+    }
+    if (text.failed) {
+        free(references);
+        return no_memory(ret_error);
     }
     const char *at = text.data; /* which does not move any more */
     for (uint32_t i = 0; i < service->feature_count; at += references[i++].len) {

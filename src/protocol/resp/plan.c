@@ -173,6 +173,9 @@ static pil_status name_in_full(struct pil_turn *turn, const struct pil_bytes *re
         pil_text_append(text, colon, given.len - view_len);
         ret_names[i].len = text->len - begin;
     }
+    if (text->failed) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
+    }
     const uint8_t *at = (const uint8_t *)text->data; /* which does not move any more */
     for (uint32_t i = 0; i < count; at += ret_names[i++].len) {
         ret_names[i].data = at;

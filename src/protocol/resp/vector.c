@@ -278,6 +278,10 @@ PIL_REPLY(pil_redis_reply_describe) {
                         type, column->first, column->count);
     }
     pil_text_format(&text, "]}");
-    pil_resp_put_bulk(sink, pil_text_bytes(&text));
+    if (text.failed) {
+        pil_resp_put_error(sink, "OOM no memory for a description");
+    } else {
+        pil_resp_put_bulk(sink, pil_text_bytes(&text));
+    }
     pil_text_deinit(&text);
 }
