@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/report.h"
 #include "release/project.h"
+#include "schema/project_read.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #include "base/sys.h"
 #include "daemon/config_internal.h"
 #include "peer/rule.h"
-#include "schema/yaml.h"
+#include "schema/yaml_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,7 +251,9 @@ void pil_config_read_yaml(struct pil_config *config, const char *path, struct pi
         }
         pil_yaml_node_deinit(&root);
     }
-    pil_yaml_problems_write(&reader.problems, path, problems);
+    if (pil_yaml_problems_write(&reader.problems, path, problems) == PIL_STATUS_NO_MEMORY) {
+        pil_text_format(problems, "%s:1:1: no memory to read it; free some\n", path);
+    }
     pil_yaml_problems_deinit(&reader.problems);
     pil_text_deinit(&text);
 }

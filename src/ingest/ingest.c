@@ -37,7 +37,7 @@ pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pi
     ingest->view = pil_view_clone(options->view);
     ingest->options.view = ingest->view;
     ingest->options.temporary = NULL; /* the partitions keep a copy */
-    ingest->profile = pil_profile_create(ingest->view);
+    ingest->profile = ingest->view != NULL ? pil_profile_create(ingest->view) : NULL;
     ingest->cells = calloc(PIL_INGEST_CELLS, sizeof *ingest->cells);
     pil_status status = PIL_STATUS_OK;
     if (ingest->profile == NULL || ingest->cells == NULL) {

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/panic.h"
 #include "ingest/sketch.h"
+#include "schema/json_text.h"
 #include "snapshot/format.h"
 
 #include <math.h>
@@ -332,6 +333,11 @@ void pil_tally_merge(struct pil_tally *into, const struct pil_tally *from) {
 
 /* ---- JSON */
 
+/* Readers of JSON stumble over NUL. */
+static bool has_json(const struct column *column, const struct pil_frequent_value *value) {
+    return column->feature->type.scalar != PIL_SCALAR_STRING || memchr(value->data, '\0', value->len) == NULL;
+}
+
 static json_t *value_to_json(const struct column *column, const struct pil_frequent_value *value) {
     char hex[2 * PIL_FREQUENT_VALUE_BYTES + 1];
     switch (column->feature->type.scalar) {
@@ -339,10 +345,7 @@ static json_t *value_to_json(const struct column *column, const struct pil_frequ
     case PIL_SCALAR_INT32: return json_integer(pil_load_i32(value->data));
     case PIL_SCALAR_INT64:
     case PIL_SCALAR_UNIX_TIMESTAMP: return json_integer(pil_load_i64(value->data));
-    case PIL_SCALAR_STRING:
-        /* Readers of JSON stumble over NUL. */
-        return memchr(value->data, '\0', value->len) == NULL ? json_stringn((const char *)value->data, value->len)
-                                                             : NULL;
+    case PIL_SCALAR_STRING: return json_stringn((const char *)value->data, value->len);
     case PIL_SCALAR_BYTES: pil_hex_encode(pil_bytes_from(value->data, value->len), hex); return json_string(hex);
     case PIL_SCALAR_FLOAT32:
     case PIL_SCALAR_FLOAT64:
@@ -383,9 +386,10 @@ static json_t *top_to_json(const struct column *column, const struct tally_colum
             break;
         }
         taken[best] = true;
-        json_t *value = value_to_json(column, &column->frequent->values[best]);
-        if (value != NULL) {
-            json_array_append_new(list, json_pack("{s:o, s:I}", "value", value, "count", (json_int_t)tally->top[best]));
+        const struct pil_frequent_value *value = &column->frequent->values[best];
+        if (has_json(column, value)) {
+            pil_json_append(&list, json_pack("{s:o, s:I}", "value", value_to_json(column, value), "count",
+                                             (json_int_t)tally->top[best]));
         }
     }
     return list;
@@ -402,21 +406,21 @@ static json_t *bound_to_json(const struct column *column, int64_t integer, doubl
     return column->measure == MEASURE_LENGTH ? json_integer((json_int_t)real) : json_real(real);
 }
 
-static void measures_to_json(const struct column *column, const struct tally_column *tally, json_t *object) {
+static void measures_to_json(const struct column *column, const struct tally_column *tally, json_t **object) {
     static const char *const names[] = {
         [MEASURE_VALUE] = "value", [MEASURE_LENGTH] = "length", [MEASURE_ELEMENT] = "element"};
     double n = (double)column->measured, mean = column->sum / n, variance = column->squares / n - mean * mean;
-    json_object_set_new(object, "measure", json_string(names[column->measure]));
-    json_object_set_new(object, "min", bound_to_json(column, column->integer_min, column->min));
-    json_object_set_new(object, "max", bound_to_json(column, column->integer_max, column->max));
-    json_object_set_new(object, "mean", real_or_null(column->shift + mean));
-    json_object_set_new(object, "stddev", real_or_null(sqrt(variance < 0 ? 0 : variance)));
+    pil_json_set(object, "measure", json_string(names[column->measure]));
+    pil_json_set(object, "min", bound_to_json(column, column->integer_min, column->min));
+    pil_json_set(object, "max", bound_to_json(column, column->integer_max, column->max));
+    pil_json_set(object, "mean", real_or_null(column->shift + mean));
+    pil_json_set(object, "stddev", real_or_null(sqrt(variance < 0 ? 0 : variance)));
     json_t *counts = json_array();
     for (uint32_t i = 0; i < PIL_PROFILE_BUCKETS; i++) {
-        json_array_append_new(counts, json_integer((json_int_t)tally->buckets[i]));
+        pil_json_append(&counts, json_integer((json_int_t)tally->buckets[i]));
     }
-    json_object_set_new(object, "histogram",
-                        json_pack("{s:f, s:f, s:o}", "min", column->min, "max", column->max, "counts", counts));
+    pil_json_set(object, "histogram",
+                 json_pack("{s:f, s:f, s:o}", "min", column->min, "max", column->max, "counts", counts));
 }
 
 static json_t *column_to_json(const struct column *column, const struct tally_column *tally) {
@@ -428,16 +432,16 @@ static json_t *column_to_json(const struct column *column, const struct tally_co
         return object;
     }
     if (column->measured > 0) {
-        measures_to_json(column, tally, object);
+        measures_to_json(column, tally, &object);
     }
     if (column->nan > 0) {
-        json_object_set_new(object, "nan", json_integer((json_int_t)column->nan));
+        pil_json_set(&object, "nan", json_integer((json_int_t)column->nan));
     }
     if (column->infinite > 0) {
-        json_object_set_new(object, "infinite", json_integer((json_int_t)column->infinite));
+        pil_json_set(&object, "infinite", json_integer((json_int_t)column->infinite));
     }
     if (has_top(column) && column->count > 0) {
-        json_object_set_new(object, "top", top_to_json(column, tally));
+        pil_json_set(&object, "top", top_to_json(column, tally));
     }
     return object;
 }
@@ -445,8 +449,8 @@ static json_t *column_to_json(const struct column *column, const struct tally_co
 json_t *pil_profile_to_json(const struct pil_profile *profile, const struct pil_tally *tally) {
     json_t *features = json_object();
     for (uint32_t i = 0; i < profile->view->feature_count; i++) {
-        json_object_set_new(features, profile->view->features[i].name,
-                            column_to_json(&profile->columns[i], &tally->columns[i]));
+        pil_json_set(&features, profile->view->features[i].name,
+                     column_to_json(&profile->columns[i], &tally->columns[i]));
     }
     return json_pack("{s:I, s:o}", "rows", (json_int_t)profile->rows, "features", features);
 }

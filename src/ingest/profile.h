@@ -30,5 +30,5 @@ void pil_tally_merge(struct pil_tally *into, const struct pil_tally *from);
 
 /* {"rows": n, "features": {name: {"type", "count", "nulls", "distinct", "measure", "min", "max", "mean", "stddev",
  * "nan", "infinite", "histogram": {"min", "max", "counts": [64]}, "top": [{"value", "count"}]}}}; what makes no sense
- * for a type is left out. */
+ * for a type is left out. NULL: no memory. */
 json_t *pil_profile_to_json(const struct pil_profile *profile, const struct pil_tally *tally);

@@ -8,6 +8,7 @@
 #include "release/catalog.h"
 #include "release/lease.h"
 #include "release/shard_io.h"
+#include "schema/json_text.h"
 #include "snapshot/writer.h"
 
 #include <pthread.h>
@@ -384,14 +385,18 @@ static pil_status put_manifest(struct job *job, const json_t *extra) {
     };
     memcpy(manifest.ref.project, ingest->view->project, strlen(ingest->view->project) + 1);
     memcpy(manifest.ref.view, ingest->view->name, strlen(ingest->view->name) + 1);
-    pil_manifest_identify(manifest.view, manifest.shards, manifest.shard_count, manifest.ref.release);
+    PIL_TRY(
+        pil_manifest_identify(manifest.view, manifest.shards, manifest.shard_count, manifest.ref.release, &job->error));
     pil_status status = PIL_STATUS_OK;
     if (job->store != NULL) {
         PIL_TRY(find_previous(job->store, &manifest, &job->error));
-        json_t *members = extra != NULL ? json_copy((json_t *)(uintptr_t)extra) : json_object();
-        json_object_set_new(members, "profile", pil_profile_to_json(ingest->profile, job->tally));
-        manifest.document = pil_manifest_to_json(&manifest, members);
+        json_t *members = extra != NULL ? pil_json_copy(extra) : json_object();
+        pil_json_set(&members, "profile", pil_profile_to_json(ingest->profile, job->tally));
+        manifest.document = members != NULL ? pil_manifest_to_json(&manifest, members) : NULL;
         json_decref(members);
+        if (manifest.document == NULL) {
+            return pil_fail(&job->error, PIL_STATUS_NO_MEMORY, "no memory for a manifest");
+        }
         status = publish_leased(job, &manifest);
         json_decref(manifest.document);
         job->result.existed = status == PIL_STATUS_EXISTS;
@@ -428,7 +433,7 @@ static pil_status open_lease(struct job *job) {
     snprintf(holder, sizeof holder, "build %s/%s", view->project, view->name);
     PIL_TRY(pil_store_open_again(job->store, &job->lease_store, &job->error));
     job->lease = pil_lease_create(job->lease_store, &pil_clock_system, PIL_LAYOUT_LEASE_WRITE, holder);
-    return PIL_STATUS_OK;
+    return job->lease != NULL ? PIL_STATUS_OK : pil_fail(&job->error, PIL_STATUS_NO_MEMORY, "no memory for a lease");
 }
 
 pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store, const json_t *extra,

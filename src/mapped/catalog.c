@@ -162,7 +162,7 @@ static bool add_project(const struct sight *sight, json_t *projects, const json_
     if (is_project_hidden(sight, text_at(project, "project"))) {
         return true;
     }
-    json_t *shown = json_copy((json_t *)(uintptr_t)project); /* shallow: lists are replaced, not changed */
+    json_t *shown = pil_json_copy(project); /* shallow: lists are replaced, not changed */
     size_t hidden = shown != NULL ? hide(sight, shown, "feature_views", is_view_hidden) : SIZE_MAX;
     bool is_done = hidden != SIZE_MAX && hide(sight, shown, "feature_services", is_service_hidden) != SIZE_MAX &&
                    (hidden == 0 || hide_entities(shown));

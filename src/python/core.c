@@ -6,7 +6,8 @@
 
 #include "ingest/ingest.h"
 #include "base/text.h"
-#include "schema/project.h"
+#include "schema/json_text.h"
+#include "schema/project_read.h"
 #include "store/scheme.h"
 
 #include <stdlib.h>
@@ -32,7 +33,7 @@ static PyObject *fail(PyObject *module, pil_status status, const char *text) {
 
 /* Takes the reference. */
 static PyObject *json_to_str(json_t *json) {
-    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text = pil_json_text(json, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(json);
     PyObject *result = text != NULL ? PyUnicode_FromString(text) : PyErr_NoMemory();
     free(text);
@@ -125,11 +126,12 @@ static PyObject *ingest_fail(struct ingest_object *self, pil_status status, cons
 /* The view of a project in JSON form; NULL with the exception set. */
 static pil_status find_view(const char *project_text, const char *name, struct pil_project **ret_project,
                             struct pil_view **ret_view, struct pil_error *error) {
-    json_t *json = json_loads(project_text, 0, NULL);
-    if (json == NULL) {
-        return pil_fail(error, PIL_STATUS_INVALID, "the project is not JSON");
+    json_t *json;
+    pil_status status = pil_json_load(pil_bytes_from_text(project_text), 0, &json, error);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail_in(error, status == PIL_STATUS_CORRUPT ? PIL_STATUS_INVALID : status, "the project");
     }
-    pil_status status = pil_project_from_json(json, ret_project, error);
+    status = pil_project_from_json(json, ret_project, error);
     json_decref(json);
     if (status != PIL_STATUS_OK) {
         return status;
@@ -286,7 +288,7 @@ static PyObject *ingest_merge(PyObject *object, PyObject *unused) {
 static json_t *result_to_json(const struct pil_ingest_result *result) {
     json_t *phases = json_object();
     for (pil_ingest_phase phase = 0; phase < PIL_INGEST_PHASE_COUNT; phase++) {
-        json_object_set_new(phases, pil_ingest_phase_text(phase), json_real((double)result->phase_ns[phase] / 1e9));
+        pil_json_set(&phases, pil_ingest_phase_text(phase), json_real((double)result->phase_ns[phase] / 1e9));
     }
     return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "release", result->release, "previous",
                      result->previous, "existed", result->existed, "shards", (json_int_t)result->shard_count,
@@ -316,13 +318,16 @@ static PyObject *ingest_publish(PyObject *object, PyObject *arguments) {
     if (!is_open(self) || !PyArg_ParseTuple(arguments, "zs:publish", &url, &extra_text)) {
         return NULL;
     }
-    json_t *extra = json_loads(extra_text, 0, NULL);
-    if (extra == NULL || !json_is_object(extra)) {
+    json_t *extra = NULL;
+    struct pil_error error = {0};
+    if (pil_json_load(pil_bytes_from_text(extra_text), 0, &extra, &error) == PIL_STATUS_NO_MEMORY) {
+        return PyErr_NoMemory();
+    }
+    if (!json_is_object(extra)) {
         json_decref(extra);
         PyErr_SetString(PyExc_ValueError, "extra is no JSON object");
         return NULL;
     }
-    struct pil_error error = {0};
     struct pil_ingest_result result;
     pil_status status;
     Py_BEGIN_ALLOW_THREADS

@@ -2,18 +2,12 @@
  * One listing of the views' part of a store, then one read for each channel. */
 #include "release/catalog.h"
 
-#include "base/panic.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Room for one more than `count`: doubles at powers of two. NULL: no memory, and the list is as it was. */
 static void *grow(void *list, size_t count, size_t item_bytes) {
-    if ((count & (count - 1)) != 0) { /* doubles at powers of two */
-        return list;
-    }
-    list = realloc(list, (count == 0 ? 1 : 2 * count) * item_bytes);
-    PIL_ASSERT(list != NULL);
-    return list;
+    return (count & (count - 1)) != 0 ? list : realloc(list, (count == 0 ? 1 : 2 * count) * item_bytes);
 }
 
 static pil_status visit_object(void *context, const struct pil_store_object *object) {
@@ -21,12 +15,22 @@ static pil_status visit_object(void *context, const struct pil_store_object *obj
     struct pil_layout_object parsed;
     pil_layout_parse(object->name, &parsed);
     if (parsed.kind == PIL_LAYOUT_MANIFEST) {
-        catalog->releases = grow(catalog->releases, catalog->release_count, sizeof *catalog->releases);
-        catalog->releases[catalog->release_count++] =
+        struct pil_catalog_release *releases =
+            grow(catalog->releases, catalog->release_count, sizeof *catalog->releases);
+        if (releases == NULL) {
+            return PIL_STATUS_NO_MEMORY;
+        }
+        catalog->releases = releases;
+        releases[catalog->release_count++] =
             (struct pil_catalog_release){.ref = parsed.ref, .modified_us = object->modified_us};
     } else if (parsed.kind == PIL_LAYOUT_CHANNEL) {
-        catalog->channels = grow(catalog->channels, catalog->channel_count, sizeof *catalog->channels);
-        struct pil_catalog_channel *channel = &catalog->channels[catalog->channel_count++];
+        struct pil_catalog_channel *channels =
+            grow(catalog->channels, catalog->channel_count, sizeof *catalog->channels);
+        if (channels == NULL) {
+            return PIL_STATUS_NO_MEMORY;
+        }
+        catalog->channels = channels;
+        struct pil_catalog_channel *channel = &channels[catalog->channel_count++];
         *channel = (struct pil_catalog_channel){.ref = parsed.ref};
         memcpy(channel->channel.name, parsed.channel, sizeof parsed.channel);
     }
@@ -41,15 +45,18 @@ pil_status pil_catalog_read(struct pil_store *store, const char *project, const 
              of_view ? "/" : "");
     struct pil_catalog catalog = {0};
     pil_status status = pil_store_list(store, prefix, visit_object, &catalog, ret_error);
-    if (status != PIL_STATUS_OK) {
-        pil_catalog_deinit(&catalog);
-        return status;
-    }
-    for (size_t i = 0; i < catalog.channel_count; i++) {
+    for (size_t i = 0; i < catalog.channel_count && status == PIL_STATUS_OK; i++) {
         struct pil_catalog_channel *channel = &catalog.channels[i];
         char name[PIL_NAME_BYTES_MAX + 1];
         memcpy(name, channel->channel.name, sizeof name);
         channel->status = pil_channel_read(store, &channel->ref, name, &channel->channel, &channel->error);
+        if (channel->status == PIL_STATUS_NO_MEMORY) { /* which says nothing about the channel */
+            status = pil_fail(ret_error, channel->status, "%s", channel->error.text);
+        }
+    }
+    if (status != PIL_STATUS_OK) {
+        pil_catalog_deinit(&catalog);
+        return status;
     }
     *ret_catalog = catalog;
     return PIL_STATUS_OK;

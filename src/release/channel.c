@@ -8,6 +8,7 @@
 #include "release/lease.h"
 #include "release/manifest.h"
 #include "release/retry.h"
+#include "schema/json_text.h"
 
 #include <stdio.h>
 
@@ -117,25 +118,23 @@ pil_status pil_channel_parse(struct pil_bytes text, const struct pil_release_ref
     return status;
 }
 
-static void format_channel(const struct pil_channel *channel, const struct pil_release_ref *ref,
-                           struct pil_text *ret_text) {
+static pil_status format_channel(const struct pil_channel *channel, const struct pil_release_ref *ref,
+                                 struct pil_text *ret_text, struct pil_error *error) {
     char nonce[PIL_DOCUMENT_NONCE_CHARS + 1];
     json_t *history = json_array();
     pil_document_nonce(nonce);
     for (uint32_t i = 0; i < channel->history_count; i++) {
         const struct pil_channel_entry *entry = &channel->history[i];
-        json_array_append_new(history, json_pack("{s:s, s:I, s:I, s:s}", "release", entry->release, "sequence",
-                                                 (json_int_t)entry->sequence, "changed_us",
-                                                 (json_int_t)entry->changed_us, "act", entry->act));
+        pil_json_append(&history, json_pack("{s:s, s:I, s:I, s:s}", "release", entry->release, "sequence",
+                                            (json_int_t)entry->sequence, "changed_us", (json_int_t)entry->changed_us,
+                                            "act", entry->act));
     }
     json_t *document =
         json_pack("{s:i, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:I, s:o}", "format", PIL_DOCUMENT_FORMAT, "project",
                   ref->project, "view", ref->view, "channel", channel->name, "sequence", (json_int_t)channel->sequence,
                   "nonce", nonce, "release", channel->release, "pinned", pil_document_optional(channel->pinned),
                   "changed_us", (json_int_t)channel->changed_us, "history", history);
-    PIL_ASSERT(document != NULL);
-    pil_document_format(document, ret_text);
-    json_decref(document);
+    return pil_document_format(document, ret_text, error);
 }
 
 /* ---- The store */
@@ -291,7 +290,7 @@ static pil_status put_channel(struct change *change, struct pil_store_condition 
     char name[PIL_STORE_NAME_BYTES];
     struct pil_text text;
     pil_layout_channel(change->ref, change->version.channel.name, name);
-    format_channel(&change->version.channel, change->ref, &text);
+    PIL_TRY(format_channel(&change->version.channel, change->ref, &text, error));
     pil_status status = pil_store_put(change->store, name, pil_text_bytes(&text), condition, NULL, error);
     pil_text_deinit(&text);
     return status;
@@ -324,6 +323,9 @@ static pil_status run(struct change *change, struct pil_channel *ret_channel, st
     char holder[PIL_NAME_BYTES_MAX * 2 + 32];
     snprintf(holder, sizeof holder, "%s %s/%s", change->act->name, change->ref->project, change->ref->view);
     change->lease = pil_lease_create(change->store, &pil_clock_system, PIL_LAYOUT_LEASE_WRITE, holder);
+    if (change->lease == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a lease");
+    }
     pil_status status = pil_retry(change_once, change, error);
     pil_lease_end(&change->lease);
     if (status == PIL_STATUS_OK) {

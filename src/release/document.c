@@ -12,18 +12,13 @@
 #include <sys/random.h>
 
 pil_status pil_document_parse(struct pil_bytes text, json_t **ret_document, struct pil_error *ret_error) {
-    json_error_t where;
+    json_t *document;
     uint64_t format;
     if (text.len > PIL_DOCUMENT_BYTES_MAX) {
         return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "%zu bytes, at most %d are read", text.len,
                         PIL_DOCUMENT_BYTES_MAX);
     }
-    json_t *document =
-        json_loadb(text.len > 0 ? (const char *)text.data : "", text.len, JSON_REJECT_DUPLICATES, &where);
-    if (document == NULL) {
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "no JSON: line %d, column %d: %s", where.line, where.column,
-                        where.text);
-    }
+    PIL_TRY(pil_json_load(text, JSON_REJECT_DUPLICATES, &document, ret_error));
     pil_status status = pil_document_u64(document, "format", INT32_MAX, &format, ret_error);
     if (status == PIL_STATUS_OK && format != PIL_DOCUMENT_FORMAT) {
         status = pil_fail(ret_error, format > PIL_DOCUMENT_FORMAT ? PIL_STATUS_UNSUPPORTED : PIL_STATUS_CORRUPT,
@@ -47,12 +42,15 @@ pil_status pil_document_read(struct pil_store *store, const char *name, json_t *
     return status == PIL_STATUS_OK ? status : pil_fail_in(ret_error, status, "%s", name);
 }
 
-void pil_document_format(const json_t *document, struct pil_text *ret_text) {
+pil_status pil_document_format(json_t *document, struct pil_text *ret_text, struct pil_error *ret_error) {
     char *text = pil_json_text(document, JSON_COMPACT | JSON_SORT_KEYS);
-    PIL_ASSERT(text != NULL);
-    *ret_text = (struct pil_text){0};
-    pil_text_append(ret_text, text, strlen(text));
-    free(text);
+    json_decref(document);
+    if (text == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a document");
+    }
+    size_t len = strlen(text);
+    *ret_text = (struct pil_text){.data = text, .len = len, .capacity = len + 1};
+    return PIL_STATUS_OK;
 }
 
 pil_status pil_document_u64(const json_t *object, const char *member, uint64_t max, uint64_t *ret_value,

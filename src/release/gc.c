@@ -4,7 +4,6 @@
  * finish meanwhile leave theirs for us to see. */
 #include "release/gc.h"
 
-#include "base/panic.h"
 #include "release/catalog.h"
 #include "release/lease.h"
 #include "release/manifest.h"
@@ -42,6 +41,10 @@ struct collector {
     struct pil_gc_result result;
 };
 
+static pil_status no_memory(struct pil_error *error) {
+    return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a collection; nothing more was removed");
+}
+
 /* ---- Which releases stay */
 
 /* Reading may take long, and so may what a batch of removals does not cover: the lease must not expire meanwhile. */
@@ -56,7 +59,9 @@ static pil_status hold(struct collector *collector, struct pil_error *error) {
 static pil_status load_candidates(struct collector *collector, struct pil_error *error) {
     const struct pil_catalog *catalog = &collector->catalog;
     collector->candidates = calloc(catalog->release_count + 1, sizeof *collector->candidates);
-    PIL_ASSERT(collector->candidates != NULL);
+    if (collector->candidates == NULL) {
+        return no_memory(error);
+    }
     for (size_t i = 0; i < catalog->channel_count; i++) {
         if (catalog->channels[i].status != PIL_STATUS_OK) {
             return pil_fail(error, catalog->channels[i].status,
@@ -198,13 +203,15 @@ static int compare_ids(const void *a, const void *b) {
     return memcmp(a, b, sizeof(struct pil_sha256));
 }
 
-static void mark(struct collector *collector) {
+static pil_status mark(struct collector *collector, struct pil_error *error) {
     size_t count = 0;
     for (size_t i = 0; i < collector->candidate_count; i++) {
         count += collector->candidates[i].keep ? collector->candidates[i].shard_count : 0;
     }
     collector->marked = calloc(count + 1, sizeof *collector->marked);
-    PIL_ASSERT(collector->marked != NULL);
+    if (collector->marked == NULL) {
+        return no_memory(error);
+    }
     for (size_t i = 0; i < collector->candidate_count; i++) {
         const struct candidate *candidate = &collector->candidates[i];
         for (uint32_t s = 0; candidate->keep && s < candidate->shard_count; s++) {
@@ -212,6 +219,7 @@ static void mark(struct collector *collector) {
         }
     }
     qsort(collector->marked, collector->marked_count, sizeof *collector->marked, compare_ids);
+    return PIL_STATUS_OK;
 }
 
 static pil_status visit_shard(void *context, const struct pil_store_object *object) {
@@ -231,8 +239,11 @@ static pil_status visit_shard(void *context, const struct pil_store_object *obje
     if (!keep) {
         if ((collector->swept_count & (collector->swept_count - 1)) == 0) { /* doubles at powers of two */
             size_t capacity = collector->swept_count == 0 ? 1 : 2 * collector->swept_count;
-            collector->swept = realloc(collector->swept, capacity * sizeof *collector->swept);
-            PIL_ASSERT(collector->swept != NULL);
+            struct swept_shard *swept = realloc(collector->swept, capacity * sizeof *swept);
+            if (swept == NULL) {
+                return PIL_STATUS_NO_MEMORY;
+            }
+            collector->swept = swept;
         }
         collector->swept[collector->swept_count++] = (struct swept_shard){.id = parsed.shard, .bytes = object->bytes};
     }
@@ -270,6 +281,9 @@ static pil_status sweep(struct collector *collector, struct pil_error *error) {
 /* ---- The run */
 
 static pil_status collect(struct collector *collector, struct pil_error *error) {
+    if (collector->names == NULL || (collector->lease == NULL && !collector->options->dry_run)) {
+        return no_memory(error);
+    }
     if (collector->lease != NULL) {
         PIL_TRY(pil_lease_post(collector->lease, NULL, 0, PIL_LEASE_COLLECT_SECONDS, error));
     }
@@ -278,7 +292,7 @@ static pil_status collect(struct collector *collector, struct pil_error *error) 
     PIL_TRY(read_leases(collector, error));
     choose(collector);
     PIL_TRY(remove_releases(collector, error));
-    mark(collector);
+    PIL_TRY(mark(collector, error));
     PIL_TRY(hold(collector, error));
     PIL_TRY(sweep(collector, error));
     return collector->lease != NULL ? pil_lease_sweep(collector->lease, collector->started_us, error) : PIL_STATUS_OK;
@@ -292,7 +306,6 @@ pil_status pil_gc_run(struct pil_store *store, const struct pil_gc_options *opti
                                   .started_us = now_us,
                                   .limit_us = now_us - options->grace_us,
                                   .names = calloc(PIL_LEASE_OBJECTS_MAX, sizeof *collector.names)};
-    PIL_ASSERT(collector.names != NULL);
     if (!options->dry_run) {
         collector.lease = pil_lease_create(store, options->clock, PIL_LAYOUT_LEASE_COLLECT, "gc");
     }

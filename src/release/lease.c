@@ -38,10 +38,13 @@ static const char *kind_text(pil_layout_lease kind) {
 struct pil_lease *pil_lease_create(struct pil_store *store, const struct pil_clock *clock, pil_layout_lease kind,
                                    const char *holder) {
     struct pil_lease *lease = calloc(1, sizeof *lease);
-    PIL_ASSERT(lease != NULL);
-    *lease = (struct pil_lease){
-        .store = store, .clock = clock, .kind = kind, .holder = strdup(holder), .expires_us = INT64_MAX};
-    PIL_ASSERT(lease->holder != NULL);
+    char *copy = strdup(holder);
+    if (lease == NULL || copy == NULL) {
+        free(lease);
+        free(copy);
+        return NULL;
+    }
+    *lease = (struct pil_lease){.store = store, .clock = clock, .kind = kind, .holder = copy, .expires_us = INT64_MAX};
     return lease;
 }
 
@@ -51,13 +54,22 @@ int64_t pil_lease_left_us(const struct pil_lease *lease) {
 
 /* ---- Writing */
 
+static pil_status no_memory(struct pil_error *error) {
+    return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a lease");
+}
+
+/* NULL: no memory. */
 static struct part *add_part(struct pil_lease *lease) {
     char id[ID_CHARS + 1];
-    lease->parts = realloc(lease->parts, (lease->part_count + 1) * sizeof *lease->parts);
-    PIL_ASSERT(lease->parts != NULL);
-    struct part *part = &lease->parts[lease->part_count++];
-    *part = (struct part){.objects = json_array()};
-    PIL_ASSERT(part->objects != NULL);
+    json_t *objects = json_array();
+    struct part *parts = realloc(lease->parts, (lease->part_count + 1) * sizeof *parts);
+    lease->parts = parts != NULL ? parts : lease->parts;
+    if (parts == NULL || objects == NULL) {
+        json_decref(objects);
+        return NULL;
+    }
+    struct part *part = &parts[lease->part_count++];
+    *part = (struct part){.objects = objects};
     pil_document_nonce(id);
     pil_layout_lease_name(lease->kind, id, part->name);
     return part;
@@ -70,9 +82,7 @@ static pil_status put_part(struct pil_lease *lease, struct part *part, int64_t e
     json_t *document = json_pack("{s:i, s:s, s:s, s:s, s:I, s:O}", "format", PIL_DOCUMENT_FORMAT, "kind",
                                  kind_text(lease->kind), "holder", lease->holder, "nonce", nonce, "expires_us",
                                  (json_int_t)expires_us, "objects", part->objects);
-    PIL_ASSERT(document != NULL);
-    pil_document_format(document, &text);
-    json_decref(document);
+    PIL_TRY(pil_document_format(document, &text, error));
     pil_status status = PIL_STATUS_CONFLICT;
     if (part->tag.text[0] != '\0') {
         status = pil_store_put(lease->store, part->name, pil_text_bytes(&text), pil_store_if_match(&part->tag),
@@ -166,11 +176,13 @@ static pil_status visit_lease(void *context, const struct pil_store_object *obje
     struct pil_layout_object parsed;
     pil_layout_parse(object->name, &parsed);
     if (parsed.kind == PIL_LAYOUT_LEASE) {
-        names->names = realloc(names->names, (names->count + 1) * sizeof *names->names);
-        PIL_ASSERT(names->names != NULL);
-        names->names[names->count] = strdup(object->name);
-        PIL_ASSERT(names->names[names->count] != NULL);
-        names->count++;
+        char **grown = realloc(names->names, (names->count + 1) * sizeof *grown);
+        names->names = grown != NULL ? grown : names->names;
+        char *name = grown != NULL ? strdup(object->name) : NULL;
+        if (name == NULL) {
+            return PIL_STATUS_NO_MEMORY;
+        }
+        names->names[names->count++] = name;
     }
     return PIL_STATUS_OK;
 }
@@ -286,7 +298,9 @@ static pil_status name_object(struct pil_lease *lease, const char *name, struct 
     if (part == NULL || json_array_size(part->objects) == PIL_LEASE_OBJECTS_MAX) {
         part = add_part(lease);
     }
-    json_array_append_new(part->objects, json_string(name));
+    if (part == NULL || json_array_append_new(part->objects, json_string(name)) != 0) {
+        return no_memory(error);
+    }
     int64_t expires_us = now_us(lease) + PIL_LEASE_WRITE_SECONDS * 1000000ll;
     pil_status status = put_part(lease, part, expires_us, error);
     if (status != PIL_STATUS_OK) { /* it is not leased */
@@ -340,14 +354,16 @@ pil_status pil_lease_post(struct pil_lease *lease, const char *const *names, uin
                           struct pil_error *ret_error) {
     PIL_ASSERT(lease->kind == PIL_LAYOUT_LEASE_COLLECT);
     PIL_ASSERT(count <= PIL_LEASE_OBJECTS_MAX);
-    if (lease->part_count == 0) {
-        (void)add_part(lease);
-    } else {
+    if (lease->part_count > 0) {
         PIL_TRY(check_alive(lease, ret_error));
+    } else if (add_part(lease) == NULL) {
+        return no_memory(ret_error);
     }
     json_array_clear(lease->parts[0].objects);
     for (uint32_t i = 0; i < count; i++) {
-        json_array_append_new(lease->parts[0].objects, json_string(names[i]));
+        if (json_array_append_new(lease->parts[0].objects, json_string(names[i])) != 0) {
+            return no_memory(ret_error);
+        }
     }
     PIL_TRY(put_all(lease, seconds, ret_error));
     return check_alive(lease, ret_error); /* the put may have taken longer than that */
@@ -363,16 +379,21 @@ static pil_status collect_names(void *context, const char *name, const struct le
     struct set_reading *reading = context;
     struct pil_lease_set *set = &reading->set;
     size_t count = json_array_size(lease->objects);
-    (void)name, (void)error;
+    (void)name;
     if (has_ended(lease, reading->since_us) || count == 0) {
         return PIL_STATUS_OK;
     }
-    set->names = realloc(set->names, (set->count + count) * sizeof *set->names);
-    PIL_ASSERT(set->names != NULL);
+    char **names = realloc(set->names, (set->count + count) * sizeof *names);
+    if (names == NULL) {
+        return no_memory(error);
+    }
+    set->names = names;
     for (size_t i = 0; i < count; i++) {
         char *object = strdup(json_string_value(json_array_get(lease->objects, i)));
-        PIL_ASSERT(object != NULL);
-        set->names[set->count++] = object;
+        if (object == NULL) {
+            return no_memory(error);
+        }
+        names[set->count++] = object;
     }
     return PIL_STATUS_OK;
 }

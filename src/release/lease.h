@@ -23,7 +23,7 @@ enum {
 struct pil_lease;
 
 /* Writes nothing yet. Store and clock are borrowed for the lease's life. `holder` is for people who look into the
- * store: "build rides/drivers". */
+ * store: "build rides/drivers". NULL: no memory. */
 struct pil_lease *pil_lease_create(struct pil_store *store, const struct pil_clock *clock, pil_layout_lease kind,
                                    const char *holder);
 /* Gives the lease back: removes its documents, unless a collection is under way that may rely on them; those expire.

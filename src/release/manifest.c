@@ -2,8 +2,8 @@
  * Manifests: hostile JSON in, checked structs out, and back. */
 #include "release/manifest.h"
 
-#include "base/panic.h"
 #include "release/document.h"
+#include "schema/json_text.h"
 #include "schema/view_json.h"
 #include "schema/view_read.h"
 
@@ -27,10 +27,9 @@ static void identify(const struct pil_view *view, const struct pil_text *schema,
                      const struct pil_manifest_shard *shards, uint32_t shard_count,
                      char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
     struct pil_sha256_stream *stream = pil_sha256_stream_create();
-    struct pil_text line = {0};
-    pil_text_format(&line, "%s/%s", view->project, view->name);
-    update_line(stream, line.data);
-    pil_text_deinit(&line);
+    pil_sha256_stream_update(stream, pil_bytes_from_text(view->project));
+    pil_sha256_stream_update(stream, pil_bytes_from_text("/"));
+    update_line(stream, view->name);
     update_line(stream, schema->data);
     for (uint32_t i = 0; i < shard_count; i++) {
         char hex[PIL_SHA256_HEX_CHARS + 1];
@@ -41,40 +40,37 @@ static void identify(const struct pil_view *view, const struct pil_text *schema,
     pil_hex_encode(pil_bytes_from(digest.bytes, PIL_RELEASE_ID_CHARS / 2), ret_release);
 }
 
-void pil_manifest_identify(const struct pil_view *view, const struct pil_manifest_shard *shards, uint32_t shard_count,
-                           char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
+pil_status pil_manifest_identify(const struct pil_view *view, const struct pil_manifest_shard *shards,
+                                 uint32_t shard_count, char ret_release[PIL_RELEASE_ID_CHARS + 1],
+                                 struct pil_error *ret_error) {
     struct pil_text schema;
-    json_t *json = pil_view_to_json(view);
-    pil_document_format(json, &schema);
-    json_decref(json);
+    PIL_TRY(pil_document_format(pil_view_to_json(view), &schema, ret_error));
     identify(view, &schema, shards, shard_count, ret_release);
     pil_text_deinit(&schema);
+    return PIL_STATUS_OK;
 }
 
 /* ---- Writing */
 
 json_t *pil_manifest_to_json(const struct pil_manifest *manifest, const json_t *extra) {
-    json_t *document = json_object(), *shards = json_array();
+    json_t *document = extra != NULL ? pil_json_copy(extra) : json_object(), *shards = json_array();
     for (uint32_t i = 0; i < manifest->shard_count; i++) {
         const struct pil_manifest_shard *shard = &manifest->shards[i];
         char hex[PIL_SHA256_HEX_CHARS + 1];
         shard_hex(&shard->id, hex);
-        json_array_append_new(shards, json_pack("{s:s, s:I, s:I}", "id", hex, "bytes", (json_int_t)shard->bytes,
-                                                "row_count", (json_int_t)shard->row_count));
+        pil_json_append(&shards, json_pack("{s:s, s:I, s:I}", "id", hex, "bytes", (json_int_t)shard->bytes, "row_count",
+                                           (json_int_t)shard->row_count));
     }
-    if (extra != NULL) {
-        json_object_update(document, (json_t *)(uintptr_t)extra);
-    }
-    json_object_set_new(document, "format", json_integer(PIL_DOCUMENT_FORMAT));
-    json_object_set_new(document, "project", json_string(manifest->ref.project));
-    json_object_set_new(document, "view", json_string(manifest->ref.view));
-    json_object_set_new(document, "release", json_string(manifest->ref.release));
-    json_object_set_new(document, "created_us", json_integer(manifest->created_us));
-    json_object_set_new(document, "previous", pil_document_optional(manifest->previous));
-    json_object_set_new(document, "schema", pil_view_to_json(manifest->view));
-    json_object_set_new(document, "shards", shards);
-    json_object_set_new(document, "row_count", json_integer((json_int_t)manifest->row_count));
-    json_object_set_new(document, "bytes", json_integer((json_int_t)manifest->bytes));
+    pil_json_set(&document, "format", json_integer(PIL_DOCUMENT_FORMAT));
+    pil_json_set(&document, "project", json_string(manifest->ref.project));
+    pil_json_set(&document, "view", json_string(manifest->ref.view));
+    pil_json_set(&document, "release", json_string(manifest->ref.release));
+    pil_json_set(&document, "created_us", json_integer(manifest->created_us));
+    pil_json_set(&document, "previous", pil_document_optional(manifest->previous));
+    pil_json_set(&document, "schema", pil_view_to_json(manifest->view));
+    pil_json_set(&document, "shards", shards);
+    pil_json_set(&document, "row_count", json_integer((json_int_t)manifest->row_count));
+    pil_json_set(&document, "bytes", json_integer((json_int_t)manifest->bytes));
     return document;
 }
 
@@ -102,7 +98,9 @@ static pil_status parse_shards(const json_t *list, struct pil_manifest *manifest
                         1u << PIL_SHARD_BITS_MAX, count);
     }
     manifest->shards = calloc(count, sizeof *manifest->shards);
-    PIL_ASSERT(manifest->shards != NULL);
+    if (manifest->shards == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for %zu shards", count);
+    }
     manifest->shard_count = (uint32_t)count;
     uint64_t rows = 0, bytes = 0; /* neither sum can overflow: 2^16 x 2^42 */
     for (uint32_t i = 0; i < count; i++) {
@@ -142,11 +140,11 @@ static pil_status parse_document(struct pil_manifest *manifest, struct pil_error
     PIL_TRY(parse_shards(json_object_get(document, "shards"), manifest, error));
 
     /* The schema as it stands there: members that this version does not know belong to it. */
-    const json_t *schema = json_object_get(document, "schema");
+    json_t *schema = json_object_get(document, "schema");
     if (!json_is_object(schema)) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "\"schema\" must be an object");
     }
-    pil_document_format(schema, &manifest->schema);
+    PIL_TRY(pil_document_format(json_incref(schema), &manifest->schema, error));
     pil_status status = pil_view_from_json_bytes(pil_text_bytes(&manifest->schema), &manifest->view, error);
     if (status != PIL_STATUS_OK) {
         return pil_fail_in(error, status, "\"schema\"");
@@ -165,7 +163,9 @@ static pil_status parse_document(struct pil_manifest *manifest, struct pil_error
 
 pil_status pil_manifest_parse(struct pil_bytes text, struct pil_manifest **ret_manifest, struct pil_error *ret_error) {
     struct pil_manifest *manifest = calloc(1, sizeof *manifest);
-    PIL_ASSERT(manifest != NULL);
+    if (manifest == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a manifest");
+    }
     pil_status status = pil_document_parse(text, &manifest->document, ret_error);
     if (status == PIL_STATUS_OK) {
         status = parse_document(manifest, ret_error);
@@ -251,8 +251,7 @@ pil_status pil_manifest_publish(struct pil_store *store, const struct pil_manife
     PIL_TRY(pil_manifest_check_shards(store, manifest, ret_error));
     json_t *document =
         manifest->document != NULL ? json_incref(manifest->document) : pil_manifest_to_json(manifest, NULL);
-    pil_document_format(document, &text);
-    json_decref(document);
+    PIL_TRY(pil_document_format(document, &text, ret_error));
     /* What cannot be read back is not published. */
     pil_status status = pil_manifest_parse(pil_text_bytes(&text), &parsed, ret_error);
     if (status == PIL_STATUS_OK) {

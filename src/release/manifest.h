@@ -29,12 +29,13 @@ struct pil_manifest {
     json_t *document;                        /* owned: the whole manifest with profile, sources, counts, builder */
 };
 
-/* Computes the release id of (schema, shards) into ref->release. */
-void pil_manifest_identify(const struct pil_view *view, const struct pil_manifest_shard *shards, uint32_t shard_count,
-                           char ret_release[PIL_RELEASE_ID_CHARS + 1]);
+/* Computes the release id of (schema, shards). NO_MEMORY. */
+pil_status pil_manifest_identify(const struct pil_view *view, const struct pil_manifest_shard *shards,
+                                 uint32_t shard_count, char ret_release[PIL_RELEASE_ID_CHARS + 1],
+                                 struct pil_error *ret_error) PIL_CHECKED;
 
 /* The document: required members from `manifest`, then `extra`'s members ("profile", "sources", "counts", "builder", …)
- * beside them. Canonical text. Owns: caller. */
+ * beside them. Canonical text. NULL: no memory. Owns: caller. */
 json_t *pil_manifest_to_json(const struct pil_manifest *manifest, const json_t *extra);
 /* Hostile text in; every bound and name checked, the release id recomputed (CORRUPT when it differs). */
 pil_status pil_manifest_parse(struct pil_bytes text, struct pil_manifest **ret_manifest,

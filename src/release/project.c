@@ -2,10 +2,11 @@
 #include "release/project.h"
 
 #include "base/clock.h"
-#include "base/panic.h"
 #include "release/catalog.h"
 #include "release/document.h"
 #include "release/retry.h"
+#include "schema/project_changes.h"
+#include "schema/project_read.h"
 
 /* ---- Views in use */
 
@@ -28,7 +29,7 @@ static pil_status count_breaking(struct pil_store *store, const struct pil_proje
     pil_text_clear(lines);
     *ret_count = pil_project_breaking_changes(before, after, in_use, &catalog, lines);
     pil_catalog_deinit(&catalog);
-    return PIL_STATUS_OK;
+    return lines->failed ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to say what would break") : PIL_STATUS_OK;
 }
 
 /* ---- The document */
@@ -98,9 +99,7 @@ static pil_status put_project(struct pil_store *store, const struct pil_project 
     json_t *document = json_pack("{s:i, s:I, s:s, s:I, s:O}", "format", PIL_DOCUMENT_FORMAT, "sequence",
                                  (json_int_t)(before->sequence + 1), "nonce", nonce, "changed_us",
                                  (json_int_t)pil_clock_wall_us(), "project", json);
-    PIL_ASSERT(document != NULL);
-    pil_document_format(document, &text);
-    json_decref(document);
+    PIL_TRY(pil_document_format(document, &text, error));
     struct pil_store_condition condition =
         before->project != NULL ? pil_store_if_match(&before->tag) : pil_store_if_absent();
     pil_status status = pil_store_put(store, name, pil_text_bytes(&text), condition, NULL, error);
@@ -122,6 +121,9 @@ static pil_status publish_over(struct publishing *publishing, const struct appli
     struct pil_project_published published = {.sequence = before->sequence};
     json_t *json = pil_project_to_json(project);
     pil_status status = PIL_STATUS_OK;
+    if (json == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a project");
+    }
     if (before->project != NULL && json_equal(json, json_object_get(before->document, "project"))) {
         goto out;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of this module share and nobody else includes. Control plane: running out of memory panics. */
+ * What the files of this module share and nobody else includes. */
 #pragma once
 
 #include "base/panic.h"
@@ -10,21 +10,15 @@
 
 enum { PIL_SCHEMA_TAGS_MAX = 64 }; /* of one feature, and of one view */
 
-/* Zeroed memory for `count` things of `bytes` each; free(). Never NULL, even for count 0. */
+/* Zeroed memory for `count` things of `bytes` each, also for none; free(). NULL: no memory. */
 static inline void *pil_schema_alloc(size_t count, size_t bytes) {
-    void *memory = calloc(count > 0 ? count : 1, bytes);
-    PIL_ASSERT(memory != NULL);
-    return memory;
+    return calloc(count > 0 ? count : 1, bytes);
 }
 
-/* strdup that keeps NULL. */
-static inline char *pil_schema_copy(const char *text) {
-    if (text == NULL) {
-        return NULL;
-    }
-    char *copy = strdup(text);
-    PIL_ASSERT(copy != NULL);
-    return copy;
+/* strdup(3) that keeps NULL. false: no memory. */
+static inline bool pil_schema_copy(const char *text, char **ret_copy) {
+    *ret_copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *ret_copy != NULL;
 }
 
 /* Whether its key component lies in the row itself. */
@@ -39,12 +33,14 @@ static inline bool pil_entity_can_be(struct pil_type type) {
 
 /* Frees what the entity owns. */
 void pil_entity_deinit(struct pil_entity *entity);
-struct pil_entity pil_entity_clone(const struct pil_entity *entity);
+/* false: no memory; what was copied is there to be freed. */
+bool pil_entity_clone(const struct pil_entity *entity, struct pil_entity *ret_copy);
 
 /* Builds the table behind pil_view_feature_find; the first of two equal names wins. false: no memory. */
 bool pil_view_index_build(struct pil_view *view);
 
-/* Members of one feature in JSON: name, type, and default, description, tags when it has them. Owns: caller. */
+/* Members of one feature in JSON: name, type, and default, description, tags when it has them. NULL: no memory. Owns:
+ * caller. */
 json_t *pil_view_feature_to_json(const struct pil_feature *feature);
-/* Members of one entity in JSON. Owns: caller. */
+/* Members of one entity in JSON. NULL: no memory. Owns: caller. */
 json_t *pil_view_entity_to_json(const struct pil_entity *entity);

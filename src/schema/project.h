@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The project file: YAML in, every mistake reported at once, then immutable. Also its JSON form, which `pillion apply`
- * puts into the store, and the rule for what may change while a view is in use. */
+ * A project: what the project file says, checked and immutable (schema/project_read.h), and its JSON form, which
+ * `pillion apply` puts into the store. */
 #pragma once
 
-#include "base/text.h"
 #include "schema/view.h"
 
 #include <jansson.h>
@@ -50,30 +49,12 @@ struct pil_project {
     uint32_t service_count;
 };
 
-/* Reads a project file. On mistakes: INVALID, and *problems holds one line for each,
- * "file:line:column: what; what to do\n", in file order. `file_name` is only for the messages. */
-pil_status pil_project_parse_yaml(struct pil_bytes text, const char *file_name, struct pil_project **ret_project,
-                                  struct pil_text *problems) PIL_CHECKED;
-/* The same from a file; a file that cannot be read is one problem line, too, and the status says why (NOT_FOUND,
- * DENIED, TOO_LARGE over 8 MiB…). */
-pil_status pil_project_load_yaml(const char *path, struct pil_project **ret_project,
-                                 struct pil_text *problems) PIL_CHECKED;
-
 /* JSON form, with everything that the YAML said and in its words (schemas/project.schema.json): ttl in seconds,
- * services written out as view:feature. Canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT. Owns: caller. */
+ * services written out as view:feature. Canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT. NULL: no memory.
+ * Owns: caller. */
 json_t *pil_project_to_json(const struct pil_project *project);
-/* CORRUPT with the first problem. */
-pil_status pil_project_from_json(const json_t *json, struct pil_project **ret_project,
-                                 struct pil_error *ret_error) PIL_CHECKED;
 void pil_project_destroy(struct pil_project **project);
 
 /* NULL when there is none. */
 const struct pil_project_view *pil_project_view_find(const struct pil_project *project, const char *name);
 const struct pil_service *pil_project_service_find(const struct pil_project *project, struct pil_bytes name);
-
-/* Appends a line for each incompatible change from `before` to `after` of views for which in_use says true: keys
- * changed, a feature removed, its type changed, the view removed, a service's feature removed. Adding is compatible; so
- * are defaults, ttl, descriptions, tags and sources. Returns how many lines. */
-uint32_t pil_project_breaking_changes(const struct pil_project *before, const struct pil_project *after,
-                                      bool (*in_use)(void *context, const char *view_name), void *context,
-                                      struct pil_text *lines);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What of a project breaks readers when it changes. */
-#include "schema/project.h"
+#include "schema/project_changes.h"
+#include "base/panic.h"
 
 struct changes {
     const struct pil_project *before, *after;
@@ -93,6 +94,7 @@ uint32_t pil_project_breaking_changes(const struct pil_project *before, const st
                                       struct pil_text *lines) {
     struct changes changes = {.before = before, .after = after, .lines = lines};
     bool view_in_use[PIL_VIEWS_MAX] = {false};
+    PIL_ASSERT(before->view_count <= PIL_VIEWS_MAX);
     for (uint32_t i = 0; i < before->view_count; i++) {
         const struct pil_view *view = before->views[i].view;
         const struct pil_project_view *next = pil_project_view_find(after, view->name);

@@ -38,7 +38,7 @@ static void check_ttl(struct view_check *of, const struct pil_yaml_node *node) {
     }
 }
 
-/* {text: text}; an empty object for NULL. */
+/* {text: text}; an empty object for NULL. NULL: no memory. */
 static json_t *check_text_map(struct view_check *of, const struct pil_yaml_node *node, const char *key,
                               uint32_t count_max) {
     json_t *map = json_object();
@@ -61,9 +61,10 @@ static json_t *check_text_map(struct view_check *of, const struct pil_yaml_node 
             pil_yaml_problem_add(problems, &node->children[i], "%s: %s stands twice in %s; keep one", of->label,
                                  PIL_YAML_QUOTE(name), key);
         } else {
-            PIL_ASSERT(json_object_set_new(map, name, json_string(value)) == 0);
+            pil_json_set(&map, name, json_string(value));
         }
     }
+    problems->no_memory |= map == NULL;
     return map;
 }
 
@@ -80,8 +81,11 @@ static const struct pil_entity *find_entity(const struct pil_project *project, c
 
 static void add_unknown_entity(struct view_check *of, const struct pil_yaml_node *node) {
     const struct pil_project *project = of->check->project;
-    const char **names = pil_schema_alloc(project->entity_count, sizeof *names);
+    const char **names = pil_yaml_problems_alloc(of->check->problems, project->entity_count, sizeof *names);
     char hint[PIL_CHECK_HINT_BYTES];
+    if (names == NULL) {
+        return;
+    }
     for (uint32_t i = 0; i < project->entity_count; i++) {
         names[i] = project->entities[i].name;
     }
@@ -109,13 +113,16 @@ static void check_view_entity(struct view_check *of, const struct pil_yaml_node 
             return;
         }
     }
-    view->entities[view->entity_count++] = pil_entity_clone(entity);
+    if (!pil_entity_clone(entity, &view->entities[view->entity_count++])) {
+        of->check->problems->no_memory = true;
+    }
 }
 
 static void check_view_entities(struct view_check *of, const struct pil_yaml_node *list) {
-    uint32_t count = pil_check_count(of->check, list, "entities of one view", PIL_ENTITIES_MAX);
-    of->into->view->entities = pil_schema_alloc(count, sizeof *of->into->view->entities);
-    for (uint32_t i = 0; i < count; i++) {
+    static const struct pil_check_room room = {"entities of one view", PIL_ENTITIES_MAX, sizeof(struct pil_entity)};
+    uint32_t count;
+    of->into->view->entities = pil_check_list(of->check, list, &room, &count);
+    for (uint32_t i = 0; i < count && !of->check->problems->no_memory; i++) {
         check_view_entity(of, &list->children[i]);
     }
     if (list != NULL && list->child_count == 0) {
@@ -147,8 +154,12 @@ static void check_default(struct pil_check *check, const struct pil_yaml_node *n
     json_t *value = pil_yaml_to_json(node, as_text);
     char *json = pil_json_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
     struct pil_error error;
-    PIL_ASSERT(json != NULL);
-    if (pil_default_parse(feature->type, pil_bytes_from_text(json), &feature->default_value, &error) != PIL_STATUS_OK) {
+    pil_status status =
+        json != NULL ? pil_default_parse(feature->type, pil_bytes_from_text(json), &feature->default_value, &error)
+                     : PIL_STATUS_NO_MEMORY;
+    if (status == PIL_STATUS_NO_MEMORY) {
+        check->problems->no_memory = true;
+    } else if (status != PIL_STATUS_OK) {
         char type[PIL_TYPE_TEXT_BYTES];
         pil_type_format(feature->type, type);
         pil_yaml_problem_add(check->problems, node, "%s: default does not fit %s; %s", label, type, error.text);
@@ -159,8 +170,9 @@ static void check_default(struct pil_check *check, const struct pil_yaml_node *n
 
 static void check_feature_tags(struct pil_check *check, const struct pil_yaml_node *list, const char *label,
                                struct pil_feature *feature) {
-    uint32_t count = pil_check_count(check, list, "tags of one feature", PIL_SCHEMA_TAGS_MAX);
-    feature->tags = pil_schema_alloc(count, sizeof *feature->tags);
+    static const struct pil_check_room room = {"tags of one feature", PIL_SCHEMA_TAGS_MAX, sizeof(char *)};
+    uint32_t count;
+    feature->tags = pil_check_list(check, list, &room, &count);
     for (uint32_t i = 0; i < count; i++) {
         const char *tag = pil_check_element(check, &list->children[i], label, "tags");
         if (tag != NULL) {
@@ -187,7 +199,7 @@ static void check_feature(struct pil_check *check, const struct pil_yaml_node *n
     ret_feature->description =
         pil_check_text(check, values[DESCRIPTION], label, "description", PIL_CHECK_TEXT_BYTES_MAX);
     if (ret_feature->description == NULL) {
-        ret_feature->description = pil_schema_copy("");
+        ret_feature->description = pil_yaml_problems_copy(check->problems, "");
     }
     check_feature_tags(check, values[TAGS], label, ret_feature);
     if (values[TYPE] != NULL && check_type(check, values[TYPE], label, ret_feature) && values[DEFAULT] != NULL) {
@@ -197,7 +209,7 @@ static void check_feature(struct pil_check *check, const struct pil_yaml_node *n
 
 /* What else in the view has this name; NULL when nothing. */
 static const char *name_taken(const struct pil_project_view *of, const char *name) {
-    if (name[0] == '\0') {
+    if (name == NULL || name[0] == '\0') {
         return NULL;
     }
     for (uint32_t i = 0; i < of->view->entity_count; i++) {
@@ -216,10 +228,11 @@ static const char *name_taken(const struct pil_project_view *of, const char *nam
 
 static void check_features(struct view_check *of, const struct pil_yaml_node *list) {
     struct pil_view *view = of->into->view;
-    uint32_t count = pil_check_count(of->check, list, "features of one view", PIL_FEATURES_MAX);
+    static const struct pil_check_room room = {"features of one view", PIL_FEATURES_MAX, sizeof(struct pil_feature)};
+    uint32_t count;
     json_t *seen = json_object();
-    view->features = pil_schema_alloc(count, sizeof *view->features);
-    for (uint32_t i = 0; i < count; i++) {
+    view->features = pil_check_list(of->check, list, &room, &count);
+    for (uint32_t i = 0; i < count && !of->check->problems->no_memory; i++) {
         struct pil_feature *feature = &view->features[view->feature_count++];
         check_feature(of->check, &list->children[i], feature);
         const char *other = name_taken(of->into, feature->name);
@@ -227,14 +240,14 @@ static void check_features(struct view_check *of, const struct pil_yaml_node *li
             pil_yaml_problem_add(of->check->problems, &list->children[i],
                                  "feature %s has the name of %s of %s; rename it", PIL_YAML_QUOTE(feature->name), other,
                                  of->label);
-        } else if (!pil_check_is_new(seen, feature->name)) {
+        } else if (!pil_check_is_new(of->check, &seen, feature->name)) {
             pil_yaml_problem_add(of->check->problems, &list->children[i],
                                  "feature %s is defined twice in %s; rename or remove one",
                                  PIL_YAML_QUOTE(feature->name), of->label);
         }
     }
     json_decref(seen);
-    pil_view_index_build(view);
+    of->check->problems->no_memory = of->check->problems->no_memory || !pil_view_index_build(view);
 }
 
 /* ---- Source */
@@ -317,7 +330,8 @@ static void check_field_mapping(struct view_check *of, const struct pil_yaml_nod
     const struct pil_view *view = of->into->view;
     json_t *seen = json_object();
     of->into->source.field_mapping = check_text_map(of, node, "field_mapping", PIL_FEATURES_MAX + PIL_ENTITIES_MAX);
-    for (uint32_t i = 0; node != NULL && i + 1 < node->child_count; i += 2) {
+    uint32_t count = node != NULL ? node->child_count : 0;
+    for (uint32_t i = 0; i + 1 < count && !of->check->problems->no_memory; i += 2) {
         const struct pil_yaml_node *target = &node->children[i + 1];
         if (target->text == NULL || target->text[0] == '\0') {
             continue; /* told already */
@@ -331,7 +345,7 @@ static void check_field_mapping(struct view_check *of, const struct pil_yaml_nod
                 of->check->problems, target,
                 "%s: field_mapping leads to '%s', which is no feature and no join key; write column: name", of->label,
                 PIL_YAML_QUOTE(target->text));
-        } else if (!pil_check_is_new(seen, target->text)) {
+        } else if (!pil_check_is_new(of->check, &seen, target->text)) {
             pil_yaml_problem_add(of->check->problems, target, "%s: field_mapping leads to %s twice; keep one",
                                  of->label, PIL_YAML_QUOTE(target->text));
         }
@@ -357,8 +371,11 @@ void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, s
     struct view_check of = {.check = check, .into = ret_view};
     pil_check_label(node, "feature view", of.label);
     pil_yaml_take(check->problems, node, of.label, keys, COUNT, values);
-    ret_view->view = pil_schema_alloc(1, sizeof *ret_view->view);
-    ret_view->view->project = pil_schema_copy(check->project->name);
+    ret_view->view = pil_yaml_problems_alloc(check->problems, 1, sizeof *ret_view->view);
+    if (ret_view->view == NULL) {
+        return;
+    }
+    ret_view->view->project = pil_yaml_problems_copy(check->problems, check->project->name);
     ret_view->view->name = pil_check_name(check, values[NAME], of.label, "name");
     ret_view->description =
         pil_check_text(check, values[DESCRIPTION], of.label, "description", PIL_CHECK_TEXT_BYTES_MAX);
@@ -372,7 +389,7 @@ void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, s
     check_field_mapping(&of, mapping);
     ret_view->tags = check_text_map(&of, values[TAGS], "tags", PIL_SCHEMA_TAGS_MAX);
     struct pil_error error;
-    if (pil_view_layout(ret_view->view, &error) != PIL_STATUS_OK) {
+    if (!check->problems->no_memory && pil_view_layout(ret_view->view, &error) != PIL_STATUS_OK) {
         pil_yaml_problem_add(check->problems, values[FEATURES] != NULL ? values[FEATURES] : node, "%s; split the view",
                              error.text);
     }

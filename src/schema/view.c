@@ -102,6 +102,7 @@ bool pil_view_index_build(struct pil_view *view) {
     while (slots < 2 * view->feature_count) {
         slots *= 2;
     }
+    PIL_ASSERT(slots >= 2 * view->feature_count); /* the walk of pil_view_feature_find ends */
     uint32_t *table = calloc(slots, sizeof table[0]);
     if (table == NULL) {
         return false;
@@ -139,13 +140,10 @@ int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name
     }
 }
 
-struct pil_entity pil_entity_clone(const struct pil_entity *entity) {
-    return (struct pil_entity){
-        .name = pil_schema_copy(entity->name),
-        .join_key = pil_schema_copy(entity->join_key),
-        .type = entity->type,
-        .description = pil_schema_copy(entity->description),
-    };
+bool pil_entity_clone(const struct pil_entity *entity, struct pil_entity *ret_copy) {
+    *ret_copy = (struct pil_entity){.type = entity->type};
+    return pil_schema_copy(entity->name, &ret_copy->name) && pil_schema_copy(entity->join_key, &ret_copy->join_key) &&
+           pil_schema_copy(entity->description, &ret_copy->description);
 }
 
 void pil_entity_deinit(struct pil_entity *entity) {
@@ -154,17 +152,21 @@ void pil_entity_deinit(struct pil_entity *entity) {
     free(entity->description);
 }
 
-static struct pil_feature feature_clone(const struct pil_feature *feature) {
-    struct pil_feature copy = *feature;
-    copy.name = pil_schema_copy(feature->name);
-    copy.description = pil_schema_copy(feature->description != NULL ? feature->description : "");
-    copy.default_value = pil_default_copy(feature->default_value);
-    PIL_ASSERT(copy.default_value != NULL || feature->default_value == NULL);
-    copy.tags = pil_schema_alloc(feature->tag_count, sizeof *copy.tags);
-    for (uint32_t i = 0; i < feature->tag_count; i++) {
-        copy.tags[i] = pil_schema_copy(feature->tags[i]);
+/* false: no memory; what was copied is there to be freed. */
+static bool feature_clone(const struct pil_feature *feature, struct pil_feature *ret_copy) {
+    struct pil_feature *copy = ret_copy;
+    *copy = *feature;
+    copy->name = copy->description = NULL;
+    copy->tag_count = 0;
+    copy->default_value = pil_default_copy(feature->default_value);
+    copy->tags = pil_schema_alloc(feature->tag_count, sizeof *copy->tags);
+    bool is_whole = (copy->default_value != NULL || feature->default_value == NULL) && copy->tags != NULL &&
+                    pil_schema_copy(feature->name, &copy->name) &&
+                    pil_schema_copy(feature->description != NULL ? feature->description : "", &copy->description);
+    for (uint32_t i = 0; is_whole && i < feature->tag_count; i++) {
+        is_whole = pil_schema_copy(feature->tags[i], &copy->tags[copy->tag_count++]);
     }
-    return copy;
+    return is_whole;
 }
 
 static void feature_deinit(struct pil_feature *feature) {
@@ -177,22 +179,35 @@ static void feature_deinit(struct pil_feature *feature) {
     free(feature->tags);
 }
 
+/* Into a view without names and lists. false: no memory. */
+static bool view_clone_into(struct pil_view *copy, const struct pil_view *view) {
+    bool is_whole = pil_schema_copy(view->project, &copy->project) && pil_schema_copy(view->name, &copy->name);
+    copy->entities = pil_schema_alloc(view->entity_count, sizeof *copy->entities);
+    copy->features = pil_schema_alloc(view->feature_count, sizeof *copy->features);
+    is_whole = is_whole && copy->entities != NULL && copy->features != NULL;
+    for (uint32_t i = 0; is_whole && i < view->entity_count; i++) {
+        is_whole = pil_entity_clone(&view->entities[i], &copy->entities[copy->entity_count++]);
+    }
+    for (uint32_t i = 0; is_whole && i < view->feature_count; i++) {
+        is_whole = feature_clone(&view->features[i], &copy->features[copy->feature_count++]);
+    }
+    return is_whole && pil_view_index_build(copy);
+}
+
 struct pil_view *pil_view_clone(const struct pil_view *view) {
     struct pil_view *copy = pil_schema_alloc(1, sizeof *copy);
+    if (copy == NULL) {
+        return NULL;
+    }
     *copy = *view;
-    copy->project = pil_schema_copy(view->project);
-    copy->name = pil_schema_copy(view->name);
-    copy->entities = pil_schema_alloc(view->entity_count, sizeof *copy->entities);
-    for (uint32_t i = 0; i < view->entity_count; i++) {
-        copy->entities[i] = pil_entity_clone(&view->entities[i]);
-    }
-    copy->features = pil_schema_alloc(view->feature_count, sizeof *copy->features);
-    for (uint32_t i = 0; i < view->feature_count; i++) {
-        copy->features[i] = feature_clone(&view->features[i]);
-    }
+    copy->project = copy->name = NULL;
+    copy->entities = NULL;
+    copy->features = NULL;
+    copy->entity_count = copy->feature_count = 0;
     copy->feature_index_by_name = NULL;
-    bool has_index = pil_view_index_build(copy);
-    PIL_ASSERT(has_index);
+    if (!view_clone_into(copy, view)) {
+        pil_view_destroy(&copy);
+    }
     return copy;
 }
 

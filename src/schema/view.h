@@ -70,6 +70,7 @@ struct pil_view {
  */
 pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) PIL_CHECKED;
 
+/* NULL: no memory. */
 struct pil_view *pil_view_clone(const struct pil_view *view);
 void pil_view_destroy(struct pil_view **view);
 

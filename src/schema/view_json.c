@@ -2,18 +2,15 @@
  * The JSON form of a view as documents of the control plane. Reading is view_read.c. */
 #include "schema/view_json.h"
 #include "schema/internal.h"
-
-static void set(json_t *object, const char *key, json_t *value) {
-    PIL_ASSERT(value != NULL && json_object_set_new(object, key, value) == 0);
-}
+#include "schema/json_text.h"
 
 json_t *pil_view_entity_to_json(const struct pil_entity *entity) {
     json_t *json = json_object();
-    set(json, "name", json_string(entity->name));
-    set(json, "join_key", json_string(entity->join_key));
-    set(json, "type", json_string(pil_scalar_text(entity->type)));
+    pil_json_set(&json, "name", json_string(entity->name));
+    pil_json_set(&json, "join_key", json_string(entity->join_key));
+    pil_json_set(&json, "type", json_string(pil_scalar_text(entity->type)));
     if (entity->description != NULL) {
-        set(json, "description", json_string(entity->description));
+        pil_json_set(&json, "description", json_string(entity->description));
     }
     return json;
 }
@@ -22,18 +19,18 @@ json_t *pil_view_entity_to_json(const struct pil_entity *entity) {
 static json_t *reals_of(struct pil_type type, const struct pil_default *value) {
     json_t *reals = type.shape == PIL_SHAPE_SCALAR ? json_real(value->numbers[0]) : json_array();
     for (uint32_t i = 0; type.shape != PIL_SHAPE_SCALAR && i < value->count; i++) {
-        PIL_ASSERT(json_array_append_new(reals, json_real(value->numbers[i])) == 0);
+        pil_json_append(&reals, json_real(value->numbers[i]));
     }
     return reals;
 }
 
 /* As the JSON that its bytes are canonical for. */
 static json_t *default_to_json(struct pil_type type, const struct pil_default *value) {
-    struct pil_bytes text = pil_default_text(value);
-    json_t *json = pil_scalar_is_float(type.scalar)
-                       ? reals_of(type, value)
-                       : json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY, NULL);
-    PIL_ASSERT(json != NULL);
+    json_t *json = NULL;
+    if (pil_scalar_is_float(type.scalar)) {
+        return reals_of(type, value);
+    }
+    pil_ignore(pil_json_load(pil_default_text(value), JSON_DECODE_ANY, &json, NULL), "told by NULL");
     return json;
 }
 
@@ -41,51 +38,51 @@ json_t *pil_view_feature_to_json(const struct pil_feature *feature) {
     char type[PIL_TYPE_TEXT_BYTES];
     pil_type_format(feature->type, type);
     json_t *json = json_object();
-    set(json, "name", json_string(feature->name));
-    set(json, "type", json_string(type));
+    pil_json_set(&json, "name", json_string(feature->name));
+    pil_json_set(&json, "type", json_string(type));
     if (feature->default_value != NULL) {
-        set(json, "default", default_to_json(feature->type, feature->default_value));
+        pil_json_set(&json, "default", default_to_json(feature->type, feature->default_value));
     }
     if (feature->description != NULL && feature->description[0] != '\0') {
-        set(json, "description", json_string(feature->description));
+        pil_json_set(&json, "description", json_string(feature->description));
     }
     if (feature->tag_count > 0) {
         json_t *tags = json_array();
         for (uint32_t i = 0; i < feature->tag_count; i++) {
-            PIL_ASSERT(json_array_append_new(tags, json_string(feature->tags[i])) == 0);
+            pil_json_append(&tags, json_string(feature->tags[i]));
         }
-        set(json, "tags", tags);
+        pil_json_set(&json, "tags", tags);
     }
     return json;
 }
 
 static json_t *layout_to_json(const struct pil_row_layout *layout) {
     json_t *json = json_object();
-    set(json, "key_fixed", json_boolean(layout->key_is_fixed));
-    set(json, "key_bytes", json_integer(layout->key_bytes));
-    set(json, "event_ts_offset", json_integer(layout->event_ts_offset));
-    set(json, "null_offset", json_integer(layout->null_offset));
-    set(json, "null_bytes", json_integer(layout->null_bytes));
-    set(json, "stride", json_integer(layout->stride));
+    pil_json_set(&json, "key_fixed", json_boolean(layout->key_is_fixed));
+    pil_json_set(&json, "key_bytes", json_integer(layout->key_bytes));
+    pil_json_set(&json, "event_ts_offset", json_integer(layout->event_ts_offset));
+    pil_json_set(&json, "null_offset", json_integer(layout->null_offset));
+    pil_json_set(&json, "null_bytes", json_integer(layout->null_bytes));
+    pil_json_set(&json, "stride", json_integer(layout->stride));
     return json;
 }
 
 json_t *pil_view_to_json(const struct pil_view *view) {
     json_t *entities = json_array(), *features = json_array(), *json = json_object();
     for (uint32_t i = 0; i < view->entity_count; i++) {
-        PIL_ASSERT(json_array_append_new(entities, pil_view_entity_to_json(&view->entities[i])) == 0);
+        pil_json_append(&entities, pil_view_entity_to_json(&view->entities[i]));
     }
     for (uint32_t i = 0; i < view->feature_count; i++) {
         json_t *feature = pil_view_feature_to_json(&view->features[i]);
-        set(feature, "offset", json_integer(view->features[i].offset));
-        set(feature, "null_bit", json_integer(view->features[i].null_bit));
-        PIL_ASSERT(json_array_append_new(features, feature) == 0);
+        pil_json_set(&feature, "offset", json_integer(view->features[i].offset));
+        pil_json_set(&feature, "null_bit", json_integer(view->features[i].null_bit));
+        pil_json_append(&features, feature);
     }
-    set(json, "project", json_string(view->project));
-    set(json, "name", json_string(view->name));
-    set(json, "ttl_us", json_integer(view->ttl_us));
-    set(json, "entities", entities);
-    set(json, "features", features);
-    set(json, "layout", layout_to_json(&view->layout));
+    pil_json_set(&json, "project", json_string(view->project));
+    pil_json_set(&json, "name", json_string(view->name));
+    pil_json_set(&json, "ttl_us", json_integer(view->ttl_us));
+    pil_json_set(&json, "entities", entities);
+    pil_json_set(&json, "features", features);
+    pil_json_set(&json, "layout", layout_to_json(&view->layout));
     return json;
 }

@@ -9,5 +9,5 @@
 
 /* The canonical JSON of a view: names, types, defaults, tags, ttl, and the layout (offsets, stride). Its bytes are
  * canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT, which callers always do. It is the SCHEMA section of a
- * shard and the "schema" of a manifest. Owns: the caller (json_decref / free). */
+ * shard and the "schema" of a manifest. NULL: no memory. Owns: the caller (json_decref). */
 json_t *pil_view_to_json(const struct pil_view *view);

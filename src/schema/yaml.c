@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tree itself: from YAML events, from JSON, to JSON. Problems and the taking apart of mappings are in yaml_check.c.
- */
+ * The tree itself: from YAML events, from JSON, to JSON. Problems are in yaml_problem.c, the taking apart of mappings
+ * in yaml_check.c. */
 #include "schema/yaml.h"
 #include "schema/internal.h"
+#include "schema/json_text.h"
 
 #include <errno.h>
 #include <math.h>
@@ -29,6 +30,10 @@ static struct pil_yaml_node node_at(yaml_mark_t mark) {
 static void add_syntax_problem(struct builder *builder) {
     const yaml_parser_t *parser = &builder->parser;
     const char *what = parser->problem != NULL ? parser->problem : "not YAML";
+    if (parser->error == YAML_MEMORY_ERROR) {
+        builder->problems->no_memory = true;
+        return;
+    }
     if (parser->error == YAML_READER_ERROR) {
         yaml_mark_t mark = {0};
         for (size_t i = 0; i < parser->problem_offset && i < builder->text.len; i++) {
@@ -45,12 +50,17 @@ static void add_syntax_problem(struct builder *builder) {
                          parser->context != NULL ? parser->context : "", parser->context != NULL ? ", " : "", what);
 }
 
-/* A node for one more child; may move the ones before. */
-static struct pil_yaml_node *append(struct pil_yaml_node *parent) {
+/* A node for one more child; may move the ones before. NULL: no memory. */
+static struct pil_yaml_node *append(struct pil_yaml_problems *problems, struct pil_yaml_node *parent) {
     uint32_t count = parent->child_count;
     if ((count & (count - 1)) == 0) { /* a power of two is full */
-        parent->children = realloc(parent->children, (count > 0 ? 2 * (size_t)count : 1) * sizeof *parent->children);
-        PIL_ASSERT(parent->children != NULL);
+        struct pil_yaml_node *grown =
+            realloc(parent->children, (count > 0 ? 2 * (size_t)count : 1) * sizeof *parent->children);
+        if (grown == NULL) {
+            problems->no_memory = true;
+            return NULL;
+        }
+        parent->children = grown;
     }
     parent->children[count] = (struct pil_yaml_node){.kind = PIL_YAML_SCALAR, .is_plain = true};
     parent->child_count++;
@@ -63,7 +73,7 @@ static char *scalar_text(struct pil_yaml_problems *problems, const struct pil_ya
     if (memchr(value, '\0', len) != NULL) {
         pil_yaml_problem_add(problems, at, "text with a NUL character; remove it");
     }
-    return pil_schema_copy(value); /* NUL-terminated by libyaml and jansson */
+    return pil_yaml_problems_copy(problems, value); /* NUL-terminated by libyaml and jansson */
 }
 
 static bool build(struct builder *builder, yaml_event_t *event, int depth, struct pil_yaml_node *ret_node);
@@ -83,7 +93,12 @@ static bool build_children(struct builder *builder, yaml_event_type_t end, int d
             yaml_event_delete(&event);
             return true;
         }
-        if (!build(builder, &event, depth + 1, append(node))) {
+        struct pil_yaml_node *child = append(builder->problems, node);
+        if (child == NULL) {
+            yaml_event_delete(&event);
+            return false;
+        }
+        if (!build(builder, &event, depth + 1, child)) {
             return false;
         }
     }
@@ -155,13 +170,15 @@ static bool build_stream(struct builder *builder, struct pil_yaml_node *ret_root
 pil_status pil_yaml_parse(struct pil_bytes text, struct pil_yaml_node *ret_root, struct pil_yaml_problems *problems) {
     struct builder builder = {.text = text, .problems = problems};
     struct pil_yaml_node root = node_at((yaml_mark_t){0}); /* an empty file is null */
-    PIL_ASSERT(yaml_parser_initialize(&builder.parser));
+    if (!yaml_parser_initialize(&builder.parser)) {
+        return PIL_STATUS_NO_MEMORY;
+    }
     yaml_parser_set_input_string(&builder.parser, text.len > 0 ? text.data : (const uint8_t *)"", text.len);
     bool good = build_stream(&builder, &root);
     yaml_parser_delete(&builder.parser);
-    if (!good) {
+    if (!good || problems->no_memory) {
         pil_yaml_node_deinit(&root);
-        return PIL_STATUS_INVALID;
+        return problems->no_memory ? PIL_STATUS_NO_MEMORY : PIL_STATUS_INVALID;
     }
     *ret_root = root;
     return PIL_STATUS_OK;
@@ -178,20 +195,24 @@ void pil_yaml_node_deinit(struct pil_yaml_node *node) {
 
 /* ---- From JSON */
 
-static char *number_text(const json_t *json) {
+static char *number_text(struct pil_yaml_problems *problems, const json_t *json) {
     char text[32];
     if (json_is_integer(json)) {
         snprintf(text, sizeof text, "%lld", (long long)json_integer_value(json));
-        return pil_schema_copy(text);
+        return pil_yaml_problems_copy(problems, text);
     }
     snprintf(text, sizeof text, "%.17g", json_real_value(json)); /* exact */
     if (strpbrk(text, ".e") == NULL) {
         snprintf(text, sizeof text, "%.1f", json_real_value(json)); /* a point, so that it stays a real */
     }
-    return pil_schema_copy(text);
+    return pil_yaml_problems_copy(problems, text);
 }
 
+/* A node that is NULL was one without memory. */
 static bool convert(const json_t *json, int depth, struct pil_yaml_node *ret_node, struct pil_yaml_problems *problems) {
+    if (ret_node == NULL) {
+        return false;
+    }
     *ret_node = (struct pil_yaml_node){.kind = PIL_YAML_SCALAR, .is_plain = true};
     if (depth > DEPTH_MAX) {
         pil_yaml_problem_add(problems, ret_node, "nested more than %d deep; nothing here is", DEPTH_MAX);
@@ -202,17 +223,20 @@ static bool convert(const json_t *json, int depth, struct pil_yaml_node *ret_nod
         const char *key;
         json_t *value;
         json_object_foreach((json_t *)(uintptr_t)json, key, value) {
-            struct pil_yaml_node *name = append(ret_node);
+            struct pil_yaml_node *name = append(problems, ret_node);
+            if (name == NULL) {
+                return false;
+            }
             name->is_plain = false;
-            name->text = pil_schema_copy(key);
-            if (!convert(value, depth + 1, append(ret_node), problems)) {
+            name->text = pil_yaml_problems_copy(problems, key);
+            if (!convert(value, depth + 1, append(problems, ret_node), problems)) {
                 return false;
             }
         }
     } else if (json_is_array(json)) {
         ret_node->kind = PIL_YAML_SEQUENCE;
         for (size_t i = 0; i < json_array_size(json); i++) {
-            if (!convert(json_array_get(json, i), depth + 1, append(ret_node), problems)) {
+            if (!convert(json_array_get(json, i), depth + 1, append(problems, ret_node), problems)) {
                 return false;
             }
         }
@@ -220,18 +244,18 @@ static bool convert(const json_t *json, int depth, struct pil_yaml_node *ret_nod
         ret_node->is_plain = false;
         ret_node->text = scalar_text(problems, ret_node, json_string_value(json), json_string_length(json));
     } else if (json_is_number(json)) {
-        ret_node->text = number_text(json);
+        ret_node->text = number_text(problems, json);
     } else if (json_is_boolean(json)) {
-        ret_node->text = pil_schema_copy(json_is_true(json) ? "true" : "false");
+        ret_node->text = pil_yaml_problems_copy(problems, json_is_true(json) ? "true" : "false");
     }
     return true;
 }
 
 pil_status pil_yaml_from_json(const json_t *json, struct pil_yaml_node *ret_root, struct pil_yaml_problems *problems) {
     struct pil_yaml_node root;
-    if (!convert(json, 0, &root, problems)) {
+    if (!convert(json, 0, &root, problems) || problems->no_memory) {
         pil_yaml_node_deinit(&root);
-        return PIL_STATUS_INVALID;
+        return problems->no_memory ? PIL_STATUS_NO_MEMORY : PIL_STATUS_INVALID;
     }
     *ret_root = root;
     return PIL_STATUS_OK;
@@ -249,8 +273,8 @@ static bool is_one_of(const char *text, const char *lower, const char *title, co
     return strcmp(text, lower) == 0 || strcmp(text, title) == 0 || strcmp(text, upper) == 0;
 }
 
-/* YAML 1.2.2, section 10.3.2: [-+]? digits, or with point and exponent. NULL when the text is no such number. */
-static json_t *number_from(const char *text) {
+/* YAML 1.2.2, section 10.3.2: [-+]? digits, or with point and exponent. false: the text is no such number. */
+static bool number_from(const char *text, json_t **ret_number) {
     const char *digits = text + (text[0] == '-' || text[0] == '+');
     size_t whole = strspn(digits, "0123456789");
     const char *at = digits + whole;
@@ -260,13 +284,14 @@ static json_t *number_from(const char *text) {
         at += 1 + fraction;
     }
     if (whole + fraction == 0) {
-        return NULL;
+        return false;
     }
     if (*at == '\0' && at == digits + whole) {
         errno = 0;
         long long value = strtoll(text, NULL, 10);
         if (errno == 0) {
-            return json_integer(value);
+            *ret_number = json_integer(value);
+            return true;
         }
     }
     if (*at == 'e' || *at == 'E') {
@@ -274,11 +299,15 @@ static json_t *number_from(const char *text) {
         size_t exponent = strspn(at, "0123456789");
         at += exponent;
         if (exponent == 0) {
-            return NULL;
+            return false;
         }
     }
     double value = strtod(text, NULL);
-    return *at == '\0' && isfinite(value) ? json_real(value) : NULL;
+    if (*at != '\0' || !isfinite(value)) {
+        return false;
+    }
+    *ret_number = json_real(value);
+    return true;
 }
 
 static json_t *scalar_to_json(const struct pil_yaml_node *node, bool as_text) {
@@ -292,8 +321,8 @@ static json_t *scalar_to_json(const struct pil_yaml_node *node, bool as_text) {
         if (is_one_of(node->text, "false", "False", "FALSE")) {
             return json_false();
         }
-        json_t *number = number_from(node->text);
-        if (number != NULL) {
+        json_t *number;
+        if (number_from(node->text, &number)) {
             return number;
         }
     }
@@ -304,10 +333,9 @@ json_t *pil_yaml_to_json(const struct pil_yaml_node *node, bool as_text) {
     json_t *json = node->kind == PIL_YAML_SCALAR     ? scalar_to_json(node, as_text)
                    : node->kind == PIL_YAML_SEQUENCE ? json_array()
                                                      : json_object();
-    PIL_ASSERT(json != NULL);
     if (node->kind == PIL_YAML_SEQUENCE) {
         for (uint32_t i = 0; i < node->child_count; i++) {
-            PIL_ASSERT(json_array_append_new(json, pil_yaml_to_json(&node->children[i], as_text)) == 0);
+            pil_json_append(&json, pil_yaml_to_json(&node->children[i], as_text));
         }
     }
     return json;

@@ -1,88 +1,10 @@
-/* SPDX-License-Identifier: Apache-2.0
- * Problems with their places, mappings taken apart, "did you mean". */
-#include "schema/yaml.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schema/yaml_check.h"
 #include "schema/internal.h"
-
-#include <stdarg.h>
 
 enum { SUGGEST_PROBLEMS_MAX = 100, NEAREST_BYTES_MAX = 64 };
 
-/* ---- Problems */
-
-void pil_yaml_problem_add(struct pil_yaml_problems *problems, const struct pil_yaml_node *at, const char *format, ...) {
-    char text[PIL_ERROR_TEXT_BYTES];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    if (problems->count == problems->capacity) {
-        problems->capacity = problems->capacity > 0 ? 2 * problems->capacity : 16;
-        problems->items = realloc(problems->items, problems->capacity * sizeof *problems->items);
-        PIL_ASSERT(problems->items != NULL);
-    }
-    problems->items[problems->count++] = (struct pil_yaml_problem){at->line, at->column, pil_schema_copy(text)};
-}
-
-struct sorted {
-    const struct pil_yaml_problem *problem;
-    uint32_t found;
-};
-
-static int compare(uint32_t a, uint32_t b) {
-    return (a > b) - (a < b);
-}
-
-static int compare_places(const void *left, const void *right) {
-    const struct sorted *a = left, *b = right;
-    int by_line = compare(a->problem->line, b->problem->line),
-        by_column = compare(a->problem->column, b->problem->column);
-    return by_line != 0 ? by_line : by_column != 0 ? by_column : compare(a->found, b->found);
-}
-
-void pil_yaml_problems_write(struct pil_yaml_problems *problems, const char *file_name, struct pil_text *lines) {
-    struct sorted *order = pil_schema_alloc(problems->count, sizeof *order);
-    for (uint32_t i = 0; i < problems->count; i++) {
-        order[i] = (struct sorted){&problems->items[i], i};
-    }
-    qsort(order, problems->count, sizeof *order, compare_places);
-    for (uint32_t i = 0; i < problems->count; i++) {
-        const struct pil_yaml_problem *problem = order[i].problem;
-        pil_text_format(lines, "%s:%u:%u: %s\n", file_name, problem->line, problem->column, problem->text);
-    }
-    free(order);
-}
-
-void pil_yaml_problems_deinit(struct pil_yaml_problems *problems) {
-    for (uint32_t i = 0; i < problems->count; i++) {
-        free(problems->items[i].text);
-    }
-    free(problems->items);
-    *problems = (struct pil_yaml_problems){0};
-}
-
 /* ---- Words */
-
-const char *pil_yaml_quote(const char *text, char buffer[PIL_YAML_QUOTE_BYTES]) {
-    const size_t room = PIL_YAML_QUOTE_BYTES - 4;
-    size_t len = strlen(text), kept = len;
-    if (len > room) {
-        kept = room;
-        while (kept > 0 && ((uint8_t)text[kept] & 0xc0) == 0x80) { /* not inside a character */
-            kept--;
-        }
-    }
-    for (size_t i = 0; i < kept; i++) {
-        uint8_t c = (uint8_t)text[i];
-        bool is_c1 = c == 0xc2 && (uint8_t)text[i + 1] >= 0x80 && (uint8_t)text[i + 1] < 0xa0;
-        bool is_c1_end = i > 0 && (uint8_t)text[i - 1] == 0xc2 && c >= 0x80 && c < 0xa0;
-        buffer[i] = (char)(c < 0x20 || c == 0x7f || is_c1 || is_c1_end ? '?' : c);
-    }
-    memcpy(buffer + kept, "...", 4);
-    if (kept == len) {
-        buffer[kept] = '\0';
-    }
-    return buffer;
-}
 
 /* Levenshtein distance; both words at most NEAREST_BYTES_MAX long. */
 static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len) {
@@ -138,6 +60,7 @@ static void add_unknown_key(struct pil_yaml_problems *problems, const struct pil
                             const struct pil_yaml_key *keys, uint32_t key_count) {
     const char *names[32];
     struct pil_text known = {0};
+    PIL_ASSERT(key_count <= sizeof names / sizeof names[0]);
     for (uint32_t i = 0; i < key_count; i++) {
         names[i] = keys[i].name;
         pil_text_format(&known, "%s%s", i > 0 ? ", " : "", keys[i].name);
@@ -148,8 +71,9 @@ static void add_unknown_key(struct pil_yaml_problems *problems, const struct pil
                              nearest);
     } else {
         pil_yaml_problem_add(problems, at, "%s: unknown key %s; remove it (known are %s)", what,
-                             PIL_YAML_QUOTE(at->text), known.data);
+                             PIL_YAML_QUOTE(at->text), pil_text_chars(&known));
     }
+    problems->no_memory = problems->no_memory || known.failed;
     pil_text_deinit(&known);
 }
 

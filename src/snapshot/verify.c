@@ -76,9 +76,12 @@ static pil_status check_padding(struct pil_bytes file, const struct pil_superblo
 
 static pil_status check_view(const struct pil_shard *shard, const struct pil_view *expected, struct pil_error *error) {
     json_t *is = pil_view_to_json(shard->view), *wanted = pil_view_to_json(expected);
-    bool equal = json_equal(is, wanted);
+    bool is_compared = is != NULL && wanted != NULL, equal = json_equal(is, wanted);
     json_decref(is);
     json_decref(wanted);
+    if (!is_compared) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to compare the schema of view %s", expected->name);
+    }
     return equal ? PIL_STATUS_OK
                  : pil_fail(error, PIL_STATUS_CORRUPT, "section SCHEMA: not the schema that was expected for view %s",
                             expected->name);

@@ -95,7 +95,7 @@ pil_status pil_store_put(struct pil_store *store, const char *name, struct pil_b
 pil_status pil_store_remove(struct pil_store *store, const char *name, struct pil_store_condition condition,
                             struct pil_error *ret_error) PIL_CHECKED;
 /* Calls visit for each object under `prefix` ("" or ending in '/'), in byte order of names; stops when visit is not
- * OK. */
+ * OK. NO_MEMORY of a visit, too, gets a sentence here. */
 pil_status pil_store_list(struct pil_store *store, const char *prefix, pil_store_visit_fn visit, void *context,
                           struct pil_error *ret_error) PIL_CHECKED;
 

@@ -20,7 +20,7 @@ static void check_manifest(struct pil_bytes text) {
         return;
     }
     json_t *document = pil_manifest_to_json(manifest, manifest->document);
-    pil_document_format(document, &written);
+    PIL_ASSERT(pil_document_format(json_incref(document), &written, &error) == PIL_STATUS_OK);
     PIL_ASSERT(pil_manifest_parse(pil_text_bytes(&written), &again, &error) == PIL_STATUS_OK);
     PIL_ASSERT(strcmp(manifest->ref.release, again->ref.release) == 0);
     PIL_ASSERT(json_equal(document, again->document));

@@ -3,7 +3,7 @@
  * the same from its canonical form; whatever is refused must say why; and bytes that are a key's text must survive
  * encoding. */
 #include "base/panic.h"
-#include "schema/project.h"
+#include "schema/project_read.h"
 #include "schema/view_json.h"
 #include "schema/view_read.h"
 

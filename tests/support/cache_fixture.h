@@ -6,7 +6,7 @@
 #include "base/panic.h"
 #include "base/sys.h"
 #include "cache/cache.h"
-#include "schema/project.h"
+#include "schema/project_read.h"
 #include "snapshot/writer.h"
 
 #include <stdlib.h>

@@ -20,6 +20,7 @@
 #include "release/channel.h"
 #include "release/project.h"
 #include "release/shard_io.h"
+#include "schema/project_read.h"
 #include "snapshot/writer.h"
 
 #include <getopt.h>
@@ -103,7 +104,7 @@ static struct pil_project *make_project(const struct arguments *arguments) {
         pil_text_format(&yaml, "      - \"%s:%s\"\n", arguments->view, name);
     }
     if (pil_project_parse_yaml(pil_text_bytes(&yaml), "make_release", &project, &problems) != PIL_STATUS_OK) {
-        fprintf(stderr, "%s", problems.data);
+        fprintf(stderr, "%s\n", problems.len > 0 ? problems.data : "make_release: no memory for the project");
         exit(1);
     }
     pil_text_deinit(&yaml);
@@ -237,6 +238,9 @@ static void append_row(struct table *table, const struct arguments *arguments, u
     bool nulls = strcmp(arguments->kind, "all") == 0;
     uint8_t key_bytes[64];
     uint8_t *row = calloc(1, layout->stride);
+    if (row == NULL) {
+        check(PIL_STATUS_NO_MEMORY, &(struct pil_error){.text = "no memory for a row"});
+    }
     size_t key_len = encode_key(table->view, key, key_bytes);
     if (layout->key_is_fixed) {
         memcpy(row, key_bytes, key_len);
@@ -312,7 +316,7 @@ static void publish(struct pil_store *store, const struct arguments *arguments, 
         manifest.row_count += manifest.shards[i].row_count;
         manifest.bytes += manifest.shards[i].bytes;
     }
-    pil_manifest_identify(view, manifest.shards, manifest.shard_count, ref->release);
+    check(pil_manifest_identify(view, manifest.shards, manifest.shard_count, ref->release, &error), &error);
     manifest.ref = *ref;
     pil_status status = pil_manifest_publish(store, &manifest, &error);
     check(status == PIL_STATUS_EXISTS ? PIL_STATUS_OK : status, &error);

@@ -6,7 +6,7 @@
 #include "base/sys.h"
 #include "follow/follow.h"
 #include "release/shard_io.h"
-#include "schema/project.h"
+#include "schema/project_read.h"
 #include "snapshot/writer.h"
 #include "support/fault_store.h"
 #include "support/memory_store.h"
@@ -93,7 +93,7 @@ static void golden_make(uint32_t v, uint32_t r) {
     manifest.created_us = 1700000000000000 + r;
     memcpy(manifest.ref.project, views[v].project, sizeof manifest.ref.project);
     memcpy(manifest.ref.view, views[v].view, sizeof manifest.ref.view);
-    pil_manifest_identify(manifest.view, shards, SHARDS, manifest.ref.release);
+    PIL_ASSERT(pil_manifest_identify(manifest.view, shards, SHARDS, manifest.ref.release, NULL) == PIL_STATUS_OK);
     release->ref = manifest.ref;
     pil_layout_manifest(&manifest.ref, release->manifest.name);
     json_t *document = pil_manifest_to_json(&manifest, NULL);

@@ -2,6 +2,7 @@
  * Goal: every kind of key finds its row, every type of feature comes out as tensor and as Arrow column, defaults and
  * ages are applied, and mistakes are named. Method: three views with rows written field by field. */
 #include "unit/client/fixture.h"
+#include "schema/project_read.h"
 
 static const char *const yaml = "project: p\n"
                                 "entities:\n"

@@ -3,6 +3,7 @@
  * as long as somebody holds them; a client that misbehaves harms itself alone. Method: a listener and clients on real
  * sockets in one thread; time limits are met by moving the recorded times. The state is validated after every step. */
 #include "support/mapped_fixture.h"
+#include "schema/project_read.h"
 
 #include "base/clock.h"
 #include "metric/exposition.h"

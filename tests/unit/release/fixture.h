@@ -8,6 +8,7 @@
 #include "release/manifest.h"
 #include "release/project.h"
 #include "release/shard_io.h"
+#include "schema/project_read.h"
 #include "snapshot/writer.h"
 #include "unit/store/folder.h"
 
@@ -70,7 +71,9 @@ FOLDER struct pil_manifest *fixture_manifest(struct pil_store *store, uint32_t s
     manifest->created_us = created_us += 1000000;
     memcpy(manifest->ref.project, "rides", sizeof "rides");
     memcpy(manifest->ref.view, "drivers", sizeof "drivers");
-    pil_manifest_identify(manifest->view, manifest->shards, 1, manifest->ref.release);
+    if (pil_manifest_identify(manifest->view, manifest->shards, 1, manifest->ref.release, NULL) != PIL_STATUS_OK) {
+        abort();
+    }
     pil_project_destroy(&project);
     return manifest;
 }

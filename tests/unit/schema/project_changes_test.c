@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: each change that breaks readers of a view in use is one line; nothing else is.
  * Method: one project, and edits of its text. */
-#include "schema/project.h"
+#include "schema/project_changes.h"
+#include "schema/project_read.h"
 
 #include <stdarg.h>
 #include <setjmp.h>

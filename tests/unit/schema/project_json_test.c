@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: the JSON form says everything that the YAML said, gives the same project back, and is refused when it is wrong.
  * Method: one project with everything in it; its JSON bytes; then members of it replaced. */
-#include "schema/project.h"
+#include "schema/project_read.h"
 
 #include <stdarg.h>
 #include <setjmp.h>

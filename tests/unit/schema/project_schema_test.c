@@ -2,7 +2,7 @@
  * Goal: schemas/project.schema.json, which editors complete from, and the parser know the same keys, and require the
  * same. Method: the parser lists its keys when it meets an unknown one and names each that is missing; both lists are
  * compared with the schema's, object by object. Run in the root of the repository. */
-#include "schema/project.h"
+#include "schema/project_read.h"
 
 #include <stdarg.h>
 #include <setjmp.h>

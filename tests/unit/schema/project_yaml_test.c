@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: a good project file gives the project it describes; a bad one gives every mistake, each where it is and with
  * what to do. Method: one file with everything in it; then small files against their exact problem lines. */
-#include "schema/project.h"
+#include "schema/project_read.h"
 #include "unit/schema/sample.h"
 
 #include <stdarg.h>

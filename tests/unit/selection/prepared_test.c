@@ -5,6 +5,7 @@
 #include "support/cache_fixture.h"
 
 #include "selection/prepared.h"
+#include "schema/project_read.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
  * Goal: a tensor row holds exactly what the row holds, for every type, null and default, in the order asked for.
  * Method: rows written field by field by hand; expected values computed apart from the code under test. */
 #include "base/half.h"
-#include "schema/project.h"
+#include "schema/project_read.h"
 #include "vector/plan.h"
 
 #include <math.h>
