@@ -25,7 +25,8 @@ struct client {
     struct pil_http_cursor cursor;
     uint8_t input[INPUT_BYTES];
     size_t input_len;
-    struct pil_text head, body; /* of the response in flight */
+    uint8_t head[HEAD_BYTES]; /* of the response in flight, as is the body */
+    struct pil_text body;
     bool is_sending, is_closing, is_closed;
     uint64_t active_ns;
 };
@@ -56,7 +57,6 @@ static void destroy_client(struct pil_console *console, struct client *client) {
         client->next->previous = client->previous;
     }
     console->client_count--;
-    pil_text_deinit(&client->head);
     pil_text_deinit(&client->body);
     client->magic = 0;
     free(client);
@@ -104,8 +104,7 @@ static void accept_client(struct pil_console *console, int fd) {
 /* Takes the body of the page. */
 static void send_page(struct pil_console *console, struct client *client, struct pil_exchange *exchange,
                       const struct pil_page *page) {
-    uint8_t head[HEAD_BYTES];
-    struct pil_sink sink = pil_sink_fixed(head, sizeof head);
+    struct pil_sink sink = pil_sink_fixed(client->head, sizeof client->head);
     bool has_body = !exchange->head.omits_length && page->body.len > 0;
     exchange->head.status = page->status;
     exchange->head.content_type = page->content_type;
@@ -115,11 +114,9 @@ static void send_page(struct pil_console *console, struct client *client, struct
         pil_http_patch_length(length, page->body.len);
     }
     PIL_ASSERT(!sink.failed);
-    pil_text_clear(&client->head);
-    pil_text_append(&client->head, head, (size_t)(sink.at - head));
     pil_text_deinit(&client->body);
     client->body = page->body;
-    struct iovec parts[2] = {{.iov_base = client->head.data, .iov_len = client->head.len},
+    struct iovec parts[2] = {{.iov_base = client->head, .iov_len = (size_t)(sink.at - client->head)},
                              {.iov_base = client->body.data, .iov_len = client->body.len}};
     client->is_sending = true;
     client->is_closing = !exchange->head.keep_alive;

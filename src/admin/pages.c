@@ -21,21 +21,11 @@ static void take_json(json_t *document, struct pil_page *page) {
     char *text = pil_json_text(document, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
     if (text != NULL) {
         pil_text_format(&page->body, "%s\n", text);
-        page->content_type = JSON;
-    } else {
-        page->status = 503;
-        pil_text_format(&page->body, "no memory for this page\n");
     }
+    page->content_type = JSON;
+    page->lacks_memory = text == NULL;
     free(text);
     json_decref(document);
-}
-
-/* An array that lacks an element is no array: the document that it was for cannot be made. */
-static void append(json_t **array, json_t *element) {
-    if (json_array_append_new(*array, element) != 0) {
-        json_decref(*array);
-        *array = NULL;
-    }
 }
 
 /* OpenMetrics for scrapers that ask for it; the classic text else. Prometheus 3 refuses a page without a content type.
@@ -108,12 +98,13 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
     json_t *views = json_array(), *listeners = json_array();
     for (uint32_t i = 0; i < settings->view_count; i++) {
         if (pil_cache_view_is_served(pil_cache_view_at(pil_server_cache(node->server), i))) {
-            append(&views, view_status(node, i));
+            pil_json_append(&views, view_status(node, i));
         }
     }
     for (uint32_t i = 0; i < settings->listener_count; i++) {
-        append(&listeners, json_pack("{s:s, s:s}", "protocol", pil_protocols[settings->listeners[i].protocol]->name,
-                                     "address", settings->listeners[i].address));
+        pil_json_append(&listeners,
+                        json_pack("{s:s, s:s}", "protocol", pil_protocols[settings->listeners[i].protocol]->name,
+                                  "address", settings->listeners[i].address));
     }
     take_json(json_pack("{s:s, s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", PIL_VERSION, "ready",
                         pil_node_is_ready(node, NULL), "engine", pil_engine_kind_text(settings->engine),
@@ -129,8 +120,8 @@ static json_t *buckets_of(const struct pil_histogram_view *counts) {
     json_t *buckets = json_array();
     for (uint32_t i = 0; i < PIL_HISTOGRAM_BUCKETS; i++) {
         if (counts->counts[i] > 0) {
-            append(&buckets,
-                   json_pack("[I, I]", (json_int_t)pil_histogram_bucket_low(i), (json_int_t)counts->counts[i]));
+            pil_json_append(
+                &buckets, json_pack("[I, I]", (json_int_t)pil_histogram_bucket_low(i), (json_int_t)counts->counts[i]));
         }
     }
     return buckets;
@@ -143,14 +134,18 @@ static void add_histograms(struct pil_metric_registry *registry, const char *pro
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
         const char *labels[] = {protocol, view, stages[i], NULL};
         pil_metric_series series = PIL_METRIC_SERIES_NONE;
-        if (pil_metric_series_get(registry, PIL_METRIC_request_duration_seconds, labels, &series) != PIL_STATUS_OK) {
+        pil_status status = pil_metric_series_get(registry, PIL_METRIC_request_duration_seconds, labels, &series);
+        if (status == PIL_STATUS_NO_MEMORY) {
+            pil_json_append(all, NULL);
+        }
+        if (status != PIL_STATUS_OK) {
             continue;
         }
         pil_metric_read_histogram(registry, series, counts);
         if (counts->count > 0) {
-            append(all, json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "protocol", protocol, "view", view, "stage",
-                                  stages[i], "count", (json_int_t)counts->count, "sum_ns", (json_int_t)counts->sum,
-                                  "buckets", buckets_of(counts)));
+            pil_json_append(all, json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "protocol", protocol, "view", view,
+                                           "stage", stages[i], "count", (json_int_t)counts->count, "sum_ns",
+                                           (json_int_t)counts->sum, "buckets", buckets_of(counts)));
         }
     }
 }
@@ -191,7 +186,7 @@ static void slowlog(const struct pil_node *node, const struct pil_http_request *
     json_t *all = slow != NULL ? json_array() : NULL;
     (void)request;
     for (uint32_t i = 0; i < count; i++) {
-        append(&all, slow_request(&slow[i]));
+        pil_json_append(&all, slow_request(&slow[i]));
     }
     free(slow);
     take_json(json_pack("{s:I, s:o}", "threshold_us", (json_int_t)pil_server_settings(node->server)->slowlog_us,
@@ -207,12 +202,13 @@ struct holders {
 static void add_holder(void *context, const struct pil_mapped_holder *holder) {
     struct holders *holders = context;
     const struct pil_view_settings *view = &holders->settings->views[holder->view_index];
-    append(&holders->all,
-           json_pack("{s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "pid", (int)holder->pid, "uid",
-                     (json_int_t)holder->uid, "gid", (json_int_t)holder->gid, "name", holder->name, "cgroup",
-                     holder->cgroup, "project", view->project, "view", view->view, "release", holder->release,
-                     "generation", (json_int_t)holder->generation, "bytes", (json_int_t)holder->bytes, "since_us",
-                     (json_int_t)holder->since_us, "live", holder->is_live));
+    pil_json_append(&holders->all,
+                    json_pack("{s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "pid", (int)holder->pid,
+                              "uid", (json_int_t)holder->uid, "gid", (json_int_t)holder->gid, "name", holder->name,
+                              "cgroup", holder->cgroup, "project", view->project, "view", view->view, "release",
+                              holder->release, "generation", (json_int_t)holder->generation, "bytes",
+                              (json_int_t)holder->bytes, "since_us", (json_int_t)holder->since_us, "live",
+                              holder->is_live));
 }
 
 static void mapped(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
@@ -239,8 +235,7 @@ static const struct {
 };
 enum { PAGE_COUNT = sizeof pages / sizeof pages[0] };
 
-void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page) {
-    *ret_page = (struct pil_page){.status = 200, .content_type = TEXT_PLAIN};
+static void fill(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page) {
     if (request->method != PIL_HTTP_METHOD_GET && request->method != PIL_HTTP_METHOD_HEAD) {
         ret_page->status = 405;
         ret_page->fields = "allow: GET, HEAD\r\n";
@@ -259,5 +254,16 @@ void pil_page_answer(const struct pil_node *node, const struct pil_http_request 
                     PIL_VERSION);
     for (size_t i = 0; i < PAGE_COUNT; i++) {
         pil_text_format(&ret_page->body, "%-10s %s\n", pages[i].path, pages[i].help);
+    }
+}
+
+void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page) {
+    *ret_page = (struct pil_page){.status = 200, .content_type = TEXT_PLAIN};
+    fill(node, request, ret_page);
+    if (ret_page->lacks_memory || ret_page->body.failed) {
+        ret_page->status = 503;
+        ret_page->content_type = TEXT_PLAIN;
+        pil_text_clear(&ret_page->body);
+        pil_text_format(&ret_page->body, "no memory for this page\n"); /* or for this: then the status says it */
     }
 }

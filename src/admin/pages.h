@@ -11,6 +11,7 @@ struct pil_page {
     const char *content_type;
     const char *fields;   /* more response fields, or NULL */
     struct pil_text body; /* the caller's: pil_text_deinit */
+    bool lacks_memory;    /* for the whole of it */
 };
 
 void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page);
