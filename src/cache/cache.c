@@ -21,10 +21,15 @@ struct pil_cache {
 
 struct pil_cache *pil_cache_create(uint32_t views_max, uint32_t worker_count) {
     struct pil_cache *cache = calloc(1, sizeof *cache + views_max * sizeof cache->views[0]);
-    PIL_ASSERT(cache != NULL);
+    struct pil_qsbr *qsbr = pil_qsbr_create(worker_count);
+    if (cache == NULL || qsbr == NULL) {
+        free(cache);
+        pil_qsbr_destroy(&qsbr);
+        return NULL;
+    }
     cache->views_max = views_max;
     cache->control = pthread_self();
-    cache->qsbr = pil_qsbr_create(worker_count);
+    cache->qsbr = qsbr;
     cache->retired_end = &cache->retired;
     return cache;
 }

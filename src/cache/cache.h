@@ -21,6 +21,7 @@ struct pil_cache_view {
 };
 
 struct pil_cache;
+/* NULL: no memory. */
 struct pil_cache *pil_cache_create(uint32_t views_max, uint32_t worker_count);
 /* Workers must be gone. Unmaps everything. */
 void pil_cache_destroy(struct pil_cache **cache);

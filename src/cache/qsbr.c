@@ -26,7 +26,9 @@ struct pil_qsbr {
 
 struct pil_qsbr *pil_qsbr_create(uint32_t worker_count) {
     struct pil_qsbr *qsbr = aligned_alloc(64, sizeof *qsbr + worker_count * sizeof qsbr->workers[0]);
-    PIL_ASSERT(qsbr != NULL);
+    if (qsbr == NULL) {
+        return NULL;
+    }
     atomic_init(&qsbr->now, 1);
     qsbr->worker_count = worker_count;
     for (uint32_t i = 0; i < worker_count; i++) {

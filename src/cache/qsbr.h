@@ -11,6 +11,7 @@
 
 struct pil_qsbr;
 
+/* NULL: no memory. */
 struct pil_qsbr *pil_qsbr_create(uint32_t worker_count);
 void pil_qsbr_destroy(struct pil_qsbr **qsbr);
 
