@@ -61,31 +61,32 @@ static pil_status send_message(struct process *process, const struct pil_message
     return status;
 }
 
-static void create_follow(struct process *process);
+static pil_status create_follow(struct process *process);
 
 static pil_status on_config(struct process *process, int fd) {
     bool is_first = process->follow == NULL;
     struct pil_error error;
     PIL_TRY(pil_config_receive(&process->config, fd, is_first, "fetcher", &error));
     if (is_first) {
-        create_follow(process);
-    } else {
-        pil_follow_set_poll(process->follow, process->config.settings.poll_interval_ms);
+        return create_follow(process);
     }
+    pil_follow_set_poll(process->follow, process->config.settings.poll_interval_ms);
     return PIL_STATUS_OK;
 }
 
-static void on_view_message(struct process *process, const struct pil_message *message) {
+static pil_status on_view_message(struct process *process, const struct pil_message *message) {
     uint32_t view = 0;
     if (message->kind == PIL_MESSAGE_HOLDING && find_view(process, message->holding.view_index, &view)) {
-        pil_follow_hold(process->follow, view, message->holding.release, message->holding.is_live);
-    } else if (message->kind == PIL_MESSAGE_DROPPED && find_view(process, message->dropped.view_index, &view)) {
+        return pil_follow_hold(process->follow, view, message->holding.release, message->holding.is_live);
+    }
+    if (message->kind == PIL_MESSAGE_DROPPED && find_view(process, message->dropped.view_index, &view)) {
         pil_follow_dropped(process->follow, view, message->dropped.release); /* not before BEGIN */
     } else if (message->kind == PIL_MESSAGE_ADMITTED && find_view(process, message->admitted.view_index, &view)) {
         pil_follow_admitted(process->follow, view, message->admitted.release,
                             message->admitted.is_admitted ? PIL_STATUS_OK : PIL_STATUS_TOO_LARGE,
                             message->admitted.why);
     }
+    return PIL_STATUS_OK;
 }
 
 /* One message from the supervisor, taken in and left in *message. The first one is CONFIG. */
@@ -98,7 +99,7 @@ static pil_status take_message(struct process *process, bool block, struct pil_m
     if (message->kind == PIL_MESSAGE_CONFIG) {
         status = on_config(process, message->fd);
     } else {
-        on_view_message(process, message);
+        status = on_view_message(process, message);
     }
     pil_message_close(message);
     return status;
@@ -200,7 +201,7 @@ static pil_status open_store(void *context, struct pil_store **ret_store, struct
     return pil_store_open(process->store, false, ret_store, ret_error);
 }
 
-static void create_follow(struct process *process) {
+static pil_status create_follow(struct process *process) {
     const struct pil_settings *settings = &process->config.settings;
     process->hooks = (struct pil_follow_hooks){.context = process,
                                                .submit = submit,
@@ -227,17 +228,19 @@ static void create_follow(struct process *process) {
                                                .poll_ms = settings->poll_interval_ms,
                                                .clock = &pil_clock_system,
                                                .hooks = &process->hooks};
-    process->follow = pil_follow_create(&options);
-    PIL_ASSERT(process->follow != NULL);
     process->watcher = (struct pil_watcher){
         .views = process->views, .view_count = process->view_count, .open = open_store, .context = process, .fd = -1};
+    process->follow = pil_follow_create(&options);
+    return process->follow != NULL ? PIL_STATUS_OK : PIL_STATUS_NO_MEMORY;
 }
 
 /* Until the first CONFIG and all HOLDING were taken. */
-static bool begin(struct process *process) {
+static bool begin(struct process *process, struct pil_error *error) {
     struct pil_message message = {0};
     while (message.kind != PIL_MESSAGE_BEGIN && !process->is_stopping) {
-        if (take_message(process, true, &message) != PIL_STATUS_OK) {
+        pil_status status = take_message(process, true, &message);
+        if (status != PIL_STATUS_OK) {
+            pil_ignore(pil_fail(error, status, "told by the supervisor: %s", pil_status_text(status)), "told by false");
             return false;
         }
     }
@@ -313,7 +316,10 @@ int pil_fetch_process_run(int control) {
     struct process *process = calloc(1, sizeof *process);
     struct pil_error error = {.text = "the supervisor is gone"};
     sigset_t signals;
-    PIL_ASSERT(process != NULL);
+    if (process == NULL) {
+        pil_log(PIL_LOG_ERROR, "fetcher cannot run", "why", "no memory", NULL);
+        return EXIT_SYSTEM;
+    }
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
@@ -323,7 +329,7 @@ int pil_fetch_process_run(int control) {
     process->control = control;
     process->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     int code = EXIT_SYSTEM;
-    if (process->signals >= 0 && pil_privilege_drop("", &error) == PIL_STATUS_OK && begin(process) &&
+    if (process->signals >= 0 && pil_privilege_drop("", &error) == PIL_STATUS_OK && begin(process, &error) &&
         create_executor(process, &error) == PIL_STATUS_OK) {
         run(process);
         code = EXIT_OK;

@@ -4,7 +4,6 @@
  * own. */
 #include "admin/console.h"
 #include "base/log.h"
-#include "base/panic.h"
 #include "base/sys.h"
 #include "daemon/privilege.h"
 #include "daemon/process.h"
@@ -18,7 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { EXIT_OK = 0, EXIT_SYSTEM = 3, DRAIN_MS = 1500, TICK_NS = 100000000, EVENTS = 64 };
+enum { EXIT_OK = 0, EXIT_SYSTEM = 3, DRAIN_MS = 1500, FAILED_DRAIN_MS = 100, TICK_NS = 100000000, EVENTS = 64 };
 
 struct process {
     int control;
@@ -214,7 +213,10 @@ static void destroy(struct process *process) {
 int pil_server_process_run(int control) {
     struct process *process = calloc(1, sizeof *process);
     struct pil_error error = {.text = "see above"};
-    PIL_ASSERT(process != NULL);
+    if (process == NULL) {
+        pil_log(PIL_LOG_ERROR, "server cannot run", "why", "no memory", NULL);
+        return EXIT_SYSTEM;
+    }
     process->control = control;
     process->smaps = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
     pil_outbox_init(&process->outbox);
@@ -233,8 +235,10 @@ int pil_server_process_run(int control) {
     }
     if (status != PIL_STATUS_OK && !process->is_stopping) {
         pil_log(PIL_LOG_ERROR, "server cannot run", "status", pil_status_text(status), "why", error.text, NULL);
-        return EXIT_SYSTEM; /* workers may still run: the process ends as it is, and is restarted from the sealed
-                               releases */
+        if (process->node == NULL || pil_server_drain(process->node->server, FAILED_DRAIN_MS)) {
+            destroy(process);
+        } /* else workers still run: the process ends as it is, and is restarted from the sealed releases */
+        return EXIT_SYSTEM;
     }
     if (process->is_started && !drain(process)) {
         pil_log(PIL_LOG_WARN, "connections were cut at the end of the drain", NULL);

@@ -364,7 +364,10 @@ int pil_supervisor_run(struct pil_config *config, int argc, char **argv, int rea
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
     struct pil_error error;
     int code = EXIT_OK;
-    PIL_ASSERT(supervisor != NULL);
+    if (supervisor == NULL) {
+        pil_log(PIL_LOG_ERROR, "no memory for the supervisor", NULL);
+        return EXIT_SYSTEM;
+    }
     *supervisor =
         (struct supervisor){.config = config, .argc = argc, .argv = argv, .ready_fd = ready_fd, .signals = -1};
     memset(supervisor->listener_fds, -1, sizeof supervisor->listener_fds);

@@ -75,12 +75,13 @@ static struct view *view_at(struct pil_follow *follow, uint32_t view_index) {
     return &follow->views[view_index];
 }
 
-void pil_follow_hold(struct pil_follow *follow, uint32_t view_index, const char *release, bool is_live) {
+pil_status pil_follow_hold(struct pil_follow *follow, uint32_t view_index, const char *release, bool is_live) {
     struct view *view = view_at(follow, view_index);
-    pil_held_add(&view->held, release);
+    PIL_TRY(pil_held_add(&view->held, release));
     if (is_live) {
         pil_target_set_live(&view->target, release);
     }
+    return PIL_STATUS_OK;
 }
 
 /* Whether there is a manifest by which the release is judged and loaded. A release that replaces another one in the
@@ -242,11 +243,15 @@ static void ask(struct pil_follow *follow, struct view *view, const struct pil_t
 static void hand_over(struct pil_follow *follow, struct view *view, const struct pil_task *task) {
     const struct pil_follow_hooks *hooks = follow->options.hooks;
     int fd = view->job.fd;
-    view->job.fd = -1;
+    bool makes_whole = task->shard + 1 == view->target.shard_count;
     PIL_ASSERT(fd >= 0);
-    pil_status status = hooks->hand_over(hooks->context, task, view->job.release, view->target.shard_count, fd);
-    if (status == PIL_STATUS_OK && task->shard + 1 == view->target.shard_count) {
-        pil_held_add(&view->held, view->job.release);
+    pil_status status = makes_whole ? pil_held_add(&view->held, view->job.release) : PIL_STATUS_OK;
+    if (status == PIL_STATUS_OK) {
+        view->job.fd = -1;
+        status = hooks->hand_over(hooks->context, task, view->job.release, view->target.shard_count, fd);
+        if (status != PIL_STATUS_OK && makes_whole) {
+            pil_held_remove(&view->held, view->job.release);
+        }
     }
     finish_status(follow, view, status);
 }

@@ -43,8 +43,10 @@ struct pil_follow *pil_follow_create(const struct pil_follow_options *options);
 /* No job may be out. */
 void pil_follow_destroy(struct pil_follow **follow);
 
-/* Before the first step: a release that is held whole, and whether it is the one that is served. */
-void pil_follow_hold(struct pil_follow *follow, uint32_t view_index, const char *release, bool is_live);
+/* Before the first step: a release that is held whole, and whether it is the one that is served.
+ * NO_MEMORY. */
+pil_status pil_follow_hold(struct pil_follow *follow, uint32_t view_index, const char *release,
+                           bool is_live) PIL_CHECKED;
 
 /* Does every task that is due, without waiting. Returns the time to call it again at the latest, by the clock;
  * UINT64_MAX: only after one of the calls below. */

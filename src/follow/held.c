@@ -19,17 +19,22 @@ bool pil_held_has(const struct pil_held *held, const char *release) {
     return find(held, release) != UINT32_MAX;
 }
 
-void pil_held_add(struct pil_held *held, const char *release) {
+pil_status pil_held_add(struct pil_held *held, const char *release) {
     PIL_ASSERT(strlen(release) <= PIL_RELEASE_ID_CHARS);
     if (pil_held_has(held, release)) {
-        return;
+        return PIL_STATUS_OK;
     }
     if (held->count == held->capacity) {
-        held->capacity = held->capacity == 0 ? 8 : 2 * held->capacity;
-        held->releases = realloc(held->releases, held->capacity * sizeof *held->releases);
-        PIL_ASSERT(held->releases != NULL);
+        uint32_t capacity = held->capacity == 0 ? 8 : 2 * held->capacity;
+        void *releases = realloc(held->releases, capacity * sizeof *held->releases);
+        if (releases == NULL) {
+            return PIL_STATUS_NO_MEMORY;
+        }
+        held->releases = releases;
+        held->capacity = capacity;
     }
     memcpy(held->releases[held->count++], release, strlen(release) + 1);
+    return PIL_STATUS_OK;
 }
 
 void pil_held_remove(struct pil_held *held, const char *release) {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "base/bounds.h"
+#include "base/status.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct pil_held {
@@ -13,7 +13,7 @@ struct pil_held {
 };
 
 bool pil_held_has(const struct pil_held *held, const char *release);
-/* Once; again is fine. */
-void pil_held_add(struct pil_held *held, const char *release);
+/* Once; again is fine. NO_MEMORY. */
+pil_status pil_held_add(struct pil_held *held, const char *release) PIL_CHECKED;
 void pil_held_remove(struct pil_held *held, const char *release);
 void pil_held_deinit(struct pil_held *held);

@@ -65,7 +65,7 @@ static void world_init(struct world *world, uint64_t seed) {
                 bool is_live = view->live == RELEASES && below(world, 2) == 0;
                 view->shards_here[r] = (1u << SHARDS) - 1;
                 view->live = is_live ? r : view->live;
-                pil_follow_hold(world->follow, v, golden[v][r].ref.release, is_live);
+                PIL_ASSERT(pil_follow_hold(world->follow, v, golden[v][r].ref.release, is_live) == PIL_STATUS_OK);
             }
         }
         put_channel(world, v);

@@ -17,7 +17,7 @@ static void there_is_room_for_all(void **state) {
     char release[PIL_RELEASE_ID_CHARS + 1];
     for (uint32_t i = 0; i < 2 * MANY; i++) { /* each one twice */
         snprintf(release, sizeof release, "%016x", i / 2);
-        pil_held_add(&held, release);
+        assert_int_equal(pil_held_add(&held, release), PIL_STATUS_OK);
     }
     assert_int_equal(held.count, MANY);
     for (uint32_t i = 0; i < MANY; i += 2) {
