@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/admin_client.h"
 #include "cli/connect.h"
+#include "cli/report.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "schema/json_text.h"
 #include "wire/http.h"
 
 #include <errno.h>
@@ -31,6 +33,9 @@ static pil_status read_response(int fd, struct pil_text *input, struct pil_http_
             return got == 0 ? PIL_STATUS_CLOSED : errno == EAGAIN ? PIL_STATUS_TIMEOUT : pil_status_from_errno(errno);
         }
         pil_text_append(input, chunk, (size_t)got);
+        if (input->failed) {
+            return PIL_STATUS_NO_MEMORY;
+        }
         pil_status status = pil_http_decode_response(pil_text_bytes(input), &limits, ret_response);
         if (status != PIL_STATUS_AGAIN) {
             return status;
@@ -55,11 +60,8 @@ pil_status pil_admin_fetch(const char *address, const char *path, json_t **ret_p
     }
     pil_sys_close(&fd);
     if (status == PIL_STATUS_OK) {
-        json_error_t problem;
-        *ret_page = json_loadb((const char *)response.body.data, response.body.len, 0, &problem);
-        status = *ret_page != NULL
-                     ? PIL_STATUS_OK
-                     : pil_fail(ret_error, PIL_STATUS_CORRUPT, "%s%s is no JSON: %s", address, path, problem.text);
+        status = pil_json_load(response.body, 0, ret_page, ret_error);
+        status = status == PIL_STATUS_OK ? status : pil_fail_in(ret_error, status, "%s%s", address, path);
     }
     pil_text_deinit(&input);
     return status;
@@ -139,11 +141,8 @@ static void read_series(const json_t *series, const json_t *before, struct pil_l
                  *earlier = before != NULL ? json_object_get(before, "buckets") : NULL;
     size_t index, bucket_count = json_array_size(buckets);
     const json_t *bucket;
-    uint64_t *lows = calloc(2 * bucket_count + 1, sizeof *lows), *counts = lows + bucket_count;
+    uint64_t *lows = pil_report_need(calloc(2 * bucket_count + 1, sizeof *lows)), *counts = lows + bucket_count;
     *latency = (struct pil_latency){0};
-    if (lows == NULL) {
-        return;
-    }
     snprintf(latency->protocol, sizeof latency->protocol, "%.15s",
              json_string_value(json_object_get(series, "protocol")));
     snprintf(latency->view, sizeof latency->view, "%.260s", json_string_value(json_object_get(series, "view")));

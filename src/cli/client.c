@@ -55,6 +55,9 @@ void pil_client_queue(struct pil_client *client, const struct pil_bytes *args, u
 
 pil_status pil_client_flush(struct pil_client *client, struct pil_error *ret_error) {
     size_t done = 0;
+    if (client->out.failed) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a request");
+    }
     while (done < client->out.len) {
         ssize_t sent = send(client->fd, client->out.data + done, client->out.len - done, MSG_NOSIGNAL);
         if (sent < 0 && errno != EINTR) {
@@ -95,5 +98,8 @@ pil_status pil_client_reply(struct pil_client *client, struct pil_bytes *ret_rep
             return fail_errno(ret_error, "receive from");
         }
         pil_text_append(&client->in, chunk, got > 0 ? (size_t)got : 0);
+        if (client->in.failed) {
+            return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for a reply");
+        }
     }
 }

@@ -8,12 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct pil_option_row pil_options[PIL_OPTION_COUNT] = {
-#define X(id, name, value, follows, help) {name, value, PIL_FOLLOWS_##follows, help},
-    PIL_OPTION_TABLE(X)
-#undef X
-};
-
 enum { USAGE_COLUMNS = 100 };
 
 #define OPT(id) (1u << PIL_OPTION_##id)
@@ -178,7 +172,8 @@ static int check_complete(struct pil_invocation *invocation) {
 
 int pil_command_parse(const struct pil_command *command, int argc, char **argv, const char **args,
                       struct pil_invocation *ret_invocation, bool *ret_help) {
-    struct pil_invocation invocation = {.command = command, .args = args};
+    struct pil_invocation invocation = {
+        .command = command, .commands = pil_commands, .command_count = pil_command_count, .args = args};
     bool options = true;
     int exit_code = PIL_EXIT_OK;
     *ret_help = false;
@@ -217,7 +212,7 @@ void pil_command_print_overview(void) {
            "  0  done\n"
            "  1  mistakes were found, or the store or the server refused\n"
            "  2  the command line is wrong\n"
-           "  3  a file, the store or the server could not be read or written\n");
+           "  3  a file, the store or the server could not be read or written, or memory was short\n");
 }
 
 /* "usage: pillion NAME ARGS [--option VALUE] …", in lines that fit terminals. */

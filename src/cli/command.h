@@ -61,6 +61,8 @@ extern const struct pil_option_row pil_options[PIL_OPTION_COUNT];
 /* A command line that fits its command. All texts are borrowed from argv, the environment or the tables. */
 struct pil_invocation {
     const struct pil_command *command;
+    const struct pil_command *commands; /* all of them, for what is written about them */
+    uint32_t command_count;
     const char *const *args; /* without options */
     uint32_t arg_count;
     const char *values[PIL_OPTION_COUNT]; /* NULL: not given; flags are "" */

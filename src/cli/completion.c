@@ -35,7 +35,7 @@ static const char *bash_reply(pil_follows follows) {
     return "COMPREPLY=()";
 }
 
-static void print_bash(void) {
+static void print_bash(const struct pil_invocation *invocation) {
     printf("# bash completion of pillion; written by `pillion completion bash`\n\n"
            "# \"dir:PATH\" and \"unix:PATH\". Readline breaks words at ':', so what it gave us may begin behind it.\n"
            "_pillion_scheme() {\n"
@@ -58,8 +58,8 @@ static void print_bash(void) {
            "    ((COMP_CWORD > 1)) && before=${COMP_WORDS[i]}\n"
            "    if ((COMP_CWORD == 1)); then\n"
            "        COMPREPLY=($(compgen -W \"");
-    for (uint32_t i = 0; i < pil_command_count; i++) {
-        printf("%s ", pil_commands[i].name);
+    for (uint32_t i = 0; i < invocation->command_count; i++) {
+        printf("%s ", invocation->commands[i].name);
     }
     printf("help --help --version\" -- \"$2\"))\n        return\n    fi\n    case $before in\n");
     for (pil_option option = 0; option < PIL_OPTION_COUNT; option++) {
@@ -68,12 +68,12 @@ static void print_bash(void) {
         }
     }
     printf("    esac\n    case $command in\n");
-    for (uint32_t i = 0; i < pil_command_count; i++) {
+    for (uint32_t i = 0; i < invocation->command_count; i++) {
         printf("    %s)\n        if [[ $2 == -* ]]; then\n            COMPREPLY=($(compgen -W \"",
-               pil_commands[i].name);
-        bash_words(&pil_commands[i]);
+               invocation->commands[i].name);
+        bash_words(&invocation->commands[i]);
         printf("\" -- \"$2\"))\n        else\n            %s\n        fi ;;\n",
-               bash_reply(pil_commands[i].arg_follows));
+               bash_reply(invocation->commands[i].arg_follows));
     }
     printf("    esac\n}\ncomplete -F _pillion pillion\n");
 }
@@ -103,23 +103,23 @@ static void print_zsh_action(pil_follows follows) {
     }
 }
 
-static void print_zsh(void) {
+static void print_zsh(const struct pil_invocation *invocation) {
     printf("#compdef pillion\n# zsh completion of pillion; written by `pillion completion zsh`\n\n"
            "_pillion_store() {\n    compset -P '(" PIL_STORE_PREFIXES_ZSH
            ")' && _files -/ || compadd -S '' " PIL_STORE_PREFIXES "\n}\n\n"
            "_pillion_socket() {\n    compset -P 'unix:' && _files || compadd -S '' unix: tcp:\n}\n\n"
            "_pillion() {\n    local context state line\n    local -a commands\n    commands=(\n");
-    for (uint32_t i = 0; i < pil_command_count; i++) {
-        printf("        '%s:", pil_commands[i].name);
-        print_zsh_text(pil_commands[i].summary);
+    for (uint32_t i = 0; i < invocation->command_count; i++) {
+        printf("        '%s:", invocation->commands[i].name);
+        print_zsh_text(invocation->commands[i].summary);
         printf("'\n");
     }
     printf(
         "        'help:the help of every command'\n    )\n"
         "    _arguments -C '1:command:->command' '*::argument:->argument'\n"
         "    case $state in\n    command) _describe command commands ;;\n    argument)\n        case ${words[1]} in\n");
-    for (uint32_t i = 0; i < pil_command_count; i++) {
-        const struct pil_command *command = &pil_commands[i];
+    for (uint32_t i = 0; i < invocation->command_count; i++) {
+        const struct pil_command *command = &invocation->commands[i];
         printf("        %s) _arguments", command->name);
         for (pil_option option = 0; option < PIL_OPTION_COUNT; option++) {
             const struct pil_option_row *row = &pil_options[option];
@@ -174,14 +174,14 @@ static void print_fish_follows(pil_follows follows) {
     }
 }
 
-static void print_fish(void) {
+static void print_fish(const struct pil_invocation *invocation) {
     printf("# fish completion of pillion; written by `pillion completion fish`\n\n"
            "function __pillion_scheme\n"
            "    set -l path (string replace -- $argv[1] '' (commandline -ct | string replace -r '^--[a-z-]*=' ''))\n"
            "    printf '%%s\\n' $argv[1](__fish_complete_path $path | string replace -r '\\t.*' '')\n"
            "end\n\ncomplete -c pillion -f\n");
-    for (uint32_t i = 0; i < pil_command_count; i++) {
-        const struct pil_command *command = &pil_commands[i];
+    for (uint32_t i = 0; i < invocation->command_count; i++) {
+        const struct pil_command *command = &invocation->commands[i];
         printf("complete -c pillion -n __fish_use_subcommand -a %s -d ", command->name);
         print_fish_text(command->summary);
         printf("\n");
@@ -207,11 +207,11 @@ static void print_fish(void) {
 int pil_cli_completion(const struct pil_invocation *invocation) {
     const char *shell = invocation->args[0];
     if (strcmp(shell, "bash") == 0) {
-        print_bash();
+        print_bash(invocation);
     } else if (strcmp(shell, "zsh") == 0) {
-        print_zsh();
+        print_zsh(invocation);
     } else if (strcmp(shell, "fish") == 0) {
-        print_fish();
+        print_fish(invocation);
     } else {
         return pil_report_usage("there are completions for %s, not for '%s'", shells, shell);
     }

@@ -6,6 +6,7 @@
 #include "cli/admin_client.h"
 #include "cli/report.h"
 #include "engine/engine.h"
+#include "schema/json_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,8 +36,9 @@ static void note(struct sheet *sheet, const char *what, health verdict, const ch
     vsnprintf(found, sizeof found, format, arguments);
     va_end(arguments);
     sheet->is_broken |= verdict == BROKEN;
-    json_array_append_new(sheet->findings, json_pack("{s:s, s:s, s:s, s:s}", "what", what, "verdict", texts[verdict],
-                                                     "found", found, "remedy", remedy));
+    pil_json_append(&sheet->findings, json_pack("{s:s, s:s, s:s, s:s}", "what", what, "verdict", texts[verdict],
+                                                "found", found, "remedy", remedy));
+    pil_report_need(sheet->findings);
 }
 
 /* The first line of a small file, without its end; "" when there is none. */
@@ -72,8 +74,9 @@ static void examine_sealing(struct sheet *sheet) {
     struct pil_error error = {.text = ""};
     int fd = -1;
     void *data = NULL;
-    uint8_t *content = calloc(1, BYTES); /* written, not only sized: what is not there cannot be moved */
-    bool sealed = content != NULL && pil_sys_memfd_create("doctor", &fd, &error) == PIL_STATUS_OK &&
+    uint8_t *content =
+        pil_report_need(calloc(1, BYTES)); /* written, not only sized: what is not there cannot be moved */
+    bool sealed = pil_sys_memfd_create("doctor", &fd, &error) == PIL_STATUS_OK &&
                   pil_sys_write_all(fd, pil_bytes_from(content, BYTES), &error) == PIL_STATUS_OK &&
                   pil_sys_memfd_seal(fd, &error) == PIL_STATUS_OK && pil_sys_memfd_is_sealed(fd);
     note(sheet, "sealed memory", sealed ? GOOD : BROKEN,

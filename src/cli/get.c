@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * get: the features of some entities from a running pilliond, as a table or as one JSON object a line. */
 #include "base/hash.h"
-#include "base/panic.h"
+#include "base/utf8.h"
 #include "cli/client.h"
 #include "cli/command.h"
-#include "cli/report.h"
+#include "cli/table.h"
+#include "schema/json_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,10 +24,8 @@ static uint32_t names_add(struct names *names, struct pil_bytes name) {
             return i;
         }
     }
-    names->items = realloc(names->items, (names->count + 1) * sizeof *names->items);
-    PIL_ASSERT(names->items != NULL);
-    names->items[names->count] = strndup((const char *)name.data, name.len);
-    PIL_ASSERT(names->items[names->count] != NULL);
+    names->items = pil_report_need(realloc(names->items, (names->count + 1) * sizeof *names->items));
+    names->items[names->count] = pil_report_need(strndup((const char *)name.data, name.len));
     return names->count++;
 }
 
@@ -59,12 +58,11 @@ static const char *key_of(const struct query *query, uint32_t index) {
 /* ---- Asking */
 
 static void ask(struct query *query, uint32_t key_index) {
-    struct pil_bytes *args = calloc(query->names.count + 2, sizeof *args);
+    struct pil_bytes *args = pil_report_need(calloc(query->names.count + 2, sizeof *args));
     struct pil_text key = {0};
-    PIL_ASSERT(args != NULL);
     pil_text_format(&key, "%s:%s", query->invocation->args[0], key_of(query, key_index));
     args[0] = pil_bytes_from_text("EXISTS");
-    args[1] = pil_text_bytes(&key);
+    args[1] = pil_bytes_from_text(pil_report_text(&key));
     pil_client_queue(&query->client, args, 2);
     args[0] = pil_bytes_from_text(query->all ? "HGETALL" : "HMGET");
     for (uint32_t i = 0; i < query->names.count && !query->all; i++) {
@@ -87,17 +85,19 @@ static pil_status next_reply(struct query *query, struct pil_bytes *ret_rest, st
     return PIL_STATUS_OK;
 }
 
+/* NULL: no memory. */
 static json_t *text_or_null(const struct pil_resp_value *value) {
-    json_t *text =
-        value->kind == PIL_RESP_KIND_NULL ? NULL : json_stringn((const char *)value->text.data, value->text.len);
-    if (text == NULL && value->kind != PIL_RESP_KIND_NULL) { /* bytes */
-        char *hex = calloc(1, 2 * value->text.len + 1);
-        PIL_ASSERT(hex != NULL);
-        pil_hex_encode(value->text, hex);
-        text = json_pack("{s:s}", "hex", hex);
-        free(hex);
+    if (value->kind == PIL_RESP_KIND_NULL) {
+        return json_null();
     }
-    return text != NULL ? text : json_null();
+    if (pil_utf8_is_valid(value->text)) {
+        return json_stringn((const char *)value->text.data, value->text.len);
+    }
+    char *hex = pil_report_need(calloc(1, 2 * value->text.len + 1));
+    pil_hex_encode(value->text, hex);
+    json_t *text = json_pack("{s:s}", "hex", hex);
+    free(hex);
+    return text;
 }
 
 static pil_status read_values(struct query *query, struct answer *answer, struct pil_error *error) {
@@ -116,9 +116,9 @@ static pil_status read_values(struct query *query, struct answer *answer, struct
             index = names_add(&query->names, name.text);
         }
         PIL_TRY(pil_resp_value_next(&rest, &value));
-        json_object_set_new(answer->values, query->names.items[index], text_or_null(&value));
+        pil_json_set(&answer->values, query->names.items[index], text_or_null(&value));
     }
-    return PIL_STATUS_OK;
+    return answer->values != NULL ? PIL_STATUS_OK : pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the answer");
 }
 
 static pil_status fetch(struct query *query, struct pil_error *error) {
@@ -146,7 +146,7 @@ static void print_json(const struct query *query) {
     for (uint32_t i = 0; i < query->key_count; i++) {
         for (uint32_t n = 0; n < query->names.count; n++) { /* HGETALL leaves nulls out */
             if (json_object_get(query->answers[i].values, query->names.items[n]) == NULL) {
-                json_object_set_new(query->answers[i].values, query->names.items[n], json_null());
+                pil_json_set(&query->answers[i].values, query->names.items[n], json_null());
             }
         }
         pil_report_json(json_incref(query->answers[i].values));
@@ -163,7 +163,7 @@ static void add_cell(struct pil_table *table, const struct answer *answer, const
     }
     pil_report_append_printable(&cell, pil_bytes_from(json_string_value(text), json_string_length(text)),
                                 VALUE_COLUMNS);
-    pil_table_add(table, PIL_STYLE_PLAIN, pil_text_chars(&cell));
+    pil_table_add(table, PIL_STYLE_PLAIN, pil_report_text(&cell));
     pil_text_deinit(&cell);
 }
 
@@ -180,7 +180,7 @@ static void print_table(const struct query *query) {
         struct pil_text key = {0};
         pil_report_append_printable(&key, pil_bytes_from_text(key_of(query, i)), VALUE_COLUMNS);
         pil_text_format(&key, answer->there ? "" : " (not found)");
-        pil_table_add(&table, answer->there ? PIL_STYLE_PLAIN : PIL_STYLE_BAD, pil_text_chars(&key));
+        pil_table_add(&table, answer->there ? PIL_STYLE_PLAIN : PIL_STYLE_BAD, pil_report_text(&key));
         for (uint32_t n = 0; n < query->names.count; n++) {
             add_cell(&table, answer, query->names.items[n]);
         }
@@ -212,8 +212,7 @@ int pil_cli_get(const struct pil_invocation *invocation) {
     if (!query.all && query.names.count == 0) {
         return pil_report_usage("--features: names, separated by commas");
     }
-    query.answers = calloc(query.key_count, sizeof *query.answers);
-    PIL_ASSERT(query.answers != NULL);
+    query.answers = pil_report_need(calloc(query.key_count, sizeof *query.answers));
     pil_status status = pil_client_open(invocation->values[PIL_OPTION_SOCKET], &query.client, &error);
     bool connected = status == PIL_STATUS_OK;
     if (connected) {

@@ -2,13 +2,14 @@
  * inspect: what a shard or a release holds. Rows are shown of verified shards only; of a release, of the first that has
  * any. Values of features that are tagged "pii" are not shown. */
 #include "base/clock.h"
-#include "base/panic.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/profile_view.h"
 #include "cli/reference.h"
-#include "cli/report.h"
 #include "cli/shard_file.h"
+#include "cli/table.h"
 #include "cli/value_text.h"
+#include "schema/json_text.h"
 #include "schema/view_json.h"
 
 #include <stdio.h>
@@ -135,20 +136,23 @@ static json_t *row_to_json(const struct pil_shard *shard, const uint8_t *row) {
     pil_clock_format_us(pil_row_event_ts_us(shard->view, row), time);
     for (uint32_t i = 0; i < shard->view->feature_count; i++) {
         const struct pil_feature *feature = &shard->view->features[i];
-        json_object_set_new(values, feature->name,
-                            is_hidden(feature) ? json_string("(pii)") : pil_value_to_json(shard, row, i));
+        pil_json_set(&values, feature->name,
+                     is_hidden(feature) ? json_string("(pii)") : pil_value_to_json(shard, row, i));
     }
-    json_t *key_json = json_stringn(pil_text_chars(&key), key.len);
-    json_t *json = json_pack("{s:o, s:s, s:o}", "key", key_json != NULL ? key_json : json_null(), "event_timestamp",
-                             time, "features", values);
+    (void)pil_report_text(&key);
+    bool is_utf8 = pil_utf8_is_valid(pil_text_bytes(&key));
+    json_t *json =
+        json_pack("{s:o, s:s, s:o}", "key", is_utf8 ? json_stringn(pil_text_chars(&key), key.len) : json_null(),
+                  "event_timestamp", time, "features", values);
     pil_text_deinit(&key);
     return json;
 }
 
 static void add_printable(struct pil_table *table, pil_style style, const struct pil_text *raw) {
     struct pil_text text = {0};
+    (void)pil_report_text(raw);
     pil_report_append_printable(&text, pil_text_bytes(raw), VALUE_COLUMNS);
-    pil_table_add(table, style, pil_text_chars(&text));
+    pil_table_add(table, style, pil_report_text(&text));
     pil_text_deinit(&text);
 }
 
@@ -252,11 +256,11 @@ static void print_schema(const struct pil_view *view) {
         for (uint32_t t = 0; t < feature->tag_count; t++) {
             pil_text_format(&tags, "%s%s", t > 0 ? ", " : "", feature->tags[t]);
         }
-        pil_report_append_printable(&shown, pil_text_bytes(&tags), TAGS_COLUMNS);
+        pil_report_append_printable(&shown, pil_bytes_from_text(pil_report_text(&tags)), TAGS_COLUMNS);
         pil_table_add(&table, PIL_STYLE_PLAIN, feature->name);
         pil_table_add(&table, PIL_STYLE_PLAIN, type);
         pil_table_format(&table, "%u", feature->offset);
-        pil_table_add(&table, PIL_STYLE_DIM, pil_text_chars(&shown));
+        pil_table_add(&table, PIL_STYLE_DIM, pil_report_text(&shown));
         pil_text_deinit(&tags);
         pil_text_deinit(&shown);
     }
@@ -297,13 +301,13 @@ static void print_json(const struct subject *subject) {
     uint64_t slot = 0;
     const uint8_t *row;
     for (int i = 0; i < PIL_SECTION_COUNT; i++) {
-        json_object_set_new(sections, section_names[i], json_integer((json_int_t)subject->section_bytes[i]));
+        pil_json_set(&sections, section_names[i], json_integer((json_int_t)subject->section_bytes[i]));
     }
     for (uint32_t i = 0; subject->shard.view != NULL && i < subject->rows_max; i++) {
         if ((row = next_row(&subject->shard, &slot)) == NULL) {
             break;
         }
-        json_array_append_new(rows, row_to_json(&subject->shard, row));
+        pil_json_append(&rows, row_to_json(&subject->shard, row));
     }
     pil_report_json(json_pack("{s:s, s:I, s:I, s:o, s:o, s:O?, s:o}", "name", subject->name, "rows",
                               (json_int_t)subject->row_count, "bytes", (json_int_t)subject->bytes, "schema",

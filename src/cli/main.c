@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pillion: the command-line tool. As git does, it runs pillion-X for an X that it does not know. */
-#include "base/panic.h"
 #include "cli/command.h"
 #include "cli/report.h"
 
@@ -71,8 +70,7 @@ static int help(int argc, char **argv) {
 static int run_command(const struct pil_command *command, int argc, char **argv) {
     struct pil_invocation invocation;
     bool wants_help;
-    const char **args = calloc((size_t)argc + 1, sizeof *args);
-    PIL_ASSERT(args != NULL);
+    const char **args = pil_report_need(calloc((size_t)argc + 1, sizeof *args));
     int exit_code = pil_command_parse(command, argc, argv, args, &invocation, &wants_help);
     if (exit_code == PIL_EXIT_OK && wants_help) {
         pil_command_print_help(command);

@@ -3,7 +3,7 @@
 #include "cli/profile_view.h"
 
 #include "base/clock.h"
-#include "cli/report.h"
+#include "cli/table.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ static void add_member(struct pil_table *table, const json_t *feature, const cha
     } else {
         append_json_scalar(&text, value);
     }
-    pil_table_add(table, PIL_STYLE_PLAIN, pil_text_chars(&text));
+    pil_table_add(table, PIL_STYLE_PLAIN, pil_report_text(&text));
     pil_text_deinit(&text);
 }
 
@@ -87,13 +87,13 @@ static void add_feature(struct pil_table *table, const struct pil_feature *featu
     add_member(table, profile, "mean", feature->type);
     add_member(table, profile, "max", feature->type);
     append_bars(&text, json_object_get(json_object_get(profile, "histogram"), "counts"));
-    pil_table_add(table, PIL_STYLE_GOOD, pil_text_chars(&text));
+    pil_table_add(table, PIL_STYLE_GOOD, pil_report_text(&text));
     pil_text_clear(&text);
     append_top(&text, json_object_get(profile, "top"));
     if (text.len == 0 && measure != NULL && strcmp(measure, "value") != 0) {
         pil_text_format(&text, strcmp(measure, "length") == 0 ? "(of lengths)" : "(of elements)");
     }
-    pil_table_add(table, PIL_STYLE_DIM, pil_text_chars(&text));
+    pil_table_add(table, PIL_STYLE_DIM, pil_report_text(&text));
     pil_text_deinit(&text);
 }
 

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/report.h"
 #include "release/project.h"
+#include "schema/json_text.h"
 #include "schema/project_read.h"
 
 #include <stdio.h>
@@ -10,7 +11,7 @@
 
 /* "FILE:LINE:COLUMN: what; what to do", as an object. */
 static json_t *problem_to_json(const char *line, size_t len, const char *file) {
-    char *text = strndup(line, len), *at = text, *end;
+    char *text = pil_report_need(strndup(line, len)), *at = text, *end;
     if (strncmp(at, file, strlen(file)) == 0 && at[strlen(file)] == ':') {
         at += strlen(file) + 1;
     }
@@ -32,7 +33,7 @@ static json_t *problems_to_json(const struct pil_text *problems, const char *fil
     json_t *list = json_array();
     for (const char *line = pil_text_chars(problems); *line != '\0';) {
         size_t len = strcspn(line, "\n");
-        json_array_append_new(list, problem_to_json(line, len, file));
+        pil_json_append(&list, problem_to_json(line, len, file));
         line += len + (line[len] == '\n');
     }
     return list;
@@ -44,7 +45,7 @@ static void print_problems(const struct pil_text *problems, FILE *to) {
         size_t len = strcspn(line, "\n");
         struct pil_text text = {0};
         pil_report_append_printable(&text, pil_bytes_from(line, len), 0);
-        fprintf(to, "%s\n", pil_text_chars(&text));
+        fprintf(to, "%s\n", pil_report_text(&text));
         pil_text_deinit(&text);
         line += len + (line[len] == '\n');
     }
@@ -55,11 +56,20 @@ static int exit_code_of_problems(pil_status status) {
                                                                                                  : PIL_EXIT_REFUSED;
 }
 
+static int fail_memory(const char *file, struct pil_text *problems) {
+    struct pil_error error = {0};
+    pil_text_deinit(problems);
+    return pil_report_failure(pil_fail(&error, PIL_STATUS_NO_MEMORY, "no memory to read %s", file), &error);
+}
+
 int pil_cli_check(const struct pil_invocation *invocation) {
     const char *file = invocation->args[0];
     struct pil_project *project = NULL;
     struct pil_text problems = {0};
     pil_status status = pil_project_load_yaml(file, &project, &problems);
+    if (status == PIL_STATUS_NO_MEMORY) {
+        return fail_memory(file, &problems);
+    }
     if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
         pil_report_json(json_pack("{s:s, s:b, s:o}", "file", file, "ok", status == PIL_STATUS_OK, "mistakes",
                                   problems_to_json(&problems, file)));
@@ -83,7 +93,7 @@ static void print_applied(const struct pil_invocation *invocation, const struct 
         json_t *breaking = json_array();
         for (const char *line = pil_text_chars(lines); published->breaking > 0 && *line != '\0';) {
             size_t len = strcspn(line, "\n");
-            json_array_append_new(breaking, json_stringn(line, len));
+            pil_json_append(&breaking, json_stringn(line, len));
             line += len + (line[len] == '\n');
         }
         pil_report_json(json_pack("{s:s, s:I, s:b, s:o}", "project", project->name, "sequence",
@@ -126,6 +136,9 @@ int pil_cli_apply(const struct pil_invocation *invocation) {
     struct pil_error error = {0};
     int exit_code;
     pil_status status = pil_project_load_yaml(invocation->args[0], &project, &problems);
+    if (status == PIL_STATUS_NO_MEMORY) {
+        return fail_memory(invocation->args[0], &problems);
+    }
     if (status != PIL_STATUS_OK) {
         print_problems(&problems, stderr);
         exit_code = exit_code_of_problems(status);

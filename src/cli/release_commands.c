@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * releases, gc. */
 #include "base/clock.h"
-#include "base/panic.h"
 #include "cli/command.h"
 #include "cli/reference.h"
-#include "cli/report.h"
+#include "cli/table.h"
 #include "release/catalog.h"
 #include "release/gc.h"
 #include "release/manifest.h"
+#include "schema/json_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ static json_t *release_to_json(const struct pil_manifest *manifest, const struct
     for (size_t i = 0; i < catalog->channel_count; i++) {
         const char *how = relation(&catalog->channels[i], &manifest->ref);
         if (how != NULL) {
-            json_object_set_new(channels, catalog->channels[i].channel.name, json_string(how));
+            pil_json_set(&channels, catalog->channels[i].channel.name, json_string(how));
         }
     }
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "project", manifest->ref.project, "view",
@@ -67,7 +67,7 @@ static void add_row(struct pil_table *table, const struct pil_manifest *manifest
     pil_table_add(table, PIL_STYLE_PLAIN, pil_report_count(manifest->row_count, number));
     pil_table_add(table, PIL_STYLE_PLAIN, pil_report_bytes(manifest->bytes, number));
     pil_table_format(table, "%u", manifest->shard_count);
-    pil_table_add(table, PIL_STYLE_GOOD, pil_text_chars(&channels));
+    pil_table_add(table, PIL_STYLE_GOOD, pil_report_text(&channels));
     pil_text_deinit(&channels);
 }
 
@@ -82,7 +82,7 @@ static void print_releases(bool json, struct pil_manifest *const *manifests, siz
     }
     for (size_t i = 0; i < count; i++) {
         add_row(&table, manifests[i], catalog);
-        json_array_append_new(list, release_to_json(manifests[i], catalog));
+        pil_json_append(&list, release_to_json(manifests[i], catalog));
     }
     if (json) {
         pil_report_json(json_incref(list));
@@ -105,8 +105,7 @@ static int list_releases(const struct pil_invocation *invocation, struct pil_sto
     if (status != PIL_STATUS_OK) {
         return pil_report_failure(status, &error);
     }
-    struct pil_manifest **manifests = calloc(catalog.release_count + 1, sizeof(struct pil_manifest *));
-    PIL_ASSERT(manifests != NULL);
+    struct pil_manifest **manifests = pil_report_need(calloc(catalog.release_count + 1, sizeof(struct pil_manifest *)));
     size_t count = 0;
     for (size_t i = 0; i < catalog.release_count; i++) {
         status = pil_manifest_read(store, &catalog.releases[i].ref, &manifests[count], &error);

@@ -87,12 +87,27 @@ const char *pil_report_style(pil_style style) {
     return "";
 }
 
-void pil_report_json(json_t *document) {
-    char *text = pil_json_text(document, JSON_COMPACT);
-    if (text == NULL) { /* "null" would be read as an answer */
-        fprintf(stderr, "pillion: no memory for the answer\n");
-        exit(exit_code_of(PIL_STATUS_NO_MEMORY));
+void pil_report_no_memory(void) {
+    fprintf(stderr, "pillion: no memory for the answer\n");
+    exit(exit_code_of(PIL_STATUS_NO_MEMORY));
+}
+
+void *pil_report_need(void *memory) {
+    if (memory == NULL) {
+        pil_report_no_memory();
     }
+    return memory;
+}
+
+const char *pil_report_text(const struct pil_text *text) {
+    if (text->failed) {
+        pil_report_no_memory();
+    }
+    return pil_text_chars(text);
+}
+
+void pil_report_json(json_t *document) {
+    char *text = pil_report_need(pil_json_text(document, JSON_COMPACT)); /* "null" would be read as an answer */
     printf("%s\n", text);
     free(text);
     json_decref(document);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Tables with aligned columns. */
+#include "cli/table.h"
+
 #include "base/panic.h"
-#include "cli/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,12 +38,10 @@ void pil_table_deinit(struct pil_table *table) {
 void pil_table_add(struct pil_table *table, pil_style style, const char *text) {
     if ((table->cell_count & (table->cell_count - 1)) == 0) { /* doubles at powers of two */
         size_t capacity = table->cell_count == 0 ? 1 : 2 * table->cell_count;
-        table->cells = realloc(table->cells, capacity * sizeof *table->cells);
-        PIL_ASSERT(table->cells != NULL);
+        table->cells = pil_report_need(realloc(table->cells, capacity * sizeof *table->cells));
     }
     struct pil_table_cell *cell = &table->cells[table->cell_count++];
-    *cell = (struct pil_table_cell){.text = strdup(text), .width = width_of(text), .style = style};
-    PIL_ASSERT(cell->text != NULL);
+    *cell = (struct pil_table_cell){.text = pil_report_need(strdup(text)), .width = width_of(text), .style = style};
 }
 
 void pil_table_format(struct pil_table *table, const char *format, ...) {
@@ -85,8 +84,7 @@ static int bytes_of(const char *text, size_t width) {
 
 void pil_table_print(const struct pil_table *table, int indent) {
     PIL_ASSERT(table->cell_count % table->column_count == 0);
-    size_t *widths = calloc(table->column_count, sizeof *widths);
-    PIL_ASSERT(widths != NULL);
+    size_t *widths = pil_report_need(calloc(table->column_count, sizeof *widths));
     for (size_t i = 0; i < table->cell_count; i++) {
         size_t *width = &widths[i % table->column_count];
         *width = table->cells[i].width > *width ? table->cells[i].width : *width;

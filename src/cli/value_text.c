@@ -2,6 +2,10 @@
 #include "cli/value_text.h"
 
 #include "base/clock.h"
+#include "base/json_value.h"
+#include "base/utf8.h"
+#include "cli/report.h"
+#include "schema/json_text.h"
 #include "wire/value.h"
 
 #include <stdlib.h>
@@ -61,6 +65,15 @@ void pil_value_text_append(struct pil_text *text, const struct pil_shard *shard,
     }
 }
 
+/* nan and inf are none, also in lists: they stay text. */
+static bool is_json(struct pil_bytes text) {
+    uint8_t *scratch = pil_report_need(malloc(text.len + 1));
+    const struct pil_json_value value = {.text = text, .scratch = scratch, .scratch_bytes = text.len + 1};
+    bool is_it = pil_json_value_check(&value, NULL) == PIL_STATUS_OK;
+    free(scratch);
+    return is_it;
+}
+
 json_t *pil_value_to_json(const struct pil_shard *shard, const uint8_t *row, uint32_t feature_index) {
     const struct pil_feature *feature = &shard->view->features[feature_index];
     struct pil_text text = {0};
@@ -69,13 +82,15 @@ json_t *pil_value_to_json(const struct pil_shard *shard, const uint8_t *row, uin
                    (feature->type.scalar == PIL_SCALAR_STRING || feature->type.scalar == PIL_SCALAR_BYTES ||
                     feature->type.scalar == PIL_SCALAR_UNIX_TIMESTAMP);
     bool is_null = pil_row_is_null(shard->view, row, feature_index);
-    /* nan and inf are no JSON: they stay text, too. */
-    json_t *value = textual && !is_null ? NULL : json_loadb(pil_text_chars(&text), text.len, JSON_DECODE_ANY, NULL);
-    value = value != NULL ? value : json_stringn(pil_text_chars(&text), text.len);
-    if (value == NULL) { /* a string that is not UTF-8 */
+    json_t *value = NULL;
+    if (!text.failed && (!textual || is_null) && is_json(pil_text_bytes(&text))) {
+        pil_ignore(pil_json_load(pil_text_bytes(&text), JSON_DECODE_ANY, &value, NULL), "told by NULL");
+    } else if (!text.failed && pil_utf8_is_valid(pil_text_bytes(&text))) {
+        value = json_stringn(pil_text_chars(&text), text.len);
+    } else if (!text.failed) {
         pil_text_clear(&text);
         append_hex(&text, raw_of(shard, row, feature));
-        value = json_pack("{s:s}", "hex", pil_text_chars(&text));
+        value = text.failed ? NULL : json_pack("{s:s}", "hex", pil_text_chars(&text));
     }
     pil_text_deinit(&text);
     return value;
@@ -89,9 +104,7 @@ void pil_value_key_append(struct pil_text *text, const struct pil_shard *shard, 
         pil_text_append(text, small, len);
         return;
     }
-    char *large = calloc(1, len);
-    if (large != NULL) {
-        pil_text_append(text, large, pil_view_key_format(shard->view, key, large, len));
-    }
+    char *large = pil_report_need(calloc(1, len));
+    pil_text_append(text, large, pil_view_key_format(shard->view, key, large, len));
     free(large);
 }

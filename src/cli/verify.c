@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * verify: every byte of a shard, of a release, or of a whole store. Everything that is wrong is listed, not only the
  * first. */
-#include "base/panic.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/reference.h"
 #include "cli/report.h"
 #include "cli/shard_file.h"
 #include "release/catalog.h"
 #include "release/project.h"
+#include "schema/json_text.h"
 #include "store/scheme.h"
 
 #include <stdio.h>
@@ -29,10 +30,15 @@ struct inspection {
     size_t use_count;
 };
 
+/* No memory is no problem of the store's: then nothing is known, and the process ends. */
 static void found(struct inspection *inspection, pil_status status, const struct pil_error *error) {
+    if (status == PIL_STATUS_NO_MEMORY) {
+        exit(pil_report_failure(status, error));
+    }
     if (status != PIL_STATUS_OK) {
-        json_t *text = json_string(error->text);
-        json_array_append_new(inspection->problems, text != NULL ? text : json_string("a name that is not UTF-8"));
+        bool is_utf8 = pil_utf8_is_valid(pil_bytes_from_text(error->text));
+        pil_json_append(&inspection->problems, json_string(is_utf8 ? error->text : "a name that is not UTF-8"));
+        pil_report_need(inspection->problems);
     }
 }
 
@@ -75,8 +81,7 @@ static void check_releases(struct inspection *inspection) {
     for (size_t i = 0; i < inspection->manifest_count; i++) {
         total += inspection->manifests[i]->shard_count;
     }
-    inspection->uses = calloc(total + 1, sizeof *inspection->uses);
-    PIL_ASSERT(inspection->uses != NULL);
+    inspection->uses = pil_report_need(calloc(total + 1, sizeof *inspection->uses));
     for (size_t i = 0; i < inspection->manifest_count; i++) {
         for (uint32_t s = 0; s < inspection->manifests[i]->shard_count; s++) {
             inspection->uses[inspection->use_count++] = (struct use){.manifest = inspection->manifests[i], .index = s};
@@ -118,8 +123,7 @@ static void check_channel(struct inspection *inspection, const struct pil_catalo
 }
 
 static void check_catalog(struct inspection *inspection, const struct pil_catalog *catalog) {
-    inspection->manifests = calloc(catalog->release_count + 1, sizeof(struct pil_manifest *));
-    PIL_ASSERT(inspection->manifests != NULL);
+    inspection->manifests = pil_report_need(calloc(catalog->release_count + 1, sizeof(struct pil_manifest *)));
     for (size_t i = 0; i < catalog->release_count; i++) {
         struct pil_error error = {0};
         pil_status status = pil_manifest_read(inspection->store, &catalog->releases[i].ref,
@@ -245,7 +249,7 @@ static int print_result(const struct pil_invocation *invocation, const struct in
     json_array_foreach(inspection->problems, i, problem) {
         struct pil_text text = {0};
         pil_report_append_printable(&text, pil_bytes_from_text(json_string_value(problem)), 0);
-        printf("%s%s%s\n", pil_report_style(PIL_STYLE_BAD), pil_text_chars(&text), pil_report_style(PIL_STYLE_PLAIN));
+        printf("%s%s%s\n", pil_report_style(PIL_STYLE_BAD), pil_report_text(&text), pil_report_style(PIL_STYLE_PLAIN));
         pil_text_deinit(&text);
     }
     print_summary(invocation->args[0], inspection, count);
@@ -278,8 +282,7 @@ static int verify_release(const struct pil_invocation *invocation, struct inspec
     if (exit_code != PIL_EXIT_OK) {
         return exit_code;
     }
-    inspection->manifests = calloc(1, sizeof(struct pil_manifest *));
-    PIL_ASSERT(inspection->manifests != NULL);
+    inspection->manifests = pil_report_need(calloc(1, sizeof(struct pil_manifest *)));
     pil_status status = pil_manifest_read(inspection->store, &ref, &inspection->manifests[0], &error);
     if (status != PIL_STATUS_OK) {
         return pil_report_failure(status, &error);
@@ -302,7 +305,7 @@ static int verify_store(const struct pil_invocation *invocation, struct inspecti
 
 int pil_cli_verify(const struct pil_invocation *invocation) {
     const char *what = invocation->args[0];
-    struct inspection inspection = {.problems = json_array()};
+    struct inspection inspection = {.problems = pil_report_need(json_array())};
     int exit_code;
     if (pil_store_scheme_find(what) != NULL) {
         exit_code = verify_store(invocation, &inspection);

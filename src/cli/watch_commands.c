@@ -2,7 +2,7 @@
  * status, hist, top, slowlog: what a running pilliond is doing, drawn. */
 #include "base/clock.h"
 #include "cli/admin_client.h"
-#include "cli/report.h"
+#include "cli/table.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -278,8 +278,8 @@ static void print_group(const struct pil_latency *series, uint32_t count, double
 }
 
 static void print_hist(const json_t *page, const json_t *before) {
-    struct pil_latency *series = calloc(PIL_LATENCY_SERIES_MAX, sizeof *series);
-    uint32_t count = series != NULL ? pil_latency_read(page, before, series, PIL_LATENCY_SERIES_MAX) : 0;
+    struct pil_latency *series = pil_report_need(calloc(PIL_LATENCY_SERIES_MAX, sizeof *series));
+    uint32_t count = pil_latency_read(page, before, series, PIL_LATENCY_SERIES_MAX);
     double seconds = before != NULL ? (double)(number_of(page, "now_us") - number_of(before, "now_us")) / 1e6 : 0;
     for (uint32_t begin = 0, end; begin < count; begin = end) {
         for (end = begin + 1; end < count && is_group(&series[begin], &series[end]); end++) {
@@ -347,8 +347,8 @@ static void add_top_row(struct pil_table *table, const struct pil_latency *total
 }
 
 static void draw_top(const struct pil_invocation *invocation, const json_t *page, const json_t *before) {
-    struct pil_latency *series = calloc(PIL_LATENCY_SERIES_MAX, sizeof *series);
-    uint32_t count = series != NULL ? pil_latency_read(page, before, series, PIL_LATENCY_SERIES_MAX) : 0;
+    struct pil_latency *series = pil_report_need(calloc(PIL_LATENCY_SERIES_MAX, sizeof *series));
+    uint32_t count = pil_latency_read(page, before, series, PIL_LATENCY_SERIES_MAX);
     double seconds = before != NULL ? (double)(number_of(page, "now_us") - number_of(before, "now_us")) / 1e6 : 0;
     static const char *const heads[] = {"protocol", "view", NULL, "p50", "p99", "p99.9"};
     json_t *state = NULL;
