@@ -392,7 +392,7 @@ def test_requests(folder, store, running, engine, protocol, kind):
     run.each(protocol, "server", kind, ask, answered)
 
 
-@pytest.mark.parametrize("call,maker", [("malloc", "libjansson"), ("calloc", "pilliond")])
+@pytest.mark.parametrize("call,maker", [("malloc", "pilliond"), ("calloc", "pilliond")])
 @pytest.mark.parametrize("page", ["status", "hist", "slowlog"])
 def test_a_page_without_memory_says_so(store, running, injected, page, call, maker):
     """A page is whole, or it is 503; a document that lacks what there was no memory for would be taken for the truth.
