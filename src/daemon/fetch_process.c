@@ -240,7 +240,8 @@ static bool begin(struct process *process, struct pil_error *error) {
     while (message.kind != PIL_MESSAGE_BEGIN && !process->is_stopping) {
         pil_status status = take_message(process, true, &message);
         if (status != PIL_STATUS_OK) {
-            pil_ignore(pil_fail(error, status, "told by the supervisor: %s", pil_status_text(status)), "told by false");
+            pil_ignore(pil_fail(error, status, "a message of the supervisor: %s", pil_status_text(status)),
+                       "told by false");
             return false;
         }
     }
@@ -255,10 +256,13 @@ static pil_status create_executor(struct process *process, struct pil_error *ret
     return pil_executor_create(&options, &process->executor, ret_error);
 }
 
-static void drain_messages(struct process *process) {
+/* Whether it goes on: a configuration that there is no memory for is taken by the next fetcher. */
+static bool drain_messages(struct process *process) {
     struct pil_message message;
-    while (take_message(process, false, &message) == PIL_STATUS_OK) {
+    pil_status status;
+    while ((status = take_message(process, false, &message)) == PIL_STATUS_OK) {
     }
+    return status != PIL_STATUS_NO_MEMORY;
 }
 
 static void take_signal(struct process *process) {
@@ -290,7 +294,7 @@ static int wait_ms(uint64_t until_ns) {
     return until_ns == UINT64_MAX ? -1 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
 }
 
-static void run(struct process *process) {
+static pil_status run(struct process *process, struct pil_error *error) {
     while (!process->is_stopping) {
         settle_priority(process);
         pil_watcher_attend(&process->watcher);
@@ -307,9 +311,12 @@ static void run(struct process *process) {
         for (struct pil_job *job; (job = pil_executor_take(process->executor)) != NULL;) {
             pil_follow_done(process->follow, job);
         }
-        drain_messages(process);
+        if (!drain_messages(process)) {
+            return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a message of the supervisor");
+        }
         take_signal(process);
     }
+    return PIL_STATUS_OK;
 }
 
 int pil_fetch_process_run(int control) {
@@ -330,8 +337,7 @@ int pil_fetch_process_run(int control) {
     process->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     int code = EXIT_SYSTEM;
     if (process->signals >= 0 && pil_privilege_drop("", &error) == PIL_STATUS_OK && begin(process, &error) &&
-        create_executor(process, &error) == PIL_STATUS_OK) {
-        run(process);
+        create_executor(process, &error) == PIL_STATUS_OK && run(process, &error) == PIL_STATUS_OK) {
         code = EXIT_OK;
     } else if (!process->is_stopping) {
         pil_log(PIL_LOG_ERROR, "fetcher cannot run", "why", error.text, NULL);
