@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "engine/internal.h"
 #include "protocol/protocols.h"
+#include "schema/project_read.h"
 #include "server/internal.h"
 
 #include <sys/socket.h>
