@@ -4,7 +4,6 @@
 #include "base/panic.h"
 #include "base/sys.h"
 #include "follow/held.h"
-#include "follow/judge.h"
 
 #include <stdlib.h>
 
@@ -84,8 +83,8 @@ pil_status pil_follow_hold(struct pil_follow *follow, uint32_t view_index, const
     return PIL_STATUS_OK;
 }
 
-/* Whether there is a manifest by which the release is judged and loaded. A release that replaces another one in the
- * middle begins anew. */
+/* Whether there is a manifest by which the release is loaded. A release that replaces another one in the middle begins
+ * anew. */
 static bool has_begun(const struct pil_target *target) {
     return target->is_fetching && target->step != PIL_FOLLOW_READ_MANIFEST;
 }
@@ -222,15 +221,6 @@ static void submit(struct pil_follow *follow, struct view *view, const struct pi
     follow->options.hooks->submit(follow->options.hooks->context, job);
 }
 
-static void judge(struct pil_follow *follow, struct view *view) {
-    const struct pil_release_ref ref = pil_job_ref(&view->job);
-    const struct pil_judge_case judged = {
-        .wanted = &ref, .channel = &view->job.channel.channel, .manifest = view->job.manifest};
-    struct pil_outcome outcome = {0};
-    outcome.status = pil_judge_release(&judged, &outcome.error);
-    finish(follow, view, &outcome);
-}
-
 static void ask(struct pil_follow *follow, struct view *view, const struct pil_task *task) {
     const struct pil_follow_hooks *hooks = follow->options.hooks;
     follow->loading = task->view;
@@ -277,7 +267,6 @@ static bool must_wait(const struct pil_follow *follow, const struct view *view, 
     case PIL_FOLLOW_WAIT: return true;
     case PIL_FOLLOW_READ_PROJECT:
     case PIL_FOLLOW_READ_MANIFEST:
-    case PIL_FOLLOW_JUDGE:
     case PIL_FOLLOW_FETCH:
     case PIL_FOLLOW_VERIFY:
     case PIL_FOLLOW_COLLAPSE:
@@ -297,7 +286,6 @@ static void do_task(struct pil_follow *follow, struct view *view, const struct p
     case PIL_FOLLOW_FETCH:
     case PIL_FOLLOW_VERIFY:
     case PIL_FOLLOW_COLLAPSE: submit(follow, view, task); return;
-    case PIL_FOLLOW_JUDGE: judge(follow, view); return;
     case PIL_FOLLOW_ADMIT: ask(follow, view, task); return;
     case PIL_FOLLOW_HAND_OVER: hand_over(follow, view, task); return;
     case PIL_FOLLOW_PUBLISH: publish(follow, view, task); return;

@@ -139,7 +139,6 @@ static pil_status run(struct pil_job *job, const struct pil_job_runner *runner, 
     case PIL_FOLLOW_VERIFY: return verify_shard(job, error);
     case PIL_FOLLOW_COLLAPSE: return collapse_shard(job);
     case PIL_FOLLOW_WAIT:
-    case PIL_FOLLOW_JUDGE:
     case PIL_FOLLOW_ADMIT:
     case PIL_FOLLOW_HAND_OVER:
     case PIL_FOLLOW_PUBLISH:

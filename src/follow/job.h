@@ -42,7 +42,7 @@ struct pil_job_runner {
 
 void pil_job_init(struct pil_job *job, const struct pil_follow_view *view);
 void pil_job_deinit(struct pil_job *job);
-/* Does job->task into job->outcome. READ_PROJECT to COLLAPSE without JUDGE and ADMIT. */
+/* Does job->task into job->outcome. READ_PROJECT to COLLAPSE without ADMIT. */
 void pil_job_run(struct pil_job *job, const struct pil_job_runner *runner);
 /* The store could not be opened: the outcome of any job then. */
 void pil_job_fail(struct pil_job *job, pil_status status, const struct pil_error *error);

@@ -216,9 +216,8 @@ static void advance(struct pil_target *target, const struct pil_outcome *outcome
         target->shard_count = outcome->shard_count;
         target->fetch.bytes = outcome->bytes;
         target->fetch.created_us = outcome->created_us;
-        target->step = PIL_FOLLOW_JUDGE;
+        target->step = PIL_FOLLOW_ADMIT;
         return;
-    case PIL_FOLLOW_JUDGE: target->step = PIL_FOLLOW_ADMIT; return;
     case PIL_FOLLOW_ADMIT: target->step = PIL_FOLLOW_FETCH; return;
     case PIL_FOLLOW_FETCH:
         target->fetch.copy_ns += outcome->took_ns;

@@ -3,10 +3,10 @@
  * clock, no memory of its own. pil_target_next says what to do now, somebody does it, pil_target_done takes what came
  * of it:
  *
- *     WAIT ─► READ_PROJECT ─► POLL ─► READ_MANIFEST ─► JUDGE ─► ADMIT ─► FETCH ─► VERIFY ─► COLLAPSE ─► HAND_OVER ─┐
- *      ▲                       │ ▲                                        ▲                                        │
- *      │                       │ │                                        └───────────── next shard ───────────────┤
- *      │                       │ └──────────────── all shards: is it still wanted? ────────────────────────────────┘
+ *     WAIT ─► READ_PROJECT ─► POLL ─► READ_MANIFEST ─► ADMIT ─► FETCH ─► VERIFY ─► COLLAPSE ─► HAND_OVER ─┐
+ *      ▲                       │ ▲                                ▲                                       │
+ *      │                       │ │                                └──────────── next shard ───────────────┤
+ *      │                       │ └──────────── all shards: is it still wanted? ───────────────────────────┘
  *      └────── REPORT ◄─ PUBLISH ◄─ (wanted and held)
  *
  * A project that is there and cannot be read stops its views as a channel does, until it was read for the first time:
@@ -27,7 +27,6 @@ typedef enum pil_follow_kind {
     PIL_FOLLOW_READ_PROJECT,
     PIL_FOLLOW_POLL,
     PIL_FOLLOW_READ_MANIFEST,
-    PIL_FOLLOW_JUDGE,
     PIL_FOLLOW_ADMIT,
     PIL_FOLLOW_FETCH,
     PIL_FOLLOW_VERIFY, /* and seal */

@@ -67,7 +67,6 @@ static void shard_goes(void) {
 static void fetch(const char *release) {
     poll_says(release, false);
     ok(PIL_FOLLOW_READ_MANIFEST);
-    ok(PIL_FOLLOW_JUDGE);
     ok(PIL_FOLLOW_ADMIT);
     shard_goes();
     shard_goes();
@@ -122,7 +121,6 @@ static void without_huge_pages_nothing_is_collapsed(void **state) {
     target.collapses = false;
     poll_says(A, false);
     ok(PIL_FOLLOW_READ_MANIFEST);
-    ok(PIL_FOLLOW_JUDGE);
     ok(PIL_FOLLOW_ADMIT);
     ok(PIL_FOLLOW_FETCH);
     ok(PIL_FOLLOW_VERIFY);
@@ -131,9 +129,8 @@ static void without_huge_pages_nothing_is_collapsed(void **state) {
 
 /* Whichever step fails, the live release stays, the failure is told, and the same release waits 1, 2, 4 … 60 s. */
 static void every_failure_is_reported_and_backs_off(void **state) {
-    static const pil_follow_kind way[] = {PIL_FOLLOW_READ_MANIFEST, PIL_FOLLOW_JUDGE,  PIL_FOLLOW_ADMIT,
-                                          PIL_FOLLOW_FETCH,         PIL_FOLLOW_VERIFY, PIL_FOLLOW_COLLAPSE,
-                                          PIL_FOLLOW_HAND_OVER};
+    static const pil_follow_kind way[] = {PIL_FOLLOW_READ_MANIFEST, PIL_FOLLOW_ADMIT,    PIL_FOLLOW_FETCH,
+                                          PIL_FOLLOW_VERIFY,        PIL_FOLLOW_COLLAPSE, PIL_FOLLOW_HAND_OVER};
     for (size_t at = 0; at < sizeof way / sizeof way[0]; at++) {
         setup(state);
         target.poll_ns = 3600 * second;
@@ -233,7 +230,6 @@ static void between_shards_the_channel_is_read_when_that_is_due(void **state) {
     (void)state;
     poll_says(A, false);
     ok(PIL_FOLLOW_READ_MANIFEST);
-    ok(PIL_FOLLOW_JUDGE);
     ok(PIL_FOLLOW_ADMIT);
     shard_goes();
     now_ns += POLL_S * second;
@@ -254,7 +250,6 @@ static void while_waiting_for_admission_the_channel_is_read(void **state) {
     (void)state;
     poll_says(A, false);
     ok(PIL_FOLLOW_READ_MANIFEST);
-    ok(PIL_FOLLOW_JUDGE);
     expect_kind(PIL_FOLLOW_ADMIT);
     pil_target_nudge(&target);
     poll_says(A, false);
@@ -265,7 +260,7 @@ static void cancelling_is_held_against_nobody(void **state) {
     (void)state;
     poll_says(A, false);
     ok(PIL_FOLLOW_READ_MANIFEST);
-    fail_with(PIL_FOLLOW_JUDGE, PIL_STATUS_CLOSED);
+    fail_with(PIL_FOLLOW_ADMIT, PIL_STATUS_CLOSED);
     expect_kind(PIL_FOLLOW_WAIT); /* no report */
     assert_string_equal(target.refused, "");
 }
