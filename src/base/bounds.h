@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Every limit of the formats and of the programs, with its reason. Limits that an operator may change have their
- * default in the table of src/daemon/config. */
+ * default in the table of src/daemon/config_option.c. */
 #pragma once
 
 enum {

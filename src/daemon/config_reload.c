@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a running daemon takes from a new configuration. */
 #include "base/log.h"
-#include "daemon/config_internal.h"
+#include "daemon/config_option.h"
 #include "node/slots.h"
 
 #include <stdlib.h>

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The YAML file of pilliond, over the tree that project files go through, too: what a mistake looks like and where it
  * stands is decided there. */
+#include "daemon/config_yaml.h"
+
 #include "base/panic.h"
 #include "base/sys.h"
-#include "daemon/config_internal.h"
+#include "daemon/config_option.h"
 #include "peer/rule.h"
 #include "schema/yaml_check.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shared by the parts of the configuration: the option table (config.c), the YAML file (config_yaml.c), the command
- * line and what `auto` means (config_load.c). */
+ * The table of options, and how text becomes a value: what the YAML file, the command line and a reload have in common.
+ */
 #pragma once
 
 #include "daemon/config.h"
@@ -49,5 +49,3 @@ pil_status pil_config_check_address(const char *address, struct pil_error *ret_e
 pil_status pil_config_add_listener(struct pil_config *config, const char *protocol, const char *address,
                                    struct pil_listener_settings **ret_listener,
                                    struct pil_error *ret_error) PIL_CHECKED;
-/* config_yaml.c: adds what the file says; a line of *problems for each mistake. */
-void pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems);
