@@ -83,10 +83,11 @@ pil_status pil_fdpass_receive(int socket, bool block, void *buffer, size_t capac
                                                              : PIL_STATUS_OK;
     if (status != PIL_STATUS_OK) {
         pil_fdpass_close(&received);
-        return status;
     }
-    *ret_received = received;
-    return PIL_STATUS_OK;
+    if (status == PIL_STATUS_OK || status == PIL_STATUS_SYSTEM) {
+        *ret_received = received;
+    }
+    return status;
 }
 
 void pil_fdpass_close(struct pil_fdpass_received *received) {

@@ -23,7 +23,8 @@ struct pil_fdpass_received {
 
 /* Receives one datagram of at most `capacity` bytes. AGAIN: none is there (`block` false). CLOSED: the peer is gone.
  * TOO_LARGE: the datagram was longer, or had more than PIL_FDPASS_MAX descriptors. SYSTEM: the kernel dropped
- * descriptors, because this process has as many open as it may (RLIMIT_NOFILE). On failure no descriptor is left open.
+ * descriptors, because this process has as many open as it may (RLIMIT_NOFILE): the bytes are in the buffer, and
+ * ret_received says how many. On failure no descriptor is left open.
  * One system call. */
 pil_status pil_fdpass_receive(int socket, bool block, void *buffer, size_t capacity,
                               struct pil_fdpass_received *ret_received) PIL_CHECKED;

@@ -45,6 +45,30 @@ pil_status pil_status_from_errno(int error_number) {
     }
 }
 
+bool pil_status_may_pass(pil_status status) {
+    switch (status) {
+    case PIL_STATUS_NO_MEMORY:
+    case PIL_STATUS_NO_SPACE:
+    case PIL_STATUS_BUSY:
+    case PIL_STATUS_AGAIN:
+    case PIL_STATUS_TIMEOUT:
+    case PIL_STATUS_IO:
+    case PIL_STATUS_SYSTEM: return true;
+    case PIL_STATUS_OK:
+    case PIL_STATUS_INVALID:
+    case PIL_STATUS_CORRUPT:
+    case PIL_STATUS_UNSUPPORTED:
+    case PIL_STATUS_NOT_FOUND:
+    case PIL_STATUS_EXISTS:
+    case PIL_STATUS_CONFLICT:
+    case PIL_STATUS_DENIED:
+    case PIL_STATUS_TOO_LARGE:
+    case PIL_STATUS_CLOSED:
+    case PIL_STATUS_COUNT: break;
+    }
+    return false;
+}
+
 pil_status pil_fail(struct pil_error *error, pil_status status, const char *format, ...) {
     if (error != NULL) {
         va_list arguments;

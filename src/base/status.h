@@ -51,6 +51,10 @@ const char *pil_status_text(pil_status status);
 /* Turns errno into a code: the one border between the kernel's numbers and ours. */
 pil_status pil_status_from_errno(int error_number);
 
+/* Whether the very same thing may work later: it failed for what the machine could not give at that moment, which is no
+ * verdict about the thing. */
+bool pil_status_may_pass(pil_status status);
+
 /* Formats into *error (may be NULL) and returns `status`, so that failing is one line:
  *     return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: no such view", name); */
 pil_status pil_fail(struct pil_error *error, pil_status status, const char *format, ...)

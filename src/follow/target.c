@@ -30,7 +30,7 @@ struct pil_target pil_target_make(const struct pil_target_options *options) {
                                .collapses = options->collapses,
                                .poll_ns = options->poll_ns,
                                .step = PIL_FOLLOW_WAIT,
-                               .backoff = pil_backoff_make(PIL_TARGET_RETRY_MS_MIN, PIL_TARGET_RETRY_MS_MAX)};
+                               .backoff = pil_backoff_make(PIL_BACKOFF_RELEASE_MS_MIN, PIL_BACKOFF_RELEASE_MS_MAX)};
 }
 
 void pil_target_set_live(struct pil_target *target, const char *release) {
@@ -39,7 +39,7 @@ void pil_target_set_live(struct pil_target *target, const char *release) {
 }
 
 void pil_target_validate(const struct pil_target *target) {
-    PIL_ASSERT(target->backoff.wait_ms <= PIL_TARGET_RETRY_MS_MAX);
+    PIL_ASSERT(target->backoff.wait_ms <= PIL_BACKOFF_RELEASE_MS_MAX);
     PIL_ASSERT(target->shards_whole <= target->shard_count);
     if (target->is_fetching) {
         PIL_ASSERT(target->fetch.release[0] != '\0');

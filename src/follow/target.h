@@ -16,8 +16,8 @@
  * release that failed is refused, reported, and tried again after a back-off. Thread: one. */
 #pragma once
 
+#include "base/backoff.h"
 #include "base/bounds.h"
-#include "follow/backoff.h"
 #include "follow/fetch_result.h"
 
 #include <stdint.h>
@@ -31,7 +31,7 @@ typedef enum pil_follow_kind {
     PIL_FOLLOW_FETCH,
     PIL_FOLLOW_VERIFY, /* and seal */
     PIL_FOLLOW_COLLAPSE,
-    PIL_FOLLOW_HAND_OVER,
+    PIL_FOLLOW_HAND_OVER, /* until the supervisor says that it holds the shard */
     PIL_FOLLOW_PUBLISH,
     PIL_FOLLOW_REPORT, /* target->report */
 } pil_follow_kind;
@@ -69,7 +69,7 @@ struct pil_fetch_report {
     uint64_t bytes, huge_bytes; /* huge_bytes: of these, in huge pages */
 };
 
-enum { PIL_TARGET_RETRY_MS_MIN = 1000, PIL_TARGET_RETRY_MS_MAX = 60000, PIL_TARGET_STORE_RETRY_MS = 2000 };
+enum { PIL_TARGET_STORE_RETRY_MS = 2000 };
 
 struct pil_target {
     uint32_t view;

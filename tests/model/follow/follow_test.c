@@ -90,8 +90,8 @@ static void check(struct world *world) {
     for (uint32_t v = 0; v < VIEWS; v++) {
         const struct pil_target *target = pil_follow_target(world->follow, v);
         const struct model_view *view = &world->views[v];
-        CHECK(world, target->backoff.wait_ms <= PIL_TARGET_RETRY_MS_MAX);
-        CHECK(world, target->backoff.until_ns <= world->now_ns + PIL_TARGET_RETRY_MS_MAX * ms);
+        CHECK(world, target->backoff.wait_ms <= PIL_BACKOFF_RELEASE_MS_MAX);
+        CHECK(world, target->backoff.until_ns <= world->now_ns + PIL_BACKOFF_RELEASE_MS_MAX * ms);
         uint32_t live = golden_find(v, target->live);
         bool crossed = live < RELEASES && view->was_dropped[live] > 0;
         CHECK(world, live == view->live || crossed || target->live[0] == '\0');
@@ -159,7 +159,7 @@ static void pass_time(struct world *world, uint64_t deadline_ns) {
         }
     }
     CHECK(world, first_ns != UINT64_MAX); /* it never sleeps for ever */
-    CHECK(world, first_ns <= world->now_ns + PIL_TARGET_RETRY_MS_MAX * ms);
+    CHECK(world, first_ns <= world->now_ns + PIL_BACKOFF_RELEASE_MS_MAX * ms);
     world->now_ns = first_ns > world->now_ns ? first_ns : world->now_ns;
     if (job != UINT32_MAX) {
         end_job(world, job);

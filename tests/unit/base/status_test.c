@@ -34,6 +34,20 @@ static void errno_becomes_an_action(void **state) {
     assert_int_equal(pil_status_from_errno(-1), PIL_STATUS_SYSTEM);
 }
 
+static void what_the_machine_lacks_may_pass_and_a_verdict_does_not(void **state) {
+    static const int passing[] = {ENOMEM, EMFILE, ENFILE, ENOBUFS, EAGAIN, ENOSPC, EIO};
+    static const pil_status verdicts[] = {PIL_STATUS_OK,       PIL_STATUS_CORRUPT, PIL_STATUS_UNSUPPORTED,
+                                          PIL_STATUS_INVALID,  PIL_STATUS_DENIED,  PIL_STATUS_TOO_LARGE,
+                                          PIL_STATUS_NOT_FOUND};
+    (void)state;
+    for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
+        assert_true(pil_status_may_pass(pil_status_from_errno(passing[i])));
+    }
+    for (size_t i = 0; i < sizeof verdicts / sizeof verdicts[0]; i++) {
+        assert_false(pil_status_may_pass(verdicts[i]));
+    }
+}
+
 static void failing_formats_and_returns(void **state) {
     (void)state;
     struct pil_error error;
@@ -83,8 +97,11 @@ static void try_returns_at_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_status_has_its_own_text), cmocka_unit_test(errno_becomes_an_action),
-        cmocka_unit_test(failing_formats_and_returns),  cmocka_unit_test(long_details_are_cut_at_the_end),
+        cmocka_unit_test(each_status_has_its_own_text),
+        cmocka_unit_test(errno_becomes_an_action),
+        cmocka_unit_test(what_the_machine_lacks_may_pass_and_a_verdict_does_not),
+        cmocka_unit_test(failing_formats_and_returns),
+        cmocka_unit_test(long_details_are_cut_at_the_end),
         cmocka_unit_test(try_returns_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: waits double from the first to the last and no further, and start again after success. Method: failures in a
  * row, at times chosen by the test. */
-#include "follow/backoff.h"
+#include "base/backoff.h"
 
 #include <stdarg.h>
 #include <stddef.h>

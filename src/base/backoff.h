@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A release that could not be taken, by whichever process. */
+enum { PIL_BACKOFF_RELEASE_MS_MIN = 1000, PIL_BACKOFF_RELEASE_MS_MAX = 60000 };
+
 struct pil_backoff {
     uint64_t first_ms, max_ms;
     uint64_t wait_ms;  /* after the last failure; 0: none since pil_backoff_reset */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "follow/backoff.h"
+#include "base/backoff.h"
 
 #include "base/panic.h"
 
