@@ -70,8 +70,8 @@ static bool add_release(json_t *json, const struct pil_release *release) {
 static bool add_refusal(json_t *json, const struct pil_node_view *view) {
     return json_object_set_new(json, "refused",
                                json_pack("{s:s, s:s, s:s, s:I}", "release", view->refused, "result",
-                                         view->refused_result, "why", view->refused_why, "when_us",
-                                         (json_int_t)view->refused_us)) == 0;
+                                         pil_fetch_outcome_text(view->refused_outcome), "why", view->refused_why,
+                                         "when_us", (json_int_t)view->refused_us)) == 0;
 }
 
 /* NULL: no memory. */
@@ -85,7 +85,7 @@ static json_t *view_status(const struct pil_node *node, uint32_t index) {
                   "channel_sequence", (json_int_t)view->sequence, "checked_us", (json_int_t)view->checked_us,
                   "held_bytes", (json_int_t)view->held_bytes, "held_releases", (int)view->held_count);
     if ((release != NULL && !add_release(json, release)) ||
-        (view->refused_result != NULL && !add_refusal(json, view))) {
+        (view->refused_outcome != PIL_OUTCOME_OK && !add_refusal(json, view))) {
         json_decref(json);
         return NULL;
     }

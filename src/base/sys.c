@@ -124,9 +124,12 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) {
     return PIL_STATUS_OK;
 }
 
-bool pil_sys_memfd_is_sealed(int fd) {
+pil_status pil_sys_memfd_check(int fd) {
     int seals = fcntl(fd, F_GET_SEALS);
-    return seals >= 0 && (seals & SEALS) == SEALS;
+    if (seals < 0 && errno != EINVAL) {
+        return pil_status_from_errno(errno);
+    }
+    return seals >= 0 && (seals & SEALS) == SEALS ? PIL_STATUS_OK : PIL_STATUS_DENIED;
 }
 
 pil_status pil_sys_map_aligned(int fd, size_t bytes, void **ret_data, struct pil_error *ret_error) {

@@ -25,8 +25,12 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) PIL_CHECKED;
 /* F_SEAL_FUTURE_WRITE, Linux 5.1: no new writable mapping, no write. glibc hides it behind another header. */
 enum { PIL_SYS_SEAL_FUTURE_WRITE = 0x0010 };
 
-/* Whether all four seals are set: nobody can change the content or the size any more. */
-bool pil_sys_memfd_is_sealed(int fd);
+/* OK: all four seals are set, nobody can change the content or the size any more. DENIED: they are not, or it is no
+ * memfd. Or what fcntl came to: nothing is known of it. */
+pil_status pil_sys_memfd_check(int fd) PIL_CHECKED;
+static inline bool pil_sys_memfd_is_sealed(int fd) {
+    return pil_sys_memfd_check(fd) == PIL_STATUS_OK;
+}
 
 enum { PIL_SYS_HUGE_PAGE_BYTES = 2 << 20 };
 

@@ -36,7 +36,8 @@ struct pil_release {
 };
 
 /* Maps the sealed descriptors (kept open by the caller) of a verified release. shard i is fds[i]. CORRUPT when the
- * shards do not make one release; DENIED when one is not sealed; NO_MEMORY. */
+ * shards do not make one release; DENIED when one is not sealed; NO_MEMORY, or what else a system call may come to
+ * (pil_status_may_pass), when the machine cannot give what it takes. */
 pil_status pil_cache_release_map(const char *release_id, const int *fds, uint32_t shard_count,
                                  struct pil_release **ret_release, struct pil_error *ret_error) PIL_CHECKED;
 /* Fills page tables of one shard, at most bytes_max from offset, so that no reader takes the faults: some milliseconds

@@ -5,6 +5,7 @@
 #include "base/machine.h"
 #include "daemon/config_option.h"
 #include "daemon/config_yaml.h"
+#include "engine/engine.h"
 #include "store/scheme.h"
 
 #include <stdio.h>

@@ -85,6 +85,9 @@ static pil_status on_view_message(struct process *process, const struct pil_mess
         pil_follow_admitted(process->follow, view, message->admitted.release,
                             message->admitted.is_admitted ? PIL_STATUS_OK : PIL_STATUS_TOO_LARGE,
                             message->admitted.why);
+    } else if (message->kind == PIL_MESSAGE_TAKEN && find_view(process, message->taken.view_index, &view)) {
+        pil_follow_taken(process->follow, view, message->taken.release,
+                         message->taken.is_taken ? PIL_STATUS_OK : PIL_STATUS_NO_MEMORY, message->taken.why);
     }
     return PIL_STATUS_OK;
 }
@@ -131,6 +134,13 @@ static pil_status hand_over(void *context, const struct pil_task *task, const ch
     return status;
 }
 
+static void given_up(void *context, uint32_t view, const char *release) {
+    struct process *process = context;
+    struct pil_message message = {.kind = PIL_MESSAGE_GIVEN_UP, .given_up = {.view_index = process->slots[view]}};
+    set_release(&message.given_up.release, release);
+    pil_ignore(send_message(process, &message), "a supervisor that is gone ends this process");
+}
+
 static pil_status publish(void *context, uint32_t view, const char *release, int64_t created_us) {
     struct process *process = context;
     struct pil_message message = {.kind = PIL_MESSAGE_PUBLISH,
@@ -171,8 +181,7 @@ static void reported(void *context, uint32_t view, const struct pil_fetch_report
                                              .was_fetched = report->bytes > 0,
                                              .copy_ns = report->copy_ns,
                                              .verify_ns = report->verify_ns,
-                                             .collapse_ns = report->collapse_ns,
-                                             .bytes = report->bytes}};
+                                             .collapse_ns = report->collapse_ns}};
     set_release(&message.report.release, report->release);
     snprintf(message.report.why, sizeof message.report.why, "%.*s", (int)sizeof message.report.why - 1, report->text);
     log_report(&process->views[view], report);
@@ -207,6 +216,7 @@ static pil_status create_follow(struct process *process) {
                                                .submit = submit,
                                                .ask_admission = ask_admission,
                                                .hand_over = hand_over,
+                                               .given_up = given_up,
                                                .publish = publish,
                                                .checked = checked,
                                                .reported = reported,

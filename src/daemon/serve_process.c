@@ -85,6 +85,9 @@ static pil_status on_message(struct process *process, struct pil_message *messag
     }
     if (message->kind == PIL_MESSAGE_LISTENER && process->node == NULL &&
         message->listener.listener_index < PIL_SETTINGS_LISTENERS_MAX) {
+        if (message->fd < 0) {
+            return pil_fail(error, PIL_STATUS_NO_MEMORY, "no descriptors for the listeners");
+        }
         process->listener_fds[message->listener.listener_index] = message->fd;
         message->fd = -1;
         return PIL_STATUS_OK;

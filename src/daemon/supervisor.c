@@ -83,7 +83,7 @@ static void read_child(struct supervisor *supervisor, struct pil_child *child) {
         pil_status status = pil_message_receive(
             child->socket, is_server ? PIL_ROUTE_FROM_SERVER : PIL_ROUTE_FROM_FETCHER, false, &message);
         if (status == PIL_STATUS_OK && is_server) {
-            pil_broker_take_from_server(&supervisor->broker, &message);
+            pil_broker_take_from_server(&supervisor->broker, &message, pil_clock_monotonic_ns());
         } else if (status == PIL_STATUS_OK) {
             pil_broker_take_from_fetcher(&supervisor->broker, &message);
         } else if (status == PIL_STATUS_CLOSED) {
@@ -240,9 +240,11 @@ static void restart_due(struct supervisor *supervisor, struct pil_child *child,
     }
 }
 
-static int wait_ms(const struct supervisor *supervisor) {
+/* due_ns: when the broker has something to do; UINT64_MAX: never. */
+static int wait_ms(const struct supervisor *supervisor, uint64_t due_ns) {
     bool is_stuck = supervisor->broker.server.is_stuck || supervisor->broker.fetcher.is_stuck;
-    uint64_t now_ns = pil_clock_monotonic_ns(), due_ns = is_stuck ? now_ns + STUCK_MS * 1000000ull : UINT64_MAX;
+    uint64_t now_ns = pil_clock_monotonic_ns(), stuck_ns = is_stuck ? now_ns + STUCK_MS * 1000000ull : UINT64_MAX;
+    due_ns = stuck_ns < due_ns ? stuck_ns : due_ns;
     const struct pil_child *children[] = {&supervisor->broker.server, &supervisor->broker.fetcher};
     if (supervisor->stop_ns != 0 && supervisor->stop_ns < due_ns) {
         due_ns = supervisor->stop_ns;
@@ -274,10 +276,11 @@ static void run(struct supervisor *supervisor) {
         }
         restart_due(supervisor, &supervisor->broker.server, start_server);
         restart_due(supervisor, &supervisor->broker.fetcher, start_fetcher);
+        uint64_t due_ns = pil_broker_step(&supervisor->broker, pil_clock_monotonic_ns());
         struct pollfd waits[] = {{.fd = supervisor->signals, .events = POLLIN},
                                  wait_for(&supervisor->broker.server),
                                  wait_for(&supervisor->broker.fetcher)};
-        if (poll(waits, 3, wait_ms(supervisor)) < 0 && errno != EINTR) {
+        if (poll(waits, 3, wait_ms(supervisor, due_ns)) < 0 && errno != EINTR) {
             pil_log(PIL_LOG_ERROR, "poll failed", "why", strerror(errno), NULL);
             return;
         }

@@ -4,7 +4,7 @@
 #include "base/panic.h"
 
 const char *pil_fetch_result_text(pil_fetch_result result) {
-    static const char *const texts[] = {"ok", "corrupt", "will_not_fit", "not_found", "error"};
+    static const char *const texts[] = {"ok", "corrupt", "will_not_fit", "not_found", "shortage", "error"};
     return texts[result];
 }
 
@@ -14,10 +14,10 @@ pil_fetch_result pil_fetch_result_of(pil_status status) {
     case PIL_STATUS_CORRUPT:
     case PIL_STATUS_UNSUPPORTED:
     case PIL_STATUS_INVALID: return PIL_FETCH_CORRUPT;
-    case PIL_STATUS_TOO_LARGE:
-    case PIL_STATUS_NO_MEMORY:
-    case PIL_STATUS_NO_SPACE: return PIL_FETCH_WILL_NOT_FIT;
+    case PIL_STATUS_TOO_LARGE: return PIL_FETCH_WILL_NOT_FIT;
     case PIL_STATUS_NOT_FOUND: return PIL_FETCH_NOT_FOUND;
+    case PIL_STATUS_NO_MEMORY:
+    case PIL_STATUS_NO_SPACE: return PIL_FETCH_SHORTAGE;
     case PIL_STATUS_EXISTS:
     case PIL_STATUS_CONFLICT:
     case PIL_STATUS_DENIED:

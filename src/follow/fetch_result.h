@@ -7,9 +7,10 @@
 typedef enum pil_fetch_result {
     PIL_FETCH_OK,
     PIL_FETCH_CORRUPT,
-    PIL_FETCH_WILL_NOT_FIT,
-    PIL_FETCH_NOT_FOUND, /* no such channel, or it points to a release that is not there */
-    PIL_FETCH_ERROR,     /* the store, or the machine */
+    PIL_FETCH_WILL_NOT_FIT, /* into the memory budget */
+    PIL_FETCH_NOT_FOUND,    /* no such channel, or it points to a release that is not there */
+    PIL_FETCH_SHORTAGE,     /* of memory or descriptors at that moment: nothing is said about the release */
+    PIL_FETCH_ERROR,        /* the store, or the machine */
 } pil_fetch_result;
 
 const char *pil_fetch_result_text(pil_fetch_result result);

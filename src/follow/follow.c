@@ -14,6 +14,7 @@ struct view {
     struct pil_job job;
     struct pil_held held;
     uint32_t project_reader; /* the view that reads this one's project */
+    bool is_project_lost;    /* it was handed over, and the supervisor could not hold it */
 };
 
 struct pil_follow {
@@ -89,8 +90,9 @@ static bool has_begun(const struct pil_target *target) {
     return target->is_fetching && target->step != PIL_FOLLOW_READ_MANIFEST;
 }
 
-static bool is_asking(const struct view *view) { /* for admission */
-    return view->target.is_busy && view->target.step == PIL_FOLLOW_ADMIT;
+/* For admission, or whether its shard is held. */
+static bool is_asking(const struct view *view) {
+    return view->target.is_busy && (view->target.step == PIL_FOLLOW_ADMIT || view->target.step == PIL_FOLLOW_HAND_OVER);
 }
 
 void pil_follow_validate(const struct pil_follow *follow) {
@@ -105,10 +107,15 @@ void pil_follow_validate(const struct pil_follow *follow) {
 
 /* ---- Outcomes */
 
-/* The target takes the outcome; what it does not need any more goes. */
+/* The target takes the outcome; what it does not need any more goes, here and at the supervisor. */
 static void finish(struct pil_follow *follow, struct view *view, const struct pil_outcome *outcome) {
+    const struct pil_follow_hooks *hooks = follow->options.hooks;
+    bool is_partial = view->target.shards_whole > 0 && !pil_held_has(&view->held, view->job.release);
     pil_target_done(&view->target, outcome, now_ns(follow));
     if (!has_begun(&view->target)) {
+        if (is_partial) {
+            hooks->given_up(hooks->context, view->target.view, view->job.release);
+        }
         pil_sys_close(&view->job.fd);
         pil_manifest_destroy(&view->job.manifest);
         follow->loading = follow->loading == view->target.view ? NOBODY : follow->loading;
@@ -160,20 +167,43 @@ void pil_follow_done(struct pil_follow *follow, struct pil_job *job) {
     }
 }
 
-void pil_follow_admitted(struct pil_follow *follow, uint32_t view_index, const char *release, pil_status status,
-                         const char *why) {
-    if (view_index >= follow->options.view_count) {
-        return;
-    }
-    struct view *view = &follow->views[view_index];
-    if (!is_asking(view) || strcmp(view->job.release, release) != 0) {
-        return;
-    }
+/* NULL: nobody waits for an answer about this. */
+static struct view *find_asking(struct pil_follow *follow, uint32_t view_index, pil_follow_kind step,
+                                const char *release) {
+    struct view *view = view_index < follow->options.view_count ? &follow->views[view_index] : NULL;
+    bool is_asked = view != NULL && is_asking(view) && view->target.step == step;
+    return is_asked && strcmp(view->job.release, release) == 0 ? view : NULL;
+}
+
+static void finish_answer(struct pil_follow *follow, struct view *view, pil_status status, const char *why) {
     struct pil_outcome outcome = {.status = status};
     if (status != PIL_STATUS_OK) {
         pil_ignore(pil_fail(&outcome.error, status, "%s", why), "the text alone is wanted");
     }
     finish(follow, view, &outcome);
+}
+
+void pil_follow_admitted(struct pil_follow *follow, uint32_t view_index, const char *release, pil_status status,
+                         const char *why) {
+    struct view *view = find_asking(follow, view_index, PIL_FOLLOW_ADMIT, release);
+    if (view != NULL) {
+        finish_answer(follow, view, status, why);
+    }
+}
+
+void pil_follow_taken(struct pil_follow *follow, uint32_t view_index, const char *release, pil_status status,
+                      const char *why) {
+    struct view *view = find_asking(follow, view_index, PIL_FOLLOW_HAND_OVER, release);
+    if (view != NULL) {
+        bool is_whole = status == PIL_STATUS_OK && view->target.shards_whole + 1 == view->target.shard_count;
+        if (is_whole && pil_held_add(&view->held, release) != PIL_STATUS_OK) {
+            finish_answer(follow, view, PIL_STATUS_NO_MEMORY, "no memory for its name");
+            return;
+        }
+        finish_answer(follow, view, status, why);
+    } else if (release[0] == '\0' && view_index < follow->options.view_count) {
+        follow->views[view_index].is_project_lost = true;
+    }
 }
 
 void pil_follow_dropped(struct pil_follow *follow, uint32_t view_index, const char *release) {
@@ -218,6 +248,10 @@ static void submit(struct pil_follow *follow, struct view *view, const struct pi
     struct pil_job *job = &view->job;
     job->task = *task;
     memcpy(job->release, view->target.fetch.release, sizeof job->release);
+    if (task->kind == PIL_FOLLOW_READ_PROJECT && view->is_project_lost) {
+        job->project_tag = (struct pil_store_tag){0}; /* so that this reading finds it new */
+        view->is_project_lost = false;
+    }
     follow->options.hooks->submit(follow->options.hooks->context, job);
 }
 
@@ -233,17 +267,12 @@ static void ask(struct pil_follow *follow, struct view *view, const struct pil_t
 static void hand_over(struct pil_follow *follow, struct view *view, const struct pil_task *task) {
     const struct pil_follow_hooks *hooks = follow->options.hooks;
     int fd = view->job.fd;
-    bool makes_whole = task->shard + 1 == view->target.shard_count;
+    view->job.fd = -1;
     PIL_ASSERT(fd >= 0);
-    pil_status status = makes_whole ? pil_held_add(&view->held, view->job.release) : PIL_STATUS_OK;
-    if (status == PIL_STATUS_OK) {
-        view->job.fd = -1;
-        status = hooks->hand_over(hooks->context, task, view->job.release, view->target.shard_count, fd);
-        if (status != PIL_STATUS_OK && makes_whole) {
-            pil_held_remove(&view->held, view->job.release);
-        }
+    pil_status status = hooks->hand_over(hooks->context, task, view->job.release, view->target.shard_count, fd);
+    if (status != PIL_STATUS_OK) {
+        finish_status(follow, view, status);
     }
-    finish_status(follow, view, status);
 }
 
 static void publish(struct pil_follow *follow, struct view *view, const struct pil_task *task) {

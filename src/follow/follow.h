@@ -16,9 +16,11 @@ struct pil_follow_hooks {
     void (*submit)(void *context, struct pil_job *job);
     /* Asks whether `bytes` more may be loaded; pil_follow_admitted has the answer. */
     pil_status (*ask_admission)(void *context, uint32_t view_index, const char *release, uint64_t bytes);
-    /* A verified, sealed shard; fd is the callee's. */
+    /* A verified, sealed shard; fd is the callee's. OK: it was sent, pil_follow_taken has the answer. */
     pil_status (*hand_over)(void *context, const struct pil_task *task, const char *release, uint32_t shard_count,
                             int fd);
+    /* A release of which some shards were handed over will not be completed. */
+    void (*given_up)(void *context, uint32_t view_index, const char *release);
     /* All shards were handed over or held: serve it. created_us is the manifest's, 0 when that was not read. */
     pil_status (*publish)(void *context, uint32_t view_index, const char *release, int64_t created_us);
     /* The channel was read with success, now. */
@@ -57,6 +59,10 @@ void pil_follow_done(struct pil_follow *follow, struct pil_job *job);
 /* The answer to ask_admission: OK, or TOO_LARGE and why. Answers to questions that nobody has asked are ignored. */
 void pil_follow_admitted(struct pil_follow *follow, uint32_t view_index, const char *release, pil_status status,
                          const char *why);
+/* The answer to hand_over: OK, or NO_MEMORY and why. release "": the project that was handed over could not be held,
+ * and the next reading hands it over again. Answers to questions that nobody has asked are ignored. */
+void pil_follow_taken(struct pil_follow *follow, uint32_t view_index, const char *release, pil_status status,
+                      const char *why);
 /* A release is no longer held. */
 void pil_follow_dropped(struct pil_follow *follow, uint32_t view_index, const char *release);
 /* Channels or projects may have changed. */

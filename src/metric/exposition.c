@@ -51,7 +51,7 @@ static const struct {
     {"status", "`hit`, `not_found`; for values `present`, `null_value`, `not_found`, `outside_max_age`"},
     {"channel", "one per served view"},
     {"release", "one per served view: the series of the release before is dropped"},
-    {"result", "`ok`, `corrupt`, `will_not_fit`, `not_found`, `error`"},
+    {"result", "`ok`, `corrupt`, `will_not_fit`, `not_found`, `shortage`, `error`"},
     {"phase", "`copy`, `verify`, `publish`"},
     {"worker", "one per worker thread"},
     {"process", "`server`, `fetcher`"},

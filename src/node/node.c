@@ -121,7 +121,8 @@ void pil_node_validate(const struct pil_node *node) {
 
 static void on_shard(struct pil_node *node, struct pil_message *message) {
     const struct pil_message_shard *shard = &message->shard;
-    pil_status status = pil_arrival_add(&node->views[shard->view_index].arrival, shard, message->fd);
+    pil_status status = message->fd < 0 ? PIL_STATUS_NO_MEMORY /* lost on its way */
+                                        : pil_arrival_add(&node->views[shard->view_index].arrival, shard, message->fd);
     message->fd = -1;
     if (status != PIL_STATUS_OK) {
         pil_log(PIL_LOG_ERROR, "shard not taken", "release", shard->release, "status", pil_status_text(status), NULL);
@@ -164,7 +165,8 @@ static void on_checked(struct pil_node *node, const struct pil_message_checked *
     view->is_pinned = checked->is_pinned;
     memcpy(view->effective, checked->release, sizeof view->effective);
     if (live != NULL && strcmp(live->id, checked->release) == 0) {
-        view->refused_result = NULL; /* the channel has turned away from what was refused, or could not be read */
+        view->refused_outcome =
+            PIL_OUTCOME_OK; /* the channel has turned away from what was refused, or could not be read */
     }
 }
 
@@ -226,7 +228,10 @@ void pil_node_take(struct pil_node *node, struct pil_message *message) {
     case PIL_MESSAGE_DROPPED:
     case PIL_MESSAGE_ADMIT:
     case PIL_MESSAGE_ADMITTED:
+    case PIL_MESSAGE_TAKEN:
+    case PIL_MESSAGE_GIVEN_UP:
     case PIL_MESSAGE_RECLAIMED:
+    case PIL_MESSAGE_LATER:
     case PIL_MESSAGE_READINESS:
     case PIL_MESSAGE_KIND_COUNT: break;
     }
@@ -236,8 +241,11 @@ void pil_node_take(struct pil_node *node, struct pil_message *message) {
 /* ---- Views that come and go. */
 
 static void forget_gauges(struct pil_node *node, uint32_t view_index) {
-    static const pil_metric gauges[] = {PIL_METRIC_channel_checked_timestamp_seconds, PIL_METRIC_memory_bytes,
-                                        PIL_METRIC_release_rows, PIL_METRIC_release_published_timestamp_seconds,
+    static const pil_metric gauges[] = {PIL_METRIC_channel_checked_timestamp_seconds,
+                                        PIL_METRIC_memory_bytes,
+                                        PIL_METRIC_release_waiting,
+                                        PIL_METRIC_release_rows,
+                                        PIL_METRIC_release_published_timestamp_seconds,
                                         PIL_METRIC_release_age_seconds};
     char label[PIL_VIEW_LABEL_BYTES];
     pil_view_label(&node->options.settings->views[view_index], label);
@@ -334,6 +342,7 @@ static void release_term(const struct pil_node *node, uint32_t index, struct pil
     const struct pil_view_settings *settings = &node->options.settings->views[index];
     const struct pil_node_view *view = &node->views[index];
     const struct pil_release *release = pil_cache_live(pil_node_view_of(node, index));
+    bool is_refused = view->refused_outcome != PIL_OUTCOME_OK;
     char text[2 * PIL_MESSAGE_TEXT_BYTES];
     if (release != NULL) {
         snprintf(text, sizeof text, "%s/%s@%s: release %s, published %lld s ago", settings->project, settings->view,
@@ -341,7 +350,7 @@ static void release_term(const struct pil_node *node, uint32_t index, struct pil
                  (long long)((pil_node_wall_us(node) - release->published_us) / 1000000));
     } else {
         snprintf(text, sizeof text, "%s/%s@%s: no release%s%s%s", settings->project, settings->view, settings->channel,
-                 view->refused_result != NULL ? "; " : " yet", view->refused_result != NULL ? view->refused_why : "",
+                 is_refused ? "; " : " yet", is_refused ? view->refused_why : "",
                  is_awaited(node, index) ? "; it was added by a reload and counts from its first release on" : "");
     }
     term(terms, all, release != NULL || is_awaited(node, index), text);
@@ -395,6 +404,8 @@ void pil_node_update_metrics(const struct pil_node *node) {
         pil_metric_gauge(metrics, PIL_METRIC_channel_checked_timestamp_seconds, labels,
                          (double)node->views[i].checked_us / 1e6);
         pil_metric_gauge(metrics, PIL_METRIC_memory_bytes, labels, (double)node->views[i].held_bytes);
+        pil_metric_gauge(metrics, PIL_METRIC_release_waiting, labels,
+                         node->views[i].refused_outcome == PIL_OUTCOME_SHORTAGE);
         if (release != NULL) {
             pil_metric_gauge(metrics, PIL_METRIC_release_rows, labels, (double)release->row_count);
             pil_metric_gauge(metrics, PIL_METRIC_release_published_timestamp_seconds, labels,

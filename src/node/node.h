@@ -20,10 +20,10 @@ struct pil_node_view {
     uint64_t sequence;
     uint64_t held_bytes; /* live and kept */
     uint32_t held_count;
-    /* The last release that was refused, until one is taken. */
+    /* The last release that was not taken, until one is; of SHORTAGE: it is tried again. */
     char refused[PIL_RELEASE_ID_CHARS + 1];
     char refused_why[PIL_MESSAGE_TEXT_BYTES];
-    const char *refused_result; /* NULL: none */
+    pil_fetch_outcome refused_outcome; /* OK: none */
     int64_t refused_us;
 
     struct pil_arrival arrival;
@@ -84,6 +84,13 @@ bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms);
 void pil_node_update_metrics(const struct pil_node *node);
 
 /* ---- For the other files of this module. */
+
+/* Asks the supervisor to send a release of the view again, or its project (""), after a while. */
+static inline void pil_node_tell_later(const struct pil_node *node, uint32_t view_index, const char *release) {
+    struct pil_message message = {.kind = PIL_MESSAGE_LATER, .later = {.view_index = view_index}};
+    memcpy(message.later.release, release, strlen(release) + 1);
+    node->options.tell(node->options.context, &message);
+}
 
 static inline int64_t pil_node_wall_us(const struct pil_node *node) {
     return node->options.clock->wall_us(node->options.clock->context);

@@ -5,31 +5,55 @@
 #include "release/project.h"
 #include "schema/project.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 static pil_status parse(int fd, struct pil_project **ret_project, struct pil_error *error) {
     struct stat info;
-    if (!pil_sys_memfd_is_sealed(fd) || fstat(fd, &info) != 0 || info.st_size == 0) {
-        return pil_fail(error, PIL_STATUS_DENIED, "it did not come in a sealed memfd with content");
+    if (fd < 0) { /* lost on its way */
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no descriptor for the document");
+    }
+    pil_status status = pil_sys_memfd_check(fd);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail(error, status, "its descriptor %s",
+                        status == PIL_STATUS_DENIED ? "is not a sealed memfd" : "cannot be looked at");
+    }
+    if (fstat(fd, &info) != 0) {
+        return pil_fail(error, pil_status_from_errno(errno), "fstat: %s", strerror(errno));
+    }
+    if (info.st_size == 0) {
+        return pil_fail(error, PIL_STATUS_DENIED, "it came without content");
     }
     void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) {
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to map the document");
     }
-    pil_status status = pil_project_document_parse(pil_bytes_from(data, (size_t)info.st_size), ret_project, error);
+    status = pil_project_document_parse(pil_bytes_from(data, (size_t)info.st_size), ret_project, error);
     munmap(data, (size_t)info.st_size);
     return status;
+}
+
+/* Where there is none before, clients that map take the views for regulated until the project is taken. */
+static void refuse(struct pil_node *node, uint32_t view_index, pil_status status, const char *why) {
+    bool may_pass = pil_status_may_pass(status);
+    pil_log(PIL_LOG_WARN,
+            may_pass ? "project waits, the one before goes on" : "project refused, the one before goes on", "project",
+            node->options.settings->views[view_index].project, "why", why, NULL);
+    if (node->mapped != NULL) {
+        pil_mapped_miss_project(node->mapped, view_index);
+    }
+    if (may_pass) {
+        pil_node_tell_later(node, view_index, "");
+    }
 }
 
 void pil_node_take_project(struct pil_node *node, uint32_t view_index, int fd) {
     struct pil_project *project = NULL;
     struct pil_error error;
-    if (parse(fd, &project, &error) != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_WARN, "project refused, the one before goes on", "why", error.text, NULL);
-        if (node->mapped != NULL) {
-            pil_mapped_miss_project(node->mapped, view_index);
-        }
+    pil_status status = parse(fd, &project, &error);
+    if (status != PIL_STATUS_OK) {
+        refuse(node, view_index, status, error.text);
         return;
     }
     pil_log(PIL_LOG_INFO, "project taken", "project", project->name, "services", PIL_LOG_NUM(project->service_count),
@@ -37,8 +61,9 @@ void pil_node_take_project(struct pil_node *node, uint32_t view_index, int fd) {
     if (node->mapped != NULL) {
         pil_mapped_set_project(node->mapped, project);
     }
-    if (pil_server_set_project(node->server, &project) != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_WARN, "project not served: too many projects, or no memory", "project", project->name, NULL);
+    status = pil_server_set_project(node->server, &project);
+    if (status != PIL_STATUS_OK) {
         pil_project_destroy(&project);
+        refuse(node, view_index, status, status == PIL_STATUS_TOO_LARGE ? "too many projects" : "no memory");
     }
 }

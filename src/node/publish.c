@@ -149,29 +149,53 @@ static pil_status create(struct pil_node *node, const struct pil_message_publish
 void pil_publish_refused(struct pil_node *node, uint32_t view_index, const char *release, pil_fetch_outcome outcome,
                          const char *why) {
     struct pil_node_view *view = &node->views[view_index];
-    view->refused_result = pil_fetch_outcome_text(outcome);
+    view->refused_outcome = outcome;
     view->refused_us = pil_node_wall_us(node);
     snprintf(view->refused, sizeof view->refused, "%s", release);
     snprintf(view->refused_why, sizeof view->refused_why, "%s", why);
 }
 
+/* Whether this release was not taken for a shortage the last time. */
+static bool is_waiting(const struct pil_node_view *view, const char *release) {
+    return view->refused_outcome == PIL_OUTCOME_SHORTAGE && strcmp(view->refused, release) == 0;
+}
+
+/* What may pass is asked for again, and logged once; the rest is a verdict about the release. */
+static void fail(struct pil_node *node, const struct pil_message_publish *message, pil_status status, const char *why) {
+    const char *name = node->options.settings->views[message->view_index].view;
+    bool may_pass = pil_status_may_pass(status);
+    if (!may_pass) {
+        pil_log(PIL_LOG_ERROR, "release not published", "view", name, "release", message->release, "why", why, NULL);
+    } else if (!is_waiting(&node->views[message->view_index], message->release)) {
+        pil_log(PIL_LOG_WARN, "release waits, it is tried again", "view", name, "release", message->release, "why", why,
+                NULL);
+    }
+    pil_publish_refused(node, message->view_index, message->release,
+                        may_pass ? PIL_OUTCOME_SHORTAGE : PIL_OUTCOME_ERROR, why);
+    pil_retire_tell(node, message->view_index, message->release);
+    if (may_pass) {
+        pil_node_tell_later(node, message->view_index, message->release);
+    }
+}
+
 void pil_publication_begin(struct pil_node *node, const struct pil_message_publish *message) {
     struct pil_node_view *view = &node->views[message->view_index];
-    const char *name = node->options.settings->views[message->view_index].view;
-    struct pil_error error = {.text = "its shards did not come"};
+    struct pil_error error = {.text =
+                                  "no memory or descriptors for its shards"}; /* that is why they did not all come */
     pil_publication_cancel(node, message->view_index);
     pil_status status =
-        pil_arrival_is_whole(&view->arrival, message->release) ? create(node, message, &error) : PIL_STATUS_CORRUPT;
+        pil_arrival_is_whole(&view->arrival, message->release) ? create(node, message, &error) : PIL_STATUS_NO_MEMORY;
     pil_arrival_clear(&view->arrival);
     if (status != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_ERROR, "release not published", "view", name, "release", message->release, "why", error.text,
-                NULL);
-        pil_publish_refused(node, message->view_index, message->release, PIL_OUTCOME_ERROR, error.text);
-        pil_retire_tell(node, message->view_index, message->release);
+        fail(node, message, status, error.text);
         return;
     }
-    view->refused_result = NULL; /* of a release before; what is refused from here on came after this one */
-    if (view->live == NULL) {    /* nothing is served: answering comes first */
+    if (is_waiting(view, message->release)) {
+        pil_log(PIL_LOG_INFO, "release waits no longer", "view",
+                node->options.settings->views[message->view_index].view, "release", message->release, NULL);
+    }
+    view->refused_outcome = PIL_OUTCOME_OK; /* of a release before; what is refused from here on came after this one */
+    if (view->live == NULL) {               /* nothing is served: answering comes first */
         publish(view->publication);
     }
     pil_chores_add(&node->chores, &view->publication->chore);

@@ -12,10 +12,10 @@ void pil_admission_trim(struct pil_holder *holder, uint64_t bytes, const struct 
     }
 }
 
-/* Sums in bytes, so that they add up. What is kept would have made room. */
+/* Sums in bytes, so that they add up; what arrives is as good as served. What is kept would have made room. */
 static void explain(const struct pil_holder *holder, uint64_t budget, uint64_t wanted, const char *release,
                     struct pil_admission *admission) {
-    uint64_t live = pil_holder_bytes(holder, PIL_RESIDENCY_LIVE);
+    uint64_t live = pil_holder_bytes(holder, PIL_RESIDENCY_LIVE) + pil_holder_bytes(holder, PIL_RESIDENCY_ARRIVING);
     uint64_t unmapping = pil_holder_bytes(holder, PIL_RESIDENCY_UNMAPPING);
     snprintf(admission->why, sizeof admission->why,
              "it will not fit: %llu bytes served + %llu being unmapped + %llu of release %s = %llu bytes, over the "
@@ -28,10 +28,10 @@ static void explain(const struct pil_holder *holder, uint64_t budget, uint64_t w
 void pil_admission_ask(struct pil_holder *holder, uint64_t budget, uint64_t wanted, const char *release,
                        const struct pil_eviction_hook *hook, struct pil_admission *ret_admission) {
     *ret_admission = (struct pil_admission){0};
-    pil_holder_drop_arriving(holder);
-    uint64_t unmapping = pil_holder_bytes(holder, PIL_RESIDENCY_UNMAPPING);
-    if (wanted <= budget && pil_holder_bytes(holder, PIL_RESIDENCY_LIVE) + unmapping <= budget - wanted) {
-        pil_admission_trim(holder, budget - wanted - unmapping, hook);
+    uint64_t stays =
+        pil_holder_bytes(holder, PIL_RESIDENCY_UNMAPPING) + pil_holder_bytes(holder, PIL_RESIDENCY_ARRIVING);
+    if (wanted <= budget && pil_holder_bytes(holder, PIL_RESIDENCY_LIVE) + stays <= budget - wanted) {
+        pil_admission_trim(holder, budget - wanted - stays, hook);
     }
     ret_admission->is_admitted = wanted <= budget && pil_holder_bytes_total(holder) <= budget - wanted;
     if (!ret_admission->is_admitted) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whether a release may be loaded: what is served, what is still being unmapped and the new one must fit into the
- * memory budget. Kept releases make room, the longest unused first, and only when that lets the new one in. */
+ * Whether a release may be loaded: what is served or arrives, what is still being unmapped and the new one must fit
+ * into the memory budget. Kept releases make room, the longest unused first, and only when that lets the new one in. */
 #pragma once
 
 #include "supervise/holder.h"
@@ -18,7 +18,8 @@ struct pil_admission {
     char why[PIL_ADMISSION_TEXT_BYTES]; /* the sum in bytes when it is not; else "" */
 };
 
-/* Releases that are arriving are dropped: one fetch at a time asks. */
+/* One release at a time arrives, and the holder is told when it is given up: what arrives counts, and is nobody's to
+ * drop. */
 void pil_admission_ask(struct pil_holder *holder, uint64_t budget, uint64_t wanted, const char *release,
                        const struct pil_eviction_hook *hook, struct pil_admission *ret_admission);
 /* Drops kept releases until these and the live ones have at most `bytes`. Those that are being unmapped go by

@@ -6,6 +6,30 @@
 
 #include <stdio.h>
 
+/* ---- What is sent again. */
+
+static void again_init(struct pil_broker_again *again) {
+    *again =
+        (struct pil_broker_again){.backoff = pil_backoff_make(PIL_BACKOFF_RELEASE_MS_MIN, PIL_BACKOFF_RELEASE_MS_MAX)};
+}
+
+static void again_later(struct pil_broker_again *again, uint64_t now_ns) {
+    again->is_wanted = true;
+    pil_backoff_fail(&again->backoff, now_ns);
+}
+
+/* Whether to send it now; else *due_ns becomes earlier when it is wanted later. */
+static bool again_is_due(struct pil_broker_again *again, uint64_t now_ns, uint64_t *due_ns) {
+    bool is_due = again->is_wanted && !pil_backoff_is_waiting(&again->backoff, now_ns);
+    if (again->is_wanted && !is_due && again->backoff.until_ns < *due_ns) {
+        *due_ns = again->backoff.until_ns;
+    }
+    again->is_wanted &= !is_due;
+    return is_due;
+}
+
+/* ---- Life. */
+
 void pil_broker_init(struct pil_broker *broker, void (*ready)(void *context), void *context) {
     *broker = (struct pil_broker){.ready = ready, .context = context};
     pil_child_init(&broker->server, "server");
@@ -13,6 +37,8 @@ void pil_broker_init(struct pil_broker *broker, void (*ready)(void *context), vo
     pil_holder_init(&broker->holder);
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
         broker->views[i].project_fd = -1;
+        again_init(&broker->views[i].release_again);
+        again_init(&broker->views[i].project_again);
     }
 }
 
@@ -88,6 +114,8 @@ static void send_project(struct pil_broker *broker, uint32_t view_index) {
 void pil_broker_greet_server(struct pil_broker *broker) {
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
         struct pil_held_release *live = pil_holder_live(&broker->holder, i);
+        again_init(&broker->views[i].release_again); /* nothing of it was sent to this server yet */
+        again_init(&broker->views[i].project_again);
         if (!broker->views[i].is_served) {
             continue;
         }
@@ -143,6 +171,8 @@ void pil_broker_set_view(struct pil_broker *broker, uint32_t view_index, bool is
         pil_holder_drop_view(&broker->holder, view_index);
         hand_over_project(broker, view);
         view->checked.kind = PIL_MESSAGE_NONE;
+        again_init(&view->release_again);
+        again_init(&view->project_again);
     }
     view->is_served = is_served;
     snprintf(view->project, sizeof view->project, "%s", project);
@@ -173,13 +203,26 @@ static void on_admit(struct pil_broker *broker, const struct pil_message_admit *
     pil_child_send(&broker->fetcher, &answer);
 }
 
+/* release "": the project. `why` "": it is held. */
+static void tell_taken(struct pil_broker *broker, uint32_t view_index, const char *release, const char *why) {
+    struct pil_message answer = {.kind = PIL_MESSAGE_TAKEN,
+                                 .taken = {.view_index = view_index, .is_taken = why[0] == '\0'}};
+    snprintf(answer.taken.release, sizeof answer.taken.release, "%s", release);
+    snprintf(answer.taken.why, sizeof answer.taken.why, "%s", why);
+    pil_child_send(&broker->fetcher, &answer);
+}
+
 static void on_shard(struct pil_broker *broker, struct pil_message *message) {
     const struct pil_message_shard *shard = &message->shard;
+    bool is_lost = message->fd < 0;
     pil_status status = pil_holder_add(&broker->holder, shard->view_index, shard->release, &shard->place, message->fd);
+    char why[PIL_MESSAGE_TEXT_BYTES] = "";
     message->fd = -1;
     if (status != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_ERROR, "shard refused", "release", shard->release, "status", pil_status_text(status), NULL);
+        snprintf(why, sizeof why, "the supervisor cannot hold shard %u of %u: %s", shard->place.index,
+                 shard->place.count, is_lost ? "no descriptors" : pil_status_text(status));
     }
+    tell_taken(broker, shard->view_index, shard->release, why);
 }
 
 static void on_publish(struct pil_broker *broker, const struct pil_message_publish *publish) {
@@ -188,6 +231,7 @@ static void on_publish(struct pil_broker *broker, const struct pil_message_publi
         pil_log(PIL_LOG_ERROR, "fetcher published a release that is not held", "release", publish->release, NULL);
         return;
     }
+    again_init(&broker->views[view_index].release_again); /* of the release before */
     send_release(broker, pil_holder_live(&broker->holder, view_index));
     evict_beyond_keep(broker, view_index);
     tell_held(broker, view_index);
@@ -196,6 +240,12 @@ static void on_publish(struct pil_broker *broker, const struct pil_message_publi
 /* The newest document of a project replaces the one that came for another of its views. */
 static void on_project(struct pil_broker *broker, struct pil_message *message) {
     struct pil_broker_view *view = &broker->views[message->project.view_index];
+    if (message->fd < 0) {
+        pil_log(PIL_LOG_ERROR, "project not held, it is read again", "project", view->project, "why", "no descriptors",
+                NULL);
+        tell_taken(broker, message->project.view_index, "", "no descriptors");
+        return;
+    }
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
         if (strcmp(broker->views[i].project, view->project) == 0) {
             pil_sys_close(&broker->views[i].project_fd);
@@ -203,6 +253,7 @@ static void on_project(struct pil_broker *broker, struct pil_message *message) {
     }
     view->project_fd = message->fd;
     message->fd = -1;
+    again_init(&view->project_again);
     send_project(broker, message->project.view_index);
 }
 
@@ -226,6 +277,9 @@ void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message 
         if (is_served(broker, message->admit.view_index)) {
             on_admit(broker, &message->admit);
         }
+        break;
+    case PIL_MESSAGE_GIVEN_UP:
+        pil_holder_give_up(&broker->holder, message->given_up.view_index, message->given_up.release);
         break;
     case PIL_MESSAGE_PUBLISH:
         if (is_served(broker, message->publish.view_index)) {
@@ -253,21 +307,50 @@ void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message 
     case PIL_MESSAGE_BEGIN:
     case PIL_MESSAGE_DROPPED:
     case PIL_MESSAGE_ADMITTED:
+    case PIL_MESSAGE_TAKEN:
     case PIL_MESSAGE_RECLAIMED:
+    case PIL_MESSAGE_LATER:
     case PIL_MESSAGE_READINESS:
     case PIL_MESSAGE_KIND_COUNT: break; /* the decoder takes none of these from a fetcher */
     }
     pil_message_close(message);
 }
 
-void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *message) {
+static void on_later(struct pil_broker *broker, const struct pil_message_later *later, uint64_t now_ns) {
+    struct pil_broker_view *view = &broker->views[later->view_index];
+    const struct pil_held_release *live = pil_holder_live(&broker->holder, later->view_index);
+    if (later->release[0] == '\0') {
+        again_later(&view->project_again, now_ns);
+    } else if (live != NULL && strcmp(live->release, later->release) == 0) {
+        again_later(&view->release_again, now_ns);
+    }
+}
+
+void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *message, uint64_t now_ns) {
     if (message->kind == PIL_MESSAGE_RECLAIMED) {
         pil_holder_unmapped(&broker->holder, message->reclaimed.view_index, message->reclaimed.release);
         tell_held(broker, message->reclaimed.view_index);
+    } else if (message->kind == PIL_MESSAGE_LATER && is_served(broker, message->later.view_index)) {
+        on_later(broker, &message->later, now_ns);
     } else if (message->kind == PIL_MESSAGE_READINESS && message->readiness.is_ready) {
         broker->ready(broker->context);
     }
     pil_message_close(message);
+}
+
+uint64_t pil_broker_step(struct pil_broker *broker, uint64_t now_ns) {
+    uint64_t due_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        struct pil_broker_view *view = &broker->views[i];
+        struct pil_held_release *live = pil_holder_live(&broker->holder, i);
+        if (again_is_due(&view->project_again, now_ns, &due_ns)) {
+            send_project(broker, i);
+        }
+        if (again_is_due(&view->release_again, now_ns, &due_ns) && live != NULL) {
+            send_release(broker, live);
+        }
+    }
+    return due_ns;
 }
 
 void pil_broker_server_ended(struct pil_broker *broker) {

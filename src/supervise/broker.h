@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the supervisor does between its two children: takes releases from the fetcher, holds them, passes them on to the
- * server, and tells a child that starts anew all that it must know. Knows no configuration file, no signal and no
- * listener. Thread: one. */
+ * server, again after a back-off when the server was short of memory, and tells a child that starts anew all that it
+ * must know. Knows no configuration file, no signal, no listener and no clock. Thread: one. */
 #pragma once
 
+#include "base/backoff.h"
 #include "supervise/admission.h"
 #include "supervise/child.h"
+
+/* Something that the server could not take for want of memory or descriptors. */
+struct pil_broker_again {
+    bool is_wanted;
+    struct pil_backoff backoff; /* since it was sent for the first time */
+};
 
 struct pil_broker_view {
     bool is_served;
     char project[PIL_NAME_BYTES_MAX + 1];
     struct pil_message checked; /* the last one; kind NONE: none yet */
     int project_fd;             /* the document of its project; -1: none, or another view of the project has it */
+    struct pil_broker_again release_again, project_again; /* of the live release; of project_fd */
 };
 
 struct pil_broker {
@@ -40,6 +48,9 @@ void pil_broker_greet_server(struct pil_broker *broker);
 void pil_broker_greet_fetcher(struct pil_broker *broker);
 /* A message of a child; its descriptor is the broker's from here. */
 void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message *message);
-void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *message);
+void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *message, uint64_t now_ns);
+/* Sends again what the server could not take and is due. Returns when to call it again at the latest; UINT64_MAX: only
+ * after another message. */
+uint64_t pil_broker_step(struct pil_broker *broker, uint64_t now_ns);
 /* The server is gone, and its mappings with it. */
 void pil_broker_server_ended(struct pil_broker *broker);

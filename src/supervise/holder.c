@@ -3,6 +3,7 @@
 #include "base/panic.h"
 #include "base/sys.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -153,12 +154,13 @@ static pil_status add_shard(struct pil_holder *holder, uint32_t view_index, cons
     struct stat info;
     bool fits = view_index < PIL_SERVED_VIEWS_MAX && place->count > 0 && place->count <= 1u << PIL_SHARD_BITS_MAX &&
                 place->index < place->count && strlen(release) == PIL_RELEASE_ID_CHARS;
-    if (!fits || fd < 0 || fstat(fd, &info) != 0) {
+    if (!fits) {
         return PIL_STATUS_CORRUPT;
     }
-    if (!pil_sys_memfd_is_sealed(fd)) {
-        return PIL_STATUS_DENIED;
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        return fd < 0 ? PIL_STATUS_NO_MEMORY : pil_status_from_errno(errno);
     }
+    PIL_TRY(pil_sys_memfd_check(fd));
     struct pil_held_release *held = pil_holder_find(holder, view_index, release);
     if (held == NULL) {
         held = add_release(holder, view_index, release, place->count);
@@ -248,6 +250,13 @@ bool pil_holder_evict_of(struct pil_holder *holder, uint32_t view_index, uint32_
         oldest = held->view_index == view_index ? older(oldest, held) : oldest;
     }
     return evict(oldest, ret_evicted);
+}
+
+void pil_holder_give_up(struct pil_holder *holder, uint32_t view_index, const char *release) {
+    struct pil_held_release *held = pil_holder_find(holder, view_index, release);
+    if (held != NULL && held->residency == PIL_RESIDENCY_ARRIVING) {
+        drop(held);
+    }
 }
 
 void pil_holder_drop_arriving(struct pil_holder *holder) {

@@ -60,7 +60,7 @@ struct pil_shard_place {
     uint32_t index, count;
 };
 /* Takes a shard; the descriptor is the holder's from here, also on failure. DENIED: it is not sealed. CORRUPT: it does
- * not fit the shards that came before. NO_MEMORY. */
+ * not fit the shards that came before. NO_MEMORY: that, or `fd` is -1, for it was lost on its way. */
 pil_status pil_holder_add(struct pil_holder *holder, uint32_t view_index, const char *release,
                           const struct pil_shard_place *place, int fd) PIL_CHECKED;
 /* Makes a whole release the live one of its view; NOT_FOUND when it is not held whole. created_us 0: as known before.
@@ -84,7 +84,9 @@ bool pil_holder_evict_any(struct pil_holder *holder, struct pil_evicted *ret_evi
 /* The same within one view, and only while it has more than `keep` whole releases. */
 bool pil_holder_evict_of(struct pil_holder *holder, uint32_t view_index, uint32_t keep,
                          struct pil_evicted *ret_evicted);
-/* Drops the releases of which only some shards came: their fetch failed, or its process ended. */
+/* Drops a release if only some of its shards came: its fetch was given up. */
+void pil_holder_give_up(struct pil_holder *holder, uint32_t view_index, const char *release);
+/* Drops all of them: the process that fetched them has ended. */
 void pil_holder_drop_arriving(struct pil_holder *holder);
 /* Drops everything of a view that is served no more, the live release too. */
 void pil_holder_drop_view(struct pil_holder *holder, uint32_t view_index);

@@ -44,7 +44,8 @@ void pil_message_close(struct pil_message *message) {
 }
 
 const char *pil_fetch_outcome_text(pil_fetch_outcome outcome) {
-    static const char *const texts[PIL_OUTCOME_COUNT] = {"ok", "corrupt", "will_not_fit", "not_found", "error"};
+    static const char *const texts[PIL_OUTCOME_COUNT] = {"ok",        "corrupt",  "will_not_fit",
+                                                         "not_found", "shortage", "error"};
     PIL_ASSERT(outcome < PIL_OUTCOME_COUNT);
     return texts[outcome];
 }
@@ -304,13 +305,17 @@ pil_status pil_message_send(int socket, const struct pil_message *message) {
 
 pil_status pil_message_receive(int socket, pil_message_route route, bool block, struct pil_message *ret_message) {
     uint8_t bytes[PIL_MESSAGE_BYTES_MAX];
-    struct pil_fdpass_received received;
+    struct pil_fdpass_received received = {0};
     pil_status status = pil_fdpass_receive(socket, block, bytes, sizeof bytes, &received);
     if (status == PIL_STATUS_TOO_LARGE) {
         return PIL_STATUS_CORRUPT;
     }
-    PIL_TRY(status);
-    status = pil_message_decode(pil_bytes_from(bytes, received.bytes), received.fd_count, route, ret_message);
+    bool is_fd_lost = status == PIL_STATUS_SYSTEM && received.bytes > 0;
+    if (!is_fd_lost) {
+        PIL_TRY(status);
+    }
+    uint32_t fd_count = is_fd_lost ? 1 : received.fd_count;
+    status = pil_message_decode(pil_bytes_from(bytes, received.bytes), fd_count, route, ret_message);
     if (status != PIL_STATUS_OK) {
         pil_fdpass_close(&received);
         return status;

@@ -31,9 +31,10 @@ typedef enum pil_message_route {
 typedef enum pil_fetch_outcome {
     PIL_OUTCOME_OK,
     PIL_OUTCOME_CORRUPT,
-    PIL_OUTCOME_WILL_NOT_FIT,
-    PIL_OUTCOME_NOT_FOUND, /* no such channel, or it points to a release that is not there */
-    PIL_OUTCOME_ERROR,     /* the store, or the machine */
+    PIL_OUTCOME_WILL_NOT_FIT, /* into the memory budget */
+    PIL_OUTCOME_NOT_FOUND,    /* no such channel, or it points to a release that is not there */
+    PIL_OUTCOME_SHORTAGE,     /* of memory or descriptors at that moment: nothing is said about the release */
+    PIL_OUTCOME_ERROR,        /* the store, or the machine */
     PIL_OUTCOME_COUNT
 } pil_fetch_outcome;
 const char *pil_fetch_outcome_text(pil_fetch_outcome outcome);
@@ -87,8 +88,9 @@ pil_status pil_message_pair(int ret_fds[2], struct pil_error *ret_error) PIL_CHE
 /* Waits until there is room; the descriptor stays the caller's. TIMEOUT: the other side does not read. CLOSED: it is
  * gone. Whoever may not wait sends through an outbox (outbox.h). */
 pil_status pil_message_send(int socket, const struct pil_message *message) PIL_CHECKED;
-/* Takes one. ret_message->fd is the caller's from here, or -1. AGAIN: none is there (`block` false). CLOSED: the other
- * side is gone. CORRUPT: it was not a message; the next one may be. */
+/* Takes one. ret_message->fd is the caller's from here; -1: the kind has none, or this process could not take it for
+ * want of descriptors. AGAIN: none is there (`block` false). CLOSED: the other side is gone. CORRUPT: it was not a
+ * message; the next one may be. */
 pil_status pil_message_receive(int socket, pil_message_route route, bool block,
                                struct pil_message *ret_message) PIL_CHECKED;
 

@@ -148,12 +148,12 @@ struct model_view {
     bool project_seen; /* the supervisor has it, or there is none */
 };
 
-typedef enum event_kind { EVENT_ADMITTED, EVENT_DROPPED, EVENT_NUDGE } event_kind;
+typedef enum event_kind { EVENT_ADMITTED, EVENT_TAKEN, EVENT_DROPPED, EVENT_NUDGE } event_kind;
 struct event {
     uint64_t at_ns;
     event_kind kind;
     uint32_t view, release;
-    bool admits;
+    bool is_yes; /* of ADMITTED and TAKEN */
 };
 
 struct running {
@@ -340,15 +340,10 @@ WORLD pil_status model_ask(void *context, uint32_t v, const char *release, uint6
     uint32_t r = golden_find(v, release);
     CHECK(world, r < RELEASES && bytes > 0);
     CHECK(world, !is_loading(world) || world->admitted_view == v); /* one release at a time is loaded */
-    for (uint32_t i = 0; i < VIEWS; i++) {                         /* as the vault drops what did not come whole */
-        for (uint32_t k = 0; k < RELEASES; k++) {
-            world->views[i].shards_here[k] *= is_whole(&world->views[i], k);
-        }
-    }
     bool admits = world->is_calm || (!world->refuses_admission && below(world, 8) != 0);
     world->admitted_view = v;
     world->admitted_release = r;
-    add_event(world, (struct event){.kind = EVENT_ADMITTED, .view = v, .release = r, .admits = admits});
+    add_event(world, (struct event){.kind = EVENT_ADMITTED, .view = v, .release = r, .is_yes = admits});
     return PIL_STATUS_OK;
 }
 
@@ -371,9 +366,19 @@ WORLD pil_status model_hand_over(void *context, const struct pil_task *task, con
         return PIL_STATUS_TIMEOUT; /* the supervisor does not read: the message was not sent, and the shard is not there
                                     */
     }
-    view->shards_here[r] |= 1u << task->shard;
+    bool is_held = world->is_calm || below(world, 60) != 0; /* else the supervisor was short of memory */
+    view->shards_here[r] |= (uint32_t)is_held << task->shard;
     view->checked = RELEASES;
+    add_event(world, (struct event){.kind = EVENT_TAKEN, .view = task->view, .release = r, .is_yes = is_held});
     return PIL_STATUS_OK;
+}
+
+WORLD void model_given_up(void *context, uint32_t v, const char *release) {
+    struct world *world = context;
+    uint32_t r = golden_find(v, release);
+    CHECK(world, r < RELEASES && world->views[v].shards_here[r] != 0 && !is_whole(&world->views[v], r));
+    world->views[v].shards_here[r] = 0;
+    world->abandoned++;
 }
 
 WORLD pil_status model_publish(void *context, uint32_t v, const char *release, int64_t created_us) {

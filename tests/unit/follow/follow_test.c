@@ -9,8 +9,10 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define A "aaaaaaaaaaaaaaaa"
 #define B "bbbbbbbbbbbbbbbb"
@@ -24,6 +26,9 @@ static struct pil_job *jobs[VIEWS]; /* that are out; NULL: none */
 static uint64_t now_ns;
 static uint32_t reports[VIEWS], projects, asked; /* asked: who asked for admission last; VIEWS: nobody */
 static pil_status hand_over_status;              /* of the project */
+static uint32_t handed_over;                     /* shards, to a supervisor that answers later */
+static char given_up[PIL_RELEASE_ID_CHARS + 1], published[PIL_RELEASE_ID_CHARS + 1];
+static struct pil_fetch_report last_report;
 
 static uint64_t test_ns(void *context) {
     (void)context;
@@ -43,15 +48,24 @@ static pil_status ask(void *context, uint32_t v, const char *release, uint64_t b
 }
 
 static pil_status take_shard(void *context, const struct pil_task *task, const char *release, uint32_t count, int fd) {
-    (void)context, (void)task, (void)release, (void)count, (void)fd;
-    fail_msg("no shard was fetched");
-    return PIL_STATUS_SYSTEM;
+    (void)context, (void)release, (void)count;
+    assert_int_equal(task->view, 0);
+    close(fd);
+    handed_over++;
+    return PIL_STATUS_OK;
+}
+
+static void give_up(void *context, uint32_t v, const char *release) {
+    (void)context;
+    assert_int_equal(v, 0);
+    memcpy(given_up, release, strlen(release) + 1);
 }
 
 static pil_status publish(void *context, uint32_t v, const char *release, int64_t created_us) {
-    (void)context, (void)v, (void)release, (void)created_us;
-    fail_msg("nothing is held");
-    return PIL_STATUS_SYSTEM;
+    (void)context, (void)created_us;
+    assert_int_equal(v, 0);
+    memcpy(published, release, strlen(release) + 1);
+    return PIL_STATUS_OK;
 }
 
 static void see_checked(void *context, uint32_t v, const struct pil_channel *channel) {
@@ -60,8 +74,8 @@ static void see_checked(void *context, uint32_t v, const struct pil_channel *cha
 
 static void see_report(void *context, uint32_t v, const struct pil_fetch_report *report) {
     (void)context;
-    assert_int_not_equal(report->result, PIL_FETCH_OK);
-    reports[v]++;
+    last_report = *report;
+    reports[v] += report->result != PIL_FETCH_OK;
 }
 
 static pil_status take_project(void *context, uint32_t v, struct pil_bytes document) {
@@ -75,6 +89,7 @@ static const struct pil_clock test_clock = {.monotonic_ns = test_ns};
 static const struct pil_follow_hooks test_hooks = {.submit = take_job,
                                                    .ask_admission = ask,
                                                    .hand_over = take_shard,
+                                                   .given_up = give_up,
                                                    .publish = publish,
                                                    .checked = see_checked,
                                                    .reported = see_report,
@@ -87,7 +102,8 @@ static int setup(void **state) {
     now_ns = 100000 * ms;
     memset(jobs, 0, sizeof jobs);
     memset(reports, 0, sizeof reports);
-    projects = 0;
+    projects = handed_over = 0;
+    given_up[0] = published[0] = '\0';
     asked = VIEWS;
     hand_over_status = PIL_STATUS_OK;
     follow = pil_follow_create(&options);
@@ -136,7 +152,26 @@ static void manifest_comes(uint32_t v) {
     job->manifest = calloc(1, sizeof *job->manifest);
     assert_non_null(job->manifest);
     job->manifest->ref = pil_job_ref(job);
-    end(v, PIL_FOLLOW_READ_MANIFEST, (struct pil_outcome){.shard_count = 1, .bytes = 1000});
+    end(v, PIL_FOLLOW_READ_MANIFEST, (struct pil_outcome){.shard_count = 2, .bytes = 1000});
+}
+
+/* Verified, and on its way to the supervisor. */
+static void shard_comes(uint32_t v) {
+    end(v, PIL_FOLLOW_FETCH, (struct pil_outcome){.status = PIL_STATUS_OK});
+    assert_non_null(jobs[v]);
+    jobs[v]->fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    end(v, PIL_FOLLOW_VERIFY, (struct pil_outcome){.status = PIL_STATUS_OK});
+}
+
+/* View 0 alone, admitted. */
+static void release_begins(const char *release) {
+    project_comes(PIL_STATUS_OK);
+    if (jobs[1] != NULL) {
+        end(1, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+    }
+    poll_says(0, release);
+    manifest_comes(0);
+    pil_follow_admitted(follow, 0, release, PIL_STATUS_OK, "");
 }
 
 static void views_wait_for_their_project_and_say_so(void **state) {
@@ -184,10 +219,81 @@ static void a_release_that_is_given_up_keeps_nobody_waiting(void **state) {
     end(0, PIL_FOLLOW_READ_MANIFEST, (struct pil_outcome){.status = PIL_STATUS_IO});
 }
 
+/* A release is held when the supervisor says so of its last shard; nothing goes on before. */
+static void a_shard_is_whole_when_the_supervisor_holds_it(void **state) {
+    (void)state;
+    release_begins(A);
+    shard_comes(0);
+    assert_int_equal(handed_over, 1);
+    assert_null(jobs[0]);
+    pil_follow_taken(follow, 0, B, PIL_STATUS_OK, "");     /* nobody asked */
+    pil_follow_taken(follow, VIEWS, A, PIL_STATUS_OK, ""); /* no such view */
+    pil_follow_admitted(follow, 0, A, PIL_STATUS_OK, "");  /* the answer to another question */
+    (void)pil_follow_step(follow);
+    assert_null(jobs[0]);
+    pil_follow_taken(follow, 0, A, PIL_STATUS_OK, "");
+    shard_comes(0);
+    assert_false(pil_follow_serves(follow, 0));
+    pil_follow_taken(follow, 0, A, PIL_STATUS_OK, "");
+    assert_true(pil_follow_serves(follow, 0));
+    poll_says(0, A);
+    assert_string_equal(published, A);
+    assert_string_equal(given_up, "");
+}
+
+static void a_shard_that_is_not_held_is_fetched_again_after_a_while(void **state) {
+    (void)state;
+    release_begins(A);
+    shard_comes(0);
+    pil_follow_taken(follow, 0, A, PIL_STATUS_OK, "");
+    shard_comes(0);
+    pil_follow_taken(follow, 0, A, PIL_STATUS_NO_MEMORY, "the supervisor is short");
+    assert_string_equal(given_up, A); /* the first shard is of no use any more */
+    (void)pil_follow_step(follow);
+    assert_int_equal(last_report.result, PIL_FETCH_SHORTAGE);
+    assert_string_equal(last_report.text, "the supervisor is short");
+    assert_false(pil_follow_serves(follow, 0));
+    now_ns += 999 * ms;
+    (void)pil_follow_step(follow);
+    assert_null(jobs[0]);
+    now_ns += ms;
+    given_up[0] = '\0';
+    release_begins(A);
+    shard_comes(0);
+    pil_follow_taken(follow, 0, A, PIL_STATUS_NO_MEMORY, "again");
+    assert_string_equal(given_up, ""); /* nothing of it came */
+    assert_int_equal(pil_follow_target(follow, 0)->backoff.wait_ms, 2000);
+}
+
+static void a_project_that_is_not_held_is_handed_over_again(void **state) {
+    (void)state;
+    project_comes(PIL_STATUS_OK);
+    end(1, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+    pil_follow_taken(follow, 0, "", PIL_STATUS_NO_MEMORY, "no descriptors");
+    end(0, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+    now_ns += POLL_MS * ms;
+    (void)pil_follow_step(follow);
+    assert_int_equal(jobs[0]->task.kind, PIL_FOLLOW_READ_PROJECT);
+    assert_string_equal(jobs[0]->project_tag.text, ""); /* whatever is there is new */
+    project_comes(PIL_STATUS_OK);
+    assert_int_equal(projects, 2);
+    end(0, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+    end(1, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+    now_ns += POLL_MS * ms;
+    (void)pil_follow_step(follow);
+    assert_string_equal(jobs[0]->project_tag.text, "v1"); /* it is held now */
+    end(0, PIL_FOLLOW_READ_PROJECT, (struct pil_outcome){.status = PIL_STATUS_IO});
+    end(0, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+    end(1, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(views_wait_for_their_project_and_say_so, setup, teardown),
         cmocka_unit_test_setup_teardown(a_release_that_is_given_up_keeps_nobody_waiting, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_shard_is_whole_when_the_supervisor_holds_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_shard_that_is_not_held_is_fetched_again_after_a_while, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_project_that_is_not_held_is_handed_over_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -158,6 +159,16 @@ static uint32_t count_reclaimed(const struct fixture *f, uint32_t view, uint64_t
     return count;
 }
 
+/* How often the supervisor was asked for a release again, or for the project (""). */
+static uint32_t count_later(const struct fixture *f, uint32_t view, const char *release) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < f->told_count; i++) {
+        count += f->told[i].kind == PIL_MESSAGE_LATER && f->told[i].later.view_index == view &&
+                 strcmp(f->told[i].later.release, release) == 0;
+    }
+    return count;
+}
+
 static struct pil_qsbr *qsbr_of(const struct fixture *f) {
     return pil_cache_qsbr(pil_server_cache(f->node->server));
 }
@@ -266,7 +277,7 @@ static void a_release_that_did_not_come_whole_is_refused_and_told(void **state) 
     send_publish(f, 0, 2); /* its second shard is missing */
     assert_int_equal(count_reclaimed(f, 0, 2), 1);
     assert_string_equal(f->node->views[0].refused, "0000000000000002");
-    assert_string_equal(f->node->views[0].refused_result, "error");
+    assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_SHORTAGE);
     send_publish(f, 0, 9); /* nothing of it came */
     assert_int_equal(count_reclaimed(f, 0, 9), 1);
     send_shard(f, 0, 4, 0);
@@ -293,6 +304,59 @@ static void shards_that_make_no_release_are_refused(void **state) {
     assert_int_equal(count_reclaimed(f, 0, 6), 1);
     assert_non_null(strstr(f->node->views[0].refused_why, "shard 0"));
     assert_term(f, "[-] p/v@c: no release; release 0000000000000006, shard 0", false);
+    assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_ERROR);
+    assert_int_equal(count_later(f, 0, "0000000000000006"), 0); /* a verdict: it is not asked for again */
+    assert_metric(f, "pillion_release_waiting{view=\"p/v\"} 0\n", true);
+}
+
+/* ---- Shortage. */
+
+/* A shard that no process has addresses for: a shortage, if one that does not pass. */
+static void send_endless_shard(struct fixture *f, uint64_t number) {
+    struct pil_message shard = {.kind = PIL_MESSAGE_SHARD, .fd = -1, .shard = {.place = {0, 1}}};
+    struct pil_error error;
+    assert_int_equal(pil_sys_memfd_create("endless", &shard.fd, &error), PIL_STATUS_OK);
+    assert_int_equal(ftruncate(shard.fd, (off_t)1 << 47), 0);
+    assert_int_equal(pil_sys_memfd_seal(shard.fd, &error), PIL_STATUS_OK);
+    name_release(number, &shard.shard.release);
+    take(f, shard);
+}
+
+static void a_release_without_room_is_asked_for_until_it_is_mapped(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    settle(f);
+    for (uint32_t failures = 1; failures <= 3; failures++) {
+        send_endless_shard(f, 2);
+        send_publish(f, 0, 2);
+        assert_int_equal(count_reclaimed(f, 0, 2), failures);
+        assert_int_equal(count_later(f, 0, "0000000000000002"), failures);
+        assert_int_equal(live_number(f, 0), 1);
+    }
+    assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_SHORTAGE);
+    assert_string_equal(f->node->views[0].refused, "0000000000000002");
+    assert_non_null(strstr(f->node->views[0].refused_why, "Cannot allocate memory"));
+    assert_metric(f, "pillion_release_waiting{view=\"p/v\"} 1\n", true);
+    assert_metric(f, "pillion_release_waiting{view=\"p/w\"} 0\n", true);
+    send_release(f, 0, 2);
+    settle(f);
+    assert_int_equal(live_number(f, 0), 2);
+    assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_OK);
+    assert_int_equal(count_later(f, 0, "0000000000000002"), 3);
+    assert_metric(f, "pillion_release_waiting{view=\"p/v\"} 0\n", true);
+}
+
+static void a_shard_whose_descriptor_was_lost_is_asked_for_again(void **state) {
+    struct fixture *f = *state;
+    struct pil_message lost = {.kind = PIL_MESSAGE_SHARD, .fd = -1, .shard = {.place = {0, 1u << SHARD_BITS}}};
+    name_release(1, &lost.shard.release);
+    take(f, lost);
+    send_shard(f, 0, 1, 1);
+    send_publish(f, 0, 1);
+    assert_int_equal(count_later(f, 0, "0000000000000001"), 1);
+    assert_term(f, "[-] p/v@c: no release; no memory or descriptors for its shards", false);
+    send_release(f, 0, 1);
+    assert_int_equal(live_number(f, 0), 1);
 }
 
 /* ---- Retiring. */
@@ -390,7 +454,7 @@ static void reports_are_counted_and_the_last_refusal_is_kept(void **state) {
     assert_metric(f, "pillion_fetches_total{view=\"p/v\",result=\"will_not_fit\"} 1\n", true);
     assert_metric(f, "pillion_fetch_duration_seconds_count", false);
     send_release(f, 0, 7);
-    assert_null(f->node->views[0].refused_result);
+    assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_OK);
     send_publish(f, 0, 8); /* cannot be: the fetcher does not know, and reports that all went well */
     report.report.outcome = PIL_OUTCOME_OK;
     report.report.was_fetched = true;
@@ -400,9 +464,9 @@ static void reports_are_counted_and_the_last_refusal_is_kept(void **state) {
     report.report.outcome = PIL_OUTCOME_CORRUPT;
     take(f, report);
     send_checked(f, 0, 2);
-    assert_non_null(f->node->views[0].refused_result);
+    assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_CORRUPT);
     send_checked(f, 0, 7); /* the channel points to what is served again */
-    assert_null(f->node->views[0].refused_result);
+    assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_OK);
     assert_true(f->node->views[0].is_pinned);
 }
 
@@ -447,6 +511,18 @@ static void a_project_that_is_refused_leaves_the_one_before(void **state) {
     assert_int_equal(pil_sys_memfd_create("unsealed", &fd, &error), PIL_STATUS_OK);
     take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {0}});
     assert_ptr_equal(pil_server_project(f->node->server, "p"), before);
+    assert_int_equal(count_later(f, 0, ""), 0); /* they would be no better the next time */
+}
+
+static void a_project_whose_descriptor_was_lost_is_asked_for_again(void **state) {
+    struct fixture *f = *state;
+    char *good = good_document(f);
+    take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = -1, .project = {0}});
+    assert_int_equal(count_later(f, 0, ""), 1);
+    send_project(f, good);
+    free(good);
+    assert_non_null(pil_server_project(f->node->server, "p"));
+    assert_int_equal(count_later(f, 0, ""), 1);
 }
 
 /* ---- Views that come and go. */
@@ -574,12 +650,15 @@ int main(void) {
         TEST(the_newest_release_counts_and_the_other_is_given_back),
         TEST(a_release_that_did_not_come_whole_is_refused_and_told),
         TEST(shards_that_make_no_release_are_refused),
+        TEST(a_release_without_room_is_asked_for_until_it_is_mapped),
+        TEST(a_shard_whose_descriptor_was_lost_is_asked_for_again),
         TEST(a_worker_that_still_reads_holds_its_release),
         TEST(two_thousand_retired_releases_are_all_reported),
         TEST(readiness_names_every_term_and_is_told_when_it_turns),
         TEST(reports_are_counted_and_the_last_refusal_is_kept),
         TEST(restarts_and_memory_are_what_the_supervisor_says),
         TEST(a_project_that_is_refused_leaves_the_one_before),
+        TEST(a_project_whose_descriptor_was_lost_is_asked_for_again),
         TEST(a_view_that_is_removed_lets_go_of_everything),
         TEST(a_view_that_is_added_takes_readiness_from_nobody),
         TEST(a_view_that_was_added_is_known_to_the_next_server),

@@ -15,11 +15,14 @@
 
 #include <cmocka.h>
 
+static const uint64_t second = 1000000000;
+
 enum { HEARD_BYTES = 4096, KEEP = 2, BUDGET = 1000 };
 
 struct fixture {
     struct pil_broker broker;
     int server, fetcher; /* the children's ends */
+    uint64_t now_ns;
     int ready_count;
     char heard[HEARD_BYTES];
 };
@@ -96,7 +99,7 @@ static void publish(struct fixture *f, uint32_t view, uint32_t number) {
 static void reclaimed(struct fixture *f, uint32_t view, uint32_t number) {
     struct pil_message message = {.kind = PIL_MESSAGE_RECLAIMED, .reclaimed = {view, ""}};
     name_release(number, &message.reclaimed.release);
-    pil_broker_take_from_server(&f->broker, &message);
+    pil_broker_take_from_server(&f->broker, &message, f->now_ns);
     pil_holder_validate(&f->broker.holder);
 }
 
@@ -133,6 +136,7 @@ static size_t describe(const struct pil_message *message, char *to, size_t room)
                                 last_digit(message->dropped.release));
     case PIL_MESSAGE_ADMITTED:
         return (size_t)snprintf(to, room, "%s %s ", name, message->admitted.is_admitted ? "yes" : "no");
+    case PIL_MESSAGE_TAKEN: return (size_t)snprintf(to, room, "%s %s ", name, message->taken.is_taken ? "yes" : "no");
     case PIL_MESSAGE_PROJECT: return (size_t)snprintf(to, room, "%s %u ", name, message->project.view_index);
     case PIL_MESSAGE_CHECKED: return (size_t)snprintf(to, room, "%s %u ", name, message->checked.view_index);
     default: return (size_t)snprintf(to, room, "%s ", name);
@@ -165,7 +169,7 @@ static void a_release_that_was_fetched_is_held_and_passed_on(void **state) {
     fetch(f, 5, 1, 100);
     assert_string_equal(SERVER(f), "");
     assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 100);
-    assert_string_equal(FETCHER(f), "");
+    assert_string_equal(FETCHER(f), "taken yes ");
 }
 
 static void releases_beyond_those_to_keep_go_and_both_children_hear_it(void **state) {
@@ -174,7 +178,7 @@ static void releases_beyond_those_to_keep_go_and_both_children_hear_it(void **st
         fetch(f, 0, i, 10);
         publish(f, 0, i);
     }
-    assert_string_equal(FETCHER(f), "dropped 0/1 ");
+    assert_string_equal(FETCHER(f), "taken yes taken yes taken yes dropped 0/1 ");
     assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=10/1 shard 0/2 publish 0/2 held 0=20/2 "
                                    "shard 0/3 publish 0/3 held 0=30/2 held 0=30/2 ");
     reclaimed(f, 0, 1); /* its memory is free only now */
@@ -230,6 +234,125 @@ static void what_a_fetcher_left_half_is_dropped_when_the_next_one_starts(void **
     assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 0);
 }
 
+/* ---- Shortage. */
+
+static void what_is_given_up_is_dropped_at_once(void **state) {
+    struct fixture *f = *state;
+    struct pil_message half = {.kind = PIL_MESSAGE_SHARD, .fd = sealed(10), .shard = {0, "", {0, 2}}};
+    struct pil_message given_up = {.kind = PIL_MESSAGE_GIVEN_UP, .given_up = {0, ""}};
+    name_release(4, &half.shard.release);
+    name_release(4, &given_up.given_up.release);
+    from_fetcher(f, half);
+    assert_int_equal(pil_holder_bytes(&f->broker.holder, PIL_RESIDENCY_ARRIVING), 10);
+    from_fetcher(f, given_up);
+    assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 0);
+    fetch(f, 0, 4, 10);
+    from_fetcher(f, given_up); /* crossed: it is whole, and stays */
+    assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 10);
+}
+
+static void a_shard_that_cannot_be_held_is_answered(void **state) {
+    struct fixture *f = *state;
+    struct pil_message lost = {.kind = PIL_MESSAGE_SHARD, .fd = -1, .shard = {0, "", {1, 2}}}, got;
+    name_release(4, &lost.shard.release);
+    from_fetcher(f, lost);
+    assert_int_equal(pil_message_receive(f->fetcher, PIL_ROUTE_TO_FETCHER, false, &got), PIL_STATUS_OK);
+    assert_int_equal(got.kind, PIL_MESSAGE_TAKEN);
+    assert_false(got.taken.is_taken);
+    assert_string_equal(got.taken.release, "0000000000000004");
+    assert_string_equal(got.taken.why, "the supervisor cannot hold shard 1 of 2: no descriptors");
+    int document = project_comes(f, 0, "p");
+    from_fetcher(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = -1, .project = {1}});
+    assert_int_equal(pil_message_receive(f->fetcher, PIL_ROUTE_TO_FETCHER, false, &got), PIL_STATUS_OK);
+    assert_int_equal(got.taken.view_index, 1);
+    assert_string_equal(got.taken.release, "");
+    assert_false(got.taken.is_taken);
+    assert_int_not_equal(fcntl(document, F_GETFD), -1); /* the one before stays */
+}
+
+static void later(struct fixture *f, uint32_t view, uint32_t number) {
+    struct pil_message message = {.kind = PIL_MESSAGE_LATER, .later = {.view_index = view}};
+    if (number != 0) {
+        name_release(number, &message.later.release);
+    }
+    pil_broker_take_from_server(&f->broker, &message, f->now_ns);
+}
+
+/* Nothing until `seconds` from now, and then this. */
+static void expect_again(struct fixture *f, uint64_t seconds, const char *what) {
+    uint64_t due_ns = f->now_ns + seconds * second;
+    assert_int_equal(pil_broker_step(&f->broker, f->now_ns), due_ns);
+    assert_int_equal(pil_broker_step(&f->broker, due_ns - 1), due_ns);
+    assert_string_equal(SERVER(f), "");
+    f->now_ns = due_ns;
+    assert_int_equal(pil_broker_step(&f->broker, f->now_ns), UINT64_MAX);
+    assert_string_equal(SERVER(f), what);
+    pil_holder_validate(&f->broker.holder);
+}
+
+static void a_release_that_the_server_has_no_room_for_is_sent_again_and_again(void **state) {
+    struct fixture *f = *state;
+    f->now_ns = 50 * second;
+    fetch(f, 0, 1, 10);
+    publish(f, 0, 1);
+    (void)SERVER(f);
+    assert_int_equal(pil_broker_step(&f->broker, f->now_ns), UINT64_MAX);
+    for (uint64_t wait_s = 1, i = 0; i < 9; i++) {
+        reclaimed(f, 0, 1); /* as the server does for a release that it did not map */
+        (void)SERVER(f);
+        later(f, 0, 1);
+        expect_again(f, wait_s, "shard 0/1 publish 0/1 ");
+        assert_int_equal(pil_holder_live(&f->broker.holder, 0)->map_count, 1);
+        wait_s = 2 * wait_s < 60 ? 2 * wait_s : 60;
+    }
+    /* The channel moves on: the next release is not held responsible. */
+    later(f, 0, 1);
+    fetch(f, 0, 2, 10);
+    publish(f, 0, 2);
+    (void)SERVER(f);
+    assert_int_equal(pil_broker_step(&f->broker, f->now_ns + 100 * second), UINT64_MAX);
+    later(f, 0, 1); /* crossed */
+    assert_int_equal(pil_broker_step(&f->broker, f->now_ns + 100 * second), UINT64_MAX);
+    assert_string_equal(SERVER(f), "");
+    later(f, 0, 2);
+    expect_again(f, 1, "shard 0/2 publish 0/2 ");
+}
+
+static void views_wait_each_on_its_own(void **state) {
+    struct fixture *f = *state;
+    project_comes(f, 0, "p");
+    fetch(f, 0, 1, 10);
+    publish(f, 0, 1);
+    fetch(f, 1, 2, 10);
+    publish(f, 1, 2);
+    (void)SERVER(f);
+    later(f, 0, 1);
+    f->now_ns += second / 2;
+    later(f, 1, 2);
+    later(f, 0, 0);
+    assert_int_equal(pil_broker_step(&f->broker, second), f->now_ns + second);
+    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 ");
+    expect_again(f, 1, "project 0 shard 1/2 publish 1/2 ");
+}
+
+static void nothing_waits_for_a_server_or_a_view_that_is_gone(void **state) {
+    struct fixture *f = *state;
+    fetch(f, 0, 1, 10);
+    publish(f, 0, 1);
+    later(f, 0, 1);
+    pil_broker_server_ended(&f->broker);
+    connect_child(&f->broker.server, &f->server);
+    pil_broker_greet_server(&f->broker); /* sends it anyway */
+    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=10/1 held 1=0/0 start ");
+    assert_int_equal(pil_broker_step(&f->broker, 100 * second), UINT64_MAX);
+    later(f, 0, 1);
+    assert_int_equal(pil_broker_step(&f->broker, f->now_ns), second); /* not two: that server had no failure yet */
+    pil_broker_set_view(&f->broker, 0, false, "p");
+    later(f, 0, 1);
+    assert_int_equal(pil_broker_step(&f->broker, 100 * second), UINT64_MAX);
+    assert_string_equal(SERVER(f), "");
+}
+
 static void admission_is_answered_and_evictions_are_told_first(void **state) {
     struct fixture *f = *state;
     struct pil_message admit = {.kind = PIL_MESSAGE_ADMIT, .admit = {.view_index = 1, .bytes = 700}};
@@ -239,6 +362,7 @@ static void admission_is_answered_and_evictions_are_told_first(void **state) {
     reclaimed(f, 0, 1);
     fetch(f, 0, 2, 200);
     publish(f, 0, 2);
+    (void)FETCHER(f);
     from_fetcher(f, admit);
     assert_string_equal(FETCHER(f), "dropped 0/1 admitted yes ");
     admit.admit.bytes = 801;
@@ -285,6 +409,7 @@ static void nothing_is_admitted_for_a_view_that_is_removed(void **state) {
     fetch(f, 1, 2, 10);
     publish(f, 1, 2);
     pil_broker_set_view(&f->broker, 0, false, "p");
+    (void)FETCHER(f);
     from_fetcher(f, admit); /* of a fetcher that does not know yet */
     assert_string_equal(FETCHER(f), "");
     assert_int_equal(pil_holder_count_of(&f->broker.holder, 1), 2);
@@ -337,10 +462,10 @@ static void a_fetcher_that_is_restarted_is_told_at_once(void **state) {
 static void readiness_is_passed_on(void **state) {
     struct fixture *f = *state;
     struct pil_message message = {.kind = PIL_MESSAGE_READINESS, .readiness = {false}};
-    pil_broker_take_from_server(&f->broker, &message);
+    pil_broker_take_from_server(&f->broker, &message, f->now_ns);
     assert_int_equal(f->ready_count, 0);
     message.readiness.is_ready = true;
-    pil_broker_take_from_server(&f->broker, &message);
+    pil_broker_take_from_server(&f->broker, &message, f->now_ns);
     assert_int_equal(f->ready_count, 1);
 }
 
@@ -353,6 +478,11 @@ int main(void) {
         TEST(a_server_that_starts_anew_is_told_everything_in_order),
         TEST(a_server_that_does_not_run_maps_nothing),
         TEST(what_a_fetcher_left_half_is_dropped_when_the_next_one_starts),
+        TEST(what_is_given_up_is_dropped_at_once),
+        TEST(a_shard_that_cannot_be_held_is_answered),
+        TEST(a_release_that_the_server_has_no_room_for_is_sent_again_and_again),
+        TEST(views_wait_each_on_its_own),
+        TEST(nothing_waits_for_a_server_or_a_view_that_is_gone),
         TEST(admission_is_answered_and_evictions_are_told_first),
         TEST(a_view_that_is_removed_is_forgotten),
         TEST(nothing_is_admitted_for_a_view_that_is_removed),

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -62,7 +63,6 @@ static void fields_arrive_in_their_places(void **state) {
                                             .copy_ns = 1,
                                             .verify_ns = 2,
                                             .collapse_ns = 3,
-                                            .bytes = 4,
                                             .why = "because"}},
                        got;
     (void)state;
@@ -75,7 +75,6 @@ static void fields_arrive_in_their_places(void **state) {
     assert_int_equal(got.report.copy_ns, 1);
     assert_int_equal(got.report.verify_ns, 2);
     assert_int_equal(got.report.collapse_ns, 3);
-    assert_int_equal(got.report.bytes, 4);
     assert_string_equal(got.report.why, "because");
     assert_int_equal(got.fd, -1);
 }
@@ -206,6 +205,30 @@ static void descriptors_go_along_and_none_is_left_behind(void **state) {
     close(pair[1]), close(blob);
 }
 
+static void a_descriptor_that_is_lost_is_told_with_its_message(void **state) {
+    struct pil_message got;
+    struct pil_error error;
+    struct rlimit limit;
+    int pair[2], blob = -1;
+    (void)state;
+    assert_int_equal(pil_message_pair(pair, &error), PIL_STATUS_OK);
+    assert_int_equal(pil_message_blob("content", 7, &blob, &error), PIL_STATUS_OK);
+    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .fd = blob, .project = {5}};
+    assert_int_equal(pil_message_send(pair[0], &project), PIL_STATUS_OK);
+    assert_int_equal(pil_message_send(pair[0], &project), PIL_STATUS_OK);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, limit.rlim_max}), 0);
+    pil_status status = pil_message_receive(pair[1], PIL_ROUTE_TO_SERVER, false, &got);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(status, PIL_STATUS_OK);
+    assert_int_equal(got.kind, PIL_MESSAGE_PROJECT);
+    assert_int_equal(got.project.view_index, 5);
+    assert_int_equal(got.fd, -1);
+    assert_int_equal(pil_message_receive(pair[1], PIL_ROUTE_TO_SERVER, false, &got), PIL_STATUS_OK);
+    assert_true(got.fd >= 0);
+    close(got.fd), close(pair[0]), close(pair[1]), close(blob);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_comes_out_as_it_went_in),
@@ -215,6 +238,7 @@ int main(void) {
         cmocka_unit_test(what_a_changed_byte_makes_is_refused_or_valid),
         cmocka_unit_test(values_that_cannot_be_are_refused),
         cmocka_unit_test(descriptors_go_along_and_none_is_left_behind),
+        cmocka_unit_test(a_descriptor_that_is_lost_is_told_with_its_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
