@@ -127,7 +127,7 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) {
 pil_status pil_sys_memfd_check(int fd) {
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 && errno != EINVAL) {
-        return pil_status_from_errno(errno);
+        return PIL_STATUS_SYSTEM;
     }
     return seals >= 0 && (seals & SEALS) == SEALS ? PIL_STATUS_OK : PIL_STATUS_DENIED;
 }

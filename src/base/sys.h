@@ -26,7 +26,7 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) PIL_CHECKED;
 enum { PIL_SYS_SEAL_FUTURE_WRITE = 0x0010 };
 
 /* OK: all four seals are set, nobody can change the content or the size any more. DENIED: they are not, or it is no
- * memfd. Or what fcntl came to: nothing is known of it. */
+ * memfd. SYSTEM: the kernel did not say; nothing is known of it. */
 pil_status pil_sys_memfd_check(int fd) PIL_CHECKED;
 static inline bool pil_sys_memfd_is_sealed(int fd) {
     return pil_sys_memfd_check(fd) == PIL_STATUS_OK;

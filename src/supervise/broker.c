@@ -159,6 +159,7 @@ static void hand_over_project(struct pil_broker *broker, struct pil_broker_view 
         struct pil_broker_view *view = &broker->views[i];
         if (view != from && view->is_served && strcmp(view->project, from->project) == 0) {
             view->project_fd = from->project_fd;
+            view->project_again = from->project_again;
             from->project_fd = -1;
         }
     }
@@ -171,8 +172,6 @@ void pil_broker_set_view(struct pil_broker *broker, uint32_t view_index, bool is
         pil_holder_drop_view(&broker->holder, view_index);
         hand_over_project(broker, view);
         view->checked.kind = PIL_MESSAGE_NONE;
-        again_init(&view->release_again);
-        again_init(&view->project_again);
     }
     view->is_served = is_served;
     snprintf(view->project, sizeof view->project, "%s", project);

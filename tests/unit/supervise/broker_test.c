@@ -353,6 +353,16 @@ static void nothing_waits_for_a_server_or_a_view_that_is_gone(void **state) {
     assert_string_equal(SERVER(f), "");
 }
 
+/* The view that it was asked for is removed, and another one has it now. */
+static void a_document_that_waits_goes_along(void **state) {
+    struct fixture *f = *state;
+    project_comes(f, 0, "p");
+    later(f, 0, 0);
+    pil_broker_set_view(&f->broker, 0, false, "p");
+    (void)SERVER(f);
+    expect_again(f, 1, "project 1 ");
+}
+
 static void admission_is_answered_and_evictions_are_told_first(void **state) {
     struct fixture *f = *state;
     struct pil_message admit = {.kind = PIL_MESSAGE_ADMIT, .admit = {.view_index = 1, .bytes = 700}};
@@ -483,6 +493,7 @@ int main(void) {
         TEST(a_release_that_the_server_has_no_room_for_is_sent_again_and_again),
         TEST(views_wait_each_on_its_own),
         TEST(nothing_waits_for_a_server_or_a_view_that_is_gone),
+        TEST(a_document_that_waits_goes_along),
         TEST(admission_is_answered_and_evictions_are_told_first),
         TEST(a_view_that_is_removed_is_forgotten),
         TEST(nothing_is_admitted_for_a_view_that_is_removed),

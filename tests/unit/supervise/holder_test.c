@@ -289,6 +289,8 @@ static void what_is_being_unmapped_still_counts(void **state) {
     assert_false(answer.is_admitted);
     assert_non_null(strstr(answer.why, "250 bytes served + 300 being unmapped + 600 of release"));
     assert_non_null(strstr(answer.why, "= 1150 bytes"));
+    pil_admission_ask(&holder, 1000, 451, name_of(4), &hook, &answer);
+    assert_false(answer.is_admitted);           /* by one byte */
     pil_holder_give_up(&holder, 0, name_of(2)); /* is whole: stays */
     pil_holder_give_up(&holder, 1, name_of(3)); /* another view's */
     assert_int_equal(pil_holder_bytes(&holder, PIL_RESIDENCY_ARRIVING), 50);
