@@ -294,6 +294,41 @@ def test_swap(store, running, role, kind):
     run.each("swap", role, kind, promote, published)
 
 
+@pytest.mark.parametrize("role,kind,call,why", [("server", "call", "mmap", "Cannot allocate memory"),
+                                                ("supervisor", "alloc", "calloc", "the supervisor cannot hold shard")])
+def test_a_release_waits_for_memory_and_says_so(store, start_pilliond, injected, role, kind, call, why):
+    """For as long as there is none the old release goes on and everybody is told why; then it comes by itself."""
+    refs = [store.make_release(rows=200, seed=seed) for seed in (1, 2)]
+    store.promote(refs[0])
+    # Nothing but the back-off wakes the supervisor.
+    daemon = start_pilliond(store, env=injected.env, args=["--poll_interval", "1h"])
+    harness.wait_until("the first release", lambda: answers(daemon, [1]))
+
+    def view() -> dict[str, Any]:
+        return harness.http(daemon.admin, "GET", "/status").json()["views"][0]
+
+    def waiting() -> float:
+        return daemon.metrics()['pillion_release_waiting{view="rides/driver_stats"}']
+
+    assert waiting() == 0
+    with injected.armed(role, kind, 1, span=10**6, call=call, obj="pilliond"):
+        store.promote(refs[1])
+        harness.wait_until("three failures", lambda: injected.fired >= 3)  # at once, after one second, after two more
+        refused = view()["refused"]
+        assert refused["result"] == "shortage" and why in refused["why"]
+        assert refs[1].endswith(refused["release"])
+        assert waiting() == 1
+        drawn = harness.run([harness.program("pillion"), "status", "--admin", daemon.admin]).stdout
+        assert "(shortage): " in drawn
+        assert answers(daemon, [1])
+    harness.wait_until("the new release", lambda: answers(daemon, [2]))
+    assert "refused" not in view() and waiting() == 0
+    assert "child ended" not in daemon.log
+    assert daemon.log.count('event="release waits no longer"') == 1
+    if role == "server":
+        assert daemon.log.count('event="release waits, it is tried again"') == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("role", ["supervisor", "server"])
 def test_reload(folder, store, running, role, kind):
