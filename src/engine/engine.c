@@ -16,9 +16,9 @@
 enum {
     OTHERS_MAX = 64, /* listeners and watches, beside the connections */
     CONNECTIONS_MAX = 1 << 20,
-    BUFFERS_MAX = 32768,         /* of a provided buffer ring */
-    SHED_MAX = 1024,             /* connections accepted and closed at once when descriptors ran out */
-    REST_NS = 100 * 1000 * 1000, /* of a listener that fails, before it is tried again */
+    BUFFERS_MAX = 32768,         /* the kernel's limit for a provided-buffer ring */
+    SHED_MAX = 1024,             /* connections accepted and closed per attempt when descriptors run out */
+    REST_NS = 100 * 1000 * 1000, /* back-off of a failing listener */
 };
 
 const char *pil_engine_kind_text(pil_engine_kind kind) {
@@ -83,8 +83,8 @@ static void lend(struct pil_engine *engine, struct pil_slot *slot, struct pil_pi
     engine->stats.receive_bytes += piece->len;
 }
 
-/* A paused connection may stay so for long: it must not keep the buffers that all share. Returns the piece itself when
- * there is no memory. */
+/* A connection may stay paused for long and must not hold shared buffers meanwhile. Returns the piece itself when
+ * memory is short. */
 static struct pil_piece *move_to_heap(struct pil_engine *engine, struct pil_piece *piece) {
     struct pil_piece *copy = piece->buffer >= 0 ? malloc(sizeof *copy + piece->len) : NULL;
     if (copy == NULL) {
@@ -134,7 +134,7 @@ static void release(struct pil_engine *engine, struct pil_slot *slot) {
     pil_slot_release(&engine->table, slot);
 }
 
-/* Hands out what the slot has, as far as there is room; true when something is left. */
+/* Hands out the slot's pending events as long as there is room; returns true if some are left. */
 static bool hand_out(struct pil_engine *engine, struct pil_slot *slot) {
     if (slot->is_closing) {
         if (slot->is_closed) {
@@ -184,7 +184,7 @@ static void hand_out_ready(struct pil_engine *engine) {
     }
 }
 
-/* ---- what the back ends ask and say ---- */
+/* ---- called by the back ends ---- */
 
 bool pil_engine_wants(const struct pil_slot *slot) {
     if (slot->is_closing) {
@@ -238,8 +238,8 @@ static void open_reserve(struct pil_engine *engine) {
     }
 }
 
-/* Clients that wait in the queue would otherwise wait for ever: with the reserve's number free, each is accepted and
- * closed, which it sees as an end. */
+/* Clients in the accept queue would otherwise wait for ever: closing the reserve descriptor frees a number, with which
+ * each client is accepted and closed, so that it sees end of file. */
 static uint32_t shed(struct pil_engine *engine, int listener_fd) {
     uint32_t count = 0;
     pil_sys_close(&engine->reserve_fd);
@@ -443,7 +443,7 @@ void pil_engine_destroy(struct pil_engine **engine) {
     free_common(old);
 }
 
-/* ---- what the owner calls ---- */
+/* ---- called by the owner ---- */
 
 static pil_status start(struct pil_engine *engine, int fd, pil_slot_kind kind, void *owner,
                         struct pil_slot **ret_slot) {
@@ -500,7 +500,7 @@ pil_status pil_engine_attach(struct pil_engine *engine, int fd, void *owner, pil
     return PIL_STATUS_OK;
 }
 
-/* NULL when there is nothing to do any more: the handle is closed or closing. */
+/* NULL when the handle is closing or closed. */
 static struct pil_slot *live(struct pil_engine *engine, pil_engine_handle handle) {
     assert_thread(engine);
     struct pil_slot *slot = pil_slot_find(&engine->table, handle);
@@ -519,7 +519,7 @@ void pil_engine_send(struct pil_engine *engine, pil_engine_handle handle, const 
     slot->send_bytes = 0;
     memcpy(slot->parts, parts, part_count * sizeof *parts);
     slot->message = (struct msghdr){.msg_iov = slot->parts, .msg_iovlen = part_count};
-    if (!pil_engine_sent(engine, slot, 0)) { /* steps over empty parts; nothing but those: done */
+    if (!pil_engine_sent(engine, slot, 0)) { /* skips empty parts; a send of only empty parts is complete */
         engine->ops->send(engine, slot);
     }
 }
@@ -567,7 +567,7 @@ void pil_engine_wake(struct pil_engine *engine) {
     int saved = errno;
     uint64_t one = 1;
     ssize_t wrote = write(engine->wake_fd, &one, sizeof one);
-    (void)wrote; /* EAGAIN: the counter is full, so that a wake is pending anyway */
+    (void)wrote; /* EAGAIN: the counter is full, so a wake is pending anyway */
     errno = saved;
 }
 
@@ -577,7 +577,7 @@ void pil_engine_stats(const struct pil_engine *engine, struct pil_engine_stats *
 
 /* ---- a turn ---- */
 
-/* Starts listeners again whose rest is over; returns timeout_ns, or less when one is still resting. */
+/* Restarts listeners whose back-off is over; returns timeout_ns, or less when a listener is still resting. */
 static uint64_t wake_rested(struct pil_engine *engine, uint64_t timeout_ns) {
     struct pil_slot_list *resting = &engine->rearm[PIL_SLOT_LISTENER];
     if (resting->count == 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The epoll back end: level-triggered, so that whatever is left unread is reported again; sends are tried at once.
- * Events that found no room are kept and come first in the next turn: the kernel would put them behind the busy ones.
- */
+ * The epoll back end: level-triggered, so that unread bytes are reported again; sends are tried at once. Events for
+ * which there was no room are kept and come first in the next turn: the kernel would report them after those of busy
+ * descriptors. */
 #include "engine/internal.h"
 
 #include "base/panic.h"
@@ -13,13 +13,13 @@
 #include <sys/epoll.h>
 
 enum {
-    EVENTS_MAX = 512,         /* of one epoll_wait */
-    ACCEPTS_PER_TURN_MAX = 64 /* of one listener, so that a storm of connects does not starve those who are in */
+    EVENTS_MAX = 512,         /* per epoll_wait */
+    ACCEPTS_PER_TURN_MAX = 64 /* per listener, so that a burst of new connections does not starve the accepted ones */
 };
 
 struct epoll {
     int fd;
-    uint32_t buffers_used; /* of the pool, in this turn */
+    uint32_t buffers_used; /* buffers of the pool that were used in this turn */
     uint32_t event_count, event_next;
     struct epoll_event events[EVENTS_MAX];
 };
@@ -35,7 +35,8 @@ static uint32_t interest_of(const struct pil_slot *slot) {
     return interest;
 }
 
-/* With nothing to wait for, the descriptor leaves the set: errors and hang-ups would be reported even so, for ever. */
+/* A descriptor without interest leaves the set: otherwise epoll would report its errors and hang-ups again and again.
+ */
 static bool update(struct pil_engine *engine, struct pil_slot *slot) {
     struct epoll *epoll = engine->back;
     uint32_t interest = interest_of(slot);
@@ -71,7 +72,7 @@ static void send_now(struct pil_engine *engine, struct pil_slot *slot) {
     }
 }
 
-/* False when there is no room or no buffer: to be gone on with in the next turn. */
+/* Returns false if there is no room for an event, or no buffer. */
 static bool receive(struct pil_engine *engine, struct pil_slot *slot) {
     struct epoll *epoll = engine->back;
     while (pil_engine_wants(slot) && pil_engine_share(engine, slot) > 0) {
@@ -125,7 +126,7 @@ static bool accept_some(struct pil_engine *engine, struct pil_slot *slot) {
     return true;
 }
 
-/* False when there was no room for all of it. */
+/* Returns false if it must continue in the next turn: no room for an event, or no buffer. */
 static bool handle(struct pil_engine *engine, const struct epoll_event *event) {
     if (event->data.u64 == 0) {
         if (!pil_engine_has_room(engine)) {
@@ -136,7 +137,7 @@ static bool handle(struct pil_engine *engine, const struct epoll_event *event) {
     }
     struct pil_slot *slot = pil_slot_find(&engine->table, event->data.u64);
     if (slot == NULL || slot->is_closing) {
-        return true; /* kept from the last turn, and closed since */
+        return true; /* the event was kept from the last turn and the slot closed since */
     }
     if (slot->kind == PIL_SLOT_LISTENER) {
         return accept_some(engine, slot);
@@ -192,7 +193,7 @@ static void close_slot(struct pil_engine *engine, struct pil_slot *slot) {
     pil_engine_closed(engine, slot);
 }
 
-/* Buffers are used in turn and all free again at the next. */
+/* Nothing to do: all buffers are free again at the next turn. */
 static void give_back(struct pil_engine *engine, struct pil_piece *piece) {
     (void)engine;
     (void)piece;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whether this machine lets us use io_uring: by using it. Container runtimes refuse the system calls, kernels lack
- * operations, sandboxes fake them; only work that was done counts. */
+ * Finds out whether io_uring works on this machine by using it. Container runtimes refuse the system calls, kernels
+ * lack operations, sandboxes fake them; only completed operations count. */
 #include "engine/engine.h"
 #include "engine/ring.h"
 
@@ -39,7 +39,8 @@ static const char *tag_text(uint64_t tag) {
     return texts[tag];
 }
 
-/* Waits for the completion of `tag`; others may come before it. False, with the reason, after WAIT_S. */
+/* Waits for the completion of `tag`, skipping others. Returns false, with the reason, if WAIT_S seconds pass without
+ * one. */
 static bool await(struct probe *probe, uint64_t tag, struct io_uring_cqe *ret_cqe) {
     for (;;) {
         struct io_uring_cqe cqe, *first;
@@ -58,9 +59,9 @@ static bool await(struct probe *probe, uint64_t tag, struct io_uring_cqe *ret_cq
 }
 
 static struct io_uring_sqe *next_sqe(struct probe *probe, uint64_t tag) {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&probe->ring.uring); /* never NULL: at most 4 are queued of 8 */
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&probe->ring.uring); /* never NULL: at most 4 of 8 are queued */
     io_uring_prep_nop(sqe);
-    sqe->user_data = tag; /* the other io_uring_prep_* leave it alone */
+    sqe->user_data = tag; /* later io_uring_prep_* calls do not change it */
     return sqe;
 }
 
@@ -104,7 +105,7 @@ static bool try_receive(struct probe *probe) {
 static bool try_accept(struct probe *probe) {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     socklen_t name_bytes = sizeof name;
-    /* A name of the kernel's choice, outside the file system. */
+    /* An abstract name that the kernel chooses. */
     if (bind(probe->listener, (struct sockaddr *)&name, sizeof name.sun_family) != 0 ||
         listen(probe->listener, 1) != 0 || getsockname(probe->listener, (struct sockaddr *)&name, &name_bytes) != 0 ||
         connect(probe->client, (struct sockaddr *)&name, name_bytes) != 0) {

@@ -43,7 +43,7 @@ static int init_once(struct pil_ring *ring, uint32_t submit_entries, uint32_t co
         IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG;
     result = (params.features & needed) == needed ? register_buffers(ring) : -EOPNOTSUPP;
     if (result == 0) {
-        result = io_uring_register_ring_fd(&ring->uring); /* saves finding the file at each enter */
+        result = io_uring_register_ring_fd(&ring->uring); /* saves a file lookup at each enter */
         result = result == 1 ? 0 : result < 0 ? result : -EOPNOTSUPP;
     }
     if (result < 0) {
@@ -52,8 +52,8 @@ static int init_once(struct pil_ring *ring, uint32_t submit_entries, uint32_t co
     return result;
 }
 
-/* The kernel gives up the memory of a ring that ended some time after its process let go of it, and until then it
- * counts against the user's limit of locked memory: a server that is restarted waits for what its predecessor held. */
+/* The kernel frees the memory of a ring some time after its process closed it, and until then counts it against the
+ * user's limit of locked memory: a restarted server may have to wait for the memory of its predecessor. */
 int pil_ring_init(struct pil_ring *ring, uint32_t submit_entries, uint32_t complete_entries, uint32_t buffer_count) {
     int result = -ENOMEM;
     for (int attempt = 0; result == -ENOMEM && attempt < INIT_ATTEMPTS; attempt++) {

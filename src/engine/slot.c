@@ -70,7 +70,7 @@ struct pil_slot *pil_slot_at(const struct pil_slot_table *table, uint32_t index)
 }
 
 pil_status pil_slot_acquire(struct pil_slot_table *table, struct pil_slot **ret_slot) {
-    struct pil_slot *slot = table->recycled.last; /* the one whose memory is still in the cache */
+    struct pil_slot *slot = table->recycled.last; /* most recently released: its memory may still be in the CPU cache */
     if (slot != NULL) {
         pil_slot_list_remove(&table->recycled, PIL_SLOT_LINK(ready), slot);
         *ret_slot = slot;

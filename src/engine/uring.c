@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The io_uring back end. An operation lives until a completion without F_MORE came, whatever its result: that flag
- * alone is believed. Multishot operations end for many reasons (no buffer, full completion ring, the kernel's mood) and
- * are started again as long as the slot wants them. */
+ * The io_uring back end. An operation is in flight until its completion without IORING_CQE_F_MORE, whatever the result:
+ * no other sign of its end is trusted. Multishot operations end for many reasons (no buffer, a full completion ring,
+ * kernel internals) and are started again as long as the slot wants them. */
 #include "engine/internal.h"
 #include "engine/ring.h"
 
@@ -16,7 +16,7 @@
 
 typedef enum operation {
     OP_MAIN,   /* multishot receive or accept, or the poll of a watch */
-    OP_HANGUP, /* a poll for the peer's end */
+    OP_HANGUP, /* a poll for the peer's half-close or hang-up */
     OP_ROOM,   /* a multishot poll for room to send */
     OP_SEND,
     OP_CANCEL,
@@ -25,17 +25,17 @@ typedef enum operation {
 
 enum {
     SUBMIT_TRIES = 1000,
-    SEND_BYTES_MAX = 1 << 30, /* an operation's length has 32 bits */
+    SEND_BYTES_MAX = 1 << 30, /* the length of an operation has 32 bits */
     DESTROY_NS = 2000 * 1000 * 1000,
 };
 
 struct uring {
     struct pil_ring ring;
-    uint32_t in_flight;    /* of all slots, and the wake's poll */
-    uint32_t buffers_free; /* given to the kernel and not seen in a completion since */
+    uint32_t in_flight;    /* operations of all slots, and the poll of wake_fd */
+    uint32_t buffers_free; /* provided to the kernel and not used by a completion since */
     bool is_wake_armed;
     bool is_broken;
-    struct io_uring_sqe spare; /* filled in and thrown away when the ring is broken */
+    struct io_uring_sqe spare; /* filled in and ignored when the ring is broken */
 };
 
 static uint64_t user_data(uint64_t handle, operation op) {
@@ -44,8 +44,8 @@ static uint64_t user_data(uint64_t handle, operation op) {
 
 /* ---- entering the kernel ---- */
 
-/* `result` of a call that entered. What passes by itself is tried again in the next turn; the rest, above all EBADR (a
- * completion was lost), leaves operations that nobody will ever hear of. */
+/* Evaluates the result of a call that entered the kernel. Transient errors are retried in the next turn; any other,
+ * above all EBADR (a lost completion), leaves operations whose end is never reported, so the ring is broken. */
 static void check_enter(struct pil_engine *engine, int result) {
     struct uring *uring = engine->back;
     engine->stats.enters++;
@@ -129,9 +129,9 @@ static void arm(struct pil_engine *engine, struct pil_slot *slot) {
     start(engine, slot, sqe, OP_MAIN);
 }
 
-/* A multishot receive that takes the last bytes when the end has come already may not look again, and then waits for
- * ever (seen on Linux 6.18, docs/adr/0010). So a poll of its own watches for the end; from then on each receive is of
- * one shot, which has nothing to wait for. */
+/* A multishot receive that takes the last bytes after the peer's end has arrived may not check again, and then waits
+ * for ever (seen on Linux 6.18, docs/adr/0010). So a separate poll watches for the end; after it, one-shot receives are
+ * used, which return at once. */
 static void arm_hangup(struct pil_engine *engine, struct pil_slot *slot) {
     struct io_uring_sqe *sqe = next_sqe(engine);
     io_uring_prep_poll_add(sqe, slot->fd, POLLRDHUP);
@@ -152,8 +152,8 @@ static bool update(struct pil_engine *engine, struct pil_slot *slot) {
     return true;
 }
 
-/* Starved connections get as many receives as there are buffers, in order of arrival, and the next turn sees to the
- * rest. */
+/* Starts as many receives of starved connections as there are free buffers, in order of arrival; the rest waits for the
+ * next turn. */
 static bool begin(struct pil_engine *engine) {
     struct uring *uring = engine->back;
     struct pil_slot_list *starved = &engine->rearm[PIL_SLOT_CONNECTION], *watches = &engine->rearm[PIL_SLOT_WATCH];
@@ -184,10 +184,10 @@ static void give_back(struct pil_engine *engine, struct pil_piece *piece) {
 }
 
 /* ---- sending ----
- * A send never waits inside the kernel (MSG_DONTWAIT). Left to wait, it is polled for hang-ups of the peer's, too: when
- * the peer has shut down its side and does not read, each poll says "ready" at once, and the kernel tries 128 times,
- * then moves the send to a thread of its own (docs/adr/0010). So a full socket is polled for room here, by edges: a
- * multishot poll says "hang-up" once and from then on speaks only when there is room. */
+ * A send never waits inside the kernel (MSG_DONTWAIT). The kernel's own wait also polls for hang-up: when the peer has
+ * shut down its side and does not read, each poll reports "ready" at once, and after 128 tries the kernel moves the
+ * send to a worker thread (docs/adr/0010). So the back end itself polls a full socket for room, edge-triggered: a
+ * multishot poll reports the hang-up once and after that only room. */
 
 static void queue_send(struct pil_engine *engine, struct pil_slot *slot) {
     const struct msghdr *message = &slot->message;
@@ -216,7 +216,7 @@ static void close_slot(struct pil_engine *engine, struct pil_slot *slot) {
     stop(engine, slot, OP_MAIN);
     stop(engine, slot, OP_HANGUP);
     stop(engine, slot, OP_ROOM);
-    if (slot->in_flight == 0) { /* a send is not cancelled: it is on its way out, submitted or not */
+    if (slot->in_flight == 0) { /* a send is never cancelled: it ends soon, because it does not wait */
         pil_engine_closed(engine, slot);
     }
 }
@@ -230,7 +230,7 @@ static void flush(struct pil_engine *engine) {
 
 /* ---- completions ---- */
 
-/* `slot` is NULL when it is gone; the buffer is ours again all the same. */
+/* `slot` is NULL when it was released; the buffer must be given back all the same. */
 static void on_buffer(struct pil_engine *engine, struct pil_slot *slot, const struct io_uring_cqe *cqe) {
     struct uring *uring = engine->back;
     uint32_t number = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
@@ -245,7 +245,7 @@ static void on_buffer(struct pil_engine *engine, struct pil_slot *slot, const st
     }
 }
 
-/* Some kernels gave out numbers that are no descriptors from multishot accept (Linux 6.6 to 6.8-rc, liburing issue
+/* Some kernels returned numbers from multishot accept that are not descriptors (Linux 6.6 to 6.8-rc, liburing issue
  * 1062). */
 static void on_accept(struct pil_engine *engine, struct pil_slot *slot, int fd) {
     if (fcntl(fd, F_GETFD) < 0) {
@@ -269,14 +269,15 @@ static void on_receive_end(struct pil_engine *engine, struct pil_slot *slot, int
     }
 }
 
-/* The last completion of what arm() started. */
+/* Handles the last completion of the operation that arm() started. */
 static void on_end(struct pil_engine *engine, struct pil_slot *slot, int result, bool was_cancelling) {
     if (slot->is_closing) {
         return;
     }
     if (slot->kind == PIL_SLOT_CONNECTION) {
         on_receive_end(engine, slot, result);
-    } else if (slot->kind == PIL_SLOT_WATCH) { /* the owner reads first, then it is polled again: level-triggered */
+    } else if (slot->kind == PIL_SLOT_WATCH) { /* re-armed in the next turn, after the owner has read: level-triggered
+                                                */
         pil_slot_list_add(&engine->rearm[PIL_SLOT_WATCH], PIL_SLOT_LINK(rearm), slot);
     } else if (result < 0) {
         pil_engine_accept_failed(engine, slot, -result);
@@ -331,12 +332,12 @@ static void on_main(struct pil_engine *engine, struct pil_slot *slot, const stru
     if (!is_armed(slot, OP_MAIN)) {
         on_end(engine, slot, cqe->res, was_cancelling);
     } else {
-        update(engine, slot); /* stops it when pieces are held */
+        update(engine, slot); /* stops the operation when pieces are held */
     }
 }
 
-/* The kernel looks for an operation among those that wait: one that is just being tried again is not found (ENOENT) and
- * goes on to live. So as long as it has not ended, it is cancelled once more. */
+/* The kernel searches the waiting operations only: one that it is just retrying is not found (ENOENT) and stays in
+ * flight. So an operation that has not ended is cancelled again. */
 static void on_cancel_end(struct pil_engine *engine, struct pil_slot *slot, int result) {
     uint32_t missed = result < 0 ? slot->cancelling : 0;
     slot->cancelling &= ~missed;
@@ -406,7 +407,7 @@ static void enter(struct pil_engine *engine, uint64_t timeout_ns) {
     }
 }
 
-/* Overflowed completions wait in the kernel, in order, until we have taken what is in the ring and enter again. */
+/* Overflowed completions wait in the kernel, in order, until the ring is empty and the next enter. */
 static void drain(struct pil_engine *engine) {
     struct uring *uring = engine->back;
     for (;;) {
@@ -438,8 +439,8 @@ static pil_status turn(struct pil_engine *engine, uint64_t timeout_ns) {
 
 /* ---- create and destroy ---- */
 
-/* Leaving the ring is asynchronous in the kernel: only what is waited for here is certain to have let go of its socket,
- * so that an address can be bound again at once, and of its buffer. */
+/* The kernel tears a ring down asynchronously: only operations that this function waits for are certain to have
+ * released their sockets (so that the address can be bound again at once) and their buffers. */
 static void destroy(struct pil_engine *engine) {
     struct uring *uring = engine->back;
     if (uring->is_wake_armed) {
@@ -455,7 +456,7 @@ static void destroy(struct pil_engine *engine) {
         status = turn(engine, 10 * 1000 * 1000);
     }
     if (uring->in_flight > 0) {
-        engine->pool = NULL; /* leaked: the kernel may still write into it */
+        engine->pool = NULL; /* leaked on purpose: the kernel may still write into the pool */
     }
     pil_ring_deinit(&uring->ring);
     free(uring);
