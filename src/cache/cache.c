@@ -9,10 +9,11 @@
 
 struct pil_cache {
     uint32_t views_max;
-    _Atomic uint32_t view_count; /* defined slots; release by the control thread, acquire by all */
+    _Atomic uint32_t view_count; /* slots defined so far; writer: control thread (release); readers: all threads
+                                  * (acquire) */
     struct pil_qsbr *qsbr;
     _Atomic uint64_t publish_count; /* writer: control thread (release); readers: workers (acquire) */
-    pthread_t control;              /* the thread that made it; the only one that publishes and reclaims */
+    pthread_t control;              /* the thread that created the cache, the only one that publishes and reclaims */
     struct pil_serving *retired;    /* oldest first */
     struct pil_serving **retired_end;
     uint32_t retired_count;
@@ -101,7 +102,7 @@ pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const 
         memcpy(view->channel, channel, strlen(channel) + 1);
         view->index = index;
     }
-    /* Release, both: whoever sees the slot sees its names. */
+    /* Both stores are releases: a thread that sees the slot also sees its names. */
     atomic_store_explicit(&view->is_served, true, memory_order_release);
     if (index == count) {
         atomic_store_explicit(&cache->view_count, count + 1, memory_order_release);
@@ -109,7 +110,7 @@ pil_status pil_cache_view_define(struct pil_cache *cache, uint32_t index, const 
     return PIL_STATUS_OK;
 }
 
-/* What was unpublished is reclaimed after a grace period. */
+/* Queues an unpublished serving for reclaiming after a grace period. */
 static void retire(struct pil_cache *cache, const struct pil_cache_view *view, struct pil_serving *serving) {
     serving->view_index = view->index;
     serving->retire_ticket = pil_qsbr_begin(cache->qsbr);
@@ -137,7 +138,7 @@ static void add_past(struct pil_release *release, uint32_t *count, const char *i
     }
 }
 
-/* The release before it, and the history of that one. */
+/* The history of `release` is the release before it, followed by that one's history. */
 static void set_history(struct pil_release *release, const struct pil_release *before) {
     uint32_t count = 0;
     add_past(release, &count, before->id, before->created_us);
@@ -157,8 +158,8 @@ void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, str
     }
     release->generation = ++view->generation;
     release->published_us = pil_clock_wall_us();
-    /* Release: pairs with the acquire in pil_cache_serving, so that whoever sees the pointer sees the open shards
-     * behind it. */
+    /* Release: pairs with the acquire in pil_cache_serving, so that a worker that sees the pointer also sees the open
+     * shards behind it. */
     struct pil_serving *old = atomic_exchange_explicit(&view->serving, serving, memory_order_acq_rel);
     atomic_fetch_add_explicit(&cache->publish_count, 1, memory_order_acq_rel);
     if (old != NULL) {
@@ -167,7 +168,7 @@ void pil_cache_publish(struct pil_cache *cache, struct pil_cache_view *view, str
     PIL_ASSERT_SLOW(pil_cache_validate(cache));
 }
 
-/* Unmaps slices of the oldest retired release. Returns whether all of it is unmapped. */
+/* Unmaps slices of the oldest retired release; returns true if all of it is unmapped. */
 static bool unmap(struct pil_release *release, uint64_t bytes_max, uint64_t *done) {
     while (release->shard_count > 0 && *done + 4096 <= bytes_max) {
         *done += pil_cache_release_unmap_slice(release, bytes_max - *done);

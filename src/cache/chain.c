@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The batch pipeline. A lookup costs two dependent cache misses; here the first is prefetched a block of lookups ahead
- * and rows a block ahead of their compare, so that misses of different keys overlap with each other and with the work
- * (group prefetching: Chen et al., ICDE 2004). Small blocks keep the memory system busy evenly; a burst of more lines
- * than it can have under way (some tens) stalls until there is room, and what follows finds it idle. */
+ * The batch pipeline. A lookup costs two dependent cache misses; here pilots are prefetched one block of lookups ahead
+ * and rows one block ahead of the comparison, so that misses of different keys overlap with each other and with
+ * computation (group prefetching: Chen et al., ICDE 2004). Small blocks keep the memory system evenly busy; a burst of
+ * more lines than it can have in flight (some tens) stalls until there is room, and the memory system is idle
+ * afterwards. */
 #include "cache/chain.h"
 #include "cache/release.h"
 
@@ -14,7 +15,7 @@ void pil_chain_init(struct pil_chain *chain, const struct pil_release *release) 
 
 typedef void chain_step(const struct pil_chain *chain, struct pil_lookup *lookups, uint32_t count);
 
-/* The block that begins at `at`, in runs of one chain; nothing past the last lookup. */
+/* Runs the step on the block that begins at `at`, once per run of lookups with the same chain. */
 static inline void run(chain_step *step, struct pil_lookup *lookups, uint32_t count, uint32_t at) {
     uint32_t end = count - at < BLOCK ? count : at + BLOCK;
     while (at < end) {

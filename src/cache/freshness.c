@@ -12,7 +12,7 @@ int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, 
     return __builtin_sub_overflow(end_us, now_us, &left_us) || left_us < 0 ? 0 : left_us;
 }
 
-/* The tighter of the view's ttl and the request's max_age; 0: there is neither. */
+/* The tighter of the view's ttl and the request's max_age; 0: no limit. */
 static int64_t limit_us(const struct pil_view *view, int64_t max_age_us) {
     return max_age_us != 0 && (view->ttl_us == 0 || max_age_us < view->ttl_us) ? max_age_us : view->ttl_us;
 }

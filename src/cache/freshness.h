@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How old rows are, and whether that is too old: the one place that compares a row's event timestamp with the clock. A
- * request judges its rows once, right after the lookups, and everything that it answers follows from that. */
+ * Whether rows are too old: the only place that compares a row's event timestamp with the clock. A request judges its
+ * rows once, right after the lookups, and encodes its answer from the result. */
 #pragma once
 
 #include "cache/source.h"
@@ -8,11 +8,12 @@
 /* How a request wants its rows judged. */
 struct pil_freshness {
     int64_t now_us;     /* wall clock */
-    int64_t max_age_us; /* the request's; 0: only the view's ttl counts. The tighter of both decides */
-    bool hide_expired;  /* a row that is too old is missing; else its values are answered as OUTSIDE_MAX_AGE */
+    int64_t max_age_us; /* limit of the request; 0: only the view's ttl applies. The smaller of the two limits applies
+                         */
+    bool hide_expired;  /* treat a row that is too old as missing; else its values are answered as OUTSIDE_MAX_AGE */
 };
 
-/* Age in microseconds; 0 for timestamps of the future (clocks differ), INT64_MAX when it has no smaller number. */
+/* Age in microseconds; 0 for timestamps in the future (clocks differ), INT64_MAX when the difference overflows. */
 static inline int64_t pil_freshness_age_us(int64_t event_ts_us, int64_t now_us) {
     int64_t age_us = 0;
     if (event_ts_us >= now_us) {
@@ -20,12 +21,12 @@ static inline int64_t pil_freshness_age_us(int64_t event_ts_us, int64_t now_us) 
     }
     return __builtin_sub_overflow(now_us, event_ts_us, &age_us) ? INT64_MAX : age_us;
 }
-/* What is left until the row passes the view's ttl, at least 0; -1: the view has no ttl. */
+/* Time until the row exceeds the view's ttl, 0 when it has; -1: the view has no ttl. */
 int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, int64_t now_us);
 
-/* One row that was found, of a view with a ttl or a request with a max_age. */
+/* Judges one row; for pil_freshness_judge. The row was found, and its view has a ttl or the request a max_age. */
 void pil_freshness_judge_row(struct pil_lookup *lookup, const struct pil_freshness *freshness);
-/* Sets the status of rows that are too old, or hides them: row.fields is NULL then. Once, after settle. */
+/* Sets the status of rows that are too old, or hides them (row.fields becomes NULL). Call it once, after settle. */
 static inline void pil_freshness_judge(struct pil_lookup *lookups, uint32_t count,
                                        const struct pil_freshness *freshness) {
     for (uint32_t i = 0; i < count; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What of each view a batch of requests answers from: what was published when the batch first used the view. Valid
- * until the worker's next quiescent state. Thread: the worker. */
+ * The serving of each view that a batch of requests answers from: the one published when the batch first used the view.
+ * Valid until the worker's next quiescent state. Thread: the worker. */
 #pragma once
 
 #include "base/panic.h"
@@ -8,21 +8,21 @@
 
 enum { PIL_MOMENT_VIEWS_MAX = 64 };
 
-/* Zero-initialised, or cleared: nothing is taken. */
+/* Zero-initialised or cleared, it holds no servings. */
 struct pil_moment {
     uint64_t taken;                                           /* one bit for each view whose serving is in `servings` */
-    uint64_t publish_count;                                   /* of the cache, when the first one was taken */
-    const struct pil_serving *servings[PIL_MOMENT_VIEWS_MAX]; /* NULL: the view has none */
+    uint64_t publish_count;                                   /* of the cache, when the first serving was taken */
+    const struct pil_serving *servings[PIL_MOMENT_VIEWS_MAX]; /* NULL: nothing is published */
 };
 
 static inline void pil_moment_clear(struct pil_moment *moment) {
     moment->taken = 0;
 }
 
-/* The first use of a view. */
+/* Loads the view's serving at its first use; for pil_moment_serving. */
 const struct pil_serving *pil_moment_take(struct pil_moment *moment, const struct pil_cache *cache,
                                           const struct pil_cache_view *view);
-/* What is served of a view at this moment; NULL: it has no release. */
+/* The view's serving at this moment; NULL: nothing is published. */
 static inline const struct pil_serving *pil_moment_serving(struct pil_moment *moment, const struct pil_cache *cache,
                                                            const struct pil_cache_view *view) {
     PIL_ASSERT(view->index < PIL_MOMENT_VIEWS_MAX);
@@ -30,6 +30,6 @@ static inline const struct pil_serving *pil_moment_serving(struct pil_moment *mo
                                                    : pil_moment_take(moment, cache, view);
 }
 
-/* Takes the releases of all views. true: they were all live at one time. false: a release was published since the first
- * one was taken; clear the moment and take it anew. */
+/* Takes the servings of all views. Returns true if they were all live at one time; false if a release was published
+ * since the first one was taken: clear the moment and try again. */
 bool pil_moment_pin(struct pil_moment *moment, const struct pil_cache *cache);

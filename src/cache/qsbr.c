@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Epochs. `now` only grows. A worker's epoch is the value of `now` that it saw last, or 0 while it is offline. A ticket
- * is the value of `now` after a bump; it has passed when every worker is offline or has seen that value.
+ * Epochs. `now` only grows. A worker's epoch is the value of `now` that the worker saw last, or 0 while it is offline.
+ * A ticket is the value of `now` after an increment; it has passed when every worker is offline or has seen that value.
  *
  * Why there is no fence: going online must order the store of the epoch before the loads of live pointers, which is a
  * store-load order. Both sides do a read-modify-write on `now`, and read-modify-writes of one location are totally
- * ordered: either the reclaimer's comes later and sees the worker's epoch, or the worker's comes later and sees what
- * the reclaimer unpublished. ThreadSanitizer understands this form and does not understand stand-alone fences. */
+ * ordered: either the reclaimer's comes later and the reclaimer sees the worker's epoch, or the worker's comes later
+ * and the worker no longer sees the unpublished pointer. ThreadSanitizer understands this form but not stand-alone
+ * fences. */
 #include "cache/qsbr.h"
 #include "base/panic.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Quiescent-state based reclamation for a fixed set of workers. A worker holds no borrowed pointer when it says
- * `quiescent` (once per loop turn) or while it is `offline` (parked in the kernel). Reclaimers wait for a grace period:
- * every worker was quiescent or offline once since. Source: Hart, McKenney, Brown, "Making Lockless Synchronization
- * Fast", IPDPS 2006. */
+ * Quiescent-state based reclamation for a fixed set of workers. A worker holds no borrowed pointer when it calls
+ * `quiescent` (once per loop turn) or while it is `offline` (parked in the kernel). A grace period has passed once
+ * every worker was quiescent or offline since its start; the reclaimer waits for it. Source: Hart, McKenney, Brown,
+ * "Making Lockless Synchronization Fast", IPDPS 2006. */
 #pragma once
 
 #include <stdatomic.h>
@@ -15,13 +15,15 @@ struct pil_qsbr;
 struct pil_qsbr *pil_qsbr_create(uint32_t worker_count);
 void pil_qsbr_destroy(struct pil_qsbr **qsbr);
 
-/* Worker thread `worker`. Starts offline. Cost: quiescent one load and one store; online adds a full fence. */
+/* Called by worker thread `worker`, which starts offline. Cost: quiescent is one load and one store; online adds an
+ * atomic read-modify-write. */
 void pil_qsbr_online(struct pil_qsbr *qsbr, uint32_t worker);
 void pil_qsbr_offline(struct pil_qsbr *qsbr, uint32_t worker);
 void pil_qsbr_quiescent(struct pil_qsbr *qsbr, uint32_t worker);
 
-/* Control thread: opens a grace period for what was unpublished before this call; passed() says whether it is over. */
+/* Control thread: opens a grace period for pointers unpublished before this call; pil_qsbr_passed tells whether it has
+ * passed. */
 uint64_t pil_qsbr_begin(struct pil_qsbr *qsbr);
 bool pil_qsbr_passed(const struct pil_qsbr *qsbr, uint64_t ticket);
-/* A worker that holds the ticket up, or -1: for the watchdog. */
+/* A worker that delays the ticket, or -1; for the watchdog. */
 int32_t pil_qsbr_laggard(const struct pil_qsbr *qsbr, uint64_t ticket);

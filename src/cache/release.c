@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Mapping the sealed shards of one release, and letting them go. */
+ * Mapping and unmapping the sealed shards of one release. */
 #include "cache/release.h"
 #include "base/panic.h"
 #include "base/sys.h"
@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-/* The descriptor must be sealed: the bytes that were verified are then the bytes that are mapped, whoever else holds
- * the descriptor. */
+/* The descriptor must be sealed: only then are the mapped bytes the verified ones, whatever other holders of the
+ * descriptor do. */
 static pil_status map_shard(int fd, const struct pil_shard_schema *known, struct pil_shard *ret_shard,
                             struct pil_error *ret_error) {
     struct stat info;
@@ -50,7 +50,7 @@ static pil_status check_shard(const struct pil_release *release, const struct pi
     return PIL_STATUS_OK;
 }
 
-/* Without shards. NULL: no memory. */
+/* A release without shards yet; NULL when memory is short. */
 static struct pil_release *create(const char *id, uint32_t shard_count, uint32_t shard_bits) {
     struct pil_release *release = calloc(1, sizeof *release);
     struct pil_shard *shards = calloc(shard_count, sizeof shards[0]);
@@ -123,7 +123,7 @@ uint64_t pil_cache_release_touch(const struct pil_release *release, uint32_t sha
     return bytes;
 }
 
-/* Unmaps from the end down to a boundary of huge pages: less would make the kernel split one. */
+/* Unmaps from the end down to a huge-page boundary, so that the kernel need not split a huge page. */
 uint64_t pil_cache_release_unmap_slice(struct pil_release *release, uint64_t bytes_max) {
     PIL_ASSERT(release->magic == PIL_RELEASE_MAGIC && release->shard_count > 0 && bytes_max >= 4096);
     struct pil_shard *shard = &release->shards[release->shard_count - 1];

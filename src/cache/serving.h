@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is published of a view, as one immutable thing: all that a request needs to answer from one moment. Today a
- * release and the chain that looks rows up in it; whatever else a request shall see at the same moment (rows written
- * since, a candidate, who is answered from which) becomes a member here and is published by the same one store. */
+ * The published state of a view, immutable: everything that a request needs to answer from one moment. Today a release
+ * and the chain that looks rows up in it; whatever else a request must see at the same moment (rows written since, a
+ * candidate release, which caller gets which) becomes a member here and is published by the same single store. */
 #pragma once
 
 #include "cache/chain.h"
@@ -13,15 +13,15 @@ struct pil_serving {
     uint32_t magic;
     struct pil_release *release;
     struct pil_chain chain;
-    /* Control thread only, once retired. */
-    uint32_t view_index; /* the slot that it was served in */
+    /* For the control thread only, once retired. */
+    uint32_t view_index; /* the slot of its view */
     uint64_t retire_ticket;
     struct pil_serving *retired_next;
 };
 
-/* In memory of the caller's, who keeps the release, too. */
+/* Initialises a serving in the caller's memory; the caller also keeps the release. */
 void pil_serving_init(struct pil_serving *serving, struct pil_release *release);
-/* Owns the release from OK on. NO_MEMORY: the release is still the caller's. */
+/* On OK the serving owns the release. NO_MEMORY: the caller keeps the release. */
 pil_status pil_serving_create(struct pil_release *release, struct pil_serving **ret_serving) PIL_CHECKED;
-/* Unmaps the release, which no worker may read any more; NULLs the pointer. */
+/* Unmaps the release and frees the serving, which no worker may read any more; NULLs the pointer. */
 void pil_serving_destroy(struct pil_serving **serving);

@@ -7,39 +7,41 @@
 #include "schema/value_status.h"
 #include "snapshot/reader.h"
 
-/* Lookups that a source is given at once; enough misses to overlap, few enough for the memory system. */
+/* Most lookups that a source gets at once: enough misses to overlap, few enough for the memory system. */
 enum { PIL_SOURCE_BLOCK = 8 };
 
-/* Which kind of source a row is from. */
+/* The kind of source that a row comes from. */
 typedef enum __attribute__((packed)) pil_row_source { PIL_ROW_SOURCE_RELEASE } pil_row_source;
 
-/* A row in its view's layout, whichever source it is from. Valid until the worker's next quiescent state. */
+/* A row in its view's layout, from any source. Valid until the worker's next quiescent state. */
 struct pil_row {
     const uint8_t *fields; /* NULL: missing */
     const struct pil_view *view;
-    const struct pil_bytes *heap; /* what references of the row point into */
+    const struct pil_bytes *heap; /* the bytes that references of the row point into */
     pil_row_source source;
 };
 
-/* What a release's source remembers of a lookup between its steps. */
+/* State of a lookup in a release's source between its steps. */
 struct pil_release_probe {
     const struct pil_shard *shard;
     uint64_t hash;
     union {
         const uint8_t *pilot;     /* after hash; NULL: the shard is empty */
-        const uint8_t *candidate; /* after fetch: the only row that can have the key; NULL: there is none */
+        const uint8_t *candidate; /* after fetch: the only row that can have the key; NULL: the shard is empty */
     };
 };
 
 struct pil_chain;
 
 struct pil_lookup {
-    const struct pil_chain *chain; /* who is asked */
+    const struct pil_chain *chain; /* answers the lookup */
     const uint8_t *key;            /* canonical bytes */
-    uint64_t line_mask;            /* 64-byte lines of the row that the answer needs; bit 63: that one and all later */
+    uint64_t line_mask;            /* 64-byte lines of the row that the answer needs; bit 63: line 63 and all later ones
+                                    */
     uint32_t key_len;
-    uint16_t view_index; /* the caller's: which view this is, for its accounts */
-    /* Of the row: PRESENT or NOT_FOUND after settle; OUTSIDE_MAX_AGE when pil_freshness_judge finds it too old. */
+    uint16_t view_index; /* set and used by the caller only, for its counters */
+    /* Status of the row: PRESENT or NOT_FOUND after settle; OUTSIDE_MAX_AGE when pil_freshness_judge finds it too old.
+     */
     pil_value_status status;
     union {
         struct pil_release_probe release_probe; /* from hash to settle */
@@ -64,18 +66,18 @@ static inline struct pil_bytes pil_row_value(const struct pil_row *row, const st
                                                 : pil_bytes_from(field, pil_type_row_bytes(feature->type));
 }
 
-/* Each step takes what the one before left, for at most PIL_SOURCE_BLOCK lookups of one chain. */
+/* Each step continues from the state that the step before left, for at most PIL_SOURCE_BLOCK lookups of one chain. */
 struct pil_lookup_source_ops {
-    void (*hash)(const void *data, struct pil_lookup *lookups, uint32_t count);  /* prefetches where the row is found */
+    void (*hash)(const void *data, struct pil_lookup *lookups, uint32_t count);  /* prefetches the pilot */
     void (*fetch)(const void *data, struct pil_lookup *lookups, uint32_t count); /* prefetches the row */
-    /* Compares keys; sets row and status. */
+    /* Compares keys; sets `row` and `status`. */
     void (*settle)(const void *data, struct pil_lookup *lookups, uint32_t count);
 };
 struct pil_lookup_source {
     const struct pil_lookup_source_ops *ops;
-    const void *data; /* what the ops read */
+    const void *data; /* passed to the ops */
 };
 
 struct pil_release;
-/* Answers from the shards of a release, which must outlive it. */
+/* A source that answers from the shards of a release, which must outlive the source. */
 struct pil_lookup_source pil_source_release(const struct pil_release *release);

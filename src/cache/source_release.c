@@ -12,7 +12,8 @@ static inline struct pil_bytes key_of(const struct pil_lookup *lookup) {
     return pil_bytes_from(lookup->key, lookup->key_len);
 }
 
-/* Run by run of wanted lines. Rows need not start on a line: a run may reach into one line more. */
+/* Prefetches each run of wanted lines. A row need not start on a line boundary, so a run may reach into one more line.
+ */
 static inline void prefetch_lines(const uint8_t *row, uint32_t stride, uint64_t mask) {
     const uint8_t *row_end = row + stride;
     bool has_rest = mask >> MASK_LAST;
@@ -33,7 +34,8 @@ static inline void prefetch_lines(const uint8_t *row, uint32_t stride, uint64_t 
     }
 }
 
-/* Loop after loop: a chain of multiplications is long, and the processor overlaps only what is near. */
+/* Three short loops instead of one: hashing is a long chain of multiplications, and the processor overlaps only
+ * instructions that are near each other. */
 static void hash(const void *data, struct pil_lookup *lookups, uint32_t count) {
     const struct pil_release *release = data;
     const struct pil_shard *shards = release->shards;
@@ -75,7 +77,7 @@ static void settle(const void *data, struct pil_lookup *lookups, uint32_t count)
         const struct pil_shard *shard = lookups[i].release_probe.shard;
         const uint8_t *candidate = lookups[i].release_probe.candidate;
         bool is_found = candidate != NULL && pil_shard_row_matches(shard, candidate, key_of(&lookups[i]));
-        struct pil_row *row = &lookups[i].row; /* in place of the probe */
+        struct pil_row *row = &lookups[i].row; /* shares its memory with the probe */
         lookups[i].status = is_found ? PIL_VALUE_PRESENT : PIL_VALUE_NOT_FOUND;
         row->fields = is_found ? candidate : NULL;
         row->view = view;
