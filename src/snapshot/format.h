@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Numbers of the shard file, as schemas/snapshot.md specifies them. All integers little-endian.
+ * Layout and constants of the shard file, as schemas/snapshot.md specifies them. All integers are little-endian.
  *
  *   0        superblock, 4096 bytes
  *   4096     SCHEMA      canonical JSON of the view
@@ -23,7 +23,7 @@ enum {
     PIL_FORMAT_RANGE_BYTES = 8 << 20,
     PIL_FORMAT_LARGE_ALIGNMENT = 2 << 20,
     PIL_FORMAT_SMALL_ALIGNMENT = 64,
-    PIL_FORMAT_LARGE_ROWS_BYTES = 64 << 20, /* from here on ROWS is worth a 2 MiB alignment */
+    PIL_FORMAT_LARGE_ROWS_BYTES = 64 << 20, /* from this size on, ROWS is aligned to 2 MiB */
     PIL_FORMAT_SCHEMA_BYTES_MAX = 8 << 20,  /* 4,096 features with long names and descriptions take 2 MiB */
 };
 #define PIL_FORMAT_MAGIC "PILSHARD" /* 8 bytes, no NUL */
@@ -62,7 +62,7 @@ struct pil_superblock {
     uint32_t row_stride;          /*   72 */
     uint32_t shard_index;         /*   76 */
     uint32_t shard_bits;          /*   80 shard_count = 2^shard_bits */
-    uint32_t hash_attempts;       /*   84 seeds tried before hash_seed, for curiosity */
+    uint32_t hash_attempts;       /* 84 seeds tried before hash_seed; for information only */
     uint64_t hash_seed;           /*   88 */
     int64_t event_ts_us_min;      /*   96 INT64_MAX / INT64_MIN when there are no rows */
     int64_t event_ts_us_max;      /*  104 */
@@ -92,8 +92,8 @@ static inline uint32_t pil_shard_of(uint64_t shard_hash, uint32_t shard_bits) {
     return shard_bits == 0 ? 0 : (uint32_t)(shard_hash >> (64 - shard_bits));
 }
 
-/* ---- The perfect hash (after PtrHash, arXiv 2502.15539): bucket by a skewed map of the high bits, one 8-bit pilot a
- * bucket, slot by the pilot. Both maps are here because reader, writer and the prefetching lookup share them. */
+/* ---- The perfect hash (after PtrHash, arXiv 2502.15539): a skewed map of the high bits gives the bucket, each bucket
+ * has one 8-bit pilot, and hash and pilot give the slot. Reader, writer and the prefetching lookup share both maps. */
 static inline uint64_t pil_mul_high(uint64_t a, uint64_t b) {
     return (uint64_t)(((unsigned __int128)a * b) >> 64);
 }

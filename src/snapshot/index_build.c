@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Construction of the perfect hash (after PtrHash: Groot Koerkamp, arXiv 2502.15539, sections 3 and 4): buckets by
- * falling size, for each the first of 256 pilots that puts its keys into free slots, else the pilot that throws out
- * least. Deterministic: the same hashes give the same pilots. Not here: hashing of keys, choice of seeds (writer.c),
- * the two maps (format.h). */
+ * Construction of the perfect hash (after PtrHash: Groot Koerkamp, arXiv 2502.15539, sections 3 and 4): places buckets
+ * by falling size, each with the first of 256 pilots that puts its keys into free slots, else with the pilot that
+ * evicts least. Deterministic: the same hashes give the same pilots. writer.c hashes the keys and chooses seeds;
+ * format.h has the two maps. */
 #include "snapshot/internal.h"
 
 #include <stdlib.h>
@@ -10,10 +10,10 @@
 enum {
     DIGIT_BITS = 11,
     DIGIT_COUNT = 1 << DIGIT_BITS,
-    SORTED_BITS = 3 * DIGIT_BITS, /* hardly any two of 2 M hashes agree in 33 bits; insertion does the rest */
+    SORTED_BITS = 3 * DIGIT_BITS, /* few of 2 M hashes agree in 33 bits; an insertion sort orders those */
     PILOT_COUNT = 256,
     SPARE_SLOTS = 3,
-    RECENT_COUNT = 4, /* buckets placed by force lately are not thrown out at once: no short cycles */
+    RECENT_COUNT = 4, /* the last buckets placed by eviction are not evicted themselves: prevents short cycles */
     WAITING_MAX = 1024,
     PREFETCH_AHEAD = 8,
 };
@@ -22,22 +22,22 @@ struct builder {
     const struct pil_index_entry *entries;
     struct pil_index *index;
     uint32_t *starts; /* bucket_count + 1: where each bucket's entries start */
-    uint64_t *taken;  /* one bit a slot: small enough to stay in cache while pilots are tried */
-    uint32_t *owners; /* slot → bucket; only where the bit is set */
+    uint64_t *taken;  /* one bit per slot: small enough to stay in the CPU cache while pilots are tried */
+    uint32_t *owners; /* slot → bucket; valid only where the bit in `taken` is set */
     uint32_t recent[RECENT_COUNT];
     uint32_t recent_at;
-    uint32_t waiting[WAITING_MAX]; /* thrown out, smallest first */
+    uint32_t waiting[WAITING_MAX]; /* evicted buckets, smallest first */
     uint32_t waiting_count;
     uint64_t random, evictions_left;
 };
 
 uint64_t pil_index_slots_for(uint64_t key_count) {
-    /* Load 0.98; a few slots more so that the last bucket of a small table has a choice, too. */
+    /* Load 0.98, plus a few slots so that the last bucket of a small table has a choice. */
     return key_count == 0 ? 0 : (key_count * 50 + 48) / 49 + SPARE_SLOTS;
 }
 
 uint64_t pil_index_buckets_for(uint64_t key_count) {
-    return (key_count * 5 + 13) / 14; /* 2.8 keys a bucket: 2.86 bits a key */
+    return (key_count * 5 + 13) / 14; /* 2.8 keys per bucket: 2.86 bits per key */
 }
 
 struct pil_index_entry *pil_index_sort(struct pil_index_entry *entries, struct pil_index_entry *scratch, size_t count) {
@@ -91,7 +91,7 @@ static void flip(struct builder *b, uint64_t slot) {
     b->taken[slot / 64] ^= 1ull << (slot % 64);
 }
 
-/* Takes the bucket's slots under this pilot; false, and nothing is taken, when one is not free. */
+/* Takes the bucket's slots under this pilot; returns false, and takes none, if one is not free. */
 static bool try_pilot(struct builder *b, uint32_t bucket, uint8_t pilot) {
     uint32_t start = b->starts[bucket], end = b->starts[bucket + 1], at = start;
     for (; at < end; at++) {
@@ -126,8 +126,7 @@ static bool is_recent(const struct builder *b, uint32_t bucket) {
     return false;
 }
 
-/* Sum of the squared sizes of the buckets in the way; `limit` when it is not below that or the pilot cannot be used at
- * all. */
+/* Sum of the squared sizes of the buckets to evict; `limit` when the sum reaches it or the pilot cannot be used. */
 static uint64_t eviction_cost(const struct builder *b, uint32_t bucket, uint8_t pilot, uint64_t limit) {
     uint64_t cost = 0;
     for (uint32_t at = b->starts[bucket]; at < b->starts[bucket + 1]; at++) {
@@ -148,7 +147,7 @@ static uint64_t eviction_cost(const struct builder *b, uint32_t bucket, uint8_t 
     return cost;
 }
 
-/* Puts a bucket among those that wait, the largest last; false when too many wait. */
+/* Inserts a bucket into `waiting`, which is sorted by size, largest last; returns false if it is full. */
 static bool wait_for_place(struct builder *b, uint32_t bucket) {
     if (b->waiting_count == WAITING_MAX) {
         return false;
@@ -161,7 +160,7 @@ static bool wait_for_place(struct builder *b, uint32_t bucket) {
     return true;
 }
 
-/* Throws out whatever is in the way of the cheapest pilot, and places the bucket there. */
+/* Evicts the buckets in the way of the cheapest pilot, and places the bucket with that pilot. */
 static bool evict_for(struct builder *b, uint32_t bucket) {
     b->random = b->random * 6364136223846793005ull + 1442695040888963407ull;
     uint32_t first = (uint32_t)(b->random >> 56);
@@ -208,7 +207,7 @@ static bool place(struct builder *b, uint32_t bucket) {
     return evict_for(b, bucket);
 }
 
-/* Where each bucket's entries start: entries are sorted by hash, and the map to buckets never falls. */
+/* Where each bucket's entries start: entries are sorted by hash, and the map to buckets is monotonic. */
 static void find_starts(struct builder *b, size_t count) {
     uint64_t bucket = 0;
     for (size_t i = 0; i < count; i++) {
@@ -222,8 +221,8 @@ static void find_starts(struct builder *b, size_t count) {
     }
 }
 
-/* Fills `order` with the buckets that have keys, by falling size, within one size by rising number; how many they are.
- * `positions` is scratch for size_max + 1 counters, zero at the start. */
+/* Fills `order` with the buckets that have keys, by falling size, equal sizes by rising number; returns how many there
+ * are. `positions` is scratch for size_max + 1 counters, zero on entry. */
 static uint32_t order_by_size(const struct builder *b, uint32_t *order, uint32_t *positions, uint32_t size_max) {
     uint64_t bucket_count = b->index->bucket_count;
     for (uint32_t bucket = 0; bucket < bucket_count; bucket++) {
@@ -300,7 +299,7 @@ pil_status pil_index_build(const struct pil_index_entry *entries, size_t count, 
         return PIL_STATUS_OK;
     }
     memset(index->pilots, 0, index->bucket_count);
-    /* The slots' owners are needed only until the rows of the slots are known: one array for both. */
+    /* The owners of slots are needed only until the rows of the slots are known, so one array serves for both. */
     struct builder b = {
         .entries = entries,
         .index = index,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening a shard and reading its rows. Whether the bytes are right is verify.c's business; but no function here reads
- * outside of the file, whatever the references in its rows say. */
+ * Opening a shard and reading its rows. verify.c checks whether the bytes are right; but even in an unverified file no
+ * reference makes these functions read outside of the file. */
 #include "snapshot/reader.h"
 #include "schema/view_read.h"
 #include "snapshot/internal.h"
@@ -11,7 +11,7 @@ static struct pil_bytes section_bytes(struct pil_bytes file, const struct pil_su
     return pil_bytes_from(file.data + entry->offset, entry->bytes);
 }
 
-/* *ret_own stays NULL when the view is the known one. */
+/* *ret_own stays NULL when the known view is used. */
 static pil_status open_view(struct pil_bytes file, const struct pil_superblock *superblock,
                             const struct pil_shard_schema *known, const struct pil_view **ret_view,
                             struct pil_view **ret_own, struct pil_error *error) {
@@ -90,7 +90,7 @@ struct pil_bytes pil_row_reference(const struct pil_bytes *heap, const uint8_t *
     }
     uint64_t offset = pil_load_u64(field + 8);
     if (len > heap->len || offset > heap->len - len) {
-        return pil_bytes_from(field, 0); /* not in a verified shard */
+        return pil_bytes_from(field, 0); /* never in a verified shard */
     }
     return pil_bytes_from(heap->data + offset, len);
 }
@@ -103,7 +103,7 @@ bool pil_shard_row_matches_any(const struct pil_shard *shard, const uint8_t *can
     if (layout->key_is_fixed) {
         return key.len == layout->key_bytes && memcmp(candidate, key.data, key.len) == 0;
     }
-    /* The first word and the prefix decide nearly every mismatch without touching the heap. */
+    /* Length and prefix detect nearly every mismatch without reading the heap. */
     if (pil_load_u32(candidate) != key.len || (key.len >= 4 && memcmp(candidate + 4, key.data, 4) != 0)) {
         return false;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What makes a row right: the same rules for rows that the writer is given and for rows that a file claims to have.
- * Bounds of references are the caller's business; everything behind them is checked here. */
+ * The rules for rows, the same for the writer's input and for rows read from a file. The caller checks the bounds of
+ * references; these functions check the values behind them. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -37,7 +37,7 @@ void pil_row_plan_init(const struct pil_view *view, struct pil_row_plan *ret_pla
     ret_plan->fields_end = end;
 }
 
-/* Well-formed UTF-8 as table 3-7 of the Unicode standard has it: no overlong forms, no surrogates, at most U+10FFFF. */
+/* Well-formed UTF-8 by table 3-7 of the Unicode standard: no overlong forms, no surrogates, at most U+10FFFF. */
 static bool is_utf8(struct pil_bytes text) {
     const uint8_t *at = text.data, *end = at + text.len;
     while (at < end) {
@@ -110,7 +110,7 @@ static const char *value_problem(struct pil_type type, struct pil_bytes payload)
     return pil_scalar_is_bool(type.scalar) && !are_bools(payload) ? "has an element that is neither 0 nor 1" : NULL;
 }
 
-/* Canonical key bytes of variable length: see view.h. */
+/* Checks canonical key bytes of variable length; view.h has their format. */
 static const char *key_problem(const struct pil_view *view, struct pil_bytes key) {
     struct pil_bytes rest = key;
     for (uint32_t i = 0; i < view->entity_count; i++) {
@@ -184,7 +184,7 @@ static unsigned __int128 to_integer(XXH128_hash_t hash) {
     return (unsigned __int128)hash.high64 << 64 | hash.low64;
 }
 
-/* Streams the image up to `field`'s offset and zeros in its place; returns where to go on. */
+/* Hashes the row image up to the heap offset in `field`, and zeros in its place; returns where to continue. */
 static const uint8_t *update_to_reference(XXH3_state_t *state, const uint8_t *at, const uint8_t *field) {
     static const uint8_t zeros[8];
     XXH3_128bits_update(state, at, (size_t)(field + 8 - at));
@@ -198,7 +198,8 @@ unsigned __int128 pil_row_plan_digest(const struct pil_row_plan *plan, const uin
     bool key_in_heap = !view->layout.key_is_fixed && is_in_heap(row);
     bool any = key_in_heap;
     for (uint32_t i = 0; i < plan->reference_count && !any; i++) {
-        any = is_in_heap(row + view->features[plan->references[i]].offset); /* null fields are zero: not in the heap */
+        any = is_in_heap(row + view->features[plan->references[i]].offset); /* null fields are zero, thus not in the
+                                                                             * heap */
     }
     if (!any) {
         return to_integer(XXH3_128bits(row, stride));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The first 4096 bytes of a shard as somebody hostile may have written them: every number is compared with the length
- * of the file and with our own bounds before anybody computes with it. */
+ * Checks the first 4096 bytes of a shard, which may be hostile: every number is compared with the length of the file
+ * and with our own bounds before it is used. */
 #include "snapshot/internal.h"
 
 #include <stddef.h>
@@ -22,7 +22,7 @@ static pil_status over(struct pil_error *error, size_t at, const char *field, ui
                     (unsigned long long)is, (unsigned long long)limit);
 }
 
-/* Whether it is a file for this version at all; then that its numbers are those that were written. */
+/* Checks that the file is a shard of a version that this program reads, then its checksum and reserved bytes. */
 static pil_status check_identity(const struct pil_superblock *block, struct pil_error *error) {
     if (memcmp(block->magic, PIL_FORMAT_MAGIC, sizeof block->magic) != 0) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "superblock offset 0: not a shard file, it does not begin with %s",
@@ -44,7 +44,7 @@ static pil_status check_identity(const struct pil_superblock *block, struct pil_
         return pil_fail(error, PIL_STATUS_UNSUPPORTED, "superblock offset %zu: unknown incompatible features %08x",
                         AT(incompat), block->incompat);
     }
-    /* What newer minor versions put there is theirs; in a file of our own it must be empty. */
+    /* Newer minor versions may use the reserved bytes; in a file of our version they must be zero. */
     bool ours = block->minor <= PIL_FORMAT_MINOR && block->compat == 0 && block->ro_compat == 0;
     if (ours && !pil_bytes_are_zero(block->zeros, sizeof block->zeros)) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "superblock offset %zu: reserved bytes are not zero", AT(zeros));
@@ -86,8 +86,8 @@ static pil_status check_counts(const struct pil_superblock *block, size_t file_b
     return PIL_STATUS_OK;
 }
 
-/* Sections are in order, aligned, without overlap and inside the file; what is counted elsewhere agrees with their
- * lengths. */
+/* Checks that sections are in order, aligned, without overlap and inside the file, and that their lengths agree with
+ * the counts. */
 static pil_status check_sections(const struct pil_superblock *block, struct pil_error *error) {
     uint64_t blocks = (block->body_bytes + PIL_FORMAT_BLOCK_BYTES - 1) / PIL_FORMAT_BLOCK_BYTES;
     uint64_t ranges = (block->body_bytes + PIL_FORMAT_RANGE_BYTES - 1) / PIL_FORMAT_RANGE_BYTES;

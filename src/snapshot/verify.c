@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The rules of schemas/snapshot.md, "What a verifier checks", in the order in which they can be relied upon:
- * superblock, hashes of all bytes, padding, schema, then every row. What is refused is said with section and offset. */
+ * superblock, hashes of all bytes, padding, schema, then every row. Messages name section and offset. */
 #include "snapshot/verify.h"
 #include "schema/view_json.h"
 #include "snapshot/internal.h"
@@ -60,7 +60,7 @@ static pil_status check_sums(struct pil_bytes file, const struct pil_superblock 
     return PIL_STATUS_OK;
 }
 
-/* No byte is left in which anybody could hide something. */
+/* Padding must be zero, so that nothing can be hidden in it. */
 static pil_status check_padding(struct pil_bytes file, const struct pil_superblock *block, struct pil_error *error) {
     uint64_t end = PIL_FORMAT_SUPERBLOCK_BYTES;
     for (int i = 0; i < PIL_SECTION_COUNT; i++) {
@@ -87,18 +87,19 @@ static pil_status check_view(const struct pil_shard *shard, const struct pil_vie
                             expected->name);
 }
 
-/* ---- Rows. The functions say what is wrong, as the end of a sentence; NULL when nothing is. */
+/* ---- Rows. The *_problem functions return the end of a sentence that says what is wrong, or NULL. */
 
 struct scan {
     const struct pil_shard *shard;
     struct pil_row_plan plan;
     uint64_t row_count;
-    uint64_t heap_bytes; /* that references of rows so far refer to */
+    uint64_t heap_bytes; /* total length of the heap references of the rows checked so far */
     int64_t event_ts_us_min, event_ts_us_max;
     unsigned __int128 digest;
 };
 
-/* All references together have as many bytes as the heap: were it shared, a small file could take for ever to check. */
+/* All heap references together must be as long as the heap: if rows could share heap bytes, a small file could take
+ * arbitrarily long to check. */
 static const char *reference_problem(struct scan *scan, const uint8_t *field) {
     const struct pil_shard *shard = scan->shard;
     uint32_t len = pil_load_u32(field);
@@ -129,7 +130,7 @@ static const char *padding_problem(const struct scan *scan, const uint8_t *row) 
                                                                                     : NULL;
 }
 
-/* References, nulls and values of the features. *ret_feature is set when one of them is at fault. */
+/* Checks references, nulls and values of the features. *ret_feature names the feature at fault. */
 static const char *fields_problem(struct scan *scan, const uint8_t *row, int32_t *ret_feature) {
     const struct pil_view *view = scan->shard->view;
     const char *text = view->layout.key_is_fixed ? NULL : reference_problem(scan, row);

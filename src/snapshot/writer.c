@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rows to shard bytes: check and size them, find a hash seed and an index, fill the file in slot order, seal it with
- * sums. The order of the input decides nothing: slots depend on the keys alone, and the heap is filled in slot order.
+ * Rows to shard bytes: checks and sizes rows, finds a hash seed and an index, fills the file in slot order, and adds
+ * sums. The order of the input does not matter: slots depend on the keys alone, and the heap is filled in slot order.
  */
 #include "snapshot/writer.h"
 #include "schema/json_text.h"
@@ -18,7 +18,7 @@ struct build {
     const struct pil_writer_row *rows;
     size_t row_count;
     struct pil_row_plan plan;
-    uint64_t keys_digest; /* sum of the keys' shard hashes: the same in any order */
+    uint64_t keys_digest; /* sum of the keys' shard hashes, which does not depend on their order */
     uint64_t hash_seed;
     uint32_t hash_attempts;
     struct pil_index_entry *entries, *scratch;
@@ -33,7 +33,7 @@ static struct pil_bytes key_of(const struct build *b, size_t row) {
     return pil_row_key(b->view, b->rows[row].row, b->rows[row].heap);
 }
 
-/* Formats "key K" for messages: long keys are cut. */
+/* Formats a key for messages; long keys are cut. */
 static const char *key_text(const struct build *b, size_t row, char text[KEY_TEXT_BYTES]) {
     size_t len = pil_view_key_format(b->view, key_of(b, row), text, KEY_TEXT_BYTES - 4);
     if (len >= KEY_TEXT_BYTES - 4) {
@@ -59,7 +59,7 @@ static uint64_t heap_bytes_of(const uint8_t *field) {
     return len > PIL_REF_INLINE_BYTES ? len : 0;
 }
 
-/* Checks one row and adds its out-of-line bytes to the heap's size. */
+/* Checks one row and adds the length of its heap references to heap_bytes. */
 static pil_status check_row(struct build *b, size_t row, struct pil_error *error) {
     const struct pil_view *view = b->view;
     const uint8_t *bytes = b->rows[row].row;
@@ -104,8 +104,8 @@ static pil_status check_rows(struct build *b, struct pil_error *error) {
     return PIL_STATUS_OK;
 }
 
-/* Seeds depend on all keys: who wants to prepare colliding keys has to know every other key, too, and every attempt
- * anew. */
+/* Seeds depend on all keys: an attacker who prepares colliding keys has to know every other key, and needs new
+ * collisions for each attempt. */
 static uint64_t seed_of(const struct build *b, uint32_t attempt) {
     if (attempt == 0 && b->options->hash_seed != 0) {
         return b->options->hash_seed;
@@ -114,7 +114,8 @@ static uint64_t seed_of(const struct build *b, uint32_t attempt) {
     return pil_hash_shard(pil_bytes_from(words, sizeof words));
 }
 
-/* Hashes, sorts and compares neighbours. AGAIN: different keys have the same hash. */
+/* Hashes and sorts the keys and compares neighbours. EXISTS: a key occurs twice. AGAIN: different keys have the same
+ * hash. */
 static pil_status hash_keys(struct build *b, struct pil_index_entry **ret_sorted, struct pil_error *error) {
     for (size_t row = 0; row < b->row_count; row++) {
         b->entries[row] = (struct pil_index_entry){.hash = pil_hash_index(key_of(b, row), b->hash_seed), .row = row};
@@ -207,7 +208,7 @@ static uint8_t *section(const struct build *b, pil_section section) {
     return b->data + b->superblock.sections[section].offset;
 }
 
-/* Writes a reference whose field is zero still; bytes over 12 go to the end of the heap. */
+/* Writes a reference into a field that is still zero; a payload over 12 bytes is appended to the heap. */
 static void put_reference(struct build *b, uint8_t *to, const uint8_t *from, const uint8_t *heap) {
     struct pil_bytes payload = pil_ref_payload(from, heap);
     pil_store_u32(to, (uint32_t)payload.len);
@@ -221,7 +222,7 @@ static void put_reference(struct build *b, uint8_t *to, const uint8_t *from, con
     b->heap_at += payload.len;
 }
 
-/* Fields as they are, then references and nulls once more: numbers are by far the most. */
+/* Copies all fields at once, then rewrites references and zeroes nulls: most fields are numbers. */
 static void put_row(struct build *b, const struct pil_writer_row *from, uint8_t *to) {
     const struct pil_view *view = b->view;
     const struct pil_row_layout *layout = &view->layout;
@@ -250,7 +251,7 @@ static void put_row(struct build *b, const struct pil_writer_row *from, uint8_t 
     }
 }
 
-/* Rows come in the order of their slots, which is random in the caller's memory. */
+/* Rows are read in the order of their slots, which is random access to the caller's memory. */
 static void prefetch(const struct build *b, uint64_t slot) {
     uint64_t far = slot + 2 * PREFETCH_ROWS, near = slot + PREFETCH_ROWS;
     if (far < b->index.slot_count && b->index.slot_rows[far] != 0) {
@@ -308,7 +309,7 @@ static void fill_superblock(struct build *b) {
     memcpy(b->data, block, sizeof *block);
 }
 
-/* Block sums, range hashes, and from these the id of the shard. */
+/* Fills in block sums and range hashes; returns the id of the shard, which they determine. */
 static struct pil_sha256 fill_sums(struct build *b) {
     uint8_t *sum = section(b, PIL_SECTION_BLOCK_SUMS), *range_hash = section(b, PIL_SECTION_RANGE_HASHES);
     uint64_t body_bytes = b->superblock.body_bytes;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rows to shard bytes. The same set of rows gives the same bytes, in whatever order they come. */
+ * Rows to shard bytes. The same set of rows gives the same bytes, in any order. */
 #pragma once
 
 #include "schema/view.h"
@@ -10,19 +10,20 @@
  * bytes are ignored and written as zeros, so that equal rows are equal bytes. Padding is written as zeros, too. */
 struct pil_writer_row {
     const uint8_t *row;  /* layout.stride bytes, borrowed until pil_writer_finish returns */
-    const uint8_t *heap; /* base of this row's out-of-line bytes; may be NULL when it has none */
+    const uint8_t *heap; /* what the offsets of this row's references are relative to; may be NULL when it has none over
+                          * 12 bytes */
 };
 
 struct pil_writer_options {
     uint32_t shard_index;
     uint32_t shard_bits;
-    uint64_t hash_seed; /* 0: derived from the keys, so that collisions cannot be prepared; else the first one to try
-                           (tests) */
+    uint64_t hash_seed; /* 0: derived from the keys, so that collisions cannot be prepared; else the first seed to try
+                         * (tests) */
 };
 
-/* What the caller may log or put into a manifest. */
+/* The file and its numbers, for logs and the manifest. */
 struct pil_writer_result {
-    uint8_t *data; /* the file's bytes: pil_writer_result_deinit */
+    uint8_t *data; /* the file; pil_writer_result_deinit unmaps it */
     size_t bytes;
     struct pil_sha256 id;
     uint64_t row_count;
@@ -31,10 +32,11 @@ struct pil_writer_result {
     uint64_t section_bytes[PIL_SECTION_COUNT];
 };
 
-/* Writes one shard. Keys must be distinct: EXISTS names one that is not. INVALID for event_ts INT64_MIN or a key of
- * another shard or a value that breaks the rules of schemas/snapshot.md (text that is not UTF-8, a bool of 2);
- * TOO_LARGE for a key or value over its limit. NO_MEMORY. Cost: one thread; memory of the file plus about 42 bytes a
- * row. Thread: any, re-entrant. The bytes live in an anonymous mapping, so that they can be given back whole. */
+/* Writes one shard. Keys must be distinct. EXISTS: two rows have the same key, which the message names. INVALID for
+ * event_ts INT64_MIN or a key of another shard or a value that breaks the rules of schemas/snapshot.md (text that is
+ * not UTF-8, a bool of 2); TOO_LARGE for a key or value over its limit. NO_MEMORY. Cost: memory of the file plus about
+ * 42 bytes per row. Thread: any, re-entrant. The file lies in an anonymous mapping, so that all of its memory returns
+ * to the system at deinit. */
 pil_status pil_writer_finish(const struct pil_view *view, const struct pil_writer_options *options,
                              const struct pil_writer_row *rows, size_t row_count, struct pil_writer_result *ret_result,
                              struct pil_error *ret_error) PIL_CHECKED;
