@@ -2,8 +2,8 @@
 #include "wire/columns.h"
 #include "base/panic.h"
 
-/* u32 magic, u16 head bytes, u8 record bytes, u8 0, u32 rows, columns, 0, views, i64 now, u64 records, times, data,
- * total. */
+/* Head: u32 magic, u16 head bytes, u8 record bytes, u8 0, u32 rows, columns, 0, views, i64 now, u64 records, times,
+ * data, total. */
 enum {
     AT_HEAD = 4,
     AT_RECORD = 6,
@@ -17,8 +17,8 @@ enum {
     AT_DATA = 48,
     AT_BYTES = 56,
 };
-/* Of a record: u8 scalar, u8 shape, u16 0, u32 dimension, u64 statuses, offsets, children, child count, values, value
- * bytes. */
+/* Record: u8 scalar, u8 shape, u16 0, u32 dimension, u64 statuses, offsets, children, child count, values, value bytes.
+ */
 enum {
     AT_SHAPE = 1,
     AT_DIMENSION = 4,
@@ -29,7 +29,7 @@ enum {
     AT_VALUES = 40,
     AT_VALUE_BYTES = 48,
 };
-/* Their numbers are in schemas/wire.md. */
+/* schemas/wire.md specifies these numbers. */
 PIL_STATIC_ASSERT(PIL_SCALAR_BOOL == 0 && PIL_SCALAR_STRING == 5 && PIL_SCALAR_INT8 == 10 && PIL_SCALAR_COUNT == 11);
 PIL_STATIC_ASSERT(PIL_SHAPE_SCALAR == 0 && PIL_SHAPE_LIST == 1 && PIL_SHAPE_VECTOR == 2);
 
@@ -124,7 +124,7 @@ static bool is_type(struct pil_type type) {
            pil_type_equal(type, again);
 }
 
-/* `count` offsets that begin at 0, never fall and end at `end`. */
+/* Whether `count` offsets begin at 0, never fall and end at `end`. */
 static bool are_offsets(const uint8_t *from, uint64_t count, uint64_t end) {
     uint32_t before = pil_load_u32(from), falls = before;
     for (uint64_t i = 1; i < count; i++) {
@@ -143,7 +143,7 @@ static bool are_within(const uint8_t *from, uint64_t count, uint8_t low, uint8_t
     return outside == 0;
 }
 
-/* A column that lies inside the answer. */
+/* Whether the offsets and values of a column, whose parts lie inside the answer, are valid. */
 static bool is_whole(struct pil_bytes answer, uint32_t rows, const struct pil_column_record *record) {
     const uint8_t *offsets = answer.data + record->offsets_at, *children = answer.data + record->children_at;
     uint64_t width = pil_scalar_bytes(record->type.scalar), bytes = record->value_bytes;
@@ -188,7 +188,7 @@ static pil_status check_column(struct pil_bytes answer, const struct pil_columns
                           index);
 }
 
-/* The counts, and that head, records and times lie inside. */
+/* Loads the head; checks its counts, and that head, records and times lie inside the answer. */
 static pil_status load_head(struct pil_bytes answer, struct pil_columns_head *ret_head, struct pil_error *error) {
     const uint8_t *from = answer.data;
     if (answer.len < PIL_TENSOR_FIXED_BYTES || pil_load_u32(from) != PIL_COLUMNS_MAGIC) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reads the body of POST /get-online-features. As in Feast's server, the JSON is read to its end first: a mistake in it
- * goes before a member of the wrong type, of which the first is reported. */
+ * Reads the body of POST /get-online-features. As in Feast's server, the JSON is read to its end first: a syntax error
+ * takes precedence over members of the wrong type, the first of which is reported. */
 #include "wire/feast.h"
 #include "base/utf8.h"
 #include "base/json.h"
@@ -11,7 +11,7 @@ struct parser {
     struct pil_json json;
     const struct pil_feast_buffers *buffers;
     struct pil_feast_request request;
-    struct pil_feast_rejection mistakes[MISTAKES_MAX]; /* in order; all of them unless the array is full */
+    struct pil_feast_rejection mistakes[MISTAKES_MAX]; /* in order; all mistakes unless the array is full */
     uint32_t mistake_count;
     uint32_t value_count;
     bool has_entities;
@@ -28,8 +28,8 @@ static void note(struct parser *parser, struct pil_feast_rejection rejection) {
     }
 }
 
-/* A member that comes again counts alone: what was wrong with the one before is forgotten, and nothing else. When the
- * array is full, mistakes may have been dropped, and one must stay. */
+/* Of a repeated member only the last one counts: forgets the mistakes of the earlier one. Keeps them when the array is
+ * full, because other mistakes may have been dropped and one must stay. */
 static void forget(struct parser *parser, const char *member, const struct pil_bytes *field) {
     if (parser->mistake_count == MISTAKES_MAX) {
         return;
@@ -49,7 +49,7 @@ static pil_status too_many(struct parser *parser, const char *error) {
     return PIL_STATUS_TOO_LARGE;
 }
 
-/* Skips a value that should have been something else. */
+/* Skips a value of the wrong type and notes the mistake. */
 static pil_status refuse_value(struct parser *parser, struct pil_feast_rejection rejection) {
     PIL_TRY(pil_json_skip(&parser->json, &rejection.input));
     note(parser, rejection);
@@ -84,7 +84,7 @@ static pil_status read_value(struct parser *parser, struct pil_feast_value *valu
     return PIL_STATUS_INVALID;
 }
 
-/* The column of that name, or a new one; NULL when there is no room. Few columns: no index. */
+/* The column of that name, or a new one; NULL when there is no room. A linear search will do: there are few columns. */
 static struct pil_feast_column *column_of(struct parser *parser, struct pil_bytes name) {
     struct pil_feast_request *request = &parser->request;
     for (uint32_t i = 0; i < request->column_count; i++) {
@@ -198,7 +198,7 @@ static pil_status read_service(struct parser *parser, const char *member) {
                     .type = "string_type", .message = "Input should be a valid string", .member = member, .index = -1});
 }
 
-/* Pydantic's words for true and false; -1 for any other. */
+/* Pydantic's words for true (1) and false (0); -1 for any other word. */
 static int bool_of_word(struct pil_bytes text) {
     static const char *const words[2][6] = {{"false", "0", "off", "f", "n", "no"},
                                             {"true", "1", "on", "t", "y", "yes"}};
@@ -212,7 +212,7 @@ static int bool_of_word(struct pil_bytes text) {
     return -1;
 }
 
-/* true and false, 1 and 0, or a word. */
+/* Accepts true and false, 1 and 0, or a word. */
 static pil_status read_flag(struct parser *parser, const char *member, bool *flag) {
     struct pil_feast_value value;
     pil_json_kind kind = pil_json_peek(&parser->json); /* skips white space, so that the value starts at `at` */
@@ -290,7 +290,7 @@ static pil_status read_body(struct parser *parser) {
     return pil_json_finish(json);
 }
 
-/* Where the reader stopped, counted in characters as Python does. */
+/* Where the reader stopped, in characters, as Python counts. */
 static int64_t character_index(const struct pil_json *json) {
     int64_t count = 0;
     for (const uint8_t *at = json->begin; at < json->at; at++) {
@@ -299,7 +299,7 @@ static int64_t character_index(const struct pil_json *json) {
     return count;
 }
 
-/* As in Feast's server, text that is not UTF-8 is refused before anything in it, wherever the reader stopped. */
+/* As in Feast's server, invalid UTF-8 anywhere in the body takes precedence over a syntax error. */
 static struct pil_feast_rejection reject_json(pil_status status, const struct pil_json *json) {
     if (status == PIL_STATUS_TOO_LARGE) {
         return (struct pil_feast_rejection){.http_status = 413, .message = json->error, .index = -1};

@@ -38,9 +38,9 @@ struct pil_feast_buffers {
     struct pil_feast_column *columns;
     struct pil_feast_value *values;
     struct pil_bytes *features;
-    uint8_t *scratch; /* as many bytes as the longest body is always enough */
+    uint8_t *scratch; /* the length of the longest body is always enough */
     uint32_t column_max;
-    uint32_t value_max; /* over all columns */
+    uint32_t value_max; /* of all columns together */
     uint32_t feature_max;
     size_t scratch_bytes;
 };
@@ -51,21 +51,21 @@ struct pil_feast_request {
     const struct pil_feast_value *values;
     const struct pil_bytes *features; /* "view:feature" */
     uint32_t feature_count;
-    bool has_features;                /* "features" was there, though it may be empty */
-    struct pil_bytes feature_service; /* empty when missing, null or ""; otherwise it wins over features */
+    bool has_features;                /* "features" was present, but may be empty */
+    struct pil_bytes feature_service; /* empty when missing, null or ""; otherwise it takes precedence over features */
     bool full_feature_names;
     bool include_view_metadata; /* include_feature_view_version_metadata */
 };
 
-/* Why a body was refused, in the shape of FastAPI: what, and where. The server makes its own for keys that cannot be
- * coerced. */
+/* Why a body was rejected, in FastAPI's form: what is wrong, and where. The server also makes rejections for keys that
+ * cannot be coerced. */
 struct pil_feast_rejection {
     int http_status;  /* 422; 400 for bytes that are not UTF-8; 413 for more than the buffers hold */
-    const char *type; /* "json_invalid", "missing", "list_type", "int_parsing", …; NULL: the message is all there is */
+    const char *type; /* "json_invalid", "missing", "list_type", "int_parsing", …; NULL: there is only the message */
     const char *message;
     const char *member;     /* loc[1]: "entities", "features", …; NULL: the body itself */
     struct pil_bytes field; /* loc[2]: the join key; empty: none */
-    int64_t index;          /* the last of loc: position in the list; for json_invalid the character; -1: none */
+    int64_t index;          /* last element of loc: position in the list, or the character for json_invalid; -1: none */
     const char *detail;     /* json_invalid: ctx.error; else NULL */
     struct pil_bytes input; /* JSON text of the offending value; shown when short; empty: not shown */
 };
@@ -81,9 +81,10 @@ void pil_feast_put_rejection(struct pil_sink *sink, const struct pil_feast_rejec
 /* {"detail":"Not Found"} */
 void pil_feast_put_detail(struct pil_sink *sink, const char *text);
 
-/* ---- Errors of requests that parsed. %1 and %2 are the arguments. With a class: a JSON string that holds JSON
- * {"module","class","message"}, and Feast's client raises that class; without: a JSON string. Where Feast answers 500,
- * we answer 400: its client retries 429, 500 and 503 for three seconds and then loses the message. */
+/* ---- Errors of requests that parsed. %1 and %2 are the arguments. An error with a class is a JSON string that
+ * contains the JSON {"module","class","message"}, and Feast's client raises that class; one without is a JSON string
+ * with the message. Where Feast answers 500, we answer 400: Feast's client retries 429, 500 and 503 for three seconds
+ * and then loses the message. */
 #define PIL_FEAST_ERROR_TABLE(X) \
     /* name, status, class, message */ \
     X(VIEW_UNKNOWN, 404, "FeatureViewNotFoundException", "Feature view %1 does not exist in project %2") \
@@ -118,7 +119,7 @@ typedef enum pil_feast_error {
 } pil_feast_error;
 
 int pil_feast_error_http_status(pil_feast_error error);
-/* Arguments come from outside: what passes PIL_FEAST_ARGUMENT_BYTES of one is cut. */
+/* The arguments come from the request, so each is cut to PIL_FEAST_ARGUMENT_BYTES. */
 enum { PIL_FEAST_ARGUMENT_BYTES = 192 };
 void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pil_bytes first, struct pil_bytes second);
 
@@ -129,17 +130,17 @@ void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pi
  *     for each column: put_column; for each row put_value or put_null; put_statuses; for each row put_status;
  *     put_timestamps; for each row put_timestamp
  *
- *     put_names; for each column put_name; when views were asked for: put_views, for each view put_view; put_end */
+ * put_names; for each column put_name; if the request wants views: put_views, for each view put_view; put_end */
 
 /* Zero-initialised but for the sink. */
 struct pil_feast_encoder {
     struct pil_sink *sink;
     bool comma; /* before the next element of the innermost list */
     bool column_open;
-    /* The last time and its text, between a comma and a quote: equal ones are copied, and of others of the same day
-     * only the time of day is written anew. */
+    /* The last time and its text, from the comma before it to its closing quote. The text is reused for an equal time;
+     * for another time of the same day only the time of day is rewritten. */
     bool day_known;
-    uint8_t time_bytes; /* 0 = nothing yet */
+    uint8_t time_bytes; /* 0: no text yet */
     int64_t time_us;
     int64_t day_us; /* midnight before time_us */
     char time_text[PIL_CLOCK_TEXT_BYTES + 4];
@@ -147,7 +148,7 @@ struct pil_feast_encoder {
 
 void pil_feast_put_begin(struct pil_feast_encoder *encoder);
 void pil_feast_put_column(struct pil_feast_encoder *encoder);
-/* pil_value_put_json with its comma: feature values, and keys by their entity's type. */
+/* Writes a feature value, or a key by its entity's type, with pil_value_put_json. */
 void pil_feast_put_value(struct pil_feast_encoder *encoder, struct pil_type type, struct pil_bytes raw);
 void pil_feast_put_null(struct pil_feast_encoder *encoder);
 void pil_feast_put_statuses(struct pil_feast_encoder *encoder);

@@ -5,7 +5,7 @@
 #include "base/panic.h"
 #include "wire/value.h"
 
-enum { INPUT_BYTES_MAX = 256 }; /* of an offending value that is shown */
+enum { INPUT_BYTES_MAX = 256 }; /* a longer offending value is not shown */
 
 static void put_text(struct pil_sink *sink, const char *text) {
     pil_sink_write_text(sink, text);
@@ -61,7 +61,7 @@ void pil_feast_put_rejection(struct pil_sink *sink, const struct pil_feast_rejec
 
 static const struct error {
     int http_status;
-    const char *class_name; /* of feast.errors; NULL: a plain message */
+    const char *class_name; /* in feast.errors; NULL: a plain message */
     const char *message;
 } errors[] = {
 #define X(name, status, class_name, message) {status, class_name, message},
@@ -69,7 +69,7 @@ static const struct error {
 #undef X
 };
 
-/* A small sink in local memory; what it is for always fits. */
+/* A sink on the stack, large enough for any error message. */
 struct note {
     struct pil_sink sink;
     uint8_t bytes[4096];
@@ -128,7 +128,7 @@ void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pi
 
 /* ---- Response. */
 
-/* Each with its comma, in places of equal size: copying a constant length is two moves. */
+/* Each with its comma, padded to equal size: copying a constant length takes two moves. */
 enum { STATUS_BYTES = 24, TIME_COPY_BYTES = 32 };
 static const struct status_text {
     char text[STATUS_BYTES + 1];
@@ -193,7 +193,7 @@ static char *put_two(char *at, unsigned value) {
     return at + 2;
 }
 
-/* "hh:mm:ss", and 3 or 6 digits more when they are needed to be exact; as pil_clock_format_us does. */
+/* "hh:mm:ss", followed by 3 or 6 digits of fraction if it is not zero, as in pil_clock_format_us. */
 static char *put_time_of_day(char *at, uint64_t us_of_day) {
     unsigned seconds = (unsigned)(us_of_day / 1000000), fraction = (unsigned)(us_of_day % 1000000);
     at = put_two(at, seconds / 3600);
@@ -217,7 +217,7 @@ static char *put_time_of_day(char *at, uint64_t us_of_day) {
 /* Renders ,"2026-11-21T03:45:10Z" into time_text. */
 static void render_time(struct pil_feast_encoder *encoder, int64_t us) {
     const int64_t day_length_us = INT64_C(86400) * 1000000, year_ten_thousand_us = INT64_C(2932897) * day_length_us;
-    enum { TIME_AT = 13 }; /* behind ,"2026-11-21T */
+    enum { TIME_AT = 13 }; /* after ,"2026-11-21T */
     encoder->time_us = us;
     char *end;
     if (encoder->day_known && us >= encoder->day_us && us < encoder->day_us + day_length_us) {
@@ -227,7 +227,7 @@ static void render_time(struct pil_feast_encoder *encoder, int64_t us) {
         encoder->time_text[0] = ',';
         encoder->time_text[1] = '"';
         end = encoder->time_text + 2 + pil_clock_format_us(us, encoder->time_text + 2);
-        encoder->day_known = us >= 0 && us < year_ten_thousand_us; /* others are rare, and clamped */
+        encoder->day_known = us >= 0 && us < year_ten_thousand_us; /* other times are rare, and clamped */
         encoder->day_us = us - us % day_length_us;
     }
     *end++ = '"';

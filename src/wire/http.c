@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests and responses of HTTP/1.x. A head is searched for its end line by line as bytes arrive, then parsed whole.
- */
+ * Requests and responses of HTTP/1.x. The end of a head is searched for line by line as bytes arrive; then the head is
+ * parsed as a whole. */
 #include "wire/http.h"
 #include "base/panic.h"
 #include "base/character.h"
@@ -11,7 +11,7 @@ const struct pil_http_limits pil_http_limits_default = {
     .body_bytes_max = 16 << 20,
 };
 
-/* What is wrong with a message, and the status that says so. */
+/* What is wrong with a message, and the HTTP status to answer. */
 struct refusal {
     int status;
     const char *text;
@@ -59,7 +59,7 @@ static size_t find(struct pil_bytes text, uint8_t byte) {
     return found != NULL ? (size_t)(found - text.data) : text.len;
 }
 
-/* Takes the part before the first `byte` off the front of *text; what remains is behind the byte. */
+/* Takes the part before the first `byte` off the front of *text, and the byte itself. */
 static struct pil_bytes take_until(struct pil_bytes *text, uint8_t byte) {
     size_t at = find(*text, byte);
     struct pil_bytes part = cut(*text, 0, at);
@@ -75,7 +75,7 @@ static struct pil_bytes take_line(struct pil_bytes *text) {
 
 /* ---- The end of the head. */
 
-/* Looks at each line end once. OK: cursor->head_bytes is set. */
+/* Examines each line end once. OK: cursor->head_bytes is set. */
 static pil_status scan_head(struct pil_http_cursor *cursor, struct pil_bytes input,
                             const struct pil_http_limits *limits, struct refusal *refusal) {
     size_t window = input.len < limits->head_bytes_max ? input.len : limits->head_bytes_max;
@@ -109,7 +109,7 @@ static pil_status scan_head(struct pil_http_cursor *cursor, struct pil_bytes inp
     }
 }
 
-/* The head from its first line on, the empty line at its end included. */
+/* The head from its first line to the empty line at its end, both included. */
 static struct pil_bytes head_of(struct pil_bytes input, size_t head_bytes) {
     size_t begin = 0;
     while (input.data[begin] == '\r' && input.data[begin + 1] == '\n') {
@@ -120,13 +120,13 @@ static struct pil_bytes head_of(struct pil_bytes input, size_t head_bytes) {
 
 /* ---- Fields. */
 
-/* What the fields say about framing and the connection. */
+/* What the header fields say about framing and the connection. */
 struct facts {
     size_t body_bytes;
     uint32_t host_count;
     bool has_length;
     bool has_encoding;
-    bool is_chunked; /* and nothing else */
+    bool is_chunked; /* "chunked" is the only encoding */
     bool says_close;
     bool says_keep_alive;
     bool expects_continue;
@@ -162,13 +162,14 @@ static void read_connection(struct facts *facts, struct pil_bytes value) {
     }
 }
 
-/* Of a name or an address (RFC 3986 §3.2.2), but for the comma, which is what two Host lines become when joined. */
+/* A character of a host name or address (RFC 3986 §3.2.2), except the comma, which appears when two Host lines are
+ * joined. */
 static bool is_host_char(uint8_t byte, bool is_address) {
     return pil_character_is_digit(byte) || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
            (byte == ':' && is_address) || (byte != '\0' && strchr("-._~%!$&'()*+;=", byte) != NULL);
 }
 
-/* A host, perhaps with a port; no user information, which RFC 9110 §4.2.4 has recipients treat as an error. */
+/* A host with an optional port; no user information, which recipients should treat as an error (RFC 9110 §4.2.4). */
 static bool is_authority(struct pil_bytes text) {
     bool is_address = text.len > 0 && text.data[0] == '[';
     size_t begin = is_address ? 1 : 0, end = find(text, is_address ? ']' : ':');
@@ -192,8 +193,8 @@ static bool is_authority(struct pil_bytes text) {
     return true;
 }
 
-/* An empty one is what a client without an authority must send (RFC 9112 §3.2); it means the only site there is here
- * (§3.3). */
+/* A client without an authority must send an empty Host (RFC 9112 §3.2); it stands for this server's default, its only
+ * site (§3.3). */
 static pil_status read_host(struct facts *facts, struct pil_bytes value, struct refusal *refusal) {
     facts->host_count++;
     return is_authority(value) ? PIL_STATUS_OK : refuse(refusal, 400, "Host is not a host");
@@ -244,7 +245,7 @@ static pil_status read_fields(struct pil_bytes fields, struct facts *facts, stru
 
 /* ---- Requests. */
 
-/* "HTTP/1.x"; the minor version of anything later counts as 1. */
+/* "HTTP/1.x"; any minor version but 0 counts as 1. */
 static pil_status read_version(struct pil_bytes text, uint8_t *ret_minor, struct refusal *refusal) {
     if (text.len != 8 || memcmp(text.data, "HTTP/", 5) != 0 || !pil_character_is_digit(text.data[5]) ||
         text.data[6] != '.' || !pil_character_is_digit(text.data[7])) {
@@ -257,7 +258,7 @@ static pil_status read_version(struct pil_bytes text, uint8_t *ret_minor, struct
     return PIL_STATUS_OK;
 }
 
-/* Origin form, absolute form (the authority is dropped) or "*" into path and query. */
+/* Splits a target in origin form, absolute form (the authority is dropped) or "*" into path and query. */
 static pil_status read_target(struct pil_bytes target, struct pil_http_request *request, struct refusal *refusal) {
     for (size_t i = 0; i < target.len; i++) {
         if (target.data[i] <= 0x20 || target.data[i] >= 0x7f || target.data[i] == '#') {
@@ -309,7 +310,7 @@ static pil_status read_request_line(struct pil_bytes line, struct pil_http_reque
     return read_target(target, request, refusal);
 }
 
-/* Where two readers could disagree about the end of the message, it has none (RFC 9112 §6.3, §11.2). */
+/* Refuses a message about whose end two readers could disagree (RFC 9112 §6.3, §11.2). */
 static pil_status check_request_framing(const struct facts *facts, const struct pil_http_request *request,
                                         const struct pil_http_limits *limits, struct refusal *refusal) {
     if (facts->host_count > 1 || (facts->host_count == 0 && request->minor == 1)) {
@@ -335,8 +336,8 @@ static pil_status parse_request_head(struct pil_bytes head, const struct pil_htt
     return PIL_STATUS_OK;
 }
 
-/* The head is parsed when its end is found, for the length of the body, and once more when the body is here: spans of
- * the first time may point to where the input lay then. */
+/* The head is parsed when its end is found, for the length of the body, and again when the body is complete: the input
+ * may have moved meanwhile, so that spans of the first parse are stale. */
 static pil_status decode(struct pil_http_cursor *cursor, struct pil_bytes input, const struct pil_http_limits *limits,
                          struct pil_http_request *request, struct refusal *refusal) {
     bool is_known = cursor->head_bytes > 0;
@@ -414,7 +415,7 @@ const char *pil_http_reason(int status) {
         {414, "URI Too Long"},
         {415, "Unsupported Media Type"},
         {417, "Expectation Failed"},
-        {422, "Unprocessable Entity"}, /* as Feast's server; RFC 9110 calls it Unprocessable Content */
+        {422, "Unprocessable Entity"}, /* Feast's phrase; RFC 9110 has Unprocessable Content */
         {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
         {500, "Internal Server Error"},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * HTTP/1.0 and 1.1 messages with a Content-Length: requests into spans, response heads into bytes, responses into spans
- * for our own clients. Pure: no input or output, no allocation. Strict: a message whose end two readers could see at
- * different places is an error and the connection must be closed. Chunked requests are refused with 411. Source: RFC
- * 9110, RFC 9112. */
+ * for our own clients. Pure: no input or output, no allocation. Strict: a message about whose end two readers could
+ * disagree is an error, and the connection must be closed. Chunked requests are refused with 411. Source: RFC 9110, RFC
+ * 9112. */
 #pragma once
 
 #include "base/sink.h"
@@ -12,7 +12,7 @@ typedef enum pil_http_method {
     PIL_HTTP_METHOD_GET,
     PIL_HTTP_METHOD_HEAD,
     PIL_HTTP_METHOD_POST,
-    PIL_HTTP_METHOD_OTHER, /* a well-formed one that we do not serve */
+    PIL_HTTP_METHOD_OTHER, /* a well-formed method that we do not serve */
 } pil_http_method;
 
 struct pil_http_limits {
@@ -22,13 +22,13 @@ struct pil_http_limits {
 };
 extern const struct pil_http_limits pil_http_limits_default; /* 32 KiB, 100 fields, 16 MiB */
 
-/* How far the request at the start of the input was read; one per connection. Zero-initialised = at its start; decode
- * resets it when a request is complete. */
+/* Progress in the request at the start of the input; one per connection. Zero-initialised: at its start. Decode resets
+ * the cursor when a request is complete. */
 struct pil_http_cursor {
-    size_t scanned;      /* bytes in which the end of the head was searched */
-    size_t line_begin;   /* where the line being scanned starts */
-    uint32_t line_count; /* lines of the head that are whole */
-    size_t head_bytes;   /* 0 = the end of the head is not here yet */
+    size_t scanned;      /* bytes already searched for the end of the head */
+    size_t line_begin;   /* start of the line being scanned */
+    uint32_t line_count; /* complete lines of the head */
+    size_t head_bytes;   /* 0: the end of the head has not arrived */
     size_t body_bytes;
     bool expect_continue; /* the client waits for "100 Continue": after AGAIN send it once, then clear this */
 };
@@ -38,12 +38,12 @@ struct pil_http_request {
     uint8_t minor; /* HTTP/1.minor: 0 or 1 */
     bool keep_alive;
     struct pil_bytes path;   /* starts with one '/' (more leading ones are skipped), or is "*"; still percent-encoded */
-    struct pil_bytes query;  /* behind '?', still percent-encoded */
-    struct pil_bytes fields; /* the field lines, checked; see pil_http_field */
+    struct pil_bytes query;  /* after '?', still percent-encoded */
+    struct pil_bytes fields; /* the checked header lines; see pil_http_field */
     struct pil_bytes body;
-    size_t consumed;   /* bytes of the input that the request took */
-    int error_status;  /* out, INVALID and TOO_LARGE: 400, 411, 413, 414, 417, 431, 501 or 505 */
-    const char *error; /* out, likewise: a phrase that says what is wrong */
+    size_t consumed;   /* length of the request in the input */
+    int error_status;  /* output for INVALID and TOO_LARGE: 400, 411, 413, 414, 417, 431, 501 or 505 */
+    const char *error; /* likewise: a phrase that says what is wrong */
 };
 
 /* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the
@@ -64,9 +64,9 @@ struct pil_http_head {
     int status;
     uint8_t minor; /* of the request; 1 when there is none */
     bool keep_alive;
-    bool omits_length;        /* no content-length: of an answer to HEAD whose body is not made (RFC 9110 §8.6) */
+    bool omits_length;        /* no content-length: an answer to HEAD, for which no body is made (RFC 9110 §8.6) */
     const char *content_type; /* NULL: none */
-    const char *fields;       /* more whole lines, each with its CRLF ("allow: POST\r\n"); NULL: none */
+    const char *fields;       /* further complete lines, each with CRLF ("allow: POST\r\n"); NULL: none */
 };
 
 enum { PIL_HTTP_LENGTH_CHARS = 10 };
@@ -76,9 +76,9 @@ enum { PIL_HTTP_LENGTH_CHARS = 10 };
 uint8_t *pil_http_put_head(struct pil_sink *sink, const struct pil_http_head *head);
 void pil_http_patch_length(uint8_t *patch, uint64_t body_bytes);
 
-/* "HTTP/1.1 100 Continue", whole. */
+/* Writes a complete "HTTP/1.1 100 Continue". */
 void pil_http_put_continue(struct pil_sink *sink);
-/* The reason phrase, "" for codes that we never send. */
+/* The reason phrase; "" for codes that we never send. */
 const char *pil_http_reason(int status);
 
 /* ---- Responses, client side. */
@@ -90,8 +90,8 @@ struct pil_http_response {
     struct pil_bytes body;
     size_t consumed;
 };
-/* The response at the start of `input`; it needs a Content-Length, except for 1xx, 204 and 304. OK, AGAIN (starts over
- * with the next call), INVALID, TOO_LARGE (of *limits), UNSUPPORTED (chunked, or delimited by the end of the
+/* The response at the start of `input`; it needs a Content-Length, except for 1xx, 204 and 304. OK, AGAIN (the next
+ * call starts over), INVALID, TOO_LARGE (exceeds *limits), UNSUPPORTED (chunked, or delimited by the end of the
  * connection). */
 pil_status pil_http_decode_response(struct pil_bytes input, const struct pil_http_limits *limits,
                                     struct pil_http_response *ret_response) PIL_CHECKED;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reads paths and inference requests. A tensor's elements are read as they come, as numbers or strings, and compared
- * with its datatype and shape at the end of the request: members may come in any order. */
+ * Reads paths and inference requests. The elements of a tensor are read as numbers or strings, and checked against its
+ * datatype and shape at the end of the request, because members may come in any order. */
 #include "wire/oip.h"
 #include "base/character.h"
 #include "base/json.h"
@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { SHOWN_BYTES_MAX = 64 }; /* of what a client sent, in a sentence */
+enum { SHOWN_BYTES_MAX = 64 }; /* bytes of client text shown in a message */
 
 /* For "%.*s". */
 #define SHOWN(bytes) (int)((bytes).len < SHOWN_BYTES_MAX ? (bytes).len : SHOWN_BYTES_MAX), (const char *)(bytes).data
@@ -60,7 +60,7 @@ static bool take_suffix(struct pil_bytes *path, const char *suffix) {
     return true;
 }
 
-/* The last "/versions/V" of the path, V without a slash. */
+/* Takes "/versions/V" off the end of the path; V has no slash. */
 static void take_version(struct pil_bytes *path, struct pil_bytes *version) {
     size_t at = path->len;
     while (at > 0 && path->data[at - 1] != '/') {
@@ -121,7 +121,7 @@ struct parser {
     struct pil_error *error;
 };
 
-/* A value of the wrong kind; `where` is a member's name. */
+/* Fails because of a value of the wrong kind; `where` is the name of the member. */
 static pil_status wrong(struct parser *parser, const char *where, const char *wanted) {
     struct pil_bytes raw;
     PIL_TRY(pil_json_skip(&parser->json, &raw));
@@ -163,7 +163,7 @@ static pil_status skip(struct parser *parser) {
     return pil_json_skip(&parser->json, &raw);
 }
 
-/* Calls read for each member of the object that comes next. */
+/* Calls `read` for each member of the object that comes next. */
 static pil_status read_members(struct parser *parser, const char *where,
                                pil_status (*read)(struct parser *parser, struct pil_bytes name, void *target),
                                void *target) {
@@ -178,7 +178,7 @@ static pil_status read_members(struct parser *parser, const char *where,
     }
 }
 
-/* "inputs[0]", "inputs[0] (driver_id)" for sentences. */
+/* "inputs[0]" or "inputs[0] (driver_id)", for messages. */
 struct place {
     char text[SHOWN_BYTES_MAX + 40];
 };
@@ -232,7 +232,7 @@ static pil_status read_data(struct parser *parser, struct pil_oip_input *input) 
     for (bool first = true, more; json->depth > depth;) {
         PIL_TRY(pil_json_next_element(json, &first, &more));
         if (!more) {
-            first = false; /* of the list around it, which goes on */
+            first = false; /* continue with the enclosing list */
             continue;
         }
         if (pil_json_peek(json) == PIL_JSON_ARRAY) {
@@ -419,7 +419,7 @@ static pil_status read_request_member(struct parser *parser, struct pil_bytes na
     return skip(parser);
 }
 
-/* ---- Checks, when all is read. */
+/* ---- Checks after the whole request was read. */
 
 static pil_status check_head(struct parser *parser, const struct pil_oip_input *input) {
     const char *lacking = !input->has_name       ? "name"
@@ -477,7 +477,7 @@ static pil_status check_elements(struct parser *parser, const struct pil_oip_inp
     return PIL_STATUS_OK;
 }
 
-/* false: a number over int64. */
+/* Returns false if the number exceeds int64. */
 static bool load_integer(pil_oip_datatype datatype, const uint8_t *from, int64_t *ret_value) {
     uint32_t bytes = datatypes[datatype].bytes;
     uint64_t raw = 0;

@@ -10,7 +10,7 @@
 #include "schema/view.h"
 
 /* clang-format off */
-/*    name    bytes of an element; 0: u32 length, then so many */
+/* name bytes of an element; 0: u32 length, then that many bytes */
 #define PIL_OIP_DATATYPE_TABLE(X) \
     X(BOOL,   1) \
     X(UINT8,  1) \
@@ -37,7 +37,7 @@ typedef enum pil_oip_datatype {
 
 /* "INT64" */
 const char *pil_oip_datatype_text(pil_oip_datatype datatype);
-/* What metadata says of a join key; requests may use any integer type or BYTES that its schema can read. */
+/* The datatype of a join key in metadata; requests may use any integer type or BYTES that the key's schema accepts. */
 pil_oip_datatype pil_oip_key_datatype(pil_scalar scalar);
 
 /* ---- Paths. */
@@ -58,7 +58,8 @@ enum { PIL_OIP_MODEL_BYTES_MAX = 2 * PIL_NAME_BYTES_MAX + 1 };
 struct pil_oip_route {
     pil_oip_route_kind kind;
     struct pil_bytes version;                   /* still percent-encoded; empty: none */
-    size_t model_len;                           /* what is longer than any name is cut: there is no such model */
+    size_t model_len;                           /* longer names are cut to one byte more than any model's name has, so
+                                                 * they match no model */
     uint8_t model[PIL_OIP_MODEL_BYTES_MAX + 1]; /* percent-decoded: "service" or "project/service" */
 };
 void pil_oip_route_parse(struct pil_bytes path, struct pil_oip_route *ret_route);
@@ -68,7 +69,7 @@ void pil_oip_route_parse(struct pil_bytes path, struct pil_oip_route *ret_route)
 struct pil_oip_input {
     struct pil_bytes name;
     pil_oip_datatype datatype; /* an integer type or BYTES */
-    uint32_t value_first;      /* in buffers.values: one for each row */
+    uint32_t value_first;      /* in buffers.values, one value for each row */
     /* Private. */
     bool has_name, has_datatype, has_shape, has_data;
     uint32_t value_count, dimension_count;
@@ -87,9 +88,9 @@ struct pil_oip_buffers {
     struct pil_oip_input *inputs;
     struct pil_oip_output *outputs;
     struct pil_key_part *values;
-    uint8_t *scratch; /* as many bytes as the JSON is always enough */
+    uint8_t *scratch; /* the length of the JSON is always enough */
     uint32_t input_max, output_max;
-    uint32_t value_max; /* over all inputs */
+    uint32_t value_max; /* of all inputs together */
     size_t scratch_bytes;
 };
 
@@ -97,17 +98,17 @@ struct pil_oip_request {
     struct pil_bytes id; /* empty: none */
     const struct pil_oip_input *inputs;
     uint32_t input_count;
-    const struct pil_oip_output *outputs; /* those asked for */
+    const struct pil_oip_output *outputs; /* the requested outputs */
     uint32_t output_count;
-    bool has_outputs;          /* "outputs" was there and not empty; else all of them are wanted */
-    bool has_binary_output;    /* binary_data_output: what outputs default to */
+    bool has_outputs;          /* "outputs" was present and not empty; else all outputs are wanted */
+    bool has_binary_output;    /* binary_data_output: the default of is_binary */
     uint32_t row_count;        /* of each input */
     pil_oip_datatype datatype; /* parameters.datatype: FP32, the default, or FP64 */
     bool use_defaults;         /* parameters.use_defaults */
     int64_t max_age_us;        /* parameters.max_age_us; 0: none */
 };
 
-/* Reads the JSON and the binary tensors behind it. INVALID or TOO_LARGE (of the buffers) with a sentence that says what
- * is wrong and where. Unknown members and parameters are skipped; of equal members the last one counts. */
+/* Reads the JSON and the binary tensors after it. INVALID or TOO_LARGE (exceeds the buffers) with a message that says
+ * what is wrong and where. Unknown members and parameters are skipped; of equal members the last one counts. */
 pil_status pil_oip_parse(struct pil_bytes json, struct pil_bytes binary, const struct pil_oip_buffers *buffers,
                          struct pil_oip_request *ret_request, struct pil_error *ret_error) PIL_CHECKED;

@@ -25,7 +25,7 @@ static void open_list(struct pil_oip_encoder *encoder, const char *text) {
     encoder->comma = false;
 }
 
-/* ---- Small ones. */
+/* ---- Short answers. */
 
 void pil_oip_put_error(struct pil_sink *sink, struct pil_bytes text) {
     put_text(sink, "{\"error\":");
@@ -111,7 +111,7 @@ void pil_oip_put_model_tensor(struct pil_oip_encoder *encoder, const struct pil_
     }
 }
 
-/* Names of views and features hold nothing to escape. */
+/* Names of views and features contain no characters that need escaping. */
 void pil_oip_put_model_column(struct pil_oip_encoder *encoder, const char *view, const char *feature,
                               uint32_t element_count) {
     put_comma(encoder);

@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 
-/* Longest "*…" or "$…" line that can make sense: the sign, 19 digits, CR. A longer one is refused before its CR
- * arrives. */
+/* Longest "*…" or "$…" line that is accepted; the longest valid one has a sign, 18 digits and CR. A longer line is
+ * refused before its CR arrives. */
 enum { HEADER_BYTES_MAX = 32 };
 
 const struct pil_resp_limits pil_resp_limits_initial = {
@@ -30,7 +30,8 @@ static pil_status fail(struct pil_resp_request *request, pil_status status, cons
 
 /* ---- Arrays of bulk strings. */
 
-/* Digits as Redis's string2ll takes them: no plus sign, no leading zeros, no "-0", nothing else. */
+/* Parses a number as Redis's string2ll does (no plus sign, no leading zeros, no "-0", no other characters), but with at
+ * most 18 digits. */
 static bool parse_integer(const uint8_t *at, size_t len, int64_t *ret_value) {
     bool is_negative = len > 0 && at[0] == '-';
     size_t i = is_negative ? 1 : 0;
@@ -49,13 +50,13 @@ static bool parse_integer(const uint8_t *at, size_t len, int64_t *ret_value) {
     return true;
 }
 
-/* What may go wrong with a header line, in the words of Redis. */
+/* Errors of a header line, in Redis's words. */
 struct header_errors {
     const char *too_long;
     const char *invalid;
 };
 
-/* Reads the number between the type byte at *at and CRLF; on OK *at is behind the line. */
+/* Reads the number between the type byte at *at and CRLF; on OK *at is after the line. */
 static pil_status read_header(struct pil_bytes input, size_t *at, const struct header_errors *errors,
                               struct pil_resp_request *request, int64_t *ret_value) {
     const uint8_t *line = input.data + *at + 1;
@@ -157,7 +158,8 @@ static bool is_space(uint8_t byte) {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-/* Decodes the escape behind the backslash at `at` inside double quotes; returns the bytes read, backslash included. */
+/* Decodes the escape that begins with the backslash at `at`, inside double quotes; returns the bytes read, backslash
+ * included. */
 static size_t unescape(const uint8_t *at, size_t len, uint8_t *ret_byte) {
     if (len >= 4 && at[1] == 'x' && pil_character_hex_digit(at[2]) >= 0 && pil_character_hex_digit(at[3]) >= 0) {
         *ret_byte = (uint8_t)(pil_character_hex_digit(at[2]) * 16 + pil_character_hex_digit(at[3]));
@@ -169,7 +171,8 @@ static size_t unescape(const uint8_t *at, size_t len, uint8_t *ret_byte) {
     return 2;
 }
 
-/* Decodes the quoted part that starts at line[*at], a quote; false when it is not closed. */
+/* Decodes the quoted part that starts at line[*at], a quote; returns false if the quote is not closed, or is closed in
+ * the middle of a word. */
 static bool read_quoted(struct pil_bytes line, size_t *at, uint8_t **to) {
     uint8_t quote = line.data[(*at)++];
     for (size_t i = *at; i < line.len;) {
@@ -192,7 +195,7 @@ static bool read_quoted(struct pil_bytes line, size_t *at, uint8_t **to) {
     return false;
 }
 
-/* One word from line[*at] on; points into the line unless it has quotes. */
+/* Reads one word from line[*at] on; it points into the line unless it has quotes. */
 static bool read_word(struct pil_bytes line, size_t *at, uint8_t **scratch, struct pil_bytes *ret_word) {
     size_t begin = *at, i = begin;
     while (i < line.len && !is_space(line.data[i]) && line.data[i] != '"' && line.data[i] != '\'') {
@@ -265,7 +268,7 @@ pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes inpu
     }
     *cursor = (struct pil_resp_cursor){0};
     if (is_resumed) {
-        /* Arguments found by earlier calls point to where the input lay then: find them again, once. */
+        /* The input may have moved, so that arguments of earlier calls are stale: decode all of them again, once. */
         struct pil_resp_cursor again = {0};
         status = decode_array(&again, input, limits, request);
     }
@@ -274,14 +277,14 @@ pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes inpu
 
 /* ---- Replies. */
 
-/* The type byte, a number, CRLF. */
+/* Writes the type byte, a number, CRLF. */
 static void put_header(struct pil_sink *sink, char type, uint64_t value) {
     pil_sink_put(sink, (uint8_t)type);
     pil_sink_write_u64(sink, value);
     pil_sink_write(sink, "\r\n", 2);
 }
 
-/* A line must not hold line ends. */
+/* CR and LF inside the line become spaces. */
 static void put_line(struct pil_sink *sink, char type, const char *text) {
     pil_sink_put(sink, (uint8_t)type);
     for (; *text != '\0'; text++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * RESP2 and RESP3, the protocol of Redis: requests into arguments (server), replies into bytes (server), replies into
- * values (clients). Pure: no input or output, no allocation. Stricter than Redis in one point: CR and LF must be where
- * they belong. Source: redis.io/docs/reference/protocol-spec; texts of errors as in Redis 7.0's networking.c. */
+ * values (clients). Pure: no input or output, no allocation. Stricter than Redis in one point: CR and LF are checked.
+ * Source: redis.io/docs/reference/protocol-spec; texts of errors as in Redis 7.0's networking.c. */
 #pragma once
 
 #include "base/sink.h"
@@ -9,41 +9,41 @@
 
 /* ---- Requests: arrays of bulk strings, or inline commands. */
 
-/* A clamp of everything that a peer can ask for. */
+/* Limits on all sizes that a peer can choose. */
 struct pil_resp_limits {
     uint32_t args_max;
     uint32_t bulk_bytes_max;
     uint32_t inline_bytes_max; /* also the room that quoted inline arguments need in `scratch` */
-    size_t request_bytes_max;  /* one request as it is on the wire */
+    size_t request_bytes_max;  /* one request as sent */
 };
 /* Before the first valid command: 10 arguments of 16 KiB, as Redis does for clients that have not authenticated. */
 extern const struct pil_resp_limits pil_resp_limits_initial;
-/* After it. */
+/* After the first valid command. */
 extern const struct pil_resp_limits pil_resp_limits_default;
 
-/* How far the request at the start of the input was read; one per connection. Zero-initialised = at its start; decode
- * resets it when a request is complete. */
+/* Progress in the request at the start of the input; one per connection. Zero-initialised: at its start. Decode resets
+ * the cursor when a request is complete. */
 struct pil_resp_cursor {
-    size_t at;           /* bytes of the request that are read for good */
-    uint32_t args_total; /* of the array header; 0 = not read yet */
+    size_t at;           /* bytes of the request that are decoded */
+    uint32_t args_total; /* of the array header; 0: not read yet */
     uint32_t args_done;
-    int64_t bulk_bytes; /* length of the bulk string that starts at `at`; meaningful when bulk_known */
+    int64_t bulk_bytes; /* length of the bulk string that starts at `at`; valid if bulk_known */
     bool bulk_known;
 };
 
 enum { PIL_RESP_ERROR_BYTES = 64 };
 struct pil_resp_request {
-    struct pil_bytes *args; /* in: room for limits.args_max */
-    uint8_t *scratch;       /* in: room for limits.inline_bytes_max; holds inline arguments that were quoted */
-    uint32_t arg_count;     /* out: 0 = an empty request, to be skipped without a reply */
-    size_t consumed;        /* out: bytes of the input that the request took */
+    struct pil_bytes *args;           /* in: room for limits.args_max */
+    uint8_t *scratch;                 /* in: room for limits.inline_bytes_max; holds quoted inline arguments */
+    uint32_t arg_count;               /* out: 0 for an empty request, to be skipped without a reply */
+    size_t consumed;                  /* out: length of the request in the input */
     char error[PIL_RESP_ERROR_BYTES]; /* out, INVALID and TOO_LARGE: "Protocol error: …", the text after "-ERR " */
 };
 
 /* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the
- * memory may move between calls. The arguments point into `input` (or scratch) and live as long as it does. OK:
- * arg_count and consumed are set. AGAIN: call again with more input; each byte is looked at O(1) times overall.
- * INVALID, TOO_LARGE: send the error and close; nothing behind it can be framed. */
+ * memory may move between calls. The arguments point into `input` or `scratch` and are valid as long as that memory.
+ * OK: arg_count and consumed are set. AGAIN: call again with more input; each byte is examined O(1) times overall.
+ * INVALID, TOO_LARGE: send the error and close; the input after it cannot be framed. */
 pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
                            struct pil_resp_request *request) PIL_CHECKED;
 
@@ -61,11 +61,11 @@ void pil_resp_put_bulk_text(struct pil_sink *sink, const char *text);
 void pil_resp_put_null(struct pil_sink *sink, pil_resp_protocol protocol);
 /* `count` values follow. */
 void pil_resp_put_array(struct pil_sink *sink, uint64_t count);
-/* `pairs` times two values follow; an array of both in RESP2. */
+/* `pairs` pairs of values follow; in RESP2 an array of twice as many values. */
 void pil_resp_put_map(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t pairs);
-/* `count` values follow; an array in RESP2. */
+/* `count` values follow; in RESP2 an array. */
 void pil_resp_put_set(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t count);
-/* Text for people ("txt"); a bulk string in RESP2. */
+/* Human-readable text ("txt"); in RESP2 a bulk string. */
 void pil_resp_put_verbatim(struct pil_sink *sink, pil_resp_protocol protocol, struct pil_bytes text);
 
 /* ---- Replies, client side. */
@@ -86,19 +86,19 @@ typedef enum pil_resp_kind {
 struct pil_resp_value {
     pil_resp_kind kind;
     int64_t integer;       /* INTEGER; BOOLEAN 0 or 1; number of values that follow an aggregate */
-    struct pil_bytes text; /* SIMPLE, ERROR, BULK, DOUBLE (else nothing to go by); points into the input */
+    struct pil_bytes text; /* SIMPLE, ERROR, BULK, DOUBLE; unspecified for other kinds; points into the input */
 };
 
-/* Takes one value off the front of *input (of an aggregate: its header; its values come with the next calls).
- * AGAIN: incomplete, *input is untouched. INVALID: not RESP. */
+/* Takes one value off the front of *input; of an aggregate only the header, the next calls return its values. AGAIN:
+ * incomplete, *input is unchanged. INVALID: not RESP. */
 pil_status pil_resp_value_next(struct pil_bytes *input, struct pil_resp_value *ret_value) PIL_CHECKED;
 
-/* Finds the end of the reply at the start of an input. Zero-initialised = at its start. */
+/* Finds the end of the reply at the start of an input. Zero-initialised: at its start. */
 struct pil_resp_reply_cursor {
     size_t at;
-    uint64_t values_open; /* values still to come, the reply itself included; 0 = not begun */
+    uint64_t values_open; /* values outstanding, the reply itself included; 0: not begun */
 };
-/* OK: *ret_len is the length of the whole reply and the cursor is reset. AGAIN: call again with more; complete
+/* OK: *ret_len is the length of the whole reply and the cursor is reset. AGAIN: call again with more input; complete
  * values are not read again. */
 pil_status pil_resp_reply_length(struct pil_resp_reply_cursor *cursor, struct pil_bytes input,
                                  size_t *ret_len) PIL_CHECKED;

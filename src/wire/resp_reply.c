@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Replies of RESP2 and RESP3 into values, for clients. Aggregates are not nested here: a header says how many values
- * follow, so that the end of a reply is found by counting, whatever its depth. */
+ * Replies of RESP2 and RESP3 into values, for clients. Aggregates are not built as trees: a header says how many values
+ * follow, so counting finds the end of a reply of any depth. */
 #include "wire/resp.h"
 
 enum {
-    LINE_BYTES_MAX = 64 << 10, /* a line that is longer is no reply of anybody */
+    LINE_BYTES_MAX = 64 << 10, /* no server sends a longer line */
 };
 static const int64_t values_max = INT64_C(1) << 31;
 static const int64_t bulk_bytes_max = INT64_C(512) << 20; /* as Redis's proto-max-bulk-len */
@@ -19,7 +19,8 @@ static bool parse_integer(struct pil_bytes text, int64_t *ret_value) {
     for (; i < text.len; i++) {
         int digit = text.data[i] - '0';
         if (digit < 0 || digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_sub_overflow(value, digit, &value)) { /* negative: there is one more of them */
+            __builtin_sub_overflow(value, digit, &value)) { /* accumulates the negative value, because INT64_MIN has no
+                                                             * positive counterpart */
             return false;
         }
     }
@@ -46,7 +47,7 @@ static pil_status read_line(struct pil_bytes input, struct pil_bytes *ret_line, 
     return PIL_STATUS_OK;
 }
 
-/* Bulk and verbatim strings: `taken` is what the header took; a verbatim string has "txt:" first. */
+/* Bulk and verbatim strings: *taken is the length of the header on entry; a verbatim string begins with "txt:". */
 static pil_status read_bulk(struct pil_bytes input, struct pil_bytes line, size_t *taken,
                             struct pil_resp_value *value) {
     bool is_verbatim = input.data[0] == '=';

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/tensor.h"
 
-/* u32 magic, u16 head bytes, u8 element bytes, u8 0, u32 rows, features, width, views, i64 now, u64 statuses, times,
- * values, total. */
+/* Head: u32 magic, u16 head bytes, u8 element bytes, u8 0, u32 rows, features, width, views, i64 now, u64 statuses,
+ * times, values, total. */
 enum {
     AT_HEAD = 4,
     AT_ELEMENT = 6,
@@ -16,7 +16,7 @@ enum {
     AT_VALUES = 48,
     AT_BYTES = 56,
 };
-/* Of a view: 16 bytes release id, u64 generation, i64 worst age, u64 not found, i64 created, 8 reserved. */
+/* View: 16 bytes release id, u64 generation, i64 worst age, u64 not found, i64 created, 8 reserved. */
 enum { AT_GENERATION = 16, AT_AGE = 24, AT_NOT_FOUND = 32, AT_CREATED = 40 };
 
 void pil_tensor_layout(struct pil_tensor_head *head) {
@@ -64,7 +64,8 @@ struct pil_tensor_view pil_tensor_load_view(const uint8_t from[PIL_TENSOR_VIEW_B
     return view;
 }
 
-/* What the head says must be what its counts lead to: offsets are given for readers, not for choice. */
+/* The offsets in the head must be those that follow from its counts: they are there for convenience and cannot be
+ * chosen. */
 static bool is_as_laid_out(const uint8_t *from, const struct pil_tensor_head *head, size_t len) {
     return pil_load_u16(from + AT_HEAD) == head->statuses_at && pil_load_u64(from + AT_STATUSES) == head->statuses_at &&
            pil_load_u64(from + AT_TIMES) == head->times_at && pil_load_u64(from + AT_VALUES) == head->values_at &&

@@ -19,7 +19,7 @@ enum {
 struct pil_tensor_view {
     char release[PIL_RELEASE_ID_CHARS + 1];
     uint64_t generation;
-    int64_t worst_age_us; /* now - oldest event timestamp of the rows found; -1: none was found */
+    int64_t worst_age_us; /* now minus the oldest event timestamp of the rows found; -1: no row was found */
     uint64_t not_found;   /* rows */
     int64_t created_us;   /* of the release */
 };
@@ -27,10 +27,10 @@ struct pil_tensor_view {
 struct pil_tensor_head {
     uint32_t element_bytes; /* 4: float32, 8: float64 */
     uint32_t rows;
-    uint32_t features; /* statuses of a row */
-    uint32_t width;    /* elements of a row */
+    uint32_t features; /* statuses per row */
+    uint32_t width;    /* elements per row */
     uint32_t view_count;
-    int64_t now_us; /* the server's wall clock: what ages are counted from */
+    int64_t now_us; /* the server's wall clock, which ages are relative to */
     struct pil_tensor_view views[PIL_TENSOR_VIEWS_MAX];
     /* Set by layout and decode; bytes from the start of the answer. */
     uint64_t statuses_at; /* uint8[rows][features] */
@@ -41,11 +41,11 @@ struct pil_tensor_head {
 
 /* Computes the offsets from the counts. */
 void pil_tensor_layout(struct pil_tensor_head *head);
-/* Writes the head of a laid out answer; returns its length, which is statuses_at. */
+/* Writes the head after pil_tensor_layout; returns its length, which is statuses_at. */
 size_t pil_tensor_put_head(const struct pil_tensor_head *head, uint8_t to[PIL_TENSOR_HEAD_BYTES_MAX]);
-/* Reads and checks a whole answer: every part lies inside. CORRUPT with a sentence. */
+/* Reads the head of an answer and checks that every part lies inside. CORRUPT with a message. */
 pil_status pil_tensor_decode(struct pil_bytes answer, struct pil_tensor_head *ret_head,
                              struct pil_error *ret_error) PIL_CHECKED;
-/* One view record: other answers have the same. */
+/* One view record, which the answer of PIL.COLUMNS also has. */
 void pil_tensor_put_view(const struct pil_tensor_view *view, uint8_t to[PIL_TENSOR_VIEW_BYTES]);
 struct pil_tensor_view pil_tensor_load_view(const uint8_t from[PIL_TENSOR_VIEW_BYTES]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The text of values. Everything that is not a string is rendered by format_number into a few bytes; the rest is
- * framing. */
+ * The text of values. format_number renders every value of fixed width into a few bytes; the rest handles strings,
+ * lists and framing. */
 #include "wire/value.h"
 #include "base/decimal.h"
 #include "base/half.h"
@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-/* The texts differ in small ways by where they stand. */
+/* The text of a value depends slightly on where it appears. */
 typedef enum text_style {
     STYLE_RESP,      /* the value itself */
     STYLE_RESP_LIST, /* an element of a JSON array, with the digits of RESP */
@@ -103,7 +103,7 @@ static int format_timestamp(char *at, int64_t us, text_style style) {
     return (int)(at - begin);
 }
 
-/* One value of fixed width; at most NUMBER_BYTES. */
+/* Formats one value of fixed width; returns the length, at most NUMBER_BYTES. */
 static int format_number(char at[NUMBER_BYTES], pil_scalar scalar, const uint8_t *from, text_style style) {
     switch (scalar) {
     case PIL_SCALAR_BOOL:
@@ -147,7 +147,7 @@ static void put_escaped(struct pil_sink *sink, uint8_t byte) {
 
 void pil_value_put_json_string(struct pil_sink *sink, struct pil_bytes text) {
     pil_sink_put(sink, '"');
-    size_t begin = 0; /* of the run that needs no change */
+    size_t begin = 0; /* start of the run that needs no escapes */
     for (size_t i = 0; i < text.len;) {
         uint8_t byte = text.data[i];
         if (byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\') {
@@ -243,8 +243,8 @@ static void put_array(struct pil_sink *sink, struct pil_type type, struct pil_by
     pil_sink_put(sink, ']');
 }
 
-/* Whether Feast's client can read the array: it infers a type from the elements and refuses nulls, strings and nothing.
- */
+/* Whether Feast's client can read the array: it infers the type from the elements, and refuses nulls, quoted NaNs and
+ * infinities, and empty arrays. */
 static bool is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {
     if (pil_scalar_is_text(type.scalar)) {
         return raw.len >= 4 && pil_load_u32(raw.data) > 0;
@@ -270,11 +270,11 @@ void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_
     }
 }
 
-/* A sink that keeps the first BUFFER_BYTES and only counts what follows. */
+/* A sink that measures a text and keeps it if it has at most BUFFER_BYTES. */
 struct measure {
     struct pil_sink sink; /* first: grow gets its address */
-    size_t counted;       /* bytes that were dropped */
-    uint8_t *begin;       /* of the present run */
+    size_t counted;       /* bytes that were overwritten; 0: `bytes` holds the whole text */
+    uint8_t *begin;       /* start of the bytes not counted yet */
     uint8_t bytes[BUFFER_BYTES];
 };
 
@@ -330,7 +330,7 @@ void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct
     }
     *at++ = (uint8_t)('0' + len % 10);
     memcpy(at, "\r\n", 2);
-    memcpy(at + 2, text, sizeof text); /* all of it: a constant length is two moves */
+    memcpy(at + 2, text, sizeof text); /* copies the whole array: a constant length takes a few moves */
     memcpy(at + 2 + len, "\r\n", 2);
     pil_sink_advance(sink, (size_t)(at + 4 + len - begin));
 }

@@ -2,8 +2,8 @@
  * The text of one feature value, as each protocol shows it. `raw` is the field's own bytes (fixed width,
  * pil_type_row_bytes) or, for references, the payload: the characters of a string; the packed little-endian elements of
  * a list (a bool is one byte); for list<string> and list<bytes> a u32 count, u32 end[count] (offsets from behind the
- * table), then the bytes. Payloads are checked, never trusted: what does not fit the type ends the list early. Null is
- * the caller's business. */
+ * table), then the bytes. Payloads are checked, not trusted: a list ends early at an element that does not fit the
+ * type. The caller handles null. */
 #pragma once
 
 #include "base/sink.h"
@@ -23,6 +23,6 @@ void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct
  * whole reply). */
 void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw);
 
-/* A JSON string with its quotes: escapes as Python's json.dumps(ensure_ascii=False); what is not UTF-8 becomes U+FFFD.
- */
+/* A JSON string with its quotes: escapes as Python's json.dumps(ensure_ascii=False); a byte that is not part of valid
+ * UTF-8 becomes U+FFFD. */
 void pil_value_put_json_string(struct pil_sink *sink, struct pil_bytes text);
