@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pages: Prometheus text 0.0.4, OpenMetrics 1.0, and the Markdown reference. Label names and their bounds are kept
- * here, beside what prints them. Sources: prometheus.io/docs/instrumenting/exposition_formats, openmetrics.io (1.0.0).
- */
+ * The pages: Prometheus text 0.0.4, OpenMetrics 1.0, and the Markdown reference. The descriptions of labels stand here,
+ * next to the code that prints them. Sources: prometheus.io/docs/instrumenting/exposition_formats, openmetrics.io
+ * (1.0.0). */
 #include "metric/exposition.h"
 #include "base/panic.h"
 #include "metric/internal.h"
@@ -37,7 +37,8 @@ static const struct bound bounds_count[] = {
 };
 #undef DECADE
 
-/* What bounds the number of series: every label has an entry (asserted by the describe page's test). */
+/* The values that each label takes, for the reference page; a test of that page checks that every label has an entry.
+ */
 static const struct {
     const char *name, *values;
 } labels[] = {
@@ -67,8 +68,7 @@ static const char *type_text(pil_metric_type type, pil_exposition exposition) {
     PIL_UNREACHABLE("metric type");
 }
 
-/* Length of the family's name: OpenMetrics takes the suffix off counters and infos, and puts it on their samples only.
- */
+/* Length of the family's name: in OpenMetrics only the samples of counters and infos have the suffix. */
 static int family_name_len(const struct pil_metric_family *family, pil_exposition exposition) {
     size_t len = strlen(family->id), suffix = 0;
     if (exposition == PIL_EXPOSITION_OPENMETRICS && family->type == PIL_METRIC_COUNTER) {
@@ -88,7 +88,7 @@ static void put_head(const struct pil_metric_family *family, pil_exposition expo
     }
 }
 
-/* pillion_<id><suffix>{labels,le="…"} and the blank after it. */
+/* pillion_<id><suffix>{labels,le="…"} and a blank. */
 static void put_sample_name(const struct pil_metric_family *family, const struct pil_metric_slot *slot,
                             const char *suffix, const char *le, struct pil_text *page) {
     pil_text_format(page, "pillion_%s%s", family->id, suffix);

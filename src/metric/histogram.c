@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Log-linear histograms: what is not on the hot path. */
+ * Log-linear histograms: the functions that are not on the hot path. */
 #include "metric/metric.h"
 
 #include <math.h>

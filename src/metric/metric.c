@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The registry: series are made and dropped under a lock by control threads; owners add to their shard without one. */
+ * The registry: the control thread makes and drops series under a lock; owner threads add to their shards without a
+ * lock. */
 #include "metric/internal.h"
 
 #include "base/panic.h"
@@ -7,7 +8,7 @@
 
 #include <stdlib.h>
 
-/* Two cache lines: the adjacent-line prefetcher of x86 would make neighbours share otherwise. */
+/* Two cache lines, because the adjacent-line prefetcher of x86 fetches pairs: with less, neighbours would share. */
 enum { SHARD_ALIGNMENT = 128 };
 
 static const struct pil_metric_family families[PIL_METRIC_FAMILY_COUNT] = {
@@ -27,7 +28,7 @@ static uint32_t values_of_label(const char *label, size_t len, const struct pil_
         const char *label;
         uint32_t values;
     } rows[] = {
-        {"view", bounds->views + 1}, /* and "-": no view */
+        {"view", bounds->views + 1}, /* plus "-" for no view */
         {"worker", bounds->workers},
         {"protocol", 8},
         {"stage", 8},
@@ -37,7 +38,7 @@ static uint32_t values_of_label(const char *label, size_t len, const struct pil_
         {"result", PIL_STATUS_COUNT + 1},
         {"phase", 4},
         {"process", 4},
-        /* One value at a time, beside the labels above. */
+        /* Labels with one value at a time for given values of the labels above. */
         {"version", 1},
         {"engine", 1},
         {"channel", 1},
@@ -51,7 +52,7 @@ static uint32_t values_of_label(const char *label, size_t len, const struct pil_
     PIL_UNREACHABLE("a label of metric.def without a bound");
 }
 
-/* The first pass over the table: how much room each family needs. */
+/* Counts the series that each family may have. */
 static void count_series(struct pil_metric_registry *registry, const struct pil_metric_bounds *bounds) {
     for (uint32_t f = 0; f < PIL_METRIC_FAMILY_COUNT; f++) {
         uint32_t max = 1;
@@ -132,7 +133,7 @@ void pil_metric_registry_destroy(struct pil_metric_registry **registry_at) {
     free(registry);
 }
 
-/* name="value",… with the escapes of the text format: backslash, quote and line feed. */
+/* Renders name="value",… with the escapes of the text format for backslash, quote and line feed. */
 static void render_labels(const struct pil_metric_family *family, const char *const *values, struct pil_text *labels) {
     const char *name = family->labels;
     for (uint32_t i = 0; name[0] != '\0'; i++) {
@@ -154,12 +155,12 @@ static void render_labels(const struct pil_metric_family *family, const char *co
     }
 }
 
-/* The histograms of a slot stay with it for ever, so that a reader never holds freed memory. */
+/* A slot keeps its histograms until the registry is destroyed, so that a reader never holds freed memory. */
 static pil_status allocate_histograms(struct pil_metric_registry *registry, uint32_t series) {
     for (uint32_t i = 0; i < registry->shard_count; i++) {
         _Atomic(struct pil_histogram *) *at = &registry->shards[i].histograms[series];
         if (atomic_load_explicit(at, memory_order_relaxed) != NULL) {
-            continue; /* left by an attempt that ran out of memory */
+            continue; /* left by an earlier attempt that ran out of memory */
         }
         struct pil_histogram *histogram = allocate_aligned(sizeof *histogram);
         if (histogram == NULL) {
@@ -174,7 +175,7 @@ static struct pil_histogram *histogram_of(const struct pil_metric_registry *regi
     return atomic_load_explicit(&registry->shards[shard].histograms[series], memory_order_acquire);
 }
 
-/* Nobody adds to a dropped series (the caller's promise), so that plain stores do. */
+/* No thread adds to a dropped series (callers of pil_metric_series_drop guarantee it), so plain stores suffice. */
 static void zero_series(struct pil_metric_registry *registry, uint32_t series) {
     for (uint32_t i = 0; i < registry->shard_count; i++) {
         atomic_store_explicit(&registry->shards[i].counters[series], 0, memory_order_relaxed);
@@ -188,8 +189,9 @@ static void zero_series(struct pil_metric_registry *registry, uint32_t series) {
     }
 }
 
-/* A slot of the right kind (with histograms or without): a dropped one first. There is one while the family is within
- * its bound, because a slot was dropped for each one that other families of the kind do not use. */
+/* Takes a slot of the right kind (with histograms or without), preferably a dropped one. A new slot is used only when
+ * all slots of the kind are live, so each kind has at most as many slots as the bounds of its families allow, and while
+ * the family is within its bound there always is a slot. */
 static pil_status take_slot(struct pil_metric_registry *registry, bool is_histogram, uint32_t *ret_series) {
     for (uint32_t s = 0; s < registry->slot_count; s++) {
         bool has_histograms = families[registry->slots[s].metric].type == PIL_METRIC_HISTOGRAM;
@@ -207,7 +209,7 @@ static pil_status take_slot(struct pil_metric_registry *registry, bool is_histog
     return PIL_STATUS_OK;
 }
 
-/* PIL_METRIC_SERIES_NONE: there is none. */
+/* PIL_METRIC_SERIES_NONE: no live series has these labels. */
 static pil_metric_series find_locked(const struct pil_metric_registry *registry, pil_metric metric,
                                      const struct pil_text *labels) {
     for (uint32_t s = 0; s < registry->slot_count; s++) {
@@ -332,8 +334,8 @@ void pil_metric_read_histogram(const struct pil_metric_registry *registry, pil_m
 
 /* ---- By label values. */
 
-/* PIL_METRIC_SERIES_NONE when there is no memory for it. The table has room for every label value that the program
- * uses, so that a full family is a mistake of ours. */
+/* PIL_METRIC_SERIES_NONE when memory is short. The registry has room for every label value that the program uses, so a
+ * full family is a programming error. */
 static pil_metric_series series_of(struct pil_metric_registry *registry, pil_metric metric, const char *const *labels) {
     pil_metric_series series = PIL_METRIC_SERIES_NONE;
     pil_status status = pil_metric_series_get(registry, metric, labels, &series);
