@@ -13,11 +13,11 @@
 #include <netinet/tcp.h>
 
 enum {
-    ANSWER_BYTES = 1024, /* an inet_diag_msg and the few attributes that come unasked */
-    ANSWERS_MAX = 4,     /* what is left of earlier questions is skipped, so much of it */
+    ANSWER_BYTES = 1024, /* an inet_diag_msg and the few attributes that the kernel adds */
+    ANSWERS_MAX = 4,     /* messages read per question: late answers to earlier questions are skipped */
 };
 
-/* States in which a socket may still be somebody's who waits for an answer. */
+/* States in which a process may still own the socket and wait for an answer. */
 static const uint32_t open_states =
     1u << TCP_ESTABLISHED | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2 | 1u << TCP_CLOSE_WAIT;
 
@@ -45,10 +45,11 @@ void pil_peer_diag_close(struct pil_peer_diag *diag) {
     pil_sys_close(&diag->fd);
 }
 
-/* One end of a connection. An IPv4 address within IPv6 counts as IPv4: its other end may be a socket of either kind. */
+/* One end of a connection. An IPv4-mapped IPv6 address counts as IPv4, because the other end may be a socket of either
+ * family. */
 struct end {
     uint8_t family;
-    uint8_t address[16]; /* IPv4: the first 4 bytes, the others are 0 */
+    uint8_t address[16]; /* IPv4: in the first 4 bytes, the rest 0 */
     uint16_t port;       /* network order */
 };
 
@@ -82,7 +83,7 @@ static bool end_equals(const struct end *a, const struct end *b) {
     return a->family == b->family && a->port == b->port && memcmp(a->address, b->address, sizeof a->address) == 0;
 }
 
-/* Whether the peer is on this machine, as far as addresses tell; whether it is, the table of sockets says. */
+/* Whether the peer may be on this machine, judged by addresses alone; the socket table decides. */
 static bool is_local(const struct end *own, const struct end *peer) {
     static const uint8_t loopback[16] = {[15] = 1};
     bool is_loopback =
@@ -90,7 +91,7 @@ static bool is_local(const struct end *own, const struct end *peer) {
     return is_loopback || memcmp(own->address, peer->address, sizeof own->address) == 0;
 }
 
-/* For the kernel, the peer is the source: it looks for the socket whose own end that is. */
+/* The peer is the source of the question: the kernel is to find the peer's socket. */
 static bool ask(struct pil_peer_diag *diag, const struct end *own, const struct end *peer) {
     struct question question = {.head = {.nlmsg_len = sizeof question,
                                          .nlmsg_type = SOCK_DIAG_BY_FAMILY,
@@ -109,7 +110,8 @@ static bool ask(struct pil_peer_diag *diag, const struct end *own, const struct 
                   sizeof kernel) == (ssize_t)sizeof question;
 }
 
-/* false: an error, another question's answer, not the kernel's, or no answer at all; *ret_again: there may be more. */
+/* Returns false for an error, an answer to another question, a message that is not from the kernel, or no message;
+ * *ret_again says whether to read another message. */
 static bool receive(const struct pil_peer_diag *diag, struct answer *ret_answer, bool *ret_again) {
     _Alignas(struct answer) uint8_t bytes[ANSWER_BYTES];
     struct sockaddr_nl from = {0};
@@ -132,8 +134,8 @@ static bool receive(const struct pil_peer_diag *diag, struct answer *ret_answer,
     return true;
 }
 
-/* A question for a connection that is not there is answered with a listener, if one fits. A socket that its process has
- * closed has no inode any more, and then the kernel says that root owns it: that must not be believed. */
+/* For a connection that does not exist the kernel may return a matching listener. A socket that its process has closed
+ * has inode 0, and the kernel reports root as its owner: such an answer must be rejected. */
 static bool is_peer(const struct inet_diag_msg *socket, const struct end *own, const struct end *peer) {
     const struct end source = end_of(socket->idiag_family, socket->id.idiag_src, socket->id.idiag_sport);
     const struct end target = end_of(socket->idiag_family, socket->id.idiag_dst, socket->id.idiag_dport);

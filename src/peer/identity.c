@@ -35,8 +35,8 @@ static void take_groups(int fd, struct pil_peer_identity *identity) {
     }
 }
 
-/* SO_PEERPIDFD names the process that connected, whatever has become of it. Where it does not exist, the number may
- * belong to another process by now: between the two calls of connect and accept, that cannot be noticed. -1: none. */
+/* SO_PEERPIDFD refers to the process that connected, even after its end. Without it, the PID may have been reused since
+ * the connect, which cannot be detected. Returns -1 on failure. */
 static int open_pidfd(int fd, int32_t pid) {
     int pidfd = -1;
     socklen_t len = sizeof pidfd;
@@ -46,7 +46,7 @@ static int open_pidfd(int fd, int32_t pid) {
     return pidfd;
 }
 
-/* All of a small file of /proc; false when it is larger. */
+/* Reads a whole file of /proc; returns false if it does not fit. */
 static bool read_proc(const char *path, char ret_text[PROC_FILE_BYTES]) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     size_t len = 0;
@@ -60,8 +60,8 @@ static bool read_proc(const char *path, char ret_text[PROC_FILE_BYTES]) {
     return got == 0;
 }
 
-/* The path of the unified hierarchy: the line "0::PATH". A path that is not kept whole is not kept: a part of it is the
- * path of another group. */
+/* Copies the path of the unified hierarchy, the line "0::PATH". Returns false rather than cut a long path, because a
+ * part of it is the path of another group. */
 static bool copy_cgroup(const char *text, char ret_cgroup[PIL_PEER_CGROUP_BYTES]) {
     const char *line = text;
     while (strncmp(line, "0::", 3) != 0) {
@@ -86,7 +86,7 @@ static bool copy_cgroup(const char *text, char ret_cgroup[PIL_PEER_CGROUP_BYTES]
     return true;
 }
 
-/* The number of a process belongs to it until somebody has waited for its end, so what was read is the peer's if the
+/* A PID is not reused before its process has ended and was waited for, so the file that was read is the peer's if the
  * peer has not ended afterwards. */
 static void take_cgroup(int fd, struct pil_peer_identity *identity) {
     char path[64], text[PROC_FILE_BYTES];
@@ -112,7 +112,7 @@ static void take_unix(int fd, uint32_t wanted, struct pil_peer_identity *identit
     identity->uid = peer.uid;
     identity->gid = peer.gid;
     identity->known = PIL_PEER_UID | PIL_PEER_GID;
-    if (peer.pid > 0) { /* 0: it is in a PID namespace that we do not see */
+    if (peer.pid > 0) { /* 0: the peer is in a PID namespace that is not visible here */
         identity->pid = peer.pid;
         identity->known |= PIL_PEER_PID;
     }
