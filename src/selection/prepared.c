@@ -10,10 +10,10 @@ enum { BUCKETS = 256 };
 
 struct entry {
     struct entry *next;
-    struct pil_bytes name; /* behind the entry */
+    struct pil_bytes name; /* stored after the entry */
     struct pil_prepared_variant variant;
     uint64_t projects_number;
-    uint64_t batch; /* in which it was last used: what is in use stays as it is */
+    uint64_t batch; /* the batch that last used the entry; an entry in use by the current batch is not changed */
     struct pil_prepared *prepared;
 };
 
@@ -24,7 +24,8 @@ struct pil_prepared_cache {
 
 /* ---- Plans. */
 
-/* The slots of the plan. Names in a spec are names in full, or were resolved before: nothing here is about the peer. */
+/* Finds the views of the plan's slots. The names in a spec are full names or were resolved before, so the rights of the
+ * peer do not matter here. */
 static pil_status find_views(const struct pil_scope *scope, struct pil_prepared *prepared, struct pil_error *error) {
     struct pil_scope everything = *scope;
     everything.readable = UINT64_MAX;
@@ -64,7 +65,8 @@ pil_status pil_prepared_create(const struct pil_scope *scope, struct pil_vector_
 }
 
 static void drop_plan(struct pil_prepared *prepared) {
-    struct pil_vector_plan *plan = (struct pil_vector_plan *)prepared->plan; /* ours: others get it const */
+    struct pil_vector_plan *plan = (struct pil_vector_plan *)prepared->plan; /* the plan is ours; it is const for
+                                                                              * callers only */
     pil_vector_plan_destroy(&plan);
     prepared->plan = NULL;
     prepared->selection.view_count = prepared->selection.feature_count = 0;
@@ -160,7 +162,7 @@ struct pil_prepared_cache *pil_prepared_cache_create(void) {
     return calloc(1, sizeof(struct pil_prepared_cache));
 }
 
-/* Takes the entry out of the list it is in. */
+/* Removes the entry from its list and destroys it. */
 static void drop_entry(struct pil_prepared_cache *cache, struct entry **at) {
     struct entry *entry = *at;
     PIL_ASSERT(cache->entry_count > 0);
@@ -231,7 +233,7 @@ static pil_status add_entry(struct pil_prepared_cache *cache, const struct pil_s
     return PIL_STATUS_OK;
 }
 
-/* A feature that is in the project but not in the live release: to the client, the service exists. */
+/* NOT_FOUND here means that a feature of the project is not in the live release; for the client the service exists. */
 static pil_status service_status(pil_status status) {
     return status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_CONFLICT : status;
 }
@@ -250,7 +252,8 @@ pil_status pil_prepared_service(struct pil_prepared_cache *cache, struct pil_sco
     }
     pil_status status = is_in_use ? PIL_STATUS_OK : pil_prepared_refresh(scope, entry->prepared, ret_error);
     if (status == PIL_STATUS_OK) {
-        entry->batch = scope->batch_number; /* in use, even where this peer is denied: others of the batch are not */
+        entry->batch = scope->batch_number; /* in use even if this peer is denied: other requests of the batch may be
+                                             * allowed */
         status = pil_prepared_may_read(scope, entry->prepared, ret_error);
     }
     if (status != PIL_STATUS_OK) {

@@ -23,7 +23,7 @@ static bool is_of_project(const struct full_name *wanted, const char *project) {
     return wanted->is_bare || pil_bytes_equal_text(wanted->project, project);
 }
 
-/* A node serves a handful of views: comparing lengths and bytes beats hashing. */
+/* A node serves a handful of views, so comparing names is faster than hashing. */
 pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes full, const struct pil_cache_view **ret_view) {
     const struct full_name wanted = split(full);
     const struct pil_cache_view *found = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The one door at which names become readable views: which views there are, which releases of them the batch answers
- * from, and which of them this peer may read. Every protocol resolves names here, so that a name means the same, and is
- * denied alike, in all of them. Thread: the worker; no allocation. */
+ * The only place where names are resolved to readable views: which views exist, from which of their releases the batch
+ * answers, and which of them this peer may read. Every protocol resolves names here, so that a name means the same and
+ * is denied alike in all protocols. Thread: the worker; no allocation. */
 #pragma once
 
 #include "cache/moment.h"
@@ -10,46 +10,48 @@
 struct pil_scope {
     struct pil_cache *cache;                      /* borrowed */
     const struct pil_projects *projects;          /* borrowed */
-    struct pil_moment moment;                     /* of the batch */
-    uint64_t batch_number;                        /* what this batch uses stays as it is until the next one */
+    struct pil_moment moment;                     /* the moment of the batch */
+    uint64_t batch_number;                        /* identifies the batch: prepared plans that it uses are not changed
+                                                   * before the next batch */
     uint64_t readable;                            /* views that the peer of the request may read, one bit each */
-    uint32_t denied_counts[PIL_MOMENT_VIEWS_MAX]; /* by view: how often a name was denied in this batch */
+    uint32_t denied_counts[PIL_MOMENT_VIEWS_MAX]; /* by view: denials in this batch */
 };
 
-/* Whether the view is served and the peer may read it: what catalogues and sums show. */
+/* Whether the view is served and the peer may read it; catalogues and sums show only such views. */
 static inline bool pil_scope_may_read(const struct pil_scope *scope, const struct pil_cache_view *view) {
     return (scope->readable >> view->index & 1) != 0 && pil_cache_view_is_served(view);
 }
 
 /* The view of that name: "project/view", or "view" where one served view has that name. NOT_FOUND: no such view is
- * served here. INVALID: several projects have one. DENIED: the peer may not read it. */
+ * served here. INVALID: several projects have one. DENIED: the peer may not read the view. */
 pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes name,
                           const struct pil_cache_view **ret_view) PIL_CHECKED;
 /* The same as a sentence. */
 pil_status pil_scope_explain(pil_status status, struct pil_bytes name, struct pil_error *ret_error) PIL_CHECKED;
-/* Whether every view that the peer may read has a release: what health checks of the protocols ask. */
+/* Whether every view that the peer may read has a release; for health checks of the protocols. */
 bool pil_scope_is_ready(struct pil_scope *scope);
 
-/* What this batch reads of a view; NULL: it has no release yet. */
+/* The serving that this batch reads of a view; NULL: the view has no release yet. */
 static inline const struct pil_serving *pil_scope_serving(struct pil_scope *scope, const struct pil_cache_view *view) {
     return pil_moment_serving(&scope->moment, scope->cache, view);
 }
-/* The same for callers that only look at the release. */
+/* The release of pil_scope_serving; NULL: the view has no release yet. */
 static inline const struct pil_release *pil_scope_live(struct pil_scope *scope, const struct pil_cache_view *view) {
     const struct pil_serving *serving = pil_scope_serving(scope, view);
     return serving != NULL ? serving->release : NULL;
 }
 
-/* The service of that name: "project/service", or "service" where one served project has it. NOT_FOUND: none has.
- * INVALID: several have. */
+/* The service of that name: "project/service", or "service" where one served project has it. NOT_FOUND: no project has
+ * such a service. INVALID: several projects have one. */
 pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes name,
                              const struct pil_project **ret_project,
                              const struct pil_service **ret_service) PIL_CHECKED;
 /* The same as a sentence. */
 pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, struct pil_error *ret_error) PIL_CHECKED;
-/* The project of the i-th view, where it is the first view of its project and the project is applied; else NULL: a loop
- * over all views meets each project once. */
+/* The project of the view at view_index if it is the first served view of its project and the project is applied; else
+ * NULL. So a loop over all views meets each project once. */
 const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, uint32_t view_index);
-/* Whether the peer may read all views of a service. Views that are not served here are nobody's to read. */
+/* Whether the peer may read all views of a service; false also if one of them was removed from serving. Views that were
+ * never served here do not count. */
 bool pil_scope_may_read_service(const struct pil_scope *scope, const struct pil_project *project,
                                 const struct pil_service *service);

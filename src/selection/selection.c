@@ -35,7 +35,7 @@ static uint32_t add_slot(struct pil_selection *selection, const struct pil_cache
     return selection->view_count++;
 }
 
-/* The slot of a view, added when it is new. */
+/* Finds the slot of a view, or adds one. */
 static pil_status find_slot(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes name,
                             uint32_t *ret_slot) {
     const struct pil_cache_view *view = NULL;
@@ -85,9 +85,9 @@ void pil_selection_add_fields(struct pil_scope *scope, struct pil_selection *sel
                               const struct pil_cache_view *view, const struct pil_bytes *names, uint32_t count) {
     uint32_t slot = add_slot(selection, view, pil_scope_serving(scope, view));
     const struct pil_view *schema = pil_selection_schema(selection, slot);
-    uint32_t expected = 0; /* names mostly come in the order of the schema */
+    uint32_t expected = 0; /* names are mostly in the order of the schema */
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t feature = (uint32_t)pil_view_feature_find_near(schema, names[i], expected); /* -1 is NO_FEATURE */
+        uint32_t feature = (uint32_t)pil_view_feature_find_near(schema, names[i], expected); /* -1 becomes NO_FEATURE */
         add(selection, slot, feature);
         expected = feature + 1;
     }

@@ -4,7 +4,7 @@
 #include "cache/freshness.h"
 #include "snapshot/reader.h"
 
-enum { KEY_SLACK_BYTES = 24 }; /* a part's length, and a number in decimal */
+enum { KEY_SLACK_BYTES = 24 }; /* for the length of a part, or a number in decimal */
 PIL_STATIC_ASSERT((int)PIL_TENSOR_VIEWS_MAX == (int)PIL_VECTOR_VIEWS_MAX);
 
 /* ---- Keys. */

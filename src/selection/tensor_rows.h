@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A request for vectors, whatever protocol it came by: a plan and rows of keys; keys into lookups, rows into statuses
- * and values. Thread: the worker; no allocation. */
+ * A request for vectors in any protocol: a plan and rows of keys. Turns keys into lookups, and rows into statuses and
+ * values. Thread: the worker; no allocation. */
 #pragma once
 
 #include "base/arena.h"
@@ -24,12 +24,12 @@ static inline struct pil_lookup *pil_tensor_lookups(const struct pil_tensor_rows
 
 /* ---- Before the lookups. */
 
-/* The canonical key of a slot, in the arena, from the parts of all join keys. INVALID: *ret_join_key cannot be read.
- * TOO_LARGE: the key is, or the arena has no room. */
+/* The canonical key of a slot, in the arena, from the parts of all join keys. INVALID: the part of join key
+ * *ret_join_key cannot be read. TOO_LARGE: the key is too long, or the arena has no room. */
 pil_status pil_tensor_key(struct pil_arena *arena, const struct pil_vector_plan *plan, uint32_t slot,
                           const struct pil_key_part *parts, struct pil_bytes *ret_key,
                           uint32_t *ret_join_key) PIL_CHECKED;
-/* A lookup of a slot; the key must live as long as the batch. */
+/* Makes a lookup for a slot; the key must live as long as the batch. */
 void pil_tensor_lookup(const struct pil_tensor_rows *rows, uint32_t slot, struct pil_bytes key,
                        struct pil_lookup *ret_lookup);
 
@@ -38,18 +38,18 @@ void pil_tensor_lookup(const struct pil_tensor_rows *rows, uint32_t slot, struct
 /* Release, worst age and misses of a slot. */
 void pil_tensor_summarise(const struct pil_tensor_rows *rows, uint32_t slot, int64_t now_us,
                           struct pil_tensor_view *ret_summary);
-/* Statuses of row i, [feature_count]. Counts them in counts[view][status]. */
+/* Writes the statuses of row i, [feature_count], and counts them in counts[view][status]. */
 void pil_tensor_put_statuses(const struct pil_tensor_rows *rows, uint32_t i, uint64_t (*counts)[PIL_VALUE_STATUS_COUNT],
                              uint8_t *statuses);
-/* Values of row i, [width] of the plan's dtype. */
+/* Writes the values of row i, [width] of the plan's dtype. */
 void pil_tensor_put_values(const struct pil_tensor_rows *rows, uint32_t i, uint8_t *values);
 
-/* Where rows are put together: in the sink itself when they fit there whole. */
+/* Where a row is assembled: in the sink itself if the sink can reserve a whole row, else in a buffer. */
 struct pil_tensor_place {
     uint8_t *buffer; /* NULL: in the sink */
-    size_t bytes;    /* of a row */
+    size_t bytes;    /* length of a row */
 };
-/* false: the arena has no room. */
+/* Returns false if the arena has no room. */
 bool pil_tensor_place_init(struct pil_arena *arena, size_t bytes, struct pil_tensor_place *ret_place);
 static inline uint8_t *pil_tensor_row_begin(const struct pil_tensor_place *place, struct pil_sink *sink) {
     return place->buffer != NULL ? place->buffer : pil_sink_reserve(sink, place->bytes);
