@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * From a row to a tensor row: runs are converted whole; nulls, which are rare, are put over them afterwards. */
+ * From a row to a tensor row: whole runs are converted first; nulls, which are rare, are written over them afterwards.
+ */
 #include "base/half.h"
 #include "snapshot/reader.h"
 #include "vector/plan.h"
@@ -35,7 +36,8 @@ DEFINE_CONVERT(f32_to_f64, double, pil_store_f64, pil_load_f32(from + i * 4))
 DEFINE_CONVERT(f64_to_f32, float, pil_store_f32, pil_load_f64(from + i * 8))
 /* clang-format on */
 
-/* Embeddings: eight at a time where the processor can, which the baseline that the compiler builds for cannot. */
+/* For embeddings: eight elements at a time if the processor can; the baseline that the compiler builds for has no such
+ * instructions. */
 #ifdef __x86_64__
 enum { LANES = 8 };
 __attribute__((target("avx2,f16c"))) static uint32_t f16_by_lanes(const uint8_t *from, uint32_t count, uint8_t *to) {
@@ -55,7 +57,7 @@ __attribute__((target("avx2"))) static uint32_t i8_by_lanes(const uint8_t *from,
     return i;
 }
 static bool has_lanes(void) {
-    return __builtin_cpu_supports("avx2"); /* whatever has that has F16C */
+    return __builtin_cpu_supports("avx2"); /* every processor with AVX2 has F16C */
 }
 #else
 static uint32_t f16_by_lanes(const uint8_t *from, uint32_t count, uint8_t *to) {
@@ -82,7 +84,7 @@ static void f64_to_f64(const uint8_t *from, uint32_t count, uint8_t *to) {
     memcpy(to, from, (size_t)count * 8);
 }
 
-/* NULL: what is only copied, and types without a place in a tensor, which no run has. */
+/* NULL: float32 to float32, which is only copied, and types without a place in a tensor, which occur in no run. */
 static convert *const converters[][2] = {
     [PIL_SCALAR_BOOL] = {bool_to_f32, bool_to_f64},
     [PIL_SCALAR_INT32] = {i32_to_f32, i32_to_f64},
@@ -120,7 +122,8 @@ static bool is_null(const struct pil_vector_view *view, const uint8_t *row, cons
     return (row[view->view->layout.null_offset + column->null_bit / 8] >> (column->null_bit % 8)) & 1;
 }
 
-/* By words. The last may begin before the bitmap: a row has its key and its time there. */
+/* Tests the bitmap in words of 8 bytes. The last word may begin before the bitmap, where a row has its key and
+ * timestamp. */
 static inline bool may_have_nulls(const struct pil_vector_view *view, const uint8_t *row) {
     uint32_t at = view->null_first;
     uint64_t any = 0;
@@ -163,7 +166,7 @@ void pil_vector_put_values(const struct pil_vector_plan *plan, uint32_t slot, co
         const struct pil_vector_run *run = &plan->runs[view->run_first + i];
         uint8_t *to = (uint8_t *)values + (size_t)run->first * pil_vector_dtype_bytes(plan->dtype);
         bool is_copied = run->scalar == PIL_SCALAR_FLOAT32 && plan->dtype == PIL_VECTOR_FLOAT32;
-        if (is_copied && run->count == 1) { /* some of many */
+        if (is_copied && run->count == 1) { /* frequent: single features out of many */
             memcpy(to, row + run->offset, sizeof(float));
         } else if (is_copied) {
             memcpy(to, row + run->offset, (size_t)run->count * sizeof(float));

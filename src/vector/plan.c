@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-/* Never NULL for want of elements. */
+/* Does not return NULL for a count of 0. */
 static void *allocate(size_t count, size_t bytes) {
     return calloc(count > 0 ? count : 1, bytes);
 }
@@ -17,7 +17,7 @@ static pil_status no_memory(struct pil_error *error) {
     return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
 }
 
-/* NULL: no memory. */
+/* NULL when memory is short. */
 static char *copy_text(struct pil_bytes text) {
     char *copy = allocate(text.len + 1, 1);
     if (copy != NULL) {
@@ -117,7 +117,7 @@ pil_status pil_vector_spec_of_service(const struct pil_project *project, const s
         free(references);
         return no_memory(ret_error);
     }
-    const char *at = text.data; /* which does not move any more */
+    const char *at = text.data; /* complete, so it does not move any more */
     for (uint32_t i = 0; i < service->feature_count; at += references[i++].len) {
         references[i].data = (const uint8_t *)at;
     }
@@ -183,7 +183,7 @@ static pil_status set_columns(struct pil_vector_plan *plan, const struct pil_vec
     return PIL_STATUS_OK;
 }
 
-/* Groups the columns by view; of each view, which bytes of the row matter. */
+/* Groups the columns by view, and finds the null bytes and lines of a row that each view's columns need. */
 static pil_status set_views(struct pil_vector_plan *plan, struct pil_error *error) {
     uint32_t *features = allocate(plan->feature_count, sizeof features[0]), next = 0;
     if (features == NULL) {
