@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What clients of mapped reads are told there is: views by their index, and their projects (schemas/mapped.md,
- * "Catalog"). A client sees the names of those views alone that it may read. Clients that may read the same views
- * share one document, which is made when the first of them asks. */
+ * The catalog for clients of mapped reads: views by their index, and their projects (schemas/mapped.md, "Catalog"). A
+ * client sees the names only of views that it may read. Clients that may read the same views share one document, which
+ * is made at the first request for it. */
 #include "base/panic.h"
 #include "base/sys.h"
 #include "mapped/internal.h"
@@ -32,7 +32,7 @@ void pil_mapped_catalog_changed(struct pil_mapped *mapped) {
 
 static const char *text_at(const json_t *object, const char *key) {
     const char *text = json_string_value(json_object_get(object, key));
-    PIL_ASSERT(text != NULL); /* pil_project_to_json made it */
+    PIL_ASSERT(text != NULL); /* pil_project_to_json wrote this member */
     return text;
 }
 
@@ -46,7 +46,7 @@ pil_status pil_mapped_catalog_set_project(struct pil_mapped *mapped, const struc
         at++;
     }
     if (at == mapped->project_count) {
-        PIL_ASSERT(at < PIL_SETTINGS_VIEWS_MAX); /* each has a view in the settings */
+        PIL_ASSERT(at < PIL_SETTINGS_VIEWS_MAX); /* each project has a view in the settings */
         mapped->project_count++;
     } else {
         json_decref(mapped->projects[at]);
@@ -55,15 +55,15 @@ pil_status pil_mapped_catalog_set_project(struct pil_mapped *mapped, const struc
     return PIL_STATUS_OK;
 }
 
-/* ---- What one client may know. */
+/* ---- What one client may see. */
 
 struct sight {
     const struct pil_settings *settings;
     pil_peer_views readable;
 };
 
-/* A view that came back with another rule has several slots: the one that is served decides, and without one each of
- * them may hide the name. A view that was never served here has no rule, and its name is no secret. */
+/* A view that was removed and added with another rule has several slots: the served slot decides; when none is served,
+ * any unreadable slot hides the name. A view that was never served here has no rule, so its name is not hidden. */
 static bool is_hidden(const struct sight *sight, const char *project, const char *view, size_t view_len) {
     bool is_hidden = false;
     for (uint32_t i = 0; i < sight->settings->view_count; i++) {
@@ -84,7 +84,7 @@ static bool is_view_hidden(const struct sight *sight, const char *project, const
     return is_hidden(sight, project, name, strlen(name));
 }
 
-/* A service with a feature of a hidden view cannot be read as a whole. */
+/* A service with a feature of a hidden view is hidden, because it cannot be read completely. */
 static bool is_service_hidden(const struct sight *sight, const char *project, const json_t *service) {
     const json_t *features = json_object_get(service, "features");
     for (size_t i = 0; i < json_array_size(features); i++) {
@@ -113,8 +113,8 @@ static bool is_project_hidden(const struct sight *sight, const char *project) {
     return has_hidden;
 }
 
-/* Replaces the list of a key by those of its elements that are not hidden. Returns how many are; SIZE_MAX: no memory.
- */
+/* Replaces the list under `key` by its elements that are not hidden. Returns the number of hidden ones; SIZE_MAX when
+ * memory is short. */
 static size_t hide(const struct sight *sight, json_t *project, const char *key,
                    bool (*is_element_hidden)(const struct sight *, const char *, const json_t *)) {
     json_t *all = json_object_get(project, key), *shown = json_array();
@@ -143,7 +143,7 @@ static bool names_entity(const json_t *views, const json_t *entity) {
     return false;
 }
 
-/* Leaves the entities that a shown view names. */
+/* Removes the entities that no shown view names. */
 static bool hide_entities(json_t *project) {
     const json_t *views = json_object_get(project, "feature_views");
     json_t *all = json_object_get(project, "entities"), *shown = json_array();
@@ -157,12 +157,12 @@ static bool hide_entities(json_t *project) {
     return json_object_set_new(project, "entities", shown) == 0;
 }
 
-/* Appends the project as the client may see it. false: no memory. */
+/* Appends the project as the client may see it. Returns false if memory is short. */
 static bool add_project(const struct sight *sight, json_t *projects, const json_t *project) {
     if (is_project_hidden(sight, text_at(project, "project"))) {
         return true;
     }
-    json_t *shown = pil_json_copy(project); /* shallow: lists are replaced, not changed */
+    json_t *shown = pil_json_copy(project); /* a shallow copy: its lists are replaced, not changed */
     size_t hidden = shown != NULL ? hide(sight, shown, "feature_views", is_view_hidden) : SIZE_MAX;
     bool is_done = hidden != SIZE_MAX && hide(sight, shown, "feature_services", is_service_hidden) != SIZE_MAX &&
                    (hidden == 0 || hide_entities(shown));
@@ -173,8 +173,8 @@ static bool add_project(const struct sight *sight, json_t *projects, const json_
     return json_array_append_new(projects, shown) == 0;
 }
 
-/* A view that was removed or is hidden keeps its place in the list, without names; a hidden one without a channel, too.
- */
+/* A view that was removed or is hidden keeps its place in the list, but has no names; a hidden view has no channel
+ * either. */
 static bool add_view(const struct sight *sight, json_t *views, uint32_t index) {
     const struct pil_view_settings *view = &sight->settings->views[index];
     bool is_readable = pil_peer_views_has(sight->readable, index), is_shown = !view->is_removed && is_readable;
@@ -183,7 +183,7 @@ static bool add_view(const struct sight *sight, json_t *views, uint32_t index) {
     return json_array_append_new(views, json) == 0;
 }
 
-/* NULL: no memory. The caller frees it. */
+/* NULL when memory is short. The caller frees the text. */
 static char *write_catalog(const struct pil_mapped *mapped, const struct sight *sight) {
     json_t *views = json_array(), *projects = json_array();
     bool is_whole = views != NULL && projects != NULL;
@@ -193,7 +193,8 @@ static char *write_catalog(const struct pil_mapped *mapped, const struct sight *
     for (uint32_t i = 0; i < mapped->project_count && is_whole; i++) {
         is_whole = add_project(sight, projects, mapped->projects[i]);
     }
-    json_t *catalog = json_pack("{s:o, s:o}", "views", views, "projects", projects); /* takes both, on failure, too */
+    json_t *catalog = json_pack("{s:o, s:o}", "views", views, "projects", projects); /* takes both references, also on
+                                                                                      * failure */
     char *text = catalog != NULL && is_whole ? pil_json_text(catalog, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(catalog);
     return text;
@@ -201,7 +202,7 @@ static char *write_catalog(const struct pil_mapped *mapped, const struct sight *
 
 /* ---- Documents. */
 
-/* -1: no memory, or no descriptor. */
+/* Makes a document; -1 when memory or descriptors are short. */
 static int make(const struct pil_mapped *mapped, pil_peer_views readable) {
     const struct sight sight = {.settings = mapped->settings, .readable = readable};
     char *text = write_catalog(mapped, &sight);
@@ -215,7 +216,7 @@ static int make(const struct pil_mapped *mapped, pil_peer_views readable) {
     return fd;
 }
 
-/* The document for these views, or a place for it: a free one, else the one that was not used for longest. */
+/* The entry of the document for these views, or an entry to put it in: a free one, else the least recently used. */
 static struct pil_mapped_catalog *place_for(struct pil_mapped *mapped, pil_peer_views readable) {
     struct pil_mapped_catalog *oldest = &mapped->catalogs[0];
     for (uint32_t i = 0; i < MAPPED_CATALOGS_MAX; i++) {
@@ -238,7 +239,7 @@ int pil_mapped_catalog_get(struct pil_mapped *mapped, pil_peer_views readable, u
         if (fd < 0 && !is_for_them) {
             return -1;
         }
-        if (fd >= 0) { /* else the document before goes on, with its generation: clients will ask again */
+        if (fd >= 0) { /* else the old document is sent, with its generation, so that clients ask again */
             pil_sys_close(&catalog->fd);
             *catalog = (struct pil_mapped_catalog){.fd = fd, .readable = readable, .generation = generation};
         }

@@ -86,8 +86,9 @@ uint32_t pil_mapped_generation_validate(const struct pil_list *generations) {
     uint32_t holders = 0;
     bool is_first = true;
     PIL_LIST_EACH(struct pil_mapped_generation, link, at, generations) {
-        PIL_ASSERT(is_first || at->retired_ns != 0);             /* the live one comes first */
-        PIL_ASSERT(at->retired_ns == 0 || at->holder_count > 0); /* retired ones are there for their holders */
+        PIL_ASSERT(is_first || at->retired_ns != 0);             /* only the first may be live */
+        PIL_ASSERT(at->retired_ns == 0 || at->holder_count > 0); /* retired generations remain only while they are held
+                                                                  */
         PIL_ASSERT(at->number != 0 && at->shard_count > 0);
         for (uint32_t i = 0; i < at->shard_count; i++) {
             PIL_ASSERT((at->fds[i] >= 0) == (at->retired_ns == 0));

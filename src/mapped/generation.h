@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One release of one view, as it was published to clients of mapped reads: its descriptors while it is live, and how
- * many sessions hold it. A view has a list of them, newest first: the live one, if there is one, then retired ones that
- * somebody still holds. Thread: control. */
+ * A generation: one release of one view, published to clients of mapped reads, with its descriptors while it is live
+ * and the number of sessions that hold it. Each view has a list of generations, newest first: the live one, if there is
+ * one, then retired ones that sessions still hold. Thread: control. */
 #pragma once
 
 #include "base/list.h"
@@ -19,21 +19,22 @@ struct pil_mapped_generation {
     int fds[]; /* sealed memfds, one for each shard; -1 once retired */
 };
 
-/* A live generation that is first in its view's list. Takes the descriptors, not the array. NULL: no memory, and the
- * descriptors are the caller's. The live one of the list must have been retired. */
+/* Adds a live generation at the front of its view's list; a former live one must have been retired. Takes the
+ * descriptors, not the array. NULL when memory is short; the caller then keeps the descriptors. */
 struct pil_mapped_generation *pil_mapped_generation_add(struct pil_list *generations, const struct pil_release *release,
                                                         const int *fds, uint32_t shard_count);
-/* It is granted to nobody any more: closes its descriptors. It stays in the list until the next sweep. */
+/* Retires a generation, so that it is not granted any more, and closes its descriptors. It stays in the list until a
+ * sweep finds it without holders. */
 void pil_mapped_generation_retire(struct pil_mapped_generation *generation, uint64_t now_ns);
-/* NULL: nothing is live. */
+/* The live generation; NULL: none is live. */
 struct pil_mapped_generation *pil_mapped_generation_live(const struct pil_list *generations);
-/* Live or retired; NULL: none has this number. */
+/* The generation with this number, live or retired; NULL: there is none. */
 struct pil_mapped_generation *pil_mapped_generation_find(const struct pil_list *generations, uint64_t number);
-/* How many generations sessions hold, the live one left out. */
+/* The number of retired generations that sessions hold. */
 uint32_t pil_mapped_generation_count_retired(const struct pil_list *generations);
-/* Frees the retired ones that nobody holds. */
+/* Frees the retired generations that no session holds. */
 void pil_mapped_generation_sweep(struct pil_list *generations);
-/* Frees all; nobody may hold one. */
+/* Frees all generations; no session may hold one. */
 void pil_mapped_generation_clear(struct pil_list *generations);
-/* Panics when a list contradicts itself. Returns the sum of the holder counts. */
+/* Panics if the list is inconsistent. Returns the sum of the holder counts. */
 uint32_t pil_mapped_generation_validate(const struct pil_list *generations);

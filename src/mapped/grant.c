@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who may read and map which view, and which generations a session holds. A client is not believed: what it may is
- * decided by what the kernel says of its process, what it holds by what was sent to it. */
+ * Which peers may read and map which view, and which generations a session holds. Clients are not trusted: the kernel's
+ * facts about the process decide what it may do, and the grants sent to it what it holds. */
 #include "base/panic.h"
 #include "mapped/internal.h"
 
@@ -35,7 +35,7 @@ static bool has_regulated_feature(const struct pil_view *view) {
     return found;
 }
 
-/* By the view's tag `regulated`, unless its value is false, or by a feature's tag of that name. */
+/* True if the view has a tag `regulated` with a value other than "false", or a feature has a tag of that name. */
 static bool is_regulated_by_project(const struct pil_project_view *view) {
     const char *tag = json_string_value(json_object_get(view->tags, "regulated"));
     return (tag != NULL && strcmp(tag, "false") != 0) || has_regulated_feature(view->view);
@@ -70,7 +70,7 @@ pil_status pil_mapped_grant_check_read(const struct pil_mapped *mapped, const st
     return pil_fail(ret_error, PIL_STATUS_DENIED, "view %u may not be read by %s", view_index, peer);
 }
 
-/* A regulated view is mapped by those alone that a rule of its own names. */
+/* A regulated view may be mapped only if its own rule `map` is given and names the peer. */
 static pil_status check_map(const struct pil_mapped *mapped, const struct pil_mapped_session *session,
                             uint32_t view_index, struct pil_error *error) {
     const struct pil_view_settings *settings = &mapped->settings->views[view_index];
@@ -85,7 +85,7 @@ static pil_status check_map(const struct pil_mapped *mapped, const struct pil_ma
                     peer, lacks_rule ? ": it is regulated, and the configuration names nobody" : "");
 }
 
-/* A session that keeps a replaced generation for too long is granted nothing. */
+/* A session that keeps a replaced generation for too long gets no further grants. */
 static pil_status check_retired_holds(const struct pil_mapped *mapped, const struct pil_mapped_session *session,
                                       struct pil_error *error) {
     uint64_t timeout_ns = mapped->settings->mapped_hold_timeout_ms * 1000000, now_ns = pil_mapped_now_ns(mapped);

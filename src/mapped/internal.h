@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shared by the files of this module. They use each other downwards: mapped.c (life, listeners, the list of sessions)
- * › session.c (packets) › grant.c (who may map, who holds what) and catalog.c (what clients are told there is)
- * › generation.c. */
+ * Shared by the files of this module. They call each other in one direction: mapped.c (life cycle, listeners, the list
+ * of sessions) › session.c (packets) › grant.c (rules and holds) and catalog.c (the catalog) › generation.c. */
 #pragma once
 
 #include "base/clock.h"
@@ -17,18 +16,18 @@
 
 enum {
     MAPPED_SESSION_MAGIC = 0x53534d50,
-    MAPPED_HOLDS_MAX = 256, /* of one session */
+    MAPPED_HOLDS_MAX = 256, /* per session */
     MAPPED_NAME_BYTES = 64,
-    MAPPED_SHARDS_MAX = 4096, /* of a release: what one answer has room for in a socket's buffer, 64 in a packet */
-    MAPPED_CATALOGS_MAX = 8,  /* that are kept */
+    MAPPED_SHARDS_MAX = 4096, /* per release: as many as fit in a socket's buffer in one answer, 64 per packet */
+    MAPPED_CATALOGS_MAX = 8,  /* documents kept */
 };
 PIL_STATIC_ASSERT((int)PIL_MAPPED_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
 PIL_STATIC_ASSERT((int)PIL_PEER_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
 
 struct pil_mapped_view {
     struct pil_list generations; /* of struct pil_mapped_generation, newest first */
-    bool is_regulated;           /* the project says so, or cannot be read and never could */
-    bool is_release_regulated;   /* the schema of the live release says so */
+    bool is_regulated;           /* by the project's tags, or because the project could not be read so far */
+    bool is_release_regulated;   /* by the schema of the live release */
     bool is_project_known;
 };
 
@@ -46,21 +45,22 @@ struct pil_mapped_session {
     int fd;
     struct pil_peer_identity peer;
     pil_peer_views readable; /* by the rules `read` */
-    pil_peer_views mappable; /* by the rules `map`, and readable; views that are regulated by now included */
+    pil_peer_views mappable; /* by the rules `map`, and readable; may include regulated views, which are checked at each
+                              * grant */
     char name[MAPPED_NAME_BYTES];
-    bool is_welcome; /* has said HELLO */
-    bool is_paused;  /* has answers that it did not read */
+    bool is_welcome; /* HELLO was accepted */
+    bool is_paused;  /* not read from, because the client has not read its answers */
     uint64_t since_ns;
     struct pil_mapped_hold holds[MAPPED_HOLDS_MAX];
     uint32_t hold_count;
 };
 
-/* The document for all clients that may read the same views. */
+/* The catalog document for all clients that may read the same views. */
 struct pil_mapped_catalog {
     int fd; /* -1: none */
     pil_peer_views readable;
-    uint64_t generation; /* as on the control page when it was made */
-    uint64_t used;       /* by a clock that each use advances */
+    uint64_t generation; /* catalog_generation of the control page when the document was made */
+    uint64_t used;       /* value of catalog_uses at the last use */
 };
 
 struct pil_mapped {
@@ -72,7 +72,7 @@ struct pil_mapped {
     int page_fd, epoll;
     int listeners[PIL_SETTINGS_LISTENERS_MAX];
     uint32_t listener_count;
-    uint64_t resume_ns; /* 0: listeners are watched; else when they will be again */
+    uint64_t resume_ns; /* 0: listeners are watched; else the time to watch them again */
     struct pil_mapped_catalog catalogs[MAPPED_CATALOGS_MAX];
     uint64_t catalog_uses;
     json_t *projects[PIL_SETTINGS_VIEWS_MAX];
@@ -92,41 +92,45 @@ static inline uint64_t pil_mapped_now_ns(const struct pil_mapped *mapped) {
 
 void pil_mapped_catalog_init(struct pil_mapped *mapped);
 void pil_mapped_catalog_deinit(struct pil_mapped *mapped);
-/* Views or projects are other than before: clients see another generation on the control page. */
+/* Views or projects have changed: increments the catalog generation on the control page. */
 void pil_mapped_catalog_changed(struct pil_mapped *mapped);
-/* The project as clients are told of it from now on. NO_MEMORY: the one before goes on. */
+/* Sets the project that catalogs show from now on. NO_MEMORY: they keep showing the previous one. */
 pil_status pil_mapped_catalog_set_project(struct pil_mapped *mapped, const struct pil_project *project) PIL_CHECKED;
-/* A sealed memfd with what a client that may read these views is told; it stays the catalog's, until the next call.
- * -1: there is no memory for one, and none that was made before. */
+/* A sealed memfd with the catalog for clients that may read these views; the module keeps the descriptor, which is
+ * valid until the next call. -1: memory or descriptors are short, and there is no earlier document. */
 int pil_mapped_catalog_get(struct pil_mapped *mapped, pil_peer_views readable, uint64_t *ret_generation);
 
 /* ---- grant.c */
 
-/* Which views the session may read and map by the rules of the settings. */
+/* Sets which views the session may read and map by the rules of the settings. */
 void pil_mapped_grant_judge(const struct pil_mapped *mapped, struct pil_mapped_session *session);
-/* What a project, or the schema of a release, says of views: whether they are regulated. */
+/* Learn from a project, or from the schema of a release, which views are regulated. */
 void pil_mapped_grant_learn_project(struct pil_mapped *mapped, const struct pil_project *project);
 void pil_mapped_grant_learn_release(struct pil_mapped *mapped, uint32_t view_index, const struct pil_release *release);
-/* OK, or why the session may not read the view: DENIED, in a sentence that does not name it. */
+/* DENIED: the session may not read the view; the message does not name the view. */
 pil_status pil_mapped_grant_check_read(const struct pil_mapped *mapped, const struct pil_mapped_session *session,
                                        uint32_t view_index, struct pil_error *ret_error) PIL_CHECKED;
-/* OK, or why the live generation of a view is not granted to the session. */
+/* Checks whether the live generation of a view may be granted to the session. DENIED, AGAIN: no release yet. BUSY: the
+ * session holds a replaced generation for too long, or too many generations of the view are held. TOO_LARGE: too many
+ * shards, or the session holds too much. */
 pil_status pil_mapped_grant_check(const struct pil_mapped *mapped, const struct pil_mapped_session *session,
                                   uint32_t view_index, struct pil_error *ret_error) PIL_CHECKED;
-/* After a check that said OK: the session holds the live generation, which is returned; once, however often. */
+/* To be called after a successful check. The session holds the live generation, which is returned; repeated calls count
+ * as one hold. */
 const struct pil_mapped_generation *pil_mapped_grant_hold(const struct pil_mapped *mapped,
                                                           struct pil_mapped_session *session, uint32_t view_index);
-/* Nothing happens when the session does not hold it. */
+/* Does nothing if the session does not hold the generation. */
 void pil_mapped_grant_drop(struct pil_mapped *mapped, struct pil_mapped_session *session, uint32_t view_index,
                            uint64_t number);
 void pil_mapped_grant_drop_all(struct pil_mapped *mapped, struct pil_mapped_session *session);
 
 /* ---- session.c */
 
-/* A session for an accepted connection, on no list yet; takes the descriptor, on failure, too. */
+/* Makes a session for an accepted connection, on no list yet; takes the descriptor, also on failure. */
 pil_status pil_mapped_session_open(struct pil_mapped *mapped, int fd,
                                    struct pil_mapped_session **ret_session) PIL_CHECKED;
-/* Answers what has come, a bounded amount. false: the session has ended, and is to be closed. */
+/* Answers packets that have arrived, at most a bounded number. Returns false if the session has ended and must be
+ * closed. */
 bool pil_mapped_session_read(struct pil_mapped *mapped, struct pil_mapped_session *session) PIL_CHECKED;
-/* Drops all that the session holds, closes and frees it; it must be on no list any more. */
+/* Drops all holds, closes and frees the session, which must be on no list any more. */
 void pil_mapped_session_close(struct pil_mapped *mapped, struct pil_mapped_session *session);

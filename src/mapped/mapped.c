@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Life of the mapped listener: the control page, what is published, who connects, and the list of sessions. */
+ * The mapped listener: the control page, publishing, accepting connections, and the list of sessions. */
 #include "mapped/mapped.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -19,7 +19,7 @@ enum { EVENTS = 64, ACCEPTS_PER_TURN = 16, ACCEPT_PAUSE_NS = 100000000, HELLO_NS
 
 /* ---- The control page. */
 
-/* The server's own mapping is made before the seal and stays writable; nobody gets another one. */
+/* The server's mapping is made before the seal and stays writable; no further writable mapping is possible. */
 static pil_status create_page(struct pil_mapped *mapped, struct pil_error *ret_error) {
     size_t bytes = sizeof *mapped->page;
     PIL_TRY(pil_sys_memfd_create("pillion-control", &mapped->page_fd, ret_error));
@@ -45,7 +45,7 @@ static pil_status create_page(struct pil_mapped *mapped, struct pil_error *ret_e
     return PIL_STATUS_OK;
 }
 
-/* ---- Life. */
+/* ---- Create, destroy, validate. */
 
 pil_status pil_mapped_create(struct pil_server *server, struct pil_mapped **ret_mapped, struct pil_error *ret_error) {
     struct pil_mapped *mapped = calloc(1, sizeof *mapped);
@@ -137,13 +137,13 @@ void pil_mapped_validate(const struct pil_mapped *mapped) {
         validate_view(mapped, i, &held);
     }
     PIL_ASSERT(sessions == mapped->session_count && sessions <= mapped->settings->limits.mapped_sessions_max);
-    PIL_ASSERT(holds == held); /* each hold counts once */
+    PIL_ASSERT(holds == held); /* each hold is counted once */
     PIL_ASSERT(mapped->listener_count <= PIL_SETTINGS_LISTENERS_MAX);
 }
 
-/* ---- What is published. */
+/* ---- Publishing. */
 
-/* The live generation of a view, if there is one, is granted to nobody any more. */
+/* Retires the live generation of a view, if there is one. */
 static void retire_live(struct pil_mapped *mapped, uint32_t view_index) {
     struct pil_mapped_generation *live = pil_mapped_generation_live(&mapped->views[view_index].generations);
     if (live != NULL) {
@@ -156,7 +156,7 @@ void pil_mapped_publish(struct pil_mapped *mapped, uint32_t view_index, const st
     struct pil_list *generations = &mapped->views[view_index].generations;
     MAPPED_ASSERT_OWNER(mapped);
     PIL_ASSERT(view_index < mapped->settings->view_count && shard_count == release->shard_count);
-    /* First, because closing descriptors may free memory, which takes a while. */
+    /* Publish first: closing descriptors may free memory, which takes a while. */
     atomic_store_explicit(&mapped->page->views[view_index].generation, release->generation, memory_order_release);
     pil_mapped_grant_learn_release(mapped, view_index, release);
     retire_live(mapped, view_index);
@@ -217,7 +217,7 @@ void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index) {
     }
 }
 
-/* ---- Who connects. */
+/* ---- Connections. */
 
 pil_status pil_mapped_listen(struct pil_mapped *mapped, int fd) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -238,7 +238,7 @@ static void watch_listeners(struct pil_mapped *mapped, bool is_watched) {
     for (uint32_t i = 0; i < mapped->listener_count; i++) {
         struct epoll_event event = {.events = is_watched ? EPOLLIN : 0, .data.ptr = NULL};
         int rc = epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, mapped->listeners[i], &event);
-        PIL_ASSERT(rc == 0); /* it is in the set, and changing it takes no memory */
+        PIL_ASSERT(rc == 0); /* the listener is in the set, and changing its events allocates no memory */
     }
 }
 
@@ -258,7 +258,7 @@ static void open_session(struct pil_mapped *mapped, int fd) {
     mapped->session_count++;
 }
 
-/* Out of descriptors or memory, the listeners stay readable: they are not looked at for a while. */
+/* When descriptors or memory run out, listeners stay readable, so they are not watched for ACCEPT_PAUSE_NS. */
 static void accept_some(struct pil_mapped *mapped, int listener) {
     for (uint32_t k = 0; k < ACCEPTS_PER_TURN; k++) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -290,9 +290,9 @@ void pil_mapped_turn(struct pil_mapped *mapped) {
     }
 }
 
-/* ---- What is due by time, and what operators are shown. */
+/* ---- Periodic work and gauges. */
 
-/* A session that took a place and does not say HELLO makes room. */
+/* Closes sessions that have not sent HELLO in time, because each counts against the limit. */
 static void close_silent(struct pil_mapped *mapped, uint64_t now_ns) {
     PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
         if (!session->is_welcome && now_ns - session->since_ns > HELLO_NS) {
@@ -310,7 +310,7 @@ struct gauges {
     bool is_served;
 };
 
-/* Of all slots of a view: those of its other rules may still be mapped. */
+/* Adds up all slots of a view: releases of a removed slot may still be mapped. */
 static struct gauges gauges_of(const struct pil_mapped *mapped, const struct pil_view_settings *view) {
     struct gauges gauges = {0};
     for (uint32_t i = 0; i < mapped->settings->view_count; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sessions: the packets of one client, and the answers. A packet that is not right ends its session. The process that
- * connected may have forked: its children share both the socket and the mappings, so the end of the socket, and not the
- * end of the process, says that nothing is held any more. Descriptors on their way count against a limit that the whole
- * daemon shares (unix(7), ETOOMANYREFS): a client that does not read its answers is not read from, either. */
+ * Sessions: the packets of one client, and the answers. An invalid packet ends its session. The process that connected
+ * may have forked, and its children share the socket and the mappings: so the end of the socket, not of the process,
+ * ends all holds. Descriptors in flight count against a limit that the whole daemon shares (unix(7), ETOOMANYREFS):
+ * packets of a client that does not read its answers are not read. */
 #include "base/fdpass.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -20,7 +20,7 @@ PIL_STATIC_ASSERT((int)PIL_MAPPED_FDS_MAX <= (int)PIL_FDPASS_MAX);
 
 /* ---- Sending. */
 
-/* false: the session is to be closed, because its buffer is full or it is gone. */
+/* Returns false if the session must be closed, because the socket's buffer is full or the client is gone. */
 static bool send_packet(const struct pil_mapped_session *session, const struct pil_mapped_message *message,
                         const int *fds, uint32_t fd_count) {
     uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX];
@@ -35,9 +35,9 @@ static bool refuse(const struct pil_mapped_session *session, uint32_t view_index
     return send_packet(session, &message, NULL, 0);
 }
 
-/* ---- Requests; each returns whether the session goes on. */
+/* ---- Requests. Each handler returns whether the session continues. */
 
-/* Operators are shown the name: it is printable, whatever it came as. */
+/* Replaces bytes that are not printable, because the name is shown to operators. */
 static void set_name(struct pil_mapped_session *session, struct pil_bytes text) {
     size_t len = text.len < sizeof session->name ? text.len : sizeof session->name - 1;
     for (size_t i = 0; i < len; i++) {
@@ -171,7 +171,7 @@ pil_status pil_mapped_session_open(struct pil_mapped *mapped, int fd, struct pil
     session->since_ns = pil_mapped_now_ns(mapped);
     pil_peer_identity_take(fd, PIL_PEER_GROUPS | PIL_PEER_CGROUP, NULL, &session->peer);
     pil_mapped_grant_judge(mapped, session);
-    pil_status status = (session->peer.known & PIL_PEER_UID) == 0                  ? PIL_STATUS_CLOSED /* gone again */
+    pil_status status = (session->peer.known & PIL_PEER_UID) == 0                  ? PIL_STATUS_CLOSED /* has left */
                         : epoll_ctl(mapped->epoll, EPOLL_CTL_ADD, fd, &event) != 0 ? pil_status_from_errno(errno)
                                                                                    : PIL_STATUS_OK;
     if (status != PIL_STATUS_OK) {
@@ -185,12 +185,12 @@ pil_status pil_mapped_session_open(struct pil_mapped *mapped, int fd, struct pil
 void pil_mapped_session_close(struct pil_mapped *mapped, struct pil_mapped_session *session) {
     PIL_ASSERT(session->magic == MAPPED_SESSION_MAGIC && !pil_list_is_linked(&session->link));
     pil_mapped_grant_drop_all(mapped, session);
-    pil_sys_close(&session->fd); /* leaves the epoll set by itself */
+    pil_sys_close(&session->fd); /* closing removes the descriptor from the epoll set */
     session->magic = 0;
     free(session);
 }
 
-/* Waits for room in the socket's buffer, or for packets. false: the kernel refuses. */
+/* Watches for room in the socket's buffer, or for packets. Returns false if the kernel refuses. */
 static bool watch(const struct pil_mapped *mapped, struct pil_mapped_session *session, bool is_paused) {
     struct epoll_event event = {.events = is_paused ? EPOLLOUT : EPOLLIN, .data.ptr = session};
     if (epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, session->fd, &event) != 0) {
@@ -204,8 +204,8 @@ bool pil_mapped_session_read(struct pil_mapped *mapped, struct pil_mapped_sessio
     uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX + 1];
     PIL_ASSERT(session->magic == MAPPED_SESSION_MAGIC && pil_list_is_linked(&session->link));
     for (uint32_t i = 0; i < PACKETS_PER_TURN; i++) {
-        /* Has the client taken most of what it was sent? A quarter of the buffer may wait; that is the kernel's rule.
-         */
+        /* Has the client read most of its answers? The kernel reports POLLOUT while at most a quarter of the buffer is
+         * in use. */
         struct pollfd room = {.fd = session->fd, .events = POLLOUT};
         bool is_paused = poll(&room, 1, 0) == 0;
         if (is_paused != session->is_paused && !watch(mapped, session, is_paused)) {
@@ -214,7 +214,7 @@ bool pil_mapped_session_read(struct pil_mapped *mapped, struct pil_mapped_sessio
         if (is_paused) {
             return true;
         }
-        /* Descriptors that a client sends are never taken: there is no room for them, and the kernel closes them. */
+        /* Descriptors that a client sends are never received: recv has no room for them, so the kernel closes them. */
         ssize_t got = recv(session->fd, packet, sizeof packet, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
             return true;
