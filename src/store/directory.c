@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A folder as a store: opening, reading, watching. An object is a file (schemas/store.md, "A directory"). Versions
- * (tags) are SHA-256 of the content; what changes by compare-and-swap carries a nonce, so equal tags mean equal
- * versions. Writing is in directory_put.c, listing in directory_list.c, names in directory_path.c. */
+ * A folder as a store: opening, reading, watching. An object is a file (schemas/store.md, "A directory"). Tags, which
+ * identify versions, are the SHA-256 of the content; objects that change by compare-and-swap contain a nonce, so equal
+ * tags mean equal versions. Writing is in directory_put.c, listing in directory_list.c, names in directory_path.c. */
 #include "store/directory.h"
 
 #include "base/sys.h"
@@ -14,7 +14,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-enum { BLOCK_BYTES = 1 << 20 }; /* how much is read between two looks at is_cancelled */
+enum { BLOCK_BYTES = 1 << 20 }; /* bytes read between two checks of is_cancelled */
 
 static pil_status object_open(const struct pil_directory *directory, const char *name, int *ret_fd,
                               struct pil_error *error) {
@@ -92,7 +92,7 @@ static pil_status directory_get(struct pil_store *store, const struct pil_store_
 
 /* ---- Life */
 
-/* File systems whose changes by other machines raise no inotify event. */
+/* Whether the folder is on a file system where changes by other machines raise no inotify event. */
 static bool is_remote(int fd) {
     struct statfs status;
     if (fstatfs(fd, &status) != 0) {
@@ -132,11 +132,11 @@ static void directory_close(struct pil_store *store) {
     free(directory);
 }
 
-/* A new root must not be lost with its parents, of which any may be new, too. */
+/* Makes a new root durable: any of its parents may be new, too. */
 static void sync_parents(int root_fd) {
     int fd = openat(root_fd, "..", PIL_DIRECTORY_FOLDER_FLAGS);
     for (int depth = 0; fd >= 0 && depth < 8; depth++) {
-        fsync(fd); /* best effort: we may not be allowed to */
+        fsync(fd); /* best effort: may not be permitted */
         int parent = openat(fd, "..", PIL_DIRECTORY_FOLDER_FLAGS);
         pil_sys_close(&fd);
         fd = parent;
@@ -163,7 +163,7 @@ static pil_status root_open(const char *path, bool create, int *ret_fd, struct p
     return PIL_STATUS_OK;
 }
 
-/* `path` from the working folder of now: the program may change that. Links in it stay. */
+/* `path` made absolute with the current working folder, which the program may change later. Links are not resolved. */
 static char *absolute(const char *path) {
     char folder[PATH_MAX], *text = NULL;
     if (path[0] == '/') {
@@ -172,14 +172,14 @@ static char *absolute(const char *path) {
     return asprintf(&text, "%s/%s", getcwd(folder, sizeof folder) != NULL ? folder : ".", path) < 0 ? NULL : text;
 }
 
-/* Whether the path leads to the opened folder still. */
+/* Whether the path still leads to the opened folder. */
 static bool is_same_folder(const char *path, int fd) {
     struct stat there, ours;
     return stat(path, &there) == 0 && fstat(fd, &ours) == 0 && there.st_dev == ours.st_dev &&
            there.st_ino == ours.st_ino;
 }
 
-/* The folder may have been removed and made again, mounted, or a link in its path been turned. */
+/* The folder may have been removed and recreated, another one mounted there, or a link in its path changed. */
 static pil_status directory_renew(struct pil_store *store, struct pil_error *ret_error) {
     struct pil_directory *directory = pil_directory_of(store);
     int fd;
@@ -219,7 +219,7 @@ static const struct pil_store_ops directory_ops = {
     .close = directory_close,
 };
 
-/* Takes fd and the three texts, also on failure. A text is NULL where there was no memory for it. */
+/* Takes fd and the three texts, also on failure. A text is NULL when memory was short. */
 static pil_status directory_create(int fd, char *given, char *path, char *url, struct pil_store **ret_store,
                                    struct pil_error *error) {
     struct pil_directory *directory = calloc(1, sizeof *directory);
@@ -240,7 +240,7 @@ static pil_status directory_create(int fd, char *given, char *path, char *url, s
     return PIL_STATUS_OK;
 }
 
-/* The same folder, even where the path leads elsewhere by now. */
+/* Opens the same folder, even if its path leads elsewhere now. */
 static pil_status directory_open_again(struct pil_store *store, struct pil_store **ret_store,
                                        struct pil_error *ret_error) {
     const struct pil_directory *directory = pil_directory_of(store);
@@ -256,7 +256,7 @@ pil_status pil_directory_open(const char *path, bool create, struct pil_store **
                               struct pil_error *ret_error) {
     int fd;
     PIL_TRY(root_open(path, create, &fd, ret_error));
-    char *real = realpath(path, NULL); /* inotify takes paths */
+    char *real = realpath(path, NULL); /* inotify needs a path */
     if (real == NULL) {
         pil_sys_close(&fd);
         return pil_fail(ret_error, PIL_STATUS_SYSTEM, "find the absolute path of %s: %s", path, strerror(errno));

@@ -15,7 +15,7 @@ struct listing {
     pil_store_visit_fn visit;
     void *context;
     struct pil_error *error;
-    char name[PIL_STORE_NAME_BYTES]; /* of the folder or object that the walk is at */
+    char name[PIL_STORE_NAME_BYTES]; /* of the current folder or object */
 };
 
 struct entries {
@@ -32,7 +32,7 @@ static pil_status fail_at(struct listing *listing, size_t name_len, const char *
     return pil_directory_fail(listing->directory, listing->error, "list", listing->name);
 }
 
-/* false: no memory. */
+/* Returns false if memory is short. */
 static bool entries_add(struct entries *entries, const char *leaf, bool is_folder) {
     char **names = realloc(entries->names, (entries->count + 1) * sizeof *names), *name = NULL;
     if (names == NULL) {
@@ -46,8 +46,8 @@ static bool entries_add(struct entries *entries, const char *leaf, bool is_folde
     return true;
 }
 
-/* Adds the names of the regular files and folders that a store can have made. Fails rather than leave out what it
- * cannot look at: a collector would take it for something that is not there. */
+/* Adds the names of regular files and folders that a store may have made. Fails rather than skip an entry that it
+ * cannot examine: garbage collection would take a skipped object for missing. */
 static pil_status entries_read(struct listing *listing, DIR *folder, size_t name_len, struct entries *entries) {
     for (;;) {
         errno = 0;

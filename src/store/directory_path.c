@@ -25,7 +25,7 @@ pil_status pil_directory_fail(const struct pil_directory *directory, struct pil_
                     strerror(number));
 }
 
-/* A link in place of a folder answers ENOTDIR; say what it is. */
+/* Opening a link in place of a folder fails with ENOTDIR: sets errno to ELOOP if it is a link. */
 static void name_the_link(int parent_fd, const char *segment) {
     struct stat status;
     if (errno == ENOTDIR && fstatat(parent_fd, segment, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode)) {
@@ -35,7 +35,7 @@ static void name_the_link(int parent_fd, const char *segment) {
     }
 }
 
-/* One step down. The parent is fsynced after a folder was made in it: its objects must not be lost with it. */
+/* After creating a folder, fsyncs its parent: otherwise the objects in the new folder could be lost with it. */
 int pil_directory_step(int parent_fd, const char *segment, bool create) {
     int fd = openat(parent_fd, segment, PIL_DIRECTORY_FOLDER_FLAGS | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT && create) {
@@ -80,7 +80,7 @@ bool pil_directory_is_there(const struct pil_directory_object *object) {
     return fstatat(object->folder_fd, object->leaf, &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Without O_NONBLOCK a FIFO in the place of the file would hold us for ever. */
+/* Without O_NONBLOCK, opening a FIFO in place of the file would block for ever. */
 pil_status pil_directory_object_open(const struct pil_directory *directory, const struct pil_directory_object *object,
                                      int *ret_fd, struct pil_error *error) {
     int fd = openat(object->folder_fd, object->leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Writing into a directory store. schemas/store.md, "A directory", specifies what is on the disk.
  *
- * A temporary file in ROOT/.tmp is written and fsynced; then, under an flock of ROOT/.lock, the condition is checked
- * and the file renamed into its place, and the folder fsynced. A writer that is killed leaves the old object or the new
- * one, and at most a temporary file; it held a lock on that, so the next writer sees that nobody does and removes it.
- * After a failed fsync the kernel may have thrown the pages away and would call a second one a success: the file is
- * discarded, never retried. */
+ * A writer writes and fsyncs a temporary file in ROOT/.tmp; then, under an flock of ROOT/.lock, it checks the
+ * condition, renames the file into its place, and fsyncs the folder. A killed writer leaves the old object or the new
+ * one, and at most a temporary file. Writers hold an flock on their temporary files, so a later writer recognises files
+ * without a lock and removes them. After a failed fsync the kernel may have discarded the pages and would report
+ * success for a second fsync: so the file is discarded and fsync never retried. */
 #include "store/directory.h"
 
 #include "base/hash.h"
@@ -24,7 +24,8 @@
 
 enum { TEMPORARY_NAME_BYTES = 17 };
 
-/* Removes temporary files that no living writer holds. Under the lock. Files of another user are left to that user. */
+/* Removes temporary files that no writer has locked. Call it under the lock. Files that this user may not open are left
+ * to their owner. */
 static void temporaries_sweep(const struct pil_directory *directory) {
     int folder_fd = pil_directory_step(directory->root_fd, TEMPORARY_FOLDER, false);
     DIR *folder = folder_fd >= 0 ? fdopendir(folder_fd) : NULL;
@@ -44,7 +45,8 @@ static void temporaries_sweep(const struct pil_directory *directory) {
     closedir(folder);
 }
 
-/* One writer at a time changes names below the root. Reading the lock file is enough to take it, except on NFS. */
+/* Lets one writer at a time change names below the root. A descriptor for reading is enough for flock, except on NFS.
+ */
 static pil_status lock(struct pil_directory *directory, int *ret_fd, struct pil_error *error) {
     int fd = openat(directory->root_fd, LOCK_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
@@ -72,7 +74,7 @@ static pil_status lock(struct pil_directory *directory, int *ret_fd, struct pil_
 
 struct temporary {
     int folder_fd;
-    int fd; /* holds the flock that says that its writer lives */
+    int fd; /* its flock shows that the writer lives */
     char name[TEMPORARY_NAME_BYTES];
 };
 
@@ -97,7 +99,7 @@ static pil_status temporary_create_locked(const struct pil_directory *directory,
     return PIL_STATUS_OK;
 }
 
-/* Closes it; removes the file unless it was renamed away. */
+/* Closes the temporary file; removes it unless it was renamed. */
 static void temporary_discard(struct temporary *temporary, bool renamed) {
     if (!renamed) {
         unlinkat(temporary->folder_fd, temporary->name, 0);
@@ -106,7 +108,7 @@ static void temporary_discard(struct temporary *temporary, bool renamed) {
     pil_sys_close(&temporary->folder_fd);
 }
 
-/* A temporary file with this content, on the disk. */
+/* Makes a temporary file with this content, durably written. */
 static pil_status temporary_write(struct pil_directory *directory, const char *name, struct pil_bytes content,
                                   struct temporary *ret_temporary, struct pil_error *error) {
     struct temporary temporary;
@@ -134,7 +136,7 @@ static pil_status fail_conflict(const char *name, struct pil_error *error) {
                     name);
 }
 
-/* Under the lock: whether the object is the version `tag`; with an empty tag, whether there is none. */
+/* Call under the lock. Checks that the object has the version `tag`; with an empty tag, that it does not exist. */
 static pil_status check_match(const struct pil_directory *directory, const struct pil_directory_object *object,
                               const struct pil_store_tag *tag, struct pil_error *error) {
     struct pil_store_tag now = {0};
@@ -152,7 +154,7 @@ static pil_status check_match(const struct pil_directory *directory, const struc
     return PIL_STATUS_OK;
 }
 
-/* Under the lock. */
+/* Call under the lock. */
 static pil_status check_condition(const struct pil_directory *directory, const struct pil_directory_object *object,
                                   const struct pil_store_condition *condition, struct pil_error *error) {
     switch (condition->when) {
@@ -165,12 +167,13 @@ static pil_status check_condition(const struct pil_directory *directory, const s
     PIL_UNREACHABLE("condition");
 }
 
-/* Moves the temporary file into its place when the condition holds. */
+/* Moves the temporary file into its place if the condition holds. */
 static pil_status commit(struct pil_directory *directory, const char *name, const struct pil_store_condition *condition,
                          const struct temporary *temporary, bool *ret_renamed, struct pil_error *error) {
     struct pil_directory_object object;
     int lock_fd = -1;
-    bool create = condition->when != PIL_STORE_IF_MATCH; /* what must be there is not worth a folder */
+    bool create = condition->when != PIL_STORE_IF_MATCH; /* IF_MATCH needs an existing object, so a missing folder is a
+                                                          * conflict */
     pil_status status = pil_directory_locate(directory, name, create, &object, error);
     if (status == PIL_STATUS_NOT_FOUND && !create) {
         return fail_conflict(name, error);
@@ -194,11 +197,11 @@ static pil_status commit(struct pil_directory *directory, const char *name, cons
     return status;
 }
 
-/* Spares the write of a large object that is there already. */
+/* Saves the write of a large object that exists already. */
 static pil_status check_absent_early(const struct pil_directory *directory, const char *name, struct pil_error *error) {
     struct pil_directory_object object;
     if (pil_directory_locate(directory, name, false, &object, NULL) != PIL_STATUS_OK) {
-        return PIL_STATUS_OK; /* commit makes the folder, or says why it cannot */
+        return PIL_STATUS_OK; /* commit makes the folder, or reports why it cannot */
     }
     bool is_there = pil_directory_is_there(&object);
     pil_directory_leave(&object);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a kind of store implements, for src/store and for stores that tests make. The functions do as those of the same
- * name in store/store.h, which check names, prefixes and cancellation first. */
+ * The functions that a kind of store implements; for src/store and for test stores. Each has the contract of the
+ * function of the same name in store/store.h, which checks names, prefixes and cancellation before it calls. */
 #pragma once
 
 #include "store/store.h"
@@ -10,7 +10,7 @@
 struct pil_store_get {
     const char *name;
     size_t bytes_max;
-    const struct pil_store_tag *if_not; /* NULL: read in any case */
+    const struct pil_store_tag *if_not; /* NULL: read unconditionally */
 };
 
 struct pil_store_ops {
@@ -28,18 +28,18 @@ struct pil_store_ops {
     pil_status (*list)(struct pil_store *store, const char *prefix, pil_store_visit_fn visit, void *context,
                        struct pil_error *ret_error);
     pil_status (*open_again)(struct pil_store *store, struct pil_store **ret_store, struct pil_error *ret_error);
-    pil_status (*renew)(struct pil_store *store, struct pil_error *ret_error); /* NULL: nothing to look at */
-    int (*watch)(struct pil_store *store, const char *prefix);                 /* NULL: polled */
-    void (*changed)(struct pil_store *store);                                  /* NULL with watch */
+    pil_status (*renew)(struct pil_store *store, struct pil_error *ret_error); /* NULL: nothing to renew */
+    int (*watch)(struct pil_store *store, const char *prefix);                 /* NULL: callers must poll */
+    void (*changed)(struct pil_store *store);                                  /* NULL if watch is NULL */
     void (*close)(struct pil_store *store);
 };
 
-/* The base of every implementation, first member of its own struct. */
+/* The base of every implementation: first member of its struct. */
 struct pil_store {
     const struct pil_store_ops *ops;
     char *url; /* owned: close frees it */
-    /* Written by pil_store_cancel (any thread), read by the store's thread between blocks. Relaxed: it orders nothing.
-     */
+    /* Written by pil_store_cancel (any thread), read by the store's thread between blocks. Relaxed: no other data
+     * depends on it. */
     atomic_bool is_cancelled;
 };
 

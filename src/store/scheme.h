@@ -10,7 +10,7 @@
 /* "dir:PATH", as a string literal for sentences: "a store is " PIL_STORE_FORMS. */
 #define PIL_STORE_FORM_(prefix, value, help, open) prefix value
 #define PIL_STORE_FORMS PIL_STORE_SCHEME_TABLE(PIL_STORE_FORM_, " or ")
-/* The same in the notation of usage lines, where '|' separates alternatives. */
+/* The same for usage lines, where '|' separates alternatives. */
 #define PIL_STORE_FORMS_USAGE PIL_STORE_SCHEME_TABLE(PIL_STORE_FORM_, "|")
 
 /* The prefixes alone, for shells. */
@@ -20,9 +20,9 @@
 
 struct pil_store_scheme {
     const char *prefix; /* with its ':' */
-    const char *value;  /* what follows, for people */
+    const char *value;  /* what follows the prefix, for help texts */
     const char *help;
-    /* `rest` is the URL behind the prefix, not empty. */
+    /* `rest` is the URL after the prefix, not empty. */
     pil_status (*open)(const char *rest, bool create, struct pil_store **ret_store, struct pil_error *ret_error);
 };
 extern const struct pil_store_scheme pil_store_schemes[];

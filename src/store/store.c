@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The border of every store: names, prefixes and cancellation are checked here, once, before the store's own function
- * is called. */
+ * The entry points of all stores: they check names, prefixes and cancellation before they call the store's own
+ * function. */
 #include "store/store.h"
 
 #include "base/panic.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where releases live, as object stores see it: names, whole puts under a condition, range reads. Callers use the
- * functions pil_store_*; a kind of store is a struct of functions (store/ops.h) and a row of the table of schemes
- * (store/scheme.h). Names are '/'-separated, relative, [A-Za-z0-9._=@+-] segments; segments that start with '.' belong
- * to the store itself ("." and ".." among them): every function answers INVALID to other names.
- * Thread: one thread per store object; pil_store_cancel is for any thread. */
+ * Storage of releases with the operations of an object store: names, conditional puts of whole objects, range reads.
+ * Callers use the functions pil_store_*; a kind of store is a struct of functions (store/ops.h) and a row of the table
+ * of schemes (store/scheme.h). Names are '/'-separated, relative, [A-Za-z0-9._=@+-] segments; segments that start with
+ * '.' belong to the store itself ("." and ".." among them). All functions that take a name return INVALID for other
+ * names. Thread: one thread per store object, except pil_store_cancel: any thread. */
 #pragma once
 
 #include "base/bytes.h"
@@ -12,7 +12,7 @@
 
 enum { PIL_STORE_TAG_BYTES = 72, PIL_STORE_NAME_BYTES = 1024 };
 
-/* Identifies one version of one object. Opaque; equal text = same version; "" is no version. */
+/* Identifies one version of one object. Opaque; equal text = same version; "" means no version. */
 struct pil_store_tag {
     char text[PIL_STORE_TAG_BYTES];
 };
@@ -24,11 +24,11 @@ struct pil_store_object {
 };
 typedef pil_status (*pil_store_visit_fn)(void *context, const struct pil_store_object *object);
 
-/* The state of an object that a put or a remove asks for. */
+/* The state that an object must be in for a put or a remove. */
 typedef enum pil_store_when { PIL_STORE_ALWAYS, PIL_STORE_IF_ABSENT, PIL_STORE_IF_MATCH } pil_store_when;
 struct pil_store_condition {
     pil_store_when when;
-    struct pil_store_tag tag; /* of IF_MATCH */
+    struct pil_store_tag tag; /* for IF_MATCH */
 };
 
 static inline struct pil_store_condition pil_store_always(void) {
@@ -41,11 +41,11 @@ static inline struct pil_store_condition pil_store_if_match(const struct pil_sto
     return (struct pil_store_condition){.when = PIL_STORE_IF_MATCH, .tag = *tag};
 }
 
-/* A whole small object and the version that was read. */
+/* A small object's content and its version. */
 struct pil_store_content {
-    struct pil_text text; /* the caller's: pil_text_deinit */
+    struct pil_text text; /* owned by the caller: pil_text_deinit */
     struct pil_store_tag tag;
-    bool is_unchanged; /* the version is the one that the caller has; `text` is empty */
+    bool is_unchanged; /* the object still has the caller's version; `text` is empty */
 };
 
 struct pil_store_range {
@@ -57,56 +57,58 @@ struct pil_store_range {
 
 struct pil_store;
 
-/* Opens the store that a URL names ("dir:PATH"). `create`: what it needs is made, a folder for instance; otherwise
- * NOT_FOUND names what is missing. INVALID lists the schemes. */
+/* Opens the store that a URL names ("dir:PATH"). `create`: makes what the store needs, a folder for instance; otherwise
+ * NOT_FOUND names what is missing. INVALID: the URL has no known scheme; the message lists the schemes. */
 pil_status pil_store_open(const char *url, bool create, struct pil_store **ret_store,
                           struct pil_error *ret_error) PIL_CHECKED;
-/* A second handle of the same store, for another thread. */
+/* Opens a second handle of the same store, for another thread. */
 pil_status pil_store_open_again(struct pil_store *store, struct pil_store **ret_store,
                                 struct pil_error *ret_error) PIL_CHECKED;
 void pil_store_close(struct pil_store **store);
-/* Looks whether the URL leads to the same store as before and follows it elsewhere if not. For whoever keeps a store
- * open for long, between two pieces of work. On failure the old one stays open. Cost: one system call for a folder. */
+/* Checks whether the URL still leads to the same store, and switches to the new one if not. For callers that keep a
+ * store open for long, between two pieces of work. On failure the old store stays open. Cost for a folder: two system
+ * calls. */
 pil_status pil_store_renew(struct pil_store *store, struct pil_error *ret_error) PIL_CHECKED;
 
 const char *pil_store_url(const struct pil_store *store);
 
-/* The whole object and its version. ret_tag may be NULL. NOT_FOUND, IO, TOO_LARGE: over bytes_max. */
+/* Reads a whole object and its version. ret_tag may be NULL. NOT_FOUND, IO, TOO_LARGE: larger than bytes_max. */
 pil_status pil_store_get(struct pil_store *store, const char *name, size_t bytes_max, struct pil_text *ret_text,
                          struct pil_store_tag *ret_tag, struct pil_error *ret_error) PIL_CHECKED;
-/* The same unless it is still the version if_not: then ret_content->is_unchanged. */
+/* The same, but if the object still has the version if_not (may be NULL), only sets ret_content->is_unchanged and the
+ * tag. */
 pil_status pil_store_get_if_changed(struct pil_store *store, const char *name, size_t bytes_max,
                                     const struct pil_store_tag *if_not, struct pil_store_content *ret_content,
                                     struct pil_error *ret_error) PIL_CHECKED;
-/* Reads a part of an object; *ret_len is less than range->bytes only at its end. NOT_FOUND, IO. */
+/* Reads a part of an object; *ret_len is less than range->bytes only at the end of the object. NOT_FOUND, IO. */
 pil_status pil_store_get_range(struct pil_store *store, const struct pil_store_range *range, size_t *ret_len,
                                struct pil_error *ret_error) PIL_CHECKED;
-/* Size of an object and its version. ret_tag may be NULL: finding the version may cost a read of the whole object, so
- * ask for it on small ones only. */
+/* Size and version of an object. Finding the version may cost a read of the whole object: pass NULL as ret_tag for
+ * large objects. */
 pil_status pil_store_stat(struct pil_store *store, const char *name, uint64_t *ret_bytes, struct pil_store_tag *ret_tag,
                           struct pil_error *ret_error) PIL_CHECKED;
-/* IF_ABSENT: EXISTS when there is one already, whatever its content. IF_MATCH: CONFLICT when another version or none
- * is there. Durable before it is visible: when the writer is killed, the object is there whole or not at all. ret_tag:
- * the new version; may be NULL. */
+/* Writes an object. IF_ABSENT: EXISTS if the object exists, whatever its content. IF_MATCH: CONFLICT if it has another
+ * version or does not exist. The content is durable before it is visible: when the writer is killed, the object is
+ * complete or unchanged. ret_tag: the new version; may be NULL. */
 pil_status pil_store_put(struct pil_store *store, const char *name, struct pil_bytes content,
                          struct pil_store_condition condition, struct pil_store_tag *ret_tag,
                          struct pil_error *ret_error) PIL_CHECKED;
-/* ALWAYS or IF_MATCH (CONFLICT when another version is there). NOT_FOUND, DENIED. */
+/* Removes an object; ALWAYS or IF_MATCH (CONFLICT: it has another version). NOT_FOUND, DENIED. */
 pil_status pil_store_remove(struct pil_store *store, const char *name, struct pil_store_condition condition,
                             struct pil_error *ret_error) PIL_CHECKED;
-/* Calls visit for each object under `prefix` ("" or ending in '/'), in byte order of names; stops when visit is not
- * OK. NO_MEMORY of a visit, too, gets a sentence here. */
+/* Calls visit for each object under `prefix` ("" or ending in '/'), in byte order of names; stops with visit's status
+ * when that is not OK. A visit that returns NO_MEMORY needs no message: it gets one here. */
 pil_status pil_store_list(struct pil_store *store, const char *prefix, pil_store_visit_fn visit, void *context,
                           struct pil_error *ret_error) PIL_CHECKED;
 
-/* A descriptor that becomes readable when an object directly in the folder `prefix` (ends in '/'; it need not be there
+/* A descriptor that becomes readable when an object directly in the folder `prefix` (ends in '/'; it need not exist
  * yet) may have changed, or -1: poll instead (network file systems raise no events). One descriptor for all prefixes
- * of a store, owned by the store. Call pil_store_changed to read it empty, then look at the objects: in this order no
- * change is missed. */
+ * of a store, owned by the store. Call pil_store_changed to clear it, then read the objects: in this order no change is
+ * missed. */
 int pil_store_watch(struct pil_store *store, const char *prefix);
 void pil_store_changed(struct pil_store *store);
 
-/* Any thread: what the store is doing ends with CLOSED as soon as it can, and so does every operation after it. */
+/* Any thread. The current operation of the store ends with CLOSED soon, and every later one at once. */
 void pil_store_cancel(struct pil_store *store);
 
 /* Whether every segment of the name is allowed; whether the prefix may be listed. */

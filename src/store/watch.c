@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A folder that is not there yet is waited for at its parent, so the whole path from the root is watched, the parent
- * before the child: whatever is made after a watch raises an event, and whatever was made before it is found by the
- * next step down. */
+ * To notice the creation of a missing folder, its parent must be watched, so the whole path from the root is watched,
+ * each parent before its child: a folder made after the watch of its parent raises an event, and one made before is
+ * found by the next step. */
 #include "store/watch.h"
 
 #include "base/panic.h"
@@ -15,13 +15,15 @@
 #include <unistd.h>
 
 enum {
-    /* IN_MASK_ADD: a folder may be on the way to one prefix and be another one itself. */
+    /* IN_MASK_ADD: a folder may be both a parent of one prefix and another prefix itself. */
     WAY_EVENTS =
         IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_MASK_ADD,
-    FOLDER_EVENTS = WAY_EVENTS | IN_CLOSE_WRITE, /* we rename into place; others may copy */
+    FOLDER_EVENTS = WAY_EVENTS | IN_CLOSE_WRITE, /* we rename files into place; other programs may write them in place
+                                                  */
 };
 
-/* Whether at least the root could be watched. */
+/* Watches the folders from the root to the prefix as far as they exist; returns false if even the root cannot be
+ * watched. */
 static bool arm(struct pil_watch *watch, const char *root, const char *prefix) {
     if (inotify_add_watch(watch->fd, root, prefix[0] != '\0' ? WAY_EVENTS : FOLDER_EVENTS) < 0) {
         return false;
@@ -67,20 +69,20 @@ void pil_watch_drain(struct pil_watch *watch, const char *root) {
     while (read(watch->fd, events, sizeof events) > 0) {
     }
     for (uint32_t i = 0; i < watch->prefix_count; i++) {
-        (void)arm(watch, root, watch->prefixes[i]); /* a root that is gone has nothing to wait for */
+        (void)arm(watch, root, watch->prefixes[i]); /* a root that is gone cannot be watched */
     }
 }
 
-/* The descriptor keeps its number: who polls it need not be told. */
+/* The descriptor keeps its number, so callers that poll it need not know. */
 void pil_watch_move(struct pil_watch *watch, const char *root) {
     int fd = watch->fd < 0 ? -1 : inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (fd < 0) {
-        return; /* without a second instance the old watches stay, and new ones are added to them */
+        return; /* the old watches stay; pil_watch_drain adds those of the new root */
     }
     bool is_moved = dup3(fd, watch->fd, O_CLOEXEC) == watch->fd;
     pil_sys_close(&fd);
     for (uint32_t i = 0; is_moved && i < watch->prefix_count; i++) {
-        (void)arm(watch, root, watch->prefixes[i]); /* a root that is gone again has nothing to wait for */
+        (void)arm(watch, root, watch->prefixes[i]); /* a root that is gone again cannot be watched */
     }
 }
 
