@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* "HOST:PORT"; a host with colons, as of IPv6, may stand in brackets. */
+/* "HOST:PORT"; the host may be in brackets, for IPv6 addresses, which contain colons. */
 static bool parse_tcp(const char *text, struct pil_address *address) {
     const char *colon = strrchr(text, ':');
     size_t digits = colon != NULL ? strspn(colon + 1, "0123456789") : 0;

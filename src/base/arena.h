@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Memory that is handed out front to back and given back all at once: what the requests of one batch point to. The
- * block is the owner's and fixed in size; handing out costs an addition and a comparison. One thread. */
+ * Memory that is allocated front to back and freed all at once: it holds what the requests of one batch point to. The
+ * owner provides a block of fixed size; an allocation costs an addition and a comparison. One thread. */
 #pragma once
 
 #include "base/bytes.h"
@@ -20,7 +20,7 @@ static inline size_t pil_arena_left(const struct pil_arena *arena) {
     return arena->capacity - arena->used;
 }
 
-/* Uninitialised memory; NULL when the arena has no room, and then nothing has changed. `alignment`: a power of two, at
+/* Allocates uninitialised memory; NULL, without any change, when the arena has no room. `alignment`: a power of two, at
  * most that of `data`. */
 static inline void *pil_arena_alloc(struct pil_arena *arena, size_t bytes, size_t alignment) {
     PIL_ASSERT_SLOW(alignment != 0 && (alignment & (alignment - 1)) == 0);
@@ -35,7 +35,7 @@ static inline void *pil_arena_alloc(struct pil_arena *arena, size_t bytes, size_
 #define PIL_ARENA_NEW(arena, type, count) \
     ((type *)pil_arena_alloc((arena), (size_t)(count) * sizeof(type), _Alignof(type)))
 
-/* A position to go back to. Everything handed out since pil_arena_mark is gone after pil_arena_rewind. */
+/* A position to return to: pil_arena_rewind frees everything allocated since pil_arena_mark. */
 static inline size_t pil_arena_mark(const struct pil_arena *arena) {
     return arena->used;
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Every limit of the formats and of the programs, with its reason. Limits that an operator may change have their
- * default in the table of src/daemon/config_option.c. */
+ * Limits that formats and programs share, with their reasons. Limits that an operator may change have their default in
+ * the table of src/daemon/config_option.c. */
 #pragma once
 
 enum {
     PIL_NAME_BYTES_MAX = 128,        /* project, entity, view, feature, service, channel names: labels and file names */
-    PIL_FEATURES_MAX = 4096,         /* per view; 4,000 are promised */
+    PIL_FEATURES_MAX = 4096,         /* per view; the documentation promises 4,000 */
     PIL_ENTITIES_MAX = 8,            /* join keys of one view */
     PIL_VIEWS_MAX = 256,             /* per project */
-    PIL_SERVED_VIEWS_MAX = 64,       /* slots of one node: one word of a bit set, one page for mapped readers */
+    PIL_SERVED_VIEWS_MAX = 64,       /* slots of one node: one 64-bit set, one control page for mapped reads */
     PIL_SERVICES_MAX = 1024,         /* per project */
     PIL_SERVICE_FEATURES_MAX = 4096, /* features of one service */
     PIL_KEY_BYTES_MAX = 65536,       /* canonical key bytes */

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Borrowed: whoever hands it out owns the memory. `data` may be NULL when `len` is 0. */
+/* A borrowed span: the function that returns it owns the memory. `data` may be NULL when `len` is 0. */
 struct pil_bytes {
     const uint8_t *data;
     size_t len;
@@ -28,7 +28,7 @@ static inline bool pil_bytes_equal_text(struct pil_bytes a, const char *text) {
     return pil_bytes_equal(a, pil_bytes_from_text(text));
 }
 
-/* ASCII case folding only, as RESP commands and HTTP field names want it. */
+/* ASCII case folding only, for RESP commands and HTTP field names. */
 static inline bool pil_bytes_equal_nocase(struct pil_bytes a, const char *text) {
     size_t i = 0;
     for (; i < a.len && text[i] != '\0'; i++) {
@@ -42,7 +42,7 @@ static inline bool pil_bytes_equal_nocase(struct pil_bytes a, const char *text) 
     return i == a.len && text[i] == '\0';
 }
 
-/* The formats are little-endian; so is every machine that we build for (checked in snapshot/format.h). */
+/* The formats are little-endian, and so is every machine that we support (checked in snapshot/format.h). */
 #define PIL_BYTES_ACCESSORS(type, name) \
     static inline type pil_load_##name(const void *from) { \
         type value; \

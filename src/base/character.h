@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Characters of ASCII, for readers of text. */
+ * ASCII characters, for parsers. */
 #pragma once
 
 #include "base/bytes.h"
 
-/* Its value; -1 when the character is not a hexadecimal digit. */
+/* The value of a hexadecimal digit; -1 for any other character. */
 static inline int pil_character_hex_digit(uint8_t byte) {
     return byte >= '0' && byte <= '9'   ? byte - '0'
            : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10

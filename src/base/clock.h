@@ -17,8 +17,8 @@ static inline int64_t pil_clock_wall_us(void) {
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Both clocks, to pass to what must run under a simulated time. The functions get `context`; their user says which
- * threads call them. */
+/* Both clocks, for code that must also run in simulated time. The functions get `context`; the code that uses the clock
+ * documents which threads call them. */
 struct pil_clock {
     uint64_t (*monotonic_ns)(void *context);
     int64_t (*wall_us)(void *context);
@@ -27,7 +27,7 @@ struct pil_clock {
 /* The machine's clocks; any thread. */
 extern const struct pil_clock pil_clock_system;
 
-/* Text form "2026-11-21T03:45:10Z", with 3 or 6 fraction digits when they are needed to be exact (RFC 3339).
+/* Text form "2026-11-21T03:45:10Z", with 3 or 6 fraction digits when the time is not a whole second (RFC 3339).
  * Returns the length, at most PIL_CLOCK_TEXT_BYTES - 1; years outside 0..9999 are clamped. */
 enum { PIL_CLOCK_TEXT_BYTES = 32 };
 int pil_clock_format_us(int64_t wall_us, char ret_text[PIL_CLOCK_TEXT_BYTES]);

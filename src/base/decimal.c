@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Schubfach: of all decimals inside the rounding interval of a number, the shortest; of those, the closest. Names c, q,
- * k, h and g are the paper's. A number is c * 2^q; its decimal is digits * 10^exponent. */
+ * Schubfach: of all decimals inside the rounding interval of a number, the shortest; of those, the closest. The names
+ * c, q, k, h and g are those of the paper. A number is c * 2^q; its decimal is digits * 10^exponent. */
 #include "base/decimal.h"
 #include "base/bytes.h"
 #include "base/decimal_table.h"
@@ -25,7 +25,8 @@ static int floor_log2_pow10(int e) {
     return (e * 1741647) >> 19;
 }
 
-/* The high part of g * cp, its lowest bit set when anything was cut off: enough to compare with boundaries exactly. */
+/* The high part of g * cp, with the lowest bit set if the cut-off part is not zero: enough for exact comparisons with
+ * boundaries. */
 static uint64_t round_to_odd_f64(const uint64_t g[2], uint64_t cp) {
     unsigned __int128 low = (unsigned __int128)g[1] * cp;
     unsigned __int128 product = (unsigned __int128)g[0] * cp + (uint64_t)(low >> 64);
@@ -37,7 +38,7 @@ static uint64_t round_to_odd_f32(const uint64_t g[2], uint64_t cp) {
     return (uint64_t)(product >> 64) | ((uint64_t)product >> 32 > 1);
 }
 
-/* The interval's ends and the number itself, in quarters of the last digit. */
+/* The ends of the interval and the number itself, in quarters of a unit of the last digit. */
 struct interval {
     uint64_t lower, value, upper;
 };
@@ -61,7 +62,7 @@ static struct decimal choose(struct interval v, bool is_even, int k) {
     return (struct decimal){.digits = s + up, .exponent = k};
 }
 
-/* Numbers without a fraction below 2^53 need no search. */
+/* Whole numbers below 2^53 need no search. */
 static bool is_whole(uint64_t c, int q, struct decimal *ret_decimal) {
     if (q > 0 || q <= -53 || (c & ((UINT64_C(1) << -q) - 1)) != 0) {
         return false;
@@ -96,16 +97,16 @@ static struct decimal shortest(uint64_t significand, int exponent, int fraction_
     return choose(interval, (c & 1) == 0, k);
 }
 
-/* The digits of a number, and room behind them so that a copy of constant length may start at any digit. */
+/* The digits of a number, followed by room, so that a copy of constant length may start at any digit. */
 enum { DIGIT_COLUMNS = 24, COPY_BYTES = 20 };
 struct digits {
     char text[DIGIT_COLUMNS + COPY_BYTES];
-    int begin; /* of the first digit that is not 0 */
-    int count; /* to the end of the columns */
-    int zeros; /* of these, at the end */
+    int begin; /* column of the first digit that is not 0 */
+    int count; /* digits from there to the last column */
+    int zeros; /* trailing zeros among these */
 };
 
-/* Eight digits, the first in the lowest byte: four, two and then one digit at a time, all at once.
+/* Eight digits, the first in the lowest byte: splits into groups of four, two and one digits, all groups in parallel.
  * Source: "SWAR" conversion as by Paul Khuong, "How to print integers really fast" (2017). */
 static uint64_t eight_digits(uint32_t value) {
     uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
@@ -152,11 +153,11 @@ static char *put_exponent(char *at, int exponent) {
     return at;
 }
 
-/* The sign, 16 digits and the point may come before the last copy. */
+/* The sign, 16 digits and the point may precede the last copy. */
 PIL_STATIC_ASSERT((int)PIL_DECIMAL_BYTES >= 18 + (int)COPY_BYTES);
 
-/* Python writes the point among the digits when it comes behind the 1st to 16th, or up to three zeros before the first.
- * Copies have a constant length and may write a little too much; PIL_DECIMAL_BYTES has room for that. */
+/* Like Python, writes an exponent unless the point comes after the 1st to 16th digit or at most three zeros before the
+ * first digit. Copies have a constant length and may write beyond the text; PIL_DECIMAL_BYTES has room for that. */
 static char *put_decimal(char *at, struct decimal decimal) {
     struct digits digits;
     split_digits(decimal.digits, &digits);

@@ -6,8 +6,8 @@
 
 enum { PIL_DECIMAL_BYTES = 40 };
 
-/* Both return the length of the text, at most 24; no NUL is added, and bytes behind the text may be overwritten. No
+/* Both return the length of the text, at most 24; they add no NUL and may overwrite the bytes after the text. No
  * locale, no allocation; about 30 ns. */
 int pil_decimal_f64(double value, char ret_text[PIL_DECIMAL_BYTES]);
-/* Digits that are enough for a float ("0.1", not "0.10000000149011612"). */
+/* The shortest digits that identify the float ("0.1", not "0.10000000149011612"). */
 int pil_decimal_f32(float value, char ret_text[PIL_DECIMAL_BYTES]);

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Room for one descriptor more than is taken, so that a sender of too many is noticed without losing count. */
+/* Room for one descriptor more than is accepted, so that a datagram with too many is recognised. */
 union control {
     struct cmsghdr header; /* for its alignment */
     uint8_t bytes[CMSG_SPACE((PIL_FDPASS_MAX + 1) * sizeof(int))];
@@ -41,7 +41,7 @@ pil_status pil_fdpass_send(int socket, struct pil_bytes data, const int *fds, ui
     return errno == EAGAIN ? (block ? PIL_STATUS_TIMEOUT : PIL_STATUS_AGAIN) : pil_status_from_errno(errno);
 }
 
-/* Takes what fits, closes what does not. Returns whether all fitted. */
+/* Takes at most PIL_FDPASS_MAX descriptors and closes the others; returns whether there were no others. */
 static bool take_fds(struct msghdr *head, struct pil_fdpass_received *received) {
     bool all = true;
     for (struct cmsghdr *at = CMSG_FIRSTHDR(head); at != NULL; at = CMSG_NXTHDR(head, at)) {

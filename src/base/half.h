@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * IEEE 754 binary16 and bfloat16 to float: exact, without branches on the common path, and right in processes that
+ * IEEE 754 binary16 and bfloat16 to float: exact, without branches on the common path, and correct in processes that
  * flush subnormal numbers to zero. */
 #pragma once
 
@@ -18,7 +18,7 @@ static inline float pil_float_from_f16(uint16_t half) {
     return pil_float_from_bits((magnitude < 0x400u ? subnormal : normal) | sign);
 }
 
-/* The upper half of a float. */
+/* A bfloat16 is the upper half of a float. */
 static inline float pil_float_from_bf16(uint16_t half) {
     return pil_float_from_bits((uint32_t)half << 16);
 }

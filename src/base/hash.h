@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The three hashes of the formats, by name: XXH64 places keys in shards (the same as Spark's xxhash64), XXH3 indexes
- * and checks blocks, SHA-256 names content. */
+ * The hashes of the formats, named by purpose: XXH64 assigns keys to shards (as Spark's xxhash64), XXH3 indexes keys
+ * and checks blocks, SHA-256 identifies content. */
 #pragma once
 
 #include "base/bytes.h"
@@ -9,7 +9,7 @@
 enum { PIL_HASH_SHARD_SEED = 42 };
 uint64_t pil_hash_shard(struct pil_bytes key);
 
-/* XXH3-64 with a seed: the hash that the index of a shard is built over. */
+/* XXH3-64 with a seed: the hash of keys in the index of a shard. */
 uint64_t pil_hash_index(struct pil_bytes key, uint64_t seed);
 
 /* XXH3-64, seed 0: block checksums. */
@@ -22,7 +22,7 @@ struct pil_sha256 {
 
 struct pil_sha256 pil_hash_sha256(struct pil_bytes data);
 
-/* Incremental SHA-256. create panics only when out of memory. finish returns the digest and destroys; NULLs the
+/* Incremental SHA-256. create panics when memory is short. finish returns the digest, destroys the stream and NULLs the
  * pointer. */
 struct pil_sha256_stream;
 struct pil_sha256_stream *pil_sha256_stream_create(void);
@@ -31,5 +31,6 @@ struct pil_sha256 pil_sha256_stream_finish(struct pil_sha256_stream **stream);
 
 /* Lower-case hex of `data` into ret_text[2 * len + 1], NUL-terminated. */
 void pil_hex_encode(struct pil_bytes data, char *ret_text);
-/* Reads exactly 2 * len hex digits (either case); false when any is not one. */
+/* Reads exactly 2 * len hex digits (either case); returns false if the length is wrong or a character is not a hex
+ * digit. */
 bool pil_hex_decode(struct pil_bytes text, uint8_t *ret_data, size_t len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The hashes of keys of eight bytes, by far the most frequent, written out for the hot path: no call, no branch.
- * Source: XXH64 and XXH3_64bits of https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md. hash.h has all
- * lengths. */
+ * The hashes of 8-byte keys, by far the most frequent, inlined for the hot path: no call, and no branch but the test of
+ * the length. Source: XXH64 and XXH3_64bits of https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md. hash.h
+ * has the hashes of all lengths. */
 #pragma once
 
 #include "base/hash.h"
@@ -10,7 +10,7 @@ static inline uint64_t pil_hash_rotated(uint64_t word, uint32_t bits) {
     return word << bits | word >> (64 - bits);
 }
 
-/* = pil_hash_shard */
+/* The same result as pil_hash_shard. */
 static inline uint64_t pil_hash_shard_inline(struct pil_bytes key) {
     if (key.len != 8) {
         return pil_hash_shard(key);
@@ -24,7 +24,7 @@ static inline uint64_t pil_hash_shard_inline(struct pil_bytes key) {
     return hash ^ hash >> 32;
 }
 
-/* = pil_hash_index. The secret's two words are of XXH3's default secret, bytes 8 to 23. */
+/* The same result as pil_hash_index. `secret` combines bytes 8 to 23 of XXH3's default secret. */
 static inline uint64_t pil_hash_index_inline(struct pil_bytes key, uint64_t seed) {
     if (key.len != 8) {
         return pil_hash_index(key, seed);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pull reader for JSON. Each reader function leaves `at` behind what it read. */
+ * The pull reader for JSON. Each reader function leaves `at` after the text that it read. */
 #include "base/json.h"
 #include "base/character.h"
 #include "base/panic.h"
@@ -21,7 +21,7 @@ static void skip_space(struct pil_json *json) {
     }
 }
 
-/* Steps over `byte` when it comes next, behind white space. */
+/* Skips white space, and then `byte` if it comes next; returns whether it did. */
 static bool take(struct pil_json *json, uint8_t byte) {
     skip_space(json);
     if (json->at == json->end || *json->at != byte) {
@@ -80,8 +80,8 @@ pil_status pil_json_read_bool(struct pil_json *json, bool *ret_value) {
 
 /* ---- Numbers. */
 
-/* A decimal on its way to an int64: the digits read so far without trailing zeros, times 10^zeros. Kept negative,
- * because there is one more negative number. */
+/* A number being read into an int64: the digits so far without trailing zeros, times 10^zeros. Kept negative, because
+ * INT64_MIN has no positive counterpart. */
 struct whole {
     int64_t negative;
     int64_t zeros;
@@ -104,7 +104,7 @@ static void append_digit(struct whole *whole, uint8_t byte) {
     whole->is_too_large = whole->is_too_large || __builtin_sub_overflow(whole->negative, byte - '0', &whole->negative);
 }
 
-/* One digit or more; false when there is none. */
+/* Reads one or more digits; returns false if there is none. */
 static bool take_digits(struct pil_json *json, struct whole *whole) {
     const uint8_t *begin = json->at;
     for (; json->at < json->end && pil_character_is_digit(*json->at); json->at++) {
@@ -113,7 +113,7 @@ static bool take_digits(struct pil_json *json, struct whole *whole) {
     return json->at > begin;
 }
 
-/* The exponent behind 'e'; saturates far outside of what matters. */
+/* Reads the exponent after 'e'; it saturates far beyond the exponents of int64. Returns false if it has no digits. */
 static bool take_exponent(struct pil_json *json, int64_t *ret_exponent) {
     bool is_negative = json->at < json->end && *json->at == '-';
     if (is_negative || (json->at < json->end && *json->at == '+')) {
@@ -151,7 +151,7 @@ pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *r
     bool is_negative = json->at < json->end && *json->at == '-';
     json->at += is_negative;
     if (json->at < json->end && *json->at == '0') {
-        json->at++; /* nothing may follow a leading zero */
+        json->at++; /* no digit may follow a leading zero */
     } else if (!take_digits(json, &whole)) {
         return fail_at(json, begin, "Expecting value");
     }
@@ -209,7 +209,7 @@ static size_t put_utf8(uint8_t *to, uint32_t point) {
     return len;
 }
 
-/* The escape at json->at, a backslash. */
+/* Decodes the escape at json->at, which is a backslash. */
 static pil_status read_escape(struct pil_json *json, uint8_t to[4], size_t *ret_len) {
     static const char letters[] = "\"\\/bfnrt", bytes[] = "\"\\/\b\f\n\r\t";
     const uint8_t *at = json->at;
@@ -242,7 +242,7 @@ static pil_status read_escape(struct pil_json *json, uint8_t to[4], size_t *ret_
     return PIL_STATUS_OK;
 }
 
-/* Steps over characters that stand for themselves, checking them; stops at a quote or a backslash. */
+/* Checks and skips characters that need no decoding; stops at a quote or a backslash. */
 static pil_status pass_plain(struct pil_json *json, const uint8_t *string) {
     while (json->at < json->end) {
         uint8_t byte = *json->at;
@@ -319,7 +319,7 @@ pil_status pil_json_enter(struct pil_json *json, pil_json_kind kind) {
     return PIL_STATUS_OK;
 }
 
-/* The comma before the next one, or the end. */
+/* Reads the comma before the next element or member, or the closing bracket. */
 static pil_status next(struct pil_json *json, uint8_t close, bool *first, bool *ret_more) {
     if (take(json, close)) {
         json->depth--;
@@ -362,7 +362,7 @@ static pil_status skip_scalar(struct pil_json *json, pil_json_kind kind) {
     case PIL_JSON_NUMBER: return pil_json_read_number(json, &number);
     case PIL_JSON_STRING:
         PIL_TRY(pil_json_read_string(json, &string));
-        json->scratch = scratch; /* nobody keeps it */
+        json->scratch = scratch; /* the decoded string is not kept */
         return PIL_STATUS_OK;
     case PIL_JSON_END: return fail(json, "Expecting value");
     case PIL_JSON_ARRAY:

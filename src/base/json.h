@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A pull reader for JSON from outside: strict (RFC 8259, UTF-8), bounded depth, no recursion, no allocation, numbers
- * exact. Used for requests and for what libpillion reads; other documents of the control plane go through jansson. */
+ * A pull reader for untrusted JSON: strict (RFC 8259, UTF-8), bounded depth, no recursion, no allocation, exact
+ * numbers. Used for requests and for documents that libpillion reads; the control plane reads its documents with
+ * jansson. */
 #pragma once
 
 #include "base/bytes.h"
@@ -9,7 +10,7 @@
 enum { PIL_JSON_DEPTH_MAX = 64 };
 
 typedef enum pil_json_kind {
-    PIL_JSON_END, /* no value here: the end of the text, or a mistake that the next read reports */
+    PIL_JSON_END, /* no value: the end of the text, or a syntax error that the next read reports */
     PIL_JSON_NULL,
     PIL_JSON_BOOL,
     PIL_JSON_NUMBER,
@@ -18,20 +19,20 @@ typedef enum pil_json_kind {
     PIL_JSON_OBJECT,
 } pil_json_kind;
 
-/* Reader state. After INVALID or TOO_LARGE: `error` is a static phrase (Python's where Python has one), `at` the place,
- * and nothing more may be read. */
+/* Reader state. After INVALID or TOO_LARGE: `error` is a static phrase (Python's if it has one), `at` is the place of
+ * the error, and the reader must not be used further. */
 struct pil_json {
     const uint8_t *begin;
     const uint8_t *at;
     const uint8_t *end;
-    uint8_t *scratch; /* strings with escapes are decoded to here; as many bytes as the text is enough */
+    uint8_t *scratch; /* strings with escapes are decoded into this buffer; the length of the text is enough */
     uint8_t *scratch_end;
     const char *error;
-    bool is_not_utf8; /* the mistake is in the encoding, not in the JSON */
+    bool is_not_utf8; /* the error is in the encoding, not in the JSON */
     uint32_t depth;
 };
 
-/* A UTF-8 byte order mark is skipped. */
+/* Starts reading `text`; a UTF-8 byte order mark is skipped. */
 void pil_json_init(struct pil_json *json, struct pil_bytes text, uint8_t *scratch, size_t scratch_bytes);
 /* The kind of the next value, by its first character. */
 pil_json_kind pil_json_peek(struct pil_json *json);
@@ -41,20 +42,20 @@ struct pil_json_number {
     bool is_integral;      /* a whole number within int64, however written: 1002, 1002.0, 1.002e3 */
     int64_t integer;       /* exact; 0 unless is_integral */
 };
-/* Each reads one value of that kind, or fails. */
+/* Each function reads one value of its kind, or fails. */
 pil_status pil_json_read_null(struct pil_json *json) PIL_CHECKED;
 pil_status pil_json_read_bool(struct pil_json *json, bool *ret_value) PIL_CHECKED;
 pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *ret_number) PIL_CHECKED;
-/* Points into the text, or into scratch when there were escapes. */
+/* *ret_string points into the text, or into scratch if the string has escapes. */
 pil_status pil_json_read_string(struct pil_json *json, struct pil_bytes *ret_string) PIL_CHECKED;
 /* Reads any value and checks all of it; *ret_raw is its text. */
 pil_status pil_json_skip(struct pil_json *json, struct pil_bytes *ret_raw) PIL_CHECKED;
 
-/* Steps into an array or object; then next_element or next_member until *ret_more is false: then it is closed. Each
- * member or element must be read or skipped before the next step. *first: true before the first step. */
+/* Enters an array or object; then call next_element or next_member until *ret_more is false, which leaves it. Each
+ * element or member must be read or skipped before the next call. *first must be true before the first call. */
 pil_status pil_json_enter(struct pil_json *json, pil_json_kind kind) PIL_CHECKED;
 pil_status pil_json_next_element(struct pil_json *json, bool *first, bool *ret_more) PIL_CHECKED;
 pil_status pil_json_next_member(struct pil_json *json, bool *first, struct pil_bytes *ret_name,
                                 bool *ret_more) PIL_CHECKED;
-/* Nothing but white space may follow. */
+/* Fails unless only white space follows. */
 pil_status pil_json_finish(struct pil_json *json) PIL_CHECKED;

@@ -59,7 +59,7 @@ void pil_json_value_members(const struct pil_json_value *object, const char *con
             return;
         }
         take(name, text, names, count, ret_members);
-        json.scratch = scratch; /* of the name */
+        json.scratch = scratch; /* the decoded name is not kept */
     }
 }
 

@@ -20,7 +20,7 @@ struct pil_list_link {
     struct pil_list_link *next, *previous; /* both NULL: on no list */
 };
 
-/* A ring through the head, so that no operation has a special case for the ends. */
+/* A ring through the head, so that the ends need no special cases. */
 struct pil_list {
     struct pil_list_link head;
 };
@@ -65,7 +65,7 @@ static inline struct pil_list_link *pil_list_first(const struct pil_list *list) 
     return pil_list_is_empty(list) ? NULL : list->head.next;
 }
 
-/* Moves all elements to `ret_to`, which need not be initialised; the list is empty then. */
+/* Moves all elements to `ret_to`, which need not be initialised; the list is empty afterwards. */
 static inline void pil_list_move(struct pil_list *list, struct pil_list *ret_to) {
     if (pil_list_is_empty(list)) {
         pil_list_init(ret_to);

@@ -21,14 +21,14 @@ enum {
 #define CUT "...\""                /* ends a value that did not fit */
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
-/* A reload changes them while other threads log. */
+/* Atomic because a reload changes the settings while other threads log. */
 static struct {
     const char *_Atomic component;
     _Atomic pil_log_level level_min;
     _Atomic pil_log_format format;
 } settings = {"pillion", PIL_LOG_INFO, PIL_LOG_FORMAT_LOGFMT};
 
-/* One slot per hash of the event text; a collision only means that two events share a budget. */
+/* One slot per hash of the event text; on a collision two events share a budget. */
 static struct {
     _Atomic uint64_t second;
     _Atomic uint32_t count;
@@ -51,7 +51,8 @@ const char *pil_log_number(char text[24], long long value) {
     return text;
 }
 
-/* What does not fit is left out whole: the closing characters of the line have room of their own. */
+/* Appends `data` unless it does not fit with `room_behind` bytes after it; returns whether it was appended. The end of
+ * the line has reserved room. */
 static bool put(struct line *line, const char *data, size_t len, size_t room_behind) {
     if (len + room_behind > BODY_BYTES - line->len) {
         return false;
@@ -61,8 +62,8 @@ static bool put(struct line *line, const char *data, size_t len, size_t room_beh
     return true;
 }
 
-/* Takes one character off *text: as it is, or escaped so that it is good in JSON and does nothing to a terminal. Bytes
- * that are not UTF-8 become U+FFFD. Returns its length. */
+/* Takes one character off *text, escaped if JSON requires it or if it is a control character, which could affect a
+ * terminal. A byte that is not UTF-8 becomes U+FFFD. Returns the length of *ret_character. */
 static size_t take_character(struct pil_bytes *text, char ret_character[8]) {
     size_t taken = pil_utf8_sequence(*text), len = taken;
     unsigned char c = text->data[0];
@@ -83,7 +84,8 @@ static size_t take_character(struct pil_bytes *text, char ret_character[8]) {
     return len;
 }
 
-/* In quotes; ends with "..." when there is no room for all of it. The caller saw to the room for quotes and dots. */
+/* Appends the value in quotes, cut and ended with "..." if it does not fit. The caller ensures room for quotes and
+ * dots. */
 static void put_quoted(struct line *line, const char *value) {
     struct pil_bytes text = pil_bytes_from_text(value);
     bool fits = put(line, "\"", 1, sizeof CUT - 1);
@@ -106,14 +108,15 @@ static bool is_plain(const char *value) {
     return i > 0;
 }
 
-/* A pair for which there is no room at all is left out. `key` needs no escapes: it is a constant of ours. */
+/* Appends a pair, or nothing if there is no room even for a cut value. `key` is a constant of the program and needs no
+ * escapes. */
 static void put_pair(struct line *line, const char *key, const char *value) {
     bool is_json = settings.format == PIL_LOG_FORMAT_JSON;
     const char *separator = line->len <= 1 ? "" : is_json ? "," : " ";
     char head[KEY_BYTES];
     int len = snprintf(head, sizeof head, is_json ? "%s\"%s\":" : "%s%s=", separator, key);
     PIL_ASSERT(len > 0 && (size_t)len < sizeof head);
-    if (!put(line, head, (size_t)len, 1 + sizeof CUT - 1)) { /* for at least "..." */
+    if (!put(line, head, (size_t)len, 1 + sizeof CUT - 1)) { /* room for at least "..." */
         return;
     }
     if (is_json || !is_plain(value) || !put(line, value, strlen(value), 0)) {
@@ -121,7 +124,8 @@ static void put_pair(struct line *line, const char *key, const char *value) {
     }
 }
 
-/* Whether this event may be printed now; *ret_suppressed is how many were not since the last that was. */
+/* Whether the rate limit allows to print this event; *ret_suppressed is the number of lines suppressed since the last
+ * printed one. */
 static bool admit(const char *event, int64_t wall_us, uint32_t *ret_suppressed) {
     unsigned slot = (unsigned)(pil_hash_block(pil_bytes_from_text(event)) % SITES);
     uint64_t second = (uint64_t)(wall_us / 1000000);
@@ -153,7 +157,7 @@ void pil_log(pil_log_level level, const char *event, ...) {
     put_pair(&line, "level", names[level]);
     put_pair(&line, "component", settings.component);
     put_pair(&line, "event", event);
-    if (suppressed > 0) { /* early: it is counted once, and long values behind it are cut */
+    if (suppressed > 0) { /* before the event's own pairs, which may be cut: the count is reported only once */
         put_pair(&line, "suppressed", PIL_LOG_NUM(suppressed));
     }
     va_list arguments;
@@ -168,6 +172,6 @@ void pil_log(pil_log_level level, const char *event, ...) {
     }
     line.text[line.len++] = '\n';
     if (write(STDERR_FILENO, line.text, line.len) < 0) {
-        return; /* nowhere left to say it */
+        return; /* there is no other place to report the failure */
     }
 }

@@ -10,7 +10,8 @@
 
 enum { PATH_BYTES = 1024 };
 
-/* A number from a cgroup file, or UINT64_MAX for "max", unreadable and absent. */
+/* The first number in a cgroup file; UINT64_MAX if it is "max" or the file cannot be read. *ret_second (if not NULL):
+ * the number after it, or 0. */
 static uint64_t cgroup_number(const char *path, uint64_t *ret_second) {
     FILE *file = fopen(path, "re");
     char text[128] = "";
@@ -29,7 +30,8 @@ static uint64_t cgroup_number(const char *path, uint64_t *ret_second) {
     return value;
 }
 
-/* Calls visit for the cgroup (v2) folder of this process and each parent; a container sees its own as the root. */
+/* Calls visit for the cgroup (v2) folder of this process and each parent; a container sees its own cgroup as the root.
+ */
 static void each_cgroup(void (*visit)(void *context, const char *folder), void *context) {
     FILE *file = fopen("/proc/self/cgroup", "re");
     char line[PATH_BYTES] = "";
@@ -84,7 +86,7 @@ uint64_t pil_machine_memory(void) {
 
 uint32_t pil_machine_cores(void) {
     cpu_set_t cpus;
-    bool fits = sched_getaffinity(0, sizeof cpus, &cpus) == 0; /* not where there are more than 1,024 */
+    bool fits = sched_getaffinity(0, sizeof cpus, &cpus) == 0; /* fails on machines with more than 1,024 cores */
     uint64_t cores = fits ? (uint64_t)CPU_COUNT(&cpus) : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     each_cgroup(least_cores, &cores);
     return cores == 0 ? 1 : (uint32_t)cores;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What of the machine is ours: the cgroup's limits (version 2) of this process and of all its parents, and the cores of
- * its affinity. Reads /proc and /sys; for the start of programs. */
+ * The share of the machine that this process may use: the limits (cgroup version 2) of its cgroup and all parents, and
+ * the cores of its affinity. Reads /proc and /sys; for the start of programs. */
 #pragma once
 
 #include <stdint.h>
 
-/* The least memory.max on the way up; UINT64_MAX: none. */
+/* The smallest memory.max of the cgroup and its parents; UINT64_MAX: no limit. */
 uint64_t pil_machine_memory_limit(void);
 /* Physical memory. */
 uint64_t pil_machine_memory(void);
-/* Cores by affinity and by cpu.max, at least 1. */
+/* The smaller of the cores in the affinity and the smallest cpu.max, rounded up; at least 1. */
 uint32_t pil_machine_cores(void);

@@ -4,6 +4,6 @@
 
 #include "base/bytes.h"
 
-/* Decimal, with an optional leading '-', nothing else, all of `text`, within int64. No sign '+', no blanks; leading
- * zeros are fine. false: it is not such a number, and *ret_value is untouched. */
+/* Parses all of `text` as a decimal within int64, with an optional '-' and at most 20 characters. No '+', no blanks;
+ * leading zeros are allowed. Returns false, and leaves *ret_value unchanged, for any other text. */
 bool pil_number_parse_i64(struct pil_bytes text, int64_t *ret_value);

@@ -2,13 +2,13 @@
  * Assertions on our own invariants. Input from outside is never asserted: it is checked and answered with a status. */
 #pragma once
 
-/* Prints the condition and where it stood, then aborts. */
+/* Prints the condition and its place in the source, then aborts. */
 _Noreturn void pil_panic(const char *file, int line, const char *text) __attribute__((cold));
 
-/* Always on; one cheap condition each. */
+/* Always enabled; for one cheap condition. */
 #define PIL_ASSERT(condition) (__builtin_expect(!!(condition), 1) ? (void)0 : pil_panic(__FILE__, __LINE__, #condition))
 
-/* Debug builds only: may walk a structure. */
+/* Enabled in debug builds only; may walk a structure. */
 #ifdef NDEBUG
 #define PIL_ASSERT_SLOW(condition) ((void)0)
 #else

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Plain data copied through atomic words, for sequence locks: a copy taken during a write may be torn, but it is not a
- * data race. A sequence number beside the words reveals torn copies. The writer stores it before the words (release:
+ * data race. A sequence number next to the words reveals torn copies. The writer stores it before the words (release:
  * the words do not become visible before it); the reader loads it again after the words (acquire: it is not loaded
  * before them). Source: Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012. */
 #pragma once

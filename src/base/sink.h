@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where encoders write: a run of memory that can be continued in another run. Encoders never check for room: when
- * growing fails, the sink swallows what follows and `failed` says so; the owner looks once, at the end. No allocation
- * of its own. */
+ * The output of encoders: a run of memory that can be continued in another run. Encoders never check for room: when
+ * growing fails, the sink sets `failed` and discards all further output; the owner checks `failed` once, at the end.
+ * The sink itself allocates nothing. */
 #pragma once
 
 #include "base/bytes.h"
@@ -11,15 +11,15 @@ enum { PIL_SINK_RESERVE_MAX = 512 };
 struct pil_sink {
     uint8_t *at;  /* next byte */
     uint8_t *end; /* end of this run */
-    /* Makes at..end a run of at least PIL_SINK_RESERVE_MAX bytes (it takes `at` as the end of the run before). false:
-     * no more. */
+    /* Makes at..end a new run of at least PIL_SINK_RESERVE_MAX bytes; on entry `at` is the end of the old run. Returns
+     * false if there is no more memory. */
     bool (*grow)(struct pil_sink *sink);
     bool failed;
-    uint8_t overflow[PIL_SINK_RESERVE_MAX]; /* the swallowing place */
+    uint8_t overflow[PIL_SINK_RESERVE_MAX]; /* receives the discarded output */
 };
 
-/* At least `bytes` (at most PIL_SINK_RESERVE_MAX) contiguous bytes to write to; then pil_sink_advance by what was used.
- */
+/* Returns room for at least `bytes` (at most PIL_SINK_RESERVE_MAX) contiguous bytes; after writing, call
+ * pil_sink_advance with the number of bytes written. */
 static inline uint8_t *pil_sink_reserve(struct pil_sink *sink, size_t bytes) {
     if ((size_t)(sink->end - sink->at) >= bytes) {
         return sink->at;
@@ -38,9 +38,9 @@ static inline void pil_sink_put(struct pil_sink *sink, uint8_t byte) {
     *pil_sink_reserve(sink, 1) = byte;
     sink->at++;
 }
-/* A sink over memory that does not grow; NULL fails with the first byte. */
+/* A sink over memory of fixed size; with NULL it fails at the first byte. */
 struct pil_sink pil_sink_fixed(void *data, size_t bytes);
-/* Any length; may be split over runs. */
+/* Writes any length; the bytes may be split over runs. */
 void pil_sink_write(struct pil_sink *sink, const void *data, size_t len);
 static inline void pil_sink_write_bytes(struct pil_sink *sink, struct pil_bytes bytes) {
     pil_sink_write(sink, bytes.data, bytes.len);

@@ -155,9 +155,9 @@ pil_status pil_sys_map_aligned(int fd, size_t bytes, void **ret_data, struct pil
     return PIL_STATUS_OK;
 }
 
-/* Makes the kernel take, zero and give back a huge page, which is the one that it takes next. Memory that a virtual
- * machine has not touched lately is slow at the first touch (microseconds for each 4 KiB, from the host). Zeroing
- * yields the processor in between; the copy of MADV_COLLAPSE does not, and took 5 ms instead of 0.5. */
+/* Makes the kernel allocate, zero and free a huge page, which it then allocates next. Memory that a virtual machine has
+ * not touched lately is slow at the first touch (microseconds per 4 KiB, from the host). Zeroing yields the processor
+ * in between; the copy of MADV_COLLAPSE does not, and took 5 ms instead of 0.5 ms. */
 static void warm_huge_page(void) {
     void *room = mmap(NULL, 2 * PIL_SYS_HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (room == MAP_FAILED) {
@@ -176,7 +176,7 @@ uint64_t pil_sys_collapse(void *data, size_t bytes) {
         warm_huge_page();
         if (madvise((uint8_t *)data + at, PIL_SYS_HUGE_PAGE_BYTES, MADV_COLLAPSE) == 0) {
             huge += PIL_SYS_HUGE_PAGE_BYTES;
-        } else if (errno != EAGAIN && errno != EBUSY) { /* unsupported, or no memory: the rest would fail, too */
+        } else if (errno != EAGAIN && errno != EBUSY) { /* unsupported, or memory is short: the rest would also fail */
             break;
         }
     }

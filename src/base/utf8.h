@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF. */
+ * UTF-8 by RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 #pragma once
 
 #include "base/bytes.h"
