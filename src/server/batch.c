@@ -15,13 +15,13 @@ PIL_STATIC_ASSERT(PIL_BATCH_ROOM_BYTES <= PIL_BATCH_ARENA_BYTES);
 
 /* ---- Life. */
 
-/* Megabytes of which most batches touch little: mapped, so that only what is used is there. */
+/* Several megabytes, of which most batches touch little: mmap, so that only the pages in use take memory. */
 struct pil_batch *pil_batch_create(void) {
     struct pil_batch *batch = mmap(NULL, sizeof *batch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (batch == MAP_FAILED) {
         return NULL;
     }
-    batch->number = 1; /* 0: points into no batch */
+    batch->number = 1; /* 0 stands for "points into no batch" */
     pil_arena_init(&batch->arena, batch->memory, sizeof batch->memory);
     return batch;
 }
@@ -135,7 +135,7 @@ static void count_values(struct pil_turn *turn) {
     }
 }
 
-/* From here on the rows that are too old for this request say so, or are missing where its listener hides them. */
+/* Marks the rows that are too old for this request, or hides them where its listener hides expired rows. */
 static void judge(struct pil_turn *turn, const struct pil_request *request) {
     const struct pil_freshness freshness = {.now_us = turn->wall_us,
                                             .max_age_us = request->max_age_us,
@@ -253,7 +253,7 @@ void pil_batch_run(struct pil_turn *turn, bool keep_moment) {
             judge(turn, &batch->requests[i]);
             encode(turn, &batch->requests[i]);
             if (turn->worker->dirty_count == REPLIES_PER_FLUSH && i + 1 < batch->request_count) {
-                flush_dirty(turn); /* the first answers do not wait for the last */
+                flush_dirty(turn); /* so that the first answers do not wait for the last */
             }
         }
         times.encoded = pil_clock_monotonic_ns();

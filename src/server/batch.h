@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The batch of a turn: requests collect their lookups here, then all are looked up together, encoded in order and sent.
- * Everything that the requests point to lies in one arena, which is emptied when the batch ends. Arguments point into
- * receive buffers, which stay until the turn ends. Thread: the worker. */
+ * The batch of a turn: requests add their lookups here; then all lookups run together, and the answers are encoded in
+ * order and sent. Everything that a request points to lies in one arena, which is emptied when the batch ends.
+ * Arguments point into receive buffers, which stay valid until the turn ends. Thread: the worker. */
 #pragma once
 
 #include "base/arena.h"
@@ -12,19 +12,19 @@
 
 enum {
     PIL_BATCH_REQUESTS_MAX = 1024,
-    PIL_BATCH_LOOKUPS_RUN = 1024,      /* a batch is run when it has so many lookups */
-    PIL_BATCH_LOOKUPS_MAX = 2 * 16384, /* room for one more whole request (limits.keys_per_request) */
+    PIL_BATCH_LOOKUPS_RUN = 1024,      /* a batch with this many lookups takes no more requests */
+    PIL_BATCH_LOOKUPS_MAX = 2 * 16384, /* so that one more whole request fits (limits.keys_per_request) */
     PIL_BATCH_ARENA_BYTES = 16 << 20,
-    PIL_BATCH_ROOM_BYTES = 8 << 20, /* what the arena has left for every request that is added */
+    PIL_BATCH_ROOM_BYTES = 8 << 20, /* each request that is added finds at least this much of the arena free */
 };
 
 struct pil_request {
     struct pil_connection *connection;
-    void *body; /* the protocol's: request_bytes, zeroed */
+    void *body; /* private state of the protocol: request_bytes, zeroed */
     uint32_t lookup_first, lookup_count;
-    const struct pil_cache_view *view;     /* what its metrics are labelled with; NULL: none */
+    const struct pil_cache_view *view;     /* the view that labels its metrics; NULL: none */
     const struct pil_selection *selection; /* the features it reads; NULL: whole rows, or none */
-    int64_t max_age_us;                    /* rows that are older are OUTSIDE_MAX_AGE; 0: only the views' ttl counts */
+    int64_t max_age_us;                    /* older rows are OUTSIDE_MAX_AGE; 0: only the views' ttl counts */
     uint32_t operation;                    /* below the protocol's operation_count */
     bool is_error;                         /* the answer says that the request failed */
     bool is_timed;                         /* `operation` is set */
@@ -43,16 +43,16 @@ struct pil_batch {
 
 /* ---- Protocols. */
 
-/* Whether one more request, which needs at most arena_bytes, fits. false: decode answers BUSY, unless the batch is
- * empty; then the request is to be refused (PIL_REFUSAL_ROOM). */
+/* Whether one more request, which needs at most arena_bytes, fits. If not, decode answers BUSY; when the batch is
+ * empty, it refuses the request instead (PIL_REFUSAL_ROOM). */
 bool pil_batch_has_room(const struct pil_batch *batch, size_t arena_bytes);
-/* A new request; there must be room for it. */
+/* Adds a request; there must be room for it. */
 struct pil_request *pil_batch_add(struct pil_turn *turn, struct pil_connection *connection);
-/* One more lookup of the request that was added last. NULL: it has too many, and request->refusal says so. */
+/* Adds a lookup to the request that was added last. NULL when the request has too many; request->refusal says so. */
 struct pil_lookup *pil_batch_lookup(struct pil_turn *turn, struct pil_request *request);
-/* Takes the lookups of the request that was added last back out: it is an error after all. */
+/* Removes the lookups of the request that was added last, because it turned out to be an error. */
 void pil_batch_drop_lookups(struct pil_turn *turn, struct pil_request *request);
-/* Formats into the arena; a constant text when there is no room. */
+/* Formats into the arena, at most 511 bytes; returns a constant text when there is no room. */
 const char *pil_batch_text(struct pil_batch *batch, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static inline struct pil_lookup *pil_request_lookups(const struct pil_turn *turn, const struct pil_request *request) {
@@ -63,8 +63,8 @@ static inline struct pil_lookup *pil_request_lookups(const struct pil_turn *turn
 
 struct pil_batch *pil_batch_create(void);
 void pil_batch_destroy(struct pil_batch **batch);
-/* Looks up, encodes, sends, measures, and empties the batch, which may be empty already. keep_moment: what the next one
- * holds answers from the same releases; there must be no quiescent state in between. */
+/* Runs the lookups, encodes, sends, measures, and empties the batch, which may be empty already. keep_moment: the next
+ * batch reads the same releases; the worker must not pass a quiescent state in between. */
 void pil_batch_run(struct pil_turn *turn, bool keep_moment);
-/* The invariants; for PIL_ASSERT_SLOW and tests. */
+/* Checks the invariants; for PIL_ASSERT_SLOW and tests. */
 bool pil_batch_validate(const struct pil_batch *batch);

@@ -14,14 +14,15 @@
 #include <unistd.h>
 
 enum {
-    DRAIN_QUIET_MS = 20,         /* a connection that asked just now may have more on its way */
-    INPUT_AHEAD_BYTES = 1 << 17, /* waiting behind a connection's share of a turn: no more is received */
-    IN_FLIGHT_BYTES = 1 << 18,   /* received after reading was paused */
+    DRAIN_QUIET_MS = 20,         /* a connection that sent a request this recently may send more */
+    INPUT_AHEAD_BYTES = 1 << 17, /* undecoded bytes of a connection that has used up its turn; with more, reading
+                                    pauses */
+    IN_FLIGHT_BYTES = 1 << 18,   /* bytes that may still arrive after reading was paused */
 };
 
 /* ---- Life. */
 
-/* The connection and the protocol's part of it, in one piece. */
+/* Allocates the connection and the protocol's private part in one piece. */
 static struct pil_connection *allocate(const struct pil_protocol *protocol) {
     size_t offset = pil_align_up(sizeof(struct pil_connection), alignof(max_align_t));
     struct pil_connection *connection = calloc(1, offset + protocol->connection_bytes);
@@ -51,7 +52,7 @@ static void refuse(struct pil_worker *worker, const struct pil_listener_settings
     close(fd);
 }
 
-/* A connection that is counted in; NULL when it may not be, or there is no memory. */
+/* Returns a connection that is counted in; NULL when the limit is reached, memory is short or the protocol refuses. */
 static struct pil_connection *admit(struct pil_turn *turn, const struct pil_listener_settings *listener, int fd) {
     struct pil_server *server = turn->server;
     const struct pil_protocol *protocol = server->protocols[listener->protocol];
@@ -86,7 +87,7 @@ struct pil_connection *pil_connection_create(struct pil_turn *turn, const struct
         return NULL;
     }
     int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets, which is fine */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets, which does no harm */
     count_in(worker, connection);
     if (pil_engine_attach(worker->engine, fd, connection, &connection->handle) != PIL_STATUS_OK) {
         pil_connection_destroy(turn, connection);
@@ -159,8 +160,7 @@ static size_t waiting_bytes(const struct pil_connection *connection) {
     return connection->input_end - connection->input_begin;
 }
 
-/* A connection that pipelines faster than its share of the turns is not read from, or its input would grow without
- * end. */
+/* A connection that sends faster than its share of the turns is not read from, or its input would grow without end. */
 static bool is_far_ahead(const struct pil_connection *connection) {
     return pil_list_is_linked(&connection->ready_link) && waiting_bytes(connection) > INPUT_AHEAD_BYTES;
 }
@@ -175,7 +175,7 @@ void pil_connection_resume(struct pil_turn *turn, struct pil_connection *connect
 
 /* ---- Input. */
 
-/* The request at the front is still the one that was incomplete before: its clock goes on. */
+/* Starts the clock of an incomplete request; as long as the same request stays incomplete, its clock keeps running. */
 static void note_partial(const struct pil_turn *turn, struct pil_connection *connection, bool is_partial) {
     if (!is_partial) {
         connection->partial_ns = 0;
@@ -184,7 +184,8 @@ static void note_partial(const struct pil_turn *turn, struct pil_connection *con
     }
 }
 
-/* Whether the next request must wait; says so to whoever wakes it up then. */
+/* Whether the next request must wait: for output to be sent (then reading pauses) or for the next turn (then the
+ * connection goes on the ready list). */
 static bool must_wait(struct pil_turn *turn, struct pil_connection *connection, uint32_t decoded) {
     const struct pil_limits *limits = &turn->settings->limits;
     if (connection->output.bytes > limits->output_pause_bytes) {
@@ -207,7 +208,7 @@ static pil_status decode_replay(struct pil_turn *turn, struct pil_connection *co
         if (status == PIL_STATUS_BUSY) {
             return status;
         }
-        /* What is replayed was decoded before, with no wider limits. */
+        /* Replayed requests were decoded before, under limits that were no wider. */
         PIL_ASSERT(status == PIL_STATUS_OK && consumed > 0 && consumed <= connection->replay.len);
         connection->replay = pil_bytes_from(connection->replay.data + consumed, connection->replay.len - consumed);
         connection->replay_batch = turn->batch->number;
@@ -215,7 +216,7 @@ static pil_status decode_replay(struct pil_turn *turn, struct pil_connection *co
     return PIL_STATUS_OK;
 }
 
-/* Decodes the requests in front of *data, as far as the limits allow, and moves *data behind them. */
+/* Decodes requests from the front of *data, as far as the limits allow, and moves *data past them. */
 static pil_status decode(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes *data) {
     bool is_partial = false;
     for (uint32_t count = 0; data->len > 0 && connection->state < PIL_CONNECTION_FINISHING; count++) {
@@ -239,9 +240,9 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
     return PIL_STATUS_OK;
 }
 
-/* Whether `input` has room for so many bytes; it may move. */
+/* Ensures that `input` has room for `wanted` bytes; the buffer may move. */
 static bool reserve_input(const struct pil_turn *turn, struct pil_connection *connection, size_t wanted) {
-    /* One whole request, and what was in flight behind it when reading was paused. */
+    /* One whole request, and the bytes that were in flight behind it when reading was paused. */
     size_t limit = (size_t)turn->settings->limits.request_bytes_max + IN_FLIGHT_BYTES;
     size_t capacity =
         connection->input_capacity < PIL_INPUT_BYTES_MIN ? PIL_INPUT_BYTES_MIN : connection->input_capacity;
@@ -260,7 +261,8 @@ static bool reserve_input(const struct pil_turn *turn, struct pil_connection *co
     return true;
 }
 
-/* Adds the fresh bytes behind those that wait. BUSY: requests of the batch still point into the buffer. TOO_LARGE. */
+/* Appends the fresh bytes to `input`. BUSY: requests of the batch still point into the buffer. TOO_LARGE: over the
+ * limit, or memory is short. */
 static pil_status keep_fresh(struct pil_turn *turn, struct pil_connection *connection) {
     size_t waiting = waiting_bytes(connection);
     if (connection->fresh.len == 0) {
@@ -292,7 +294,8 @@ static pil_status decode_input(struct pil_turn *turn, struct pil_connection *con
     return status;
 }
 
-/* Decodes what waits, then what is fresh; keeps the rest of that. */
+/* Decodes replayed bytes first; then `input` with the fresh bytes appended or, when it is empty, the fresh bytes in
+ * place. Undecoded fresh bytes are kept in `input`. */
 static pil_status decode_all(struct pil_turn *turn, struct pil_connection *connection) {
     bool is_fresh = connection->fresh.len > 0, is_ready = pil_list_is_linked(&connection->ready_link);
     PIL_TRY(decode_replay(turn, connection));
@@ -306,7 +309,7 @@ static pil_status decode_all(struct pil_turn *turn, struct pil_connection *conne
     return connection->state < PIL_CONNECTION_FINISHING ? keep_fresh(turn, connection) : PIL_STATUS_OK;
 }
 
-/* Decodes what came, as far as limits allow. */
+/* Decodes the bytes at hand, as far as limits allow. */
 static pil_status take_in(struct pil_turn *turn, struct pil_connection *connection) {
     turn->scope.readable = pil_admission_readable(turn, connection);
     pil_status status = decode_all(turn, connection);
@@ -326,7 +329,7 @@ pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *
     if (connection->state < PIL_CONNECTION_FINISHING) {
         PIL_TRY(take_in(turn, connection));
     }
-    connection->fresh = (struct pil_bytes){0}; /* also where the batch that was run in between closed the connection */
+    connection->fresh = (struct pil_bytes){0}; /* also when a batch that ran in between closed the connection */
     return PIL_STATUS_OK;
 }
 
@@ -381,7 +384,7 @@ void pil_connection_flush(struct pil_turn *turn, struct pil_connection *connecti
     }
     connection->taken_ns = 0;
     if (connection->is_paused) {
-        put_on_ready_list(turn->worker, connection); /* resumes */
+        put_on_ready_list(turn->worker, connection); /* run_ready resumes reading */
     }
     bool is_answered = connection->state == PIL_CONNECTION_FINISHING ||
                        (connection->state == PIL_CONNECTION_ENDED && !pil_list_is_linked(&connection->ready_link));
@@ -427,7 +430,7 @@ bool pil_connection_validate(const struct pil_connection *connection) {
     return connection->magic == PIL_CONNECTION_MAGIC && connection->state <= PIL_CONNECTION_GONE &&
            connection->input_begin <= connection->input_end && connection->input_end <= connection->input_capacity &&
            (connection->input != NULL) == (connection->input_capacity > 0) && pil_list_is_linked(&connection->link) &&
-           /* only connections whose requests are in the batch wait for it */
+           /* the batch bounds the requests that are not answered yet */
            connection->pending <= PIL_BATCH_REQUESTS_MAX && pil_output_validate(&connection->output) &&
            (connection->state != PIL_CONNECTION_GONE || connection->handle == 0);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The server and its workers, for the files of this module. One worker is one thread is one `struct pil_worker`;
- * nothing in it is touched by others but the atomics that say so.
+ * The server and its workers, for the files of this module. Each worker is one thread and one `struct pil_worker`;
+ * other threads touch only its atomics, its histograms, and what a protocol allows of its state.
  *
- * A turn of a worker: take all events; decode requests into the batch, which collects their entity lookups; look all up
- * together; encode the answers in the order of the requests; send. */
+ * A turn of a worker: take all events; decode requests into the batch, which collects their entity lookups; run all
+ * lookups together; encode the answers in the order of the requests; send. */
 #pragma once
 
 #include "server/batch.h"
@@ -25,11 +25,11 @@ struct pil_listener {
 
 struct pil_worker {
     struct pil_server *server;
-    uint32_t index; /* also its metric shard and its QSBR slot */
+    uint32_t index; /* also the number of its metric shard and of its QSBR slot */
     pthread_t thread;
     struct pil_turn turn;
     struct pil_engine *engine; /* made on the worker's own thread */
-    struct pil_peer_diag diag; /* likewise */
+    struct pil_peer_diag diag; /* opened on the worker's own thread */
     struct pil_listener listeners[PIL_SETTINGS_LISTENERS_MAX];
     struct pil_list connections, ready, dirty;
     uint32_t connection_count, dirty_count;
@@ -78,12 +78,12 @@ static inline void pil_worker_record(struct pil_worker *worker, pil_metric_serie
     pil_metric_record_owner(worker->server->metrics, worker->index, series, value, times);
 }
 
-/* ---- worker.c: the thread of a worker, and what it consists of, for tests that are that thread themselves. */
+/* ---- worker.c: a worker's thread, and its steps, for tests that run a worker on their own thread. */
 
 void *pil_worker_main(void *worker);
-/* Makes the engine, which listens, and goes online. After a failure, too, pil_worker_close is due. */
+/* Creates the engine, listens, and goes online. Call pil_worker_close even after a failure. */
 pil_status pil_worker_open(struct pil_worker *worker, struct pil_error *ret_error) PIL_CHECKED;
-/* Waits for events and answers them. SYSTEM: the engine is beyond repair. */
+/* Waits for events and answers them. SYSTEM: the engine failed for good. */
 pil_status pil_worker_turn(struct pil_worker *worker) PIL_CHECKED;
-/* Goes offline and closes what is open; what was not answered is lost. */
+/* Goes offline and closes all connections; unsent answers are lost. */
 void pil_worker_close(struct pil_worker *worker);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A writer claims a slot by a counter and marks it odd while it writes; a reader that sees an odd or changed mark skips
- * the slot. */
+ * A writer claims a slot by incrementing a counter and makes its mark odd while it writes; a reader that sees an odd or
+ * changed mark skips the slot. */
 #include "server/note.h"
 
 #include "base/seqlock.h"
@@ -14,7 +14,7 @@ struct slot {
 
 struct pil_slowlog {
     _Atomic uint64_t next;
-    _Atomic uint64_t reset; /* ids before it are forgotten */
+    _Atomic uint64_t reset; /* requests with smaller ids are forgotten */
     struct slot slots[PIL_SLOWLOG_MAX];
 };
 

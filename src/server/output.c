@@ -55,7 +55,7 @@ static void chunk_put(struct pil_chunk_pool *pool, struct pil_chunk *chunk) {
     pool->free = chunk;
 }
 
-/* Takes what stands in front of `at` into the last chunk. */
+/* Adds the bytes before `at` to the last chunk. */
 static void commit(struct pil_output_sink *sink) {
     struct pil_chunk *last = sink->output->last;
     if (last != NULL && !sink->sink.failed) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Views are labelled project/view, or - where a request has none. */
+ * The view label is project/view, or - for a request without a view. */
 #include "server/series.h"
 
 #include "server/internal.h"
@@ -15,7 +15,7 @@ static const char *const value_statuses[PIL_VALUE_STATUS_COUNT] = {[PIL_VALUE_PR
                                                                    [PIL_VALUE_OUTSIDE_MAX_AGE] = "outside_max_age",
                                                                    [PIL_VALUE_DENIED] = "denied"};
 
-/* Where series are registered; keeps the first failure. */
+/* Registers series and keeps the first failure. */
 struct registrar {
     struct pil_server *server;
     pil_status status;
@@ -29,7 +29,7 @@ static void get(struct registrar *registrar, pil_metric metric, pil_metric_serie
     }
 }
 
-/* Whether workers speak it; the control thread speaks the others. */
+/* Whether workers speak the protocol; the control thread speaks the others. */
 static bool is_served(const struct pil_server *server, uint32_t protocol) {
     return server->protocols[protocol]->decode != NULL;
 }
@@ -79,7 +79,7 @@ static void view_series(struct registrar *registrar, uint32_t index) {
 
 pil_status pil_series_create(struct pil_server *server, struct pil_error *ret_error) {
     struct registrar registrar = {.server = server};
-    /* The shard past the workers' is the control thread's. Views may be added up to the maximum. */
+    /* The last shard is the control thread's. Views may be added up to the maximum. */
     struct pil_metric_bounds bounds = {.views = PIL_SETTINGS_VIEWS_MAX, .workers = server->worker_count};
     registrar.status = pil_metric_registry_create(server->worker_count + 1, &bounds, &server->metrics);
     if (registrar.status != PIL_STATUS_OK) {

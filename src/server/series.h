@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The metric series that workers add to, each made before a worker can use it. */
+ * The metric series that workers add to, each registered before a worker can use it. */
 #pragma once
 
 #include "metric/metric.h"
@@ -26,7 +26,7 @@ struct pil_series {
     pil_metric_series held[PIL_SETTINGS_PROTOCOLS_MAX][PIL_HOLD_COUNT];
 };
 
-/* Makes the registry, and the series of the server's protocols. */
+/* Creates the registry and the series of the server's protocols. */
 pil_status pil_series_create(struct pil_server *server, struct pil_error *ret_error) PIL_CHECKED;
-/* The series of one view, before workers can find it. */
+/* Registers the series of one view, before workers can find the view. */
 pil_status pil_series_add_view(struct pil_server *server, uint32_t view_index) PIL_CHECKED;

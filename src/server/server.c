@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Life of the server, and what the control thread does beside the workers. */
+ * Life of the server, and the work of the control thread beside the workers. */
 #include "server/server.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,7 +12,7 @@
 
 enum { OUTPUT_POOL_BYTES = 256 << 20 };
 
-/* What the protocols keep for a worker. */
+/* Creates the protocols' state of a worker. */
 static pil_status create_protocol_states(struct pil_server *server, struct pil_worker *worker) {
     for (uint32_t i = 0; i < server->protocol_count; i++) {
         const struct pil_protocol *protocol = server->protocols[i];
@@ -77,7 +77,8 @@ static void deinit_worker(struct pil_server *server, struct pil_worker *worker) 
     }
 }
 
-/* All slots get their names before any is served: a served view may have removed slots of its name behind it. */
+/* Defines every slot, then serves those that are not removed: no slot can be defined while another slot of the same
+ * name is served, and a removed slot may come behind the served one. */
 static pil_status add_views(struct pil_server *server) {
     const struct pil_settings *settings = server->settings;
     for (uint32_t i = 0; i < settings->view_count; i++) {
@@ -132,7 +133,7 @@ pil_status pil_server_add_view(struct pil_server *server, uint32_t view_index) {
     const struct pil_view_settings *view = &server->settings->views[view_index];
     PIL_TRY(pil_series_add_view(server, view_index));
     PIL_TRY(pil_cache_view_define(server->cache, view_index, view->project, view->view, view->channel));
-    /* Plans that did not find it are made anew. */
+    /* Plans that failed for lack of this view are prepared again. */
     pil_projects_note_change(server->projects);
     return PIL_STATUS_OK;
 }
@@ -167,7 +168,7 @@ bool pil_server_drain(struct pil_server *server, uint64_t timeout_ms) {
     atomic_store_explicit(&server->is_draining, true, memory_order_release);
     while (!workers_are_done(server) && pil_clock_monotonic_ns() < deadline_ns) {
         struct timespec pause = {.tv_nsec = 1000000};
-        nanosleep(&pause, NULL); /* workers look at is_draining at least every few milliseconds of sweep time */
+        nanosleep(&pause, NULL); /* a parked worker sees is_draining when its wait ends: after 200 ms at most */
     }
     bool done = workers_are_done(server);
     for (uint32_t i = 0; done && i < server->workers_started; i++) {
@@ -256,7 +257,7 @@ void *pil_turn_protocol_state(const struct pil_turn *turn, const struct pil_conn
     return turn->worker->protocol_states[connection->listener->protocol];
 }
 
-/* What the workers' loops count is exposed as gauges of totals: the control thread owns those series. */
+/* Publishes the counters of the workers' engines as totals; the control thread owns these series. */
 static void sum_engines(struct pil_server *server) {
     static const struct {
         pil_metric metric;
@@ -291,7 +292,7 @@ static void watch_workers(struct pil_server *server) {
     for (uint32_t protocol = 0; protocol < server->protocol_count; protocol++) {
         uint32_t sum = 0;
         if (server->protocols[protocol]->decode == NULL) {
-            continue; /* the control thread's */
+            continue; /* the control thread speaks it */
         }
         for (uint32_t i = 0; i < server->worker_count; i++) {
             sum += atomic_load_explicit(&server->workers[i].connections_now[protocol], memory_order_relaxed);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The data plane: worker threads that each run one event loop over the shared listeners and answer from the cache. It
- * opens nothing: listeners and releases come in as descriptors. The control thread (whoever calls this interface)
- * creates it, publishes through pil_server_cache, and may read its state at any time. */
+ * opens no files and no listeners: these come in as descriptors. The control thread (the caller of this interface)
+ * creates the server, publishes through pil_server_cache, and may read its state at any time. */
 #pragma once
 
 #include "base/text.h"
@@ -13,15 +13,15 @@
 struct pil_protocol;
 struct pil_server;
 
-/* listener_fds[i] belongs to settings->listeners[i], -1 for those that the workers do not serve; they stay the
- * caller's. `settings` and `protocols`, which listeners name by index, are borrowed for the server's life. Workers
+/* listener_fds[i] belongs to settings->listeners[i], -1 for those that the workers do not serve; the caller keeps and
+ * closes them. `settings` and `protocols`, which listeners name by index, are borrowed for the server's life. Workers
  * start at pil_server_start. */
 pil_status pil_server_create(const struct pil_settings *settings, const struct pil_protocol *const *protocols,
                              uint32_t protocol_count, const int *listener_fds, struct pil_server **ret_server,
                              struct pil_error *ret_error) PIL_CHECKED;
 pil_status pil_server_start(struct pil_server *server, struct pil_error *ret_error) PIL_CHECKED;
-/* Stops accepting, answers what has arrived, then stops the workers; waits at most timeout_ms. Returns whether all were
- * done. */
+/* Stops accepting, answers the requests that have arrived, then stops the workers; waits at most timeout_ms. Returns
+ * whether all workers have stopped. */
 bool pil_server_drain(struct pil_server *server, uint64_t timeout_ms);
 /* Workers must have been drained. */
 void pil_server_destroy(struct pil_server **server);
@@ -29,7 +29,7 @@ void pil_server_destroy(struct pil_server **server);
 struct pil_cache *pil_server_cache(struct pil_server *server);
 struct pil_metric_registry *pil_server_metrics(struct pil_server *server);
 const struct pil_settings *pil_server_settings(const struct pil_server *server);
-/* For what protocols tell about the server. Any thread. */
+/* What protocols report about the server. Any thread. */
 struct pil_server_facts {
     uint64_t started_ns;        /* monotonic */
     uint64_t connections_total; /* accepted so far */
@@ -39,20 +39,21 @@ struct pil_server_facts {
 void pil_server_facts(const struct pil_server *server, struct pil_server_facts *ret_facts);
 /* Requests of a protocol that were answered without an error. */
 uint64_t pil_server_requests(const struct pil_server *server, uint32_t protocol);
-/* What the protocol keeps for a worker (pil_protocol.worker_create). Any thread; the protocol says what may be read. */
+/* A protocol's state of one worker (pil_protocol.worker_create). Any thread; the protocol says what may be read. */
 void *pil_server_protocol_state(const struct pil_server *server, uint32_t protocol, uint32_t worker_index);
-/* How long the requests of one operation took, all workers together. Any thread. */
+/* Latencies of one operation, over all workers. Any thread. */
 void pil_server_operation(const struct pil_server *server, uint32_t protocol, uint32_t operation,
                           struct pil_histogram_view *ret_view);
 /* The metric shard of the control thread. */
 uint32_t pil_server_control_shard(const struct pil_server *server);
 
-/* Control thread: the applied project (feature services), as pil_projects_set; workers see it from their next request
- * on. The one before is freed after a grace period, by pil_server_tick. */
+/* Control thread: sets the applied project (feature services), as pil_projects_set; workers see it from their next
+ * request on. pil_server_tick frees the previous one after a grace period. */
 pil_status pil_server_set_project(struct pil_server *server, struct pil_project **project) PIL_CHECKED;
-/* Control thread: the applied project of that name, until another one is set; NULL: none is. */
+/* Control thread: the applied project of that name, valid until another one is set; NULL: none is applied. */
 const struct pil_project *pil_server_project(const struct pil_server *server, const char *name);
-/* Control thread: serves the view that the settings have at this index by now, or no longer serves it. */
+/* Control thread: begins or ends serving the view at this index of the settings, which may have been added since the
+ * start. */
 pil_status pil_server_add_view(struct pil_server *server, uint32_t view_index) PIL_CHECKED;
 void pil_server_remove_view(struct pil_server *server, uint32_t view_index);
 /* Control thread, a few times a second: sums engine counters into metrics, watches the workers, frees projects. */
@@ -74,7 +75,7 @@ struct pil_slow_request {
     char peer[48];
 };
 enum { PIL_SLOWLOG_MAX = 128 };
-/* Any thread: newest first; returns how many. */
+/* Any thread. Newest first; returns their number. */
 uint32_t pil_server_slowlog(struct pil_server *server, struct pil_slow_request ret_requests[PIL_SLOWLOG_MAX]);
-/* Any thread: forgets all so far. */
+/* Any thread. Forgets all requests so far. */
 void pil_server_slowlog_reset(struct pil_server *server);

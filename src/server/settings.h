@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a server is told at start: plain data without pointers, so that the supervisor can hand it to its children as
+ * The settings of a server: plain data without pointers, so that the supervisor can hand them to its children as
  * bytes. */
 #pragma once
 
@@ -19,7 +19,7 @@ enum {
     PIL_SETTINGS_WORKERS_MAX = 128,
 };
 
-/* How feature statuses are reported over Feast's API; peers differ among themselves. */
+/* How feature statuses are reported over Feast's API; Feast's own servers differ from each other. */
 typedef enum pil_status_mode {
     PIL_STATUS_MODE_STRICT,
     PIL_STATUS_MODE_FEAST_PYTHON,
@@ -27,25 +27,25 @@ typedef enum pil_status_mode {
 } pil_status_mode;
 
 struct pil_listener_settings {
-    uint32_t protocol;                        /* index into the table of protocols that the server gets */
+    uint32_t protocol;                        /* index into the server's table of protocols */
     char address[PIL_SETTINGS_ADDRESS_BYTES]; /* "unix:/run/x.sock", "tcp:127.0.0.1:6380" */
     uint32_t mode;                            /* of a Unix socket */
-    char group[32];                           /* of a Unix socket; "" leaves it */
+    char group[32];                           /* of a Unix socket; "": unchanged */
     pil_status_mode statuses;
-    bool hide_expired; /* rows older than the ttl look missing; default: they are served and their status says so */
-    bool is_public;    /* a TCP address that is not loopback is meant */
+    bool hide_expired; /* rows older than the ttl look missing; default: they are served with the status that says so */
+    bool is_public;    /* allows a TCP address that is not loopback */
 };
 
-/* A slot for a view. A view that is removed keeps its slot: names and indexes never change while the server runs. */
+/* A slot for a view. A removed view keeps its slot: names and indexes never change while the server runs. */
 struct pil_view_settings {
     bool is_removed; /* control thread; workers ask the cache */
-    bool is_added;   /* control thread: by a reload; the node is ready without its first release */
+    bool is_added;   /* control thread: added by a reload; readiness does not wait for its first release */
     char project[PIL_NAME_BYTES_MAX + 1];
     char view[PIL_NAME_BYTES_MAX + 1];
     char channel[PIL_NAME_BYTES_MAX + 1];
-    uint64_t staleness_bound_us; /* readiness fails when the channel was not checked for longer */
-    struct pil_peer_rule read;   /* over every protocol */
-    struct pil_peer_rule map;    /* takes the right to read, too; not given: nobody where the view is regulated */
+    uint64_t staleness_bound_us; /* the node is not ready when the channel was last checked longer ago than this */
+    struct pil_peer_rule read;   /* who may read, over every protocol */
+    struct pil_peer_rule map;    /* who may map, if they may also read; no rule: nobody when the view is regulated */
 };
 
 /* "project/view", as metrics name it. */
@@ -56,11 +56,11 @@ static inline void pil_view_label(const struct pil_view_settings *view, char ret
 struct pil_limits {
     uint32_t connections_max;   /* of all workers together */
     uint32_t request_bytes_max; /* one request, arguments or body */
-    uint32_t requests_per_turn; /* of one connection, before others get their turn */
+    uint32_t requests_per_turn; /* of one connection, before other connections get their turn */
     uint32_t keys_per_request_max;
-    uint32_t output_pause_bytes; /* a connection with this much unsent is not read from */
+    uint32_t output_pause_bytes; /* a connection with more unsent output than this is not read from */
     uint32_t output_bytes_max;   /* … and with this much is closed */
-    uint32_t output_stall_ms;    /* … or when it takes nothing for so long */
+    uint32_t output_stall_ms;    /* … or when the peer accepts none of it for this long */
     uint32_t idle_timeout_ms;    /* 0: never */
     uint32_t request_timeout_ms; /* from the first byte of a request to its last */
     uint32_t mapped_sessions_max;
@@ -68,18 +68,19 @@ struct pil_limits {
 
 struct pil_settings {
     struct pil_view_settings views[PIL_SETTINGS_VIEWS_MAX];
-    _Atomic uint32_t view_count; /* slots in use or removed; grows while the server runs, after the slot was written */
+    _Atomic uint32_t view_count; /* slots in use or removed; grows while the server runs, after the new slot was
+                                    written */
     struct pil_listener_settings listeners[PIL_SETTINGS_LISTENERS_MAX];
     uint32_t listener_count;
     uint32_t worker_count;
     pil_engine_kind engine;
     char engine_reason[PIL_ENGINE_REASON_BYTES];
     uint64_t spin_ns_max;
-    uint64_t slowlog_us;            /* requests that took longer are remembered */
+    uint64_t slowlog_us;            /* requests that took at least this long are remembered */
     _Atomic uint64_t memory_budget; /* bytes; a reload changes it while workers run */
     uint32_t keep_releases;
     uint64_t poll_interval_ms;
-    uint32_t mapped_generations_max; /* of a view, held by clients, the live one included */
-    uint64_t mapped_hold_timeout_ms; /* who holds a replaced generation for longer is granted nothing more */
+    uint32_t mapped_generations_max; /* of a view, held by clients, including the live one */
+    uint64_t mapped_hold_timeout_ms; /* a client that holds a replaced generation for longer is granted no more */
     struct pil_limits limits;
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A worker's loop. It never locks, never blocks but in pil_engine_wait, and allocates only when a connection is made.
- */
+ * A worker's loop. It never locks, blocks only in pil_engine_wait, and allocates only for new connections, for input
+ * that arrives in parts, and while pools grow. */
 #include "base/clock.h"
 #include "server/internal.h"
 
@@ -44,11 +44,11 @@ static pil_status open_engine(struct pil_worker *worker, struct pil_error *error
     return PIL_STATUS_OK;
 }
 
-/* Decodes what the connection has; the batch is run as often as its decoder finds it full. The requests of a replay are
+/* Decodes the connection's bytes; runs the batch each time the decoder finds it full. The requests of a replay are
  * answered from one moment, however many batches they fill. */
 static void advance(struct pil_turn *turn, struct pil_connection *connection) {
     while (pil_connection_advance(turn, connection) == PIL_STATUS_BUSY) {
-        /* An empty batch has room for everything, so that this ends. */
+        /* An empty batch without a pinned moment has room for every request, so the loop ends. */
         PIL_ASSERT(turn->batch->request_count > 0 || turn->scope.moment.taken != 0);
         pil_batch_run(turn, connection->replay.len > 0);
     }
@@ -120,8 +120,8 @@ static void on_event(struct pil_worker *worker, const struct pil_event *event) {
     }
 }
 
-/* Gives each connection that had more than its share in the turn before another turn. Those that are put on the list
- * meanwhile wait for the next one. */
+/* Gives another turn to each connection that had requests left over in the turn before. Connections that are put on the
+ * list meanwhile wait for the next turn. */
 static void run_ready(struct pil_worker *worker) {
     struct pil_turn *turn = &worker->turn;
     struct pil_list ready;
@@ -159,8 +159,8 @@ static void sweep(struct pil_worker *worker) {
     copy_stats(worker);
 }
 
-/* Connections that the kernel has accepted for us already are in flight, too: they get a moment before the listeners
- * close. */
+/* Closes the listeners 30 ms after draining began, so that connections which the kernel has already accepted are still
+ * served. */
 static void drain(struct pil_worker *worker) {
     if (!worker->is_draining) {
         worker->is_draining = true;
@@ -177,7 +177,7 @@ static void drain(struct pil_worker *worker) {
     }
 }
 
-/* Half as long after a spin in vain, twice as long after one that was not. */
+/* Halves the spin time after a spin that ended in parking, doubles it after one that found events. */
 static void adapt_spin(struct pil_worker *worker, uint64_t parks_before, uint64_t hits_before) {
     struct pil_engine_stats stats;
     uint64_t max = worker->server->settings->spin_ns_max;
