@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The answer of POST /get-online-features, column-oriented: join keys as in the request, then features as in the
+ * The answer to POST /get-online-features, column by column: join keys as in the request, then features as in the
  * request. */
 #include "protocol/feast/internal.h"
 
@@ -8,7 +8,7 @@
 #include "schema/view.h"
 #include "snapshot/reader.h"
 
-/* A key column is echoed as its entity's type: a key that was sent as "1002" for an int64 comes back as 1002. */
+/* A key column is echoed in its entity's type: an int64 key that was sent as "1002" comes back as 1002. */
 static const struct pil_entity *entity_of_column(const struct pil_feast_call *call, struct pil_bytes name) {
     for (uint32_t slot = 0; slot < call->selection.view_count; slot++) {
         const struct pil_view *schema = call->selection.views[slot].serving->chain.view;
@@ -55,7 +55,8 @@ static void put_key_column(struct pil_feast_encoder *encoder, const struct pil_f
     }
 }
 
-/* Which status each mode shows. Feast's Python server knows neither expiry nor nulls; its Go server no nulls. */
+/* The status that each mode shows. Feast's Python server reports neither expired rows nor nulls; its Go server reports
+ * nulls as NOT_FOUND. */
 static pil_value_status shown_status(pil_status_mode mode, pil_value_status of_row, bool is_null) {
     if (of_row == PIL_VALUE_NOT_FOUND) {
         return PIL_VALUE_NOT_FOUND;
@@ -68,17 +69,17 @@ static pil_value_status shown_status(pil_status_mode mode, pil_value_status of_r
     PIL_UNREACHABLE("status mode");
 }
 
-/* The lookups of the rows of a view. */
+/* The lookups of a view, one for each row. */
 static const struct pil_lookup *lookups_of(const struct pil_turn *turn, const struct pil_feast_call *call,
                                            const struct pil_selection_view *view) {
     size_t slot = (size_t)(view - call->selection.views);
     return pil_request_lookups(turn, call->request) + slot * call->row_count;
 }
 
-/* The rows of one view as every column of it shows them: the texts of statuses (where nothing is null) and of
- * timestamps. Most of an answer is these texts, so they are written once and copied. */
+/* The texts that are the same in every column of a view: statuses (where nothing is null) and timestamps. They make up
+ * most of an answer, so they are written once and copied. */
 struct view_rows {
-    bool has_texts; /* else there was no room: each column writes its own */
+    bool has_texts; /* false: the arena had no room, and each column writes its own texts */
     struct pil_bytes statuses, timestamps;
     uint32_t counts[PIL_VALUE_STATUS_COUNT]; /* rows by status */
 };
@@ -93,7 +94,8 @@ static void put_timestamps(struct pil_turn *turn, struct pil_feast_encoder *enco
     }
 }
 
-/* A sink over the arena that holds what `row_count` rows of at most `room` bytes may need; false: there is no room. */
+/* Opens a sink over the arena with room for `row_count` rows of at most `room` bytes. Returns false when there is no
+ * room. */
 static bool begin_text(struct pil_turn *turn, uint32_t row_count, size_t room, struct pil_sink *ret_sink) {
     size_t bytes = row_count * room + PIL_SINK_RESERVE_MAX;
     void *text = pil_arena_alloc(&turn->batch->arena, bytes, 1);
@@ -126,7 +128,7 @@ static struct view_rows make_rows(struct pil_turn *turn, const struct pil_feast_
     return rows;
 }
 
-/* Returns how many of the rows that were found are null. */
+/* Returns how many of the rows found have a null here. */
 static uint32_t put_values(struct pil_turn *turn, struct pil_feast_encoder *encoder, const struct pil_feast_call *call,
                            const struct pil_selection_feature *selected) {
     const struct pil_selection_view *view = &call->selection.views[selected->slot];
@@ -196,7 +198,8 @@ void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, st
     pil_feast_put_begin(&encoder);
     for (uint32_t i = 0; i < feast->column_count; i++) {
         const struct pil_entity *entity = entity_of_column(call, feast->columns[i].name);
-        if (entity != NULL) { /* other columns are request data of transformations, which we do not have */
+        if (entity != NULL) { /* other columns are request data for on-demand transformations, which are not
+                                 supported */
             put_key_column(&encoder, call, &feast->columns[i], entity);
         }
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Answers that say what is wrong with a request. */
+ * Answers that explain what is wrong with a request. */
 #include "protocol/feast/internal.h"
 
 void pil_feast_fail(struct pil_turn *turn, struct pil_feast_call *call, pil_feast_error error, struct pil_bytes first,

@@ -11,7 +11,7 @@ static void route_health(struct pil_turn *turn, struct pil_feast_call *call, str
 static const struct route {
     const char *path;
     pil_http_method method;
-    const char *allow; /* for other methods */
+    const char *allow; /* for the 405 answer to other methods */
     void (*prepare)(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body);
 } routes[] = {
     {"/get-online-features", PIL_HTTP_METHOD_POST, "allow: POST\r\n", pil_feast_online_prepare},
@@ -36,7 +36,7 @@ static void prepare(struct pil_turn *turn, struct pil_request *request, const st
     pil_exchange_fail(request, 404);
 }
 
-/* ---- The seam. */
+/* ---- Interface to the server. */
 
 static const struct pil_exchange_service service = {.prepare = prepare, .put_detail = pil_feast_put_detail};
 

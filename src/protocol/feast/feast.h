@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Feast's HTTP API on a listener: what its remote online store, and curl, ask for. */
+ * Feast's HTTP API on a listener: the endpoints that its remote online store, and people with curl, use. */
 #pragma once
 
 #include "server/protocol.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of this room share: feast.c routes requests, online.c makes lookups of POST /get-online-features,
- * encode.c answers it, error.c says what is wrong. */
+ * Shared by the files of this folder: feast.c routes requests, online.c makes the lookups of POST /get-online-features,
+ * encode.c answers it, error.c writes error answers. */
 #pragma once
 
 #include "protocol/feast/feast.h"
@@ -12,17 +12,17 @@
 struct pil_feast_call {
     struct pil_exchange_call http; /* first */
     struct pil_request *request;
-    /* A get-online-features request that has its lookups: row i of slot s is lookup s * row_count + i. */
+    /* true for a get-online-features request that has its lookups: row i of slot s is lookup s * row_count + i */
     bool is_online;
     struct pil_feast_request body;
     struct pil_selection selection;
     uint32_t row_count;
 };
 
-/* Parses the body and adds the lookups; on a mistake the answer is its error. */
+/* Parses the body and adds the lookups; on a mistake, makes the answer an error. */
 void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body);
 void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
-/* Makes the answer an error, or a rejection, of wire/feast.h. */
+/* Makes the answer an error or a rejection as in wire/feast.h. */
 void pil_feast_fail(struct pil_turn *turn, struct pil_feast_call *call, pil_feast_error error, struct pil_bytes first,
                     struct pil_bytes second);
 void pil_feast_reject(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_feast_rejection *rejection);

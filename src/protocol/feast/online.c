@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * POST /get-online-features from a body to lookups: a block of one lookup a row for each view asked. */
+ * POST /get-online-features from a body to lookups: for each view a block of lookups, one for each row. */
 #include "protocol/feast/internal.h"
 
 #include "base/hash.h"
@@ -9,16 +9,16 @@
 #include <stdio.h>
 
 enum {
-    BODY_BYTES_MAX = 4 << 20, /* text of bodies: larger ones are refused */
+    BODY_BYTES_MAX = 4 << 20, /* larger bodies are refused */
     COLUMNS_MAX = 256,
     VALUES_MAX = 65536,
     KEY_PARTS_MAX = PIL_ENTITIES_MAX,
-    KEY_PART_BYTES = 24, /* of a part that is not text, canonical */
+    KEY_PART_BYTES = 24, /* encoded size of a key part that is not text */
 };
 
-/* ---- Which views, which features. */
+/* ---- Views and features. */
 
-/* The project that errors name: of the first view that the peer may read. */
+/* The project that errors name: that of the first view that the peer may read. */
 static struct pil_bytes project_name(const struct pil_turn *turn) {
     for (uint32_t i = 0; i < pil_cache_view_count(turn->scope.cache); i++) {
         const struct pil_cache_view *view = pil_cache_view_at(turn->scope.cache, i);
@@ -108,8 +108,8 @@ static bool collides(const struct pil_feast_call *call, uint32_t i, uint32_t k) 
            pil_bytes_equal(feature_name(call, i), feature_name(call, k));
 }
 
-/* Two features of one name need full names; Feast refuses such requests, too. Names go through a table of twice their
- * number. */
+/* Two features of the same name need full names; Feast refuses such requests, too. Names go through a hash table with
+ * twice as many slots. */
 static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *call) {
     struct pil_arena *arena = &turn->batch->arena;
     size_t mark = pil_arena_mark(arena);
@@ -159,7 +159,7 @@ static bool select_all(struct pil_turn *turn, struct pil_feast_call *call) {
 
 /* ---- Keys. */
 
-/* The column that holds an entity's values; NULL: there is none. Feast accepts the entity's name, too. */
+/* The column that holds an entity's values; NULL when there is none. Like Feast, accepts the entity's name, too. */
 static const struct pil_feast_column *find_column(const struct pil_feast_request *body,
                                                   const struct pil_entity *entity) {
     for (uint32_t i = 0; i < body->column_count; i++) {
@@ -175,7 +175,7 @@ static const struct pil_feast_column *find_column(const struct pil_feast_request
     return NULL;
 }
 
-/* All columns have as many values as the first; none is empty. */
+/* Checks that all columns have as many values as the first, and at least one. */
 static bool count_rows(struct pil_turn *turn, struct pil_feast_call *call) {
     const struct pil_feast_request *body = &call->body;
     call->row_count = body->column_count > 0 ? body->columns[0].value_count : 0;
@@ -208,7 +208,7 @@ static bool to_part(const struct pil_feast_value *value, struct pil_key_part *re
     PIL_UNREACHABLE("kind of a JSON value");
 }
 
-/* The columns of the join keys of one view, and where its keys go. */
+/* The join key columns of one view, and the view that their keys are looked up in. */
 struct view_keys {
     const struct pil_selection_view *view;
     const struct pil_feast_column *columns[KEY_PARTS_MAX]; /* by entity */
@@ -235,7 +235,7 @@ static void reject_key(struct pil_turn *turn, struct pil_feast_call *call, const
     pil_feast_reject(turn, call, &rejection);
 }
 
-/* The canonical key of a row, in the arena; false with the error set. */
+/* Writes the canonical key of a row to the arena. Returns false with the error set. */
 static bool encode_key(struct pil_turn *turn, struct pil_feast_call *call, const struct view_keys *keys, uint32_t row,
                        struct pil_bytes *ret_key) {
     const struct pil_view *schema = keys->view->serving->chain.view;
@@ -283,7 +283,7 @@ static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, co
         }
         struct pil_lookup *lookup = pil_batch_lookup(turn, call->request);
         if (lookup == NULL) {
-            return false; /* refused */
+            return false; /* pil_batch_lookup has refused the request */
         }
         *lookup = pil_lookup_make(&view->serving->chain, key, view->view->index, view->line_mask);
     }
@@ -292,7 +292,8 @@ static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, co
 
 /* ---- The body. */
 
-/* Arrays for the longest body that is taken; the last one is the longest, and what it did not use goes back. */
+/* Allocates arrays for the longest body that is accepted. The values come last, so that their unused part can be
+ * returned to the arena. */
 static bool make_buffers(struct pil_arena *arena, struct pil_bytes body, struct pil_feast_buffers *ret_buffers) {
     size_t scratch_bytes = body.len + 1;
     *ret_buffers = (struct pil_feast_buffers){

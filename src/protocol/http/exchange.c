@@ -3,7 +3,8 @@
 
 #include "server/output.h"
 
-/* A small request always fits a batch that has room for another one. A large one begins a batch. */
+/* A body up to this size fits any batch that has room for another request. A larger one must be the first of its
+ * batch. */
 enum { SMALL_BODY_BYTES = 65536 };
 
 /* ---- Any thread. */

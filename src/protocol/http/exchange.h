@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * HTTP framing, once for every protocol that is spoken over it: a request off the front of a connection's bytes, the
- * answer to bytes that are not a request, "100 Continue", and the head around an answer's body. Routes and bodies are
- * the protocols'. The first part needs no server; the second part is for protocols on a listener of the workers. */
+ * HTTP framing, shared by all protocols over HTTP: takes a request off the front of a connection's bytes, answers bytes
+ * that are not a request, sends "100 Continue", and writes the head around an answer's body. Routes and bodies belong
+ * to the protocols. The first part needs no server; the second part is for protocols on a listener of the workers. */
 #pragma once
 
 #include "base/sink.h"
@@ -12,51 +12,51 @@
 
 /* The answer to one request. */
 struct pil_exchange {
-    struct pil_http_head head; /* `status`, `content_type` and `fields` are the protocol's; omits_length: no body */
+    struct pil_http_head head; /* the protocol sets `status`, `content_type` and `fields`; omits_length: no body */
     bool is_framed;            /* false: these bytes are not a request; nothing behind them can be read */
-    const char *error;         /* where is_framed is false: what is wrong, a phrase */
+    const char *error;         /* when is_framed is false: what is wrong, a phrase */
 };
 
 /* Takes one request off the front of `data`. AGAIN: it is incomplete. OK: *ret_consumed bytes are done, and
- * *ret_exchange is the answer to begin with: of a request (*ret_http) status 200; where is_framed is false, the status
- * that says what is wrong. */
+ * *ret_exchange is initialised: with status 200 for a request (*ret_http), or with the status that says what is wrong
+ * when is_framed is false. */
 pil_status pil_exchange_decode(struct pil_http_cursor *cursor, struct pil_bytes data, size_t body_bytes_max,
                                struct pil_http_request *ret_http, struct pil_exchange *ret_exchange) PIL_CHECKED;
 
 /* ---- Workers. */
 
-/* What the protocols keep for a connection and a request; theirs may begin with it. */
+/* State of a connection and of a request; a protocol's own structs may begin with these. */
 struct pil_exchange_connection {
     struct pil_http_cursor cursor;
 };
 struct pil_exchange_call {
     struct pil_exchange exchange;
-    struct pil_bytes body; /* an answer that is complete before the lookups, in the arena; empty: there is none yet */
-    const char *detail;    /* an error for the protocol's shape; NULL: none */
+    struct pil_bytes body; /* in the arena: an answer that is complete before the lookups; empty: there is none yet */
+    const char *detail;    /* an error text that put_detail writes in the protocol's form; NULL: none */
 };
 
 /* A protocol over HTTP. */
 struct pil_exchange_service {
-    /* Routes the request and adds its lookups. A mistake is told by the call's status and body, or detail. */
+    /* Routes the request and adds its lookups. Reports a mistake through the call's status and its body or detail. */
     void (*prepare)(struct pil_turn *turn, struct pil_request *request, const struct pil_http_request *http);
-    /* A body that says `detail`. */
+    /* Writes an error body that contains `detail`. */
     void (*put_detail)(struct pil_sink *sink, const char *detail);
 };
 
-/* pil_protocol.decode of a protocol whose connection and request begin with the structs above. */
+/* The decode function (pil_protocol) of a protocol whose connection and request state begin with the structs above. */
 pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *connection,
                                 const struct pil_exchange_service *service, struct pil_bytes data,
                                 size_t *ret_consumed) PIL_CHECKED;
-/* Writes the whole answer. put_body (NULL: body or detail of the call, or nothing) writes the body. Sets
+/* Writes the whole answer. put_body writes the body; NULL: the call's body or detail is written, if any. Sets
  * request->is_error. */
 void pil_exchange_answer(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
                          void (*put_body)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink),
                          struct pil_sink *sink);
-/* Turns a call into an error: no lookups, no body yet. */
+/* Turns a call into an error: its body is dropped, and the detail is the status' reason phrase. */
 void pil_exchange_fail(struct pil_request *request, int status);
 
 enum { PIL_EXCHANGE_ERROR_BYTES = 16384 };
-/* A sink over the arena for the body of an error; pil_exchange_keep makes what was written the answer, or, where it did
- * not fit, the reason phrase of the status. */
+/* A sink over the arena for the body of an error. pil_exchange_keep makes the bytes written the answer; if they did not
+ * fit, the answer is the reason phrase of the status. */
 struct pil_sink pil_exchange_error_sink(struct pil_turn *turn);
 void pil_exchange_keep(struct pil_turn *turn, struct pil_request *request, int status, const struct pil_sink *sink);

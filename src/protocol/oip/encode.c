@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Answers of the Open Inference Protocol, from rows and plans straight into the output. */
+ * Answers of the Open Inference Protocol, written from rows and plans straight into the output. */
 #include "protocol/oip/internal.h"
 
 #include "cache/source.h"
@@ -11,7 +11,7 @@ static const char inner_length[] = "inference-header-content-length: ";
 static const char inner_length_field[] = "inference-header-content-length: 0         \r\n";
 PIL_STATIC_ASSERT(sizeof inner_length_field == sizeof inner_length + PIL_HTTP_LENGTH_CHARS + 2);
 
-/* ---- Replies of inference. */
+/* ---- Answers to inference. */
 
 static const uint8_t *row_of(const struct pil_oip_call *call, uint32_t column, uint32_t i) {
     const struct pil_vector_column *planned = &pil_oip_plan(call)->columns[column];
@@ -20,7 +20,7 @@ static const uint8_t *row_of(const struct pil_oip_call *call, uint32_t column, u
     return row != NULL && !pil_row_is_null(view, row, planned->feature) ? row : NULL;
 }
 
-/* The value of a string column; a string that is missing is empty. */
+/* The value of a string column; empty when it is missing. */
 static struct pil_bytes string_at(const struct pil_oip_call *call, uint32_t column, uint32_t i) {
     const struct pil_vector_column *planned = &pil_oip_plan(call)->columns[column];
     const struct pil_view *view = pil_oip_plan(call)->views[planned->view].view;
@@ -38,7 +38,7 @@ static void put_row(struct pil_turn *turn, const struct pil_oip_call *call, cons
     }
 }
 
-/* How texts stand in JSON, where that is not what they are. */
+/* The "content_type" of a text column whose JSON is encoded; NULL when the text stands as it is. */
 static const char *content_type_of(pil_scalar scalar) {
     return pil_scalar_is_text(scalar) && !pil_scalar_is_utf8(scalar) ? "base64" : NULL;
 }
@@ -106,7 +106,7 @@ static void put_parameters(const struct pil_turn *turn, const struct pil_oip_cal
     pil_oip_put_number_parameter(encoder, none, "worst_age_us", worst_age_us);
 }
 
-/* Statuses that nobody asked for are counted all the same. */
+/* Counts the value statuses for metrics when the request did not ask for the statuses tensor. */
 static void count_statuses(struct pil_turn *turn, const struct pil_oip_call *call) {
     for (uint32_t i = 0; i < call->output_count; i++) {
         if (call->outputs[i].is_statuses) {
@@ -144,7 +144,7 @@ bool pil_oip_has_binary(const struct pil_oip_call *call) {
     return false;
 }
 
-/* Escapes are not counted: what they add may still close the connection. */
+/* JSON escapes are not counted: an answer that grows over the limit by them closes the connection. */
 bool pil_oip_infer_fits(struct pil_turn *turn, struct pil_oip_call *call) {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < call->output_count; i++) {
@@ -163,7 +163,8 @@ void pil_oip_infer_put_binary(struct pil_turn *turn, struct pil_oip_call *call, 
     struct pil_http_head *head = &call->http.exchange.head;
     head->content_type = "application/octet-stream";
     head->fields = inner_length_field;
-    /* The head is shorter than this: it lies in one piece, where the length of the JSON is found again. */
+    /* Reserves more than the head needs, so that the head lies in one chunk, where the field with the length of the
+     * JSON can be found. */
     uint8_t *begin = pil_sink_reserve(sink, PIL_SINK_RESERVE_MAX);
     uint8_t *length = pil_http_put_head(sink, head);
     uint8_t *inner = memmem(begin, (size_t)(length - begin), inner_length, sizeof inner_length - 1);

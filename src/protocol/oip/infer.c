@@ -7,16 +7,16 @@
 #include <stdio.h>
 
 enum {
-    JSON_BYTES_MAX = 4 << 20, /* more keys are sent as binary tensors */
+    JSON_BYTES_MAX = 4 << 20, /* requests with more keys send them as binary tensors */
     JSON_NUMBER_BYTES = 25,
     INPUTS_MAX = 32,
-    OUTPUTS_MAX = 1024, /* asked for by name */
+    OUTPUTS_MAX = 1024, /* that a request can name */
     VALUES_MAX = 65536,
 };
 
 /* ---- Keys. */
 
-/* The join keys of the model, for sentences: "driver_id (INT64), region (BYTES)". */
+/* The join keys of the model, for error texts: "driver_id (INT64), region (BYTES)". */
 static const char *describe_inputs(struct pil_turn *turn, const struct pil_vector_plan *plan) {
     char text[512] = "";
     for (uint32_t i = 0; i < plan->join_key_count; i++) {
@@ -27,7 +27,7 @@ static const char *describe_inputs(struct pil_turn *turn, const struct pil_vecto
     return pil_batch_text(turn->batch, "%s", text);
 }
 
-/* Which input holds which join key; every input must be one. */
+/* Finds the input of each join key; every input must belong to one. */
 static bool match_inputs(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_oip_request *parsed,
                          const struct pil_oip_input *inputs[PIL_VECTOR_KEYS_MAX]) {
     const struct pil_vector_plan *plan = pil_oip_plan(call);
@@ -58,13 +58,13 @@ static bool match_inputs(struct pil_turn *turn, struct pil_oip_call *call, const
     return true;
 }
 
-/* The values of every join key, and which input holds them. */
+/* The input of every join key, and the values that inputs point into. */
 struct keys {
     const struct pil_oip_input *inputs[PIL_VECTOR_KEYS_MAX];
     const struct pil_key_part *values;
 };
 
-/* Adds the lookup of a row of one view; false with the error set. */
+/* Adds the lookup of one row of one view. Returns false with the error set. */
 static bool add_row(struct pil_turn *turn, struct pil_oip_call *call, const struct keys *keys, uint32_t slot,
                     uint32_t row) {
     const struct pil_vector_plan *plan = pil_oip_plan(call);
@@ -119,7 +119,7 @@ static bool add_rows(struct pil_turn *turn, struct pil_oip_call *call, const str
 
 /* ---- Room. */
 
-/* Room for one row, and an answer that fits the connection's output; strings are counted when they are known. */
+/* Checks that the answer fits the connection's output, and allocates a row. Strings are counted after the lookups. */
 static bool has_room(struct pil_turn *turn, struct pil_oip_call *call) {
     const struct pil_vector_plan *plan = pil_oip_plan(call);
     uint64_t limit = turn->settings->limits.output_bytes_max, bytes = 0;
@@ -148,7 +148,7 @@ static bool has_room(struct pil_turn *turn, struct pil_oip_call *call) {
 
 /* ---- The body. */
 
-/* The JSON is all of the body, or as much as the header says; binary tensors are behind it. */
+/* Splits the body: the JSON is all of it, or as many bytes as the header says; binary tensors follow. */
 static bool split_body(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http,
                        struct pil_bytes *json, struct pil_bytes *binary) {
     struct pil_bytes value;
@@ -173,7 +173,8 @@ static bool split_body(struct pil_turn *turn, struct pil_oip_call *call, const s
     return true;
 }
 
-/* Arrays for the longest request that is taken; the last one is the longest, and what it did not use goes back. */
+/* Allocates arrays for the longest request that is accepted. The last one is the largest, so that its unused part can
+ * be returned to the arena. */
 static bool make_buffers(struct pil_arena *arena, struct pil_bytes json, struct pil_oip_buffers *ret_buffers) {
     *ret_buffers = (struct pil_oip_buffers){
         .scratch = json.len < JSON_BYTES_MAX ? pil_arena_alloc(arena, json.len + 1, 1) : NULL,
@@ -189,7 +190,7 @@ static bool make_buffers(struct pil_arena *arena, struct pil_bytes json, struct 
            ret_buffers->values != NULL;
 }
 
-/* *ret_values: what value_first of the inputs counts in. */
+/* *ret_values: the array that the inputs' value_first is an index of. */
 static bool parse(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http,
                   struct pil_oip_request *ret_parsed, const struct pil_key_part **ret_values) {
     struct pil_arena *arena = &turn->batch->arena;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Models: a feature service as the protocol sees it, its metadata, and the index of all. */
+ * Models: a feature service as the protocol presents it, its metadata, and the index of all models. */
 #include "protocol/oip/internal.h"
 #include "cache/cache.h"
 #include "schema/project.h"
 
 #include <stdio.h>
 
-/* ---- Finding one. */
+/* ---- Finding a model. */
 
-/* "view:feature"; empty: there is no room. */
+/* "view:feature", in the arena; empty when there is no room. */
 static struct pil_bytes name_of(struct pil_turn *turn, const struct pil_vector_plan *plan,
                                 const struct pil_vector_column *column) {
     const struct pil_view *view = plan->views[column->view].view;
@@ -21,7 +21,8 @@ static struct pil_bytes name_of(struct pil_turn *turn, const struct pil_vector_p
     return pil_bytes_from(copy, copy != NULL ? (size_t)len : 0);
 }
 
-/* A model that cannot answer: not there, not yet, never, not for this peer. */
+/* The HTTP status when a model cannot answer: it does not exist, the peer may not read it, it has no release yet, or it
+ * has a type that no tensor holds. */
 static int http_status_of(pil_status status) {
     return status == PIL_STATUS_NOT_FOUND                                ? 404
            : status == PIL_STATUS_DENIED                                 ? 403
@@ -120,7 +121,7 @@ bool pil_oip_add_all_outputs(struct pil_turn *turn, struct pil_oip_call *call, b
     return true;
 }
 
-/* The column of a string or bytes feature by "view:feature"; PIL_OIP_NO_COLUMN: there is none. */
+/* The column of the string or bytes feature "view:feature"; PIL_OIP_NO_COLUMN when there is none. */
 static int32_t find_string(const struct pil_vector_plan *plan, struct pil_bytes name) {
     const uint8_t *colon = name.len > 0 ? memchr(name.data, ':', name.len) : NULL;
     for (uint32_t slot = 0; colon != NULL && slot < plan->view_count; slot++) {
@@ -222,7 +223,7 @@ void pil_oip_put_model(struct pil_turn *turn, struct pil_oip_call *call, struct 
     pil_oip_put_model_end(&encoder);
 }
 
-/* Why a service cannot answer now, without compiling it; "" when it can. */
+/* Says why a service cannot answer now, without compiling it; "" when it can. */
 static void state_of(struct pil_turn *turn, const struct pil_project *project, const struct pil_service *service,
                      char reason[2 * PIL_OIP_NAME_BYTES]) {
     reason[0] = '\0';
@@ -255,7 +256,7 @@ static void put_index_model(struct pil_turn *turn, struct pil_oip_encoder *encod
     pil_oip_put_index_model(encoder, pil_bytes_from_text(name), pil_bytes_from_text(reason));
 }
 
-/* The services whose views the peer may read. */
+/* Lists the services whose views the peer may read. */
 void pil_oip_put_index(struct pil_turn *turn, struct pil_oip_call *call, struct pil_sink *sink) {
     struct pil_oip_encoder encoder = {.sink = sink};
     (void)call;

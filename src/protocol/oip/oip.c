@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/oip/internal.h"
 
-/* ---- Routes: what each needs before the lookups, and what it answers after them. */
+/* ---- Routes: what each does before the lookups, and what it answers after them. */
 
 static void prepare_ready(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http) {
     (void)http;
@@ -96,7 +96,7 @@ static void prepare(struct pil_turn *turn, struct pil_request *request, const st
     }
 }
 
-/* ---- The seam. */
+/* ---- Interface to the server. */
 
 static void put_detail(struct pil_sink *sink, const char *detail) {
     pil_oip_put_error(sink, pil_bytes_from_text(detail));

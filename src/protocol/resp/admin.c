@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RESP commands about the server: what clients and people ask for on connect and when they look around. */
+ * RESP commands about the server: those that clients send on connect and that people use to look around. */
 #include "protocol/resp/handlers.h"
 
 #include "base/log.h"
@@ -22,7 +22,7 @@ static uint32_t count_words(const char *text) {
 
 enum { CATEGORIES_MAX = 3 };
 
-/* What a command does, on what, and how long it takes. Returns how many. */
+/* A command's ACL categories: what it does, on what, and how fast it is. Returns their number. */
 static uint32_t categories_of(const struct pil_redis_command *command, const char *ret_names[CATEGORIES_MAX]) {
     const char *does = strstr(command->flags, "readonly") != NULL ? "read" : command->category;
     const char *takes = strstr(command->flags, "fast") != NULL ? "fast" : "slow";
@@ -57,7 +57,7 @@ static void put_categories(struct pil_sink *sink, pil_resp_protocol protocol, co
     }
 }
 
-/* The six fields of Redis 2.8 and the four that came later. */
+/* The six fields of Redis 2.8 and the four that later versions added. */
 static void put_command_info(struct pil_sink *sink, pil_resp_protocol protocol,
                              const struct pil_redis_command *command) {
     pil_resp_put_array(sink, 10);
@@ -138,7 +138,7 @@ static PIL_REPLY(reply_command_count) {
     pil_resp_put_integer(sink, count);
 }
 
-/* Whether LIST shows it: all, or those that FILTERBY lets through. We have no modules. */
+/* Whether COMMAND LIST shows a command: all of them, or those that match FILTERBY. There are no modules. */
 static bool passes(const struct pil_redis_call *call, const struct pil_redis_command *command) {
     if (call->arg_count == 2) {
         return true;
@@ -187,7 +187,7 @@ PIL_REPLY(pil_redis_reply_command) {
     }
 }
 
-/* ---- CONFIG GET: the parameters that clients and benchmarks ask for, as they are true here. */
+/* ---- CONFIG GET: the parameters that clients and benchmarks ask for, with values that are true for Pillion. */
 
 enum { PARAMETER_BYTES = 32 };
 
@@ -237,7 +237,8 @@ static const struct parameter {
 };
 enum { PARAMETER_COUNT = sizeof parameters / sizeof parameters[0] };
 
-/* The name to answer with when the parameter is asked for: as it was asked, or our own for a pattern; else empty. */
+/* The name to answer with when the parameter is asked for: the client's spelling, or ours if a pattern matches. Empty
+ * when the parameter is not asked for. */
 static struct pil_bytes asked_name(const struct pil_redis_call *call, const char *name) {
     for (uint32_t i = 2; i < call->arg_count; i++) {
         uint8_t lower[PARAMETER_BYTES];
@@ -323,7 +324,7 @@ static bool wants_section(const struct pil_redis_call *call, const char *name) {
     return false;
 }
 
-/* What the peer may read of a node: rows and bytes of the live releases. */
+/* Sums rows and bytes of the live releases that the peer may read. */
 static void sum_releases(struct pil_turn *turn, uint64_t *ret_rows, uint64_t *ret_bytes) {
     uint64_t rows = 0, bytes = 0;
     for (uint32_t i = 0; i < pil_cache_view_count(turn->scope.cache); i++) {
@@ -438,7 +439,7 @@ PIL_REPLY(pil_redis_reply_time) {
 
 /* ---- LATENCY HISTOGRAM */
 
-/* Cumulative counts at powers of two microseconds, as Redis shows them; the last one is all calls. */
+/* Cumulative counts at powers of two microseconds, as in Redis; the last count includes all calls. */
 static void put_histogram(struct pil_sink *sink, pil_resp_protocol protocol, const char *name,
                           const struct pil_histogram_view *view) {
     uint64_t bounds[48], counts[48], sum = 0;
@@ -508,7 +509,7 @@ PIL_REPLY(pil_redis_reply_latency) {
     pil_redis_reply_subcommand(turn, call, sink, subcommands, sizeof subcommands / sizeof *subcommands);
 }
 
-/* ---- SLOWLOG: Redis's six fields; the arguments are the command and the view. */
+/* ---- SLOWLOG: the six fields of Redis; the arguments are the command and the view. */
 
 static void put_slow(struct pil_sink *sink, const struct pil_slow_request *slow) {
     pil_resp_put_array(sink, 6);
@@ -521,7 +522,7 @@ static void put_slow(struct pil_sink *sink, const struct pil_slow_request *slow)
     pil_resp_put_bulk_text(sink, "");
 }
 
-/* The slow requests in the arena, *ret_count of them; NULL: there is no room in this turn. */
+/* Copies the slow requests into the arena and sets *ret_count; NULL when there is no room in this turn. */
 static const struct pil_slow_request *slow_requests(struct pil_turn *turn, struct pil_sink *sink, int64_t *ret_count) {
     struct pil_slow_request *slow = PIL_ARENA_NEW(&turn->batch->arena, struct pil_slow_request, PIL_SLOWLOG_MAX);
     if (slow == NULL) {

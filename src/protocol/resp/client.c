@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * CLIENT: what a connection is called, and who is connected. LIST tells of the connections of all workers: their names
- * as of now, their last command and idle time as of now or, for those of other workers, of some tenths of a second ago.
- */
+ * CLIENT: the name of a connection, and the list of connections. LIST shows the connections of all workers with their
+ * current names; last command and idle time are current for this worker's connections and some tenths of a second old
+ * for those of other workers. */
 #include "protocol/resp/handlers.h"
 #include "protocol/resp/subcommand.h"
 
@@ -9,7 +9,7 @@
 
 enum { LINE_BYTES_MAX = 1024 };
 
-/* Takes printable ASCII without spaces, as a line of the list needs it. NULL, or what is wrong. */
+/* Accepts printable ASCII without spaces, because the list separates fields by spaces. Returns NULL, or the error. */
 static const char *set_text(char to[PIL_CLIENT_NAME_BYTES], struct pil_bytes from, const char *wrong) {
     for (size_t i = 0; i < from.len; i++) {
         if (from.data[i] < '!' || from.data[i] > '~') {
@@ -84,7 +84,7 @@ static PIL_REPLY(reply_setinfo) {
     put_done(turn, connection, sink, mistake);
 }
 
-/* Nothing here is ever evicted or aged by being read. */
+/* NO-EVICT and NO-TOUCH have no effect: nothing is evicted, and reading does not age anything. */
 static PIL_REPLY(reply_switch) {
     (void)turn;
     if (pil_redis_is(call, 2, "on") || pil_redis_is(call, 2, "off")) {
@@ -95,10 +95,10 @@ static PIL_REPLY(reply_switch) {
 }
 
 static uint64_t seconds_since(const struct pil_turn *turn, uint64_t then_ns) {
-    return turn->now_ns > then_ns ? (turn->now_ns - then_ns) / 1000000000 : 0; /* other workers' clocks run on */
+    return turn->now_ns > then_ns ? (turn->now_ns - then_ns) / 1000000000 : 0; /* another worker's clock may be ahead */
 }
 
-/* One line of the list; its length. */
+/* Writes one line of the list and returns its length. */
 static size_t write_line(const struct pil_turn *turn, const struct pil_client *client, char *line) {
     bool is_unix = strncmp(client->listener->address, "unix:", 5) == 0;
     int len = snprintf(
@@ -123,7 +123,7 @@ static PIL_REPLY(reply_info) {
     pil_resp_put_verbatim(sink, call->connection->resp, pil_bytes_from(line, write_line(turn, &client, line)));
 }
 
-/* TYPE type, or ID id...: NULL, or what is wrong. */
+/* Checks TYPE type or ID id...; returns NULL, or the error. */
 static const char *check_filter(struct pil_turn *turn, const struct pil_redis_call *call) {
     static const char *const types[] = {"normal", "master", "replica", "slave", "pubsub"};
     int64_t id = 0;
@@ -163,7 +163,7 @@ static bool is_wanted(const struct pil_redis_call *call, const struct pil_client
     return false;
 }
 
-/* Appends the lines of a worker's connections; false: there is no room. */
+/* Appends the lines of a worker's connections. Returns false when there is no room. */
 static bool add_lines(struct pil_turn *turn, const struct pil_redis_call *call, const struct pil_client_table *table,
                       char *lines, size_t room, size_t *len) {
     for (uint32_t slot = 0, count = pil_client_table_size(table); slot < count; slot++) {
@@ -179,7 +179,7 @@ static bool add_lines(struct pil_turn *turn, const struct pil_redis_call *call, 
     return true;
 }
 
-/* The lines wait in what is left of the arena, because their length comes first in the reply. */
+/* The lines are collected in the rest of the arena, because the reply begins with their length. */
 static PIL_REPLY(reply_list) {
     struct pil_arena *arena = &turn->batch->arena;
     size_t room = pil_arena_left(arena), mark = pil_arena_mark(arena), len = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Version v of a slot lies in its copy v % 2. It is overwritten only once version v + 1 is published: so a reader that
- * still finds v behind its copy has version v whole. Slots come in chunks that never move and stay to the end. */
+ * Version v of a slot lies in its copy v % 2. The owner overwrites that copy only after it has published version v + 1,
+ * so a reader that finds v unchanged after copying has read version v in one piece. Slots come in chunks that never
+ * move and live as long as the table. */
 #include "protocol/resp/client_table.h"
 
 #include "base/panic.h"
@@ -20,7 +21,7 @@ struct pil_client_table {
     uint32_t capacity;
     uint32_t free_first;
     _Atomic uint32_t size;
-    _Atomic(struct client_slot *) chunks[]; /* writer: the owner (release: zeroed before it shows) */
+    _Atomic(struct client_slot *) chunks[]; /* the owner stores with release, so that readers see zeroed slots */
 };
 
 struct pil_client_table *pil_client_table_create(uint32_t capacity) {
@@ -95,7 +96,7 @@ bool pil_client_table_read(const struct pil_client_table *table, uint32_t slot, 
     const struct client_slot *at = slot_at(table, slot);
     struct pil_client client;
     uint64_t before, after = atomic_load_explicit(&at->version, memory_order_acquire);
-    do { /* again only when it was written twice meanwhile, or once and begun again */
+    do { /* tries again when a newer version was published meanwhile */
         before = after;
         pil_seqlock_load(at->copies[before % 2], &client, sizeof client);
         after = atomic_load_explicit(&at->version, memory_order_acquire);

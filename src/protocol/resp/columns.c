@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * PIL.COLUMNS, PIL.COLUMNS64: typed columns in one answer (schemas/wire.md). Columns are measured first, since their
- * lengths come before them; then written, part by part. */
+ * PIL.COLUMNS, PIL.COLUMNS64: typed columns in one answer (schemas/wire.md). Columns are measured first, because the
+ * answer begins with their lengths; then they are written part by part. */
 #include "protocol/resp/handlers.h"
 #include "schema/default.h"
 #include "snapshot/reader.h"
@@ -12,8 +12,8 @@ struct column {
     const struct pil_tensor_rows *rows;
     const struct pil_vector_column *of;
     const struct pil_view *view;
-    const struct pil_lookup *lookups; /* of its view */
-    struct pil_bytes instead;         /* its default; no data: it has none */
+    const struct pil_lookup *lookups; /* of the column's view */
+    struct pil_bytes instead;         /* the column's default; no data: it has none */
     pil_column_form form;
 };
 
@@ -39,7 +39,7 @@ static bool is_there(const struct column *column, uint32_t row) {
     return at != NULL && !pil_row_is_null(column->view, at, column->of->feature);
 }
 
-/* The value's bytes as a row has them, or its default's. No data: there is nothing. */
+/* The bytes of the value in the row, or those of the default. No data when both are missing. */
 static struct pil_bytes value_at(const struct column *column, uint32_t row) {
     if (!is_there(column, row)) {
         return column->instead;
@@ -51,7 +51,7 @@ static struct pil_bytes value_at(const struct column *column, uint32_t row) {
     return value;
 }
 
-/* The elements of a list of texts, without their lengths; they lie one after another. */
+/* Bytes of the elements of a list of texts, without their lengths. */
 static uint64_t texts_bytes(struct pil_bytes list, uint32_t count) {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -140,7 +140,7 @@ static void put_values(const struct column *column, struct pil_sink *sink) {
     }
 }
 
-/* Writes what is missing up to a place of the answer, and moves there. */
+/* Writes zeros up to the position `to` of the answer, and moves *at there. */
 static void pad(struct pil_sink *sink, uint64_t *at, uint64_t to) {
     pil_redis_put_zeros(sink, to - *at);
     *at = to;

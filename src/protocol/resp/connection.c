@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RESP commands about the connection itself. Answers are Redis 7.0's, so that its clients connect unchanged. */
+ * RESP commands about the connection itself. They answer as Redis 7.0 does, so that its clients connect unchanged. */
 #include "protocol/resp/handlers.h"
 #include "protocol/resp/plan.h"
 
@@ -22,7 +22,7 @@ PIL_REPLY(pil_redis_reply_echo) {
 static void put_hello(const struct pil_redis_connection *connection, struct pil_sink *sink) {
     pil_resp_put_map(sink, connection->resp, 7);
     pil_resp_put_bulk_text(sink, "server");
-    pil_resp_put_bulk_text(sink, "redis"); /* clients choose dialects by it; INFO says who we are */
+    pil_resp_put_bulk_text(sink, "redis"); /* clients choose dialects by this name; INFO gives the real one */
     pil_resp_put_bulk_text(sink, "version");
     pil_resp_put_bulk_text(sink, "7.0.15");
     pil_resp_put_bulk_text(sink, "proto");
@@ -121,7 +121,7 @@ PIL_REPLY(pil_redis_reply_reset) {
     pil_resp_put_simple(sink, "RESET");
 }
 
-/* Nothing behind a QUIT is decoded. */
+/* Requests behind a QUIT are not decoded. */
 PIL_PREPARE(pil_redis_prepare_quit) {
     (void)turn;
     pil_connection_finish(call->connection->base, PIL_CLOSE_QUIT);

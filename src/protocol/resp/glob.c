@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Redis globs. fnmatch(3) has other rules: [!a] for [^a], and it ends at a zero byte. */
+ * Glob patterns as in Redis. fnmatch(3) has other rules: it writes [!a] for [^a], and it ends at a zero byte. */
 #include "protocol/resp/internal.h"
 
-/* One pattern element at *at against c; moves *at behind it. */
+/* Matches c against the pattern element at *at, and moves *at past it. */
 static bool match_one(struct pil_bytes pattern, size_t *at, uint8_t c) {
     uint8_t p = pattern.data[(*at)++];
     if (p == '?') {
@@ -50,7 +50,7 @@ bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text) {
         if (star == SIZE_MAX || star_text >= text.len) {
             return false;
         }
-        at = star + 1; /* let the last star take one byte more; an earlier one never needs to */
+        at = star + 1; /* let the last star match one byte more; earlier stars need not be tried again */
         i = ++star_text;
     }
     return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What commands.def names: a handler lives in the file that is about its group of commands. */
+ * The handlers that commands.def names. Each lives in the file of its group of commands. */
 #pragma once
 
 #include "protocol/resp/internal.h"
@@ -57,7 +57,7 @@ PIL_PREPARE(pil_redis_prepare_quit);
 PIL_REPLY(pil_redis_reply_quit);
 /* client.c */
 PIL_REPLY(pil_redis_reply_client);
-/* multi.c: transactions, which clients use to have several answers from one moment */
+/* multi.c: transactions, which clients use to get several answers from one moment */
 PIL_PREPARE(pil_redis_prepare_multi);
 PIL_REPLY(pil_redis_reply_multi);
 PIL_PREPARE(pil_redis_prepare_exec);

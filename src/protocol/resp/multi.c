@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * MULTI, EXEC, DISCARD. Queued requests are kept as they came and replayed at EXEC, in one turn: the array header of
- * EXEC goes out first and their replies follow in order, which is just what the reply of EXEC is. */
+ * MULTI, EXEC, DISCARD. Queued requests are kept as bytes and replayed at EXEC, in one turn: EXEC writes the header of
+ * its array, and the replies to the replayed requests follow in order as the array's elements. */
 #include "protocol/resp/handlers.h"
 
 #include <stdlib.h>
@@ -47,7 +47,8 @@ void pil_redis_queue(struct pil_turn *turn, struct pil_redis_call *call, struct 
     call->is_queued = true;
 }
 
-/* Requests of the transaction before may still point into the bytes that this one will write over. */
+/* The new transaction overwrites the bytes of the one before: it must wait for a batch whose requests do not point into
+ * them. */
 bool pil_redis_multi_fits(struct pil_turn *turn, struct pil_connection *connection) {
     return !pil_connection_is_replayed(turn, connection);
 }
@@ -75,7 +76,8 @@ PIL_PREPARE(pil_redis_prepare_discard) {
     pil_redis_close_transaction(transaction);
 }
 
-/* All answers of a transaction are from one moment: the views are fixed before the first of its requests. */
+/* Fixes the releases of all views before the first request of the transaction, so that all its answers are from one
+ * moment. */
 bool pil_redis_exec_fits(struct pil_turn *turn, struct pil_connection *connection) {
     (void)connection;
     return pil_moment_pin(&turn->scope.moment, turn->scope.cache);

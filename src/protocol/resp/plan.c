@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * PIL.PLAN and PIL.FORGET: the plans that a connection owns, and how PIL.VECTOR, PIL.COLUMNS and PIL.DESCRIBE find
- * theirs (schemas/wire.md). */
+ * their plan (schemas/wire.md). */
 #include "protocol/resp/plan.h"
 #include "protocol/resp/handlers.h"
 
@@ -17,7 +17,7 @@ enum { PLANS_MAX = 64 };
 struct pil_redis_plans {
     struct owned {
         struct pil_prepared *prepared;         /* NULL: free */
-        struct pil_redis_forgotten *forgotten; /* made with the plan, so that forgetting it needs no memory */
+        struct pil_redis_forgotten *forgotten; /* allocated with the plan, so that forgetting the plan cannot fail */
         struct plan_options {
             struct pil_prepared_variant variant;
             int64_t max_age_us;
@@ -37,7 +37,7 @@ void pil_redis_plans_destroy(struct pil_redis_plans **plans) {
     *plans = NULL;
 }
 
-/* Requests in front in this batch may still use the plan: it is freed when they are answered. */
+/* A forgotten plan that earlier requests of the same batch may still use; freed when they are answered. */
 struct pil_redis_forgotten {
     struct pil_redis_forgotten *next;
     struct pil_prepared *prepared;
@@ -83,11 +83,11 @@ void pil_redis_forgotten_destroy(struct pil_redis_worker *worker) {
     free_forgotten(worker, 0); /* no batch has this number */
 }
 
-/* The first word of an error tells programs what to do about it: schemas/wire.md, "Errors". */
+/* The first word of an error tells programs what kind of error it is: schemas/wire.md, "Errors". */
 static const char *code_of(pil_status status) {
     switch (status) {
     case PIL_STATUS_NOT_FOUND:
-    case PIL_STATUS_CONFLICT: return "NOTFOUND"; /* of a service: its release lacks the feature */
+    case PIL_STATUS_CONFLICT: return "NOTFOUND"; /* a service's release lacks the feature */
     case PIL_STATUS_UNSUPPORTED: return "UNSUPPORTED";
     case PIL_STATUS_TOO_LARGE: return "TOOLARGE";
     case PIL_STATUS_AGAIN: return "LOADING";
@@ -125,8 +125,8 @@ static bool parse_release(struct pil_bytes text, char ret_id[PIL_RELEASE_ID_CHAR
     return text.len == PIL_RELEASE_ID_CHARS && strspn(ret_id, "0123456789abcdef") == PIL_RELEASE_ID_CHARS;
 }
 
-/* Feature references have a colon and services come alone, so that these words are options only in front. Returns the
- * first argument that is no option; 0: one of them is wrong. */
+/* Parses the options, which must come first: feature references contain a colon and a service comes alone, so neither
+ * is mistaken for one. Returns the index of the first argument that is not an option; 0 when an option is wrong. */
 static uint32_t parse_options(const struct pil_redis_call *call, struct plan_options *options) {
     uint32_t i = 1;
     for (; i + 1 < call->arg_count; i++) {
@@ -152,7 +152,7 @@ static uint32_t parse_options(const struct pil_redis_call *call, struct plan_opt
     return i < call->arg_count ? i : 0;
 }
 
-/* "project/view:feature" of each reference, one after another, so that one view is one view however it is called. */
+/* Writes each reference as "project/view:feature", so that a view counts once however it is spelled. */
 static pil_status name_in_full(struct pil_turn *turn, const struct pil_bytes *references, uint32_t count,
                                struct pil_text *text, struct pil_bytes *ret_names, struct pil_error *error) {
     for (uint32_t i = 0; i < count; i++) {
@@ -176,7 +176,7 @@ static pil_status name_in_full(struct pil_turn *turn, const struct pil_bytes *re
     if (text->failed) {
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
     }
-    const uint8_t *at = (const uint8_t *)text->data; /* which does not move any more */
+    const uint8_t *at = (const uint8_t *)text->data; /* the text does not move any more */
     for (uint32_t i = 0; i < count; at += ret_names[i++].len) {
         ret_names[i].data = at;
     }
@@ -277,7 +277,7 @@ PIL_REPLY(pil_redis_reply_plan) {
     pil_resp_put_integer(sink, call->plan_number);
 }
 
-/* The plan of this connection that args[1] numbers; NULL: there is none. */
+/* The plan of this connection with the number args[1]; NULL when there is none. */
 static struct owned *find_owned(const struct pil_redis_call *call) {
     int64_t number = 0;
     struct pil_redis_plans *plans = call->connection->plans;
@@ -288,7 +288,7 @@ static struct owned *find_owned(const struct pil_redis_call *call) {
     return owned->prepared != NULL ? owned : NULL;
 }
 
-/* Whether the live release is the one that the plan waits for, or was made after it. */
+/* Checks that the live release is the plan's min_release or was made after it. */
 static pil_status check_release(struct owned *owned, struct pil_error *error) {
     const struct pil_release *live = owned->prepared->selection.views[0].serving->release;
     const char *wanted = owned->options.min_release;
@@ -306,7 +306,7 @@ static pil_status check_release(struct owned *owned, struct pil_error *error) {
                     view->project, view->name, live->id, wanted);
 }
 
-/* A plan has one kind of answer. */
+/* A plan is made either for tensors or for columns. */
 static pil_status check_answer(const struct owned *owned, pil_redis_answer answer, struct pil_error *error) {
     bool has_columns = !owned->options.variant.need_tensor;
     if (answer == PIL_REDIS_ANSWER_COLUMNS && !has_columns) {

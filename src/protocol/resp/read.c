@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RESP commands that read rows. A view is a hash per entity: a field that is null is a field that is not there, as it
- * would be in a Redis that was loaded with the same data. */
+ * RESP commands that read rows. Each entity of a view is a hash: a null feature is a missing field, as in a Redis that
+ * was loaded with the same data. */
 #include "protocol/resp/handlers.h"
 
 #include "cache/freshness.h"
@@ -8,7 +8,7 @@
 #include "snapshot/reader.h"
 #include "wire/value.h"
 
-/* "view:key" into a view and the rest; NULL and an error when the view cannot be read. */
+/* Splits "view:key" into a view and the rest. Returns NULL with the error set when the view cannot be read. */
 static const struct pil_cache_view *find_view(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes key,
                                               struct pil_bytes *ret_rest) {
     const uint8_t *colon = memchr(key.data, ':', key.len);
@@ -43,7 +43,7 @@ static void set_key_error(struct pil_turn *turn, struct pil_redis_call *call, co
     }
 }
 
-/* Encodes a key into scratch, or points to the text itself where that is the canonical form. */
+/* Encodes a key into the arena, or points into the text where the text is the canonical form. */
 static pil_status encode_key(struct pil_turn *turn, const struct pil_view *schema, struct pil_bytes text,
                              struct pil_bytes *ret_key, uint32_t *ret_entity) {
     pil_scalar first = schema->entities[0].type;
@@ -62,7 +62,7 @@ static pil_status encode_key(struct pil_turn *turn, const struct pil_view *schem
     return PIL_STATUS_OK;
 }
 
-/* Adds the lookup of one key. */
+/* Adds the lookup of one key. NULL: the error or refusal is set. */
 static struct pil_lookup *add_key(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes text) {
     struct pil_bytes rest, key;
     const struct pil_cache_view *view = find_view(turn, call, text, &rest);
@@ -104,7 +104,7 @@ PIL_PREPARE(pil_redis_prepare_fields) {
     call->field_count = count;
 }
 
-/* The mask of all lines of a row. */
+/* The mask of all cache lines of a row. */
 static uint64_t whole_row(const struct pil_view *schema) {
     uint64_t lines = pil_align_up(schema->layout.stride, 64) / 64;
     return lines >= 64 ? UINT64_MAX : (1ull << lines) - 1;
@@ -153,7 +153,7 @@ static void count_value(struct pil_turn *turn, const struct pil_lookup *lookup, 
     turn->value_counts[lookup->view_index][status] += count;
 }
 
-/* A field as a bulk string; nil when it is missing or null. */
+/* Writes a field as a bulk string, or nil when it is missing or null. */
 static void put_field(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink, uint32_t index) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
     const struct pil_view *schema = lookup->chain->view;
@@ -186,12 +186,12 @@ static uint32_t count_present(const struct pil_lookup *lookup) {
     uint32_t nulls = 0;
     for (uint32_t i = 0; i < schema->layout.null_bytes; i++) {
         uint8_t bits = lookup->row.fields[schema->layout.null_offset + i];
-        nulls += bits == 0 ? 0 : (uint32_t)__builtin_popcount(bits); /* a call, where all CPUs are meant */
+        nulls += bits == 0 ? 0 : (uint32_t)__builtin_popcount(bits); /* often 0, and popcount may be a call */
     }
     return schema->feature_count - nulls;
 }
 
-/* Names, values, or both of the features that are not null. */
+/* Writes the names, the values, or both, of the features that are not null. */
 static void put_row(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink, bool names,
                     bool values) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
@@ -251,7 +251,7 @@ PIL_REPLY(pil_redis_reply_hexists) {
     pil_resp_put_integer(sink, has_field(turn, call));
 }
 
-/* A sink that only counts. */
+/* A sink that only counts the bytes written. */
 struct counting_sink {
     struct pil_sink sink;
     uint64_t passed;
@@ -318,8 +318,8 @@ PIL_REPLY(pil_redis_reply_hscan) {
     }
 }
 
-/* Packed rows: null floats are quiet NaNs, other nulls zeros; the bitmap behind the values tells which are null. Texts
- * have no place in packed rows. */
+/* Packed rows: null floats are quiet NaNs, other nulls zeros; the bitmap behind the values marks nulls. Packed rows
+ * cannot hold texts. */
 static const uint8_t null_values[][8] = {
     [PIL_SCALAR_BOOL] = {0},
     [PIL_SCALAR_INT32] = {0},
@@ -403,7 +403,7 @@ PIL_REPLY(pil_redis_reply_type) {
     pil_resp_put_simple(sink, is_there(lookup_of(turn, call)) ? "hash" : "none");
 }
 
-/* -2: the row is missing, -1: it never expires; else what is left, at least 0. */
+/* Remaining time to live: -2 when the row is missing, -1 when it never expires, else at least 0. */
 static int64_t left_us(const struct pil_turn *turn, const struct pil_redis_call *call) {
     const struct pil_lookup *lookup = lookup_of(turn, call);
     const struct pil_view *schema = lookup->chain->view;

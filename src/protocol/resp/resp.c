@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RESP requests: from bytes into the batch, from the batch to replies; the command table. */
+ * RESP requests: from bytes to the batch, from the batch to replies; the command table. */
 #include "protocol/resp/handlers.h"
 #include "protocol/resp/plan.h"
 
@@ -28,8 +28,8 @@ static const struct pil_redis_command commands[] = {
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 enum {
-    ARGS_MAX = 16512,              /* limits.keys_per_request at its largest, and a few more */
-    INITIAL_REQUEST_BYTES = 65536, /* before the first valid request; a first MGET of 1,000 keys must pass */
+    ARGS_MAX = 16512,              /* the largest limits.keys_per_request, and some more */
+    INITIAL_REQUEST_BYTES = 65536, /* before the first valid request; a first MGET of 1,000 keys must fit */
     INITIAL_ARGS_MAX = 4100,
 };
 
@@ -38,7 +38,7 @@ const struct pil_redis_command *pil_redis_commands(uint32_t *ret_count) {
     return commands;
 }
 
-/* The data commands come first in the table, so a linear search finds them in a few compares. */
+/* A linear search: the data commands come first in the table and are found after a few comparisons. */
 const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name) {
     for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
         if (pil_bytes_equal_nocase(name, commands[i].name)) {
@@ -48,7 +48,7 @@ const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name) {
     return NULL;
 }
 
-/* As Redis words it, with at most 128 bytes of arguments. */
+/* The text of Redis for an unknown command, with at most 128 bytes of arguments. */
 static const char *unknown_command(struct pil_batch *batch, const struct pil_bytes *args, uint32_t arg_count) {
     char shown[160] = "";
     size_t used = 0;
@@ -60,7 +60,7 @@ static const char *unknown_command(struct pil_batch *batch, const struct pil_byt
                           (const char *)args[0].data, shown);
 }
 
-/* Between MULTI and EXEC a command waits, unless it is about the transaction or the connection itself. */
+/* Between MULTI and EXEC a command is queued, unless it is about the transaction or the connection itself. */
 static bool is_to_be_queued(const struct pil_redis_call *call) {
     return call->connection->transaction.is_open && (call->command == NULL || !call->command->is_control);
 }
@@ -82,7 +82,7 @@ static void dispatch(struct pil_turn *turn, struct pil_redis_call *call, bool is
     }
 }
 
-/* ---- The seam. */
+/* ---- Interface to the server. */
 
 static struct pil_redis_call *add_call(struct pil_turn *turn, struct pil_connection *connection) {
     struct pil_request *request = pil_batch_add(turn, connection);
@@ -92,7 +92,7 @@ static struct pil_redis_call *add_call(struct pil_turn *turn, struct pil_connect
     return call;
 }
 
-/* The answer to bytes that are not RESP, and the end: nothing behind them can be framed. */
+/* Answers bytes that are not RESP and ends the connection, because nothing behind them can be framed. */
 static void reject(struct pil_turn *turn, struct pil_connection *connection, pil_status status, const char *error) {
     add_call(turn, connection)->error = pil_batch_text(turn->batch, "ERR %s", error);
     pil_connection_finish(connection, status == PIL_STATUS_TOO_LARGE ? PIL_CLOSE_REQUEST_BYTES : PIL_CLOSE_PROTOCOL);
@@ -108,7 +108,7 @@ static struct pil_resp_limits limits_of(const struct pil_turn *turn, const struc
     };
 }
 
-/* A decoded request becomes a call; `bytes` are all of it. BUSY: it has to wait for the next batch. */
+/* Turns a decoded request into a call; `bytes` are the whole request. BUSY: it must wait for the next batch. */
 static pil_status take(struct pil_turn *turn, struct pil_connection *connection, const struct pil_resp_request *decoded,
                        struct pil_bytes bytes) {
     const struct pil_redis_command *command = pil_redis_command_find(decoded->args[0]);
@@ -143,7 +143,7 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
     };
     pil_status status = pil_resp_decode(&state->cursor, data, &limits, &decoded);
     if (status == PIL_STATUS_OK && decoded.arg_count > 0) {
-        /* What was not needed goes back. */
+        /* Returns the unused part to the arena. */
         pil_arena_rewind(arena, (size_t)((const uint8_t *)(decoded.args + decoded.arg_count) - arena->data));
         status = take(turn, connection, &decoded, pil_bytes_from(data.data, decoded.consumed));
     } else {
@@ -263,7 +263,7 @@ const struct pil_protocol pil_redis_protocol = {
 
 /* ---- docs/reference/commands.md */
 
-/* A bar would end the cell. */
+/* A bar would end the table cell. */
 static void put_cell(struct pil_text *page, const char *text) {
     for (; *text != '\0'; text++) {
         if (*text == '|') {

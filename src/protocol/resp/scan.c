@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * SCAN and DBSIZE: over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40
- * bits, plus 1 so that it is never 0 in the middle; it means the same as long as no release is swapped. */
+ * SCAN and DBSIZE over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40 bits,
+ * plus 1 so that only the end is 0. It stays valid until a release is swapped. */
 #include "protocol/resp/handlers.h"
 #include "schema/view.h"
 #include "snapshot/reader.h"
@@ -18,7 +18,7 @@ struct scan {
     uint64_t view, shard, slot;
     struct pil_bytes pattern;
     int64_t count;
-    bool wants_none; /* TYPE of something that we do not have */
+    bool wants_none; /* TYPE names a type that does not exist here */
 };
 
 static bool parse(const struct pil_redis_call *call, struct scan *scan, const char **ret_error) {
@@ -56,8 +56,8 @@ static bool parse(const struct pil_redis_call *call, struct scan *scan, const ch
     return true;
 }
 
-/* The text of a row's key, as a request would name it: with the project where the view's name alone is not enough.
- * Returns its length. */
+/* Writes a row's key as a request would spell it, with the project when the view's name alone is ambiguous. Returns its
+ * length. */
 static size_t key_text(struct pil_scope *scope, const struct pil_cache_view *view, const struct pil_shard *shard,
                        const uint8_t *row, char text[KEY_TEXT_BYTES]) {
     const struct pil_cache_view *found = NULL;
@@ -68,8 +68,8 @@ static size_t key_text(struct pil_scope *scope, const struct pil_cache_view *vie
     return len + (rest < KEY_TEXT_BYTES - len ? rest : KEY_TEXT_BYTES - len);
 }
 
-/* The shard at the scan's position, stepping over the ends of shards and views, and over views that the peer may not
- * read. NULL: the scan is at its end. */
+/* The shard at the scan's position; skips ends of shards and views, and views that the peer may not read. NULL at the
+ * end of the scan. */
 static const struct pil_shard *shard_at(struct pil_scope *scope, struct scan *scan) {
     for (; scan->view < pil_cache_view_count(scope->cache); scan->view++, scan->shard = 0, scan->slot = 0) {
         const struct pil_cache_view *view = pil_cache_view_at(scope->cache, (uint32_t)scan->view);
@@ -83,7 +83,7 @@ static const struct pil_shard *shard_at(struct pil_scope *scope, struct scan *sc
     return NULL;
 }
 
-/* Puts the key at the scan's position into the arena, behind its length; false: there is no room. */
+/* Appends the key at the scan's position to the arena, preceded by its length. Returns false when there is no room. */
 static bool add_key(struct pil_turn *turn, const struct scan *scan, const struct pil_shard *shard, uint64_t *found) {
     struct pil_arena *arena = &turn->batch->arena;
     const uint8_t *row = pil_shard_row_at(shard, scan->slot);
@@ -100,13 +100,13 @@ static bool add_key(struct pil_turn *turn, const struct scan *scan, const struct
     size_t len = key_text(&turn->scope, view, shard, row, text + LENGTH_BYTES);
     if (pil_redis_match(scan->pattern, pil_bytes_from(text + LENGTH_BYTES, len))) {
         pil_store_u32(text, (uint32_t)len);
-        (void)pil_arena_alloc(arena, LENGTH_BYTES + len, 1); /* keeps what was written */
+        (void)pil_arena_alloc(arena, LENGTH_BYTES + len, 1); /* keeps the bytes just written */
         ++*found;
     }
     return true;
 }
 
-/* Keys are found before their number is known, which comes first in the answer: they wait in the arena. */
+/* The keys are collected in the arena, because the reply begins with their number. */
 PIL_REPLY(pil_redis_reply_scan) {
     struct pil_arena *arena = &turn->batch->arena;
     struct scan scan;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Commands of commands: CLIENT LIST, CONFIG GET. */
+ * Commands with subcommands: CLIENT LIST, CONFIG GET. */
 #include "protocol/resp/subcommand.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Commands of commands, as CLIENT LIST: each has a table; HELP, and the mistakes as Redis words them, come from it. */
+ * Commands with subcommands, such as CLIENT LIST: each has a table, from which HELP and the errors, in Redis' words,
+ * are made. */
 #pragma once
 
 #include "protocol/resp/internal.h"

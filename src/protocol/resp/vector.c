@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, and the keys of PIL.COLUMNS: whole vectors in one answer (schemas/wire.md).
- */
+ * PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, and the keys of PIL.COLUMNS: whole vectors in one answer
+ * (schemas/wire.md). */
 #include "protocol/resp/handlers.h"
 
 #include "base/text.h"
@@ -24,7 +24,7 @@ static bool fail_key(struct pil_turn *turn, struct pil_redis_call *call, uint32_
     return false;
 }
 
-/* The parts of a key text, one for each join key. */
+/* Splits a key text into its parts, one for each join key. */
 static bool split(struct pil_turn *turn, struct pil_redis_call *call, uint32_t row, struct pil_bytes text,
                   struct pil_key_part parts[PIL_VECTOR_KEYS_MAX]) {
     uint32_t count = pil_tensor_plan(&call->rows)->join_key_count;
@@ -99,7 +99,7 @@ static void prepare_texts(struct pil_turn *turn, struct pil_redis_call *call, pi
     }
 }
 
-/* Whether a key of this slot is one int64 as it stands in the blob. */
+/* Whether a key of this slot is a single int64 and can be used in place, as the request has it. */
 static bool is_plain(const struct pil_vector_plan *plan, uint32_t slot) {
     const struct pil_view *view = plan->views[slot].view;
     return plan->join_key_count == 1 && view->entity_count == 1 && view->entities[0].type == PIL_SCALAR_INT64;
@@ -249,8 +249,8 @@ PIL_PREPARE(pil_redis_prepare_describe) {
     (void)pil_redis_find_plan(turn, call, PIL_REDIS_ANSWER_DESCRIPTION);
 }
 
-/* JSON, as schemas/wire.md has it. Allocates: it is asked once for a plan. Names need no escapes: their letters are
- * checked. */
+/* JSON as in schemas/wire.md. Allocates, which is acceptable because clients ask once for a plan. Names need no
+ * escapes: their characters were checked. */
 PIL_REPLY(pil_redis_reply_describe) {
     (void)turn;
     const struct pil_vector_plan *plan = pil_tensor_plan(&call->rows);
