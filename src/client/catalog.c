@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Like everything received, the catalog is checked where it is used. */
+ * The catalog is checked where it is used, like everything received. */
 #include "client/catalog.h"
 #include "base/json_value.h"
 #include "base/panic.h"
@@ -98,7 +98,7 @@ pil_status pil_catalog_read(struct pillion_client *client, int fd, struct pil_er
 
 /* ---- Views. */
 
-/* Whether `name`, which may be "project/x", means x of this project. */
+/* Whether `name`, "x" or "project/x", means `own` of this project. */
 static bool is_named(struct pil_bytes name, struct pil_bytes project, struct pil_bytes own) {
     return pil_bytes_equal(name, own) || (name.len == project.len + 1 + own.len && name.data[project.len] == '/' &&
                                           pil_bytes_equal(pil_bytes_from(name.data, project.len), project) &&
@@ -146,7 +146,7 @@ bool pil_catalog_resolve(const struct pillion_client *client, struct pillion_pla
 
 /* ---- Services. */
 
-/* A service and the name of its project. */
+/* A service, and the name of its project. */
 struct service {
     struct pil_json_value features;
     char project[PILLION_NAME_BYTES];
@@ -189,7 +189,8 @@ static pil_status find_service(const struct pillion_client *client, const char *
 
 /* ---- Features. */
 
-/* Adds "project/view:feature" of "view:feature", of that project when it is not NULL, or of "project/view:feature". */
+/* Adds "project/view:feature". A reference without a project belongs to `project`, or to the only project with such a
+ * view when `project` is NULL. */
 static pil_status add_reference(const struct pillion_client *client, const char *project, struct pil_bytes reference,
                                 struct pil_spec_builder *builder, struct pil_error *error) {
     char name[2 * PILLION_NAME_BYTES];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The invariants of a client, in one pass over plans, views and mappings: counts are taken in the mappings themselves
- * (`seen`), so that the cost does not grow with plans times views. */
+ * Checks the invariants of a client in one pass over plans, views and mappings. References are counted in the mappings
+ * themselves (`seen`), so that the cost does not grow with plans times views. */
 #include "client/client.h"
 
 static bool is_session_valid(const struct pillion_client *client) {
@@ -38,7 +38,7 @@ static void clear_seen(const struct pil_compiled *compiled) {
     }
 }
 
-/* Returns its references to the page, which is that of the session or an older one. */
+/* Counts the references to mappings, and returns those to the page, which is the session's or an older one. */
 static uint32_t count_seen(const struct pillion_client *client, const struct pil_compiled *compiled) {
     for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
         if (compiled->views[slot].mapping != NULL) {
@@ -57,7 +57,7 @@ static bool agrees(const struct pil_compiled *compiled) {
     return valid;
 }
 
-/* Walks what plans point to, then what is retired. */
+/* Walks over the compiled plans: first those in use, then the retired ones. */
 struct walk {
     const struct pillion_plan *plan;
     const struct pil_compiled *retired;
@@ -75,7 +75,7 @@ static const struct pil_compiled *next_compiled(struct walk *walk) {
     return compiled;
 }
 
-/* The next that is counted in this process; NULL: the end. */
+/* The next one that is counted in this process; NULL at the end. */
 static const struct pil_compiled *next_counted(const struct pillion_client *client, struct walk *walk) {
     while (walk->plan != NULL || walk->retired != NULL) {
         const struct pil_compiled *compiled = next_compiled(walk);
@@ -86,7 +86,7 @@ static const struct pil_compiled *next_counted(const struct pillion_client *clie
     return NULL;
 }
 
-/* References of a mapping = the plans that are compiled against it, and the view whose newest it is. */
+/* The references of a mapping: the plans that are compiled against it, and the view whose newest mapping it is. */
 static bool are_references_valid(const struct pillion_client *client) {
     const struct walk begin = {.plan = client->plans, .retired = client->retired};
     const struct pil_compiled *compiled;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Typed columns in Arrow's memory layout. What does not fit is still counted, so that the caller learns what it needs.
- * References of mapped rows are checked by the reader, payloads here. */
+ * Typed columns in Arrow's memory layout. Values that do not fit are still counted, so that the caller learns how much
+ * room is needed. The reader checks the references of mapped rows; payloads are checked here. */
 #include "base/panic.h"
 #include "client/columns_check.h"
 #include "client/get.h"
@@ -13,11 +13,11 @@ struct columns_call {
     const struct pillion_columns *given;
     struct pillion_column *columns;
     bool use_defaults;
-    bool is_full;      /* some column has no room for all its values */
-    bool is_malformed; /* some payload is not of its type */
+    bool is_full;      /* some column lacks room for its values */
+    bool is_malformed; /* some payload is not valid for its type */
 };
 
-/* ---- Writing. Counters are the column's ret_ members. */
+/* ---- Writing. Counters are the ret_ members of the column. */
 
 static void put_bytes(struct columns_call *columns, struct pillion_column *column, struct pil_bytes bytes) {
     size_t at = column->ret_value_bytes;
@@ -39,7 +39,7 @@ static void put_child(struct columns_call *columns, struct pillion_column *colum
     }
 }
 
-/* A bool of another byte than 0 and 1 would be undefined behaviour in the caller. */
+/* A bool that is neither 0 nor 1 would be undefined behaviour in the caller. */
 static void mend_bools(struct pillion_column *column, size_t begin, size_t len) {
     uint8_t *values = (uint8_t *)column->values + begin;
     for (size_t i = 0; i < len && begin + len <= column->value_bytes; i++) {
@@ -81,7 +81,7 @@ static void put_offset(struct columns_call *columns, struct pillion_column *colu
     column->offsets[row + 1] = (int32_t)(at & INT32_MAX);
 }
 
-/* Missing fixed values are zeros, others are empty; the status tells. */
+/* A missing value is zero in a fixed column and empty in others; the status says that it is missing. */
 static void put_nothing(struct columns_call *columns, struct pillion_column *column, struct pil_type type) {
     if (pil_column_form_of(type) != PIL_COLUMN_FIXED) {
         return;
@@ -95,7 +95,7 @@ static void put_nothing(struct columns_call *columns, struct pillion_column *col
     column->ret_value_bytes += len;
 }
 
-/* ---- As the call goes. */
+/* ---- The steps of a call. */
 
 static pillion_result begin_columns(struct pil_call *call, struct pillion_error *error) {
     struct columns_call *columns = (struct columns_call *)call;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Compiles plans against the releases that are mapped, and decides when that is due. */
+ * Compiles plans against the mapped releases, and decides when to do so. */
 #include "client/compile.h"
 #include "base/panic.h"
 #include "client/client.h"
@@ -9,7 +9,7 @@
 
 /* ---- Creating and destroying. */
 
-/* NULL: no memory. */
+/* NULL when memory is short. */
 static struct pil_compiled *compiled_create(struct pillion_client *client, const struct pillion_plan *plan) {
     struct pil_compiled *compiled = calloc(1, sizeof *compiled);
     PIL_ASSERT(plan->spec->view_count > 0 && plan->spec->view_count <= PIL_VECTOR_VIEWS_MAX);
@@ -24,7 +24,7 @@ static struct pil_compiled *compiled_create(struct pillion_client *client, const
 void pil_compile_destroy(struct pillion_client *client, struct pil_compiled *compiled) {
     PIL_ASSERT(pil_client_is_locked(client));
     if (compiled->fork_generation != client->fork_generation) {
-        return; /* made before this process was forked off: its counts cannot be trusted */
+        return; /* created before this process was forked: its counts cannot be trusted */
     }
     for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
         pil_mapping_release(&client->mappings, &compiled->views[slot].mapping);
@@ -41,7 +41,7 @@ static bool is_recent_enough(const struct pillion_plan *plan, const struct pil_m
            (plan->min_created_us != 0 && mapping->created_us >= plan->min_created_us);
 }
 
-/* What the plan was made with must still hold: the caller has laid its buffers out by it. */
+/* A release may not change the facts by which the caller has sized its buffers. */
 static pillion_result check_shape(const struct pillion_plan *plan, struct pil_compiled *compiled) {
     const struct pil_vector_plan *vector = compiled->vector;
     const struct pillion_plan_info *info = &plan->info;
@@ -58,7 +58,7 @@ static pillion_result check_shape(const struct pillion_plan *plan, struct pil_co
     return PILLION_OK;
 }
 
-/* References the newest mapping of each view; fails when that is not one the plan waits for. */
+/* Takes a reference to the newest mapping of each view. Fails when that mapping is not one that the plan waits for. */
 static pillion_result take_mappings(struct pillion_client *client, const struct pillion_plan *plan,
                                     struct pil_compiled *compiled) {
     for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
@@ -68,7 +68,7 @@ static pillion_result take_mappings(struct pillion_client *client, const struct 
         compiled->views[slot] = (struct pil_compiled_view){
             .number = plan->numbers[slot], .generation = mapping->generation, .mapping = mapping};
     }
-    const struct pil_mapping *first = compiled->views[0].mapping; /* the only one where min_release is set */
+    const struct pil_mapping *first = compiled->views[0].mapping; /* the only view when min_release is set */
     return is_recent_enough(plan, first)
                ? PILLION_OK
                : pil_result_fail(&compiled->error, PILLION_NOT_READY,
@@ -76,7 +76,7 @@ static pillion_result take_mappings(struct pillion_client *client, const struct 
                                  first->release->id, plan->min_release);
 }
 
-/* Sets vector, and what the caller may ask about the plan. */
+/* Sets `vector`, and describes the plan for the caller. */
 static pillion_result make_vector(struct pillion_plan *plan, struct pil_compiled *compiled) {
     const struct pil_view *views[PIL_VECTOR_VIEWS_MAX];
     struct pil_error error = {{0}};
@@ -95,7 +95,8 @@ static pillion_result make_vector(struct pillion_plan *plan, struct pil_compiled
     return result;
 }
 
-/* All views are mapped. A plan whose release is still to come is described by the one that is there, when it can be. */
+/* To be called when all views are mapped. A plan that still waits for its release is described by the release at hand,
+ * if possible. */
 static pil_status compile(struct pillion_client *client, struct pillion_plan *plan, struct pil_compiled **ret_new) {
     struct pil_compiled *compiled = compiled_create(client, plan);
     if (compiled == NULL) {
@@ -120,9 +121,9 @@ static pil_status compile(struct pillion_client *client, struct pillion_plan *pl
     return PIL_STATUS_OK;
 }
 
-/* ---- What is due. */
+/* ---- Deciding what to do. */
 
-/* Why a plan cannot be read in this process. `refusal` OK: not because a view was refused. */
+/* Why a plan cannot be read in this process. `refusal` is OK when the reason is not a refused view. */
 struct why_not {
     pillion_result result;
     const char *text;
@@ -131,8 +132,8 @@ struct why_not {
 };
 
 typedef enum verdict {
-    VERDICT_KEEP,    /* nothing better is known */
-    VERDICT_COMPILE, /* all views are mapped, and some by another release than before */
+    VERDICT_KEEP,    /* no better state is known */
+    VERDICT_COMPILE, /* all views are mapped, at least one by another release than before */
     VERDICT_REFUSE,
 } verdict;
 
@@ -140,7 +141,7 @@ typedef enum view_state { VIEW_MAPPED, VIEW_DENIED, VIEW_REFUSED, VIEW_AWAITED }
 
 static view_state state_of(const struct pil_client_view *view) {
     if (view->refusal == PIL_STATUS_DENIED) {
-        return VIEW_DENIED; /* even while an older release is mapped */
+        return VIEW_DENIED; /* even if an older release is mapped */
     }
     if (view->mapping != NULL) {
         return VIEW_MAPPED;
@@ -158,7 +159,7 @@ static bool is_built_from_newest(const struct pillion_client *client, const stru
     return compiled->page == client->session.page;
 }
 
-/* The server does not count it any more: it must go, whether there is something newer or not. */
+/* The server no longer counts one of its mappings, so the plan must give it up even if nothing newer exists. */
 static bool has_dropped(const struct pil_compiled *compiled) {
     for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
         if (compiled->views[slot].mapping != NULL && compiled->views[slot].mapping->is_dropped) {
@@ -168,7 +169,7 @@ static bool has_dropped(const struct pil_compiled *compiled) {
     return false;
 }
 
-/* Whether the plan says already that this view was refused so. */
+/* Whether the plan already reports this refusal of the view. */
 static bool says_so(const struct pillion_client *client, const struct pillion_plan *plan,
                     const struct pil_compiled *old, uint32_t slot) {
     const struct pil_client_view *view = &client->views[plan->numbers[slot]];
@@ -216,7 +217,7 @@ static verdict judge(struct pillion_client *client, struct pillion_plan *plan, s
             return of_view;
         }
     }
-    /* Where min_release lies is known now: the same release may do after all. */
+    /* The creation time of min_release may have become known, so the release at hand may qualify after all. */
     bool has_waited = old != NULL && old->result == PILLION_NOT_READY &&
                       is_recent_enough(plan, client->views[plan->numbers[0]].mapping);
     return old != NULL && is_built_from_newest(client, plan, old) && !has_waited ? VERDICT_KEEP : VERDICT_COMPILE;
@@ -230,8 +231,8 @@ static pil_status refuse(struct pillion_client *client, const struct pillion_pla
     }
     PIL_ASSERT(why->result != PILLION_OK);
     compiled->result = pil_result_fail(&compiled->error, why->result, "%s", why->text);
-    /* A plan that is refused before it was ever compiled is described by the server at once (plan.c). One that was let
-     * go on without a description cannot check a call's buffers. */
+    /* When a plan is refused the first time, the server describes it at once (plan.c). Later, a plan that was accepted
+     * without a description must not use the socket, because a call's buffers could not be checked. */
     bool is_undescribed = atomic_load(&plan->compiled) != NULL && plan->info.feature_count == 0;
     compiled->is_final = why->result == PILLION_NOT_READY || is_undescribed;
     compiled->refusal = why->refusal;

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-/* Without the seals a server could make the page shorter, and reading it would end this process (SIGBUS). */
+/* Without the seals a server could shrink the page, and a read would kill this process (SIGBUS). */
 static pil_status check_descriptor(int fd, struct pil_error *error) {
     enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW | PIL_SYS_SEAL_FUTURE_WRITE };
     int seals = fcntl(fd, F_GET_SEALS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The server's control page (schemas/mapped.md), mapped read-only, and how many refer to it. Counted under the client's
- * lock; any thread may read the page while it holds a reference. For this module only. */
+ * The server's control page (schemas/mapped.md), mapped read-only and reference-counted. Counts are changed under the
+ * client's lock; any thread may read the page while it holds a reference. For this module only. */
 #pragma once
 
 #include "base/status.h"
@@ -11,9 +11,9 @@ struct pil_control_page {
     uint32_t references;
 };
 
-/* Maps the page behind `fd`, with one reference, after its seals, size, magic and version have been checked. CORRUPT,
- * UNSUPPORTED, NO_MEMORY, with a sentence. */
+/* Checks seals, size, magic and version of the page behind `fd` and maps it, with one reference. CORRUPT, UNSUPPORTED,
+ * NO_MEMORY, with a sentence. */
 pil_status pil_control_page_map(int fd, struct pil_control_page **ret_page, struct pil_error *ret_error) PIL_CHECKED;
-struct pil_control_page *pil_control_page_reference(struct pil_control_page *page); /* NULL stays NULL */
-/* Sets *page to NULL; the last one unmaps the page. */
+struct pil_control_page *pil_control_page_reference(struct pil_control_page *page); /* returns NULL for NULL */
+/* Sets *page to NULL; the last release unmaps the page. */
 void pil_control_page_release(struct pil_control_page **page);

@@ -9,7 +9,8 @@ static void copy_name(char *to, size_t bytes, const char *from) {
     snprintf(to, bytes, "%s", from);
 }
 
-/* The count comes last: another thread may fork at any time, and its child takes what has one for whole. */
+/* Sets the count last: another thread may fork at any time, and the child takes a description with a count for
+ * complete. */
 static void set_description(struct pillion_plan *plan, const struct pillion_plan_info *info_without_count,
                             struct pillion_feature_info *features, uint32_t count) {
     PIL_ASSERT(plan->features == NULL && plan->info.feature_count == 0 && info_without_count->feature_count == 0);
@@ -79,7 +80,8 @@ static void read_join_keys(const struct pil_json_value *keys, struct pillion_pla
     }
 }
 
-/* Views first, since features name theirs by number. false: a feature is of no view, or outside of the row. */
+/* Reads views first, since features name their view by number. Returns false if a feature has no view or lies outside
+ * the row. */
 static bool read_features(const struct pil_json_value *features, const struct pil_json_value *views,
                           const struct pillion_plan_info *info, struct pillion_feature_info *to) {
     char names[PILLION_VIEWS_MAX][2 * PILLION_NAME_BYTES] = {{0}};

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
-/* ---- Slots. Anonymous memory, so that adding a block is safe in a signal handler. */
+/* ---- Slots. Anonymous memory, because a signal handler may add a block. */
 
 static struct pil_epoch_block *map_block(void) {
     void *memory =
@@ -40,7 +40,7 @@ void pil_epoch_destroy(struct pil_epoch_block **first) {
     *first = NULL;
 }
 
-/* 255 calls at once are rarely passed. */
+/* Adds a block when needed, which is rare: when 255 calls are in flight. */
 static struct pil_epoch_block *next_block(struct pil_epoch_block *block) {
     struct pil_epoch_block *next = atomic_load(&block->next);
     if (next != NULL) {
@@ -54,7 +54,8 @@ static struct pil_epoch_block *next_block(struct pil_epoch_block *block) {
     return next;
 }
 
-/* Takes a free slot by pointing it to something. Threads begin at different slots, each again and again at its own. */
+/* Takes a free slot by pointing it to `reads`. Threads start their search at different slots, each always at the same
+ * one. */
 static struct pil_epoch_slot *take_slot(struct pil_epoch_block *block, struct pil_compiled *reads) {
     uint32_t hint = (uint32_t)(((uint64_t)(uintptr_t)pthread_self() >> 6) * 0x9e3779b97f4a7c15ull >> 32);
     for (; block != NULL; block = next_block(block)) {
@@ -69,8 +70,8 @@ static struct pil_epoch_slot *take_slot(struct pil_epoch_block *block, struct pi
     return NULL;
 }
 
-/* From when the slot points to what the plan is compiled to, that is not freed. The compare and swap is a full barrier,
- * so that either the second load sees the replacement, or whoever replaced it sees the slot. */
+/* Once the slot points to the compiled plan, the plan is not freed. The compare and swap is a full barrier: either the
+ * second load sees the replacement, or the thread that replaced the plan sees the slot. */
 static struct pil_compiled *protect(struct pillion_plan *plan, struct pil_epoch_slot **ret_slot) {
     struct pil_compiled *compiled = atomic_load_explicit(&plan->compiled, memory_order_relaxed);
     PIL_ASSERT(compiled != NULL);
@@ -94,9 +95,9 @@ void pil_epoch_leave(struct pil_epoch_slot *slot) {
     atomic_store_explicit(&slot->reads, NULL, memory_order_release);
 }
 
-/* ---- What a call looks at. */
+/* ---- What a call checks. */
 
-/* Ticks of some milliseconds are fine for heartbeats, and cheaper by a factor of five. */
+/* A coarse clock, with ticks of some milliseconds, suffices for heartbeats and is five times cheaper. */
 static uint64_t coarse_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
@@ -109,7 +110,7 @@ static bool is_alive(const struct pil_mapped_control *control, uint64_t now_ns) 
            atomic_load_explicit(&control->state, memory_order_relaxed) == PIL_MAPPED_SERVING;
 }
 
-/* Acquire: pairs with the server's release store, so that what it granted before is there. */
+/* Acquire pairs with the server's release store: the grants that preceded the new generation are visible. */
 static bool is_newest(const struct pil_compiled *compiled) {
     const struct pil_mapped_control *control = compiled->page->control;
     for (uint32_t slot = 0; slot < compiled->view_count; slot++) {
@@ -132,7 +133,7 @@ static bool is_due(const struct pillion_client *client, struct pil_compiled *com
     if (is_behind && atomic_load(&compiled->behind_since_ns) == 0) {
         atomic_store(&compiled->behind_since_ns, now_ns);
     }
-    /* A view that was refused is asked for again after a while, or at once when there is another release. */
+    /* A refused view is asked for again after a while, or at once when there is another release. */
     bool may_wait =
         now_ns < atomic_load_explicit(&compiled->poll_at_ns, memory_order_relaxed) && (is_mapped || !is_behind);
     return !is_ours || !(may_wait || now_ns < atomic_load_explicit(&client->poll_at_ns, memory_order_relaxed));
@@ -156,7 +157,7 @@ int64_t pil_epoch_staleness_us(const struct pil_compiled *compiled) {
     if (!is_newest(compiled)) {
         uint64_t behind_ns = atomic_load(&compiled->behind_since_ns);
         since_ns = behind_ns != 0 && behind_ns < since_ns ? behind_ns : since_ns;
-        since_ns = since_ns == now_ns ? now_ns - 1000 : since_ns; /* it is behind, however short */
+        since_ns = since_ns == now_ns ? now_ns - 1000 : since_ns; /* behind for less than a tick */
     }
     return since_ns < now_ns ? (int64_t)((now_ns - since_ns) / 1000) : 0;
 }
@@ -174,7 +175,7 @@ void pil_epoch_publish(struct pillion_client *client, struct pillion_plan *plan,
     }
 }
 
-/* After the plan points elsewhere: no slot that does not hold it now can come to hold it. */
+/* Call after the plan points elsewhere: a slot that does not hold `compiled` now cannot come to hold it. */
 static bool is_read(const struct pillion_client *client, const struct pil_compiled *compiled) {
     for (struct pil_epoch_block *block = client->slots; block != NULL; block = atomic_load(&block->next)) {
         for (uint32_t i = 0; i < PIL_EPOCH_SLOTS; i++) {

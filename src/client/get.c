@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The hot path: keys to rows to the caller's memory, in blocks on the stack. No allocation, no system call, no lock. */
+ * The hot path: from keys to rows to the caller's memory, in blocks on the stack. No allocation, no system call, no
+ * lock. */
 #include "client/get.h"
 #include "base/panic.h"
 #include "client/keys.h"
@@ -9,12 +10,12 @@
 #include <limits.h>
 #include <time.h>
 
-/* Large buffers of the hot path, which the build would otherwise fill with zeros (-ftrivial-auto-var-init). */
+/* For large buffers of the hot path, which the build would otherwise zero (-ftrivial-auto-var-init). */
 #define UNINITIALIZED __attribute__((uninitialized))
 
 enum { BLOCKS = 4, KEY_ROOM_BYTES = 1024, LONG_KEY_ROOM_BYTES = PIL_KEY_BYTES_MAX };
 
-/* Ticks of some milliseconds: an age is not known any better, since the server's answers are not, either. */
+/* A coarse clock, with ticks of some milliseconds, is precise enough for ages. */
 static int64_t wall_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
@@ -28,8 +29,8 @@ struct view_sum {
     uint64_t not_found;
 };
 
-/* Blocks pass three steps in turn: while one is copied, memory brings the rows of the next, and where those of the one
- * after it are. */
+/* Blocks pass through three steps. While one block is copied, memory fetches the rows of the next one and the index
+ * slots of the one after it. */
 struct pipeline {
     struct pil_block blocks[BLOCKS];
     uint8_t key_bytes[BLOCKS][KEY_ROOM_BYTES];
@@ -69,7 +70,8 @@ static pillion_result end_block(struct pil_call *call, struct pil_block *block, 
     return call->put(call, block, error);
 }
 
-/* A key that does not fit into the room that every call has on its stack: alone, with room for any key. */
+/* Handles a key that does not fit into the buffer that every call has on its stack: by itself, in a buffer for any
+ * key. */
 static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *call, struct pil_block *block,
                                                              int64_t now_us, struct view_sum *sum,
                                                              struct pillion_error *error) {
@@ -89,7 +91,7 @@ static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *ca
     return result;
 }
 
-/* Each step stays `lag` blocks behind the one before it. */
+/* Each step stays `lag` blocks behind the step before it. */
 static pillion_result advance(struct pil_call *call, struct pipeline *pipeline, uint32_t lag, int64_t now_us,
                               struct view_sum *sum, struct pillion_error *error) {
     pillion_result result = PILLION_OK;
@@ -176,7 +178,7 @@ static pillion_result read_mapped(struct pil_call *call, struct pillion_error *e
     return result;
 }
 
-/* Where the call reads; polls before when that is due. NULL: no memory for a slot. */
+/* The compiled plan that the call reads; polls first when that is due. NULL: no memory for a slot. */
 static const struct pil_compiled *enter(const struct pil_call *call, struct pil_epoch_slot **ret_slot) {
     bool may_refresh = (call->flags & PILLION_NO_REFRESH) == 0, is_due = false;
     const struct pil_compiled *compiled = pil_epoch_enter(call->plan, may_refresh ? &is_due : NULL, ret_slot);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What pillion_get and pillion_get_columns share: blocks of rows from mapped releases. For this module only. */
+ * The common part of pillion_get and pillion_get_columns: blocks of rows from mapped releases. For this module only. */
 #pragma once
 
 #include "cache/freshness.h"
@@ -7,11 +7,11 @@
 
 enum { PIL_CLIENT_BLOCK = PIL_SOURCE_BLOCK };
 
-/* Rows of one view that were looked up together. */
+/* Rows of one view that are looked up together. */
 struct pil_block {
     uint32_t slot;
     uint32_t count;
-    size_t first; /* row of the call */
+    size_t first; /* index of its first row in the call */
     struct pil_lookup lookups[PIL_CLIENT_BLOCK];
 };
 struct pil_call {
@@ -21,11 +21,11 @@ struct pil_call {
     int64_t *event_ts_us;          /* NULL, or the caller's */
     struct pillion_answer *answer; /* NULL, or the caller's */
     const struct pil_compiled *compiled;
-    /* Asks the server instead. */
+    /* Sends the call to the server instead. */
     pillion_result (*ask)(struct pil_call *call);
-    /* Checks what the caller gave against what the plan is now; then takes block after block, view after view. */
+    /* `begin` checks the caller's arguments against the plan as it is now; `put` then takes each block of each view. */
     pillion_result (*begin)(struct pil_call *call, struct pillion_error *error);
     pillion_result (*put)(struct pil_call *call, const struct pil_block *block, struct pillion_error *error);
 };
-/* Reads what is mapped, or asks the server; looks after the client before, when that is due. */
+/* Reads the mapped releases, or asks the server. Before, does the client's upkeep when it is due. */
 pillion_result pil_get_run(struct pil_call *call);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Keys that are canonical already are not copied. */
+ * Keys that are already in canonical form are not copied. */
 #include "client/keys.h"
 #include "base/panic.h"
 

@@ -9,21 +9,21 @@
 struct pil_keys {
     const struct pil_compiled *compiled;
     uint32_t slot;
-    const struct pillion_keys *given; /* checked by pil_keys_check_columns */
+    const struct pillion_keys *given; /* checked before by pil_keys_check_columns */
     struct pillion_error *error;      /* may be NULL */
 };
-/* Where encoded keys go. */
+/* The buffer for encoded keys. */
 struct pil_key_room {
     uint8_t *data;
     size_t bytes;
 };
 
-/* Whether the key columns have a known kind, and the arrays that it needs. */
+/* Checks that each key column has a known kind and the arrays that its kind needs. */
 pillion_result pil_keys_check_columns(const struct pillion_keys *keys, struct pillion_error *error);
-/* One key component of a row. false: the offsets of that row fall. */
+/* One key component of a row. Returns false if the offsets of that row decrease. */
 bool pil_keys_part(const struct pillion_key_column *column, size_t row, struct pil_key_part *ret_part);
-/* Fills `count` lookups with the keys of rows first, first + 1 …; *ret_count tells how many, less when their bytes do
- * not fit into the room, 0 when those of the first do not. Keys point into the caller's arrays where these have the
- * canonical form. */
+/* Fills `count` lookups with the keys of rows first, first + 1 …. *ret_count is the number filled: less than `count`
+ * when the room is too small for all keys, 0 when it is too small for the first one. Keys that are canonical in the
+ * caller's arrays are not copied but point there. */
 pillion_result pil_keys_fill(const struct pil_keys *keys, size_t first, uint32_t count, struct pil_key_room room,
                              struct pil_lookup *lookups, uint32_t *ret_count);

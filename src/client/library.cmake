@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# libpillion as others get it: a shared library that exports pillion_* (client/pillion.map) and nothing else, a static
-# one whose other symbols are local, and what find_package, pkg-config and man look for. No allocator of ours is linked
-# in: the process has its own.
+# libpillion for its users: a shared library that exports only pillion_* (client/pillion.map), a static library whose
+# other symbols are local, and the files that find_package, pkg-config and man look for. It does not link an allocator:
+# the process has its own.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -19,11 +19,11 @@ target_include_directories(pillion_shared INTERFACE $<BUILD_INTERFACE:${CMAKE_SO
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 add_library(Pillion::pillion ALIAS pillion_shared)
 if(PIL_SANITIZE)
-  target_link_options(pillion_shared INTERFACE -fsanitize=${PIL_SANITIZE}) # clang has the runtime in programs only
+  target_link_options(pillion_shared INTERFACE -fsanitize=${PIL_SANITIZE}) # clang links the runtime into programs only
 endif()
 set_target_properties(pillion_shared PROPERTIES EXPORT_NAME pillion)
 
-# One relocatable object of all that is needed; hidden symbols become local, so that they cannot collide.
+# One relocatable object with everything; hidden symbols become local, so that they cannot collide with the program's.
 set(static_library ${CMAKE_BINARY_DIR}/lib/libpillion.a)
 set(static_archives "")
 foreach(part ${client_parts})

@@ -24,7 +24,7 @@ uint64_t pil_link_cookie(int fd) {
     return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
-/* ---- The request's bytes. */
+/* ---- Encoding the request. */
 
 static void append_head(struct pil_buffer *buffer, char kind, size_t number) {
     char text[32];
@@ -53,8 +53,8 @@ static pil_status wait_for(int fd, short events, uint64_t until_ns) {
     }
 }
 
-/* Connects, or waits until connecting has failed. Returns an errno. A Unix socket whose queue is full says EAGAIN
- * and cannot be waited for. */
+/* Connects, or waits until connecting has failed. Returns an errno. When the queue of a Unix socket is full, connect
+ * fails with EAGAIN, and poll cannot wait for room. */
 static int finish_connecting(int fd, const struct sockaddr *address, socklen_t len, uint64_t until_ns) {
     int number = connect(fd, address, len) == 0 ? 0 : errno;
     while (number == EAGAIN && pil_clock_monotonic_ns() < until_ns) {
@@ -71,7 +71,7 @@ static int finish_connecting(int fd, const struct sockaddr *address, socklen_t l
     return number;
 }
 
-/* -1 with errno set when the peer is not there. */
+/* Returns -1 with errno set when connecting fails. */
 static int connect_to(const struct sockaddr *address, socklen_t len, uint64_t until_ns) {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int number = fd < 0 ? errno : finish_connecting(fd, address, len, until_ns);
@@ -82,8 +82,8 @@ static int connect_to(const struct sockaddr *address, socklen_t len, uint64_t un
     return fd;
 }
 
-/* Tries all addresses of the host; *ret_fd is -1, with errno set, when none answers. Looking up the host takes as long
- * as the resolver takes, whatever until_ns says. */
+/* Tries all addresses of the host; *ret_fd is -1, with errno set, when none answers. The host lookup takes as long as
+ * the resolver takes, regardless of until_ns. */
 static pil_status connect_tcp(const struct pil_address *address, uint64_t until_ns, int *ret_fd,
                               struct pil_error *error) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *info = NULL;
@@ -131,7 +131,7 @@ pil_status pil_link_open(const char *address, uint64_t until_ns, struct pil_link
     }
     link->fd = fd;
     link->cookie = pil_link_cookie(fd);
-    /* The server takes long requests only after a first one: schemas/wire.md, "Limits". */
+    /* The server accepts long requests only after a first one: schemas/wire.md, "Limits". */
     struct pil_bytes reply;
     pil_link_begin(link, 1);
     pil_link_add(link, pil_bytes_from_text("PING"));
@@ -163,7 +163,7 @@ void pil_link_forget(struct pil_link **link_pointer) {
     pil_link_close(link_pointer);
 }
 
-/* ---- Asking. */
+/* ---- Requests and replies. */
 
 void pil_link_begin(struct pil_link *link, size_t arg_count) {
     PIL_ASSERT(arg_count > 0);
@@ -217,7 +217,7 @@ static pil_status send_all(struct pil_link *link, uint64_t until_ns, struct pil_
     return PIL_STATUS_OK;
 }
 
-/* Until one whole reply is there. */
+/* Receives until one whole reply has arrived. */
 static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
     struct pil_resp_reply_cursor cursor = {0};
     for (;;) {
@@ -248,7 +248,7 @@ static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct
     }
 }
 
-/* The words of schemas/wire.md, "Errors", and those of Redis; any other word means a mistake in the request. */
+/* The error words of schemas/wire.md, "Errors", and those of Redis; any other word means a mistake in the request. */
 static pil_status status_of(struct pil_bytes word) {
     static const struct {
         const char *word;

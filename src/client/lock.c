@@ -5,8 +5,8 @@
 
 #include <time.h>
 
-/* The parent's thread that held the lock does not exist here, and may have left things half done: no count can be
- * trusted, and what is mapped stays mapped for good. What plans point to is whole at any time. */
+/* The parent's thread that held the lock does not exist here and may have left a change half done. So no count can be
+ * trusted, and the existing mappings stay for good. What plans point to is complete at any time. */
 static void give_up_counts(struct pillion_client *client) {
     client->fork_generation++;
     client->retired = NULL;
@@ -19,11 +19,11 @@ static void give_up_counts(struct pillion_client *client) {
         client->views[i].mapping = NULL;
     }
     for (struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
-        plan->features = plan->info.feature_count != 0 ? plan->features : NULL; /* half described */
+        plan->features = plan->info.feature_count != 0 ? plan->features : NULL; /* incomplete description */
     }
 }
 
-/* false: another thread of the child is at it. */
+/* Returns false while another thread of the child is adopting the client. */
 static bool adopt(struct pillion_client *client) {
     uint32_t wiped = 0;
     if (!atomic_compare_exchange_strong(&client->slots->is_ours, &wiped, PIL_EPOCH_IS_BEING_ADOPTED)) {

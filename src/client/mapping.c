@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The work of mapping and unmapping: for a release of a gigabyte some ten milliseconds, which no single call shall
- * take. Calls do it in slices, as they come by. */
+ * Mapping and unmapping a release of a gigabyte takes some ten milliseconds, too long for a single call. Calls do this
+ * work in slices. */
 #include "client/mapping.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -36,7 +36,7 @@ static bool is_prefaulted(const struct pil_mapping *mapping) {
     return mapping == NULL || mapping->prefault_shard == mapping->release->shard_count;
 }
 
-/* Later faults would be for 2 MiB each, or for 64 KiB where there are no huge pages. */
+/* Without prefaulting, each later fault would fill 2 MiB, or 64 KiB where there are no huge pages. */
 static void prefault_slice(struct pil_mapping *mapping) {
     const struct pil_release *release = mapping->release;
     PIL_ASSERT(mapping->prefault_shard < release->shard_count);

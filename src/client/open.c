@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening and closing a client, and what it tells about itself. */
+ * Opening and closing a client, and pillion_info. */
 #include "client/client.h"
 #include "base/address.h"
 #include "base/clock.h"
@@ -27,13 +27,13 @@ static pillion_result check_options(const struct pillion_options *options, struc
     return PILLION_OK;
 }
 
-/* false: no memory. NULL stays NULL. */
+/* Returns false when memory is short. NULL stays NULL. */
 static bool copy_text(const char *text, char **ret_copy) {
     *ret_copy = text != NULL ? strdup(text) : NULL;
     return text == NULL || *ret_copy != NULL;
 }
 
-/* What a client has before it is connected; what there is on failure is destroyed by the caller. */
+/* Initialises a client that is not connected yet. On failure the caller destroys it. */
 static pil_status client_init(struct pillion_client *client, const struct pillion_options *options,
                               struct pil_error *error) {
     client->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : PIL_CLIENT_DEFAULT_TIMEOUT_MS;

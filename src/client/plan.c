@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Plans as the caller sees them: made once, described, freed. */
+ * Creating, describing and freeing plans for the caller. */
 #include "base/clock.h"
 #include "base/panic.h"
 #include "client/lock.h"
@@ -46,7 +46,7 @@ static struct pillion_plan *plan_create(struct pillion_client *client, const str
     return plan;
 }
 
-/* Under the lock. The list is whole at any time: another thread may fork. */
+/* Under the lock. The list is consistent at any time, because another thread may fork. */
 static void link_plan(struct pillion_client *client, struct pillion_plan *plan) {
     PIL_ASSERT(pil_client_is_locked(client) && plan->spec != NULL);
     plan->next = client->plans;
@@ -75,7 +75,7 @@ static void destroy_plan(struct pillion_plan *plan) {
     free(plan);
 }
 
-/* Under the lock: views and services may have come since the catalog was read. */
+/* Under the lock: views and services may have been added since the catalog was read. */
 static void renew_catalog(struct pillion_client *client, uint64_t until_ns) {
     struct pil_session *session = &client->session;
     pil_upkeep_maintain(client, until_ns, UINT64_MAX);
@@ -87,7 +87,7 @@ static void renew_catalog(struct pillion_client *client, uint64_t until_ns) {
     }
 }
 
-/* Without a catalog the server resolves the names. */
+/* When there is no catalog, the server resolves the names. */
 static pil_status take_names(const struct pillion_plan_options *options, struct pillion_plan *plan,
                              struct pil_error *error) {
     if (options->service != NULL) {
@@ -128,7 +128,7 @@ static pillion_result make_spec(struct pillion_client *client, const struct pill
     return result;
 }
 
-/* Under the lock, once the plan is compiled or refused. */
+/* Under the lock, after the plan was compiled or refused. */
 static pillion_result check_readable(struct pillion_plan *plan, struct pillion_error *error) {
     const struct pil_compiled *compiled = atomic_load(&plan->compiled);
     if (compiled == NULL) {
@@ -144,7 +144,7 @@ static pillion_result check_readable(struct pillion_plan *plan, struct pillion_e
     return pil_result_fail(error, compiled->result, "%s", compiled->error.text);
 }
 
-/* Under the lock, for a plan of the client's list: it goes, with what only it needed. */
+/* Under the lock, for a plan on the client's list: frees the plan and what only this plan needed. */
 static void end_plan(struct pillion_client *client, struct pillion_plan *plan) {
     unlink_plan(client, plan);
     destroy_plan(plan);
@@ -203,8 +203,8 @@ void pillion_plan_free(struct pillion_plan **plan_pointer) {
 
 /* ---- Describing. */
 
-/* Under the lock: a release may change the types of features. Over the socket only the server knows them; when it does
- * not answer, the known ones stay. */
+/* Under the lock: a release may change the types of features. For a plan that is not mapped, only the server knows
+ * them; when it does not answer, the known types stay. */
 static void renew_types(struct pillion_plan *plan) {
     const struct pil_compiled *compiled = atomic_load(&plan->compiled);
     if (compiled->vector == NULL && !compiled->is_final && plan->client->resp != NULL) {

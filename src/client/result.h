@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Results and sentences for the caller of libpillion. For this module only. */
+ * Results and error texts for the caller of libpillion. For this module only. */
 #pragma once
 
 #include "base/status.h"
@@ -9,6 +9,6 @@ pillion_result pil_result_from_status(pil_status status);
 /* Formats into *error, which may be NULL; returns `result`. */
 pillion_result pil_result_fail(struct pillion_error *error, pillion_result result, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));
-/* The result of a status that is not OK, with the sentence that came with it. */
+/* The result for a status other than OK, with the sentence of *why. */
 pillion_result pil_result_fail_status(struct pillion_error *error, pil_status status, const struct pil_error *why)
     __attribute__((cold));

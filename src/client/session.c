@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A state machine that blocks only as long as its caller allows. Nothing that arrives is trusted: it is checked, or the
- * connection is given up. */
+ * A state machine that blocks only as long as its caller allows. It trusts nothing that arrives: data that fails a
+ * check ends the connection. */
 #include "client/session.h"
 #include "base/address.h"
 #include "base/clock.h"
@@ -16,10 +16,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* Large buffers, which the build would otherwise fill with zeros (-ftrivial-auto-var-init). */
+/* For large buffers, which the build would otherwise zero (-ftrivial-auto-var-init). */
 #define UNINITIALIZED __attribute__((uninitialized))
 
-/* Whoever takes the descriptors sets fd_count to 0; the rest are closed. */
+/* Code that takes over the descriptors sets fd_count to 0; the others are closed. */
 struct packet {
     struct pil_mapped_message message;
     struct pil_fdpass_received received;
@@ -58,7 +58,7 @@ void pil_session_close(struct pillion_client *client, pil_status failure, const 
     session->state = PIL_SESSION_CLOSED;
 }
 
-/* The descriptor may be another file by now: children like to close all descriptors. */
+/* In a child the descriptor may be another file by now: children often close all descriptors. */
 void pil_session_forget(struct pillion_client *client) {
     struct pil_session *session = &client->session;
     if (pil_link_cookie(session->fd) != session->cookie) {
@@ -101,7 +101,7 @@ static void open_connection(struct pillion_client *client, uint64_t now_ns) {
     struct pil_address address;
     PIL_ASSERT(session->state == PIL_SESSION_CLOSED && session->fd < 0);
     pil_status status = pil_address_parse(client->mapped, &address, NULL);
-    PIL_ASSERT(status == PIL_STATUS_OK && address.kind == PIL_ADDRESS_UNIX); /* pillion_open has checked it */
+    PIL_ASSERT(status == PIL_STATUS_OK && address.kind == PIL_ADDRESS_UNIX); /* checked by pillion_open */
     session->connect_at_ns = now_ns + pil_client_connect_ns;
     session->started_ns = now_ns;
     memcpy(path.sun_path, address.path, sizeof path.sun_path);
@@ -125,7 +125,7 @@ static void open_connection(struct pillion_client *client, uint64_t now_ns) {
     (void)send_message(client, &hello);
 }
 
-/* ---- Asking. */
+/* ---- Requests. */
 
 static bool ask(struct pillion_client *client, struct pil_session_request request,
                 const struct pil_mapped_message *message) {
@@ -153,7 +153,7 @@ void pil_session_forget_plan(struct pillion_client *client, const struct pillion
 
 /* ---- Drops. */
 
-/* Says that a granted release is gone, when the connection that granted it is still there. */
+/* Tells the server that a granted release is gone, if the connection that granted it still exists. */
 static bool send_drop(struct pillion_client *client, uint32_t view, uint64_t generation, uint64_t connection) {
     struct pil_mapped_message message = {.type = PIL_MAPPED_DROP, .view = view, .generation = generation};
     if (client->session.state != PIL_SESSION_READY || connection != client->session.number) {
@@ -180,7 +180,7 @@ void pil_session_report_drops(struct pillion_client *client) {
     }
 }
 
-/* ---- What plans need. */
+/* ---- The needs of plans. */
 
 static uint64_t generation_of(const struct pillion_client *client, uint32_t number) {
     return atomic_load_explicit(&client->session.page->control->views[number].generation, memory_order_acquire);
@@ -196,7 +196,7 @@ static void refuse(struct pillion_client *client, uint32_t number, pil_status st
     snprintf(view->why_not, sizeof view->why_not, "%.*s", (int)sizeof view->why_not - 1, why);
 }
 
-/* Asks for the view's live release when it is another than the one that is mapped. */
+/* Asks for the view's live release unless it is already mapped. */
 static void want_view(struct pillion_client *client, uint32_t number, uint64_t now_ns) {
     struct pil_client_view *view = &client->views[number];
     uint64_t generation = generation_of(client, number);
@@ -212,7 +212,7 @@ static void want_view(struct pillion_client *client, uint32_t number, uint64_t n
         refuse(client, number, PIL_STATUS_AGAIN, why);
         return;
     }
-    /* Otherwise a server that swaps faster than calls unmap would refuse in the end. */
+    /* Without this, a server that swaps faster than calls unmap would refuse the request in the end. */
     pil_mapping_unmap_all(&client->mappings);
     pil_session_report_drops(client);
     if (client->session.state != PIL_SESSION_READY) {
@@ -291,7 +291,7 @@ static pil_status take_welcome(struct pillion_client *client, const struct packe
     pil_control_page_release(&session->page);
     session->page = page;
     session->state = PIL_SESSION_READY;
-    forget_views(client); /* another process may number them anew */
+    forget_views(client); /* another server process may number them differently */
     pil_session_request_catalog(client);
     return PIL_STATUS_OK;
 }
@@ -309,7 +309,7 @@ static pil_status take_catalog(struct pillion_client *client, const struct packe
     return PIL_STATUS_OK;
 }
 
-/* Maps the release of a whole grant. */
+/* Maps the release of a grant whose packets have all arrived. */
 static pil_status map_grant(const struct pillion_client *client, uint32_t number, struct pil_mapping **ret_mapping,
                             struct pil_error *error) {
     const struct pil_session_grant *grant = &client->session.grant;
@@ -341,7 +341,7 @@ static void install(struct pillion_client *client, uint32_t number) {
     struct pil_error error;
     pil_status status = map_grant(client, number, &mapping, &error);
     if (status != PIL_STATUS_OK) {
-        /* DENIED would mean that this peer may not read; but it is the server's mistake. */
+        /* DENIED would mean that this peer may not read the view, but here the server made a mistake */
         refuse(client, number, status == PIL_STATUS_DENIED ? PIL_STATUS_CORRUPT : status, error.text);
         (void)send_drop(client, number, client->session.grant.generation, client->session.number);
         return;
@@ -353,7 +353,7 @@ static void install(struct pillion_client *client, uint32_t number) {
     client->refreshes++;
 }
 
-/* The first packet of a grant says how many shards there are. */
+/* The first packet of a grant contains the number of shards. */
 static pil_status begin_grant(struct pil_session_grant *grant, const struct pil_mapped_message *message,
                               struct pil_error *error) {
     if (message->count == 0 || message->count > 1u << PIL_SHARD_BITS_MAX || message->text.len == 0 ||
@@ -401,9 +401,9 @@ static pil_status take_grant(struct pillion_client *client, struct packet *packe
     return PIL_STATUS_OK;
 }
 
-/* The server refuses new grants while we still hold a replaced release, as a process does that did not call for a
- * while. Drop ours first and ask again; if it refuses again, this view is read over the socket. Returns whether there
- * was anything to drop. */
+/* The server refuses new grants while this process holds a replaced release for too long, as happens when it makes no
+ * calls for a while. Drops the replaced releases, so that the view can be asked for again; if the server refuses again,
+ * the view is read over the socket. Returns whether any was dropped. */
 static bool drop_replaced(struct pillion_client *client) {
     bool any = false;
     for (uint32_t i = 0; i < client->view_count; i++) {
@@ -473,7 +473,7 @@ static pil_status take(struct pillion_client *client, struct packet *packet, str
     return pil_fail(error, PIL_STATUS_CORRUPT, "message type %d is not for clients", packet->message.type);
 }
 
-/* AGAIN: nothing has arrived. */
+/* AGAIN: no packet has arrived. */
 static pil_status receive(int fd, struct packet *packet, struct pil_error *error) {
     packet->received.fd_count = 0;
     pil_status status = pil_fdpass_receive(fd, false, packet->bytes, sizeof packet->bytes, &packet->received);
@@ -516,7 +516,7 @@ static void wait_for_packet(int fd, uint64_t now_ns, uint64_t until_ns) {
     uint64_t left_ns = until_ns - now_ns;
     struct timespec timeout = {.tv_sec = (time_t)(left_ns / 1000000000), .tv_nsec = (long)(left_ns % 1000000000)};
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    (void)ppoll(&poll_fd, 1, &timeout, NULL); /* interrupted or not: the caller receives */
+    (void)ppoll(&poll_fd, 1, &timeout, NULL); /* also when interrupted: the caller tries to receive */
 }
 
 void pil_session_step(struct pillion_client *client, uint64_t until_ns) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The connection to the mapped listener (schemas/mapped.md). Everything here is called under the client's lock. For
- * this module only. */
+ * The connection to the mapped listener (schemas/mapped.md). All functions are called under the client's lock. For this
+ * module only. */
 #pragma once
 
 #include "base/bounds.h"
@@ -25,50 +25,50 @@ typedef enum pil_session_request_kind {
     PIL_SESSION_REQUEST_ACQUIRE,
     PIL_SESSION_REQUEST_LOCATE,
 } pil_session_request_kind;
-/* A request without an answer yet; the server answers in order. */
+/* A request that is not answered yet; the server answers in order. */
 struct pil_session_request {
     pil_session_request_kind kind;
     uint32_t view;
-    struct pillion_plan *plan; /* of LOCATE; NULL when the plan is gone */
+    struct pillion_plan *plan; /* for LOCATE; NULL when the plan was freed */
 };
 
-/* A grant while its packets arrive. */
+/* A grant whose packets are arriving. */
 struct pil_session_grant {
     char release[PIL_RELEASE_ID_CHARS + 1];
     uint64_t generation;
     int64_t created_us;
-    uint32_t count, received; /* shards; count 0: no grant is arriving */
+    uint32_t count, received; /* number of shards; count 0: no grant is arriving */
     int *fds;
 };
 
 struct pil_session {
     pil_session_state state;
     int fd;
-    uint64_t cookie; /* of the socket: a forked child closes the descriptor only if it still is that socket */
-    uint64_t number; /* of the connection, from 1 on */
+    uint64_t cookie; /* identifies the socket: a forked child closes the descriptor only if it still is that socket */
+    uint64_t number; /* number of the connection, starting at 1 */
     uint64_t connect_at_ns, started_ns;
     struct pil_control_page *page;
-    struct pil_catalog catalog;                  /* the last one received; stays when the connection closes */
-    uint64_t catalog_number, catalog_generation; /* the connection that it came over, and its version there */
-    struct pil_session_request requests[PIL_SESSION_REQUESTS_MAX]; /* a ring */
+    struct pil_catalog catalog;                  /* the last one received; kept when the connection closes */
+    uint64_t catalog_number, catalog_generation; /* the connection that it came over, and its generation there */
+    struct pil_session_request requests[PIL_SESSION_REQUESTS_MAX]; /* a ring buffer */
     uint32_t request_first, request_count;
     struct pil_session_grant grant;
-    pil_status failure; /* why it is closed; client->why_not_mapped has the sentence */
+    pil_status failure; /* why the connection is closed; the sentence is in client->why_not_mapped */
 };
 
-/* Connects when that is due, takes the packets that have arrived, asks for what plans need; again until no answer is
- * awaited or `until_ns`. session.state and the views then tell. */
+/* Connects when that is due, receives the packets that have arrived, and requests what plans need; repeats until no
+ * answer is awaited or until `until_ns`. The outcome is in session.state and in the views. */
 void pil_session_step(struct pillion_client *client, uint64_t until_ns);
-/* Closes the connection, for that reason. */
+/* Closes the connection and records the reason. */
 void pil_session_close(struct pillion_client *client, pil_status failure, const char *why);
 /* In a forked child: leaves the parent's connection alone. */
 void pil_session_forget(struct pillion_client *client);
 void pil_session_request_catalog(struct pillion_client *client);
-/* A plan goes: its answers will find nobody. */
+/* A plan is freed: answers to its requests are ignored. */
 void pil_session_forget_plan(struct pillion_client *client, const struct pillion_plan *plan);
-/* Reports unmapped releases to the server, when it still is the connection that granted them, and frees them. */
+/* Reports unmapped releases to the server, if the connection that granted them still exists, and frees them. */
 void pil_session_report_drops(struct pillion_client *client);
 /* Whether plans can be resolved against the catalog of this connection. */
 bool pil_session_is_ready(const struct pillion_client *client);
-/* What calls answer while it is not. */
+/* The result of calls while the session is not ready. */
 pillion_result pil_session_result(const struct pillion_client *client);

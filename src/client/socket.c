@@ -18,7 +18,7 @@ uint64_t pil_socket_deadline_ns(const struct pillion_client *client) {
 
 /* ---- Idle links. */
 
-/* false in a forked child that has not adopted the client yet: these links are its parent's. */
+/* Returns false in a forked child that has not adopted the client yet: the links are its parent's. */
 static bool lock_links(struct pillion_client *client) {
     if (atomic_load(&client->slots->is_ours) != PIL_EPOCH_IS_OURS) {
         return false;
@@ -88,11 +88,11 @@ void pil_socket_forget(struct pillion_client *client) {
     end_links(client, pil_link_forget);
 }
 
-/* ---- Plans of a link. */
+/* ---- Plans on a link. */
 
 enum { OPTION_WORDS_MAX = 8 };
 
-/* Returns how many words there are. */
+/* Returns the number of words. */
 static size_t option_words(const struct pillion_plan *plan, char max_age[24],
                            struct pil_bytes ret_words[OPTION_WORDS_MAX]) {
     size_t count = 0;
@@ -143,7 +143,7 @@ static void request_plan(const struct pillion_plan *plan, struct pil_link *link)
     }
 }
 
-/* Makes room for one plan more on a link that holds all that it may. */
+/* Makes room for another plan on a link that has the maximum. */
 static pil_status forget_one(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
     struct pil_bytes reply;
     uint32_t index = link->forget_next;
@@ -165,7 +165,7 @@ static bool parse_number(struct pil_bytes text, uint32_t *ret_number) {
     return number >= 1 && number <= PIL_LINK_PLANS;
 }
 
-/* The plan's number on this link, made when it has none. */
+/* The plan's number on this link; makes the plan there if it has none. */
 static pil_status plan_on(struct pil_link *link, const struct pillion_plan *plan, uint64_t until_ns,
                           uint32_t *ret_number, struct pil_error *error) {
     uint32_t used = 0, number = 0;
@@ -190,11 +190,11 @@ static pil_status plan_on(struct pil_link *link, const struct pillion_plan *plan
     return PIL_STATUS_OK;
 }
 
-/* ---- One exchange: on an idle link, or on a new one when that turns out to be dead. */
+/* ---- One exchange: on an idle link, or on a new one when the idle link turns out to be dead. */
 
 static bool is_link_lost(pil_status status) {
     return status == PIL_STATUS_CLOSED || status == PIL_STATUS_TIMEOUT || status == PIL_STATUS_IO ||
-           status == PIL_STATUS_CORRUPT || status == PIL_STATUS_NO_MEMORY; /* in the middle of a reply, maybe */
+           status == PIL_STATUS_CORRUPT || status == PIL_STATUS_NO_MEMORY; /* perhaps in the middle of a reply */
 }
 
 static pil_status exchange_on(struct pil_link *link, const struct pillion_plan *plan, uint64_t until_ns,
@@ -213,7 +213,7 @@ pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *wit
     if (link != NULL) {
         status = exchange_on(link, plan, until_ns, with, context, &why);
     }
-    if (status == PIL_STATUS_CLOSED) { /* the server restarted, or closed a link that was idle for long */
+    if (status == PIL_STATUS_CLOSED) { /* the server restarted, or closed a link that was idle for too long */
         pil_link_close(&link);
         status = pil_link_open(client->resp, until_ns, &link, &why);
         if (status == PIL_STATUS_OK) {
@@ -230,7 +230,7 @@ pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *wit
 
 /* ---- Describing. */
 
-/* A service is known by its features from now on. */
+/* From now on a service is known by its features. */
 static pil_status make_spec(struct pillion_plan *plan, struct pil_error *error) {
     struct pil_spec_builder builder;
     PIL_ASSERT(plan->spec == NULL && plan->info.feature_count > 0);

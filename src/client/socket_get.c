@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Calls over the resp listener (schemas/wire.md): keys into requests, answers into the caller's memory. A call of more
- * rows than a request may have is several requests; when a release is swapped in between, they begin anew. */
+ * Calls over the resp listener (schemas/wire.md): keys become requests, and replies are copied into the caller's
+ * memory. A call with more rows than one request may have is split into several. When a release is swapped in between,
+ * all requests are sent again. */
 #include "client/socket_get.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -11,20 +12,20 @@
 #include <stdio.h>
 
 enum {
-    LOOKUPS_MAX = 16000,      /* of a request: below the server's default of limits.keys_per_request */
-    TEXT_BYTES_MAX = 1 << 20, /* of keys: below its default of limits.request_bytes */
+    LOOKUPS_MAX = 16000,      /* of a request; less than the server's default of limits.keys_per_request */
+    TEXT_BYTES_MAX = 1 << 20, /* of key text; less than its default of limits.request_bytes */
 };
 
-/* One of output and columns is given. */
+/* Exactly one of output and columns is set. */
 struct get {
     struct pillion_plan *plan;
     const struct pillion_keys *keys;
     const struct pillion_output *output;
     const struct pillion_columns *columns;
     struct pillion_answer *answer;
-    size_t first, count;                                /* rows of the request at hand */
-    struct pil_tensor_view views[PIL_TENSOR_VIEWS_MAX]; /* of the rows so far */
-    bool is_full;                                       /* some column has no room for all its values */
+    size_t first, count;                                /* rows of the current request */
+    struct pil_tensor_view views[PIL_TENSOR_VIEWS_MAX]; /* summed over the rows so far */
+    bool is_full;                                       /* some column lacks room for its values */
     bool is_mixed; /* the request was answered from other releases than those before it */
 };
 
@@ -39,7 +40,7 @@ static bool is_packed(const struct pillion_keys *keys) {
     return true;
 }
 
-/* How many rows from the first on have so many bytes of text; at least one. */
+/* How many rows, from get->first on, have that many bytes of key text; at least one. */
 static size_t text_rows(const struct get *get) {
     size_t rows = 0, bytes = 0;
     for (; rows < get->count && bytes < TEXT_BYTES_MAX; rows++) {
@@ -67,7 +68,7 @@ static void add_packed(struct pil_link *link, const struct get *get) {
     for (size_t row = get->first; at != NULL && row < get->first + get->count; row++) {
         for (uint32_t i = 0; i < keys->column_count; i++, at += 8) {
             struct pil_key_part part;
-            (void)pil_keys_part(&keys->columns[i], row, &part); /* integers have no offsets that could fall */
+            (void)pil_keys_part(&keys->columns[i], row, &part); /* cannot fail: integers have no offsets */
             pil_store_i64(at, part.integer);
         }
     }
@@ -82,7 +83,7 @@ static void append_escaped(struct pil_buffer *text, struct pil_bytes part) {
     }
 }
 
-/* Appends "k1|k2" of one row. */
+/* Appends the key text "k1|k2" of one row. */
 static pil_status append_key(struct pil_buffer *text, const struct get *get, size_t row, struct pil_error *error) {
     const struct pillion_keys *keys = get->keys;
     for (uint32_t i = 0; i < keys->column_count; i++) {
@@ -122,9 +123,9 @@ static pil_status add_texts(struct pil_link *link, const struct get *get, struct
     return status;
 }
 
-/* ---- Answers. */
+/* ---- Replies. */
 
-/* Adds what the answer says of its rows. false: it is of other releases than those before it. */
+/* Adds what the reply says about its rows. Returns false if it comes from other releases than the replies before it. */
 static bool add_views(struct get *get, const struct pil_tensor_view *views, uint32_t count) {
     PIL_ASSERT(count <= PIL_TENSOR_VIEWS_MAX && count == get->plan->info.view_count);
     for (uint32_t i = 0; i < count; i++) {
@@ -143,7 +144,7 @@ static bool add_views(struct get *get, const struct pil_tensor_view *views, uint
     return true;
 }
 
-/* Copies rows of `row_bytes` to where those of this request lie; nothing is wanted where `to` is NULL. */
+/* Copies rows of `row_bytes` to the place of this request's rows; `to` is NULL when the caller does not want them. */
 static void copy_rows(const struct get *get, void *to, const uint8_t *from, size_t row_bytes) {
     if (to != NULL && get->count * row_bytes > 0) {
         memcpy((uint8_t *)to + get->first * row_bytes, from, get->count * row_bytes);
@@ -174,8 +175,8 @@ static pil_status put_tensor(struct get *get, struct pil_bytes reply, struct pil
     return PIL_STATUS_OK;
 }
 
-/* Appends `count` offsets behind those that are there, the first of the answer's being where the last of them ends.
- * false: they go too far. */
+/* Appends `count` offsets to the existing ones; the first offset of the reply falls on the end of the last of them.
+ * Returns false if an offset is too large. */
 static bool add_offsets(int32_t *to, const uint8_t *from, size_t count, size_t base) {
     bool is_good = true;
     for (size_t i = 0; i < count; i++) {
@@ -197,7 +198,8 @@ static size_t offset_of_next(const struct pillion_column *column, struct pil_typ
     return column->ret_value_bytes;
 }
 
-/* Behind what it has. Returns whether there is room; what is needed is counted either way. */
+/* Appends the reply's column to the caller's. Returns whether there was room; the needed room is counted in any
+ * case. */
 static bool put_column(const struct get *get, struct pil_bytes reply, const struct pil_column_record *record,
                        struct pillion_column *to) {
     size_t bytes = to->ret_value_bytes, children = to->ret_child_count, next = offset_of_next(to, record->type);
@@ -218,12 +220,13 @@ static bool put_column(const struct get *get, struct pil_bytes reply, const stru
            is_good;
 }
 
-/* Elements that values of the type would have in a tensor. */
+/* The number of elements that a value of the type has in a tensor. */
 static uint32_t width_of(struct pil_type type) {
     return pil_type_is_reference(type) ? 0 : type.shape == PIL_SHAPE_VECTOR ? type.dimension : 1;
 }
 
-/* Before anything is written: what was asked for, and a shape for which the caller has laid its buffers out. */
+/* Checks, before anything is written, that the reply has the columns asked for and the shape by which the caller has
+ * sized its buffers. */
 static pil_status check_columns(const struct get *get, struct pil_bytes reply, const struct pil_columns_head *head,
                                 struct pil_error *error) {
     const struct pillion_plan_info *info = &get->plan->info;
@@ -282,7 +285,7 @@ static pil_status ask(struct pil_link *link, uint32_t number, uint64_t until_ns,
     return has_columns ? put_columns(get, reply, error) : put_tensor(get, reply, error);
 }
 
-/* The server counts rows from the request's first. */
+/* Adds the place to an error text, because the server counts rows from the first row of the request. */
 static pillion_result tell_place(const struct get *get, pillion_result result, struct pillion_error *error) {
     struct pillion_error why = {{0}};
     if (error != NULL) {
@@ -291,7 +294,7 @@ static pillion_result tell_place(const struct get *get, pillion_result result, s
     return pil_result_fail(error, result, "counted from row %zu on: %.400s", get->first, why.text);
 }
 
-/* Request after request, of at most *step rows, which is halved when the server says that they are too many. */
+/* Sends request after request, of at most *step rows; halves *step when the server says that the rows are too many. */
 static pillion_result ask_all(struct get *get, size_t *step, uint64_t until_ns, struct pillion_error *error) {
     size_t count = get->keys->count;
     get->first = 0;
@@ -352,7 +355,7 @@ static void tell_views(const struct get *get) {
     }
 }
 
-/* Rows of a first request: fewer, once the server has said so. */
+/* Rows of the first request: fewer once the server has refused more. */
 static size_t first_step(const struct get *get) {
     size_t step = atomic_load_explicit(&get->plan->rows_at_once, memory_order_relaxed);
     size_t blob_max = pil_resp_limits_default.bulk_bytes_max / (8u * get->keys->column_count);

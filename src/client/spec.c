@@ -11,7 +11,7 @@ pil_status pil_spec_begin(struct pil_spec_builder *builder, uint32_t capacity, s
                                        : pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for %u names", capacity);
 }
 
-/* The text may move until finish: only lengths are noted. */
+/* Notes only lengths, because the text may move until pil_spec_finish. */
 void pil_spec_add(struct pil_spec_builder *builder, const char *view, struct pil_bytes feature) {
     PIL_ASSERT(builder->count < builder->capacity);
     size_t begin = builder->text.len;

@@ -10,7 +10,7 @@ static uint64_t earlier_ns(uint64_t at_ns, uint64_t other_ns) {
     return at_ns == 0 || (other_ns != 0 && other_ns < at_ns) ? other_ns : at_ns;
 }
 
-/* When the first of its views that were refused may be asked for again; 0: none was. */
+/* When the first refused view of the plan may be asked for again; 0: no view was refused. */
 static uint64_t retry_ns(const struct pillion_client *client, const struct pillion_plan *plan) {
     uint64_t at_ns = plan->min_release[0] != '\0' && plan->min_created_us == 0 ? plan->locate_at_ns : 0;
     for (uint32_t slot = 0; plan->resolved == client->session.number && slot < plan->spec->view_count; slot++) {
@@ -39,8 +39,8 @@ static void release_unwanted(struct pillion_client *client) {
     }
 }
 
-/* Brings every plan to the newest releases of its views. Returns whether there was memory for that; a plan for which
- * there was none keeps what it has. */
+/* Brings every plan to the newest releases of its views. Returns false if memory was short for one; that plan keeps its
+ * state. */
 static bool renew_plans(struct pillion_client *client) {
     bool had_memory = true;
     for (struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
@@ -70,7 +70,7 @@ void pil_upkeep_clean(struct pillion_client *client) {
 
 /* ---- Maintaining. */
 
-/* When a call that finds something wrong should poll again: for reasons that concern every plan. */
+/* When a call that finds a problem should poll again, for reasons that concern every plan. */
 static uint64_t next_poll_ns(const struct pillion_client *client, bool has_retired, uint64_t now_ns) {
     const struct pil_session *session = &client->session;
     if (client->mapped == NULL) {
@@ -93,7 +93,7 @@ static uint64_t next_poll_ns(const struct pillion_client *client, bool has_retir
 
 void pil_upkeep_maintain(struct pillion_client *client, uint64_t until_ns, uint64_t work_ns) {
     PIL_ASSERT(pil_client_is_locked(client));
-    (void)pil_epoch_reclaim(client); /* first: what it frees is reported before more is asked for */
+    (void)pil_epoch_reclaim(client); /* first, so that the releases it frees are reported before more are asked for */
     pil_session_step(client, until_ns);
     bool had_memory = renew_plans(client), has_retired = pil_epoch_reclaim(client);
     bool has_work = pil_mapping_work(client, work_ns);
@@ -107,8 +107,8 @@ void pil_upkeep_maintain(struct pillion_client *client, uint64_t until_ns, uint6
     atomic_store_explicit(&client->has_pending_work, is_pending, memory_order_relaxed);
 }
 
-/* How long a call may work on what is left over: a little, or a small part of the time since the last one that had
- * some, so that clients which seldom call are done in a fraction of a second, too. */
+/* How long a call may work on prefaulting and unmapping: a short time, or a small part of the time since the last call
+ * that did such work, so that clients which seldom call finish within a fraction of a second, too. */
 static uint64_t share_ns(const struct pillion_client *client, uint64_t now_ns) {
     enum { LITTLE_NS = 50000, PART = 16 };
     uint64_t part_ns = client->worked_ns != 0 ? (now_ns - client->worked_ns) / PART : 0;
@@ -119,7 +119,7 @@ void pil_upkeep_poll(struct pillion_client *client) {
     if (!pil_lock_try(client)) {
         return;
     }
-    /* An answer that was asked for before is late: no call waits for it a second time. */
+    /* If an earlier request is still unanswered, the answer is late: no call waits for it a second time. */
     uint64_t now_ns = pil_clock_monotonic_ns();
     bool may_wait = client->session.state == PIL_SESSION_READY && client->session.request_count == 0;
     pil_upkeep_maintain(client, may_wait ? now_ns + client->refresh_us * 1000ull : now_ns, share_ns(client, now_ns));
