@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pillion._core: the build core (ingest/ingest.h) and the project parser for Python. Only what the front end needs;
- * documents cross the border as JSON text, rows as an Arrow C stream. Stable ABI of CPython 3.9 and later. */
+ * pillion._core: the build core (ingest/ingest.h) and the project parser for Python. Only what the front end needs:
+ * documents are passed as JSON text, rows as an Arrow C stream. Stable ABI of CPython 3.9 and later. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -85,10 +85,10 @@ struct ingest_object {
     PyObject_HEAD
     PyObject *module;
     PyObject *on_flaw, *on_progress;
-    struct pil_ingest *ingest; /* NULL once it failed or was published */
+    struct pil_ingest *ingest; /* NULL after a failure or after publishing */
 };
 
-/* Whether a callback's answer, which is taken, says to go on; an exception stays set and says no. */
+/* Whether the callback's result says to go on. Takes the reference. An exception stays set and counts as no. */
 static bool go_on(PyObject *answer) {
     int truth = answer != NULL ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
@@ -205,7 +205,7 @@ static PyObject *ingest_new(PyTypeObject *type, PyObject *arguments, PyObject *k
     return (PyObject *)self;
 }
 
-/* The callbacks lead to whoever holds this object, an exception's frames among them: a cycle. */
+/* The callbacks can refer back to this object, for example through the frames of an exception: a reference cycle. */
 static int ingest_traverse(PyObject *object, visitproc visit, void *arg) {
     struct ingest_object *self = (struct ingest_object *)object;
     Py_VISIT(Py_TYPE(object));
@@ -250,7 +250,7 @@ static PyObject *ingest_stream(PyObject *object, PyObject *capsule) {
         PyErr_SetString(PyExc_ValueError, "the stream was consumed already");
         return NULL;
     }
-    struct ArrowArrayStream stream = *source; /* moved, as the interface has it */
+    struct ArrowArrayStream stream = *source; /* moved, as the interface requires */
     source->release = NULL;
     struct pil_error error = {0};
     pil_status status;
@@ -298,7 +298,7 @@ static json_t *result_to_json(const struct pil_ingest_result *result) {
                      "seconds", phases);
 }
 
-/* Without the GIL. */
+/* Runs without the GIL. */
 static pil_status publish(struct pil_ingest *ingest, const char *url, const json_t *extra,
                           struct pil_ingest_result *ret_result, struct pil_error *error) {
     struct pil_store *store = NULL;

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The extension modules: the client (pillion._client) and the C core of the build (pillion._core), from the C modules
-beside this folder. What both may need is compiled once, into an archive of which each takes what it does need.
+"""The extension modules: the client (pillion._client) and the C core of the build (pillion._core), made from the C
+modules beside this folder. Modules that both may need are compiled once, into an archive from which each links what
+it needs.
 
-Builds in the tree (pip does so for a folder); all that is made lies in the repository's build/ folder.
+Builds in the source tree (as pip does for a folder); all output is in the repository's build/ folder.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ INCLUDE = ["..", "../../include"]
 
 
 def version() -> str:
-    """The one version of the project, from CMakeLists.txt."""
+    """The version of the project, which only CMakeLists.txt states."""
     found = re.search(r"project\(pillion VERSION ([0-9.]+)", (SOURCE.parent / "CMakeLists.txt").read_text())
     if found is None:
         raise SystemExit("CMakeLists.txt states no version")
@@ -29,7 +30,7 @@ def version() -> str:
 
 
 def files(pattern: str, *modules: str) -> list[str]:
-    """Relative to this folder, as setuptools wants them; in a fixed order."""
+    """Paths relative to this folder, as setuptools wants them, in a fixed order."""
     return sorted(f"../{path.relative_to(SOURCE)}" for name in modules for path in (SOURCE / name).glob(pattern))
 
 
@@ -40,15 +41,15 @@ def extension(name: str, sources: list[str], libraries: list[str]) -> Extension:
         depends=[*files("*.[ch]", *MODULES), "client/client.h", "exports.map", "../../include/pillion/client.h"],
         include_dirs=INCLUDE,
         define_macros=[("Py_LIMITED_API", "0x03090000"), *MACROS],
-        extra_compile_args=[*COMPILE, "-Wall", "-Wextra", "-Werror=switch"],  # a new scalar is decided everywhere
+        extra_compile_args=[*COMPILE, "-Wall", "-Wextra", "-Werror=switch"],  # every switch must handle a new scalar
         extra_link_args=["-Wl,--version-script=exports.map"],
-        libraries=["pillion_parts", *libraries],  # before those that it needs
+        libraries=["pillion_parts", *libraries],  # before the libraries that it needs
         py_limited_api=True,
     )
 
 
 MACROS = [("_GNU_SOURCE", None), ("PIL_VERSION", f'"{version()}"')]
-OBJECTS = BUILD / "objects" / "core"  # one level down, because the sources' "../" is kept below it
+OBJECTS = BUILD / "objects" / "core"  # one level down, because the "../" of the sources is kept in paths below it
 PARTS = {
     "sources": files("*.c", *(name for name in MODULES if name != "client")),
     "obj_deps": {"": files("*.h", *MODULES)},
@@ -59,7 +60,7 @@ PARTS = {
 CLIENT = [*files("*.c", "client"), *files("client/*.c", "python")]
 
 BUILD.mkdir(parents=True, exist_ok=True)
-(OBJECTS / "libpillion_parts.a").unlink(missing_ok=True)  # members whose sources are gone would stay in it
+(OBJECTS / "libpillion_parts.a").unlink(missing_ok=True)  # it would keep members whose sources are gone
 setup(
     version=version(),
     libraries=[("pillion_parts", PARTS)],

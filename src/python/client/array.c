@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where the elements of somebody else's array are: __array_struct__ (numpy's array interface, C side) or __dlpack__
- * (torch and others). Both structs are ABIs, so their members are not ours to choose. */
+ * Access to the elements of an array that another library owns, through __array_struct__ (numpy's array interface, C
+ * side) or __dlpack__ (torch and others). Both structs are ABIs: their members are given. */
 #include "python/client/client.h"
 
 #include "base/bytes.h"
@@ -18,7 +18,7 @@ struct array_interface {
 };
 enum { FLAG_C_CONTIGUOUS = 0x1, FLAG_ALIGNED = 0x100, FLAG_NOT_SWAPPED = 0x200, FLAG_WRITEABLE = 0x400 };
 
-/* dmlc.github.io/dlpack, version 0.8: what __dlpack__() without arguments gives. */
+/* dmlc.github.io/dlpack, version 0.8: the struct that __dlpack__() returns when called without arguments. */
 struct dl_tensor {
     void *data;
     struct {
@@ -29,7 +29,7 @@ struct dl_tensor {
         uint8_t code, bits;
         uint16_t lanes;
     } dtype;
-    int64_t *shape, *strides; /* strides: elements; NULL: compact and row-major */
+    int64_t *shape, *strides; /* strides in elements; NULL: compact and row-major */
     uint64_t byte_offset;
 };
 enum { DL_CPU = 1, DL_CUDA_HOST = 3 };
@@ -97,7 +97,7 @@ static int from_dlpack(PyObject *capsule, struct python_array *array) {
         .item_bytes = tensor->dtype.bits / 8,
         .kind = tensor->dtype.code < sizeof kinds && tensor->dtype.lanes == 1 ? kinds[tensor->dtype.code] : 'V',
         .is_contiguous = is_compact(tensor),
-        .is_writable = true, /* exporters refuse tensors that are not */
+        .is_writable = true, /* exporters refuse read-only tensors */
         .is_native = true,
     };
     if (tensor->ndim > 0) {
@@ -108,7 +108,7 @@ static int from_dlpack(PyObject *capsule, struct python_array *array) {
     return 1;
 }
 
-/* Takes the reference; the capsule's destructor lets the array go. */
+/* Takes the reference; the capsule's destructor releases the array. */
 static int keep(PyObject *capsule, int result, struct python_array *array) {
     if (result == 1) {
         array->owner = capsule;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Keys from the Arrow PyCapsule interface: pyarrow, polars and others. One array of int64, int32, strings or bytes is
- * read where it is; streams (chunked arrays) and other layouts are copied. */
+ * Keys from the Arrow PyCapsule interface: pyarrow, polars and others. A single array of int64, int32, strings or bytes
+ * is read in place; streams (chunked arrays) and other layouts are copied. */
 #include "python/client/client.h"
 
 #include "base/bytes.h"
@@ -8,8 +8,8 @@
 #include <string.h>
 
 struct layout {
-    char kind;      /* i, u: integers; b: slices; v: views of slices */
-    int item_bytes; /* of an integer, of an offset */
+    char kind;      /* i, u: integers; b: offsets into bytes; v: views */
+    int item_bytes; /* of an integer or of an offset */
 };
 
 static bool find_layout(const char *format, struct layout *ret_layout) {
@@ -56,7 +56,7 @@ static int64_t load_offset(const uint8_t *offsets, int64_t i, int item_bytes) {
     return item_bytes == 8 ? pil_load_i64(offsets + 8 * i) : pil_load_i32(offsets + 4 * i);
 }
 
-/* Arrow's view: length, then 12 bytes inline, or a prefix, the number of a buffer and an offset there. */
+/* An Arrow view holds a length, then either 12 bytes inline or a prefix, the number of a buffer and an offset in it. */
 static const uint8_t *view_data(const struct ArrowArray *array, const uint8_t *view) {
     enum { INLINE_MAX = 12, FIRST_BUFFER = 2 };
     if (pil_load_i32(view) <= INLINE_MAX) {
@@ -92,7 +92,7 @@ static int append(struct python_key_column *column, const struct ArrowArray *arr
     return result;
 }
 
-/* Leads into the array where it has a form that libpillion reads. */
+/* Points into the array if libpillion can read its layout. Returns false if it cannot. */
 static bool point(const struct ArrowArray *array, struct layout layout, struct pillion_key_column *ret_column) {
     const uint8_t *first = array->n_buffers > 1 ? array->buffers[1] : NULL;
     if (array->length == 0 || first == NULL || layout.kind == 'v' || layout.kind == 'u' ||
@@ -110,7 +110,7 @@ static bool point(const struct ArrowArray *array, struct layout layout, struct p
     return true;
 }
 
-/* Takes the reference to what __arrow_c_array__ gave: its capsules let the array go. */
+/* Takes the reference to the result of __arrow_c_array__: its capsules release the array. */
 static int from_array(PyObject *pair, struct python_key_column *column, struct pillion_key_column *ret_column) {
     PyObject *schema_capsule = NULL, *array_capsule = NULL;
     column->owner = pair;
@@ -161,7 +161,7 @@ static int from_stream(PyObject *capsule, struct python_key_column *column) {
     return -1;
 }
 
-/* The result of a method without arguments; NULL without exception: there is none. */
+/* Calls a method without arguments; NULL without an exception when the object has no such method. */
 static PyObject *export_by(PyObject *object, PyObject *method_name) {
     PyObject *method = PyObject_GetAttr(object, method_name);
     if (method == NULL) {

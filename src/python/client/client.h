@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of pillion._client share: the client of libpillion for Python. Arrays come and go by their own
- * interfaces (docs/adr/0013-arrays-by-their-own-interfaces.md); numpy is asked for empty arrays and for nothing else.
- * Stable ABI of CPython 3.9 and later. Everything runs under the GIL unless it says otherwise. */
+ * Shared by the files of pillion._client, the client of libpillion for Python. Arrays are passed through their own
+ * interfaces (docs/adr/0013-arrays-by-their-own-interfaces.md); numpy only creates arrays, and gives access to objects
+ * without such an interface (numpy.asarray). Stable ABI of CPython 3.9 and later. Everything runs under the GIL unless
+ * stated otherwise. */
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
@@ -13,25 +14,25 @@
 #include <stdbool.h>
 
 struct client_state {
-    /* Set when a client is opened: the module itself needs no numpy. */
+    /* Set when a client is opened, because importing the module must not need numpy. */
     PyObject *empty;                                  /* numpy.empty */
     PyObject *asarray;                                /* numpy.asarray */
     PyObject *float32, *float64, *uint8, *datetime64; /* dtypes */
-    PyObject *error_of;                               /* pillion.errors.error_of(result, text): an exception */
+    PyObject *error_of;                               /* pillion.errors.error_of(result, text): makes an exception */
     PyObject *missing_join_key;                       /* pillion.errors.MissingJoinKeyError */
-    PyObject *from_us;                                /* pillion.errors.from_us(microseconds): a datetime */
+    PyObject *from_us;                                /* pillion.errors.from_us(microseconds): makes a datetime */
     PyObject *array_struct, *dlpack, *arrow_array, *arrow_stream;
 };
 extern PyType_Spec pil_python_client_spec; /* type.c */
 
-/* Imports numpy, once. -1: exception. */
+/* Imports numpy once. -1: exception. */
 int pil_python_import_numpy(struct client_state *state);
-/* Sets the exception for a call that failed, of the class that belongs to the result. Returns NULL. */
+/* Sets the exception of the class that belongs to the result. Returns NULL. */
 PyObject *pil_python_fail(struct client_state *state, pillion_result result, const char *text);
 
 /* ---- array.c */
 
-/* An array as numpy or DLPack describe it, as long as `owner` is held. */
+/* An array as numpy or DLPack describes it; valid while `owner` is held. */
 struct python_array {
     PyObject *owner;
     uint8_t *data;
@@ -42,7 +43,7 @@ struct python_array {
     char kind; /* as in numpy: i, u, f, b, S, U, M, O … */
     bool is_contiguous, is_writable, is_native;
 };
-/* 1: it is one (release it); 0: it has no such interface; -1: exception. */
+/* 1: borrowed (release it); 0: the object has no such interface; -1: exception. */
 int pil_python_array_borrow_struct(struct client_state *state, PyObject *object, struct python_array *ret_array);
 int pil_python_array_borrow_dlpack(struct client_state *state, PyObject *object, struct python_array *ret_array);
 void pil_python_array_release(struct python_array *array);
@@ -51,20 +52,20 @@ PyObject *pil_python_array_create(struct client_state *state, Py_ssize_t rows, P
 
 /* ---- key_column.c */
 
-/* One key column in memory that libpillion reads: somebody else's (owner) or its own. */
+/* One key column in memory that libpillion reads: another library's (owner) or its own. */
 struct python_key_column {
     PyObject *owner;
     struct python_array array;
     void *values;
     int64_t *offsets;
-    size_t value_bytes, value_capacity; /* while it grows */
+    size_t value_bytes, value_capacity; /* while the column grows */
     size_t count, capacity;
-    bool is_text; /* slices; otherwise int64 */
+    bool is_text; /* byte strings; otherwise int64 */
 };
-/* Appending keeps a column either of integers or of slices; -1: exception. */
+/* A column holds either integers or byte strings: appending the other kind fails. -1: exception. */
 int pil_python_key_append_int(struct python_key_column *column, int64_t value);
 int pil_python_key_append_bytes(struct python_key_column *column, const void *bytes, size_t len);
-/* `count` integers of `item_bytes` of kind 'i' or 'u', each `stride` bytes after the one before it. */
+/* Appends `count` integers of kind 'i' or 'u' and `item_bytes` bytes, each `stride` bytes after the previous one. */
 int pil_python_key_append_ints(struct python_key_column *column, const uint8_t *data, size_t count, int64_t stride,
                                int item_bytes, char kind);
 
@@ -74,20 +75,21 @@ struct python_keys {
     struct pillion_keys keys;
     struct python_key_column columns[PILLION_KEYS_MAX];
 };
-/* Points at the keys, or copies them. Strict: a dict may have no other columns. -1: exception; nothing is held then. */
+/* Points at the keys, or copies them. is_strict: a dict must not have other columns. -1: exception, and nothing is
+ * held. */
 int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, bool is_strict,
                          struct python_keys *ret_keys);
 void pil_python_keys_release(struct python_keys *keys);
 
 /* ---- arrow.c */
 
-/* From __arrow_c_array__ or __arrow_c_stream__. 1: taken; 0: it has neither; -1: exception. */
+/* Takes keys from __arrow_c_array__ or __arrow_c_stream__. 1: taken; 0: the object has neither; -1: exception. */
 int pil_python_arrow_keys(struct client_state *state, PyObject *object, struct python_key_column *column,
                           struct pillion_key_column *ret_column);
 
 /* ---- plan.c */
 
-/* A connection that its Client and its plans share. */
+/* A connection, shared by its Client and the plans. */
 struct python_handle {
     struct pillion_client *client;
     size_t references;
@@ -102,22 +104,23 @@ struct python_plan {
     PyObject *views;     /* tuple of "project/view" */
     PyObject *cache_key;
     uint32_t dtype;
-    bool is_over;      /* the next call plans anew */
-    bool is_mapped;    /* its last call was */
-    bool was_stale;    /* and its answer old, although it could look for a newer release */
-    int64_t looked_ns; /* when a call last did so */
+    bool is_over;      /* the next call makes a new plan */
+    bool is_mapped;    /* the last call was */
+    bool was_stale;    /* the last call's answer was stale, although the call could refresh */
+    int64_t looked_ns; /* when a call could last refresh */
 };
-/* What a caller may say about a plan, as it came. NULL: was not given. */
+/* The arguments for a plan, as the caller gave them. NULL: not given. */
 struct python_plan_wish {
     PyObject *service, *defaults, *max_age, *dtype, *min_release;
     bool is_columns;
 };
-/* The plan in `cache` (a dict), or made and put there. A new reference to its capsule; NULL: exception. */
+/* Finds the plan in `cache` (a dict), or makes it and puts it there. A new reference to its capsule; NULL:
+ * exception. */
 PyObject *pil_python_plan_find(struct client_state *state, struct python_handle *handle, PyObject *cache,
                                const struct python_plan_wish *wish, struct python_plan **ret_plan);
-/* After a call: whether the plan is of another time, as when a release has changed its width. */
+/* Call after a read: notes whether the plan is outdated, as when a release has changed its width. */
 void pil_python_plan_note(struct python_plan *plan, pillion_result result);
-/* Lets the capsule go; from the cache, too, if the plan is over. */
+/* Releases the capsule, and removes it from the cache if the plan is outdated. */
 void pil_python_plan_leave(PyObject *cache, PyObject *capsule);
 /* (((view, feature, type, first, count) …), width, {join key: type}) */
 PyObject *pil_python_plan_describe(struct client_state *state, const struct python_plan *plan);
@@ -126,7 +129,7 @@ struct pillion_feature_info *pil_python_plan_features(struct client_state *state
 
 /* ---- read.c */
 
-/* Fills `output` and `answer`; keeps the GIL when that is faster for all. -1: exception. */
+/* Fills `output` and `answer`. Keeps the GIL for small calls, when that is faster for all threads. -1: exception. */
 int pil_python_read(struct client_state *state, struct python_plan *plan, const struct python_keys *keys,
                     struct pillion_output *output, struct pillion_answer *answer);
 /* (is_mapped, staleness in seconds, ((view, release, generation, worst age or None, not found, created in µs) …)) */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Typed values of any feature as Python objects, from libpillion's columns. */
+ * Typed values of any feature as Python objects, read through libpillion's columns. */
 #include "python/client/client.h"
 
 #include "base/half.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for values of unknown length at first; a second call knows what is needed. */
+/* Initial room for values of unknown length; the second call knows how much is needed. */
 enum { GUESSED_BYTES = 64, TRIES = 8 };
 
 struct typed_column {
@@ -49,7 +49,7 @@ static void deinit(struct typed_columns *columns) {
     free(columns->event_ts_us);
 }
 
-/* `needed` of them and some more, uninitialised; what was there is not kept. */
+/* Allocates room for `needed` items and some more, uninitialised. The old contents are lost. */
 static int renew(void **memory, size_t *capacity, size_t needed, size_t item_bytes) {
     free(*memory);
     *capacity = needed + needed / 8 + 1;
@@ -128,7 +128,7 @@ static int make_room(const struct typed_columns *columns) {
     return 0;
 }
 
-/* 1: the types are others than before the call, so that nothing can be said of the values; -1: exception. */
+/* 1: the types have changed since before the call, so the values cannot be interpreted; -1: exception. */
 static int check_types(struct client_state *state, const struct python_plan *plan,
                        const struct typed_columns *columns) {
     struct pillion_feature_info *now = pil_python_plan_features(state, plan);
@@ -202,7 +202,7 @@ static PyObject *text(pil_scalar scalar, const uint8_t *values, const int32_t *o
                                       : PyBytes_FromStringAndSize(begin, len);
 }
 
-/* Elements first .. end of a column. */
+/* The elements [first, end) of a column as a list. */
 static PyObject *list(struct client_state *state, const struct typed_column *of, size_t first, size_t end) {
     const struct pillion_column *column = of->column;
     const uint8_t *values = column->values;
@@ -246,7 +246,7 @@ static PyObject *all_values(struct client_state *state, const struct typed_colum
     return values;
 }
 
-/* Whole seconds, as Feast's; 0 where there is no row. */
+/* Whole seconds, as in Feast; 0 where there is no row. */
 static PyObject *times_of(const struct typed_columns *columns, uint32_t view, uint32_t view_count) {
     PyObject *times = PyList_New((Py_ssize_t)columns->rows);
     for (size_t row = 0; times != NULL && row < columns->rows; row++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A column of keys that grows as Python's or Arrow's are copied into it. */
+ * A column of keys that grows while keys of Python or Arrow are copied into it. */
 #include "python/client/client.h"
 
 #include "base/bytes.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Join keys as Python has them, in memory that libpillion reads. Arrays of int64 and int32 are read where they are;
- * lists, texts and other integers are copied, without any Python code per key. */
+ * Join keys from Python objects, in memory that libpillion reads. Arrays of int64 and int32 are read in place; lists,
+ * texts and other integers are copied, without running Python code for each key. */
 #include "python/client/client.h"
 
 #include "base/bytes.h"
@@ -60,7 +60,7 @@ static int append_item(struct python_key_column *column, PyObject *item) {
     return -1;
 }
 
-/* Of a list or a tuple. Integers' conversion may run code of theirs, which may change the list. */
+/* Takes a list or a tuple. Converting an item may run its own code, which may change the list. */
 static int take_list(PyObject *object, struct python_key_column *column) {
     bool is_list = PyList_Check(object);
     for (Py_ssize_t i = 0; i < (is_list ? PyList_Size(object) : PyTuple_Size(object)); i++) {
@@ -91,7 +91,7 @@ static size_t put_utf8(uint32_t code, uint8_t *to) {
     return len;
 }
 
-/* Fixed width, filled up with zeros: 'S' bytes, 'U' four bytes a character. */
+/* Texts of fixed width, padded with zeros: 'S' has bytes, 'U' has four bytes a character. */
 static int take_texts(const struct python_array *array, struct python_key_column *column) {
     uint8_t stack[1024], *room = stack;
     if (array->item_bytes > (int)sizeof stack && (room = malloc((size_t)array->item_bytes)) == NULL) {
@@ -121,7 +121,7 @@ static int take_texts(const struct python_array *array, struct python_key_column
 static int take_object(struct client_state *state, PyObject *object, struct python_key_column *column,
                        struct pillion_key_column *ret_column);
 
-/* What `object.method(argument)` gives, instead of it. */
+/* Takes the result of `object.method(argument)` instead of the object. */
 static int take_result(struct client_state *state, PyObject *object, const char *method, const char *argument,
                        struct python_key_column *column, struct pillion_key_column *ret_column) {
     PyObject *instead = argument != NULL ? PyObject_CallMethod(object, method, "s", argument)
@@ -131,7 +131,7 @@ static int take_result(struct client_state *state, PyObject *object, const char 
     return result;
 }
 
-/* Whole seconds; what is less is cut off. */
+/* Converts times to whole seconds; fractions are cut off. */
 static int take_times(struct client_state *state, PyObject *object, struct python_key_column *column,
                       struct pillion_key_column *ret_column) {
     PyObject *seconds = PyObject_CallMethod(object, "astype", "s", "datetime64[s]");
@@ -183,7 +183,8 @@ static int take_array(struct client_state *state, PyObject *object, struct pytho
 
 /* ---- Any object. */
 
-/* An array that shares memory with an object that has __array__ or the buffer protocol, or a list of what it yields. */
+/* Returns an array that shares memory with an object with __array__ or the buffer protocol, or else a list of the
+ * object's items. */
 static PyObject *convert(struct client_state *state, PyObject *object) {
     if (PyObject_HasAttrString(object, "__array__")) {
         return PyObject_CallFunctionObjArgs(state->asarray, object, NULL);
@@ -211,7 +212,7 @@ static int take_other(struct client_state *state, PyObject *object, struct pytho
     return result;
 }
 
-/* ret_column is filled where the memory is somebody else's. */
+/* ret_column is filled when the memory belongs to another object. */
 static int take_object(struct client_state *state, PyObject *object, struct python_key_column *column,
                        struct pillion_key_column *ret_column) {
     if (PyList_Check(object) || PyTuple_Check(object)) {
@@ -219,7 +220,8 @@ static int take_object(struct client_state *state, PyObject *object, struct pyth
     }
     struct python_array array = {.owner = NULL};
     int found = pil_python_array_borrow_struct(state, object, &array);
-    /* Arrow before DLPack, which knows no text. pandas would need pyarrow for it, and has arrays at hand. */
+    /* Tries Arrow before DLPack, which has no text. Not for pandas: it would need pyarrow for this, and has arrays
+     * anyway. */
     if (found == 0 && !PyObject_HasAttrString(object, "iloc")) {
         int is_arrow = pil_python_arrow_keys(state, object, column, ret_column);
         if (is_arrow != 0) {
@@ -228,7 +230,7 @@ static int take_object(struct client_state *state, PyObject *object, struct pyth
         found = pil_python_array_borrow_dlpack(state, object, &array);
     }
     if (found == 1) {
-        pil_python_array_release(&column->array); /* of the array that this one was made from */
+        pil_python_array_release(&column->array); /* of the array from which this one was made */
         column->array = array;
         return take_array(state, object, column, ret_column);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pillion._client: the module, and how results of libpillion become exceptions of pillion.errors. */
+ * pillion._client: the module, and the exceptions of pillion.errors for results of libpillion. */
 #include "python/client/client.h"
 
 #include <string.h>

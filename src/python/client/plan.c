@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Plans for Python: made when a service and its options are first asked for, then found in the client's dict. A capsule
- * holds each, so that a call keeps its plan although the client is closed meanwhile. */
+ * Plans for Python: made when a service and its options are first used, then found in the client's dict. A capsule
+ * holds each plan, so that a call keeps its plan even if the client is closed meanwhile. */
 #include "python/client/client.h"
 
 #include <math.h>
@@ -20,7 +20,7 @@ void pil_python_handle_release(struct python_handle *handle) {
     free(handle);
 }
 
-/* No call of it runs: calls hold the capsule. */
+/* No call uses the plan any more: calls hold the capsule. */
 static void destroy_plan(struct python_plan *plan) {
     Py_BEGIN_ALLOW_THREADS
     pillion_plan_free(&plan->plan);
@@ -36,12 +36,12 @@ static void destroy_capsule(PyObject *capsule) {
     destroy_plan(PyCapsule_GetPointer(capsule, capsule_name));
 }
 
-/* ---- What is wished, in libpillion's words. */
+/* ---- Arguments as libpillion's options. */
 
 struct options {
     struct pillion_plan_options plan;
     PyObject *features; /* NULL, or a tuple of str */
-    PyObject *texts;    /* list of bytes objects that the pointers lead into */
+    PyObject *texts;    /* list of bytes objects that the pointers point into */
     const char **names;
 };
 
@@ -248,7 +248,7 @@ static PyObject *find(PyObject *cache, PyObject *key, struct python_plan **ret_p
     return capsule;
 }
 
-/* Whoever makes ever new plans replaces the eldest. */
+/* When the cache is full, a new plan replaces the oldest one. */
 static int put(PyObject *cache, PyObject *key, PyObject *capsule) {
     PyObject *eldest;
     Py_ssize_t at = 0;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One call: when it keeps the GIL, and what it says about itself. */
+ * Runs a read, decides whether it keeps the GIL, and builds the answer for Python. */
 #include "python/client/client.h"
 
 #include <time.h>
 
-/* A mapped call of this many values takes about as long as others would wait for the GIL to change hands twice. */
+/* A mapped call with this many values takes about as long as other threads would wait for the GIL to change hands
+ * twice. */
 enum { SMALL_VALUES = 1 << 14 };
-/* Small calls look after releases (unmapping old ones, connecting anew) at most this often. */
+/* Small calls do upkeep (unmapping old releases, reconnecting) at most this often. */
 static const int64_t look_every_ns = 10000000;
 
 static int64_t coarse_ns(void) {
@@ -15,9 +16,9 @@ static int64_t coarse_ns(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* A call that finds a new release waits for it, which nobody else should. So a small call keeps the GIL and reads what
- * is mapped; if that is not current, it is done again without the GIL, where it may wait. While the server is gone that
- * would help nothing, and is tried every 10 ms. */
+/* A call that finds a new release waits for it, and must not make other threads wait, too. So a small call keeps the
+ * GIL and reads the mapped releases; if these are not current, the call is repeated without the GIL, where it may wait.
+ * While the server is gone, repeating would not help, and is tried only every 10 ms. */
 int pil_python_read(struct client_state *state, struct python_plan *plan, const struct python_keys *keys,
                     struct pillion_output *output, struct pillion_answer *answer) {
     pillion_result result = PILLION_NOT_READY;

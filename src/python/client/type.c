@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pillion._client.Client, which pillion.Client extends in Python: vectors() is all of a call, the rest is tuples that
- * Python makes presentable. */
+ * pillion._client.Client, the base class of pillion.Client in Python: vectors() is complete; the other methods return
+ * tuples, from which the Python class makes objects. */
 #include "python/client/client.h"
 
 #include <math.h>
@@ -77,7 +77,7 @@ static int client_init(PyObject *object, PyObject *arguments, PyObject *keywords
     return self->plans != NULL ? open_client(self, &options) : -1;
 }
 
-/* Calls in flight hold their plans, and these the handle. */
+/* Calls in flight hold their plans, and the plans hold the handle. */
 static void close_client(struct client_object *self) {
     struct python_handle *handle = self->handle;
     self->handle = NULL;
@@ -110,7 +110,7 @@ static void client_dealloc(PyObject *object) {
 
 struct request {
     struct python_plan_wish wish;
-    PyObject *keys, *out; /* out: NULL: none was given */
+    PyObject *keys, *out; /* out is NULL when it was not given */
     PyObject *capsule;    /* of the plan */
     struct python_plan *plan;
     struct python_keys taken;
@@ -120,7 +120,7 @@ static int parse_request(PyObject *arguments, PyObject *keywords, struct request
     static char *names[] = {"service", "keys", "out", "defaults", "max_age", "dtype", "min_release", NULL};
     struct python_plan_wish *wish = &request->wish;
     Py_ssize_t count = PyTuple_Size(arguments);
-    if (keywords == NULL && (count == 2 || count == 3)) { /* what follows costs a third of a call with one key */
+    if (keywords == NULL && (count == 2 || count == 3)) { /* the general parsing costs a third of a call with one key */
         wish->service = PyTuple_GetItem(arguments, 0);
         request->keys = PyTuple_GetItem(arguments, 1);
         request->out = count == 3 ? PyTuple_GetItem(arguments, 2) : NULL;
@@ -133,7 +133,7 @@ static int parse_request(PyObject *arguments, PyObject *keywords, struct request
     return 0;
 }
 
-/* Plan and keys; release_request lets them go. */
+/* Finds the plan and takes the keys; release_request releases both. */
 static int begin_request(struct client_object *self, struct request *request) {
     if (!is_open(self)) {
         return -1;
@@ -178,7 +178,7 @@ static int check_out(const struct request *request, const struct python_array *a
     return -1;
 }
 
-/* An object with the buffer protocol alone: numpy shows its memory. */
+/* For an object that has only the buffer protocol: numpy makes an array of its memory. */
 static int borrow_buffer(struct client_state *state, PyObject *out, struct python_array *ret_array) {
     PyObject *memory = PyMemoryView_FromObject(out);
     PyObject *array = memory != NULL ? PyObject_CallFunctionObjArgs(state->asarray, memory, NULL) : NULL;
@@ -208,7 +208,7 @@ static int borrow_out(struct client_state *state, const struct request *request,
     return 0;
 }
 
-/* A new reference to `out`, or to a new array; its memory in *ret_array. */
+/* A new reference to `out`, or to a new array; *ret_array describes its memory. */
 static PyObject *provide_out(struct client_object *self, const struct request *request,
                              struct python_array *ret_array) {
     const struct python_plan *plan = request->plan;
@@ -250,7 +250,7 @@ static PyObject *client_vectors(PyObject *object, PyObject *arguments, PyObject 
     return out;
 }
 
-/* A new array that read() fills beside the values. */
+/* A new array that read() fills in addition to the values. */
 static PyObject *create(struct client_object *self, const struct request *request, uint32_t columns, PyObject *dtype,
                         struct python_array *ret_array) {
     Py_ssize_t rows = (Py_ssize_t)request->taken.keys.count;

@@ -21,7 +21,7 @@ from pillion.errors import (
     UnsupportedError,
 )
 
-# Statuses of values; the numbers are Feast's.
+# Statuses of values; the numbers are those of Feast.
 PRESENT = 1
 NULL_VALUE = 2
 NOT_FOUND = 3

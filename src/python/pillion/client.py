@@ -22,26 +22,26 @@ Service = Union[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class ViewAnswer:
-    """What a call read of one view."""
+    """What a call read from one view."""
 
     view: str  # "project/view"
     release: str
-    generation: int  # of the server process
-    worst_age: Optional[float]  # seconds since the oldest event among the rows found; None: none was found
-    not_found: int  # rows
+    generation: int  # counted by the server process
+    worst_age: Optional[float]  # seconds since the oldest event among the rows found; None: no row was found
+    not_found: int  # number of rows
     created: datetime  # when the release was made
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What Client.read gives for n keys."""
+    """The result of Client.read for n keys."""
 
-    values: Any  # [n, width]; `out` where that was given
+    values: Any  # [n, width]; this is `out` if it was given
     statuses: "numpy.ndarray"  # [n, features] of uint8: pillion.PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE_MAX_AGE
-    event_timestamps: "numpy.ndarray"  # [n, views] of datetime64[us]; NaT where not found
+    event_timestamps: "numpy.ndarray"  # [n, views] of datetime64[us]; NaT when not found
     views: Tuple[ViewAnswer, ...]
     is_mapped: bool  # read in this process; otherwise over the socket
-    staleness: float  # mapped: seconds since the server last said that this is current; 0 while it does
+    staleness: float  # mapped: seconds for which the server has not confirmed that this is current; 0 while it does
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Feature:
     name: str
     type: str  # "float32", "vector<int8,128>"
     first: int
-    count: int  # 0: no place in a tensor
+    count: int  # 0: not part of a tensor
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a service or a list of features reads."""
+    """The features that a service or a list of features reads."""
 
     features: Tuple[Feature, ...]  # columns of Answer.statuses
     width: int  # columns of the tensor
@@ -81,17 +81,17 @@ class ViewInfo:
 class Info:
     """State of a client."""
 
-    is_connected: bool  # to the mapped listener, which said something within two seconds
+    is_connected: bool  # to the mapped listener, with a heartbeat in the last two seconds
     staleness: float  # seconds
     refreshes: int  # releases mapped so far
     reconnects: int
-    socket_calls: int  # that went over the socket
+    socket_calls: int  # reads over the socket
     why_not_mapped: str
     views: Tuple[ViewInfo, ...]
 
 
 class OnlineResponse:
-    """What get_online_features gives, with the methods of Feast's OnlineResponse."""
+    """The result of get_online_features, with the methods of Feast's OnlineResponse."""
 
     __slots__ = ("_entities", "_features")
 
@@ -100,8 +100,8 @@ class OnlineResponse:
         self._features = features
 
     def to_dict(self, include_event_timestamps: bool = False) -> Dict[str, List[Any]]:
-        """Columns by name: join keys, then features; None where there is no value. With event timestamps, each column
-        is followed by NAME__ts: whole seconds, 0 where there is none."""
+        """Columns by name: join keys, then features; None when there is no value. With event timestamps, each column is
+        followed by NAME__ts in whole seconds, 0 when there is none."""
         response: Dict[str, List[Any]] = {}
         for name, keys in self._entities.items():
             response[name] = list(keys)
@@ -126,20 +126,21 @@ class OnlineResponse:
         return pyarrow.Table.from_pydict(self.to_dict(include_event_timestamps))
 
     def statuses(self) -> Dict[str, List[int]]:
-        """Of each value: pillion.PRESENT, NULL_VALUE, NOT_FOUND or OUTSIDE_MAX_AGE (the value is there, but old)."""
+        """The status of each value: pillion.PRESENT, NULL_VALUE, NOT_FOUND or OUTSIDE_MAX_AGE (the value exists, but is
+        old)."""
         return {name: list(statuses) for name, (_, statuses, _) in self._features.items()}
 
 
 class Client(_client.Client):
-    """Reads from the Pillion of this node: from memory that it shares, or over its socket where that is refused.
+    """Reads from the Pillion of this node: from memory that it shares, or over its socket where mapping is refused.
 
-    mapped   "unix:PATH" of the mapped listener; None: only the socket
+    mapped   "unix:PATH" of the mapped listener; None: use only the socket
     resp     "unix:PATH" or "tcp:HOST:PORT" of a resp listener; None: no fallback
-    name     shown to operators; None: the program's
-    timeout  seconds, of socket calls
-    refresh  seconds that the call which sees a new release waits for it, at most
+    name     shown to operators; None: the name of the program
+    timeout  seconds, for socket calls
+    refresh  seconds that the call which first sees a new release waits for it, at most
 
-    May be used by any number of threads at once. A forked child goes on reading what was mapped."""
+    Any number of threads may use a client at once. A forked child goes on reading the releases that were mapped."""
 
     __slots__ = ()
 
@@ -160,7 +161,7 @@ class Client(_client.Client):
         dtype: Any = "float32",
         min_release: Optional[str] = None,
     ) -> Answer:
-        """As vectors(), with the status of each value, event timestamps, and what was read of each view."""
+        """Like vectors(), with the status of each value, event timestamps, and the release of each view."""
         values, statuses, times, (is_mapped, staleness, views) = self._read(
             service, keys, out, defaults=defaults, max_age=max_age, dtype=dtype, min_release=min_release
         )
@@ -178,10 +179,10 @@ class Client(_client.Client):
         *,
         feature_service: Optional[str] = None,
     ) -> OnlineResponse:
-        """Typed values of any features, as Feast's SDK gives them.
+        """Typed values of any features, as Feast's SDK returns them.
 
         features     list of "view:feature", or a feature service of Feast (only its name is read)
-        entity_rows  list of {join key: value}, or {join key: column}; other names in it are left out
+        entity_rows  list of {join key: value}, or {join key: column}; other names in it are ignored
         full_feature_names  "view__feature" instead of "feature"
         feature_service     name of a feature service, instead of features"""
         if (features is None) == (feature_service is None):
@@ -209,7 +210,7 @@ class Client(_client.Client):
         return Plan(tuple(Feature(*feature) for feature in features), width, dict(zip(join_keys, types)))
 
     def info(self) -> Info:
-        """Which way reads go, and why."""
+        """How reads are done (mapped or over the socket), and why."""
         is_connected, staleness, refreshes, reconnects, socket_calls, why_not_mapped, views = self._info()
         said = tuple(ViewInfo(*view) for view in views)
         return Info(is_connected, staleness, refreshes, reconnects, socket_calls, why_not_mapped, said)

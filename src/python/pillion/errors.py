@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong, by what to do about it. Names and bases are Feast's where Feast has one, so that code which catches
-them keeps working when the import changes; those of Python (ValueError, KeyError …) can be caught, too."""
+"""The exceptions, each for a different reaction of the caller. Names and bases are Feast's where Feast has one, so that
+code which catches them keeps working when the import changes; Python's own (ValueError, KeyError …) can be caught,
+too."""
 
 from __future__ import annotations
 
@@ -28,11 +29,11 @@ __all__ = [
 
 
 class PillionError(Exception):
-    """All of these."""
+    """Base class of all exceptions of this package."""
 
 
 class InvalidRequestError(PillionError, ValueError):
-    """The call is wrong: mend it."""
+    """The call is wrong: correct it."""
 
 
 class MissingJoinKeyError(PillionError, KeyError):
@@ -42,15 +43,15 @@ class MissingJoinKeyError(PillionError, KeyError):
 
 
 class FeastObjectNotFoundException(PillionError):
-    """Something that is not here."""
+    """An object that does not exist on this node."""
 
 
 class FeatureServiceNotFoundException(FeastObjectNotFoundException):
-    """No such feature service here."""
+    """No such feature service on this node."""
 
 
 class FeatureViewNotFoundException(FeastObjectNotFoundException):
-    """No such feature view here."""
+    """No such feature view on this node."""
 
 
 class FeatureNotFoundException(FeastObjectNotFoundException, KeyError):
@@ -60,7 +61,7 @@ class FeatureNotFoundException(FeastObjectNotFoundException, KeyError):
 
 
 class FeatureNameCollisionError(PillionError):
-    """Features of different views have one name: use full_feature_names."""
+    """Features of different views have the same name: use full_feature_names."""
 
 
 class FeastPermissionError(PillionError, PermissionError):
@@ -68,15 +69,15 @@ class FeastPermissionError(PillionError, PermissionError):
 
 
 class UnsupportedError(PillionError, TypeError):
-    """A type without place in a tensor (use get_online_features), or a newer protocol."""
+    """A type that no tensor holds (use get_online_features), or a newer protocol."""
 
 
 class TooLargeError(PillionError, ValueError):
-    """Over a limit of the server."""
+    """A limit of the server is exceeded."""
 
 
 class NotReadyError(PillionError):
-    """A view has no release yet, or min_release is not here yet: try again later."""
+    """A view has no release yet, or min_release has not arrived yet: try again later."""
 
 
 class UnavailableError(PillionError, ConnectionError):
@@ -84,7 +85,7 @@ class UnavailableError(PillionError, ConnectionError):
 
 
 class CorruptError(PillionError):
-    """What was mapped or received is not right; nothing of it was used."""
+    """Mapped or received data failed a check; none of it was used."""
 
 
 class ResourceError(PillionError, OSError):
@@ -113,7 +114,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def error_of(result: int, text: str) -> PillionError:
-    """For the extension: the exception for a result and its sentence."""
+    """For the extension: makes the exception for a result and its sentence."""
     kind = _BY_RESULT.get(result, PillionError)
     if kind is FeastObjectNotFoundException:
         kind = next((found for pattern, found in _NOT_FOUND if pattern.search(text)), kind)
@@ -121,5 +122,5 @@ def error_of(result: int, text: str) -> PillionError:
 
 
 def from_us(microseconds: int) -> datetime:
-    """For the extension: a value of type unix_timestamp."""
+    """For the extension: makes the value of a unix_timestamp."""
     return _EPOCH + timedelta(microseconds=microseconds)

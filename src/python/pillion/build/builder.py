@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One view from its source to a release. A thread reads and converts batches; this thread hands them to the C core,
-which encodes, merges, writes and publishes. What is wrong with a row is said with its file, row group and number."""
+"""Builds one view, from its source to a release. One thread reads and converts batches; the other hands them to the C
+core, which encodes, merges, writes and publishes. A message about a bad row names its file, row group and number."""
 from __future__ import annotations
 
 import bisect
@@ -51,19 +51,19 @@ class Options:
 
 
 class BadRows:
-    """Decides on rows that cannot be taken; both threads ask it."""
+    """Decides about rows that cannot be used. Called by both threads."""
 
     def __init__(self, options: Options, progress: Progress) -> None:
         self._options = options
         self._progress = progress
         self._lock = threading.Lock()
         self.count = 0
-        self.limit = options.max_bad_rows + 1 if options.skip_bad_rows else 1  # that many end the build
+        self.limit = options.max_bad_rows + 1 if options.skip_bad_rows else 1  # this many end the build
         self.error: Optional[BadInput] = None
 
     def take(self, where: Callable[[], str], what: str, fix: str) -> None:
-        """Counts and reports one, or raises BadInput. `where` may cost a search: it is asked when it is shown. `fix`
-        ends in a comma."""
+        """Counts and reports a bad row, or raises BadInput. `where` may be slow, so it is called only when its text is
+        shown. `fix` ends in a comma."""
         with self._lock:
             self.count += 1
             if not self._options.skip_bad_rows:
@@ -79,7 +79,7 @@ class BadRows:
 
 @dataclass(frozen=True)
 class Sent:
-    """A batch that went to the core, so that its rows can be found again."""
+    """A batch that went to the core, kept so that its rows can be found again."""
     first: int  # number of its first row in the stream
     place: sources.Place
     kept: Optional[pa.Array]  # indices of its rows in the chunk; None: all of them
@@ -91,7 +91,7 @@ class Sent:
 
 
 class Reader:
-    """Reads, converts and queues batches in a thread of its own."""
+    """Reads, converts and queues batches in its own thread."""
 
     def __init__(self, view: View, source: Any, bad_rows: BadRows) -> None:
         self._view = view
@@ -103,7 +103,7 @@ class Reader:
         self._rows_sent = 0
         self.rows_dropped = 0
         self.rounded = 0
-        self.error: Optional[BaseException] = None  # that ended the stream
+        self.error: Optional[BaseException] = None  # the exception that ended the stream
         self.schema = pa.schema([pa.field(column.name, column.target.arrow) for column in view.columns])
         self._thread = threading.Thread(target=self._run, name="read", daemon=True)
         self._thread.start()
@@ -129,7 +129,7 @@ class Reader:
                 if batch.num_rows > 0:
                     self._put(batch)
             self._put(None)
-        except BaseException as error:  # pylint: disable=broad-except; it is raised again by the consumer
+        except BaseException as error:  # pylint: disable=broad-except; the consumer raises it again
             self._put(error)
 
     def _convert_column(self, chunk: sources.Chunk, column: Column, bad: dict[int, Column]) -> pa.Array:
@@ -157,14 +157,15 @@ class Reader:
             kept = pa.array([row for row in range(batch.num_rows) if row not in bad], pa.int64())
             batch = batch.take(kept)
             self.rows_dropped += len(bad)
-        # The core is at most the queue and two batches behind.
+        # The core is behind by at most the queue and two batches.
         self._sent = self._sent[-(BATCHES_WAITING + 3):] + [Sent(self._rows_sent, chunk.place, kept, kinds)]
         self._rows_sent += batch.num_rows
         return batch
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """For Arrow's stream. A failure ends it and is left in `error`: Arrow would keep the exception, and with its
-        frames the source, for ever. So does an interrupt of the thread that waits here."""
+        """The batches for Arrow's stream. A failure ends the stream and is left in `error`, because Arrow would keep a
+        raised exception for ever, and through its frames the source. The same holds for an interrupt of the thread that
+        waits here."""
         try:
             while isinstance(item := self._queue.get(), pa.RecordBatch):
                 yield item
@@ -182,7 +183,7 @@ class Reader:
 
 
 def check_store(options: Options) -> None:
-    """Before hours of reading rather than after."""
+    """Checks the store before hours of reading rather than after."""
     if options.store is None:
         return
     try:
@@ -240,7 +241,7 @@ class ViewBuild:
         started = time.monotonic()
         self._reader = reader = Reader(self._view, source, self._bad_rows)
         try:
-            # Without a name of its own: Arrow's reader would keep the source alive in an exception's frames.
+            # No variable holds the stream: Arrow's reader would keep the source alive in the frames of an exception.
             core.stream(pa.RecordBatchReader.from_batches(reader.schema, reader.batches()).__arrow_c_stream__())
         finally:
             reader.stop()

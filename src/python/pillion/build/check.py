@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A source's columns to the types of the view. What would lose something is refused, cell by cell.
+"""Converts a source's columns to the types of the view. A cell that would lose information is refused.
 
-The rules. Integers go into any integer or float type that holds the value exactly; floats into an integer type when
-they are whole and in range; float64 into float32 is rounded to nearest when it is in range, and timestamps finer than
-a microsecond are cut: both are counted as "rounded". Strings are never parsed, except those of a CSV file, which knows
-no other type. A timestamp without a zone is UTC. Null elements, lengths of vectors, UTF-8, keys and times are checked
-by the C core.
+The rules. Integers are converted to any integer or float type that holds the value exactly. Floats are converted to an
+integer type if they are whole and in range; float64 is rounded to the nearest float32 if it is in range. Timestamps
+finer than a microsecond are cut off; these and rounded floats are counted as "rounded". Strings are never parsed,
+except those of a CSV file, which has no other type. A timestamp without a zone is UTC. The C core checks null elements,
+lengths of vectors, UTF-8, keys and times.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 Array = Union[pa.Array, pa.ChunkedArray]
 
-# What the core takes; it narrows float32 to the half precisions itself.
+# The types that the core takes; it narrows float32 to the half precisions itself.
 _ARROW = {
     "bool": pa.bool_(), "int8": pa.int8(), "int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32(),
     "float64": pa.float64(), "string": pa.string(), "bytes": pa.binary(), "unix_timestamp": pa.timestamp("us", "UTC"),
@@ -30,12 +30,12 @@ _WIDER_ITEM = {"int8": "float16", "float16": "float32", "bfloat16": "float32"}
 
 
 class WrongType(Exception):
-    """The column cannot have the view's type at all; the text says what to do."""
+    """The column's type cannot be converted to the view's type at all; the text says what to do."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Type of a key or feature, from its name in the project file."""
+    """The type of a key or feature, parsed from its name in the project file."""
     text: str
     shape: str  # "scalar", "list" or "vector"
     scalar: str
@@ -64,7 +64,8 @@ class Converted:
 # ---- Scalars
 
 def _located(array: pa.Array, cast: Callable[[pa.Array], pa.Array], limit: int) -> Converted:
-    """Casts; when that raises, halves until the cells that do not fit stand alone, the first `limit` of them."""
+    """Casts the array. If that raises, halves it until the cells that do not fit are isolated, at most the first
+    `limit`."""
     try:
         return Converted(cast(array))
     except (pa.ArrowException, ValueError, TypeError):
@@ -83,7 +84,7 @@ def _count(mask: pa.Array) -> int:
 
 
 def _narrow(array: pa.Array) -> Converted:
-    """float64 to float32, to nearest; finite values must stay finite."""
+    """float64 to the nearest float32; finite values must stay finite."""
     narrow = pc.cast(array, pa.float32(), safe=False)
     lost = pc.and_(pc.is_inf(narrow), pc.is_finite(array))
     bad = pc.indices_nonzero(pc.fill_null(lost, False)).to_pylist()
@@ -103,7 +104,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _convert_scalar(array: pa.Array, scalar: str, limit: int) -> Optional[Converted]:
-    """None: the type does not go there."""
+    """None: there is no conversion between the types."""
     kind, wanted = array.type, _ARROW[scalar]
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     if kind == wanted:
@@ -137,12 +138,12 @@ def _convert_timestamp(array: pa.Array, limit: int) -> Converted:
 # ---- Lists and vectors
 
 def _items(array: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """All elements of the lists that are not null, and the row of each."""
+    """All elements of the lists that are not null, and the row of each element."""
     return pc.list_flatten(array), pc.list_parent_indices(array)
 
 
 def _rebuild(array: pa.Array, items: pa.Array) -> pa.Array:
-    """Lists of the same lengths over other elements."""
+    """Lists with the lengths of `array` and the elements of `items`."""
     lengths = pc.fill_null(pc.cast(pc.list_value_length(array), pa.int32()), 0)
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
     return pa.ListArray.from_arrays(offsets, items, mask=pc.is_null(array))
@@ -160,7 +161,7 @@ def _convert_list(array: pa.Array, target: Target, limit: int) -> Optional[Conve
     if not _is_list(kind):
         return None
     if pa.types.is_list(kind) and kind.value_type == target.arrow.value_type:
-        return Converted(pc.cast(array, target.arrow))  # only the name of the element may differ
+        return Converted(pc.cast(array, target.arrow))  # the types differ at most in the name of the element
     if "view" in str(kind):
         array = pc.cast(array, pa.list_(kind.value_type))
     items, rows = _items(array)
@@ -181,7 +182,7 @@ def _convert_list(array: pa.Array, target: Target, limit: int) -> Optional[Conve
 # ---- Text of CSV files
 
 def _parse_timestamps(part: pa.Array) -> pa.Array:
-    """ISO 8601, with a zone or without."""
+    """Parses ISO 8601, with or without a zone."""
     try:
         return pc.cast(pc.cast(part, pa.timestamp("us")), pa.timestamp("us", "UTC"))
     except pa.ArrowInvalid:
@@ -189,7 +190,7 @@ def _parse_timestamps(part: pa.Array) -> pa.Array:
 
 
 def _parse_lists(part: pa.Array, wanted: pa.DataType) -> pa.Array:
-    """JSON arrays."""
+    """Parses JSON arrays."""
     values = [None if text is None else json.loads(text) for text in part.to_pylist()]
     if any(value is not None and not isinstance(value, list) for value in values):
         raise ValueError("not a list")
@@ -197,7 +198,7 @@ def _parse_lists(part: pa.Array, wanted: pa.DataType) -> pa.Array:
 
 
 def _parse_text(array: pa.Array, target: Target, limit: int) -> Converted:
-    """A column of strings to any type."""
+    """Parses a column of strings as any type."""
     if target.shape != "scalar":
         return _located(array, lambda part: _parse_lists(part, target.arrow), limit)
     if target.scalar in ("string", "bytes"):
@@ -215,8 +216,8 @@ def _parse_text(array: pa.Array, target: Target, limit: int) -> Converted:
 # ---- The way in
 
 def convert(array: pa.Array, target: Target, is_text: bool, limit: int) -> Converted:
-    """`is_text`: the source has only strings. Of cells that do not fit the first `limit` are found, which must be more
-    than the caller accepts. WrongType when the column's type does not go into the target at all."""
+    """`is_text`: the source has only strings. At most `limit` of the cells that do not fit are found: `limit` must be
+    more than the caller accepts. Raises WrongType if the column's type cannot be converted at all."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
@@ -245,7 +246,7 @@ def _fix_type(kind: pa.DataType, target: Target) -> str:
 
 
 def misfit(kind: pa.DataType, target: Target, is_text: bool) -> tuple[str, str]:
-    """What to say about a cell that does not fit, and what to do."""
+    """The texts for a cell that does not fit: what is wrong, and what to do."""
     if is_text:
         return f"holds text that is no {target.text}", "mend the row, "
     item = kind.value_type if _is_list(kind) else kind

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pillion build PROJECT.yaml --store S`: arguments, messages, exit codes.
 
-0: built. 1: the input has to be mended, nothing was published. 2: wrong usage. 3: a disk, a network, a permission.
-130: interrupted.
+0: built. 1: the input must be corrected, nothing was published. 2: wrong usage. 3: a disk, network or permission
+problem. 130: interrupted.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXIT_INTERRUPTED = 130
 
 
 def parse_time(text: str) -> int:
-    """ISO 8601 to microseconds since 1970; without a zone it is UTC."""
+    """Converts ISO 8601 to microseconds since 1970; a time without a zone is UTC."""
     try:
         moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CSV files as people see them in an editor: which delimiter the header has, and in which line a row or a mistake is.
-Values are DuckDB's to read (sources), and it decides which lines are rows. But it counts records where people count
-lines, and for open quotes names the record before: so whoever needs a line reads the file again, by the same rules.
+"""CSV files as they appear in an editor: finds the delimiter of the header, and the line of a row or of a mistake.
+
+DuckDB reads the values (sources) and decides which lines are rows. But it counts records where people count lines, and
+for an open quote it names the record before. So this module reads the file again, by the same rules, when a line number
+is needed.
 """
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ WRONG_QUOTE = "has a text in quotes that does not end at its quote"
 
 
 def _open(path: Path, encoding: str) -> TextIO:
-    """Line ends of all kinds end a line and are kept; compression by the name, as DuckDB has it."""
+    """Line ends of all kinds end a line and are kept. Decompresses according to the file's name, as DuckDB does."""
     raw = pa.input_stream(str(path), compression="detect")
     return io.TextIOWrapper(raw, encoding=encoding, errors="surrogateescape", newline="")  # type: ignore[arg-type]
 
@@ -28,11 +30,11 @@ def _open(path: Path, encoding: str) -> TextIO:
 @dataclass(frozen=True)
 class Header:
     delimiter: str
-    names: list[str]  # empty: there is no line at all
+    names: list[str]  # empty: the file has no lines
 
 
 def read_header(path: Path, wanted: Sequence[str]) -> Header:
-    """With the delimiter that makes most of the wanted columns be there: nothing is guessed from values."""
+    """The header, split by the delimiter that yields most of the wanted columns. Nothing is guessed from values."""
     best, most = Header(DELIMITERS[0], []), -1
     for delimiter in DELIMITERS:
         with _open(path, "utf-8-sig") as file:
@@ -44,7 +46,8 @@ def read_header(path: Path, wanted: Sequence[str]) -> Header:
 
 
 def mixed_line_ends(path: Path) -> Optional[tuple[int, str]]:
-    """The first line that ends in another way than the first one, and how; DuckDB wants one way."""
+    """The first line whose end differs from that of the first line, and its kind of line end. DuckDB accepts only one
+    kind."""
     names = {"\n": "LF", "\r\n": "CR LF", "\r": "CR"}
     first = ""
     with _open(path, "latin-1") as file:
@@ -59,8 +62,9 @@ def mixed_line_ends(path: Path) -> Optional[tuple[int, str]]:
 # ---- Records
 
 def _split_quoted(text: str, more: Iterator[str], delimiter: str) -> Optional[list[str]]:
-    """Fields, quotes included, of a record that begins with `text` and takes further lines from `more` while a quote
-    is open. None, when all of it is read: something follows a closing quote, or there is none."""
+    """The fields, quotes included, of a record that begins with `text`; while a quote is open, the record continues in
+    lines from `more`. After reading the record, returns None if something follows a closing quote or a closing quote
+    is missing."""
     fields: list[str] = []
     at, ok = 0, True
     while True:
@@ -91,7 +95,8 @@ def _split_quoted(text: str, more: Iterator[str], delimiter: str) -> Optional[li
 
 
 def _records(path: Path, header: Header) -> Iterator[tuple[int, Optional[list[str]]]]:
-    """The first line and the fields of each record behind the header; None for the fields: its quotes are wrong."""
+    """The line number and the fields of each record after the header. The fields are None if the record's quotes are
+    wrong."""
     with _open(path, "utf-8-sig") as file:
         numbered = enumerate(file, 1)
         more = (line for _, line in numbered)
@@ -100,7 +105,7 @@ def _records(path: Path, header: Header) -> Iterator[tuple[int, Optional[list[st
                 fields = _split_quoted(line, more, header.delimiter)
             else:
                 fields = line.rstrip("\r\n").split(header.delimiter)
-            if index > 0 and (fields != [""] or len(header.names) == 1):  # a blank line is none
+            if index > 0 and (fields != [""] or len(header.names) == 1):  # a blank line is not a record
                 yield number, fields
 
 
@@ -116,8 +121,8 @@ def _bytes(fields: Sequence[str]) -> int:
 
 
 def _mistake(fields: Optional[list[str]], header: Header, used: Sequence[int]) -> Optional[tuple[str, str]]:
-    """What is wrong, and what to do; None: nothing. DuckDB's rules: fields may be too many when nothing is between
-    their delimiters, and only columns that are used (by their indices) have to be UTF-8."""
+    """What is wrong with a record, and what to do; None if nothing is. The rules are DuckDB's: there may be too many
+    fields if nothing is between their delimiters, and only the columns in `used` (indices) must be UTF-8."""
     names = header.names
     if fields is None:
         return WRONG_QUOTE, "write quotes within quotes twice, "
@@ -134,7 +139,7 @@ def _mistake(fields: Optional[list[str]], header: Header, used: Sequence[int]) -
 
 
 def malformed(path: Path, header: Header, used: Sequence[int]) -> Iterator[tuple[int, str, str]]:
-    """Line, what is wrong, what to do."""
+    """Yields for each bad line: its number, what is wrong, what to do."""
     for line, fields in _records(path, header):
         mistake = _mistake(fields, header, used)
         if mistake is not None:
@@ -142,8 +147,8 @@ def malformed(path: Path, header: Header, used: Sequence[int]) -> Iterator[tuple
 
 
 class Lines:
-    """Lines of the rows of one file. Reads as far as it is asked, and goes on from there: mistakes are few, and come
-    in order. Thread: any."""
+    """The line numbers of the rows of one file. Reads only as far as needed and continues from there: mistakes are few,
+    and are asked for in order. Thread: any."""
 
     def __init__(self, path: Path, header: Header, used: Sequence[int]) -> None:
         self._arguments = (path, header, used)
@@ -156,7 +161,7 @@ class Lines:
         return (line for line, fields in _records(path, header) if _mistake(fields, header, used) is None)
 
     def of(self, row: int) -> Optional[int]:
-        """Row numbers start at 1. None: the file has no such row."""
+        """The line of a row, counted from 1. None if the file has no such row."""
         with self._lock:
             if row < self._row:
                 self._lines, self._row = self._rows(), 0

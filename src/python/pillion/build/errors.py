@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ends a build, by what the user has to do about it."""
+"""The errors that end a build, by what the user must do."""
 from __future__ import annotations
 
 
@@ -9,15 +9,15 @@ class BuildError(Exception):
 
 
 class BadInput(BuildError):
-    """The data or the project file has to be mended."""
+    """The data or the project file must be corrected."""
 
 
 class IoFailure(BuildError):
-    """A disk, a network, a permission."""
+    """A disk, network or permission problem."""
     code = 3
 
 
-# Codes of the C core that are no fault of the input.
+# Codes of the C core that are not caused by the input.
 _IO_CODES = frozenset(("IO", "NO_SPACE", "NO_MEMORY", "DENIED", "SYSTEM", "TIMEOUT", "CLOSED", "BUSY"))
 
 

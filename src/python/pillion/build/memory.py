@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory a build may take: of the machine, of the cgroup, and which part of it is the C core's."""
+"""The memory that a build may use: what the machine and the cgroup have left, and the C core's share."""
 from __future__ import annotations
 
 import os
@@ -13,7 +13,7 @@ from pillion.build.errors import BuildError
 
 MIB = 1 << 20
 # Batches on their way from the reader to the core (one is read, one waits, one is encoded), pages being decoded, and
-# what allocators keep for later.
+# memory that allocators keep.
 READER_BYTES = 96 * MIB
 DUCKDB_BYTES_MIN = 64 * MIB
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -24,7 +24,7 @@ class LimitTooSmall(BuildError):
 
 
 def parse_bytes(text: str) -> int:
-    """"512M", "1.5GiB", "100000000"; ValueError says what is possible."""
+    """Parses "512M", "1.5GiB", "100000000"; the ValueError names the accepted forms."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if match is None:
         raise ValueError(f"{text!r} is no size; write 512M or 2G")
@@ -36,11 +36,11 @@ def _read_number(path: Path) -> Optional[int]:
         text = path.read_text().strip()
     except OSError:
         return None
-    return int(text) if text.isdigit() else None  # "max" is no limit
+    return int(text) if text.isdigit() else None  # "max": no limit
 
 
 def _limits(memberships: str, mount: Path) -> Iterator[int]:
-    """Limits of the own cgroup and of those above it, version 2 and version 1."""
+    """Limits of this process's cgroup and of those above it, in versions 1 and 2."""
     for line in memberships.splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -60,7 +60,7 @@ def _limits(memberships: str, mount: Path) -> Iterator[int]:
 
 
 def available_bytes(proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup")) -> int:
-    """What the cgroup allows, and never more than what the machine has to spare."""
+    """What the cgroup allows, but no more than the machine has available."""
     match = re.search(r"^MemAvailable:\s+(\d+) kB", (proc / "meminfo").read_text(), re.MULTILINE)
     spare = int(match.group(1)) * 1024 if match else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
@@ -79,7 +79,7 @@ def peak_bytes() -> int:
 
 
 class Shares:
-    """How the cap is shared out; what the interpreter and its libraries take already is off the top."""
+    """The distribution of the cap, after subtracting the memory that the interpreter and its libraries use already."""
 
     def __init__(self, cap: int, uses_duckdb: bool) -> None:
         self.cap = cap

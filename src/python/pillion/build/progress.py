@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shows that a build lives: a bar with rate and time left on a terminal, one line every ten seconds elsewhere."""
+"""Shows the progress of a build: on a terminal a bar with rate and time left, elsewhere a line every ten seconds."""
 from __future__ import annotations
 
 import os
@@ -7,13 +7,13 @@ import time
 from typing import TextIO
 
 LINE_S = 10.0
-COLUMNS = 80  # when the terminal does not say
+COLUMNS = 80  # when the terminal's width is unknown
 BAR_CHARS, BAR_CHARS_MIN = 16, 4
 _WORDS = {"read": ("reading", "rows"), "merge": ("merging", "B"), "write": ("writing", "B")}
 
 
 def amount(value: float, unit: str) -> str:
-    """12,345 rows; 1.2 M rows; 34.5 MB."""
+    """Formats an amount: 12,345 rows; 1.2 M rows; 34.5 MB."""
     if unit == "rows" and value < 100_000:
         return f"{value:,.0f} rows"
     for prefix in ("", "k", "M", "G", "T"):
@@ -32,7 +32,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Call with (phase, done, total); total 0 is unknown. close() ends the moving line."""
+    """Call with (phase, done, total); total 0 means unknown. close() ends the moving line."""
 
     def __init__(self, out: TextIO, label: str, rows_expected: int = 0) -> None:
         self._out = out
@@ -46,7 +46,7 @@ class Progress:
     def __call__(self, phase: str, done: int, total: int) -> None:
         now = time.monotonic()
         if phase != self._phase:
-            self._phase, self._phase_started = phase, self._called  # where the last one ended; its first call is later
+            self._phase, self._phase_started = phase, self._called  # when the last phase ended; the first call is later
         self._called = now
         if phase == "read" and total == 0:
             total = self.rows_expected
@@ -62,7 +62,7 @@ class Progress:
         self._out.flush()
 
     def _columns(self) -> int:
-        """Of the terminal that is written to: standard output is often a pipe."""
+        """Width of the terminal that is written to; standard output is often a pipe."""
         try:
             return os.get_terminal_size(self._out.fileno()).columns or COLUMNS
         except OSError:
@@ -89,7 +89,7 @@ class Progress:
         return "  ".join(parts)
 
     def message(self, text: str) -> None:
-        """A line of its own."""
+        """Writes the text on a separate line."""
         self.close()
         self._out.write(text + "\n")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The project file as the C parser reads it: what the builder needs of it, as plain objects."""
+"""The parts of the project file that the builder needs, as plain objects made from the C parser's result."""
 from __future__ import annotations
 
 import json
@@ -14,7 +14,7 @@ from pillion.build.errors import BadInput, from_core
 
 @dataclass(frozen=True)
 class Column:
-    """A column that the core wants, and where it comes from."""
+    """A column that the core needs, and its source."""
     name: str     # in the stream to the core
     source: str   # in the file or query
     target: Target
@@ -29,7 +29,7 @@ class View:
 
     @property
     def row_bytes_guess(self) -> int:
-        """Of one row in Arrow, to size batches."""
+        """Estimated bytes of one row in Arrow, to size batches."""
         def guess(target: Target) -> int:
             return 4 * target.dimension if target.shape == "vector" else 64 if target.shape == "list" else 16
         return sum(guess(column.target) for column in self.columns)
@@ -39,7 +39,7 @@ class View:
 class Project:
     text: str  # JSON, for the core
     name: str
-    folder: Path  # what paths in it are relative to
+    folder: Path  # paths in the file are relative to this
     views: list[View] = field(default_factory=list)
 
     def chosen(self, name: Optional[str]) -> list[View]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files and queries to Arrow record batches, each with the place that its rows have.
+"""Files and queries to Arrow record batches, each with the place of its rows.
 
 Parquet is read by pyarrow, row group by row group, through a small buffer; CSV and SQL by DuckDB with a memory limit.
-Files are looked at once before anything is read (their columns, their rows), and hashed while they are. Lines of a CSV
-file that make no row come as Malformed, after the rows of their file.
+All files are opened once before any is read, for their columns and rows, and are hashed while they are read. Lines of a
+CSV file that are not rows come as Malformed, after the rows of their file.
 """
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SUFFIXES = {"parquet": (".parquet", ".parq", ".pq"), "csv": (".csv", ".csv.gz",
 class Place:
     source: str                # file, relative to the project file; or "query"
     row_group: Optional[int]
-    first_row: int             # of the batch, in the file, from 1 on; malformed ones do not count
+    first_row: int             # number in the file of the batch's first row, counted from 1 without malformed lines
     lines: Optional[Lines] = None
 
     def text(self, index: int) -> str:
@@ -55,14 +55,14 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Malformed:
-    """A line that is no row."""
+    """A line that is not a row."""
     place: str
     what: str
     fix: str  # ends in a comma
 
 
 def _failure(name: str, error: Exception) -> BuildError:
-    """Of reading `name`: with an errno it is the machine's, without one the content's."""
+    """The error for a failure to read `name`: with an errno the machine is at fault, without one the content."""
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
         return IoFailure(f"{name}: the memory limit does not suffice ({error}); raise it (--memory-limit)")
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
@@ -86,8 +86,8 @@ def _batch_rows(view: View) -> int:
 
 
 def find_files(pattern: str, kind: str, folder: Path) -> list[Path]:
-    """A file, a folder (all files of the kind below it) or a glob; sorted, without hidden files and markers, and
-    without the folders of that kind that a search at all depths meets ("_temporary", "_delta_log")."""
+    """The files of a path, which is a file, a folder (all files of the kind below it) or a glob; sorted. Leaves out
+    hidden files, markers, and what a search at all depths finds in folders such as "_temporary" and "_delta_log"."""
     path = folder / pattern
     searched: Optional[Path] = None
     if path.is_dir():
@@ -114,7 +114,7 @@ def find_files(pattern: str, kind: str, folder: Path) -> list[Path]:
 
 
 class _Files:
-    """Lineage of the files of a source: size and hash as they were when they were read."""
+    """Lineage of the files of a source: their size and hash when they were read."""
 
     def __init__(self, view: View, kind: str, folder: Path) -> None:
         self.paths = find_files(view.source["path"], kind, folder)
@@ -205,7 +205,8 @@ def _quoted(text: str) -> str:
 
 
 def _selection(view: View, there: list[str]) -> str:
-    """The wanted columns of `there` by their places: names may differ in case only, or be those of others."""
+    """Selects the wanted columns of `there` by position: names may differ only in case, or equal a name
+    (c0, c1, …) that csv_relation has given to another column."""
     names = dict.fromkeys(column.source for column in view.columns)
     return ", ".join(f'#{there.index(name) + 1} AS "' + name.replace('"', '""') + '"' for name in names)
 
@@ -217,8 +218,8 @@ def _read(relation: duckdb.DuckDBPyRelation, selection: str, view: View, place: 
 
 
 def csv_relation(connection: duckdb.DuckDBPyConnection, path: Path, header: Header) -> duckdb.DuckDBPyRelation:
-    """All columns as text, named c0, c1, …. One of the lines that DuckDB refuses goes into the table reject_errors:
-    that there is any is all that we need to know."""
+    """All columns as text, named c0, c1, …. The table reject_errors gets one of the lines that DuckDB refuses: it only
+    has to be known whether there are any."""
     columns = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(header.names)))
     return connection.sql(
         f"FROM read_csv({_quoted(str(path))}, auto_detect = false, columns = {{{columns}}}, header = true, "
@@ -228,8 +229,8 @@ def csv_relation(connection: duckdb.DuckDBPyConnection, path: Path, header: Head
 
 class CsvSource:
     """RFC 4180 with a header, delimited by comma, semicolon, tab or bar. Nothing is guessed from the values, so that
-    one wrong quote cannot change what the others mean. Every column as text: what a value is, the view says. An empty
-    unquoted field is null."""
+    one wrong quote cannot change the meaning of others. Every column is read as text; the view defines its type. An
+    empty unquoted field is null."""
     is_text = True
     rows_expected = 0
 
@@ -272,7 +273,7 @@ class CsvSource:
                 raise _failure(name, error) from error
 
     def _malformed(self, path: Path, name: str, header: Header, used: list[int]) -> Iterator[Malformed]:
-        """The lines that DuckDB refused of the file that it has just read."""
+        """The lines that DuckDB refused in the file that it has just read."""
         refused = self._connection.execute("SELECT error_message FROM reject_errors").fetchone()
         self._connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
         if refused is None:
@@ -280,7 +281,7 @@ class CsvSource:
         found = 0
         for line, what, fix in malformed(path, header, used):
             found += 1
-            if what == WRONG_QUOTE:  # DuckDB may have gone on in the middle of it, and made rows of what is none
+            if what == WRONG_QUOTE:  # DuckDB may have continued inside it and made rows of other text
                 raise BadInput(f"{name}, line {line}: {what}, and nobody can tell what follows; "
                                "write quotes within quotes twice")
             yield Malformed(f"{name}, line {line}", what, fix)
@@ -296,7 +297,7 @@ class CsvSource:
 
 
 class SqlSource:
-    """Any query that DuckDB runs. The text may hold secrets: the lineage names its hash."""
+    """Any query that DuckDB runs. The text may contain secrets, so the lineage names only its hash."""
     is_text = False
     rows_expected = 0
 
