@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The structs of the Arrow C data and C stream interfaces (arrow.apache.org/docs/format/CDataInterface.html), word for
- * word: an ABI, so their names and order are not ours to choose. */
+ * The structs of the Arrow C data and C stream interfaces (arrow.apache.org/docs/format/CDataInterface.html), copied
+ * word for word: they are an ABI, so their names and order are given. */
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a build may hold in memory, and how much it held at most. Thread: any. */
+ * The memory cap of a build, and the peak of its use. Thread: any. */
 #pragma once
 
 #include <stdatomic.h>
@@ -12,11 +12,11 @@ struct pil_budget {
     atomic_size_t peak;
 };
 
-/* false, and nothing taken, when it would pass the cap. */
+/* Returns false, and takes nothing, if this would exceed the cap. */
 bool pil_budget_take(struct pil_budget *budget, size_t bytes);
 void pil_budget_give(struct pil_budget *budget, size_t bytes);
 
-/* Takes, then maps zeroed memory of its own, which goes back to the system when it is unmapped; NULL when either fails.
- * Unmap: fine with NULL. */
+/* Takes the bytes from the budget and maps zeroed memory, which returns to the system when it is unmapped. NULL when
+ * either fails. Unmap accepts NULL. */
 void *pil_budget_map(struct pil_budget *budget, size_t bytes);
 void pil_budget_unmap(struct pil_budget *budget, void *memory, size_t bytes);

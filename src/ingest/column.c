@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Formats and buffers of Arrow columns. The producer lives in this process and its memory is trusted; what it says
- * about types and lengths is checked, because a wrong front end must end in a message. */
+ * Formats and buffers of Arrow columns. The producer lives in this process and its memory is trusted; its types and
+ * lengths are checked, because a faulty front end must get an error message. */
 #include "ingest/column.h"
 #include "base/panic.h"
 
 #include <stdio.h>
 
-/* ---- Binding: once per stream */
+/* ---- Binding: once for each stream */
 
-/* Arrow formats of scalars. */
+/* The Arrow formats of scalars. */
 static const struct arrow_format {
     const char *text;
-    const char *wide;                  /* with 64-bit offsets; NULL: a value of fixed width */
+    const char *wide;                  /* the format with 64-bit offsets; NULL: a value of fixed width */
     bool is_prefix;                    /* any time zone may follow: the values are UTC */
-    uint16_t (*narrowed)(float value); /* elements may come as float32, too; NULL: they may not */
-    uint16_t infinity;                 /* of those: its bits but the sign */
+    uint16_t (*narrowed)(float value); /* elements may also come as float32 and are narrowed; NULL: they may not */
+    uint16_t infinity;                 /* bits of the narrowed type's infinity, without the sign */
 } formats[] = {
     [PIL_SCALAR_BOOL] = {.text = "b"},
     [PIL_SCALAR_INT32] = {.text = "i"},
@@ -30,7 +30,7 @@ static const struct arrow_format {
 };
 PIL_STATIC_ASSERT(sizeof formats / sizeof formats[0] == PIL_SCALAR_COUNT);
 
-/* Whether `format` is one of the scalar's; *ret_wide: with 64-bit offsets. */
+/* Whether `format` is one of the scalar's formats; *ret_wide: it has 64-bit offsets. */
 static bool scalar_format_ok(pil_scalar scalar, const char *format, bool *ret_wide) {
     const struct arrow_format *known = &formats[scalar];
     *ret_wide = known->wide != NULL && strcmp(format, known->wide) == 0;
@@ -102,7 +102,7 @@ pil_status pil_column_bind(struct pil_column *column, const struct ArrowSchema *
     return PIL_STATUS_OK;
 }
 
-/* ---- Attaching: once per batch */
+/* ---- Attaching: once for each batch */
 
 static pil_status fail_shape(const struct pil_column *column, const char *what, struct pil_error *ret_error) {
     return pil_fail(ret_error, PIL_STATUS_CORRUPT, "column %s: the Arrow array %s", column->name, what);
@@ -112,7 +112,7 @@ static int64_t end_at(const uint8_t *offsets, bool wide, int64_t index) {
     return wide ? pil_load_i64(offsets + 8 * index) : pil_load_i32(offsets + 4 * index);
 }
 
-/* Ends only grow; with `limit` >= 0 none passes it. */
+/* Checks that ends never decrease and, if `limit` >= 0, do not exceed it. */
 static bool offsets_ok(const struct pil_cells *cells, bool wide, int64_t limit) {
     int64_t last = cells->count > 0 ? end_at(cells->offsets, wide, cells->first) : 0;
     bool ok = last >= 0;
@@ -191,7 +191,7 @@ struct pil_bytes pil_column_text(const struct pil_column *column, int64_t row) {
     return text_at(&column->cells, column->wide, column->cells.first + row);
 }
 
-/* Index of the row's first element among the items, and how many they are. */
+/* Index of the row's first element among the items, and the number of its elements. */
 static int64_t items_of(const struct pil_column *column, int64_t row, int64_t *ret_count) {
     int64_t index = column->cells.first + row, start;
     if (column->fixed_size) {
@@ -263,7 +263,7 @@ static pil_ingest_flaw check_items(const struct pil_column *column, int64_t row,
 void pil_column_check(const struct pil_column *column, int64_t row, uint32_t count, struct pil_row_flaw *flaws) {
     bool has_items = column->type.shape != PIL_SHAPE_SCALAR;
     if (!has_items && column->cells.offsets == NULL) {
-        return; /* every pattern of bits is a value */
+        return; /* every bit pattern is a value */
     }
     for (uint32_t i = 0; i < count; i++) {
         if (flaws[i].flaw != PIL_INGEST_FLAW_NONE || pil_column_is_null(column, row + i)) {
@@ -280,7 +280,7 @@ void pil_column_check(const struct pil_column *column, int64_t row, uint32_t cou
 
 /* ---- Encoding */
 
-/* One loop per width, so that each copy is one load and one store. */
+/* One loop for each width, so that each copy is one load and one store. */
 #define COPY_LOOP(bytes) \
     for (uint32_t i = 0; i < count; i++) { \
         memcpy(to + (size_t)i * stride, from + (size_t)i * (bytes), (bytes)); \
@@ -289,7 +289,7 @@ void pil_column_check(const struct pil_column *column, int64_t row, uint32_t cou
 static void put_scalars(const struct pil_column *column, int64_t row, uint32_t count, uint8_t *to, uint32_t stride) {
     uint32_t width = pil_scalar_bytes(column->type.scalar);
     int64_t first = column->cells.first + row;
-    if (pil_scalar_is_bool(column->type.scalar)) { /* a bit each, in Arrow */
+    if (pil_scalar_is_bool(column->type.scalar)) { /* one bit each in Arrow */
         for (uint32_t i = 0; i < count; i++) {
             to[(size_t)i * stride] = pil_bit_at(column->cells.values, first + i);
         }
@@ -321,7 +321,7 @@ static void put_vector(const struct pil_column *column, int64_t row, uint8_t *to
 void pil_column_put_fixed(const struct pil_column *column, int64_t row, uint32_t count, uint8_t *to, uint32_t stride,
                           const struct pil_row_flaw *flaws) {
     if (column->type.shape == PIL_SHAPE_SCALAR) {
-        put_scalars(column, row, count, to, stride); /* what lies under a null is cleared with the other nulls */
+        put_scalars(column, row, count, to, stride); /* values under a null are cleared with the other nulls */
         return;
     }
     for (uint32_t i = 0; i < count; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Value conversions that Arrow leaves to us: half precisions, and whether bytes are UTF-8. */
+ * Value conversions that Arrow does not provide: half precisions, and the check for UTF-8. */
 #include "ingest/column.h"
 
 static uint32_t bits_of(float value) {
@@ -8,7 +8,7 @@ static uint32_t bits_of(float value) {
     return bits;
 }
 
-/* Shifts out `shift` bits, to nearest, ties to even. */
+/* Shifts out `shift` bits, rounding to nearest, ties to even. */
 static uint32_t round_shift(uint32_t value, uint32_t shift) {
     uint32_t half = 1u << (shift - 1), rest = value & ((1u << shift) - 1), kept = value >> shift;
     return kept + (rest > half || (rest == half && (kept & 1) != 0));
@@ -16,14 +16,14 @@ static uint32_t round_shift(uint32_t value, uint32_t shift) {
 
 uint16_t pil_float16_from(float value) {
     uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
-    if (magnitude > 0x7f800000) { /* NaN: quiet, the high bits of its payload */
+    if (magnitude > 0x7f800000) { /* NaN: made quiet, with the high bits of its payload */
         return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));
     }
     if (magnitude >= 0x47800000) { /* 2^16 and more */
         return (uint16_t)(sign | 0x7c00);
     }
     if (magnitude >=
-        0x38800000) { /* normal: the carry of rounding moves into the exponent, up to infinity, as it should */
+        0x38800000) { /* normal: a carry from rounding moves into the exponent, up to infinity, as required */
         return (uint16_t)(sign | round_shift(magnitude - 0x38000000, 13));
     }
     uint32_t shift = 126 - (magnitude >> 23); /* subnormal: units of 2^-24 */
@@ -41,7 +41,7 @@ uint16_t pil_bfloat16_from(float value) {
     return (uint16_t)round_shift(bits, 16);
 }
 
-/* Length of the sequence that starts at text.data[at], 0 when it is none (RFC 3629 §4). */
+/* Length of the sequence that starts at text.data[at]; 0 when it is not valid (RFC 3629 §4). */
 static size_t sequence_len(struct pil_bytes text, size_t at) {
     const uint8_t *byte = text.data + at;
     size_t len = byte[0] < 0x80   ? 1

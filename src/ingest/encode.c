@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * READ: record batches to records. A chunk of rows is encoded column by column into scratch rows (sequential reads, one
- * type per loop), then row by row into its partition. */
+ * READ: turns record batches into records. A chunk of rows is encoded column by column into scratch rows (sequential
+ * reads, one type for each loop), then row by row into its partition. */
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -19,11 +19,11 @@ struct encoder {
     uint32_t chunk_rows;
     uint8_t *rows; /* chunk_rows × stride */
     struct pil_row_flaw *flaws;
-    uint8_t *key; /* canonical key of the current row, when it is variable */
+    uint8_t *key; /* canonical key of the current row, when keys have variable length */
     struct pil_error *error;
 };
 
-/* ---- Set-up for one stream */
+/* ---- Set-up for a stream */
 
 static pil_status bind(struct encoder *encoder, const struct ArrowSchema *schema) {
     const struct pil_view *view = encoder->view;
@@ -143,7 +143,7 @@ static void check_chunk(struct encoder *encoder, int64_t first, uint32_t count) 
     }
 }
 
-/* Sets the null bits of a feature and clears what lay under them, so that equal rows are equal bytes. */
+/* Sets the null bits of a feature and clears the bytes of null values, so that equal rows have equal bytes. */
 static void put_nulls(struct encoder *encoder, uint32_t f, int64_t first, uint32_t count) {
     const struct pil_feature *feature = &encoder->view->features[f];
     const struct pil_column *column = &encoder->features[f];
@@ -220,7 +220,8 @@ static pil_status reject(struct encoder *encoder, const struct pil_row_flaw *fla
     return PIL_STATUS_OK;
 }
 
-/* Canonical bytes of a variable key (schema/view.h); false when it is too long: then only the length counts. */
+/* The canonical bytes of a variable key (schema/view.h). Returns false if it is too long; then only the length is
+ * set. */
 static bool build_key(struct encoder *encoder, int64_t row, struct pil_bytes *ret_key) {
     const struct pil_view *view = encoder->view;
     if (view->entity_count == 1) {
@@ -252,7 +253,8 @@ static bool build_key(struct encoder *encoder, int64_t row, struct pil_bytes *re
     return true;
 }
 
-/* Where the bytes of a reference go: into the field itself or to *heap_len in the heap, which then grows. */
+/* Where to write the bytes of a reference: into the field itself, or at *heap_len in the heap, which is then
+ * advanced. */
 static uint8_t *place(uint8_t *field, uint64_t len, uint8_t *heap, uint64_t *heap_len) {
     pil_store_u32(field, (uint32_t)len);
     if (len <= PIL_REF_INLINE_BYTES) {
@@ -304,7 +306,7 @@ static uint64_t heap_bytes_of(const struct encoder *encoder, int64_t row, struct
     return total;
 }
 
-/* Row first + i of the batch, i of the chunk. */
+/* Takes one row: number first + i in the batch, i in the chunk. */
 static pil_status take_row(struct encoder *encoder, int64_t first, uint32_t i) {
     struct pil_ingest *ingest = encoder->ingest;
     const struct pil_row_layout *layout = &encoder->view->layout;
@@ -334,7 +336,7 @@ static pil_status take_row(struct encoder *encoder, int64_t first, uint32_t i) {
     uint8_t *to = pil_record_row(record);
     memcpy(to, row, layout->stride);
     if (layout->has_references) {
-        memset(to + bytes - sizeof *record - 8, 0, heap_bytes > 0 ? 8 : 0); /* the padding takes part in comparisons */
+        memset(to + bytes - sizeof *record - 8, 0, heap_bytes > 0 ? 8 : 0); /* comparisons include the padding */
         put_references(encoder, first + i, key, to);
     }
     return PIL_STATUS_OK;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Life of a build and its names; the phases are in encode.c, merge.c and publish.c. */
+ * Creating and destroying a build, and the names of flaws; the phases are in encode.c, merge.c and publish.c. */
 #include "ingest/internal.h"
 
 #include <stdlib.h>
@@ -43,8 +43,8 @@ pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pi
     if (ingest->profile == NULL || ingest->cells == NULL) {
         status = pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory");
     } else {
-        /* What is in memory at the end of READ stays there, beside the rows' addresses and the file of one shard
-         * (merge.c, publish.c): at worst, for rows of 16 bytes, 2.9 times the records. */
+        /* The records in memory at the end of READ stay there, beside the row addresses and the file of one shard
+         * (merge.c, publish.c). At worst, for rows of 16 bytes, these take 2.9 times the records. */
         status = pil_partitions_create(&ingest->budget, options->memory_bytes / 16 * 5, options->temporary,
                                        &ingest->partitions, ret_error);
     }

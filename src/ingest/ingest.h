@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The build core: Arrow record batches in, one release of a feature view out. It keeps the latest row of each key by
- * (event timestamp, created timestamp, content), whatever order the rows come in, so that the same rows always give the
- * same bytes. It reads no files: front ends (the Python package) read Parquet, CSV or SQL and hand over an Arrow C
+ * The build core: takes Arrow record batches and makes one release of a feature view. It keeps the latest row of each
+ * key by (event timestamp, created timestamp, content), regardless of the order of rows, so that the same rows always
+ * give the same bytes. It reads no files: front ends (the Python package) read Parquet, CSV or SQL and pass an Arrow C
  * stream.
  *
- * Three phases: READ encodes rows and scatters them over partitions by the high bits of their shard hash, in memory
- * until the buffer is full, then in an unlinked file; MERGE keeps the winners of one partition after the other and
- * profiles them; WRITE makes shards, puts those that the store has not, and at last the manifest. Nothing is visible in
- * the store before that. Thread: one calling thread; WRITE uses more of its own. */
+ * Three phases. READ encodes rows and distributes them over partitions by the high bits of their shard hash, in memory
+ * until the buffer is full, then in an unlinked file. MERGE keeps the winners of one partition after another and
+ * profiles them. WRITE makes shards, uploads those that the store lacks, and writes the manifest last; before that,
+ * nothing is visible in the store. Thread: one calling thread; WRITE starts more threads. */
 #pragma once
 
 #include "ingest/arrow.h"
@@ -18,7 +18,7 @@
 #include <jansson.h>
 
 #define PIL_INGEST_MEMORY_MIN ((size_t)64 << 20)
-/* Names of the two columns that no view can declare. Keys go by their join key, features by their name. */
+/* Names of the two columns that no view can declare. Key columns are named by join key, feature columns by feature. */
 #define PIL_INGEST_EVENT_COLUMN "@event_timestamp"
 #define PIL_INGEST_CREATED_COLUMN "@created_timestamp" /* may be absent */
 
@@ -30,7 +30,7 @@ typedef enum pil_ingest_phase {
 } pil_ingest_phase;
 const char *pil_ingest_phase_text(pil_ingest_phase phase);
 
-/* Why a row cannot be taken.  code           name for reports */
+/* Why a row is rejected.          code           name for reports */
 /* clang-format off */
 #define PIL_INGEST_FLAW_TABLE(X) \
     X(NULL_KEY,         "null_key") \
@@ -52,16 +52,17 @@ const char *pil_ingest_flaw_text(pil_ingest_flaw flaw);
 
 struct pil_ingest_options {
     const struct pil_view *view; /* copied */
-    const char *temporary;       /* folder of the spill file; used only when memory does not suffice */
-    size_t memory_bytes;         /* cap of everything that grows with the data; at least PIL_INGEST_MEMORY_MIN */
-    uint32_t threads;            /* of WRITE; fewer when memory does not suffice; 0 is 1 */
-    int64_t event_ts_us_max;     /* a row with a later event timestamp is flawed: a clock or a unit is wrong */
-    int64_t as_of_us;            /* rows after it are left out; INT64_MAX: none are */
-    /* One flawed row: its number since the first row of the first stream, the column, and what is wrong ("has 3
-     * elements where vector<float32,4> needs 4"). true: leave it out and count it; false: stop. NULL: stop. */
+    const char *temporary;       /* folder of the spill file; used only when memory is short */
+    size_t memory_bytes;         /* cap on all memory that grows with the data; at least PIL_INGEST_MEMORY_MIN */
+    uint32_t threads;            /* of WRITE; fewer when memory is short; 0 means 1 */
+    int64_t event_ts_us_max;     /* a row with a later event timestamp is flawed: its clock or its unit is wrong */
+    int64_t as_of_us;            /* later rows are left out; INT64_MAX: none */
+    /* Reports a flawed row: its number counted from the first row of the first stream, the column, and the flaw ("has 3
+     * elements where vector<float32,4> needs 4"). Returns true to leave the row out and count it, false to stop. NULL:
+     * stop. */
     bool (*on_flaw)(void *context, uint64_t row, const char *column, pil_ingest_flaw flaw, const char *text);
     /* Called in the calling thread, at most every 50 ms and once at the end of a phase. `total` is 0 when it is
-     * unknown; READ counts rows, MERGE and WRITE bytes. false: cancel. May be NULL. */
+     * unknown; READ counts rows, MERGE and WRITE count bytes. Returns false to cancel. May be NULL. */
     bool (*on_progress)(void *context, pil_ingest_phase phase, uint64_t done, uint64_t total);
     void *context;
 };
@@ -74,41 +75,41 @@ struct pil_ingest_counts {
     uint64_t late;       /* older event timestamp than the row that won */
     uint64_t after_as_of;
     uint64_t null_keys;
-    uint64_t bad_rows; /* flawed in another way */
+    uint64_t bad_rows; /* rows with other flaws */
 };
 
 struct pil_ingest_result {
     char release[PIL_RELEASE_ID_CHARS + 1];
     char previous[PIL_RELEASE_ID_CHARS + 1]; /* "" when none */
-    bool existed;                            /* the same release was in the store already */
+    bool existed;                            /* the store already had this release */
     uint32_t shard_count;
     uint32_t shards_uploaded;
     uint64_t bytes;
     uint64_t bytes_uploaded;
     uint64_t bytes_spilled;                    /* written to the spill file */
-    uint64_t memory_bytes_peak;                /* of what the cap covers */
-    uint64_t phase_ns[PIL_INGEST_PHASE_COUNT]; /* READ without the time that the stream took */
+    uint64_t memory_bytes_peak;                /* of the memory that the cap covers */
+    uint64_t phase_ns[PIL_INGEST_PHASE_COUNT]; /* READ excludes the time that the stream took */
 };
 
 struct pil_ingest;
 
-/* INVALID for a cap under PIL_INGEST_MEMORY_MIN. */
+/* INVALID: a cap below PIL_INGEST_MEMORY_MIN. */
 pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pil_ingest **ret_ingest,
                              struct pil_error *ret_error) PIL_CHECKED;
 void pil_ingest_destroy(struct pil_ingest **ingest);
 
-/* Takes all rows of a stream; the stream is released in any case. May be called again for more. INVALID: the schema
- * does not fit (column and format named) or a flawed row stopped it; CLOSED: cancelled; IO: the stream's own error;
- * NO_SPACE, NO_MEMORY. After a failure only destroy is allowed. Zero copy: nothing of a batch is kept after its rows
- * are encoded. */
+/* Takes all rows of a stream; the stream is released in any case. May be called again with more streams. INVALID: the
+ * schema does not match (the text names column and format), or a flawed row stopped the build; CLOSED: cancelled; IO:
+ * the stream's own error; NO_SPACE, NO_MEMORY. After a failure only destroy is allowed. Encodes directly from the
+ * batch's memory, and keeps nothing of a batch afterwards. */
 pil_status pil_ingest_stream(struct pil_ingest *ingest, struct ArrowArrayStream *stream,
                              struct pil_error *ret_error) PIL_CHECKED;
 
-/* Ends the input and keeps the winners. */
+/* Ends the input and selects the winners. */
 pil_status pil_ingest_merge(struct pil_ingest *ingest, struct pil_ingest_counts *ret_counts,
                             struct pil_error *ret_error) PIL_CHECKED;
 
-/* Writes the shards and publishes the manifest, which gets `extra`'s members and "profile" beside the required ones. A
- * NULL store is a dry run: everything but the store. Once, after merge. */
+/* Writes the shards and publishes the manifest, which gets the members of `extra` and "profile" in addition to the
+ * required ones. A NULL store means a dry run: everything but the store. To be called once, after merge. */
 pil_status pil_ingest_publish(struct pil_ingest *ingest, struct pil_store *store, const json_t *extra,
                               struct pil_ingest_result *ret_result, struct pil_error *ret_error) PIL_CHECKED;

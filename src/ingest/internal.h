@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the phases of a build share and nobody else includes. */
+ * Shared by the phases of a build; for this module only. */
 #pragma once
 
 #include "ingest/budget.h"
@@ -9,9 +9,9 @@
 #include "ingest/profile.h"
 
 enum {
-    /* Winners are counted per 2^16th of the hash range, so that the shard count follows from the rows alone. */
+    /* Winners are counted for each 2^16th of the hash range, so that the number of shards depends on the rows alone. */
     PIL_INGEST_CELLS = 1 << PIL_SHARD_BITS_MAX,
-    /* Below what the format allows: the rows and the file of one shard take less than 200 MiB while it is written. */
+    /* Below the limits of the format: while a shard is written, its rows and its file take less than 200 MiB. */
     PIL_INGEST_SHARD_ROWS = PIL_SHARD_ROWS_MAX / 2,
     PIL_INGEST_SHARD_BYTES = PIL_SHARD_BYTES_TARGET / 4,
 };
@@ -33,10 +33,10 @@ struct pil_ingest {
     struct pil_ingest_counts counts;
     pil_ingest_state state;
     uint64_t phase_ns[PIL_INGEST_PHASE_COUNT];
-    uint64_t reported_ns; /* when on_progress was called last */
+    uint64_t reported_ns; /* when on_progress was last called */
 };
 
-/* progress.c. Calls on_progress when it is time or `now`. CLOSED when that cancelled. */
+/* progress.c. Calls on_progress when it is due or `now` is set. CLOSED when the callback cancels. */
 pil_status pil_ingest_report(struct pil_ingest *ingest, pil_ingest_phase phase, uint64_t done, uint64_t total, bool now,
                              struct pil_error *ret_error) PIL_CHECKED;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * MERGE: per partition, the winner of each key. Records are sorted by shard hash, so the order (and with it the
- * profile, to the last bit) does not depend on how they came. A partition that is larger than memory is read in pieces:
- * the winners so far stay at the front of the buffer and compete with the next piece. */
+ * MERGE: finds the winner of each key, partition by partition. Records are sorted by shard hash, so their order (and
+ * the profile, to the last bit) does not depend on the order of input. A partition that is larger than memory is read
+ * in pieces: the winners so far stay at the front of the buffer and compete with the next piece. */
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -17,7 +17,7 @@ struct merger {
     struct pil_ingest *ingest;
     struct entry *entries;
     size_t entry_capacity;
-    uint8_t *buffer; /* of a partition in the file */
+    uint8_t *buffer; /* for a partition in the file */
     size_t buffer_bytes;
     uint64_t bytes_done, bytes_total;
     struct pil_error *error;
@@ -25,7 +25,7 @@ struct merger {
 
 /* ---- Order */
 
-/* Three-way quicksort: hashes are spread evenly, and many equal ones (a hot key) are one run. */
+/* Three-way quicksort: hashes are evenly distributed, and many equal ones (a hot key) form one run. */
 static void sort_entries(struct entry *entries, size_t count) {
     while (count > 1) {
         uint64_t pivot = entries[count / 2].hash;
@@ -42,7 +42,7 @@ static void sort_entries(struct entry *entries, size_t count) {
                 at++;
             }
         }
-        /* Recurse into the smaller side: the stack stays logarithmic. */
+        /* Recursing into the smaller side keeps the stack logarithmic. */
         if (less < count - more) {
             sort_entries(entries, less);
             entries += more;
@@ -74,8 +74,8 @@ static int64_t event_us_of(const struct pil_view *view, const struct pil_record 
     return pil_load_i64(pil_record_row(record) + view->layout.event_ts_offset);
 }
 
-/* Whether b wins over a, both of one key: newer event, then newer creation, then content, so that no two files' order
- * decides. */
+/* Whether b wins over a, two rows of one key: by newer event, then by newer creation, then by content, so that the
+ * order of files does not matter. */
 static bool is_better(const struct pil_view *view, const struct pil_record *a, const struct pil_record *b) {
     int64_t event_a = event_us_of(view, a), event_b = event_us_of(view, b);
     if (event_a != event_b) {
@@ -91,8 +91,8 @@ static bool is_better(const struct pil_view *view, const struct pil_record *a, c
 
 /* ---- Winners */
 
-/* Entries of one key: all but the winner die. Rows older than the winner are late at once; rows of its own time are
- * kept count of in it, because a newer winner of a later piece would make them late, too. */
+/* For entries of one key, marks all but the winner as dead. Rows older than the winner are counted as late at once.
+ * Rows of the winner's time are counted in the winner, because a newer row in a later piece makes them late, too. */
 static void settle_key(struct merger *merger, struct entry *entries, size_t count) {
     const struct pil_view *view = merger->ingest->view;
     struct pil_record *winner = entries[0].record;
@@ -114,7 +114,7 @@ static void settle_key(struct merger *merger, struct entry *entries, size_t coun
     }
 }
 
-/* Entries of one hash, nearly always of one key. */
+/* For entries of one hash, which nearly always have one key. */
 static void settle_hash(struct merger *merger, struct entry *entries, size_t count) {
     const struct pil_view *view = merger->ingest->view;
     while (count > 0) {
@@ -145,7 +145,7 @@ static void settle(struct merger *merger, size_t count) {
     }
 }
 
-/* Counts and profiles the winners among the entries; they are sorted. */
+/* Counts and profiles the winners among the entries, which are sorted. */
 static void record_winners(struct merger *merger, size_t count) {
     struct pil_ingest *ingest = merger->ingest;
     uint32_t stride = ingest->view->layout.stride;
@@ -194,7 +194,7 @@ static pil_status merge_in_memory(struct merger *merger, uint32_t partition) {
 
 /* ---- From the file */
 
-/* Entries of the whole records in [0, used); *ret_whole is where they end. */
+/* Lists the whole records in [0, used); *ret_whole is where they end. */
 static size_t list_records(struct merger *merger, size_t used, size_t *ret_whole) {
     size_t at = 0, count = 0;
     while (used - at >= sizeof(struct pil_record)) {
@@ -210,8 +210,8 @@ static size_t list_records(struct merger *merger, size_t used, size_t *ret_whole
     return count;
 }
 
-/* Moves the living among [0, whole) to the front, and what follows them behind; returns how many bytes the living take.
- */
+/* Moves the living records in [0, whole) to the front and the bytes after `whole` behind them; returns the size of the
+ * living records. */
 static size_t compact(struct merger *merger, size_t whole, size_t used, uint64_t *ret_alive) {
     size_t to = 0;
     *ret_alive = 0;
@@ -246,7 +246,7 @@ static pil_status merge_from_file(struct merger *merger, uint32_t partition) {
             record_winners(merger, count);
             size_t bytes = compact(merger, whole, used, &alive);
             if (bytes == total) {
-                return PIL_STATUS_OK; /* all of them won: what lies in the file is right */
+                return PIL_STATUS_OK; /* no record lost: the file is right as it is */
             }
             return pil_partition_replace(partitions, partition, pil_bytes_from(merger->buffer, bytes), alive,
                                          merger->error);
@@ -260,7 +260,7 @@ static pil_status merge_from_file(struct merger *merger, uint32_t partition) {
     }
 }
 
-/* A buffer for the largest partition, or for as much of it as the budget allows beside the entries. */
+/* Reserves a buffer for the largest partition, or as large as the budget allows beside the entries. */
 static pil_status reserve_buffer(struct merger *merger) {
     struct pil_ingest *ingest = merger->ingest;
     size_t record_bytes_min = sizeof(struct pil_record) + ingest->view->layout.stride;

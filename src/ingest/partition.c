@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The buffer is one mapping cut into blocks; a partition is a chain of blocks and, once the buffer was full, a list of
- * extents in the file. A full buffer is written out whole, partition after partition: long sequential writes, one
+ * The buffer is one mapping, cut into blocks. A partition is a chain of blocks and, after the buffer has been full, a
+ * list of extents in the file. A full buffer is written out whole, partition by partition: long sequential writes, one
  * extent each. */
 #include "ingest/partition.h"
 #include "base/panic.h"
@@ -18,7 +18,7 @@ enum { BLOCK_BYTES = 16 << 10, VECTOR_MAX = 256, RECORD_BYTES_MAX = 1 << 30 };
 
 struct block {
     struct block *next;
-    size_t capacity; /* of data; more than a block's for one large record, which is mapped by itself */
+    size_t capacity; /* of data; larger than usual in a block for one large record, which is mapped separately */
     size_t used;
     uint8_t data[];
 };
@@ -41,9 +41,9 @@ struct pil_partitions {
     struct pil_budget *budget;
     char *temporary;
     uint8_t *buffer;
-    size_t buffer_bytes; /* size of the mapping; touched, and taken from the budget, up to buffer_used */
+    size_t buffer_bytes; /* size of the mapping; memory is used, and taken from the budget, only up to buffer_used */
     size_t buffer_used;
-    size_t large_bytes; /* of blocks beside the buffer; they count against buffer_bytes, too */
+    size_t large_bytes; /* of the separately mapped blocks; they count against buffer_bytes, too */
     struct block *free;
     int file; /* -1: nothing was spilled */
     uint64_t file_end;
@@ -131,7 +131,7 @@ static pil_status open_file(struct pil_partitions *all, struct pil_error *ret_er
     if (all->file >= 0) {
         return PIL_STATUS_OK;
     }
-    /* File systems without O_TMPFILE (NFS, overlayfs of old): a name that lives for an instant. */
+    /* File systems without O_TMPFILE (NFS, old overlayfs): create a file and unlink its name at once. */
     char *name = NULL;
     if (asprintf(&name, "%s/pillion-build-XXXXXX", all->temporary) < 0) {
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory");
@@ -212,7 +212,7 @@ static pil_status flush(struct pil_partitions *all, struct pil_error *ret_error)
 
 /* ---- Appending */
 
-/* NULL when the buffer (or the budget) has no room. */
+/* NULL when the buffer or the budget has no room. */
 static struct block *take_block(struct pil_partitions *all, uint64_t bytes) {
     size_t whole = sizeof(struct block) + bytes;
     struct block *block = NULL;
@@ -251,7 +251,7 @@ static pil_status grow(struct pil_partitions *all, struct partition *partition, 
         block = take_block(all, bytes);
     }
     if (block == NULL && bytes > BLOCK_DATA_BYTES) {
-        /* Free blocks of the common size hold the buffer: give them back to the system. */
+        /* Free blocks of the usual size occupy the memory: return it to the system. */
         release_buffer(all);
         all->buffer_used = 0;
         all->buffer =
@@ -369,7 +369,7 @@ pil_status pil_partition_replace(struct pil_partitions *all, uint32_t partition,
     PIL_ASSERT(all->file >= 0);
     struct partition *old = &all->partitions[partition];
     for (uint32_t i = 0; i < old->extent_count; i++) {
-        /* Best effort: it only keeps the file small. */
+        /* Best effort: this only keeps the file small. */
         (void)fallocate(all->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)old->extents[i].offset,
                         (off_t)old->extents[i].bytes);
     }

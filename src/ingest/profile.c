@@ -14,14 +14,14 @@ typedef enum measure { MEASURE_VALUE, MEASURE_LENGTH, MEASURE_ELEMENT } measure;
 struct column {
     const struct pil_feature *feature;
     measure measure;
-    bool is_integer; /* range in integers, too: beyond 2^53 doubles are not exact */
+    bool is_integer; /* has an exact integer range in addition: doubles are not exact beyond 2^53 */
     bool hidden;
     uint64_t count, nulls;                /* values */
     uint64_t measured, nan, infinite;     /* measures; `measured` are the finite ones */
     double min, max, shift, sum, squares; /* sums of (x - shift) and its square: no cancellation far from zero */
     int64_t integer_min, integer_max;
     struct pil_hll *distinct;
-    struct pil_frequent *frequent; /* NULL: not followed */
+    struct pil_frequent *frequent; /* NULL: frequent values are not counted */
 };
 
 struct pil_profile {
@@ -54,7 +54,7 @@ static struct pil_bytes reference_of(const uint8_t *field, const uint8_t *heap) 
                                            : pil_bytes_from(heap + ref.offset, ref.len);
 }
 
-/* The bytes that make a value equal to another. */
+/* The bytes by which values are compared for equality. */
 static struct pil_bytes value_of(const struct pil_feature *feature, const uint8_t *row, const uint8_t *heap) {
     const uint8_t *field = row + feature->offset;
     return pil_type_is_reference(feature->type) ? reference_of(field, heap)
@@ -66,7 +66,7 @@ static uint64_t hash_of(struct pil_bytes value) {
     if (value.len > sizeof bits) {
         return pil_hash_index(value, 0);
     }
-    if (value.len == 4) { /* the common ones, without the call that a length at run time costs */
+    if (value.len == 4) { /* the common lengths, without the cost of a call for a length known only at run time */
         bits = pil_load_u32(value.data);
     } else if (value.len == 8) {
         bits = pil_load_u64(value.data);
@@ -151,7 +151,8 @@ static int64_t integer_at(pil_scalar scalar, const uint8_t *at) {
     PIL_UNREACHABLE("not an integer");
 }
 
-/* Whether frequent values will be reported. Integers only when they are few: the frequent ones of many are noise. */
+/* Whether frequent values are reported. For integers only when there are few distinct ones: otherwise the counts are
+ * noise. */
 static bool has_top(const struct column *column) {
     return column->frequent != NULL && !(column->is_integer && column->frequent->overflowed);
 }
@@ -282,7 +283,7 @@ void pil_tally_destroy(struct pil_tally **tally) {
     *tally = NULL;
 }
 
-/* Halves, so that the range of ±DBL_MAX is finite. */
+/* Halves both, so that the range of ±DBL_MAX is finite. */
 static void count_bucket(const struct column *column, struct tally_column *tally, double x) {
     double range = column->max * 0.5 - column->min * 0.5;
     double place = range > 0 ? (x * 0.5 - column->min * 0.5) / range * PIL_PROFILE_BUCKETS : 0;
@@ -333,7 +334,7 @@ void pil_tally_merge(struct pil_tally *into, const struct pil_tally *from) {
 
 /* ---- JSON */
 
-/* Readers of JSON stumble over NUL. */
+/* Whether the value has a form in JSON: many JSON readers fail on NUL. */
 static bool has_json(const struct column *column, const struct pil_frequent_value *value) {
     return column->feature->type.scalar != PIL_SCALAR_STRING || memchr(value->data, '\0', value->len) == NULL;
 }
@@ -362,7 +363,7 @@ static bool is_smaller(const struct pil_frequent_value *a, const struct pil_freq
     return order < 0 || (order == 0 && a->len < b->len);
 }
 
-/* The counter with the most that was not taken yet; equal counts by value. -1: none left. */
+/* The counter with the highest count among those not taken; equal counts are ordered by value. -1: none left. */
 static int next_top(const struct column *column, const struct tally_column *tally, const bool *taken) {
     const struct pil_frequent_value *values = column->frequent->values;
     int best = -1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the phases say of how far they are. */
+ * Reports the progress of the phases. */
 #include "base/clock.h"
 #include "ingest/internal.h"
 

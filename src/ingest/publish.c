@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * WRITE: how many shards, each shard's file, what the store lacks of them, and at last the manifest. Shards are
- * independent, so several threads take the next one each and put it through their own handle of the store; the lease
- * has another, and is behind one lock with the sums of the result. */
+ * WRITE: chooses the number of shards, writes each shard's file, uploads those that the store lacks, and finally the
+ * manifest. Shards are independent: each of several threads takes the next shard and uploads it through its own handle
+ * of the store. The lease has a handle, too; both and the sums of the result are protected by one lock. */
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -16,8 +16,8 @@
 #include <stdlib.h>
 
 enum {
-    SHARD_OVERHEAD_BYTES = 4 << 20, /* superblock, schema, alignment of the rows, checksums */
-    WRITER_ROW_BYTES = 43,          /* what pil_writer_finish needs beside the file, and the row's part of the pilots */
+    SHARD_OVERHEAD_BYTES = 4 << 20, /* superblock, schema, alignment of rows, checksums */
+    WRITER_ROW_BYTES = 43,          /* memory of pil_writer_finish beside the file, and the row's part of the pilots */
 };
 
 struct job {
@@ -27,20 +27,20 @@ struct job {
     uint64_t bytes_total;
     struct pil_manifest_shard *shards;
 
-    pthread_mutex_t lock;          /* of all below */
-    struct pil_store *lease_store; /* the lease's own handle: whichever thread has the lock uses it */
-    struct pil_lease *lease;       /* of what the manifest is going to name; NULL: a dry run */
+    pthread_mutex_t lock;          /* protects all members below */
+    struct pil_store *lease_store; /* the lease's own handle, used by the thread that holds the lock */
+    struct pil_lease *lease;       /* of the files that the manifest will name; NULL: a dry run */
     uint32_t next;
     uint64_t bytes_done;
     struct pil_tally *tally;
     struct pil_ingest_result result;
-    pil_status status; /* of whoever failed first */
+    pil_status status; /* the first failure of any thread */
     struct pil_error error;
 };
 
 struct worker {
     struct job *job;
-    struct pil_store *store; /* its own handle; the caller's is the job's; NULL: a dry run */
+    struct pil_store *store; /* the thread's own handle; the caller uses the job's; NULL: a dry run */
     struct pil_tally *tally;
     pthread_t thread;
     bool is_caller;
@@ -50,15 +50,15 @@ struct worker {
 struct load {
     struct pil_writer_row *rows;
     size_t rows_bytes, row_count;
-    uint8_t *buffer; /* records read from the file; NULL when they are in memory anyway */
+    uint8_t *buffer; /* records read from the file; NULL when they are already in memory */
     size_t buffer_bytes;
 };
 
-/* ---- How many shards */
+/* ---- The number of shards */
 
 struct need {
-    uint64_t rows, bytes; /* of the largest shard, each by itself */
-    uint64_t memory;      /* for writing the hungriest shard */
+    uint64_t rows, bytes; /* maxima over all shards, taken separately */
+    uint64_t memory;      /* for writing the shard that needs most */
 };
 
 static uint64_t loaded_bytes(const struct pil_ingest *ingest, uint32_t shard, uint32_t bits) {
@@ -85,7 +85,7 @@ static struct need need_of(const struct pil_ingest *ingest, uint32_t bits) {
             rows += ingest->cells[shard * per_shard + i].rows;
             bytes += ingest->cells[shard * per_shard + i].bytes;
         }
-        /* The file has some empty slots. */
+        /* The file has some empty slots, hence bytes / 32. */
         uint64_t memory = loaded_bytes(ingest, shard, bits) + bytes + bytes / 32 + SHARD_OVERHEAD_BYTES +
                           rows * (sizeof(struct pil_writer_row) + WRITER_ROW_BYTES);
         need.rows = rows > need.rows ? rows : need.rows;
@@ -95,7 +95,7 @@ static struct need need_of(const struct pil_ingest *ingest, uint32_t bits) {
     return need;
 }
 
-/* The fewest shards that keep all of them small: a function of the rows, not of memory or of how they came. */
+/* The fewest shards that keep every shard small: this depends on the rows only, not on memory or their order. */
 static struct need choose_bits(const struct pil_ingest *ingest, uint32_t *ret_bits) {
     for (uint32_t bits = 0;; bits++) {
         struct need need = need_of(ingest, bits);
@@ -144,7 +144,7 @@ static pil_status load_partition(const struct job *job, uint32_t shard, uint32_t
     return PIL_STATUS_OK;
 }
 
-/* Rows of shard `shard`; release them in any case. */
+/* Loads the rows of a shard; the load must be released in any case. */
 static pil_status load_shard(const struct job *job, uint32_t shard, struct load *load, struct pil_error *error) {
     struct pil_ingest *ingest = job->ingest;
     uint32_t bits = job->shard_bits, cells = PIL_INGEST_CELLS >> bits;
@@ -176,7 +176,7 @@ static pil_status load_shard(const struct job *job, uint32_t shard, struct load 
     return PIL_STATUS_OK;
 }
 
-/* Names the shard in the lease, then puts it. */
+/* Names the shard in the lease, then uploads it. */
 static pil_status upload(struct worker *worker, const struct pil_writer_result *file, bool *ret_new,
                          struct pil_error *error) {
     struct job *job = worker->job;
@@ -228,7 +228,7 @@ static pil_status write_shard(struct worker *worker, uint32_t shard, struct pil_
     const struct pil_writer_options options = {.shard_index = shard, .shard_bits = job->shard_bits};
     status = pil_writer_finish(ingest->view, &options, load.rows, load.row_count, &file, error);
     if (status == PIL_STATUS_OK) {
-        load_release(ingest, &load); /* the put may take long */
+        load_release(ingest, &load); /* the upload may take long */
         status = finish_shard(worker, shard, &file, error);
         pil_writer_result_deinit(&file);
     }
@@ -279,7 +279,8 @@ static void worker_deinit(struct worker *worker) {
     }
 }
 
-/* The caller is the first; without memory, a thread or a handle for another, those that there are do the work. */
+/* Starts a worker; the first is the caller itself. If there is no memory, thread or handle for another worker, the
+ * existing ones do the work. */
 static bool start_worker(struct job *job, struct worker *worker, bool is_caller) {
     *worker = (struct worker){.job = job, .tally = pil_tally_create(job->ingest->profile), .is_caller = is_caller};
     bool is_ready = worker->tally != NULL;
@@ -309,7 +310,7 @@ static pil_status write_shards(struct job *job, const struct need *need) {
     if (workers == NULL) {
         return pil_fail(&job->error, PIL_STATUS_NO_MEMORY, "no memory");
     }
-    /* The files and the writer's own memory, which it maps by itself. */
+    /* Takes the files and the memory that the writer maps itself from the budget. */
     size_t writing =
         (size_t)count * (need->bytes + need->bytes / 32 + SHARD_OVERHEAD_BYTES + need->rows * WRITER_ROW_BYTES);
     bool taken = pil_budget_take(&ingest->budget, writing);
@@ -337,8 +338,8 @@ static pil_status write_shards(struct job *job, const struct need *need) {
 
 /* ---- The manifest */
 
-/* The release of the view that was made last; when this one is in the store already, the one before it is what its own
- * manifest says. A manifest that is gone or damaged is none: `pillion verify` is there to complain. */
+/* Sets manifest->previous to the newest release of the view. If this release is in the store already, its own manifest
+ * names the previous one. A missing or damaged manifest is skipped: `pillion verify` reports it. */
 static pil_status find_previous(struct pil_store *store, struct pil_manifest *manifest, struct pil_error *error) {
     struct pil_catalog catalog;
     PIL_TRY(pil_catalog_read(store, manifest->ref.project, manifest->ref.view, &catalog, error));
@@ -364,12 +365,12 @@ static pil_status find_previous(struct pil_store *store, struct pil_manifest *ma
     return status;
 }
 
-/* The manifest may be there already: it is named in the lease, too. */
+/* Names the manifest in the lease, because it may be in the store already. */
 static pil_status publish_leased(struct job *job, const struct pil_manifest *manifest) {
     char name[PIL_STORE_NAME_BYTES];
     pil_layout_manifest(&manifest->ref, name);
     PIL_TRY(pil_lease_add(job->lease, name, &job->error));
-    PIL_TRY(pil_lease_renew(job->lease, &job->error)); /* before the shards are looked at for the last time */
+    PIL_TRY(pil_lease_renew(job->lease, &job->error)); /* before the shards are checked for the last time */
     return pil_manifest_publish(job->store, manifest, &job->error);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Two bounded summaries of a stream of values: how many distinct ones (HyperLogLog), and which are frequent
+ * Two bounded summaries of a stream of values: the number of distinct values (HyperLogLog), and the frequent ones
  * (Misra-Gries). */
 #pragma once
 
@@ -18,8 +18,8 @@ static inline void pil_hll_add(struct pil_hll *hll, uint64_t hash) {
 }
 uint64_t pil_hll_estimate(const struct pil_hll *hll);
 
-/* Misra-Gries: after the stream, every value that made up more than 1/65 of it is among the counters (their counts are
- * too low; count again for exact ones). Values over PIL_FREQUENT_VALUE_BYTES are not followed. */
+/* Misra-Gries: after the stream, every value that made up more than 1/65 of it has a counter (the counts are too low;
+ * count again for exact ones). Values over PIL_FREQUENT_VALUE_BYTES are ignored. */
 enum { PIL_FREQUENT_COUNTERS = 64, PIL_FREQUENT_VALUE_BYTES = 64 };
 struct pil_frequent_value {
     uint8_t len;
@@ -32,5 +32,5 @@ struct pil_frequent {
     bool overflowed; /* there were more values than counters */
 };
 void pil_frequent_add(struct pil_frequent *frequent, uint64_t hash, struct pil_bytes value);
-/* Counter of a value, or -1. */
+/* Index of a value's counter, or -1. */
 int pil_frequent_find(const struct pil_frequent *frequent, uint64_t hash, struct pil_bytes value);
