@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time and memory of `pillion build`, phase by phase: N rows of int64 keys and float32 features from Parquet files.
 
-Goal: rows per second of each phase (source: what the core waits for reading and converting, which run in a thread of
-their own; read: encoding and spilling; merge: winners and profile; write: shards and upload) and the peak resident
-memory against its cap.
-Method: DuckDB writes deterministic files once (they are kept and reused); the build runs in a process of its own, with
+Goal: the rows per second of each phase, and the peak resident memory against its cap. The phases are source (the core
+waits for reading and converting, which run in another thread), read (encoding and spilling), merge (winners and
+profile) and write (shards and upload).
+Method: DuckDB writes deterministic files once (they are kept and reused). The build runs in a separate process, with
 the Python that runs this file, into a fresh store. Usage: build/venv/bin/python bench/build_bench.py [--rows N] …
 """
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_data(folder: Path, rows: int, keys: int, features: int) -> None:
-    """Hashes instead of random numbers: the same files on every machine."""
+    """Writes hashes instead of random numbers, so that all machines get the same files."""
     connection = duckdb.connect()
     columns = ", ".join(f"(hash(i * {features} + {f}) % 1000003 / 1000003.0)::FLOAT AS f{f}" for f in range(features))
     key = f"hash(i) % {keys}" if keys < rows else "i"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Charts as SVG text: bars, ranges of quantiles, lines. No library, no pixels.
 
-The background is transparent and the colours follow the reader's light or dark scheme. Marks carry their values, so
-that there is little axis; what is Pillion's has the one strong colour, peers are grey, limits are outlined.
+The background is transparent, and the colours follow the reader's light or dark scheme. Marks show their values, so
+that little axis is needed. Pillion has the only strong colour, peers are grey, limits are outlined.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from html import escape
 from typing import Callable, Sequence
 
 WIDTH = 760
-LABEL_X, PLOT_X, PLOT_END = 196, 208, 664  # labels end, marks begin, marks end; values stand to the right
+LABEL_X, PLOT_X, PLOT_END = 196, 208, 664  # where labels end, marks begin, marks end; values are written to the right
 HEAD, ROW, FOOT = 72, 34, 34
 
 STYLE = """
@@ -45,7 +45,7 @@ class Mark:
 
     label: str
     kind: str
-    values: tuple[float, ...]  # of bars: one; of ranges: falling probability, p50 first
+    values: tuple[float, ...]  # of bars: one value; of ranges: p50 first, then higher quantiles
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Goal:
 
 
 class Scale:
-    """Values to x. A logarithmic one begins at a power of ten; a linear one at 0."""
+    """Maps values to x. A logarithmic scale begins at a power of ten, a linear one at 0."""
 
     def __init__(self, values: Sequence[float], is_log: bool):
         self.is_log = is_log
@@ -125,7 +125,7 @@ def _value_style(mark: Mark) -> str:
 def bars(
     title: str, note: str, marks: Sequence[Mark], form: Format, is_log: bool = False, goal: Goal | None = None
 ) -> str:
-    """In the order given."""
+    """A bar chart, in the given order."""
     extra = [goal.value] if goal else []
     scale = Scale([mark.values[0] for mark in marks] + extra, is_log)
     bottom = HEAD + ROW * len(marks)
@@ -145,8 +145,8 @@ def bars(
 
 
 def ranges(title: str, note: str, marks: Sequence[Mark], form: Format, goal: Goal | None = None) -> str:
-    """On a logarithmic scale: a dot at the first quantile, with its value; ticks at the others, joined by a line, the
-    last with its value."""
+    """Ranges on a logarithmic scale: a dot at the first quantile, with its value, and ticks at the others, joined by a
+    line. The last one also has its value."""
     extra = [goal.value] if goal else []
     scale = Scale([value for mark in marks for value in mark.values] + extra, True)
     bottom = HEAD + ROW * len(marks)
@@ -156,7 +156,7 @@ def ranges(title: str, note: str, marks: Sequence[Mark], form: Format, goal: Goa
         xs = [scale.x(value) for value in mark.values]
         style = f"line {mark.kind}"
         shift, anchor = 0.0, "middle"
-        if goal is not None and abs(scale.x(goal.value) - xs[0]) < 34:  # beside the goal's line, not across it
+        if goal is not None and abs(scale.x(goal.value) - xs[0]) < 34:  # beside the line of the goal, not across it
             shift, anchor = (4.0, "end") if scale.x(goal.value) > xs[0] else (-4.0, "start")
         parts += [_text(LABEL_X, y + 4, mark.label, mark.kind, "end"), _line(xs[0], y, xs[-1], y, style)]
         parts += [_line(x, y - 5, x, y + 5, style) for x in xs[1:]]
@@ -179,7 +179,8 @@ def _spread(wanted: Sequence[float], gap: float) -> list[float]:
 
 
 def lines(title: str, note: str, xs: Sequence[int], x_title: str, marks: Sequence[Mark], form: Format) -> str:
-    """One line per mark over xs, which are spaced evenly; logarithmic upwards; names and last values at the right."""
+    """One line per mark over xs, which are spaced evenly. The y axis is logarithmic; names and last values are at the
+    right."""
     top, bottom, left, right = HEAD, HEAD + 300, 52, 480
     values = [value for mark in marks for value in mark.values]
     low, high = 10 ** math.floor(math.log10(min(values))), max(values) * 1.2

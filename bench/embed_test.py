@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of pillion-embed: `bench/embed_test.py BIN_DIR`.
 
-Goal: every reader gives the values that were stored, for all kinds of rows, from one and several processes; what is
-missing is told as what it is. Method: small tables that --fill and make_release write, --verify. Readers whose library
+Goal: every reader returns the stored values, for all kinds of rows, from one and several processes; missing keys and
+servers are reported as such. Method: small tables written by --fill and make_release, --verify. Readers whose library
 or server this machine lacks are skipped."""
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Readers(unittest.TestCase):
         self.all_shapes_from_server("memcached", "memcached", "--unix-socket", self.folder / "s", *user)
 
     def pilliond(self, shape: list[str]) -> None:
-        """A release of such rows, served as mapped and resp sockets in the folder."""
+        """Serves a release of such rows on mapped and resp sockets in the folder."""
         values = shape[-1] if shape == PICKED else shape[1]
         is_vector = "--type" in shape
         kind = ["--features", 1, "--type", f"vector<{shape[-1]},{values}>"] if is_vector else ["--features", values]

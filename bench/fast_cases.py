@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What run_fast.py measures: tables, cases, who reads them; and the samples of a case."""
+"""The measurements of run_fast.py: tables, cases, readers, and the samples of a case."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ KEY_BYTES = 8
 
 @dataclass(frozen=True)
 class Table:
-    """Features of float32, or one vector of another type."""
+    """Features of float32, or a single vector of another type."""
 
     name: str
     rows: int
-    values: int  # of a row
+    values: int  # in a row
     type: str
     value_bytes: int
 
     @property
     def features(self) -> tuple[int, str]:
-        """How many, and of which type, as make_release wants it."""
+        """Number and type of the features, as make_release expects them."""
         return (self.values, self.type) if self.type == "float32" else (1, f"vector<{self.type},{self.values}>")
 
     @property
     def payload(self) -> int:
-        """Bytes of all rows: values and an int64 key each."""
+        """Bytes of all rows: the values and an int64 key for each."""
         return self.rows * (self.values * self.value_bytes + KEY_BYTES)
 
 
@@ -44,7 +44,7 @@ def tables(rows: int) -> dict[str, Table]:
     }
 
 
-# How a reader is called in reports, and what it is: Pillion, what one would use instead, or a bound.
+# The name of a reader in reports, and its kind: Pillion, a peer that one would use instead, or a bound.
 READERS = {
     "array": ("array (limit)", "limit"),
     "mapped": ("Pillion, mapped", "ours"),
@@ -69,7 +69,7 @@ FEAST_READERS = ("pillion-online", "feast")
 
 @dataclass(frozen=True)
 class Case:
-    """One call of `batch` vectors of `width` values. The first reader is what ratios are against."""
+    """A call of `batch` vectors of `width` values. Ratios are relative to the first reader."""
 
     key: str
     table: str
@@ -105,20 +105,20 @@ Round = Dict[str, List[Reading]]  # by reader
 
 @dataclass
 class Result:
-    """Of one case. Readers' samples are in pairs: the n-th of each were taken within one round."""
+    """The result of a case. Readers' samples are paired: the n-th of each were taken in the same round."""
 
     case: Case
     samples: Round = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-    rounds: int = 0  # measured; the quietest of them count
-    noise: float = 0.0  # of those that count, the worst
+    rounds: int = 0  # measured; the quietest ones count
+    noise: float = 0.0  # of the rounds that count, the worst
 
     def median(self, reader: str, what: str) -> float | None:
         values = [getattr(sample, what) for sample in self.samples.get(reader, [])]
         return statistics.median(values) if values and None not in values else None
 
     def per_core(self, reader: str) -> float | None:
-        """Vectors a second and core: by CPU time of client and server together."""
+        """Vectors per second and core, by the CPU time of client and server together."""
         cpu_us = self.median(reader, "cpu_us")
         return self.case.batch / cpu_us * 1e6 if cpu_us else None
 

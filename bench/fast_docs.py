@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/benchmarks.md and its charts, from the results of run_fast.py. What stands between the two marks of the page is
-written by hand and kept."""
+"""Writes docs/benchmarks.md and its charts from the results of run_fast.py. The text between the two marks of the page
+is written by hand and kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Chart = Callable[[Results], "str | None"]
 
 
 def _marks(result: Result | None, value: Callable[[str], "tuple[float, ...] | None"]) -> list[Mark]:
-    """The best first: those with the least of what is shown."""
+    """Marks in rising order of the value, the best first."""
     found = [(name, value(name)) for name in result.samples] if result else []
     marks = [Mark(*READERS[name], values) for name, values in found if values is not None]
     return sorted(marks, key=lambda mark: mark.values[0])
@@ -175,7 +175,7 @@ def _cases(results: Results, pattern: str) -> str:
 
 
 def _lines(results: Results) -> str:
-    """Cache lines: as counted, or as the layout of a release says."""
+    """Cache lines per vector: as counted, or computed from the layout of a release."""
     result = results.cases.get("100x50")
     misses = {name: result.median(name, "misses") for name in result.samples} if result else {}
     counted = [f"{READERS[name][0]} {found:.1f}" for name, found in misses.items() if found is not None]
@@ -229,7 +229,7 @@ def _server(results: Results) -> str:
 
 
 def _swaps(results: Results) -> str:
-    """The array tells what swaps, and the machine meanwhile, do to a reader that has nothing to do with them."""
+    """The array shows the effect of swaps, and of the machine, on a reader that has nothing to do with them."""
     rows: list[list[str]] = []
     for kind, found in results.swaps.items():
         for part in ("outside", "inside"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured on and with: the machine and the versions, without its name or anything that says where it is."""
+"""The machine and the versions that were measured, without a name or anything else that tells where the machine is."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring for run_fast.py: one run of a reader process (pillion-embed, fast_python.py) with the CPU time of the
-server that it asks, and what processes and files keep in memory."""
+"""Measuring for run_fast.py: one run of a reader process (pillion-embed, fast_python.py) with the CPU time of its
+server, and the memory of processes and files."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ RUN_MAX_S = 300.0
 
 
 class Failed(Exception):
-    """A reader, a server or a fill did not do its work; the text says which and why."""
+    """A reader, a server or a fill failed; the text says which and why."""
 
 
 def reason_of(output: str) -> str:
-    """The line of a program's output that says why: the last of a Python traceback, else the first."""
+    """The line of a program's output that gives the reason: the last of a Python traceback, else the first."""
     lines = [line for line in output.splitlines() if line.strip()] or ["it does not say why"]
     return lines[-1 if any(line.startswith("Traceback") for line in lines) else 0][:300]
 
 
 @dataclass
 class Reading:
-    """One run of a reader, of all its processes."""
+    """One run of a reader, over all its processes."""
 
     p50_us: float
     p99_us: float
     p999_us: float
-    rate: float  # vectors a second, all processes together
-    client_cpu_us: float  # a call
-    server_cpu_us: float  # a call; 0 where there is no server
-    noise: float  # share of the machine that others took
-    misses: float | None  # cache misses a vector, of the client, where the machine counts them
+    rate: float  # vectors per second, all processes together
+    client_cpu_us: float  # per call
+    server_cpu_us: float  # per call; 0 when there is no server
+    noise: float  # share of the machine that other processes took
+    misses: float | None  # cache misses per vector in the client, if the machine counts them
 
     @property
     def cpu_us(self) -> float:
@@ -45,7 +45,7 @@ class Reading:
 
 
 def cpu_ns(pids: Iterable[int]) -> int:
-    """CPU time of all threads, by the scheduler's nanoseconds."""
+    """CPU time of all threads, from the scheduler's nanoseconds."""
     total = 0
     for pid in pids:
         try:
@@ -57,7 +57,7 @@ def cpu_ns(pids: Iterable[int]) -> int:
 
 
 def run_reader(argv: Sequence[str], cores: set[int]) -> dict:
-    """Runs a reader program where it may run; its JSON line."""
+    """Runs a reader program on the given cores; returns its line of JSON."""
     try:
         done = subprocess.run(
             [*argv, "--json"],
@@ -97,11 +97,11 @@ def measure(argv: Sequence[str], cores: set[int], pids: Sequence[int], duration_
 
 @dataclass
 class Memory:
-    """What processes keep resident, in bytes: each shared page counts once."""
+    """The resident memory of processes, in bytes; each shared page counts once."""
 
     anonymous: int
     shared: int  # memfds, tmpfs
-    files: int  # mapped files, or more where they are in the page cache and read from there
+    files: int  # mapped files, or the page cache of files that are read instead, if that is more
 
     @property
     def total(self) -> int:
@@ -109,7 +109,7 @@ class Memory:
 
 
 def memory_of(pids: Iterable[int], files: Sequence[Path]) -> Memory:
-    """PSS of the processes, and the pages of `files` (what is read instead of mapped) in the page cache."""
+    """PSS of the processes, and the pages of `files` (files that are read instead of mapped) in the page cache."""
     sums = {"Pss_Anon": 0, "Pss_Shmem": 0, "Pss_File": 0}
     for pid in pids:
         try:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the same rows take in memory: the server, or files, and 8 processes that read at random; measured when it grows
-no more, so that every page was touched that ever will be."""
+"""The memory that the same rows take: the server or the files, and 8 processes that read at random. Measured when it no
+longer grows, so that all pages have been touched."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def memory_with_readers(peers: Peers, name: str) -> Memory:
 
 
 def measure_memory(found: dict[str, dict], peers: Peers, say: Callable[[str], None]) -> None:
-    """One at a time; who fails does not keep the others from it."""
+    """Measures one reader at a time; a failure of one does not stop the others."""
     failed = []
     for name in WANTED:
         try:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who run_fast.py compares, on one table: servers that it starts and fills, files that it fills, and the command lines
-of their readers."""
+"""The peers that run_fast.py compares on one table: servers that it starts and fills, files that it fills, and the
+command lines of their readers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILL_MAX_S = 600.0
 KEY_PREFIX = f"{VIEW}:"
 MEMCACHED_ROOM = 3  # times the payload
 
-# What each reader needs to be there.
+# The server or data that each reader needs.
 NEEDS = {
     "mapped": "pilliond",
     "socket": "pilliond",
@@ -38,11 +38,11 @@ NEEDS = {
     "null": "null",
     "feast": "feast",
 }
-PYTHON = {"redis-py": "redis", "pymemcache": "memcached", "py-lmdb": "lmdb"}  # of fast_python.py; else the same name
+PYTHON = {"redis-py": "redis", "pymemcache": "memcached", "py-lmdb": "lmdb"}  # in fast_python.py; else the same name
 
 
 class Memcached(Server):
-    """Debian's memcached on a Unix socket, one thread (its server has one core), room for all rows."""
+    """Debian's memcached on a Unix socket, with one thread (its server has one core) and room for all rows."""
 
     name = "memcached"
 
@@ -65,7 +65,7 @@ entity_key_serialization_version: 3
 
 
 def finish(argv: Sequence[object], **options: Any) -> str:
-    """Runs to the end; its standard output."""
+    """Runs a program to its end; returns its standard output."""
     words = [str(word) for word in argv]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=FILL_MAX_S, **options)
     if done.returncode != 0:
@@ -74,8 +74,8 @@ def finish(argv: Sequence[object], **options: Any) -> str:
 
 
 class FeastRedis(Redis):
-    """Feast's SDK with its Redis online store, on a server of its own; its cost does not depend on the number of rows,
-    so that it gets few."""
+    """Feast's SDK with its Redis online store, on a separate server. Its cost does not depend on the number of rows, so
+    it gets only a few."""
 
     name = "feast-redis"
 
@@ -98,8 +98,8 @@ class FeastRedis(Redis):
 
 
 class Peers:
-    """What is there for one table. Things start when a reader first needs them and stay until the end; one that could
-    not start is not tried again."""
+    """The servers and data of one table. Each is started when a reader first needs it and runs until the end; one that
+    could not start is not tried again."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, table: Table, say: Callable[[str], None]):
         self.options = options
@@ -127,7 +127,7 @@ class Peers:
         return self.options.data / f"{what}-{self.options.rows}-{self.table.name}"
 
     def start(self, reader: str, case: Case) -> None:
-        """Raises Failed when what the reader needs cannot be had."""
+        """Starts what the reader needs. Raises Failed if that is not possible."""
         need = NEEDS.get(reader)
         if need is None or need in self.servers and need != "null":
             return
@@ -151,7 +151,7 @@ class Peers:
         except SystemExit:
             if not was_there:
                 raise
-            shutil.rmtree(store)  # kept from another version of the format
+            shutil.rmtree(store)  # left from another version of the format
             self.start_pilliond()
         else:
             self.servers["pilliond"] = server
@@ -172,7 +172,8 @@ class Peers:
         self.fill_files("rocksdb")
 
     def fill_files(self, name: str) -> None:
-        """They are kept; the fill makes its folder appear when it is whole."""
+        """Fills the reader's files unless they exist. Files are kept; a fill makes its folder appear when it is
+        complete."""
         if not self.data(name).exists():
             self.fill(name, ["--path", str(self.data(name))])
 
@@ -181,7 +182,7 @@ class Peers:
         finish([self.embed, "--reader", name, "--fill", *place, *self.row_flags(self.table.values)])
 
     def start_null(self, case: Case) -> None:
-        """Another one for each case: what it answers is as long as the tensor."""
+        """Starts another pillion-null for each case, because its answer must be as long as the tensor."""
         if "null" in self.servers:
             self.servers.pop("null").stop()
         reply = self.folder / "reply"
@@ -204,20 +205,20 @@ class Peers:
         return server.pids() if server is not None else []
 
     def files(self, reader: str) -> list[Path]:
-        """What is read from the page cache, if anything."""
+        """The files that are read from the page cache, if any."""
         need = NEEDS.get(reader, "")
         folder = self.data(need)
         return [path for path in folder.iterdir() if path.is_file()] if need in ("lmdb", "rocksdb") else []
 
     def row_flags(self, values: int) -> list[str]:
-        """What is stored, and how many values of a row are wanted."""
+        """Flags for the stored rows and the number of values requested."""
         flags = ["--keys", str(self.table.rows), "--features", str(values)]
         if values != self.table.values:
             flags += ["--width", str(self.table.values)]
         return flags + (["--type", self.table.type] if self.table.type != "float32" else [])
 
     def command(self, reader: str, case: Case) -> tuple[list[str], set[int], list[int]]:
-        """Argument vector, where it may run, and the processes that serve it."""
+        """The argument vector, the cores that it may use, and the processes of its server."""
         if reader in ("pillion", "pillion-socket", "pillion-online", "feast", *PYTHON):
             rows = FEAST_ROWS if reader == "feast" else self.table.rows
             flags = ["--keys", str(rows), "--features", str(case.width)]

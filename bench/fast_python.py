@@ -3,8 +3,9 @@
 """One process that reads batches into a preallocated numpy array, again and again: Pillion's Python client and what one
 would use instead. Options and the JSON line are those of pillion-embed.
 
-Keys are made in the form that the client wants (numpy int64 for Pillion, bytes for the others) just before the clock of
-a call starts; what that and the loop take is subtracted from CPU time. All values of the first batches are checked."""
+Keys are converted to the form that the client wants (numpy int64 for Pillion, bytes for the others) just before the
+clock of a call starts; the cost of that and of the loop is subtracted from CPU time. All values of the first batches
+are checked."""
 
 from __future__ import annotations
 
@@ -18,15 +19,15 @@ from typing import Any, Callable, Iterator, Sequence
 
 import numpy
 
-POOL_KEYS = 1 << 19  # drawn in advance: more rows than fit into a cache
-CHECKED = 8  # batches whose values are checked before anything is measured
+POOL_KEYS = 1 << 19  # drawn in advance; their rows do not fit into a cache
+CHECKED = 8  # number of batches whose values are checked before measuring
 
-Get = Callable[[Any, numpy.ndarray], None]  # keys of one call, the array to fill
+Get = Callable[[Any, numpy.ndarray], None]  # takes the keys of a call and the array to fill
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A client: how it wants its keys, and the call that is measured."""
+    """A client: the conversion of its keys, and the call that is measured."""
 
     keys_of: Callable[[numpy.ndarray], Any]
     get: Get
@@ -37,7 +38,7 @@ def prefixed(prefix: str) -> Callable[[numpy.ndarray], Any]:
 
 
 def fill(rows: Sequence[Any], out: numpy.ndarray) -> None:
-    """Packed rows of float32; what follows the values of a row is left out."""
+    """Copies packed rows of float32; bytes after the values of a row are ignored."""
     packed = numpy.frombuffer(b"".join(rows), numpy.uint8).reshape(len(rows), -1)
     out[:] = packed[:, : out.shape[1] * 4].view(numpy.float32)
 
@@ -136,13 +137,13 @@ def expected(ids: numpy.ndarray, features: int, seed: int) -> numpy.ndarray:
 
 
 def nothing(_keys: Any, _out: numpy.ndarray) -> None:
-    """What the loop itself costs."""
+    """Does nothing: measures the cost of the loop itself."""
 
 
 def measure(
     get: Get, keys_of: Callable[[numpy.ndarray], Any], drawn: numpy.ndarray, out: numpy.ndarray, seconds: float
 ) -> tuple[list[int], float]:
-    """Nanoseconds of each call; CPU microseconds of a turn of the loop."""
+    """Returns nanoseconds of each call, and CPU microseconds of one iteration of the loop."""
     clock, count = time.perf_counter_ns, len(drawn)
     found: list[int] = []
     cpu, now, at = time.process_time(), clock(), 0

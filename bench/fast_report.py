@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of run_fast.py as tables, and the goals that they are held against. The same for terminal and docs."""
+"""Results of run_fast.py as tables, and the goals that they are compared with. The same for terminal and docs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NOISE_MAX = 0.02
 
 @dataclass
 class Results:
-    """All of a run: what is in the JSON file."""
+    """All results of a run, as in the JSON file."""
 
     machine: dict[str, str]
     options: dict
     cases: dict[str, Result] = field(default_factory=dict)
     memory: dict[str, dict] = field(default_factory=dict)  # by reader
     server: list[dict] = field(default_factory=list)  # combinations of run_serve.py
-    swaps: dict[str, dict] = field(default_factory=dict)  # by how is read
+    swaps: dict[str, dict] = field(default_factory=dict)  # by the way of reading
     failures: dict[str, str] = field(default_factory=dict)  # by part
 
     def to_json(self) -> dict:
@@ -69,7 +69,7 @@ COLUMNS = ("", "p50", "p99", "p99.9", "vectors/s", "per core", "CPU a call", "p5
 
 
 def rows_of(result: Result) -> list[list[str]]:
-    """The fastest first."""
+    """The rows of a table, the fastest reader first."""
     first = result.case.readers[0]
     found = sorted(result.samples, key=lambda name: result.median(name, "p50_us") or 0)
     rows = []

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latency of mapped reads, and of requests over the socket, while releases are swapped: quantiles of what was due
-during a swap beside those of the rest. What a swap is and how the socket is measured: serve_swap.py."""
+"""Latency of mapped reads, and of requests over the socket, while releases are swapped: quantiles of calls that were
+due during a swap, beside those of the others. serve_swap.py defines a swap and measures the socket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH, RATE = 100, 5000
 
 
 def wait_until_filled(process: subprocess.Popen[str], payload_bytes: int) -> None:
-    """Until the process has that much memory."""
+    """Waits until the process has that much resident memory."""
     statm = Path(f"/proc/{process.pid}/statm")
     while int(statm.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") < payload_bytes:
         if process.poll() is not None:
@@ -32,7 +32,7 @@ def wait_until_filled(process: subprocess.Popen[str], payload_bytes: int) -> Non
 
 
 def run_in_process(options: argparse.Namespace, folder: Path, reader: str, count: int) -> dict:
-    """Latency of a reader that maps the releases, or of one that reads its own array while others swap."""
+    """Latency of a reader that maps the releases, or of one that reads its own array while releases are swapped."""
     store, releases = prepare(options)
     samples = folder / "samples"
     pillion = Pilliond(options.bin, folder, store, ENGINE, options.spin_us, set(range(1024)))
@@ -54,7 +54,7 @@ def run_in_process(options: argparse.Namespace, folder: Path, reader: str, count
 
 
 def run_swaps(found: dict[str, dict], options: argparse.Namespace, folder: Path, say: Callable[[str], None]) -> None:
-    """The array tells what swaps, and the machine, do to a reader that has nothing to do with them."""
+    """The array shows the effect of swaps, and of the machine, on a reader that has nothing to do with them."""
     swap_options = argparse.Namespace(
         **vars(options), swap_rows=options.rows, features=FEATURES, spin_us=0, swap_rate=RATE
     )

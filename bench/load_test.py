@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the measuring tools themselves: `bench/load_test.py BIN_DIR`.
 
-Goal: pillion-load tells right answers from wrong, mixed, missing and failed ones, counts latency from the intended
-time, and refuses to vouch for a schedule it could not keep; pillion-null answers every request once, on both engines.
-Method: pillion-null gives hand-made answers for the one key 0; a stalling server shows what a closed loop would hide.
+Goal: pillion-load distinguishes right answers from wrong, mixed, missing and failed ones, counts latency from the
+intended time, and rejects a run whose schedule it could not keep; pillion-null answers every request once, on both
+engines.
+Method: pillion-null sends prepared answers for the single key 0; a stalling server shows what a closed loop would hide.
 """
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ FEATURES = 10
 
 
 def value(feature: int, seed: int) -> float:
-    """Of row 0, as make_release has it."""
+    """The value of a feature in row 0, as make_release writes it."""
     return float((feature * 7 + seed) % 1000003)
 
 
@@ -60,7 +61,7 @@ def tensor(seeds: list[int], not_found: int = 0) -> bytes:
 
 
 def feast(rows: list[int | None], status: str = "200 OK") -> bytes:
-    """Each row is the seed of its values, or None for a row that was not found."""
+    """An answer of Feast; each row is the seed of its values, or None for a row that was not found."""
     columns = [{"values": [0] * len(rows), "statuses": ["PRESENT"] * len(rows)}]
     columns += [{"values": [None if seed is None else value(f, seed) for seed in rows],
                  "statuses": ["NOT_FOUND" if seed is None else "PRESENT" for seed in rows]} for f in range(FEATURES)]
@@ -71,7 +72,7 @@ def feast(rows: list[int | None], status: str = "200 OK") -> bytes:
 
 
 class Null:
-    """pillion-null with one answer, on a Unix socket of its own."""
+    """pillion-null with one answer, on its own Unix socket."""
 
     def __init__(self, reply: bytes, protocol: str = "resp", engine: str = "epoll", *options: str):
         self.folder = tempfile.TemporaryDirectory(prefix="pil")
@@ -98,7 +99,7 @@ def load_argv(address: str, *options: str) -> list[str]:
 
 
 def load(address: str, *options: str) -> tuple[int, dict, str]:
-    """Exit status, result, standard error."""
+    """Returns exit status, result, standard error."""
     done = subprocess.run(load_argv(address, *options), capture_output=True, text=True, timeout=60, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return done.returncode, lines[-1] if lines else {}, done.stderr
@@ -261,7 +262,7 @@ class Schedules(unittest.TestCase):
 
 
 def stall_once(server: socket.socket) -> None:
-    """Answers each 64 bytes with 64 bytes, and does nothing for 300 ms once."""
+    """Answers every 64 bytes with 64 bytes, and pauses once for 300 ms."""
     connection, _ = server.accept()
     stall_at = time.monotonic() + 0.3
     while data := connection.recv(65536):

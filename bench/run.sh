@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds what is measured and measures it: bench/run.sh serve|fast [option...]. Options and method: --help,
+# Builds the programs to be measured and measures them: bench/run.sh serve|fast [option...]. Options and method: --help,
 # bench/README.md.
 set -euo pipefail
 
@@ -41,7 +41,7 @@ done
 # shellcheck source=deploy/setup.sh
 . deploy/setup.sh
 
-# part NAME HASH TITLE COMMAND...: as `stamped`, but the benchmark goes on without it; its cases will fail.
+# part NAME HASH TITLE COMMAND...: like `stamped`, but the benchmark continues without the part, and its cases fail.
 part() {
     local stamp=$build/.setup-$1 hash=$2
     [ "$(cat "$stamp" 2>/dev/null)" != "$hash" ] || return 0
@@ -49,7 +49,7 @@ part() {
     if step "$@"; then printf '%s\n' "$hash" >"$stamp"; else warn "going on without: $1"; fi
 }
 
-# Python clients: a folder of its own, so that what is compared does not decide the versions of the tests.
+# Python clients get a folder of their own, so that their versions do not affect those of the tests.
 setup_clients() {
     local sources bench_venv=$build/bench-venv
     [ -x "$bench_venv/bin/python" ] || rm -f "$build"/.setup-bench*
@@ -62,7 +62,7 @@ setup_clients() {
     options+=(--python "$bench_venv/bin/python")
 }
 
-# Feast in the folder of the conformance tests; its Redis online store is an extra.
+# Uses the Feast folder of the conformance tests; Feast's Redis online store is an extra.
 setup_feast_redis() {
     setup_feast
     part feast-redis "$(stamp_of deploy/setup.sh)" "Feast's Redis online store" \

@@ -52,7 +52,7 @@ class Fast:
     # ---- Parts of a run
 
     def attempt(self, part: str, what: Callable[[], None]) -> None:
-        """A part that fails is told and remembered; the others go on."""
+        """Runs a part; a failure is reported and recorded, and the other parts go on."""
         try:
             what()
             self.results.failures.pop(part, None)
@@ -81,7 +81,7 @@ class Fast:
         return chosen
 
     def run_table(self, table: Table) -> None:
-        """One table at a time: all its peers leave before the next comes."""
+        """One table at a time: all peers of a table are stopped before the next one."""
         chosen = self.wanted_cases(table.name) if "cases" in self.options.parts else []
         has_memory = table.name == "50" and "memory" in self.options.parts
         if not chosen and not has_memory:
@@ -121,7 +121,8 @@ class Fast:
 
     @staticmethod
     def check(case: Case, name: str, peers: Peers) -> None:
-        """All values right, or no figure. Programs in Python check by themselves, and null answers nothing of worth."""
+        """A result counts only if all values are right. Python programs check by themselves, and null's answers have no
+        meaning."""
         if case.readers == C_READERS and name != "null":
             argv, cores, _ = peers.command(name, case)
             run_reader([*argv, "--verify", str(SEED), "--duration", "0.05", "--warmup", "0"], cores)
@@ -130,7 +131,8 @@ class Fast:
         return noise_of(found) <= self.options.noise_max / 100
 
     def run_round(self, case: Case, names: list[str], peers: Peers, failures: dict[str, str]) -> Round:
-        """There and back again (ABBA), so that a slow change of the machine weighs on all alike. Who fails is out."""
+        """Runs the readers forwards and backwards (ABBA), so that a slow change of the machine affects all equally. A
+        reader that fails is excluded."""
         found: Round = {name: [] for name in names}
         for name in [*names, *reversed(names)]:
             if name in failures:
@@ -215,7 +217,7 @@ def parse() -> argparse.Namespace:
 
 
 def results_for(options: argparse.Namespace) -> Results:
-    """New ones, or those of the run that is resumed."""
+    """New results, or those of the run that is resumed."""
     kept = {name: getattr(options, name) for name in ("rows", "pairs", "duration", "quick", "swaps")}
     if options.only_docs or options.resume:
         results = Results.from_json(json.loads(options.json.read_text()))
@@ -232,7 +234,7 @@ def main() -> None:
     if not options.only_docs:
         for name, value in results.machine.items():
             say(f"  {name}: {value}")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped, too
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM stops the servers, too
         try:
             with tempfile.TemporaryDirectory(prefix="pil") as folder:
                 Fast(options, Path(folder), results).run()

@@ -42,13 +42,13 @@ FEAST_DURATION_S = 3.0
 
 @dataclass(frozen=True)
 class Case:
-    """What is asked. Redis keeps hashes and packed rows under different prefixes; the bytes are the same."""
+    """A kind of request. Redis keeps hashes and packed rows under different prefixes; the bytes are the same."""
 
     name: str
     flags: tuple[str, ...]
     is_feast: bool = False
     redis_prefix: str = HASH_PREFIX
-    redis_flags: tuple[str, ...] = ()  # another command that brings the same values; then answers differ in form
+    redis_flags: tuple[str, ...] = ()  # another command for the same values; then answers differ in form
 
 
 def cases(features: int) -> list[Case]:
@@ -86,8 +86,8 @@ class Combination:
     connections: int
     depth: int
     samples: dict[str, list[Sample]] = field(default_factory=dict)
-    rounds: int = 0  # measured; the quietest of them count
-    noise: float = 0.0  # of those that count, the worst
+    rounds: int = 0  # measured; the quietest ones count
+    noise: float = 0.0  # of the rounds that count, the worst
 
     @property
     def title(self) -> str:
@@ -141,7 +141,7 @@ class Bench:
         self.feast: Feast | None = None
         self.done: list[Combination] = []
 
-    # ---- What runs
+    # ---- The run
 
     def prepare(self) -> None:
         options = self.options
@@ -172,7 +172,7 @@ class Bench:
     # ---- Requests
 
     def flags(self, combination: Combination, server: Server) -> list[str]:
-        """Of pillion-load, but for how long."""
+        """Flags for pillion-load, without the duration."""
         case, rows = combination.case, self.options.rows
         kind = f"feast-{combination.kind}" if case.is_feast and not isinstance(server, Null) else combination.kind
         prefix = case.redis_prefix if isinstance(server, Redis) else HASH_PREFIX
@@ -181,7 +181,8 @@ class Bench:
         return ["--address", server.addresses[kind], *flags, "--key-prefix", prefix, "--keys", str(keys)]
 
     def check_same_work(self, combination: Combination, servers: Sequence[Server]) -> Path:
-        """All values right, and the first answer the same from all; returns the file with Pillion's."""
+        """Checks that all values are right and that the first answer is the same from all servers; returns the file
+        with Pillion's answer."""
         path = self.folder / "answer"
         answers = {}
         for server in servers:
@@ -221,14 +222,15 @@ class Bench:
         )
 
     def run_round(self, combination: Combination, servers: Sequence[Server]) -> Round:
-        """There and back again (ABBA), so that a slow change of the machine weighs on all alike."""
+        """Runs the servers forwards and backwards (ABBA), so that a slow change of the machine affects all equally."""
         found: Round = {server.name: [] for server in servers}
         for server in [*servers, *reversed(servers)]:
             found[server.name].append(self.measure(combination, server))
         return found
 
     def run_rounds(self, combination: Combination, servers: Sequence[Server]) -> None:
-        """Until there are enough quiet rounds; at most twice as many as are needed, then the quietest count."""
+        """Measures until there are enough quiet rounds, but at most twice the number needed; then the quietest ones
+        count."""
         wanted = max(1, self.options.pairs // 2)
         rounds: list[Round] = []
         while (
@@ -285,7 +287,7 @@ class Bench:
 
 
 def columns_of(answer: bytes) -> dict:
-    """The values of a Feast answer by feature; order is not part of the contract."""
+    """The values of a Feast answer by feature, because their order is not part of the contract."""
     body = json.loads(answer.partition(b"\r\n\r\n")[2])
     return {name: column["values"] for name, column in zip(body["metadata"]["feature_names"], body["results"])}
 
@@ -299,7 +301,7 @@ def number(value: float | None) -> str:
 
 
 def text_of(combination: Combination, noise_max: float) -> str:
-    """Two lines: what it costs; how it looks to the client."""
+    """Two lines: the cost on the server; the view of the client."""
     names = list(combination.samples)
     cpu = "  ".join(f"{name} {number(combination.medians(name, 'cpu_us'))}" for name in names)
     ratios = "  ".join(f"/{name} {combination.ratio(name)}" for name in names if name != "pillion")

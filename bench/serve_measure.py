@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring for run_serve.py: one run of pillion-load and what else the machine did meanwhile; statistics of pairs."""
+"""Measuring for run_serve.py: one run of pillion-load and the other load of the machine during it; statistics of
+pairs."""
 
 from __future__ import annotations
 
@@ -32,12 +33,12 @@ class Sample:
     p50_us: float
     p99_us: float
     p999_us: float
-    noise: float  # share of the machine that others took, stolen time included
+    noise: float  # share of the machine that other processes took, including stolen time
     instructions: float | None
 
 
 def _cpu_ticks() -> tuple[int, int]:
-    """Busy and stolen, all cores."""
+    """Busy and stolen ticks, over all cores."""
     fields = [int(x) for x in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     user, nice, system, _idle, _wait, irq, softirq, steal = fields
     return user + nice + system + irq + softirq, steal
@@ -60,7 +61,7 @@ def _processes_s(pids: Sequence[int]) -> float:
 
 
 class Watch:
-    """What others take of the machine from now on: not the children of this process, nor `pids`."""
+    """Measures what others take of the machine from now on, excluding the children of this process and `pids`."""
 
     def __init__(self, pids: Sequence[int]):
         self.pids = pids
@@ -69,7 +70,7 @@ class Watch:
         self.ours = _children_s() + _processes_s(pids)
 
     def noise(self) -> float:
-        """Their share of it until now, stolen time included."""
+        """The share of others until now, including stolen time."""
         busy, steal = _cpu_ticks()
         ours = _children_s() + _processes_s(self.pids) - self.ours
         others = max(0.0, (busy - self.busy) / TICKS - ours) + (steal - self.steal) / TICKS
@@ -77,7 +78,7 @@ class Watch:
 
 
 class Perf:
-    """Events by `perf stat`, where the machine counts them."""
+    """Counts events with `perf stat`, if the machine has them."""
 
     def __init__(self, event: str = "instructions") -> None:
         self.event = event
@@ -92,7 +93,7 @@ class Perf:
             self.reason = f"the (virtual) CPU does not count {event}: perf stat says <not supported>"
 
     def prefix(self, pids: Sequence[int], out: Path) -> list[str]:
-        """To put before a command, so that events of `pids` are counted while it runs."""
+        """The prefix for a command, so that the events of `pids` are counted while it runs."""
         if self.reason:
             return []
         return ["perf", "stat", "-x,", "-e", self.event, "-p", ",".join(map(str, pids)), "-o", str(out), "--"]
@@ -130,7 +131,7 @@ class Loader:
         return path.read_bytes()
 
     def measure(self, argv: Sequence[str], pids: Sequence[int]) -> Sample:
-        """Again when nothing was answered: a busy machine can starve a process for a fifth of a second."""
+        """Repeats a measurement without answers: a busy machine can starve a process for a fifth of a second."""
         for _ in range(ATTEMPTS):
             sample = self.try_to_measure(argv, pids)
             if sample is not None:
@@ -172,7 +173,7 @@ class Ratio:
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
-    """Median of the pairs' ratios, and the middle 95 % of the medians of 2,000 resamples (seed fixed)."""
+    """The median of the pairs' ratios, and the middle 95 % of the medians of 2,000 resamples (fixed seed)."""
     pairs = [a / b for a, b in zip(numerators, denominators)]
     chance = random.Random(1)
     medians = sorted(statistics.median(chance.choices(pairs, k=len(pairs))) for _ in range(2000))

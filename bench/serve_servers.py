@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The servers that run_serve.py compares: pilliond, redis-server, pillion-null, Feast's own. All on one core, on Unix
-sockets and loopback ports of their own, started by us and stopped by us."""
+"""The servers that run_serve.py compares: pilliond, redis-server, pillion-null, Feast's own. All run on one core, on
+private Unix sockets and loopback ports, and are started and stopped by this module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 PROJECT, VIEW, SEED = "bench", "view", 1
-SERVICE = "every"  # what make_release applies: all features of the view
+SERVICE = "every"  # the service that make_release applies: all features of the view
 HASH_PREFIX, PACKED_PREFIX = f"{VIEW}:", "pack:"
 START_S = 120.0
 
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """The process and all below it."""
+    """The process and all its descendants."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -45,7 +45,7 @@ def descendants(pid: int) -> list[int]:
 
 
 class Server:
-    """A process with an address per transport ("unix", "tcp"). `cores`: where it may run."""
+    """A process with an address for each transport ("unix", "tcp"). `cores`: the cores that it may use."""
 
     name = ""
 
@@ -137,7 +137,7 @@ class Pilliond(Server):
 
 
 class Redis(Server):
-    """Debian's redis-server with its default settings, but nothing saved to disk."""
+    """Debian's redis-server with its default settings, except that nothing is saved to disk."""
 
     name = "redis"
 
@@ -167,7 +167,7 @@ class Redis(Server):
             self.wait_connectable(address)
 
     def fill(self, binaries: Path, rows: int, features: int, has_hashes: bool = True) -> None:
-        """The same rows twice: hashes of decimal text, and packed rows; or the latter alone."""
+        """Writes the same rows twice: as hashes of decimal text and as packed rows; or only the packed rows."""
         source = subprocess.Popen(
             [
                 str(binaries / "pillion-fill"),
@@ -263,7 +263,7 @@ store.write_to_online_store(name, frame)
 
 class Feast(Server):
     """Feast's Python server as `feast serve` starts it: one worker, no access log, never restarted. SQLite is its
-    default online store; its cost does not depend on the number of rows, so that it gets few."""
+    default online store; its cost does not depend on the number of rows, so it gets only a few."""
 
     name = "feast"
 
@@ -343,7 +343,7 @@ def make_release(
 
 
 def make_store(binaries: Path, store: Path, rows: int, features: int, type: str = "float32") -> None:
-    """A store with one promoted release, unless it is there; it is there when it is whole."""
+    """Makes a store with one promoted release, unless it exists; it appears only when it is complete."""
     if store.exists():
         return
     partial = store.with_suffix(".partial")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latency while releases are swapped: an open loop whose values are checked, promotions meanwhile, and the quantiles of
-requests that were due during a swap beside those of the others."""
+"""Latency while releases are swapped: an open loop with checked values, promotions during it, and the quantiles of
+requests that were due during a swap, beside those of the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Sequence
 
 from serve_servers import VIEW, Pilliond, make_release
 
-SEEDS = (1, 2, 3)  # more than a node keeps: each swap fetches, verifies, publishes and lets one go
+SEEDS = (1, 2, 3)  # more than a node keeps: each swap fetches, verifies and publishes a release and drops another
 SWAPS, PAUSE_S, PAUSE_MAX_S, SETTLE_S, SWAP_MAX_S = 9, 1.0, 8.0, 0.2, 180.0
 CONNECTIONS = 4
 
@@ -36,7 +36,8 @@ def is_served(admin: str, release: str) -> bool:
 
 
 def swap(options: argparse.Namespace, store: Path, pillion: Pilliond, release: str) -> tuple[int, int]:
-    """Promotes; returns when the swap began and when it was over and the old release gone for a while."""
+    """Promotes a release. Returns when the swap began, and when it was over and the old release had been gone for a
+    while."""
     begin = now_ns()
     promote(options, store, release)
     while not is_served(pillion.admin, release):
@@ -55,7 +56,8 @@ def promote(options: argparse.Namespace, store: Path, release: str) -> None:
 
 
 def prepare(options: argparse.Namespace) -> tuple[Path, list[str]]:
-    """A store with releases to go through, the first promoted. It is kept; their list says that it is whole."""
+    """A store with the releases to swap, the first one promoted. The store is kept; the list of releases is written
+    when it is complete."""
     store = options.data / f"swap-{options.swap_rows}-{options.features}"
     made = store.with_suffix(".json")
     if not made.exists():
@@ -69,7 +71,7 @@ def prepare(options: argparse.Namespace) -> tuple[Path, list[str]]:
 def swap_all(
     options: argparse.Namespace, store: Path, pillion: Pilliond, releases: Sequence[str], count: int
 ) -> list[tuple[int, int]]:
-    """One after the other, each followed by about as much time without one; returns their times."""
+    """Swaps one after another, each followed by about as much time without a swap; returns their times."""
     found = []
     time.sleep(2 * PAUSE_S)
     for number in range(1, count + 1):
@@ -90,9 +92,9 @@ def quantiles(latencies_ns: list[int]) -> dict[str, float]:
 
 
 def split(samples_path: Path, windows: Sequence[tuple[int, int]]) -> dict:
-    """Samples (pairs of u64, due and taken, in ns) by when they were due: "inside" and "outside" of the windows, and
-    "ratios" of p99.9 for each window against the time from its end to the next. A machine that stands still for a
-    moment, as virtual ones do, spoils one of them and not their median."""
+    """Splits samples (pairs of u64 in ns, due time and latency) by due time: "inside" and "outside" of the windows, and
+    "ratios" of p99.9 for each window to the time from its end to the next one. When a machine stands still for a
+    moment, as virtual ones do, this spoils one ratio, not their median."""
     samples = array.array("Q")
     samples.frombytes(samples_path.read_bytes())
     begins = [begin for begin, _ in windows]

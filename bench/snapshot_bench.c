@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a shard costs: rows written per second from memory (hashing, index and checksums included), bits per key of the
- * index, size against raw payload (8-byte key and the values), verification, and a lookup of random keys one after the
- * other.
+ * The cost of a shard: rows written per second from memory (including hashing, index and checksums), bits per key of
+ * the index, size relative to the raw payload (8-byte key and the values), verification, and lookups of random keys one
+ * after another.
  *     snapshot_bench [ROWS]        one line per case; the last is a view of 1,000 rows */
 #include "base/clock.h"
 #include "snapshot/verify.h"
@@ -73,7 +73,7 @@ static struct table make_table(uint32_t feature_count, size_t count) {
 static double find_ns(const struct pil_shard *shard, size_t count) {
     uint64_t start = pil_clock_monotonic_ns(), key = 0;
     for (int i = 0; i < LOOKUPS; i++) {
-        key = mix((key ^ (uint64_t)i) % count + 1); /* depends on the row before: no overlap */
+        key = mix((key ^ (uint64_t)i) % count + 1); /* depends on the previous row: no overlap */
         const uint8_t *row = pil_shard_find(shard, pil_bytes_from(&key, sizeof key));
         PIL_ASSERT(row != NULL);
         key = pil_load_u64(row);

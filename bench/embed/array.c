@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The limit: rows in a plain array, found by multiplication, prefetched and unpacked. */
+ * The lower bound: rows in a plain array, addressed by multiplication, prefetched and unpacked. */
 #include "embed/embed.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the processor and the kernel count for a reader. */
+ * Counters of the processor and of the kernel for a reader. */
 #include "embed/run.h"
 
 #include <linux/perf_event.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What all fillers share: how far they are, what the rows take, and databases that are there whole or not at all. */
+ * Shared by all fillers: progress, the size of the rows, and databases that appear only when they are complete. */
 #include "embed/embed.h"
 
 #include "base/clock.h"
@@ -59,7 +59,7 @@ void embed_fill_begin(const struct embed_options *options, char ret_partial[4096
     if (access(options->path, F_OK) == 0) {
         embed_fail(options->path, "is there already");
     }
-    (void)nftw(ret_partial, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* of a fill that was interrupted */
+    (void)nftw(ret_partial, remove_one, 16, FTW_DEPTH | FTW_PHYS); /* left by an interrupted fill */
     if (mkdir(ret_partial, 0777) != 0) {
         embed_fail(ret_partial, strerror(errno));
     }

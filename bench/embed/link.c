@@ -43,7 +43,7 @@ void embed_link_send(struct embed_link *link) {
     pil_text_clear(&link->out);
 }
 
-/* What has not been taken moves to the front when there is no room behind it. */
+/* Moves the bytes that were not taken to the front when there is no room behind them. */
 static void receive(struct embed_link *link, size_t wanted) {
     if (link->in_begin + wanted > link->in_capacity) {
         memmove(link->in, link->in + link->in_begin, link->in_end - link->in_begin);

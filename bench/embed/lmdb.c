@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * LMDB as its authors advise for reads: integer keys, one read transaction that is renewed for each call, no copy but
- * the one to the tensor, no read-ahead, pages filled in order, page tables made before anything is measured. Keys are
- * looked up in the order of the call: sorted ones gain nothing while they are few among many rows, a cursor that is
- * kept costs 5 to 10 % more than mdb_get, and MDB_NOLOCK saves nothing that can be measured. Its map is not aligned for
- * huge pages (MADV_COLLAPSE: EINVAL). */
+ * the one to the tensor, no read-ahead, pages filled in order, page tables filled before measuring. Keys are looked up
+ * in the order of the call: sorting gains nothing while they are few among many rows, a cursor that is kept costs 5 to
+ * 10 % more than mdb_get, and MDB_NOLOCK saves nothing measurable. Its map is not aligned for huge pages
+ * (MADV_COLLAPSE: EINVAL). */
 #include "embed/embed.h"
 
 #include <lmdb.h>
@@ -78,7 +78,7 @@ static void close_lmdb(void *context) {
     free(lmdb);
 }
 
-/* One transaction, keys in order: pages are filled whole. */
+/* One transaction with keys in order, so that pages are filled completely. */
 static void fill(const struct embed_options *options) {
     struct lmdb lmdb = {.shape = embed_shape_of(options)};
     char partial[4096];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pillion-embed: measures a reader in its own process, or fills what it reads. */
+ * pillion-embed: measures a reader in its own process, or fills its data. */
 #include "embed/run.h"
 
 #include <unistd.h>
@@ -16,7 +16,7 @@ const struct embed_reader *const embed_readers[] = {&embed_reader_mapped,    &em
                                                     &embed_reader_memcached, &embed_reader_null};
 const size_t embed_reader_count = sizeof embed_readers / sizeof embed_readers[0];
 
-/* Whatever is open stays so: libraries' own clean-ups at exit would find it half made. */
+/* Closes nothing: the exit handlers of libraries would find objects half made. */
 void embed_fail(const char *what, const char *why) {
     fprintf(stderr, "pillion-embed: %s: %s\n", what, why);
     fflush(NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * memcached's text protocol: a packed row per key, `get` of many keys at once, which one look at the socket answers
- * (pipelined requests would be served 20 at a time). */
+ * memcached's text protocol: a packed row per key, and one `get` for many keys, which the server answers after a single
+ * read of the socket (it would serve pipelined requests 20 at a time). */
 #include "embed/embed.h"
 
 #include <stdlib.h>
@@ -37,7 +37,7 @@ static bool is_head_of(const struct memcached *memcached, const char *line, size
     return len > wanted_len && memcmp(line, wanted, wanted_len) == 0;
 }
 
-/* The last word of "VALUE <key> <flags> <bytes>". */
+/* Parses the last word of "VALUE <key> <flags> <bytes>". */
 static size_t bytes_of(const char *line, size_t len) {
     size_t bytes = 0;
     for (const char *at = (const char *)memrchr(line, ' ', len) + 1; at < line + len; at++) {
@@ -56,7 +56,7 @@ static void take_row(struct memcached *memcached, size_t bytes, float *values) {
     embed_row_unpack(&memcached->shape, row, values);
 }
 
-/* Rows come in the order of the keys; those that are not there are left out. */
+/* Rows come in the order of the keys; missing ones are left out. */
 static bool take_rows(struct memcached *memcached, const int64_t *keys, size_t count, float *values) {
     bool ok = true;
     for (size_t i = 0;; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The limit of the socket: libpillion's request to a pillion-null that always answers the same tensor; --fill writes
+ * The limit of a socket: libpillion's request to a pillion-null that always answers with the same tensor. --fill writes
  * that answer to a file for `pillion-null --reply`. */
 #include "embed/embed.h"
 

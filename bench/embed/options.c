@@ -131,7 +131,7 @@ static bool parse_one(struct embed_options *options, int flag) {
     case 'n': options->processes = (uint32_t)number("--processes", optarg, EMBED_PROCESSES_MAX); return true;
     case 'v':
         options->seed = (int64_t)number("--verify", optarg, 1e15);
-        options->fill_seed = (uint64_t)options->seed; /* array fills itself */
+        options->fill_seed = (uint64_t)options->seed; /* the array reader fills its own memory */
         return true;
     case 'e': options->fill_seed = (uint64_t)number("--seed", optarg, 1e15); return true;
     case 'x': options->random = (uint64_t)number("--random", optarg, 1e15); return true;

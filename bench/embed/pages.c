@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is mapped, read once: the first access to a page costs a fault, and that of a virtual machine to memory that it
- * has not used for long another one in its host (10 to 50 µs). Neither is a part of a read. */
+ * Reads all mapped memory once. The first access to a page costs a fault; in a virtual machine, memory that was not
+ * used for long costs another fault in the host (10 to 50 µs). Neither is part of a read. */
 #include "embed/embed.h"
 
 #include <fcntl.h>
@@ -10,7 +10,8 @@
 
 enum { PAGE = 4096, CHUNK = 1 << 16 };
 
-/* From the disk in order: a map that is declared to be read at random would fetch each page by itself. */
+/* Reads the file from the disk in order: a map that is declared as randomly accessed would fetch each page
+ * separately. */
 static void cache_file(char *name, uint64_t bytes_max) {
     static char chunk[CHUNK];
     name[strcspn(name, "\n")] = '\0';

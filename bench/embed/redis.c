@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Redis, or what speaks its protocol: a packed row per key, GET of one and MGET of many. */
+ * Redis and servers with its protocol: a packed row per key, GET for one and MGET for many. */
 #include "embed/embed.h"
 
 #include <stdlib.h>
@@ -36,7 +36,7 @@ static void fail_reply(const struct redis *redis, const char *line, size_t len) 
     embed_fail(redis->options->address, text);
 }
 
-/* The number behind `kind`, −1 for null. */
+/* The number after `kind`; −1 for null. */
 static int64_t take_number(struct redis *redis, char kind) {
     size_t len;
     const char *line = embed_link_line(&redis->link, &len);

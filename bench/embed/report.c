@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What was measured, for people and as one line of JSON. */
+ * Prints the results, as text or as one line of JSON. */
 #include "embed/run.h"
 
 #include <stdlib.h>
 
-/* Middle of the bucket that holds it, in µs. */
+/* The quantile as the middle of its bucket, in µs. */
 static double quantile_us(const struct embed_result *result, double quantile) {
     uint64_t wanted = (uint64_t)(quantile * (double)result->calls), seen = 0;
     uint32_t bucket = 0;

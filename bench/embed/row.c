@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The packed row that peers store, and how a caller would make float32 of it: with the machine's own instructions. */
+ * The packed row that peers store, and its conversion to float32 by a caller that uses the machine's own
+ * instructions. */
 #include "embed/embed.h"
 
 #include "base/half.h"
@@ -31,7 +32,7 @@ size_t embed_row_bytes(const struct embed_options *options) {
     return options->width * value_bytes(options->type);
 }
 
-/* A whole number below 2048 is exact. */
+/* Whole numbers below 2048 are exact. */
 static uint16_t half_of(uint32_t value) {
     if (value == 0) {
         return 0;
@@ -69,7 +70,7 @@ __attribute__((target("avx2"))) static uint32_t int8_by_lanes(const uint8_t *fro
     }
     return i;
 }
-/* Every processor with AVX2 has F16C; clang 14 cannot ask for the latter. */
+/* Every processor with AVX2 has F16C; clang 14 cannot test for F16C. */
 static bool has_lanes(void) {
     return __builtin_cpu_supports("avx2");
 }

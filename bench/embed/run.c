@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Processes that call a reader again and again, each from one thread. Keys of a call are drawn before its clock starts;
- * a call's latency is taken around it (two clock reads, about 40 ns, are in it). */
+ * Processes that call a reader repeatedly, each from one thread. The keys of a call are drawn before its clock starts;
+ * the latency includes two clock reads, about 40 ns. */
 #include "embed/run.h"
 
 #include "base/clock.h"
@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Keys are drawn in advance, so that drawing costs no call anything; enough that their rows are no guests of a cache
- * (128 MiB of rows of 50 float32), in one copy for all processes. */
+/* Keys are drawn in advance, in one copy for all processes, so that drawing costs a call nothing. There are so many
+ * that their rows do not fit into a cache (128 MiB for rows of 50 float32). */
 enum { POOL = 1 << 19 };
 
 struct shared {
@@ -37,7 +37,7 @@ struct run {
     struct embed_result *result;
     void *reader;
     float *values;
-    size_t at; /* in the pool */
+    size_t at; /* index in the pool */
     struct sample *samples;
     size_t sample_count, sample_capacity;
 };
@@ -165,13 +165,13 @@ static void measure(struct run *run) {
     if (options->samples_path != NULL) {
         write_samples(run);
     }
-    pthread_barrier_wait(&run->shared->end); /* all are still there: what they share is counted once by PSS */
+    pthread_barrier_wait(&run->shared->end); /* all processes still exist here, so PSS counts what they share once */
     result->rss_bytes = embed_memory_of(0, "Rss");
     result->pss_bytes = embed_memory_of(0, "Pss");
     pthread_barrier_wait(&run->shared->gone);
 }
 
-/* The n-th of the CPUs that this process may use; -1 when there are fewer CPUs than processes. */
+/* Pins to the n-th of the CPUs that this process may use. Returns -1 when there are fewer CPUs than processes. */
 static int pin(uint32_t process, uint32_t processes) {
     cpu_set_t allowed, one;
     if (processes == 1 || sched_getaffinity(0, sizeof allowed, &allowed) != 0 ||
@@ -215,7 +215,7 @@ static void signal_all(const pid_t *pids, uint32_t count, int number) {
     }
 }
 
-/* Waits for all; when one fails the others, who would wait for it, end too. */
+/* Waits for all processes. When one fails, ends the others, which would wait for it. */
 static void wait_for_all(pid_t *pids, uint32_t count) {
     bool is_told = false, has_failed = false;
     for (uint32_t left = count; left > 0;) {

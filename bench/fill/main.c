@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pillion-fill: the rows of tests/support/make_release as RESP commands on standard output, for `redis-cli --pipe`:
  *     pillion-fill --rows N --features F --seed K [--hash PREFIX] [--packed PREFIX]
- * --hash: HSET PREFIX<row> f0 <decimal> …, the texts that Pillion answers. --packed: SET PREFIX<row> <bytes>, the
- * packed row that Pillion answers to GET: little-endian float32, then a null bit per feature. */
+ * --hash: HSET PREFIX<row> f0 <decimal> …, the texts with which Pillion answers. --packed: SET PREFIX<row> <bytes>, the
+ * packed row with which Pillion answers GET: little-endian float32, then a null bit per feature. */
 #include "base/decimal.h"
 #include "base/text.h"
 

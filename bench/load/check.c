@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Checks of values against the formula of the synthetic releases (tests/support/make_release): feature f of row k is
- * (float)((k * 31 + f * 7 + seed) mod 1000003). Releases differ by their seed, so that one answer is explained by one
- * seed or mixes two releases. */
+ * Checks values against the formula of the synthetic releases (tests/support/make_release): feature f of row k is
+ * (float)((k * 31 + f * 7 + seed) mod 1000003). Releases differ in their seed, so an answer either matches one seed or
+ * mixes two releases. */
 #include "load/load.h"
 
 #include <stdlib.h>

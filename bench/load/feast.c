@@ -9,7 +9,7 @@
 
 static const struct pil_http_limits limits = {.head_bytes_max = 32768, .fields_max = 100, .body_bytes_max = 256 << 20};
 
-/* head: up to the list of keys; tail: behind it. */
+/* head: the request up to the list of keys; tail: the rest. */
 static void feast_prepare(struct load_plan *plan) {
     pil_text_format(&plan->head, "{\"entities\":{\"%s\":[", plan->join_key);
     if (plan->service != NULL) {
@@ -48,7 +48,7 @@ static pil_status feast_frame(const struct load_plan *plan, struct pil_bytes inp
     return PIL_STATUS_OK;
 }
 
-/* The text of a member of the object at the start of `object`. */
+/* Finds a member of the object at the start of `object`; *ret_raw is its text. */
 static bool find_member(struct pil_bytes object, const char *wanted, struct pil_bytes *ret_raw) {
     struct pil_json json;
     struct pil_bytes name, raw;
@@ -67,7 +67,7 @@ static bool find_member(struct pil_bytes object, const char *wanted, struct pil_
     return false;
 }
 
-/* One list of an answer's column: numbers (values) or words (statuses). */
+/* Checks one list of a column: numbers (values) or words (statuses). */
 static void check_list(struct load_check *check, const struct load_plan *plan, uint64_t random, struct pil_json *json,
                        int64_t feature) {
     bool first = true, more = false;
@@ -96,7 +96,7 @@ static void check_list(struct load_check *check, const struct load_plan *plan, u
     check->is_wrong |= count != plan->entities;
 }
 
-/* {"values":[…],"statuses":[…],"event_timestamps":[…]}; feature -1 is the join key's column. */
+/* Checks {"values":[…],"statuses":[…],"event_timestamps":[…]}; feature -1 is the column of the join key. */
 static void check_column(struct load_check *check, const struct load_plan *plan, uint64_t random, struct pil_json *json,
                          int64_t feature) {
     bool first = true, more = false, has_values = false;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Streams of keys. Zipf by inversion (Gray and others, "Quickly Generating Billion-Record Synthetic Databases", SIGMOD
- * 1994), then scattered, so that hot keys are no neighbours. */
+ * 1994), then scattered, so that hot keys are not adjacent. */
 #include "load/load.h"
 
 #include <math.h>
 
-/* splitmix64: any state is good, and the next one is a function of it alone. */
+/* splitmix64: any state is valid, and the next one depends on the state alone. */
 uint64_t load_random_next(uint64_t *state) {
     uint64_t x = *state += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;

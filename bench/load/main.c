@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pillion-load: asks a feature server for vectors, on a schedule or as fast as it answers, checks the values, and
- * reports latency without coordinated omission. Method and reading: bench/README.md. */
+ * pillion-load: requests vectors from a feature server, on a schedule or as fast as it answers, checks the values, and
+ * reports latency without coordinated omission. For the method and how to read the results see bench/README.md. */
 #include "load/load.h"
 
 int main(int argc, char **argv) {

@@ -160,7 +160,7 @@ static void seeds(struct load_plan *plan) {
     }
 }
 
-/* What to ask; false: not one of these. */
+/* Takes an option about the request. Returns false if `id` is not one of these. */
 static bool take_request_option(struct load_plan *plan, int id, double *zipf) {
     static const char *const commands[] = {"hmget", "hgetall", "get", "mget", "vector", "feast", "bytes", NULL};
     switch (id) {
@@ -265,7 +265,7 @@ void load_options_parse(int argc, char **argv, struct load_plan *ret_plan) {
             exit(0);
         }
         if (!take_request_option(&plan, id, &zipf) && !take_run_option(&plan, id) && !take_report_option(&plan, id)) {
-            exit(2); /* getopt said why */
+            exit(2); /* getopt has printed the reason */
         }
     }
     if (optind < argc) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a run leaves behind: histograms, verdicts, samples, CPU time of the servers. */
+ * The record of a run: histograms, verdicts, samples, CPU time of the servers. */
 #include "load/load.h"
 
 #include "base/sys.h"
@@ -68,7 +68,7 @@ bool load_record_write_samples(const struct load_record *record, const char *pat
     return ok;
 }
 
-/* First field of schedstat: nanoseconds on a CPU. */
+/* Adds the first field of schedstat: nanoseconds on a CPU. */
 static bool read_schedstat(const char *path, uint64_t *sum_ns) {
     struct pil_text text = {0};
     char *end = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Results, as text or JSON. Latencies are printed in microseconds. */
+ * Prints results as text or JSON. Latencies are in microseconds. */
 #include "load/load.h"
 
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static double quantile_us(const struct pil_histogram_view *view, double quantile
     return (double)pil_histogram_quantile(view, quantile) / 1000;
 }
 
-/* "count":…,"mean_us":…,"p50_us":…, without braces. */
+/* Prints "count":…,"mean_us":…,"p50_us":…, without braces. */
 static void put_json(const struct pil_histogram_view *view, FILE *out) {
     double mean_us = view->count > 0 ? (double)view->sum / (double)view->count / 1000 : 0;
     fprintf(out, "\"count\":%llu,\"mean_us\":%.3f", (unsigned long long)view->count, mean_us);
@@ -52,11 +52,11 @@ void load_report_interval(const struct load_plan *plan, struct load_record *reco
     record->interval_begin_ns = now_ns;
 }
 
-/* ---- The whole */
+/* ---- The whole result */
 
 struct result {
     struct pil_histogram_view all;
-    double seconds, rate, cpu_us; /* cpu_us per request; below 0: unknown */
+    double seconds, rate, cpu_us; /* cpu_us is per request; below 0: unknown */
     double late_share;
 };
 

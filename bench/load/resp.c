@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RESP requests and replies, and the raw bytes protocol: requests of a fixed size, replies of a fixed size. */
+ * RESP requests and replies; and the raw bytes protocol, with requests and replies of fixed sizes. */
 #include "load/load.h"
 
 #include "wire/resp.h"
@@ -66,7 +66,7 @@ static bool next_value(struct pil_bytes *reply, struct pil_resp_value *ret_value
     return pil_resp_value_next(reply, ret_value) == PIL_STATUS_OK;
 }
 
-/* The packed row: little-endian floats in declared order, then null bits. */
+/* Checks a packed row: little-endian floats in declared order, then null bits. */
 static void check_packed(struct load_check *check, const struct load_plan *plan, uint64_t key,
                          const struct pil_resp_value *value) {
     if (value->kind == PIL_RESP_KIND_NULL) {

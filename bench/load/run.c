@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The loop. Open: arrivals have intended times, fixed or Poisson, which no slow answer can move; latency counts from
- * there. Closed: each connection sends its pipeline when the one before is answered; latency counts from the sending.
- */
+ * The loop. Open: arrivals have intended times, fixed or Poisson, which a slow answer cannot move; latency counts from
+ * the intended time. Closed: each connection sends its pipeline when the previous one is answered; latency counts from
+ * sending. */
 #include "load/load.h"
 
 #include "base/clock.h"
@@ -21,7 +21,7 @@
 
 enum {
     EVENTS = 1024,
-    WINDOW = 65536, /* unanswered requests of one connection, a power of two; beyond it, sends are late */
+    WINDOW = 65536, /* unanswered requests of one connection, a power of two; when it is full, sends are late */
 };
 static const uint64_t drain_ns = 5000000000, poll_below_ns = 2500000, park_margin_ns = 1500000, glance_ns = 50000000;
 
@@ -31,8 +31,8 @@ struct outstanding {
 
 struct connection {
     pil_engine_handle handle;
-    struct pil_text input;           /* a reply that has not come whole */
-    struct pil_text filling, flying; /* requests: not sent yet, being sent */
+    struct pil_text input;           /* the start of a reply that is incomplete */
+    struct pil_text filling, flying; /* filling: requests not sent yet; flying: requests being sent */
     bool is_flying, is_closed;
     struct outstanding *window;
     uint32_t first, count;
@@ -46,9 +46,9 @@ struct run {
     struct connection *connections;
     struct pil_error *error;
     uint64_t random_keys, random_arrivals;
-    uint64_t next_ns, arrival;    /* open loop: the next intended time, and its number */
-    double gap_ns, next_exact_ns; /* between arrivals; next_ns before rounding */
-    uint64_t open_count;          /* unanswered, all connections */
+    uint64_t next_ns, arrival;    /* open loop: the next intended time, and the number of that arrival */
+    double gap_ns, next_exact_ns; /* gap between arrivals; next_ns before rounding */
+    uint64_t open_count;          /* unanswered requests of all connections */
     bool is_sending, is_captured, is_lost;
 };
 
@@ -125,7 +125,8 @@ static void flush_connection(struct run *run, struct connection *connection) {
     pil_engine_send(run->engine, connection->handle, &part, 1);
 }
 
-/* Servers may allow strangers little: one small command first, whose answer does not count (intended_ns 0). */
+/* Some servers limit the first request of a connection: sends a small command whose answer does not count (intended_ns
+ * 0). */
 static void greet(struct run *run, struct connection *connection) {
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
     if (run->protocol == &load_protocol_resp) {
@@ -136,11 +137,11 @@ static void greet(struct run *run, struct connection *connection) {
     }
 }
 
-/* One pipeline; its requests share the intended time. */
+/* Sends one pipeline; its requests have the same intended time. */
 static void issue(struct run *run, struct connection *connection, uint64_t intended_ns) {
     struct load_record *record = run->record;
     if (connection->count == 0) {
-        connection->first = 0; /* stays in the cache */
+        connection->first = 0; /* keeps the queue in the cache */
     }
     bool measured = intended_ns >= record->measure_begin_ns && intended_ns < record->measure_end_ns;
     for (uint32_t i = 0; i < run->plan->depth; i++) {
@@ -156,8 +157,8 @@ static void issue(struct run *run, struct connection *connection, uint64_t inten
     flush_connection(run, connection);
 }
 
-/* Sends what is due, up to the end, however late that is noticed. A connection whose window is full holds all arrivals
- * back: they stay due, and count as late. */
+/* Sends everything that is due before the end, however late that is noticed. When the window of a connection is full,
+ * all arrivals wait: they stay due, and count as late. */
 static void issue_due(struct run *run, uint64_t now_ns) {
     const struct load_plan *plan = run->plan;
     double period_ns = run->gap_ns * plan->connections;
@@ -194,7 +195,8 @@ static void on_reply(struct run *run, const struct outstanding *entry, struct pi
     }
 }
 
-/* Takes whole replies off the front of `input`; false: it is not the protocol, or nobody asked. */
+/* Takes whole replies off the front of `input`. Returns false if the bytes violate the protocol, or nothing was
+ * requested. */
 static bool take_replies(struct run *run, struct connection *connection, struct pil_bytes *input, uint64_t now_ns) {
     while (input->len > 0) {
         size_t len = 0;
@@ -268,7 +270,7 @@ static void on_event(struct run *run, const struct pil_event *event) {
     }
 }
 
-/* Begin and end of measuring, and of the CPU window that lies in it. */
+/* Begins and ends measuring, and the CPU window within it. */
 static void keep_time(struct run *run, uint64_t now_ns) {
     struct load_record *record = run->record;
     const struct load_plan *plan = run->plan;
@@ -287,7 +289,7 @@ static void keep_time(struct run *run, uint64_t now_ns) {
     }
 }
 
-/* How long to wait for events: an open loop polls when its next arrival is near, since a sleep ends late. */
+/* Waits for events. An open loop polls when its next arrival is near, because a sleep ends late. */
 static pil_status wait_events(struct run *run, struct pil_event *events, uint32_t *ret_count) {
     uint64_t now_ns = pil_clock_monotonic_ns();
     uint64_t timeout_ns = glance_ns;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pillion-null: a server that does nothing. It frames requests with the decoders that Pillion uses (or by a byte count)
- * and answers each with the same bytes, on the same event loop. What a real server costs beyond it is its own work.
+ * pillion-null: a server that does nothing. It frames requests with Pillion's decoders (or by a byte count) and sends
+ * the same bytes as answer to each, on the same event loop. The cost of a real server above this one is its own work.
  *     pillion-null --listen unix:PATH|tcp:IPV4:PORT --reply FILE [--protocol resp|http|bytes] [--request-bytes N]
  *                  [--workers N] [--engine io_uring|epoll] [--spin-us N] */
 #include "base/panic.h"
@@ -34,17 +34,17 @@ struct settings {
     pil_engine_kind engine;
     uint64_t spin_ns_max;
     int listener;
-    struct pil_text reply; /* `repeat` times the same answer: pipelines are sent in few parts */
+    struct pil_text reply; /* the same answer `repeat` times, so that a pipeline is answered in few parts */
     size_t reply_bytes;
     uint32_t repeat;
 };
 
 struct connection {
     pil_engine_handle handle;
-    struct pil_text input; /* the part of a request that has come */
+    struct pil_text input; /* the start of a request that is incomplete */
     struct pil_resp_cursor resp;
     struct pil_http_cursor http;
-    uint64_t owed; /* answers not handed to the engine yet */
+    uint64_t owed; /* answers not passed to the engine yet */
     bool is_flying, is_ended;
 };
 
@@ -56,7 +56,7 @@ struct worker {
     struct pil_event events[EVENTS];
 };
 
-/* ---- Framing: AGAIN, or OK and how many bytes the request took, or an error. */
+/* ---- Framing: AGAIN, an error, or OK and the length of the request. */
 
 static pil_status frame(struct worker *worker, struct connection *connection, struct pil_bytes input, size_t *ret_len) {
     switch (worker->settings->protocol) {
@@ -144,7 +144,7 @@ static void on_accept(struct worker *worker, int fd) {
         close(fd);
         return;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets, which need none */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets, which do not need it */
     if (pil_engine_attach(worker->engine, fd, connection, &connection->handle) != PIL_STATUS_OK) {
         free(connection);
     }
@@ -176,7 +176,8 @@ static void on_event(struct worker *worker, const struct pil_event *event) {
     }
 }
 
-/* Spins as Pillion's workers do: half as long after a spin in vain, twice as long after one that was not. */
+/* Spins as Pillion's workers do: halves the time after a spin that ended in parking, doubles it after one that found
+ * events. */
 static uint64_t adapt_spin(struct worker *worker, uint64_t spin_ns, const struct pil_engine_stats *before) {
     struct pil_engine_stats now;
     uint64_t max = worker->settings->spin_ns_max;
