@@ -110,16 +110,29 @@ pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, s
                : pil_fail(ret_error, status, "there is no feature service %.*s", len, text);
 }
 
+/* A view that was removed and added with another rule has several slots: the served slot decides; when none is served,
+ * any unreadable slot hides the name. A view that was never served here has no rule. The mapped catalog goes by the same
+ * (mapped/catalog.c). */
+static bool may_read_name(const struct pil_scope *scope, const char *project, const char *name) {
+    bool may_read = true;
+    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
+        const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
+        bool is_it = strcmp(view->name, name) == 0 && strcmp(view->project, project) == 0;
+        bool is_readable = (scope->readable >> i & 1) != 0;
+        if (is_it && pil_cache_view_is_served(view)) {
+            return is_readable;
+        }
+        may_read &= !is_it || is_readable;
+    }
+    return may_read;
+}
+
 bool pil_scope_may_read_service(const struct pil_scope *scope, const struct pil_project *project,
                                 const struct pil_service *service) {
     for (uint32_t f = 0; f < service->feature_count; f++) {
         const struct pil_view *schema = project->views[service->features[f].view_index].view;
-        for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
-            const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
-            if (strcmp(view->name, schema->name) == 0 && strcmp(view->project, schema->project) == 0 &&
-                !pil_scope_may_read(scope, view)) {
-                return false;
-            }
+        if (!may_read_name(scope, schema->project, schema->name)) {
+            return false;
         }
     }
     return true;

@@ -51,7 +51,7 @@ pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, s
 /* The project of the view at view_index if it is the first served view of its project and the project is applied; else
  * NULL. So a loop over all views meets each project once. */
 const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, uint32_t view_index);
-/* Whether the peer may read all views of a service; false also if one of them was removed from serving. Views that were
- * never served here do not count. */
+/* Whether the peer may read all views of a service. A view that was removed keeps its last rules; views that were never
+ * served here do not count. */
 bool pil_scope_may_read_service(const struct pil_scope *scope, const struct pil_project *project,
                                 const struct pil_service *service);

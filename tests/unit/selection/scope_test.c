@@ -23,7 +23,7 @@ struct fixture {
 static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
     struct pil_project *project = fixture_project(FEATURES);
-    f->cache = pil_cache_create(3, 1);
+    f->cache = pil_cache_create(4, 1);
     f->projects = pil_projects_create(2, pil_cache_qsbr(f->cache));
     f->scope =
         (struct pil_scope){.cache = f->cache, .projects = f->projects, .batch_number = 1, .readable = UINT64_MAX};
@@ -95,6 +95,20 @@ static void what_a_peer_may_not_read_is_denied(void **state) {
     assert_true(pil_scope_may_read_service(&f->scope, project, &project->services[0]));
 }
 
+static void the_served_slot_of_a_view_says_who_may_read_its_services(void **state) {
+    struct fixture *f = *state;
+    const struct pil_project *project = pil_projects_find(f->projects, "p");
+    const struct pil_service *service = &project->services[0];
+    pil_cache_view_remove(f->cache, 0);
+    assert_true(pil_scope_may_read_service(&f->scope, project, service));
+    f->scope.readable = ~1ull;
+    assert_false(pil_scope_may_read_service(&f->scope, project, service));
+    assert_int_equal(pil_cache_view_define(f->cache, 3, "p", "v", "c"), PIL_STATUS_OK);
+    assert_true(pil_scope_may_read_service(&f->scope, project, service));
+    f->scope.readable = 1;
+    assert_false(pil_scope_may_read_service(&f->scope, project, service));
+}
+
 static pil_status service_of(const struct fixture *f, const char *name, const struct pil_project **ret_project) {
     const struct pil_service *service = NULL;
     return pil_scope_service(&f->scope, pil_bytes_from_text(name), ret_project, &service);
@@ -164,6 +178,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_name_is_one_view_or_none, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_peer_may_not_read_is_denied, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_served_slot_of_a_view_says_who_may_read_its_services, setup, teardown),
         cmocka_unit_test_setup_teardown(services_are_found_by_either_name, setup, teardown),
         cmocka_unit_test_setup_teardown(a_selection_holds_what_was_asked_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_selection_says_what_is_wrong, setup, teardown),
