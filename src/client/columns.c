@@ -152,8 +152,8 @@ static pillion_result put_columns(struct pil_call *call, const struct pil_block 
 
 pillion_result pillion_get_columns(struct pillion_plan *plan, const struct pillion_keys *keys,
                                    const struct pillion_columns *options, struct pillion_answer *answer) {
-    struct pillion_error *error = answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL;
-    if (options->size < sizeof *options || keys->size < offsetof(struct pillion_keys, columns)) {
+    struct pillion_error *error = answer != NULL && answer->size >= PIL_ANSWER_BYTES_MIN ? &answer->error : NULL;
+    if (options->size < PIL_COLUMNS_BYTES_MIN || keys->size < offsetof(struct pillion_keys, columns)) {
         return pil_result_fail(error, PILLION_INVALID, "keys or columns have no size");
     }
     if ((plan->flags & PILLION_COLUMNS) == 0) {

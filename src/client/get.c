@@ -193,7 +193,7 @@ static const struct pil_compiled *enter(const struct pil_call *call, struct pil_
 pillion_result pil_get_run(struct pil_call *call) {
     struct pillion_error *error = NULL;
     if (call->answer != NULL) {
-        if (call->answer->size < sizeof *call->answer) {
+        if (call->answer->size < PIL_ANSWER_BYTES_MIN) {
             return PILLION_INVALID;
         }
         error = &call->answer->error;
@@ -269,7 +269,7 @@ static pillion_result put_tensor(struct pil_call *call, const struct pil_block *
 
 pillion_result pillion_get(struct pillion_plan *plan, const struct pillion_keys *keys,
                            const struct pillion_output *output, struct pillion_answer *answer) {
-    struct pillion_error *error = answer != NULL && answer->size >= sizeof *answer ? &answer->error : NULL;
+    struct pillion_error *error = answer != NULL && answer->size >= PIL_ANSWER_BYTES_MIN ? &answer->error : NULL;
     if (output->size < offsetof(struct pillion_output, flags) || keys->size < offsetof(struct pillion_keys, columns)) {
         return pil_result_fail(error, PILLION_INVALID, "keys or output have no size");
     }

@@ -5,7 +5,13 @@
 #include "cache/freshness.h"
 #include "client/client.h"
 
-enum { PIL_CLIENT_BLOCK = PIL_SOURCE_BLOCK };
+enum {
+    PIL_CLIENT_BLOCK = PIL_SOURCE_BLOCK,
+    /* Sizes of structs as the first version of the library had them: callers that were built with it stay served when
+     * fields are added at the end. */
+    PIL_ANSWER_BYTES_MIN = offsetof(struct pillion_answer, error) + sizeof(struct pillion_error),
+    PIL_COLUMNS_BYTES_MIN = offsetof(struct pillion_columns, event_ts_us) + sizeof(int64_t *),
+};
 
 /* Rows of one view that are looked up together. */
 struct pil_block {
