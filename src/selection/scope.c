@@ -111,8 +111,8 @@ pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, s
 }
 
 /* A view that was removed and added with another rule has several slots: the served slot decides; when none is served,
- * any unreadable slot hides the name. A view that was never served here has no rule. The mapped catalog goes by the same
- * (mapped/catalog.c). */
+ * any unreadable slot hides the name. A view that was never served here has no rule. The mapped catalog has the same
+ * rule (mapped/catalog.c). */
 static bool may_read_name(const struct pil_scope *scope, const char *project, const char *name) {
     bool may_read = true;
     for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
