@@ -2,11 +2,15 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* EVP allocates for every digest, and what it cannot allocate ends in an error that no caller here could mend. The
+ * functions below it are deprecated for being fixed to one implementation, which is what is wanted. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
+
 #include "base/hash.h"
 #include "base/character.h"
-#include "base/panic.h"
 
-#include <openssl/evp.h>
+#include <stdalign.h>
 
 uint64_t pil_hash_shard(struct pil_bytes key) {
     return XXH64(key.data, key.len, PIL_HASH_SHARD_SEED);
@@ -21,27 +25,29 @@ uint64_t pil_hash_block(struct pil_bytes block) {
 }
 
 struct pil_sha256 pil_hash_sha256(struct pil_bytes data) {
-    struct pil_sha256_stream *stream = pil_sha256_stream_create();
-    pil_sha256_stream_update(stream, data);
+    struct pil_sha256_stream stream;
+    pil_sha256_stream_init(&stream);
+    pil_sha256_stream_update(&stream, data);
     return pil_sha256_stream_finish(&stream);
 }
 
-struct pil_sha256_stream *pil_sha256_stream_create(void) {
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    PIL_ASSERT(context != NULL);
-    PIL_ASSERT(EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1);
-    return (struct pil_sha256_stream *)context;
+static SHA256_CTX *context_of(struct pil_sha256_stream *stream) {
+    _Static_assert(sizeof(SHA256_CTX) <= sizeof stream->state && alignof(SHA256_CTX) <= alignof(uint64_t),
+                   "the stream has room for OpenSSL's");
+    return (SHA256_CTX *)(void *)stream->state;
+}
+
+void pil_sha256_stream_init(struct pil_sha256_stream *stream) {
+    (void)SHA256_Init(context_of(stream)); /* none of the three can fail */
 }
 
 void pil_sha256_stream_update(struct pil_sha256_stream *stream, struct pil_bytes data) {
-    PIL_ASSERT(EVP_DigestUpdate((EVP_MD_CTX *)stream, data.data, data.len) == 1);
+    (void)SHA256_Update(context_of(stream), data.data, data.len);
 }
 
-struct pil_sha256 pil_sha256_stream_finish(struct pil_sha256_stream **stream) {
+struct pil_sha256 pil_sha256_stream_finish(struct pil_sha256_stream *stream) {
     struct pil_sha256 digest;
-    PIL_ASSERT(EVP_DigestFinal_ex((EVP_MD_CTX *)*stream, digest.bytes, NULL) == 1);
-    EVP_MD_CTX_free((EVP_MD_CTX *)*stream);
-    *stream = NULL;
+    (void)SHA256_Final(digest.bytes, context_of(stream));
     return digest;
 }
 

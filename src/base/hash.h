@@ -22,12 +22,13 @@ struct pil_sha256 {
 
 struct pil_sha256 pil_hash_sha256(struct pil_bytes data);
 
-/* Incremental SHA-256. create panics when memory is short. finish returns the digest, destroys the stream and NULLs the
- * pointer. */
-struct pil_sha256_stream;
-struct pil_sha256_stream *pil_sha256_stream_create(void);
+/* Incremental SHA-256; finish returns the digest of everything since init. No allocation. */
+struct pil_sha256_stream {
+    uint64_t state[14]; /* OpenSSL's */
+};
+void pil_sha256_stream_init(struct pil_sha256_stream *stream);
 void pil_sha256_stream_update(struct pil_sha256_stream *stream, struct pil_bytes data);
-struct pil_sha256 pil_sha256_stream_finish(struct pil_sha256_stream **stream);
+struct pil_sha256 pil_sha256_stream_finish(struct pil_sha256_stream *stream);
 
 /* Lower-case hex of `data` into ret_text[2 * len + 1], NUL-terminated. */
 void pil_hex_encode(struct pil_bytes data, char *ret_text);

@@ -26,15 +26,16 @@ static void shard_hex(const struct pil_sha256 *id, char ret_hex[PIL_SHA256_HEX_C
 static void identify(const struct pil_view *view, const struct pil_text *schema,
                      const struct pil_manifest_shard *shards, uint32_t shard_count,
                      char ret_release[PIL_RELEASE_ID_CHARS + 1]) {
-    struct pil_sha256_stream *stream = pil_sha256_stream_create();
-    pil_sha256_stream_update(stream, pil_bytes_from_text(view->project));
-    pil_sha256_stream_update(stream, pil_bytes_from_text("/"));
-    update_line(stream, view->name);
-    update_line(stream, schema->data);
+    struct pil_sha256_stream stream;
+    pil_sha256_stream_init(&stream);
+    pil_sha256_stream_update(&stream, pil_bytes_from_text(view->project));
+    pil_sha256_stream_update(&stream, pil_bytes_from_text("/"));
+    update_line(&stream, view->name);
+    update_line(&stream, schema->data);
     for (uint32_t i = 0; i < shard_count; i++) {
         char hex[PIL_SHA256_HEX_CHARS + 1];
         shard_hex(&shards[i].id, hex);
-        update_line(stream, hex);
+        update_line(&stream, hex);
     }
     struct pil_sha256 digest = pil_sha256_stream_finish(&stream);
     pil_hex_encode(pil_bytes_from(digest.bytes, PIL_RELEASE_ID_CHARS / 2), ret_release);

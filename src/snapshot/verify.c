@@ -20,14 +20,16 @@ static pil_status check_sums(struct pil_bytes file, const struct pil_superblock 
                              const struct pil_verify_options *options, struct pil_error *error) {
     const uint8_t *sum = section(file, block, PIL_SECTION_BLOCK_SUMS);
     const uint8_t *range_hash = section(file, block, PIL_SECTION_RANGE_HASHES);
-    struct pil_sha256_stream *range = NULL;
+    struct pil_sha256_stream range;
     const char *wrong = NULL;
     uint64_t start = 0;
     for (uint64_t end; start < block->body_bytes; start = end, sum += sizeof(uint64_t)) {
         end = start + PIL_FORMAT_BLOCK_BYTES < block->body_bytes ? start + PIL_FORMAT_BLOCK_BYTES : block->body_bytes;
         struct pil_bytes bytes = pil_bytes_from(file.data + start, end - start);
-        range = range == NULL ? pil_sha256_stream_create() : range;
-        pil_sha256_stream_update(range, bytes);
+        if (start % PIL_FORMAT_RANGE_BYTES == 0) {
+            pil_sha256_stream_init(&range);
+        }
+        pil_sha256_stream_update(&range, bytes);
         wrong = pil_hash_block(bytes) == pil_load_u64(sum) ? NULL : "BLOCK_SUMS";
         if (wrong != NULL) {
             break;
@@ -41,9 +43,6 @@ static pil_status check_sums(struct pil_bytes file, const struct pil_superblock 
             range_hash += sizeof hash.bytes;
         }
         report(options, end, file.len);
-    }
-    if (range != NULL) {
-        pil_sha256_stream_finish(&range);
     }
     if (wrong != NULL) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "section %s does not match the bytes at offset %llu", wrong,

@@ -313,13 +313,15 @@ static void fill_superblock(struct build *b) {
 static struct pil_sha256 fill_sums(struct build *b) {
     uint8_t *sum = section(b, PIL_SECTION_BLOCK_SUMS), *range_hash = section(b, PIL_SECTION_RANGE_HASHES);
     uint64_t body_bytes = b->superblock.body_bytes;
-    struct pil_sha256_stream *range = NULL;
+    struct pil_sha256_stream range;
     for (uint64_t start = 0, end; start < body_bytes; start = end, sum += sizeof(uint64_t)) {
         end = start + PIL_FORMAT_BLOCK_BYTES < body_bytes ? start + PIL_FORMAT_BLOCK_BYTES : body_bytes;
         struct pil_bytes block = pil_bytes_from(b->data + start, end - start);
         pil_store_u64(sum, pil_hash_block(block));
-        range = range == NULL ? pil_sha256_stream_create() : range;
-        pil_sha256_stream_update(range, block);
+        if (start % PIL_FORMAT_RANGE_BYTES == 0) {
+            pil_sha256_stream_init(&range);
+        }
+        pil_sha256_stream_update(&range, block);
         if (end % PIL_FORMAT_RANGE_BYTES == 0 || end == body_bytes) {
             struct pil_sha256 hash = pil_sha256_stream_finish(&range);
             memcpy(range_hash, hash.bytes, sizeof hash.bytes);

@@ -117,25 +117,24 @@ void pil_directory_tag_of(struct pil_bytes content, struct pil_store_tag *ret_ta
 
 pil_status pil_directory_read_whole(const struct pil_directory *directory, const struct pil_directory_file *file,
                                     struct pil_text *text, struct pil_store_tag *ret_tag, struct pil_error *error) {
-    struct pil_sha256_stream *stream = pil_sha256_stream_create();
+    struct pil_sha256_stream stream;
     char chunk[CHUNK_BYTES];
     uint64_t offset = 0;
     ssize_t got;
     bool is_cancelled = false;
+    pil_sha256_stream_init(&stream);
     while (!is_cancelled && (got = pil_directory_read_some(file->fd, chunk, sizeof chunk, offset)) > 0) {
         offset += (uint64_t)got;
         if (offset > file->bytes_max) {
             break;
         }
-        pil_sha256_stream_update(stream, pil_bytes_from(chunk, (size_t)got));
+        pil_sha256_stream_update(&stream, pil_bytes_from(chunk, (size_t)got));
         if (text != NULL) {
             pil_text_append(text, chunk, (size_t)got);
         }
         is_cancelled = pil_store_is_cancelled(&directory->base);
     }
-    int number = errno;
     struct pil_sha256 digest = pil_sha256_stream_finish(&stream);
-    errno = number;
     if (is_cancelled) {
         return pil_store_fail_cancelled(error);
     }

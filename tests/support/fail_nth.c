@@ -112,10 +112,9 @@ static void report(const char *name) {
     memcpy(control->report, text, sizeof text);
 }
 
-/* Never those of a sanitizer's runtime. Nor OpenSSL's: 3.0 crashes when memory runs out while it initialises itself, at
- * its first use. */
+/* Never those of a sanitizer's runtime. */
 static bool calls_from(const char *object, const void *caller) {
-    static const char *const never[] = {"libasan", "libubsan", "liblsan", "libtsan", "libcrypto"};
+    static const char *const never[] = {"libasan", "libubsan", "liblsan", "libtsan"};
     Dl_info info;
     if (dladdr(caller, &info) == 0 || info.dli_fname == NULL) {
         return object[0] == '\0';
