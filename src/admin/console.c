@@ -13,7 +13,7 @@ enum {
     CLIENT_MAGIC = 0x41444d43,
     CLIENTS_MAX = 64,
     BODY_BYTES_MAX = 4096, /* read and ignored, so that the answer is "only GET and HEAD" */
-    INPUT_BYTES = 131072,  /* the longest request, and what one turn brings behind it */
+    INPUT_BYTES = 131072,  /* the longest request, and the data that one turn may bring after it */
     HEAD_BYTES = 512
 };
 #define IDLE_NS 60000000000ull
@@ -25,7 +25,7 @@ struct client {
     struct pil_http_cursor cursor;
     uint8_t input[INPUT_BYTES];
     size_t input_len;
-    uint8_t head[HEAD_BYTES]; /* of the response in flight, as is the body */
+    uint8_t head[HEAD_BYTES]; /* head and body: of the response in flight */
     struct pil_text body;
     bool is_sending, is_closing, is_closed;
     uint64_t active_ns;
@@ -101,7 +101,7 @@ static void accept_client(struct pil_console *console, int fd) {
     }
 }
 
-/* Takes the body of the page. */
+/* Takes ownership of the page's body. */
 static void send_page(struct pil_console *console, struct client *client, struct pil_exchange *exchange,
                       const struct pil_page *page) {
     struct pil_sink sink = pil_sink_fixed(client->head, sizeof client->head);
@@ -124,7 +124,7 @@ static void send_page(struct pil_console *console, struct client *client, struct
     pil_engine_send(console->engine, client->handle, parts, has_body ? 2 : 1);
 }
 
-/* One request at a time: the next waits until the answer is out. */
+/* Serves one request at a time: the next one waits until the answer has been sent. */
 static void serve(struct pil_console *console, struct client *client) {
     struct pil_http_request request;
     struct pil_exchange exchange;
@@ -145,8 +145,8 @@ static void serve(struct pil_console *console, struct client *client) {
     send_page(console, client, &exchange, &page);
 }
 
-/* Keeps what came until it is served. Reading is paused while an answer is out, so that there is room: what this turn
- * brings behind a request that is not complete. */
+/* Buffers the data until its request is served. Reading is paused while an answer is in flight, so the buffer needs
+ * room only for the data that one turn adds to an incomplete request. */
 static void receive(struct pil_console *console, struct client *client, struct pil_bytes data) {
     if (data.len > sizeof client->input - client->input_len) {
         close_client(console, client);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The admin listeners' connections, on the control thread's own event loop: few, small, allocated as they come. */
+ * The connections of the admin listeners, on the control thread's event loop: few, small, each allocated on accept. */
 #pragma once
 
 #include "node/node.h"
@@ -7,13 +7,13 @@
 
 struct pil_console;
 
-/* NULL: no memory. */
+/* NULL when memory is short. */
 struct pil_console *pil_console_create(struct pil_engine *engine, const struct pil_node *node);
-/* The engine must be gone. */
+/* The engine must have been destroyed before. */
 void pil_console_destroy(struct pil_console **console);
-/* Accepts on a descriptor that stays the caller's. */
+/* Accepts connections on a descriptor that the caller keeps. */
 pil_status pil_console_listen(struct pil_console *console, int fd) PIL_CHECKED;
-/* Whether the event was one of the console's, and if so, deals with it. */
+/* Handles the event if it is one of the console's; returns whether it is. */
 bool pil_console_event(struct pil_console *console, const struct pil_event *event);
-/* Closes connections that are idle for a minute. */
+/* Closes connections that have been idle for more than a minute. */
 void pil_console_sweep(struct pil_console *console);

@@ -16,7 +16,7 @@
 #define TEXT_PLAIN "text/plain; charset=utf-8"
 #define JSON "application/json"
 
-/* NULL: there was no memory for it, or for a part of it. */
+/* Consumes the document; NULL: memory ran out while it was made. */
 static void take_json(json_t *document, struct pil_page *page) {
     char *text = pil_json_text(document, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
     if (text != NULL) {
@@ -28,8 +28,8 @@ static void take_json(json_t *document, struct pil_page *page) {
     json_decref(document);
 }
 
-/* OpenMetrics for scrapers that ask for it; the classic text else. Prometheus 3 refuses a page without a content type.
- */
+/* OpenMetrics for scrapers that ask for it, else the classic text format. Prometheus 3 refuses a page without a content
+ * type. */
 static void metrics(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
     struct pil_bytes accept = {0};
     pil_node_update_metrics(node);
@@ -74,7 +74,7 @@ static bool add_refusal(json_t *json, const struct pil_node_view *view) {
                                          "when_us", (json_int_t)view->refused_us)) == 0;
 }
 
-/* NULL: no memory. */
+/* NULL when memory is short. */
 static json_t *view_status(const struct pil_node *node, uint32_t index) {
     const struct pil_view_settings *settings = &pil_server_settings(node->server)->views[index];
     const struct pil_node_view *view = &node->views[index];
@@ -115,7 +115,7 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
               page);
 }
 
-/* The fine buckets of one series, the used ones only: [[smallest value in ns, count], …]. */
+/* The fine buckets of one series, without the empty ones: [[smallest value in ns, count], …]. */
 static json_t *buckets_of(const struct pil_histogram_view *counts) {
     json_t *buckets = json_array();
     for (uint32_t i = 0; i < PIL_HISTOGRAM_BUCKETS; i++) {
@@ -127,7 +127,7 @@ static json_t *buckets_of(const struct pil_histogram_view *counts) {
     return buckets;
 }
 
-/* Appends the series of one protocol and view that have counted something. `counts` is room to work in. */
+/* Appends the series of one protocol and view that have counted something. `counts` is scratch space. */
 static void add_histograms(struct pil_metric_registry *registry, const char *protocol, const char *view,
                            struct pil_histogram_view *counts, json_t **all) {
     static const char *const stages[] = {"queue", "lookup", "encode", "send", "total"};
@@ -168,7 +168,7 @@ static void hist(const struct pil_node *node, const struct pil_http_request *req
     take_json(json_pack("{s:I, s:o}", "now_us", (json_int_t)pil_clock_wall_us(), "series", all), page);
 }
 
-/* NULL: no memory. A request that read whole rows, or none, has no selection. */
+/* NULL when memory is short. A request that read whole rows, or no rows, has no selection. */
 static json_t *slow_request(const struct pil_slow_request *slow) {
     char selection[17];
     snprintf(selection, sizeof selection, "%016" PRIx64, slow->selection);
@@ -264,6 +264,6 @@ void pil_page_answer(const struct pil_node *node, const struct pil_http_request 
         ret_page->status = 503;
         ret_page->content_type = TEXT_PLAIN;
         pil_text_clear(&ret_page->body);
-        pil_text_format(&ret_page->body, "no memory for this page\n"); /* or for this: then the status says it */
+        pil_text_format(&ret_page->body, "no memory for this page\n"); /* if this fails too, the status must do */
     }
 }

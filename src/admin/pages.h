@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pages of the admin listener: /metrics, /healthz, /readyz, /status, /mapped, /hist, /slowlog. Thread: control;
- * allocates: a page that there is no memory for answers 503 and says so. */
+ * The pages of the admin listener: /metrics, /healthz, /readyz, /status, /mapped, /hist, /slowlog. Thread: control.
+ * Allocates; when memory is short the answer is 503 with a line that says so. */
 #pragma once
 
 #include "node/node.h"
@@ -10,8 +10,8 @@ struct pil_page {
     int status;
     const char *content_type;
     const char *fields;   /* more response fields, or NULL */
-    struct pil_text body; /* the caller's: pil_text_deinit */
-    bool lacks_memory;    /* for the whole of it */
+    struct pil_text body; /* owned by the caller, who frees it with pil_text_deinit */
+    bool lacks_memory;    /* memory ran out before the page was complete */
 };
 
 void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page);
