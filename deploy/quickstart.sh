@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # From nothing to feature vectors on localhost, on a bare Debian 12: sets up, builds, makes data, builds releases,
-# serves them, asks, swaps under load, rolls back. Writes nothing outside build/ but Debian packages. See --help.
+# serves and queries them, swaps under load, rolls back. Outside build/ it only installs Debian packages. See --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -53,7 +53,7 @@ stop_pilliond() {
     local pid
     pid=$(cat "$work/pilliond.pid" 2>/dev/null) || return 0
     rm -f "$work/pilliond.pid"
-    # The id may be another process's by now.
+    # The process id may belong to another process by now.
     [ "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -c -- "$socket")" = 1 ] || return 0
     kill -TERM "$pid" 2>/dev/null || return 0
     tail --pid="$pid" -f /dev/null
@@ -64,7 +64,7 @@ if [ "$stop" = 1 ]; then
     exit 0
 fi
 
-# Waits for the line that pilliond writes when every view has a verified release: an event, not a guess.
+# Starts pilliond and waits for the line that it writes when every view has a verified release.
 start_pilliond() {
     local line= fifo=$work/ready
     rm -f "$fifo"
@@ -89,12 +89,12 @@ check_ports() {
         die "stop what holds it, or choose other ports (--help)"
 }
 
-# ---- What is shown is what is run.
+# ---- Commands that are printed before they run
 shown() {
     printf '  %s$ %s%s\n' "$dim" "$*" "$plain"
     "$@" | sed 's/^/    /'
 }
-# build VIEW [OPTION...] → $release. On a terminal the builder draws its progress itself.
+# build VIEW [OPTION...]: sets $release. On a terminal the builder draws its own progress.
 build() {
     local view=$1 command
     shift
@@ -128,7 +128,7 @@ trap cleanup EXIT
 
 section "1  Set-up"
 stop_pilliond
-[ ! -x /usr/bin/python3 ] || check_ports # early, when that is possible
+[ ! -x /usr/bin/python3 ] || check_ports # before the long set-up, if Python is there already
 setup_for run
 check_ports
 setup_programs

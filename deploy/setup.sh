@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Everything that a bare Debian 12 needs to build, run and test Pillion. Sourced by deploy/quickstart.sh and
-# tests/run.sh; run by hand it prepares the machine and builds the release preset. Idempotent: what is there already is
-# left alone, so a second run takes a second. Writes nothing outside build/ but Debian packages. The lists below and
+# tests/run.sh; run by hand it prepares the machine and builds the release preset. Idempotent: parts that are up to date
+# are left alone, so a second run takes a second. Outside build/ it only installs Debian packages. The lists below and
 # tests/requirements.txt and bench/requirements.txt are the only package lists.
 set -euo pipefail
 
@@ -22,7 +22,7 @@ feast_venv=$build/feast-venv
 mkdir -p "$build/log"
 jobs=$(nproc)
 
-# ---- What a person sees. Colours and the moving line only on a terminal.
+# ---- Output for people. Colours and the progress line only on a terminal.
 if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' yellow=$'\e[33m' cyan=$'\e[36m' plain=$'\e[0m' moving=1
 else
@@ -37,7 +37,7 @@ die() {
     exit 1
 }
 
-# Latest line of a log, without carriage returns and escapes, cut to the terminal less $2 columns.
+# The last line of the log $1, without carriage returns and escapes, cut to the width of the terminal minus $2 columns.
 last_line() {
     local columns
     columns=$({ stty size </dev/tty | cut -d' ' -f2; } 2>/dev/null) || true
@@ -46,13 +46,13 @@ last_line() {
         grep -v '^$' | tail -n 1 | cut -c "1-$((columns > 20 ? columns : 20))" || true
 }
 
-# step TITLE COMMAND...: runs COMMAND with its output in build/log, shows that it lives, and on failure the log's end.
+# step TITLE COMMAND...: runs COMMAND with its output in build/log, shows progress, and on failure the end of the log.
 step_pid=
 step() {
     local title=$1 code=0 started=$SECONDS beat=10 log
     shift
     log="$build/log/$(tr -cs 'A-Za-z0-9' '-' <<<"$title" | sed 's/^-*//; s/-*$//').log"
-    set -m # its own process group, so that an interrupt ends all of it
+    set -m # a process group of its own, so that an interrupt ends all of its processes
     "$@" >"$log" 2>&1 </dev/null &
     step_pid=$!
     set +m
@@ -87,7 +87,7 @@ as_root() {
 
 install_packages() {
     local policy=/usr/sbin/policy-rc.d code=0
-    # The daemons that the tests start themselves must not come up as services of this machine.
+    # Packages must not start their daemons as services of this machine: the tests start those daemons themselves.
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
@@ -115,7 +115,7 @@ setup_debian() {
     step "Debian packages (${#missing[@]} missing)" install_packages "${missing[@]}"
 }
 
-# ---- Python. A part is done when its stamp holds the hash of all that it came from.
+# ---- Python. A part is up to date when its stamp holds the hash of all its inputs.
 stamp_of() { cat "$@" 2>/dev/null | sha256sum | cut -c1-32; }
 # stamped NAME HASH TITLE COMMAND...
 stamped() {
@@ -126,7 +126,7 @@ stamped() {
     printf '%s\n' "$hash" >"$stamp"
 }
 
-# Debian's own Python, never another one that is on PATH. A folder that was moved or whose Python is gone is made anew.
+# Uses Debian's Python, never another one on PATH. A venv that was moved or whose Python is gone is made again.
 make_venv() {
     local folder=$1
     "$folder/bin/python" -c "import sys; sys.exit(sys.prefix != '$folder')" 2>/dev/null && return 0
@@ -146,7 +146,7 @@ setup_python() {
     stamped python "$(stamp_of "${BASH_SOURCE[0]}")" "Python packages" \
         pip_install "$venv" "${python_run[@]}"
     [ -f "$root/src/python/pyproject.toml" ] || return 0
-    # The extension modules are made from some of the C modules; the package says which.
+    # The extension modules are built from some of the C modules; setup.py lists them.
     mapfile -t folders < <(sed -n 's/^MODULES = //p' "$root/src/python/setup.py" | tr -cs 'a-z' '\n' | grep .)
     mapfile -t sources < <(cd "$root/src" && find python "${folders[@]}" -type f ! -name '*.pyc' | LC_ALL=C sort)
     sources=("${sources[@]/#/$root/src/}" "$root/include/pillion/client.h")
@@ -161,7 +161,7 @@ setup_python_tests() {
         pip_install "$venv" -r "$list"
 }
 
-# Feast has its own folder: its dependencies must not decide the versions of ours.
+# Feast has a venv of its own, so that its dependencies do not determine the versions of ours.
 setup_feast() {
     [ -x "$feast_venv/bin/python" ] || rm -f "$build/.setup-feast"
     stamped feast "$(stamp_of "${BASH_SOURCE[0]}")" "Feast, for the conformance tests" \
@@ -177,13 +177,13 @@ configure_and_build() {
         shift
     done
     [ $# = 0 ] || shift
-    # Joined by &&: set -e does not hold in a command whose exit code is looked at.
+    # Joined by &&: set -e has no effect in a command whose exit code is tested.
     cd "$root" &&
         cmake --preset "$preset" ${options[@]+"${options[@]}"} &&
         cmake --build --preset "$preset" -j "$jobs" ${@:+--target "$@"}
 }
 setup_preset() { step "build: $1" configure_and_build "$@"; }
-# The programs and the examples, without the tests' dependencies unless an earlier configuration asked for them.
+# The programs and the examples. Tests and their dependencies only if an earlier configuration included them.
 setup_programs() {
     local options=()
     [ -f "$build/release/build.ninja" ] || options=(-DBUILD_TESTING=OFF)
@@ -191,7 +191,7 @@ setup_programs() {
         pillion-example-vectors pillion-example-latency
 }
 
-# One set-up at a time, so that two commands may be started together.
+# Set-ups take a lock, so that two commands may be started at the same time.
 setup_for() {
     local lock
     exec {lock}>"$build/.setup.lock"

@@ -56,7 +56,7 @@ rm -rf "$reports"
 mkdir -p "$reports"
 rows=() failed=0
 
-# suite TITLE COMMAND...: a step whose result is a row of the summary. Callers go on after a failure: it is remembered.
+# suite TITLE COMMAND...: a step whose result is a row of the summary. A failure is remembered, so callers may go on.
 suite() {
     local started=$SECONDS code=0
     step "$@" || code=$?
@@ -73,7 +73,7 @@ c_tests() {
     suite "$title" ctest --preset "$preset" -j "$jobs" --no-tests=ignore --output-junit "$(report_of "$title")" \
         ${pattern:+-R "$pattern"} "$@" || true
 }
-# python_tests TITLE PATH [OPTION...]: exit 5 of pytest means that the pattern chose none.
+# python_tests TITLE PATH [OPTION...]. pytest exits with 5 when the pattern matches no test.
 pytest_in() {
     local code=0 path=$1 report=$2
     shift 2
@@ -83,13 +83,13 @@ pytest_in() {
 }
 python_tests() { suite "$1" pytest_in "$2" "$(report_of "$1")" "${@:3}" || true; }
 
-# Names of the C tests of a preset that match $2 and PATTERN; they are the names of their targets, too.
+# Names of the C tests of preset $1 that match $2 and PATTERN; each is also the name of the test's target.
 names_of() { ctest --preset "$1" -N -R "$2" | sed -n 's/^ *Test *#[0-9]*: //p' | grep -E -- "${pattern:-.}" || true; }
 
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
-# The other compiler: what it warns of, how it lays sources out, what it finds. Nothing of that is run.
+# clang's warnings, clang-format and clang-tidy. What clang builds here is not run.
 layout() {
     local bad
     bad=$(git ls-files -z '*.c' '*.h' | xargs -0 clang-format --dry-run -Werror 2>&1) && return 0
@@ -130,7 +130,7 @@ long_tests() {
     done
 }
 
-# Tests of a preset that did not build would only hide the compiler's message.
+# Tests run only if their preset was built: their failures would hide the compiler's message.
 run_tier() {
     section "Set-up"
     setup_for "$([ "$tier" = default ] && echo test || echo "$tier")"

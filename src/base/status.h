@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The one result type of every function that can fail. Each code is a different action of the caller.
- * A miss is not a failure: lookups answer with their own small enum. */
+ * The one result type of every function that can fail. Each code calls for a different action of the caller.
+ * A miss is not a failure: lookups return an enum of their own. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,15 +10,15 @@
 /* clang-format off */
 #define PIL_STATUS_TABLE(X) \
     X(OK,             "ok")                              /* go on */ \
-    X(INVALID,        "invalid input")                   /* tell the user what to mend */ \
-    X(CORRUPT,        "corrupt data")                    /* discard it, fetch it anew */ \
+    X(INVALID,        "invalid input")                   /* tell the user what to fix */ \
+    X(CORRUPT,        "corrupt data")                    /* discard it, fetch it again */ \
     X(UNSUPPORTED,    "unsupported version or feature")  /* upgrade, or choose another */ \
     X(NOT_FOUND,      "not found")                       /* go on without it */ \
     X(EXISTS,         "exists already")                  /* somebody else was first; often fine */ \
     X(CONFLICT,       "changed meanwhile")               /* re-read and try again */ \
-    X(DENIED,         "permission denied")               /* give up, say who may */ \
+    X(DENIED,         "permission denied")               /* give up, say which permission is missing */ \
     X(TOO_LARGE,      "over a limit")                    /* refuse, name the limit */ \
-    X(NO_MEMORY,      "no memory")                       /* shed, keep what is there */ \
+    X(NO_MEMORY,      "no memory")                       /* shed load, keep what is held */ \
     X(NO_SPACE,       "no space left on device")         /* clean up, tell the user */ \
     X(BUSY,           "in use")                          /* wait or choose another */ \
     X(AGAIN,          "not yet")                         /* call again when there is more input */ \
@@ -48,19 +48,19 @@ struct pil_error {
 /* The static text of a code. */
 const char *pil_status_text(pil_status status);
 
-/* Turns errno into a code: the one border between the kernel's numbers and ours. */
+/* Turns errno into a code. No other function translates the kernel's error numbers. */
 pil_status pil_status_from_errno(int error_number);
 
-/* Whether the very same thing may work later: it failed for what the machine could not give at that moment, which is no
- * verdict about the thing. */
+/* Whether the same operation may succeed later: it failed because the machine was short of something at that moment,
+ * which says nothing about the data. */
 bool pil_status_may_pass(pil_status status);
 
-/* Formats into *error (may be NULL) and returns `status`, so that failing is one line:
+/* Formats into *error (may be NULL) and returns `status`, so that a caller fails in one line:
  *     return pil_fail(ret_error, PIL_STATUS_INVALID, "%s: no such view", name); */
 pil_status pil_fail(struct pil_error *error, pil_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold)) PIL_CHECKED;
 
-/* Puts "format: " in front of the text that is there already; returns `status`. */
+/* Prepends the formatted text and ": " to the text in *error (may be NULL); returns `status`. */
 pil_status pil_fail_in(struct pil_error *error, pil_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold)) PIL_CHECKED;
 
@@ -70,7 +70,7 @@ static inline void pil_ignore(pil_status status, const char *why) {
     (void)why;
 }
 
-/* The one macro that may return. */
+/* The one macro that may return from the function that uses it. */
 #define PIL_TRY(expression) \
     do { \
         pil_status pil_try_status_ = (expression); \

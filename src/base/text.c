@@ -10,7 +10,7 @@ static void fail(struct pil_text *text) {
     *text = (struct pil_text){.failed = true};
 }
 
-/* Room for so many bytes and a NUL behind; false: there is none. */
+/* Makes room for `more` bytes and a NUL; returns false if memory is short, now or earlier. */
 static bool reserve(struct pil_text *text, size_t more) {
     size_t wanted = text->len + more + 1;
     if (text->failed) {
@@ -50,7 +50,7 @@ void pil_text_format(struct pil_text *text, const char *format, ...) {
     va_start(arguments, format);
     int needed = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    if (needed < 0) { /* printf(3) has no memory either, or the result is too long for it */
+    if (needed < 0) { /* vsnprintf had no memory, or the result exceeds INT_MAX */
         fail(text);
     } else if (reserve(text, (size_t)needed)) {
         va_start(arguments, format);

@@ -6,9 +6,9 @@
 
 #include <stdarg.h>
 
-/* Zero-initialised is empty. `data` is always NUL-terminated once something was added. Those who add never check: when
- * there is no memory the text becomes empty, swallows what follows, and `failed` says so; who uses the text looks once,
- * before it leaves his hands. */
+/* A zero-initialised text is empty. `data` is NUL-terminated once something was appended. Appending needs no check:
+ * when memory is short the text becomes empty, `failed` is set, and later appends are ignored. The caller checks
+ * `failed` once, before it uses the text. */
 struct pil_text {
     char *data;
     size_t len;
@@ -18,15 +18,15 @@ struct pil_text {
 
 void pil_text_append(struct pil_text *text, const void *data, size_t len);
 void pil_text_format(struct pil_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Begins anew, in the memory that it has. */
+/* Empties the text and keeps its memory for what is appended next. */
 void pil_text_clear(struct pil_text *text);
-/* Frees the memory and empties it; fine on an empty one. */
+/* Frees the memory and empties the text, which may be empty already. */
 void pil_text_deinit(struct pil_text *text);
 
 static inline struct pil_bytes pil_text_bytes(const struct pil_text *text) {
     return pil_bytes_from(text->data, text->len);
 }
-/* For people: a text that failed says that it did. */
+/* For messages to people: a failed text reads as a sentence that says so. Never NULL. */
 static inline const char *pil_text_chars(const struct pil_text *text) {
     return text->failed ? "no memory for this text" : text->data != NULL ? text->data : "";
 }
