@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # From nothing to feature vectors on localhost, on a bare Debian 12: sets up, builds, makes data, builds releases,
-# serves and queries them, swaps under load, rolls back. Outside build/ it only installs Debian packages. See --help.
+# serves and queries them, swaps under load, rolls back. Outside build/ it only makes two sockets and installs Debian
+# packages. See --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -12,7 +12,8 @@ void pil_admission_trim(struct pil_holder *holder, uint64_t bytes, const struct 
     }
 }
 
-/* Sums in bytes, so that they add up; what arrives is as good as served. What is kept would have made room. */
+/* All terms are in bytes, so that the sum adds up. A release that arrives counts as served. Kept releases are not in
+ * the sum: they would have been evicted to make room. */
 static void explain(const struct pil_holder *holder, uint64_t budget, uint64_t wanted, const char *release,
                     struct pil_admission *admission) {
     uint64_t live = pil_holder_bytes(holder, PIL_RESIDENCY_LIVE) + pil_holder_bytes(holder, PIL_RESIDENCY_ARRIVING);

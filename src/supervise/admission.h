@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whether a release may be loaded: what is served or arrives, what is still being unmapped and the new one must fit
- * into the memory budget. Kept releases make room, the longest unused first, and only when that lets the new one in. */
+ * Whether a release may be loaded: releases that are served, arriving or being unmapped must fit into the memory budget
+ * together with the new one. Kept releases are evicted, least recently used first, but only if that makes enough room.
+ */
 #pragma once
 
 #include "supervise/holder.h"
 
 enum { PIL_ADMISSION_TEXT_BYTES = 768 };
 
-/* What gave way. */
+/* Called for each release that was evicted. */
 struct pil_eviction_hook {
     void (*evicted)(void *context, const struct pil_evicted *evicted);
     void *context;
@@ -15,13 +16,13 @@ struct pil_eviction_hook {
 
 struct pil_admission {
     bool is_admitted;
-    char why[PIL_ADMISSION_TEXT_BYTES]; /* the sum in bytes when it is not; else "" */
+    char why[PIL_ADMISSION_TEXT_BYTES]; /* the sum in bytes when it is not admitted; else "" */
 };
 
-/* One release at a time arrives, and the holder is told when it is given up: what arrives counts, and is nobody's to
- * drop. */
+/* An arriving release counts and is never evicted: only one arrives at a time, and the fetcher reports when it gives a
+ * release up. */
 void pil_admission_ask(struct pil_holder *holder, uint64_t budget, uint64_t wanted, const char *release,
                        const struct pil_eviction_hook *hook, struct pil_admission *ret_admission);
-/* Drops kept releases until these and the live ones have at most `bytes`. Those that are being unmapped go by
- * themselves. */
+/* Evicts kept releases until live and kept ones together have at most `bytes`. Releases that are being unmapped do not
+ * count here: they go by themselves. */
 void pil_admission_trim(struct pil_holder *holder, uint64_t bytes, const struct pil_eviction_hook *hook);

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* ---- What is sent again. */
+/* ---- Messages to be sent again. */
 
 static void again_init(struct pil_broker_again *again) {
     *again =
@@ -18,7 +18,7 @@ static void again_later(struct pil_broker_again *again, uint64_t now_ns) {
     pil_backoff_fail(&again->backoff, now_ns);
 }
 
-/* Whether to send it now; else *due_ns becomes earlier when it is wanted later. */
+/* Whether to send now. If it is to be sent later, lowers *due_ns to that time. */
 static bool again_is_due(struct pil_broker_again *again, uint64_t now_ns, uint64_t *due_ns) {
     bool is_due = again->is_wanted && !pil_backoff_is_waiting(&again->backoff, now_ns);
     if (again->is_wanted && !is_due && again->backoff.until_ns < *due_ns) {
@@ -53,9 +53,9 @@ void pil_broker_deinit(struct pil_broker *broker) {
     pil_holder_deinit(&broker->holder);
 }
 
-/* ---- What children are told. */
+/* ---- Messages to the children. */
 
-/* For the server's metrics. */
+/* Feeds the server's metrics. */
 static void tell_held(struct pil_broker *broker, uint32_t view_index) {
     struct pil_message message = {
         .kind = PIL_MESSAGE_HELD,
@@ -84,7 +84,7 @@ static void evict_beyond_keep(struct pil_broker *broker, uint32_t view_index) {
     }
 }
 
-/* A server that is not running gets all of it when it starts. */
+/* Does nothing while no server runs: a new server gets every live release (pil_broker_greet_server). */
 static void send_release(struct pil_broker *broker, struct pil_held_release *held) {
     if (broker->server.socket < 0) {
         return;
@@ -114,12 +114,12 @@ static void send_project(struct pil_broker *broker, uint32_t view_index) {
 void pil_broker_greet_server(struct pil_broker *broker) {
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
         struct pil_held_release *live = pil_holder_live(&broker->holder, i);
-        again_init(&broker->views[i].release_again); /* nothing of it was sent to this server yet */
+        again_init(&broker->views[i].release_again); /* this server was sent nothing yet */
         again_init(&broker->views[i].project_again);
         if (!broker->views[i].is_served) {
             continue;
         }
-        send_project(broker, i); /* before its releases: it says who may map them */
+        send_project(broker, i); /* before its releases: the project says who may map them */
         if (live != NULL) {
             send_release(broker, live);
         }
@@ -133,7 +133,7 @@ void pil_broker_greet_server(struct pil_broker *broker) {
 }
 
 void pil_broker_greet_fetcher(struct pil_broker *broker) {
-    pil_holder_drop_arriving(&broker->holder); /* of the fetcher before */
+    pil_holder_drop_arriving(&broker->holder); /* of the previous fetcher */
     PIL_LIST_EACH(struct pil_held_release, link, held, &broker->holder.releases) {
         if (held->residency != PIL_RESIDENCY_UNMAPPING) {
             struct pil_message message = {
@@ -145,7 +145,7 @@ void pil_broker_greet_fetcher(struct pil_broker *broker) {
     }
     struct pil_message begin = {.kind = PIL_MESSAGE_BEGIN};
     pil_child_send(&broker->fetcher, &begin);
-    /* HELD says how often fetchers were restarted; one that crashes on and on holds nothing new. */
+    /* HELD reports the fetcher's restarts. A fetcher that keeps crashing would never cause another HELD. */
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
         tell_held(broker, i);
     }
@@ -153,7 +153,8 @@ void pil_broker_greet_fetcher(struct pil_broker *broker) {
 
 /* ---- Configuration. */
 
-/* The only copy of a document is kept with the view that it came for: another view of its project takes it over. */
+/* A project's only document is kept with the view that it was sent for. When that view goes, another served view of the
+ * project takes the document over. */
 static void hand_over_project(struct pil_broker *broker, struct pil_broker_view *from) {
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX && from->project_fd >= 0; i++) {
         struct pil_broker_view *view = &broker->views[i];
@@ -188,7 +189,7 @@ void pil_broker_set_limits(struct pil_broker *broker, uint64_t memory_budget, ui
     pil_admission_trim(&broker->holder, memory_budget, &hook);
 }
 
-/* ---- What children tell. */
+/* ---- Messages from the children. */
 
 static void on_admit(struct pil_broker *broker, const struct pil_message_admit *admit) {
     struct pil_eviction_hook hook = {on_evicted, broker};
@@ -202,7 +203,7 @@ static void on_admit(struct pil_broker *broker, const struct pil_message_admit *
     pil_child_send(&broker->fetcher, &answer);
 }
 
-/* release "": the project. `why` "": it is held. */
+/* release "": the answer is about the project. why "": the shard is held. */
 static void tell_taken(struct pil_broker *broker, uint32_t view_index, const char *release, const char *why) {
     struct pil_message answer = {.kind = PIL_MESSAGE_TAKEN,
                                  .taken = {.view_index = view_index, .is_taken = why[0] == '\0'}};
@@ -230,13 +231,13 @@ static void on_publish(struct pil_broker *broker, const struct pil_message_publi
         pil_log(PIL_LOG_ERROR, "fetcher published a release that is not held", "release", publish->release, NULL);
         return;
     }
-    again_init(&broker->views[view_index].release_again); /* of the release before */
+    again_init(&broker->views[view_index].release_again); /* the back-off was the previous release's */
     send_release(broker, pil_holder_live(&broker->holder, view_index));
     evict_beyond_keep(broker, view_index);
     tell_held(broker, view_index);
 }
 
-/* The newest document of a project replaces the one that came for another of its views. */
+/* The newest document of a project replaces an earlier one, whichever view of the project that was sent for. */
 static void on_project(struct pil_broker *broker, struct pil_message *message) {
     struct pil_broker_view *view = &broker->views[message->project.view_index];
     if (message->fd < 0) {
@@ -310,7 +311,7 @@ void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message 
     case PIL_MESSAGE_RECLAIMED:
     case PIL_MESSAGE_LATER:
     case PIL_MESSAGE_READINESS:
-    case PIL_MESSAGE_KIND_COUNT: break; /* the decoder takes none of these from a fetcher */
+    case PIL_MESSAGE_KIND_COUNT: break; /* the decoder rejects these kinds from a fetcher */
     }
     pil_message_close(message);
 }

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the supervisor does between its two children: takes releases from the fetcher, holds them, passes them on to the
- * server, again after a back-off when the server was short of memory, and tells a child that starts anew all that it
- * must know. Knows no configuration file, no signal, no listener and no clock. Thread: one. */
+ * The supervisor's work between its two children: takes releases from the fetcher, holds them, passes them on to the
+ * server, sends them again after a back-off if the server was short of memory, and brings a restarted child up to date.
+ * Knows no configuration file, no signal, no listener and no clock. Thread: one. */
 #pragma once
 
 #include "base/backoff.h"
 #include "supervise/admission.h"
 #include "supervise/child.h"
 
-/* Something that the server could not take for want of memory or descriptors. */
+/* A release or project that the server could not take because memory or descriptors were short. */
 struct pil_broker_again {
-    bool is_wanted;
-    struct pil_backoff backoff; /* since it was sent for the first time */
+    bool is_wanted;             /* it has to be sent again */
+    struct pil_backoff backoff; /* over all attempts since it was first sent */
 };
 
 struct pil_broker_view {
     bool is_served;
     char project[PIL_NAME_BYTES_MAX + 1];
-    struct pil_message checked; /* the last one; kind NONE: none yet */
-    int project_fd;             /* the document of its project; -1: none, or another view of the project has it */
+    struct pil_message checked; /* the last CHECKED; kind NONE: none yet */
+    int project_fd;             /* the document of its project; -1: none, or kept with another view of the project */
     struct pil_broker_again release_again, project_again; /* of the live release; of project_fd */
 };
 
@@ -26,9 +26,9 @@ struct pil_broker {
     struct pil_child server, fetcher;
     struct pil_holder holder;
     uint64_t memory_budget;
-    uint32_t keep_releases; /* of each view, the live one included */
+    uint32_t keep_releases; /* for each view, including the live one */
     struct pil_broker_view views[PIL_SERVED_VIEWS_MAX];
-    void (*ready)(void *context); /* every served view is ready */
+    void (*ready)(void *context); /* called when the server reports that the node is ready */
     void *context;
 };
 
@@ -36,21 +36,23 @@ void pil_broker_init(struct pil_broker *broker, void (*ready)(void *context), vo
 /* The children must have ended. */
 void pil_broker_deinit(struct pil_broker *broker);
 
-/* The slot of a view is served or not; a view that is removed takes its releases along, and the document of its project
- * only if it was the last one of it. */
+/* Sets whether the slot of a view is served. Removing a view drops its releases; the document of its project is dropped
+ * only with the last served view of that project. */
 void pil_broker_set_view(struct pil_broker *broker, uint32_t view_index, bool is_served, const char *project);
-/* Kept releases that are too many by now go at once. */
+/* Evicts at once the kept releases that exceed the new limits. */
 void pil_broker_set_limits(struct pil_broker *broker, uint64_t memory_budget, uint32_t keep_releases);
 
-/* A server that has its configuration and its listeners gets everything that is held, and START. */
+/* Sends a new server, which must have got its configuration and listeners, the projects and live releases, then START.
+ */
 void pil_broker_greet_server(struct pil_broker *broker);
-/* A fetcher that has its configuration gets the names of what is held, and BEGIN; the server hears of the restart. */
+/* Sends a new fetcher, which must have got its configuration, the names of the releases that are held whole, then
+ * BEGIN; reports the restart to the server. */
 void pil_broker_greet_fetcher(struct pil_broker *broker);
-/* A message of a child; its descriptor is the broker's from here. */
+/* Handle a message of a child and take ownership of its descriptor. */
 void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message *message);
 void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *message, uint64_t now_ns);
-/* Sends again what the server could not take and is due. Returns when to call it again at the latest; UINT64_MAX: only
- * after another message. */
+/* Sends again each release and project that the server could not take and whose back-off has passed. Returns the time
+ * by which to call it again; UINT64_MAX: only after another message. */
 uint64_t pil_broker_step(struct pil_broker *broker, uint64_t now_ns);
-/* The server is gone, and its mappings with it. */
+/* The server has ended, and its mappings with it. */
 void pil_broker_server_ended(struct pil_broker *broker);

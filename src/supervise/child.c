@@ -21,7 +21,7 @@ void pil_child_init(struct pil_child *child, const char *role) {
     pil_outbox_init(&child->outbox);
 }
 
-/* In the child, between fork and exec: only async-signal-safe calls. */
+/* Runs in the child between fork and exec: only async-signal-safe calls. */
 _Noreturn static void exec_role(const char *role, int socket, const char *socket_text, pid_t parent) {
     sigset_t none;
     sigemptyset(&none);
@@ -39,7 +39,7 @@ pil_status pil_child_start(struct pil_child *child, uint64_t now_ns, struct pil_
     int pair[2];
     char socket_text[16];
     PIL_ASSERT(child->pid == 0 && child->socket < 0 && child->outbox.count == 0);
-    /* Of the start, even if it fails: pil_child_ended judges it by them. */
+    /* Set before anything can fail: pil_child_ended needs both after a failed start, too. */
     child->started_ns = now_ns;
     child->is_replaced = false;
     PIL_TRY(pil_message_pair(pair, ret_error));
@@ -80,7 +80,7 @@ void pil_child_ended(struct pil_child *child, uint64_t now_ns) {
     pil_outbox_clear(&child->outbox);
 }
 
-/* What a send or a flush came to. */
+/* Handles the result of a send or a flush: clears the outbox after an error, and kills a child that does not read. */
 static void settle(struct pil_child *child, pil_status status) {
     if (status == PIL_STATUS_OK || status == PIL_STATUS_AGAIN) {
         return;

@@ -148,7 +148,7 @@ static struct pil_held_release *add_release(struct pil_holder *holder, uint32_t 
     return held;
 }
 
-/* OK: `fd` was taken. EXISTS: the shard is here already. */
+/* Takes `fd` only if it returns OK. EXISTS: the shard is held already. */
 static pil_status add_shard(struct pil_holder *holder, uint32_t view_index, const char *release,
                             const struct pil_shard_place *place, int fd) {
     struct stat info;
@@ -187,7 +187,7 @@ pil_status pil_holder_add(struct pil_holder *holder, uint32_t view_index, const 
     if (status != PIL_STATUS_OK) {
         pil_sys_close(&fd);
     }
-    return status == PIL_STATUS_EXISTS ? PIL_STATUS_OK : status; /* the same shard again: ours is as good */
+    return status == PIL_STATUS_EXISTS ? PIL_STATUS_OK : status; /* the same shard again: keep the first */
 }
 
 pil_status pil_holder_publish(struct pil_holder *holder, uint32_t view_index, const char *release, int64_t created_us) {
@@ -226,7 +226,7 @@ static bool evict(struct pil_held_release *held, struct pil_evicted *ret_evicted
     return true;
 }
 
-/* The longer unused one of two, where the second is kept. */
+/* Returns `held` if it is kept and less recently used than `oldest`, which may be NULL; else `oldest`. */
 static struct pil_held_release *older(struct pil_held_release *oldest, struct pil_held_release *held) {
     bool is_candidate = held->residency == PIL_RESIDENCY_KEPT;
     return is_candidate && (oldest == NULL || held->used < oldest->used) ? held : oldest;
@@ -291,7 +291,8 @@ void pil_holder_unmapped(struct pil_holder *holder, uint32_t view_index, const c
     struct pil_held_release *found = NULL;
     EACH(held, holder) {
         bool is_meant = held->view_index == view_index && held->map_count > 0 && strcmp(held->release, release) == 0;
-        /* A release that was dropped and fetched again is here twice, of the same size: the dropped one goes first. */
+        /* A release that was dropped and fetched again is listed twice, with the same size: free the dropped one first.
+         */
         if (is_meant && (found == NULL || held->residency == PIL_RESIDENCY_UNMAPPING)) {
             found = held;
         }

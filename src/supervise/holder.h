@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The release holder: the sealed shards that the supervisor keeps open. They make a restarted server warm and a
- * rollback free of I/O. Bounded by the memory budget (admission.h) and by keep_releases. Thread: one. */
+ * The release holder: the sealed shards that the supervisor keeps open. With them a restarted server is warm at once
+ * and a rollback needs no I/O. Bounded by the memory budget (admission.h) and by keep_releases. Thread: one. */
 #pragma once
 
 #include "base/bounds.h"
@@ -9,11 +9,11 @@
 
 #include <stdint.h>
 
-/* Where a release stands. Each byte that is held is counted in exactly one of them. */
+/* The state of a release. Each byte that is held counts in exactly one of them. */
 typedef enum pil_residency {
-    PIL_RESIDENCY_ARRIVING,  /* not all of its shards are here */
-    PIL_RESIDENCY_LIVE,      /* the one that is served; at most one of a view */
-    PIL_RESIDENCY_KEPT,      /* whole, for a rollback */
+    PIL_RESIDENCY_ARRIVING,  /* some of its shards have not arrived */
+    PIL_RESIDENCY_LIVE,      /* served; at most one of each view */
+    PIL_RESIDENCY_KEPT,      /* whole and not served: for a rollback */
     PIL_RESIDENCY_UNMAPPING, /* dropped here, still mapped by the server: its memory is not free yet */
     PIL_RESIDENCY_COUNT
 } pil_residency;
@@ -28,8 +28,8 @@ struct pil_held_release {
     uint32_t shards_here;
     uint64_t bytes;
     int64_t created_us; /* when the release was made; 0: not known */
-    uint64_t used;      /* counter of its last publish: the smallest goes first */
-    uint32_t map_count; /* times that the server maps it */
+    uint64_t used;      /* use_counter at its last publish: the smallest is evicted first */
+    uint32_t map_count; /* how many times the server maps it */
 };
 
 struct pil_holder {
@@ -42,36 +42,36 @@ void pil_holder_deinit(struct pil_holder *holder);
 /* Panics when the holder contradicts itself. Walks all releases. */
 void pil_holder_validate(const struct pil_holder *holder);
 
-/* NULL: it is not here, or it is being unmapped. */
+/* NULL: the release is not held, or it is being unmapped. */
 struct pil_held_release *pil_holder_find(const struct pil_holder *holder, uint32_t view_index, const char *release);
-/* Whether all its shards are here. */
+/* Whether the release is held whole. */
 bool pil_holder_has(const struct pil_holder *holder, uint32_t view_index, const char *release);
-/* The release of a view that is served, or NULL. */
+/* The live release of a view, or NULL. */
 struct pil_held_release *pil_holder_live(const struct pil_holder *holder, uint32_t view_index);
 uint64_t pil_holder_bytes(const struct pil_holder *holder, pil_residency residency);
 uint64_t pil_holder_bytes_total(const struct pil_holder *holder);
-/* All bytes of one view. */
+/* The bytes of all releases of one view. */
 uint64_t pil_holder_bytes_of(const struct pil_holder *holder, uint32_t view_index);
-/* Whole releases of one view. */
+/* The number of whole releases of one view. */
 uint32_t pil_holder_count_of(const struct pil_holder *holder, uint32_t view_index);
 
-/* Which shard of how many. */
+/* Shard `index` of `count`. */
 struct pil_shard_place {
     uint32_t index, count;
 };
-/* Takes a shard; the descriptor is the holder's from here, also on failure. DENIED: it is not sealed. CORRUPT: it does
- * not fit the shards that came before. NO_MEMORY: that, or `fd` is -1, for it was lost on its way. */
+/* Takes a shard and, also on failure, ownership of its descriptor. A shard that is held already: OK. DENIED: it is not
+ * sealed. CORRUPT: it does not fit the shards that came before. NO_MEMORY: memory is short, or `fd` is -1 because the
+ * descriptor was lost on its way. */
 pil_status pil_holder_add(struct pil_holder *holder, uint32_t view_index, const char *release,
                           const struct pil_shard_place *place, int fd) PIL_CHECKED;
-/* Makes a whole release the live one of its view; NOT_FOUND when it is not held whole. created_us 0: as known before.
- */
+/* Makes a whole release the live one of its view; NOT_FOUND when it is not held whole. created_us 0: keep the known
+ * value. */
 pil_status pil_holder_publish(struct pil_holder *holder, uint32_t view_index, const char *release,
                               int64_t created_us) PIL_CHECKED;
-/* The server was sent a release, or tells that it has unmapped one. A release that the holder does not know is ignored.
- */
+/* The server was sent a release, or reports that it has unmapped one. pil_holder_unmapped ignores unknown releases. */
 void pil_holder_mapped(struct pil_holder *holder, struct pil_held_release *held);
 void pil_holder_unmapped(struct pil_holder *holder, uint32_t view_index, const char *release);
-/* The server is gone, and all its mappings with it. */
+/* The server has ended, and all its mappings with it. */
 void pil_holder_unmapped_all(struct pil_holder *holder);
 
 struct pil_evicted {
@@ -79,14 +79,14 @@ struct pil_evicted {
     char release[PIL_RELEASE_ID_CHARS + 1];
     uint64_t bytes;
 };
-/* Drops the longest unused kept release. Returns whether there was one. */
+/* Drops the least recently used kept release. Returns whether there was one. */
 bool pil_holder_evict_any(struct pil_holder *holder, struct pil_evicted *ret_evicted);
 /* The same within one view, and only while it has more than `keep` whole releases. */
 bool pil_holder_evict_of(struct pil_holder *holder, uint32_t view_index, uint32_t keep,
                          struct pil_evicted *ret_evicted);
-/* Drops a release if only some of its shards came: its fetch was given up. */
+/* The fetch of a release was given up: drops the release if it is still arriving. */
 void pil_holder_give_up(struct pil_holder *holder, uint32_t view_index, const char *release);
-/* Drops all of them: the process that fetched them has ended. */
+/* Drops all arriving releases: the process that fetched them has ended. */
 void pil_holder_drop_arriving(struct pil_holder *holder);
-/* Drops everything of a view that is served no more, the live release too. */
+/* Drops all releases, also the live one, of a view that is no longer served. */
 void pil_holder_drop_view(struct pil_holder *holder, uint32_t view_index);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Encoder and decoder are made of one function for each type of field, put together by the table. On the wire: a magic
- * and the kind, then the fields in order, little-endian; texts with a length before them. */
+ * The table combines one function for each type of field into the encoder and the decoder. On the wire: a magic and the
+ * kind, then the fields in order, little-endian; a length precedes each text. */
 #include "supervise/message.h"
 #include "base/fdpass.h"
 #include "base/panic.h"
@@ -50,7 +50,7 @@ const char *pil_fetch_outcome_text(pil_fetch_outcome outcome) {
     return texts[outcome];
 }
 
-/* ---- Encoding: all of it fits, by the table. */
+/* ---- Encoding: every message of the table fits into PIL_MESSAGE_BYTES_MAX. */
 
 struct writer {
     uint8_t *at;
@@ -140,7 +140,7 @@ size_t pil_message_encode(const struct pil_message *message, uint8_t ret_bytes[P
     return len;
 }
 
-/* ---- Decoding: false for what cannot be. */
+/* ---- Decoding: functions return false for a value that is not valid. */
 
 struct reader {
     struct pil_bytes left;

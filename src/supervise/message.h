@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the three processes say to each other: the kinds of messages.def as typed structs, one a datagram, over a
+ * The messages between the three processes: the kinds of messages.def as typed structs, each in one datagram, over a
  * SOCK_SEQPACKET pair between the supervisor and each child. Both ends are the same binary, so there is no version to
- * agree on. The decoder trusts nobody: every field is checked, and a kind is taken only from where the table says. */
+ * agree on. The decoder trusts nobody: it checks every field, and accepts a kind only on the routes of the table. */
 #pragma once
 
 #include "base/bounds.h"
@@ -19,7 +19,7 @@ typedef enum pil_message_kind {
     PIL_MESSAGE_KIND_COUNT
 } pil_message_kind;
 
-/* As a set: the ways that a kind may go. */
+/* Bits of a set: the routes that a kind may take. */
 typedef enum pil_message_route {
     PIL_ROUTE_TO_SERVER = 1,
     PIL_ROUTE_TO_FETCHER = 2,
@@ -27,14 +27,14 @@ typedef enum pil_message_route {
     PIL_ROUTE_FROM_FETCHER = 8,
 } pil_message_route;
 
-/* How following a channel went. */
+/* The result of following a channel. */
 typedef enum pil_fetch_outcome {
     PIL_OUTCOME_OK,
     PIL_OUTCOME_CORRUPT,
     PIL_OUTCOME_WILL_NOT_FIT, /* into the memory budget */
     PIL_OUTCOME_NOT_FOUND,    /* no such channel, or it points to a release that is not there */
-    PIL_OUTCOME_SHORTAGE,     /* of memory or descriptors at that moment: nothing is said about the release */
-    PIL_OUTCOME_ERROR,        /* the store, or the machine */
+    PIL_OUTCOME_SHORTAGE,     /* of memory or descriptors at that moment, which says nothing about the release */
+    PIL_OUTCOME_ERROR,        /* of the store or the machine */
     PIL_OUTCOME_COUNT
 } pil_fetch_outcome;
 const char *pil_fetch_outcome_text(pil_fetch_outcome outcome);
@@ -63,7 +63,7 @@ const char *pil_fetch_outcome_text(pil_fetch_outcome outcome);
 
 struct pil_message {
     pil_message_kind kind;
-    int fd; /* of the kinds that have one */
+    int fd; /* for the kinds that have one */
     union {
 #define PIL_MESSAGE(KIND, name, routes, has_fd, fields) struct pil_message_##name name;
 #include "supervise/messages.def"
@@ -73,26 +73,26 @@ struct pil_message {
 
 const char *pil_message_kind_text(pil_message_kind kind);
 bool pil_message_has_fd(pil_message_kind kind);
-/* Closes the descriptor of a message that has one, unless it was taken out and set to -1. */
+/* Closes the message's descriptor if the kind has one and `fd` was not set to -1. */
 void pil_message_close(struct pil_message *message);
 
-/* Returns the length. */
+/* Returns the number of bytes written. */
 size_t pil_message_encode(const struct pil_message *message, uint8_t ret_bytes[PIL_MESSAGE_BYTES_MAX]);
-/* CORRUPT: not a message that may come by this route, a field that cannot be, or another number of descriptors than the
- * kind has. ret_message->fd is -1. */
+/* CORRUPT: not a message, a kind that may not take this route, an invalid field, or another number of descriptors than
+ * the kind has. ret_message->fd is -1. */
 pil_status pil_message_decode(struct pil_bytes bytes, uint32_t fd_count, pil_message_route route,
                               struct pil_message *ret_message) PIL_CHECKED;
 
-/* A connected pair; both ends close-on-exec and blocking. A blocking send gives up after ten seconds. */
+/* Creates a connected pair; both ends are close-on-exec and blocking. A blocking send gives up after ten seconds. */
 pil_status pil_message_pair(int ret_fds[2], struct pil_error *ret_error) PIL_CHECKED;
-/* Waits until there is room; the descriptor stays the caller's. TIMEOUT: the other side does not read. CLOSED: it is
- * gone. Whoever may not wait sends through an outbox (outbox.h). */
+/* Waits until there is room; the caller keeps the descriptor. TIMEOUT: the other side does not read. CLOSED: the other
+ * side is gone. A caller that must not wait sends through an outbox (outbox.h). */
 pil_status pil_message_send(int socket, const struct pil_message *message) PIL_CHECKED;
-/* Takes one. ret_message->fd is the caller's from here; -1: the kind has none, or this process could not take it for
- * want of descriptors. AGAIN: none is there (`block` false). CLOSED: the other side is gone. CORRUPT: it was not a
- * message; the next one may be. */
+/* Receives one message. The caller owns ret_message->fd; -1: the kind has none, or this process had no descriptor left
+ * for it. AGAIN: no message has arrived (`block` false). CLOSED: the other side is gone. CORRUPT: the datagram was not
+ * a valid message; the next one may be. */
 pil_status pil_message_receive(int socket, pil_message_route route, bool block,
                                struct pil_message *ret_message) PIL_CHECKED;
 
-/* A sealed memfd that holds these bytes. */
+/* Creates a sealed memfd that holds these bytes; the caller owns it. */
 pil_status pil_message_blob(const void *data, size_t bytes, int *ret_fd, struct pil_error *ret_error) PIL_CHECKED;
