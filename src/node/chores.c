@@ -28,7 +28,7 @@ static void finish(struct pil_chore *chore) {
 bool pil_chores_run(struct pil_chores *chores, uint64_t slice_ns) {
     const struct pil_clock *clock = chores->clock;
     uint64_t start_ns = clock->monotonic_ns(clock->context);
-    /* Those that have nothing to do now are set aside, so that each is asked once a slice. */
+    /* Chores that have nothing to do now are set aside, so that each is asked once in a slice. */
     struct pil_list waiting;
     pil_list_init(&waiting);
     bool is_over = false;
@@ -45,7 +45,7 @@ bool pil_chores_run(struct pil_chores *chores, uint64_t slice_ns) {
         is_over = clock->monotonic_ns(clock->context) - start_ns >= slice_ns;
     }
     bool has_more = !pil_list_is_empty(&chores->list);
-    /* Back to the front, in their order. */
+    /* Put them back in front, in the same order. */
     while (!pil_list_is_empty(&waiting)) {
         struct pil_list_link *last = waiting.head.previous;
         pil_list_remove(last);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #define DELAY_NS 100000000ull
-/* The kernel writes whole entries, one a mapping, as far as a read has room: an entry or two. */
+/* A read returns as many whole entries of smaps, one for each mapping, as fit: one or two. */
 enum { READ_BYTES = 2048 };
 
 static uint64_t now_ns(const struct pil_huge_pages *pages) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How much of the process's releases is mapped by huge pages, as the kernel counts it in /proc/self/smaps: a little at
- * a time, because the kernel walks the page tables for it. Thread: control. */
+ * Counts how much of the process's releases is mapped by huge pages, from /proc/self/smaps. It reads a little at a
+ * time, because the kernel walks the page tables for each entry. Thread: control. */
 #pragma once
 
 #include "node/chores.h"
@@ -11,8 +11,8 @@ struct pil_huge_pages {
     int smaps;       /* the open file; -1: not counted */
     uint64_t due_ns; /* when to count next; 0: nothing has changed */
     bool is_counting;
-    uint64_t sum;  /* bytes, so far */
-    char line[64]; /* a line that a read has cut, its end cut off when it is longer */
+    uint64_t sum;  /* bytes counted so far */
+    char line[64]; /* the current line, which may span reads; a longer line is truncated */
     size_t line_len;
     void (*counted)(void *context, uint64_t bytes);
     void *context;
@@ -21,5 +21,5 @@ struct pil_huge_pages {
 /* Borrows the file and the clock. `counted` is called after each whole count. */
 void pil_huge_pages_init(struct pil_huge_pages *pages, const struct pil_clock *clock, int smaps,
                          void (*counted)(void *context, uint64_t bytes), void *context);
-/* Something was mapped or unmapped: counts again after a while, because clients are asking for the release now. */
+/* A release was mapped or unmapped: schedules a count 100 ms later, because clients want the new release first. */
 void pil_huge_pages_changed(struct pil_huge_pages *pages);

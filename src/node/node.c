@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * State, messages and readiness. What becomes of a release is in publish.c and retire.c. */
+ * State, messages and readiness. Releases are published in publish.c and unmapped in retire.c. */
 #include "node/node.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -47,7 +47,7 @@ static pil_status create_server(struct pil_node *node, struct pil_error *ret_err
                      PIL_METRIC_LABELS(pil_engine_kind_text(settings->engine), settings->engine_reason), 1);
     pil_metric_gauge(metrics, PIL_METRIC_build_info, PIL_METRIC_LABELS(PIL_VERSION), 1);
     if (node->options.smaps >= 0) {
-        on_huge_pages(node, 0); /* until they are counted */
+        on_huge_pages(node, 0); /* until the first count */
     }
     return PIL_STATUS_OK;
 }
@@ -121,7 +121,7 @@ void pil_node_validate(const struct pil_node *node) {
 
 static void on_shard(struct pil_node *node, struct pil_message *message) {
     const struct pil_message_shard *shard = &message->shard;
-    pil_status status = message->fd < 0 ? PIL_STATUS_NO_MEMORY /* lost on its way */
+    pil_status status = message->fd < 0 ? PIL_STATUS_NO_MEMORY /* the descriptor was lost on its way */
                                         : pil_arrival_add(&node->views[shard->view_index].arrival, shard, message->fd);
     message->fd = -1;
     if (status != PIL_STATUS_OK) {
@@ -166,7 +166,7 @@ static void on_checked(struct pil_node *node, const struct pil_message_checked *
     memcpy(view->effective, checked->release, sizeof view->effective);
     if (live != NULL && strcmp(live->id, checked->release) == 0) {
         view->refused_outcome =
-            PIL_OUTCOME_OK; /* the channel has turned away from what was refused, or could not be read */
+            PIL_OUTCOME_OK; /* the channel points to the live release, so the refusal no longer matters */
     }
 }
 
@@ -182,7 +182,7 @@ static void on_held(struct pil_node *node, const struct pil_message_held *held) 
     count_restarts(node, "fetcher", held->fetcher_restarts);
 }
 
-/* A message about a view that was removed meanwhile. */
+/* Handles a message about a view that was removed in the meantime: each PUBLISH must be answered. */
 static void on_stray(struct pil_node *node, const struct pil_message *message) {
     if (message->kind == PIL_MESSAGE_PUBLISH) {
         pil_retire_tell(node, message->publish.view_index, message->publish.release);
@@ -278,7 +278,7 @@ static void add_view(struct pil_node *node, uint32_t view_index) {
 void pil_node_views_changed(struct pil_node *node) {
     const struct pil_settings *settings = node->options.settings;
     bool has_changed = false;
-    /* Removed ones first: the same view may come back in another slot, for another channel. */
+    /* Remove first: the same view may come back in another slot, with another channel. */
     for (uint32_t i = 0; i < settings->view_count; i++) {
         if (settings->views[i].is_removed && is_served(node, i)) {
             remove_view(node, i);
@@ -333,7 +333,7 @@ static void term(struct pil_text *terms, bool *all, bool holds, const char *text
     }
 }
 
-/* Added by a reload, and without a release so far: it takes the node's readiness from nobody. */
+/* Whether the view was added by a reload and has no release yet: such a view does not make the node unready. */
 static bool is_awaited(const struct pil_node *node, uint32_t index) {
     return node->options.settings->views[index].is_added && pil_cache_live(pil_node_view_of(node, index)) == NULL;
 }

@@ -11,7 +11,7 @@
 
 static pil_status parse(int fd, struct pil_project **ret_project, struct pil_error *error) {
     struct stat info;
-    if (fd < 0) { /* lost on its way */
+    if (fd < 0) { /* the descriptor was lost on its way */
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no descriptor for the document");
     }
     pil_status status = pil_sys_memfd_check(fd);
@@ -34,7 +34,7 @@ static pil_status parse(int fd, struct pil_project **ret_project, struct pil_err
     return status;
 }
 
-/* Where there is none before, clients that map take the views for regulated until the project is taken. */
+/* Without an earlier document the project's views count as regulated for mapped reads until a document is taken. */
 static void refuse(struct pil_node *node, uint32_t view_index, pil_status status, const char *why) {
     bool may_pass = pil_status_may_pass(status);
     pil_log(PIL_LOG_WARN,

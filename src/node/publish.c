@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-/* One step of a chore: page tables of a huge page, or pages that a host may have to give again one by one. */
+/* Bytes for one step: the page tables of one huge page, or a few pages, which a hypervisor may have to provide again
+ * one by one. */
 enum { PREFAULT_BYTES = PIL_SYS_HUGE_PAGE_BYTES, TOUCH_BYTES = 16 * 4096 };
 
 struct pil_publication {
@@ -16,11 +17,11 @@ struct pil_publication {
     struct pil_node *node;
     uint32_t view_index;
     struct pil_release *release;
-    struct pil_serving *serving; /* of the release, which it owns; the cache's once it is published */
-    struct pil_retired *retired; /* the record of its release; NULL: it is published, and the view has it */
+    struct pil_serving *serving; /* owns the release; owned by the cache once it is published */
+    struct pil_retired *retired; /* the record of the release; NULL: it is published, and the view owns the record */
     bool is_published;
-    int *fds; /* for mapped reads; NULL once they were handed on */
-    /* How far it was made ready: first all page tables, then all pages. */
+    int *fds; /* for mapped reads; NULL once they were handed over */
+    /* Progress of the preparation: first all page tables, then all pages. */
     uint32_t shard;
     uint64_t offset;
     bool is_touching;
@@ -53,7 +54,7 @@ static void set_release_info(struct pil_node *node, uint32_t view_index, const c
                      PIL_METRIC_LABELS(label), 1);
 }
 
-/* The swap. */
+/* Swaps the release in. */
 static void publish(struct pil_publication *publication) {
     struct pil_node *node = publication->node;
     uint32_t view_index = publication->view_index;
@@ -70,7 +71,7 @@ static void publish(struct pil_publication *publication) {
         free(publication->fds);
         publication->fds = NULL;
     } else {
-        close_fds(publication); /* mappings stay; the supervisor holds the descriptors, too */
+        close_fds(publication); /* the mappings stay, and the supervisor has duplicates of the descriptors */
     }
     set_release_info(node, view_index, release->id);
     pil_huge_pages_changed(&node->huge_pages);
@@ -92,7 +93,7 @@ static pil_chore_progress step(struct pil_chore *chore) {
                          ? pil_cache_release_touch(release, publication->shard, publication->offset, TOUCH_BYTES)
                          : pil_cache_release_prefault(release, publication->shard, publication->offset, PREFAULT_BYTES);
     publication->offset += bytes;
-    /* 0: the end, or Linux before 5.14 that leaves it to faults. */
+    /* 0: the end of the shard, or Linux before 5.14, which cannot prefault: page faults do it later. */
     if (bytes == 0 || publication->offset == release->shards[publication->shard].file.len) {
         publication->shard++;
         publication->offset = 0;
@@ -108,7 +109,7 @@ static void done(struct pil_chore *chore) {
     destroy(publication);
 }
 
-/* Maps the shards that have arrived. NO_MEMORY, or as pil_cache_release_map. */
+/* Maps the shards that have arrived. Errors: NO_MEMORY, or those of pil_cache_release_map. */
 static pil_status map(struct pil_publication *publication, const struct pil_arrival *arrival, const char *id,
                       struct pil_error *error) {
     struct pil_release *release = NULL;
@@ -121,7 +122,7 @@ static pil_status map(struct pil_publication *publication, const struct pil_arri
     return PIL_STATUS_OK;
 }
 
-/* The arrival becomes a mapped release; the descriptors go along. */
+/* Turns the arrival into a mapped release, which takes over the descriptors. */
 static pil_status create(struct pil_node *node, const struct pil_message_publish *message, struct pil_error *error) {
     struct pil_node_view *view = &node->views[message->view_index];
     struct pil_publication *publication = calloc(1, sizeof *publication);
@@ -140,7 +141,7 @@ static pil_status create(struct pil_node *node, const struct pil_message_publish
     publication->retired = retired;
     publication->release->created_us = message->created_us;
     publication->fds = view->arrival.fds;
-    view->arrival.shard_count = 0; /* its descriptors are the publication's now */
+    view->arrival.shard_count = 0; /* the publication owns the descriptors now */
     view->arrival.fds = NULL;
     view->publication = publication;
     return PIL_STATUS_OK;
@@ -155,12 +156,13 @@ void pil_publish_refused(struct pil_node *node, uint32_t view_index, const char 
     snprintf(view->refused_why, sizeof view->refused_why, "%s", why);
 }
 
-/* Whether this release was not taken for a shortage the last time. */
+/* Whether this release was the last one refused, because of a shortage. */
 static bool is_waiting(const struct pil_node_view *view, const char *release) {
     return view->refused_outcome == PIL_OUTCOME_SHORTAGE && strcmp(view->refused, release) == 0;
 }
 
-/* What may pass is asked for again, and logged once; the rest is a verdict about the release. */
+/* After a shortage the release is requested again, and the shortage is logged once; any other error is about the
+ * release itself. */
 static void fail(struct pil_node *node, const struct pil_message_publish *message, pil_status status, const char *why) {
     const char *name = node->options.settings->views[message->view_index].view;
     bool may_pass = pil_status_may_pass(status);
@@ -181,7 +183,7 @@ static void fail(struct pil_node *node, const struct pil_message_publish *messag
 void pil_publication_begin(struct pil_node *node, const struct pil_message_publish *message) {
     struct pil_node_view *view = &node->views[message->view_index];
     struct pil_error error = {.text =
-                                  "no memory or descriptors for its shards"}; /* that is why they did not all come */
+                                  "no memory or descriptors for its shards"}; /* the reason if not all have arrived */
     pil_publication_cancel(node, message->view_index);
     pil_status status =
         pil_arrival_is_whole(&view->arrival, message->release) ? create(node, message, &error) : PIL_STATUS_NO_MEMORY;
@@ -194,8 +196,8 @@ void pil_publication_begin(struct pil_node *node, const struct pil_message_publi
         pil_log(PIL_LOG_INFO, "release waits no longer", "view",
                 node->options.settings->views[message->view_index].view, "release", message->release, NULL);
     }
-    view->refused_outcome = PIL_OUTCOME_OK; /* of a release before; what is refused from here on came after this one */
-    if (view->live == NULL) {               /* nothing is served: answering comes first */
+    view->refused_outcome = PIL_OUTCOME_OK; /* it concerned an earlier release */
+    if (view->live == NULL) {               /* nothing is served yet: publish first, prefault later */
         publish(view->publication);
     }
     pil_chores_add(&node->chores, &view->publication->chore);

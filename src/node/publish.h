@@ -6,11 +6,11 @@
 
 #include "node/node.h"
 
-/* The arrival of the view is whole, or the message contradicts it. What was being made ready for this view is given up:
- * the newest release counts. The supervisor is told when it comes to nothing. */
+/* Handles PUBLISH: publishes the view's arrival if it is whole. An unfinished publication of the view is cancelled: the
+ * newest release counts. If this one fails, the supervisor gets RECLAIMED, and after a shortage LATER. */
 void pil_publication_begin(struct pil_node *node, const struct pil_message_publish *publish);
-/* What was not taken, and why: shown until a release is taken. */
+/* Records a release that was refused, and why: shown until a release is published. */
 void pil_publish_refused(struct pil_node *node, uint32_t view_index, const char *release, pil_fetch_outcome outcome,
                          const char *why);
-/* Gives up what is being made ready for a view; a release that is served already stays. */
+/* Cancels the view's unfinished publication; a release that is served already stays. */
 void pil_publication_cancel(struct pil_node *node, uint32_t view_index);

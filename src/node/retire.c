@@ -58,7 +58,7 @@ pil_chore_progress pil_retired_step(struct pil_chore *chore) {
     struct pil_node *node = PIL_LIST_ENTRY(struct pil_node, reclaim, chore);
     struct pil_cache *cache = pil_server_cache(node->server);
     uint64_t bytes = pil_cache_reclaim(cache, PIL_SYS_HUGE_PAGE_BYTES, on_reclaimed, node);
-    return bytes > 0 ? PIL_CHORE_MORE : PIL_CHORE_WAIT; /* for their grace period, or for the next swap */
+    return bytes > 0 ? PIL_CHORE_MORE : PIL_CHORE_WAIT; /* for a grace period to end, or for the next swap */
 }
 
 void pil_retired_sweep(struct pil_node *node) {

@@ -31,14 +31,16 @@ static bool remove_views(struct pil_settings *running, const struct pil_settings
     return has_changed;
 }
 
-/* Workers and clients have judged what a slot's channel and rules come to: they stay as they are. */
+/* Whether channel and rules are the same. Workers and connections have evaluated those of a slot once, so they never
+ * change. */
 static bool is_same(const struct pil_view_settings *slot, const struct pil_view_settings *wanted) {
     return strcmp(slot->channel, wanted->channel) == 0 &&
            memcmp(&slot->read, &wanted->read, sizeof wanted->read) == 0 &&
            memcmp(&slot->map, &wanted->map, sizeof wanted->map) == 0;
 }
 
-/* The slot that the view had with the same channel and rules, else a free one; NULL: all were used since the start. */
+/* The slot that the view had before with the same channel and rules, else a free one; NULL: all slots have been used.
+ */
 static struct pil_view_settings *find_slot(struct pil_settings *running, const struct pil_view_settings *view) {
     for (uint32_t i = 0; i < running->view_count; i++) {
         struct pil_view_settings *slot = &running->views[i];
