@@ -14,15 +14,15 @@
 struct thread {
     struct pil_executor *executor;
     pthread_t id;
-    struct pil_store *store; /* set under the lock, used by the thread alone; NULL: not open */
-    uint8_t *buffer;         /* the thread's own */
+    struct pil_store *store; /* set under the lock, used only by this thread; NULL: not open */
+    uint8_t *buffer;         /* used only by this thread */
     bool is_started, is_in_background;
 };
 
 struct pil_executor {
     struct pil_executor_options options;
     int event_fd;
-    pthread_mutex_t lock; /* of all below */
+    pthread_mutex_t lock; /* protects all fields below */
     pthread_cond_t has_work;
     struct pil_list submitted, done;
     bool is_stopping, is_cancelled, wants_background;
@@ -54,8 +54,8 @@ static bool needs_store(pil_follow_kind kind) {
     return kind != PIL_FOLLOW_VERIFY && kind != PIL_FOLLOW_COLLAPSE;
 }
 
-/* Opens the store, or follows it. Who loads a release goes on with the old one when that fails; who reads what is
- * wanted does not. */
+/* Opens the store, or follows a URL that leads elsewhere by now. If that fails, tasks that load a release go on with
+ * the old store; tasks that read a channel or a project fail. */
 static pil_status attend_store(struct thread *thread, const struct pil_job *job, struct pil_error *error) {
     bool is_reading = job->task.kind == PIL_FOLLOW_READ_PROJECT || job->task.kind == PIL_FOLLOW_POLL;
     if (thread->store == NULL) {
@@ -79,7 +79,8 @@ static void run_job(struct thread *thread, struct pil_job *job) {
     pil_job_run(job, &runner);
 }
 
-/* As often as it takes: a job that the loop is not told of is never taken. A counter that is full tells it, too. */
+/* Wakes the loop. Retries until the write succeeds, because the loop takes no job that it was not woken for. EAGAIN
+ * means that the counter is full, so the descriptor is readable anyway. */
 static void tell(struct pil_executor *executor) {
     uint64_t one = 1;
     while (write(executor->event_fd, &one, sizeof one) < 0 && errno != EAGAIN) {
@@ -217,7 +218,7 @@ struct pil_job *pil_executor_take(struct pil_executor *executor) {
         pil_list_remove(link);
     } else {
         uint64_t count;
-        /* When it fails, the descriptor stays readable, and this is called again. */
+        /* If the read fails, the descriptor stays readable, and the loop calls again. */
         (void)!read(executor->event_fd, &count, sizeof count);
     }
     pthread_mutex_unlock(&executor->lock);

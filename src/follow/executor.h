@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Threads that run jobs, each with a store handle of its own, which is opened with the thread's first job and kept.
- * Before each job that needs the store its thread looks whether the URL leads elsewhere by now (pil_store_renew), also
- * in the middle of a release: the rest of it then comes from there, and each shard is verified by the manifest. The
- * loop's thread submits jobs and takes them back; everything else is inside. */
+ * Threads that run jobs. Each has its own store handle, which it opens for its first job that needs the store, and
+ * keeps. Before each such job the thread checks whether the URL leads elsewhere by now (pil_store_renew), also in the
+ * middle of a release: the remaining shards then come from the new place, and each shard is verified against the
+ * manifest. The loop's thread submits jobs and takes them back; everything else is internal. */
 #pragma once
 
 #include "follow/job.h"
@@ -21,17 +21,18 @@ struct pil_executor_options {
 /* NO_MEMORY, SYSTEM: threads could not be started. */
 pil_status pil_executor_create(const struct pil_executor_options *options, struct pil_executor **ret_executor,
                                struct pil_error *ret_error) PIL_CHECKED;
-/* Cancels what is running, and waits for it: a block of a transfer at most. Jobs that are not taken are let go. */
+/* Cancels the running jobs and waits for them: for one block of a transfer, or for a whole VERIFY or COLLAPSE. Drops
+ * jobs that were not taken without freeing them. */
 void pil_executor_destroy(struct pil_executor **executor);
 
-/* The job is the executor's until pil_executor_take gives it back. In order of submission. */
+/* Jobs start in the order of submission. The executor owns the job until pil_executor_take returns it. */
 void pil_executor_submit(struct pil_executor *executor, struct pil_job *job);
-/* A job that is done, or NULL. Never blocks. */
+/* Returns a job that is done, or NULL. Never blocks. */
 struct pil_job *pil_executor_take(struct pil_executor *executor);
-/* Becomes readable when a job is done, until pil_executor_take returned NULL. The executor's. */
+/* A descriptor that is readable from when a job is done until pil_executor_take returns NULL. Owned by the executor. */
 int pil_executor_fd(const struct pil_executor *executor);
 
-/* Running jobs and all that are submitted from now on end with CLOSED. */
+/* Makes running jobs, and all that are submitted from now on, end with CLOSED as soon as they use the store. */
 void pil_executor_cancel(struct pil_executor *executor);
-/* The threads give way to others from their next job on (pil_sys_run_in_background). */
+/* From their next job on, the threads yield to other threads (pil_sys_run_in_background). */
 void pil_executor_run_in_background(struct pil_executor *executor);

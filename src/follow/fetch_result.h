@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How a fetch ended, as metrics and reports name it. */
+ * The result of a fetch, by the names that metrics and reports use. */
 #pragma once
 
 #include "base/status.h"
@@ -9,8 +9,8 @@ typedef enum pil_fetch_result {
     PIL_FETCH_CORRUPT,
     PIL_FETCH_WILL_NOT_FIT, /* into the memory budget */
     PIL_FETCH_NOT_FOUND,    /* no such channel, or it points to a release that is not there */
-    PIL_FETCH_SHORTAGE,     /* of memory or descriptors at that moment: nothing is said about the release */
-    PIL_FETCH_ERROR,        /* the store, or the machine */
+    PIL_FETCH_SHORTAGE,     /* of memory or space at that moment, which says nothing about the release */
+    PIL_FETCH_ERROR,        /* of the store or the machine */
 } pil_fetch_result;
 
 const char *pil_fetch_result_text(pil_fetch_result result);

@@ -14,13 +14,13 @@ struct view {
     struct pil_job job;
     struct pil_held held;
     uint32_t project_reader; /* the view that reads this one's project */
-    bool is_project_lost;    /* it was handed over, and the supervisor could not hold it */
+    bool is_project_lost;    /* the project was handed over, but the supervisor could not hold it */
 };
 
 struct pil_follow {
     struct pil_follow_options options;
-    uint32_t loading; /* the view that has the admission, or asks for it; NOBODY */
-    uint32_t first;   /* the view that is looked at first; turns, so that none waits for ever */
+    uint32_t loading; /* the view that has admission or asks for it; NOBODY: none */
+    uint32_t first;   /* the view that the next round starts with; it rotates, so that no view starves */
     struct view views[];
 };
 
@@ -84,13 +84,13 @@ pil_status pil_follow_hold(struct pil_follow *follow, uint32_t view_index, const
     return PIL_STATUS_OK;
 }
 
-/* Whether there is a manifest by which the release is loaded. A release that replaces another one in the middle begins
- * anew. */
+/* Whether the manifest of the fetched release was read. A release that replaces another one during its fetch starts
+ * again with its own manifest. */
 static bool has_begun(const struct pil_target *target) {
     return target->is_fetching && target->step != PIL_FOLLOW_READ_MANIFEST;
 }
 
-/* For admission, or whether its shard is held. */
+/* Whether the view waits for an answer: to ADMIT or to HAND_OVER. */
 static bool is_asking(const struct view *view) {
     return view->target.is_busy && (view->target.step == PIL_FOLLOW_ADMIT || view->target.step == PIL_FOLLOW_HAND_OVER);
 }
@@ -107,7 +107,7 @@ void pil_follow_validate(const struct pil_follow *follow) {
 
 /* ---- Outcomes */
 
-/* The target takes the outcome; what it does not need any more goes, here and at the supervisor. */
+/* Passes the outcome to the target, then releases what the target no longer needs, here and at the supervisor. */
 static void finish(struct pil_follow *follow, struct view *view, const struct pil_outcome *outcome) {
     const struct pil_follow_hooks *hooks = follow->options.hooks;
     bool is_partial = view->target.shards_whole > 0 && !pil_held_has(&view->held, view->job.release);
@@ -132,13 +132,13 @@ static void take_project(struct pil_follow *follow, struct pil_job *job) {
     if (job->outcome.status == PIL_STATUS_OK && job->is_project_new) {
         job->outcome.status = hooks->project(hooks->context, job->task.view, pil_text_bytes(&job->project));
         if (job->outcome.status != PIL_STATUS_OK) {
-            job->project_tag = (struct pil_store_tag){0}; /* the next reading finds it new */
+            job->project_tag = (struct pil_store_tag){0}; /* so that the next reading hands it over again */
         }
     }
     pil_text_deinit(&job->project);
 }
 
-/* Views that wait for their project to be read cannot go on; each says so. */
+/* Reading a project failed for the first time: each idle view that waits for it reports the failure. */
 static void tell_waiting(struct pil_follow *follow, const struct view *reader, const struct pil_outcome *outcome) {
     for (uint32_t i = 0; !reader->target.knows_project && i < follow->options.view_count; i++) {
         struct view *view = &follow->views[i];
@@ -167,7 +167,7 @@ void pil_follow_done(struct pil_follow *follow, struct pil_job *job) {
     }
 }
 
-/* NULL: nobody waits for an answer about this. */
+/* The view that waits for this answer; NULL: none does. */
 static struct view *find_asking(struct pil_follow *follow, uint32_t view_index, pil_follow_kind step,
                                 const char *release) {
     struct view *view = view_index < follow->options.view_count ? &follow->views[view_index] : NULL;
@@ -249,7 +249,7 @@ static void submit(struct pil_follow *follow, struct view *view, const struct pi
     job->task = *task;
     memcpy(job->release, view->target.fetch.release, sizeof job->release);
     if (task->kind == PIL_FOLLOW_READ_PROJECT && view->is_project_lost) {
-        job->project_tag = (struct pil_store_tag){0}; /* so that this reading finds it new */
+        job->project_tag = (struct pil_store_tag){0}; /* so that this reading hands it over again */
         view->is_project_lost = false;
     }
     follow->options.hooks->submit(follow->options.hooks->context, job);
@@ -288,7 +288,7 @@ static void tell_report(struct pil_follow *follow, struct view *view, const stru
     finish_status(follow, view, PIL_STATUS_OK);
 }
 
-/* Views of one project wait until it was read once, or seen not to be there: it says who may map their releases. */
+/* Views of a project wait until the project was read once or was found missing: it says who may map their releases. */
 static bool must_wait(const struct pil_follow *follow, const struct view *view, const struct pil_task *task) {
     switch (task->kind) {
     case PIL_FOLLOW_POLL: return !follow->views[view->project_reader].target.knows_project;
@@ -324,7 +324,8 @@ static void do_task(struct pil_follow *follow, struct view *view, const struct p
     PIL_UNREACHABLE("task");
 }
 
-/* All that a view can do now; whether it did anything. *deadline_ns becomes earlier when the view waits for a time. */
+/* Does every task that the view can do now; returns whether there was one. Lowers *deadline_ns to the time that the
+ * view waits for, if any. */
 static bool advance(struct pil_follow *follow, uint32_t view_index, uint64_t *deadline_ns) {
     struct view *view = &follow->views[view_index];
     bool has_moved = false;
@@ -347,7 +348,7 @@ uint64_t pil_follow_step(struct pil_follow *follow) {
     uint64_t deadline_ns;
     bool has_moved = true;
     PIL_ASSERT(follow->options.view_count > 0);
-    while (has_moved) { /* one that ends lets another begin */
+    while (has_moved) { /* a task that ends may let another view's task begin */
         has_moved = false;
         deadline_ns = UINT64_MAX;
         for (uint32_t i = 0; i < follow->options.view_count; i++) {

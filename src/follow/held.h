@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Names of the releases of one view that the supervisor holds whole. As many as it does: no bound of its own. */
+ * The names of the releases of one view that the supervisor holds whole. Their number is not bounded here. */
 #pragma once
 
 #include "base/bounds.h"
@@ -8,12 +8,12 @@
 #include <stdint.h>
 
 struct pil_held {
-    char (*releases)[PIL_RELEASE_ID_CHARS + 1]; /* owned; in no order */
+    char (*releases)[PIL_RELEASE_ID_CHARS + 1]; /* owned; unordered */
     uint32_t count, capacity;
 };
 
 bool pil_held_has(const struct pil_held *held, const char *release);
-/* Once; again is fine. NO_MEMORY. */
+/* Adds a release; OK if it is there already. NO_MEMORY. */
 pil_status pil_held_add(struct pil_held *held, const char *release) PIL_CHECKED;
 void pil_held_remove(struct pil_held *held, const char *release);
 void pil_held_deinit(struct pil_held *held);

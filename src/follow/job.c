@@ -89,7 +89,7 @@ static pil_status copy_take(void *context, uint64_t offset, struct pil_bytes par
     return PIL_STATUS_OK;
 }
 
-/* Copies a shard's object into an unsealed memfd. Its size is the manifest's. */
+/* Copies a shard's object into an unsealed memfd of the size that the manifest states. */
 static pil_status fetch_shard(struct pil_job *job, const struct pil_job_runner *runner, struct pil_error *error) {
     const struct pil_manifest_shard *shard = &job->manifest->shards[job->task.shard];
     char name[192];
@@ -105,7 +105,7 @@ static pil_status fetch_shard(struct pil_job *job, const struct pil_job_runner *
     return pil_shard_io_transfer(runner->store, shard, &sink, error);
 }
 
-/* All shards agree with the manifest on the schema: each is compared with manifest->view. */
+/* Verifies and seals a shard. Each shard's schema is compared with the manifest's, so that all shards agree. */
 static pil_status verify_shard(struct pil_job *job, struct pil_error *error) {
     const struct pil_manifest_shard *shard = &job->manifest->shards[job->task.shard];
     void *data = NULL;
@@ -117,7 +117,8 @@ static pil_status verify_shard(struct pil_job *job, struct pil_error *error) {
     return status == PIL_STATUS_OK ? pil_sys_memfd_seal(job->fd, error) : status;
 }
 
-/* After sealing, which a mapping would prevent. Without addresses for it the pages stay as they are. */
+/* Runs after sealing, because a writable mapping would prevent sealing. If mapping fails, the pages stay as they are.
+ */
 static pil_status collapse_shard(struct pil_job *job) {
     const struct pil_manifest_shard *shard = &job->manifest->shards[job->task.shard];
     void *data = NULL;

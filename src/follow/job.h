@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tasks that need a store, a disk or much time, done by whoever has a store handle: a thread of the executor, or a
- * test. One job per view: it carries what one task leaves to the next, and belongs to either the loop or the thread
- * that runs it, never to both. */
+ * The tasks that need a store, a disk or much time. A thread of the executor, or a test, runs them. Each view has one
+ * job: it carries the results of one task to the next, and belongs to either the loop or the thread that runs it, never
+ * to both. */
 #pragma once
 
 #include "base/clock.h"
@@ -19,32 +19,32 @@ struct pil_follow_view {
 };
 
 struct pil_job {
-    struct pil_list_link link; /* of the executor */
+    struct pil_list_link link; /* used by the executor */
     const struct pil_follow_view *view;
     struct pil_task task;
-    char release[PIL_RELEASE_ID_CHARS + 1]; /* of READ_MANIFEST to COLLAPSE */
+    char release[PIL_RELEASE_ID_CHARS + 1]; /* for READ_MANIFEST to COLLAPSE */
     struct pil_outcome outcome;
 
-    struct pil_channel_version channel; /* as POLL found it last */
-    struct pil_store_tag project_tag;   /* of the project as READ_PROJECT found it last */
-    bool is_project_new;                /* it is another one than before: */
-    struct pil_text project;            /* its document; READ_PROJECT empties it */
-    struct pil_manifest *manifest;      /* of READ_MANIFEST; NULL: none */
-    int fd;                             /* of FETCH: a shard's memfd; -1: none */
+    struct pil_channel_version channel; /* as the last POLL found it */
+    struct pil_store_tag project_tag;   /* of the project as the last READ_PROJECT found it */
+    bool is_project_new;                /* READ_PROJECT found that the project has changed */
+    struct pil_text project;            /* the document if it has changed; READ_PROJECT empties it first */
+    struct pil_manifest *manifest;      /* from READ_MANIFEST; NULL: none */
+    int fd;                             /* from FETCH: a shard's memfd; -1: none */
 };
 
-/* What the one who runs jobs has. */
+/* The resources of the thread that runs a job. */
 struct pil_job_runner {
     struct pil_store *store;
-    uint8_t *buffer; /* PIL_SHARD_IO_PART_BYTES */
+    uint8_t *buffer; /* of PIL_SHARD_IO_PART_BYTES */
     const struct pil_clock *clock;
 };
 
 void pil_job_init(struct pil_job *job, const struct pil_follow_view *view);
 void pil_job_deinit(struct pil_job *job);
-/* Does job->task into job->outcome. READ_PROJECT to COLLAPSE without ADMIT. */
+/* Runs job->task, which must be READ_PROJECT to COLLAPSE but not ADMIT, and sets job->outcome. */
 void pil_job_run(struct pil_job *job, const struct pil_job_runner *runner);
-/* The store could not be opened: the outcome of any job then. */
+/* Sets the outcome of a job whose store could not be opened. */
 void pil_job_fail(struct pil_job *job, pil_status status, const struct pil_error *error);
 
 /* The release that the job is about. */

@@ -62,7 +62,7 @@ static uint64_t poll_due_ns(const struct pil_target *target) {
     return target->is_nudged ? 0 : target->polled_ns + target->poll_ns;
 }
 
-/* Between two shards, and before the wait for admission. */
+/* A POLL may interrupt a fetch between two shards, and before it asks for admission. */
 static bool may_interrupt(const struct pil_target *target) {
     return target->is_fetching && (target->step == PIL_FOLLOW_FETCH || target->step == PIL_FOLLOW_ADMIT);
 }
@@ -89,7 +89,7 @@ void pil_target_start(struct pil_target *target, const struct pil_task *task) {
             target->resume = target->step;
         }
         if (task->kind == (target->reads_project ? PIL_FOLLOW_READ_PROJECT : PIL_FOLLOW_POLL)) {
-            target->is_nudged = false; /* news from here on needs another reading */
+            target->is_nudged = false; /* a nudge from here on needs another reading */
         }
         target->step = task->kind;
     }
@@ -98,7 +98,7 @@ void pil_target_start(struct pil_target *target, const struct pil_task *task) {
 
 /* ---- Done */
 
-/* Until the next POLL is due, or the refused release may be tried again. */
+/* Waits until the next POLL is due, or until the refused release may be tried again. */
 static void wait(struct pil_target *target) {
     uint64_t due_ns = target->polled_ns + target->poll_ns;
     bool retries = target->refused[0] != '\0' && target->backoff.until_ns != 0;
@@ -116,7 +116,7 @@ static void give_up(struct pil_target *target) {
     target->shards_whole = target->shard_count = 0;
 }
 
-/* `wake_ns` stays as set. */
+/* Reports next; wake_ns stays as it is, for the WAIT after the report. */
 static void report(struct pil_target *target, const struct pil_fetch_report *numbers, pil_fetch_result result,
                    const char *text) {
     target->report = *numbers;
@@ -131,7 +131,7 @@ static const char *why(const struct pil_outcome *outcome) {
 
 static void refuse(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
     give_up(target);
-    if (outcome->status == PIL_STATUS_CLOSED) { /* cancelled: nothing is wrong with the release */
+    if (outcome->status == PIL_STATUS_CLOSED) { /* cancelled, which says nothing about the release */
         wait(target);
         return;
     }
@@ -144,11 +144,11 @@ static void refuse(struct pil_target *target, const struct pil_outcome *outcome,
     report(target, &target->fetch, pil_fetch_result_of(outcome->status), why(outcome));
 }
 
-/* The channel could not be read, or the project for the first time. */
+/* The channel could not be read, or the project could not be read for the first time. */
 static void poll_failed(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
     target->polled_ns = now_ns;
     if (target->is_fetching && outcome->status != PIL_STATUS_CLOSED) {
-        target->step = target->resume; /* the last answer holds; before PUBLISH there is another POLL anyway */
+        target->step = target->resume; /* go on with the fetch: another POLL comes before PUBLISH anyway */
         return;
     }
     give_up(target);
@@ -195,7 +195,7 @@ static void polled(struct pil_target *target, const struct pil_outcome *outcome,
 static void handed_over(struct pil_target *target) {
     if (++target->shards_whole < target->shard_count) {
         target->step = PIL_FOLLOW_FETCH;
-    } else { /* whole; whether it is still wanted decides what follows */
+    } else { /* whole: POLL whether it is still wanted */
         give_up(target);
         target->step = PIL_FOLLOW_POLL;
     }
@@ -208,7 +208,7 @@ static void published(struct pil_target *target) {
     report(target, &target->fetch, PIL_FETCH_OK, "");
 }
 
-/* A step of the way that worked. */
+/* A step of the fetch, or its publication, succeeded. */
 static void advance(struct pil_target *target, const struct pil_outcome *outcome) {
     switch (target->step) {
     case PIL_FOLLOW_READ_MANIFEST:
@@ -242,7 +242,8 @@ static void advance(struct pil_target *target, const struct pil_outcome *outcome
     PIL_UNREACHABLE("not a step of a fetch");
 }
 
-/* A store without the project serves views; when it was known once, what it said goes on. */
+/* Views are served also if the store has no project document. Once the project is known, a failure to read it again
+ * changes nothing: its last document stays in force. */
 static void project_read(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
     target->knows_project |=
         outcome->status == PIL_STATUS_OK || (outcome->status == PIL_STATUS_NOT_FOUND && !outcome->is_store_away);

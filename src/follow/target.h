@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One served view as a state machine: which release it should have, by its channel, and the way there. Pure: no I/O, no
- * clock, no memory of its own. pil_target_next says what to do now, somebody does it, pil_target_done takes what came
- * of it:
+ * One served view as a state machine: the release that its channel wants, and the steps to serve it. Pure: no I/O, no
+ * clock, no allocation. pil_target_next returns the next task, the caller does it, pil_target_done takes the outcome:
  *
  *     WAIT ─► READ_PROJECT ─► POLL ─► READ_MANIFEST ─► ADMIT ─► FETCH ─► VERIFY ─► COLLAPSE ─► HAND_OVER ─┐
  *      ▲                       │ ▲                                ▲                                       │
@@ -9,11 +8,11 @@
  *      │                       │ └──────────── all shards: is it still wanted? ───────────────────────────┘
  *      └────── REPORT ◄─ PUBLISH ◄─ (wanted and held)
  *
- * A project that is there and cannot be read stops its views as a channel does, until it was read for the first time:
- * it says who may map their releases. A release is published only right after a POLL that wanted it, when all its
- * shards were verified and handed over. A POLL is also due between two shards when the poll interval is over or
- * something changed; a release that is not wanted any more is given up there. No failure touches the live release: the
- * release that failed is refused, reported, and tried again after a back-off. Thread: one. */
+ * A project that exists but cannot be read stops its views, as an unreadable channel does, until the project was read
+ * for the first time: it says who may map their releases. A release is published only right after a POLL that wanted
+ * it, when all its shards were verified and handed over. A POLL is also due between two shards, when the poll interval
+ * has passed or something has changed; a release that is no longer wanted is given up there. No failure affects the
+ * live release: the release that failed is refused, reported, and tried again after a back-off. Thread: one. */
 #pragma once
 
 #include "base/backoff.h"
@@ -39,18 +38,18 @@ typedef enum pil_follow_kind {
 struct pil_task {
     pil_follow_kind kind;
     uint32_t view;
-    uint32_t shard;         /* of FETCH to HAND_OVER */
-    uint64_t wait_until_ns; /* of WAIT */
+    uint32_t shard;         /* for FETCH to HAND_OVER */
+    uint64_t wait_until_ns; /* for WAIT */
 };
 
-/* What came of a task. */
+/* The result of a task. */
 struct pil_outcome {
-    pil_status status;      /* CLOSED: cancelled, which is held against nobody */
-    struct pil_error error; /* of a failure */
+    pil_status status;      /* CLOSED: cancelled, which is not a failure of the release */
+    struct pil_error error; /* after a failure */
     /* POLL */
-    char release[PIL_RELEASE_ID_CHARS + 1]; /* that the channel wants; of OK */
-    bool is_held;                           /* all its shards are in memory already; of OK */
-    bool is_store_away;                     /* the store could not be opened; of a failure, of READ_PROJECT, too */
+    char release[PIL_RELEASE_ID_CHARS + 1]; /* after OK: the release that the channel wants */
+    bool is_held;                           /* after OK: all its shards are in memory already */
+    bool is_store_away;                     /* after a failure, also of READ_PROJECT: the store could not be opened */
     /* READ_MANIFEST */
     uint32_t shard_count;
     uint64_t bytes;
@@ -63,10 +62,10 @@ struct pil_outcome {
 struct pil_fetch_report {
     pil_fetch_result result;
     char release[PIL_RELEASE_ID_CHARS + 1]; /* "" when unknown */
-    char text[PIL_ERROR_TEXT_BYTES];        /* why not */
+    char text[PIL_ERROR_TEXT_BYTES];        /* why the fetch failed; "" after OK */
     uint64_t copy_ns, verify_ns, collapse_ns;
     int64_t created_us;         /* of the release; 0: its manifest was not read */
-    uint64_t bytes, huge_bytes; /* huge_bytes: of these, in huge pages */
+    uint64_t bytes, huge_bytes; /* huge_bytes: the part of them that is in huge pages */
 };
 
 enum { PIL_TARGET_STORE_RETRY_MS = 2000 };
@@ -75,22 +74,22 @@ struct pil_target {
     uint32_t view;
     bool reads_project; /* the first of the views that share a project */
     bool collapses;     /* into huge pages */
-    uint64_t poll_ns;   /* how often the channel is read at least */
+    uint64_t poll_ns;   /* the longest time between two readings of the channel */
 
     pil_follow_kind step;                   /* the next task, or the one that is busy */
-    uint64_t wake_ns;                       /* of WAIT */
+    uint64_t wake_ns;                       /* when WAIT ends */
     uint64_t polled_ns;                     /* when the last POLL ended */
-    bool is_busy, is_nudged;                /* is_nudged: since the last POLL began */
-    bool knows_project;                     /* of one that reads it: it was read and handed over, or is not there */
+    bool is_busy, is_nudged;                /* is_nudged: since the last reading began */
+    bool knows_project;                     /* if reads_project: it was read and handed over, or does not exist */
     bool is_fetching;                       /* fetch.release, from READ_MANIFEST to the last HAND_OVER */
-    pil_follow_kind resume;                 /* of a fetch that a POLL interrupts: what comes next */
+    pil_follow_kind resume;                 /* the next step of a fetch that a POLL interrupts */
     uint32_t shard_count;                   /* of the release that is being fetched */
-    uint32_t shards_whole;                  /* of these, verified and handed over; the next one is fetched */
+    uint32_t shards_whole;                  /* of these, how many were verified and handed over */
     char live[PIL_RELEASE_ID_CHARS + 1];    /* "": none */
     char refused[PIL_RELEASE_ID_CHARS + 1]; /* "": none */
     struct pil_backoff backoff;             /* of the refused release */
-    struct pil_fetch_report fetch;          /* of the release that is fetched, or waits to be published */
-    struct pil_fetch_report report;         /* of REPORT */
+    struct pil_fetch_report fetch;          /* of the release that is being fetched or waits to be published */
+    struct pil_fetch_report report;         /* for REPORT */
 };
 
 struct pil_target_options {
@@ -100,19 +99,19 @@ struct pil_target_options {
 };
 
 struct pil_target pil_target_make(const struct pil_target_options *options);
-/* The release that is served already; before the first task. */
+/* Sets the release that is served already. Call it before the first task. */
 void pil_target_set_live(struct pil_target *target, const char *release);
 
-/* The task to do now. Not while a task is busy. */
+/* Returns the task to do now. Must not be called while a task is busy. */
 struct pil_task pil_target_next(const struct pil_target *target, uint64_t now_ns);
-/* Marks the task that pil_target_next gave as busy: there is no other until pil_target_done. */
+/* Marks the task that pil_target_next returned as busy: no other may start before pil_target_done. */
 void pil_target_start(struct pil_target *target, const struct pil_task *task);
-/* What came of the task that is busy. */
+/* Takes the outcome of the busy task. */
 void pil_target_done(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns);
 
 /* The channel or the project may have changed. */
 void pil_target_nudge(struct pil_target *target);
-/* A release is no longer held. If that news crossed its publication, it is fetched again. */
+/* A release is no longer held. If it was dropped while its publication was under way, it is fetched again. */
 void pil_target_dropped(struct pil_target *target, const char *release);
 
 /* Panics when the state contradicts itself. */

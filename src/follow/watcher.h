@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The store handle that notices changes: one descriptor for the channels and projects of all views, where the store can
- * tell. Thread: one, which polls the descriptor. */
+ * The store handle that notices changes: one descriptor for the channels and projects of all views, if the store can
+ * report changes. Thread: one, which polls the descriptor. */
 #pragma once
 
 #include "follow/job.h"
@@ -12,13 +12,13 @@ struct pil_watcher {
     pil_status (*open)(void *context, struct pil_store **ret_store, struct pil_error *ret_error);
     void *context;
     struct pil_store *store; /* owned; NULL: it could not be opened */
-    int fd;                  /* the store's; -1: the store is away, or tells of no changes */
+    int fd;                  /* owned by the store; -1: the store is away or does not report changes */
 };
 
-/* Call before each wait: opens the store when it is not open, and follows it when its URL leads elsewhere. Cost: one
- * system call (pil_store_renew), or opening and a watch for each view, in the caller's thread: a file system that hangs
- * holds it up. */
+/* Call it before each wait: opens the store if it is not open, and follows its URL if that leads elsewhere by now.
+ * Cost: one system call (pil_store_renew), or opening the store and one watch for each view. It runs in the caller's
+ * thread: a hanging file system blocks the caller. */
 void pil_watcher_attend(struct pil_watcher *watcher);
-/* Reads the descriptor empty. Look at channels and projects after it. */
+/* Reads the descriptor until it is empty. Read the channels and projects after that. */
 void pil_watcher_drain(struct pil_watcher *watcher);
 void pil_watcher_deinit(struct pil_watcher *watcher);
