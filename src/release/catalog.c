@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One listing of the views' part of a store, then one read for each channel. */
+ * Reads a catalog with one listing of the prefix views/ and one read for each channel. */
 #include "release/catalog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Room for one more than `count`: doubles at powers of two. NULL: no memory, and the list is as it was. */
+/* Makes room for one more item than `count`: doubles the list at powers of two. NULL: memory is short, and the list is
+ * unchanged. */
 static void *grow(void *list, size_t count, size_t item_bytes) {
     return (count & (count - 1)) != 0 ? list : realloc(list, (count == 0 ? 1 : 2 * count) * item_bytes);
 }
@@ -50,7 +51,7 @@ pil_status pil_catalog_read(struct pil_store *store, const char *project, const 
         char name[PIL_NAME_BYTES_MAX + 1];
         memcpy(name, channel->channel.name, sizeof name);
         channel->status = pil_channel_read(store, &channel->ref, name, &channel->channel, &channel->error);
-        if (channel->status == PIL_STATUS_NO_MEMORY) { /* which says nothing about the channel */
+        if (channel->status == PIL_STATUS_NO_MEMORY) { /* a shortage says nothing about the channel */
             status = pil_fail(ret_error, channel->status, "%s", channel->error.text);
         }
     }

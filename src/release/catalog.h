@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is in a store: its releases and channels, read once. A picture of one moment; others may change the store
- * meanwhile. */
+ * The releases and channels of a store, read once. Others may change the store during and after the reading. */
 #pragma once
 
 #include "release/channel.h"
@@ -25,7 +24,8 @@ struct pil_catalog {
     size_t channel_count;
 };
 
-/* Of one project, or of all when it is ""; of one view of it, or of all when that is "". */
+/* Reads the catalog of one project, or of all if `project` is ""; of one of its views, or of all if `view` is "". A
+ * channel that cannot be read does not fail the call, except NO_MEMORY. Owns: caller (pil_catalog_deinit). */
 pil_status pil_catalog_read(struct pil_store *store, const char *project, const char *view,
                             struct pil_catalog *ret_catalog, struct pil_error *ret_error) PIL_CHECKED;
 void pil_catalog_deinit(struct pil_catalog *catalog);

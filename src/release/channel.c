@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Channels: read, change, put when nobody else did meanwhile, else read again. */
+ * Channels. Each change reads the channel, changes it, and puts it unless it was changed in the meantime; else it
+ * starts again. */
 #include "release/channel.h"
 
 #include "base/clock.h"
@@ -25,7 +26,7 @@ void pil_channel_previous(const struct pil_channel *channel, char ret_release[PI
             stack[count++] = entry->release;
         } else if (strcmp(entry->act, "rollback") == 0) {
             count -= count > 0;
-            if (count == 0) { /* what it went back to is older than the history */
+            if (count == 0) { /* the rollback went back to a release that is older than the history */
                 stack[count++] = entry->release;
             }
         }
@@ -179,20 +180,20 @@ pil_status pil_channel_read(struct pil_store *store, const struct pil_release_re
 
 /* ---- Acts */
 
-/* A change of a channel under way. */
+/* A change of a channel in progress. */
 struct change {
     struct pil_store *store;
     const struct pil_release_ref *ref;
     const char *channel_name;
     const struct act *act;
-    struct pil_lease *lease;            /* of the release that the channel is to name */
+    struct pil_lease *lease;            /* of the release that the channel will name */
     struct pil_release_ref checked;     /* that release; release "": none, as for unpin */
-    bool is_leased;                     /* it may be, that is; false: who writes channels only cannot */
-    struct pil_channel_version version; /* as read, then as it is to be */
+    bool is_leased;                     /* false: no lease, because the caller may write only channels */
+    struct pil_channel_version version; /* as read, then as it will be written */
 };
 
-/* What an act does to change->version.channel. *ret_changed stays false when the channel is as wanted already;
- * *ret_release is for the history. */
+/* `apply` makes the change in change->version.channel. It leaves *ret_changed false if the channel is as wanted
+ * already; *ret_release is the release that the history records. */
 struct act {
     const char *name;
     bool may_create;
@@ -207,9 +208,9 @@ static pil_status check_whole(struct change *change, struct pil_error *error) {
     return status;
 }
 
-/* The release must be there whole. Its manifest is leased, so that a collector that has looked at the channels already
- * spares it until the new pointer is there. Who may write channels only cannot do that and is not refused for it
- * (check_again). */
+/* Checks that the release is whole in the store. Leases its manifest, so that a collector that has read the channels
+ * already spares it until the new pointer is written. A caller that may write only channels cannot lease; it is not
+ * refused for that (check_again). */
 static pil_status check_release(struct change *change, const struct pil_release_ref *ref, struct pil_error *error) {
     char name[PIL_STORE_NAME_BYTES];
     if (!pil_release_id_ok(ref->release)) {
@@ -226,8 +227,8 @@ static pil_status check_release(struct change *change, const struct pil_release_
     return check_whole(change, error);
 }
 
-/* Without a lease that lasted until the channel was written, a collector may have removed the release since it was
- * checked: it had looked at the channels before, and nothing else needed it. From now on the channel does. */
+/* Checks the release again if no lease lasted until the channel was written: a collector that read the channels earlier
+ * may have removed the release since check_release. From now on the channel protects the release. */
 static pil_status check_again(struct change *change, struct pil_error *error) {
     bool is_safe = change->checked.release[0] == '\0' || (change->is_leased && pil_lease_left_us(change->lease) > 0);
     pil_status status = is_safe ? PIL_STATUS_OK : check_whole(change, error);

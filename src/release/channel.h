@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A channel: a tiny pointer to a release, changed by compare-and-swap only. Nodes serve `pinned` when set, else
- * `release`. Each write has a new sequence number and nonce, so that no two versions are equal bytes (stores derive
- * ETags from content).
- * schemas/channel.schema.json has the members. */
+ * A channel: a small document that points to a release, changed only by compare-and-swap. Nodes serve `pinned` if set,
+ * else `release`. Each write has a new sequence number and nonce, so that no two versions have equal bytes (stores
+ * derive ETags from content). schemas/channel.schema.json lists the members. */
 #pragma once
 
 #include "release/layout.h"
@@ -21,8 +20,8 @@ struct pil_channel {
     int64_t changed_us;
     char release[PIL_RELEASE_ID_CHARS + 1];
     char pinned[PIL_RELEASE_ID_CHARS + 1]; /* "" when not pinned */
-    /* Newest first. Of "pin" the release is the pinned one, of all others the one that the channel points to
-     * afterwards. */
+    /* Newest first. The release of a "pin" entry is the pinned one; of all others, the one that the channel points to
+     * after the change. */
     struct pil_channel_entry history[PIL_CHANNEL_HISTORY_MAX];
     uint32_t history_count;
 };
@@ -32,34 +31,36 @@ static inline const char *pil_channel_effective(const struct pil_channel *channe
     return channel->pinned[0] != '\0' ? channel->pinned : channel->release;
 }
 
-/* The release that a rollback would take: the one before the current one among promotions that were not rolled back; ""
- * when the history knows none. */
+/* The release that a rollback would return to: the one before the current one among the promotions that were not rolled
+ * back; "" if the history has none. */
 void pil_channel_previous(const struct pil_channel *channel, char ret_release[PIL_RELEASE_ID_CHARS + 1]);
 
-/* Hostile text in; ref->project, ref->view and `channel` must be those in the document. CORRUPT, UNSUPPORTED. */
+/* Parses hostile text. CORRUPT: also if the document is not of ref->project, ref->view and `channel`. UNSUPPORTED,
+ * TOO_LARGE, NO_MEMORY. */
 pil_status pil_channel_parse(struct pil_bytes text, const struct pil_release_ref *ref, const char *channel,
                              struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
-/* ref->project and ref->view name the view. NOT_FOUND when the channel was never promoted to; CORRUPT. */
+/* Reads a channel of the view ref->project, ref->view. NOT_FOUND: no release was ever promoted to it. CORRUPT. */
 pil_status pil_channel_read(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                             struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
-/* A channel and the version that it was read from; tag "": none yet. */
+/* A channel and the tag of the version that was read; tag "": not read yet. */
 struct pil_channel_version {
     struct pil_channel channel;
     struct pil_store_tag tag;
 };
-/* The same as pil_channel_read for who reads it again and again: *version is what was read before, and becomes what is
- * there. Cost: nothing is sent or parsed when that is the same. */
+/* As pil_channel_read, for callers that read a channel again and again: *version holds the last reading and is updated.
+ * Cost: if the channel is unchanged, no content is transferred or parsed. */
 pil_status pil_channel_refresh(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_channel_version *version, struct pil_error *ret_error) PIL_CHECKED;
-/* Points the channel at ref->release, whose manifest and shards must be there. Already there: OK, nothing written.
- * Retries CONFLICT a few times. All four return the channel as it is afterwards. Without rights for leases the release
- * is looked at once more when the channel is written: NOT_FOUND or IO then, and the channel names what is gone. */
+/* Points the channel at ref->release, whose manifest and shards must be in the store. If it points there already,
+ * writes nothing and returns OK. Retries CONFLICT a few times. All four functions return the channel as it is
+ * afterwards. Without the right to write leases, the release is checked again after the channel was written: NOT_FOUND
+ * or IO then mean that the channel names a release that was removed. */
 pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
-/* Back to the release before the current one in history; NOT_FOUND when there is none or its manifest is gone. */
+/* Returns the channel to pil_channel_previous. NOT_FOUND: the history has none, or its manifest is gone. */
 pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                 struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
-/* Nodes stay on ref->release whatever is promoted, until unpin. */
+/* Keeps nodes on ref->release, whatever is promoted, until unpin. */
 pil_status pil_channel_pin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                            struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
 pil_status pil_channel_unpin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,

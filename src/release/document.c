@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading and writing of the store's JSON documents. */
+ * Reads and writes the JSON documents of a store. */
 #include "release/document.h"
 
 #include "base/bounds.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Mark and sweep, in batches: each batch is posted, then the leases of writers are read, then what no lease names is
- * removed (release/lease.h). The collector's own lease is written before the store is looked at, so that writers that
- * finish meanwhile leave theirs for us to see. */
+ * Mark and sweep, in batches: each batch is posted, then the leases of writers are read, then the objects that no lease
+ * names are removed (release/lease.h). The collector writes its own lease before it reads the store, so that writers
+ * that finish in the meantime leave their leases for the collector to read. */
 #include "release/gc.h"
 
 #include "release/catalog.h"
@@ -27,10 +27,10 @@ struct collector {
     struct pil_store *store;
     const struct pil_gc_options *options;
     int64_t started_us;
-    int64_t limit_us;        /* objects that are younger stay */
-    struct pil_lease *lease; /* NULL: a dry run */
+    int64_t limit_us;        /* objects that were put later stay */
+    struct pil_lease *lease; /* NULL in a dry run */
     struct pil_lease_set leased;
-    char (*names)[PIL_STORE_NAME_BYTES]; /* PIL_LEASE_OBJECTS_MAX of them: of the batch */
+    char (*names)[PIL_STORE_NAME_BYTES]; /* of the batch; PIL_LEASE_OBJECTS_MAX of them */
     struct pil_catalog catalog;
     struct candidate *candidates;
     size_t candidate_count;
@@ -47,7 +47,8 @@ static pil_status no_memory(struct pil_error *error) {
 
 /* ---- Which releases stay */
 
-/* Reading may take long, and so may what a batch of removals does not cover: the lease must not expire meanwhile. */
+/* Renews the lease when a third of its time has passed, so that it does not expire during long reads between batches.
+ */
 static pil_status hold(struct collector *collector, struct pil_error *error) {
     if (collector->lease == NULL ||
         pil_lease_left_us(collector->lease) > PIL_LEASE_COLLECT_SECONDS * 1000000ll / 3 * 2) {
@@ -138,7 +139,7 @@ static pil_status read_leases(struct collector *collector, struct pil_error *err
     return PIL_STATUS_OK;
 }
 
-/* Removes the objects collector->names[0..count) that no writer has leased; ret_spared says which stay. */
+/* Removes those of the objects collector->names[0..count) that no writer has leased; ret_spared marks the others. */
 static pil_status remove_batch(struct collector *collector, uint32_t count, bool *ret_spared, struct pil_error *error) {
     const char *names[PIL_LEASE_OBJECTS_MAX];
     for (uint32_t i = 0; i < count; i++) {
@@ -152,11 +153,11 @@ static pil_status remove_batch(struct collector *collector, uint32_t count, bool
             continue;
         }
         if (pil_lease_left_us(collector->lease) < PIL_LEASE_BATCH_SECONDS * 1000000ll / 2) {
-            /* a slow store: writers must see that we are still at it */
+            /* the store is slow: writers must see that the batch is still being removed */
             PIL_TRY(pil_lease_post(collector->lease, names, count, PIL_LEASE_BATCH_SECONDS, error));
         }
         pil_status status = pil_store_remove(collector->store, names[i], pil_store_always(), error);
-        if (status != PIL_STATUS_NOT_FOUND) { /* gone already is as good */
+        if (status != PIL_STATUS_NOT_FOUND) { /* another collector removed it: fine */
             PIL_TRY(status);
         }
     }
@@ -169,7 +170,7 @@ static pil_status remove_release_batch(struct collector *collector, const size_t
     bool spared[PIL_LEASE_OBJECTS_MAX];
     PIL_TRY(remove_batch(collector, count, spared, error));
     for (uint32_t i = 0; i < count; i++) {
-        collector->candidates[at[i]].keep = spared[i]; /* promoted or built again meanwhile */
+        collector->candidates[at[i]].keep = spared[i]; /* a writer has leased it in the meantime */
     }
     return PIL_STATUS_OK;
 }
@@ -227,7 +228,7 @@ static pil_status visit_shard(void *context, const struct pil_store_object *obje
     struct pil_layout_object parsed;
     pil_layout_parse(object->name, &parsed);
     if (parsed.kind != PIL_LAYOUT_SHARD) {
-        return PIL_STATUS_OK; /* not ours to remove */
+        return PIL_STATUS_OK; /* a foreign object, which stays */
     }
     bool keep = object->modified_us > collector->limit_us || pil_lease_set_has(&collector->leased, object->name) ||
                 bsearch(&parsed.shard, collector->marked, collector->marked_count, sizeof *collector->marked,
@@ -258,7 +259,7 @@ static pil_status sweep_batch(struct collector *collector, const struct swept_sh
     }
     PIL_TRY(remove_batch(collector, count, spared, error));
     for (uint32_t i = 0; i < count; i++) {
-        if (spared[i]) { /* a build relies on it since */
+        if (spared[i]) { /* a build has leased it in the meantime */
             collector->result.shards_removed--;
             collector->result.shards_kept++;
             collector->result.bytes_removed -= shards[i].bytes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The collector: removes releases that nobody needs, then shards that no release names. What a channel points to, is
- * pinned to or would roll back to stays, and so does everything that a writer has leased (release/lease.h) and
- * everything that was put within the grace period: writers of older versions know no leases. */
+ * The collector: removes releases that are not needed, then shards that no release names. Releases that a channel
+ * points to, is pinned to or would roll back to stay, and so do objects that a writer has leased (release/lease.h) and
+ * objects that were put within the grace period, because writers of older versions take no leases. */
 #pragma once
 
 #include "base/clock.h"
@@ -10,7 +10,7 @@
 enum { PIL_GC_GRACE_SECONDS = 3600 };
 
 struct pil_gc_options {
-    uint32_t keep; /* newest releases of each view that stay anyway */
+    uint32_t keep; /* this many of the newest releases of each view always stay */
     int64_t grace_us;
     bool dry_run; /* counts only */
     const struct pil_clock *clock;
@@ -22,7 +22,8 @@ struct pil_gc_result {
     uint64_t bytes_kept, bytes_removed; /* of shards */
 };
 
-/* Fails, before it removes anything, when a channel, a manifest or a lease cannot be read: nobody knows what that one
- * needs. TIMEOUT: it was held up in the middle; what it removed until then nobody needed. */
+/* Fails before it removes anything if a channel, a manifest or a lease cannot be read, because the objects that it
+ * needs are then unknown. A lease that becomes unreadable later stops the run. TIMEOUT: the run was held up for longer
+ * than its lease. Everything that was removed before a failure was not needed. */
 pil_status pil_gc_run(struct pil_store *store, const struct pil_gc_options *options, struct pil_gc_result *ret_result,
                       struct pil_error *ret_error) PIL_CHECKED;

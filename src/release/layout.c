@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Names of objects and references to releases, as text. */
+ * Formats and parses names of objects and references to releases. */
 #include "release/layout.h"
 
 #include "schema/name.h"
@@ -14,7 +14,7 @@ bool pil_release_id_ok(const char *text) {
     return strlen(text) == PIL_RELEASE_ID_CHARS && strspn(text, "0123456789abcdef") == PIL_RELEASE_ID_CHARS;
 }
 
-/* false when it does not fit or is not a valid name. */
+/* Returns false if the text does not fit or is not a valid name. */
 static bool copy_name(const char *text, size_t len, char ret_name[PIL_NAME_BYTES_MAX + 1]) {
     if (len > PIL_NAME_BYTES_MAX) {
         return false;
@@ -76,7 +76,9 @@ void pil_layout_lease_name(pil_layout_lease kind, const char *id, char ret_name[
 
 enum { SEGMENTS_MAX = 5 };
 
-/* Splits at '/'; the last segment ends at its first '.'. Returns how many there are; 0 when it is none of our names. */
+/* Splits a name at '/'; the last segment ends at its first '.'. Returns the number of segments; 0: not one of our
+ * names.
+ */
 static uint32_t split(const char *name, char segments[SEGMENTS_MAX][PIL_NAME_BYTES_MAX + 1]) {
     uint32_t count = 0;
     for (const char *at = name; at != NULL;) {
@@ -92,7 +94,7 @@ static uint32_t split(const char *name, char segments[SEGMENTS_MAX][PIL_NAME_BYT
     return count;
 }
 
-/* "write-0123456789abcdef" */
+/* Parses "write-0123456789abcdef" or "collect-…". */
 static void parse_lease(const char *segment, struct pil_layout_object *object, char again[PIL_STORE_NAME_BYTES]) {
     pil_layout_lease kind =
         strncmp(segment, "write-", strlen("write-")) == 0 ? PIL_LAYOUT_LEASE_WRITE : PIL_LAYOUT_LEASE_COLLECT;
@@ -131,7 +133,7 @@ void pil_layout_parse(const char *name, struct pil_layout_object *ret_object) {
             pil_layout_channel(&object.ref, object.channel, again);
         }
     }
-    if (strcmp(name, again) != 0) { /* one check for everything that was not looked at above */
+    if (strcmp(name, again) != 0) { /* one check covers all parts that were not compared above */
         object = (struct pil_layout_object){.kind = PIL_LAYOUT_FOREIGN};
     }
     *ret_object = object;

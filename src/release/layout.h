@@ -4,7 +4,8 @@
  *   views/PROJECT/VIEW/releases/RELEASE.json      manifest; immutable
  *   views/PROJECT/VIEW/channels/CHANNEL.json      pointer; changed by compare-and-swap
  *   shards/AB/ABCDEF….shard                       content-addressed; immutable; AB = first two hex digits of the id
- *   leases/write-ID.json, leases/collect-ID.json  what writers rely on and collectors remove; ID = 16 hex digits */
+ *   leases/write-ID.json, leases/collect-ID.json  objects that writers rely on or collectors remove; ID = 16 hex digits
+ */
 #pragma once
 
 #include "base/bounds.h"
@@ -16,14 +17,14 @@
 struct pil_release_ref {
     char project[PIL_NAME_BYTES_MAX + 1];
     char view[PIL_NAME_BYTES_MAX + 1];
-    char release[PIL_NAME_BYTES_MAX + 1]; /* "" when there was no @ */
+    char release[PIL_NAME_BYTES_MAX + 1]; /* "" if there was no @ */
 };
 pil_status pil_release_ref_parse(const char *text, struct pil_release_ref *ret_ref,
                                  struct pil_error *ret_error) PIL_CHECKED;
 
-/* [a-z_A-Z][A-Za-z0-9_-]*, at most PIL_NAME_BYTES_MAX. */
+/* Whether the name matches [a-z_A-Z][A-Za-z0-9_-]* and has at most PIL_NAME_BYTES_MAX bytes. */
 bool pil_release_name_ok(const char *name);
-/* Exactly PIL_RELEASE_ID_CHARS lower-case hex digits. */
+/* Whether the text is exactly PIL_RELEASE_ID_CHARS lower-case hex digits. */
 bool pil_release_id_ok(const char *text);
 
 void pil_layout_project(const char *project, char ret_name[PIL_STORE_NAME_BYTES]);
@@ -31,7 +32,7 @@ void pil_layout_manifest(const struct pil_release_ref *ref, char ret_name[PIL_ST
 void pil_layout_channel(const struct pil_release_ref *ref, const char *channel, char ret_name[PIL_STORE_NAME_BYTES]);
 void pil_layout_shard(const struct pil_sha256 *id, char ret_name[PIL_STORE_NAME_BYTES]);
 
-/* Folders as prefixes of names: of all projects, of one view's channels, of all leases. */
+/* Prefixes of names: of all projects, of all leases, of one view's channels. */
 #define PIL_LAYOUT_PROJECTS "projects/"
 #define PIL_LAYOUT_LEASES "leases/"
 void pil_layout_channels(const struct pil_release_ref *ref, char ret_prefix[PIL_STORE_NAME_BYTES]);
@@ -40,7 +41,7 @@ typedef enum pil_layout_lease { PIL_LAYOUT_LEASE_WRITE, PIL_LAYOUT_LEASE_COLLECT
 /* `id` is 16 lower-case hex digits. */
 void pil_layout_lease_name(pil_layout_lease kind, const char *id, char ret_name[PIL_STORE_NAME_BYTES]);
 
-/* The reverse: what a name in a store stands for. Names that none of the above gives are foreign. */
+/* The reverse: parses a name. A name that none of the functions above produces is foreign. */
 typedef enum pil_layout_kind {
     PIL_LAYOUT_FOREIGN,
     PIL_LAYOUT_PROJECT,  /* ref.project */

@@ -24,7 +24,7 @@ struct pil_lease {
     char *holder;
     struct part *parts;
     uint32_t part_count;
-    int64_t expires_us; /* of the part that expires first */
+    int64_t expires_us; /* of the part that expires first; INT64_MAX: nothing was written */
 };
 
 static int64_t now_us(const struct pil_lease *lease) {
@@ -58,7 +58,7 @@ static pil_status no_memory(struct pil_error *error) {
     return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a lease");
 }
 
-/* NULL: no memory. */
+/* NULL when memory is short. */
 static struct part *add_part(struct pil_lease *lease) {
     char id[ID_CHARS + 1];
     json_t *objects = json_array();
@@ -88,7 +88,7 @@ static pil_status put_part(struct pil_lease *lease, struct part *part, int64_t e
         status = pil_store_put(lease->store, part->name, pil_text_bytes(&text), pil_store_if_match(&part->tag),
                                &part->tag, error);
     }
-    if (status == PIL_STATUS_CONFLICT) { /* never written, or swept after it had expired */
+    if (status == PIL_STATUS_CONFLICT) { /* never written before, or swept after it expired */
         status =
             pil_store_put(lease->store, part->name, pil_text_bytes(&text), pil_store_if_absent(), &part->tag, error);
     }
@@ -111,7 +111,7 @@ static pil_status put_all(struct pil_lease *lease, uint32_t seconds, struct pil_
     return PIL_STATUS_OK;
 }
 
-/* Whether it had expired, and was made anew. */
+/* Renews the lease when a third of its time has passed. *ret_anew becomes true if it had expired before. */
 static pil_status keep(struct pil_lease *lease, bool *ret_anew, struct pil_error *error) {
     int64_t left_us = pil_lease_left_us(lease);
     if (lease->part_count == 0 || left_us > PIL_LEASE_WRITE_SECONDS * 1000000ll / 3 * 2) {
@@ -145,7 +145,7 @@ static pil_status document_parse(struct lease_document *lease, struct pil_error 
                     : pil_fail(error, PIL_STATUS_CORRUPT, "\"objects\" must be a list of names of objects");
 }
 
-/* NOT_FOUND: it ended meanwhile. */
+/* NOT_FOUND: the lease has ended in the meantime. */
 static pil_status document_read(struct pil_store *store, const char *name, struct lease_document *ret_lease,
                                 struct pil_error *error) {
     struct pil_layout_object parsed;
@@ -190,7 +190,7 @@ static pil_status visit_lease(void *context, const struct pil_store_object *obje
 typedef pil_status (*each_fn)(void *context, const char *name, const struct lease_document *lease,
                               struct pil_error *error);
 
-/* Calls `each` for every lease of a kind; those that end while we look are left out. */
+/* Calls `each` for every lease of a kind; leaves out leases that end during the listing. */
 static pil_status each_lease(struct pil_store *store, pil_layout_lease kind, each_fn each, void *context,
                              struct pil_error *error) {
     struct names names = {0};
@@ -215,11 +215,11 @@ static pil_status each_lease(struct pil_store *store, pil_layout_lease kind, eac
 
 /* ---- Writers */
 
-/* What is asked of the collectors of the moment. */
+/* A question about the collectors that are active now. */
 struct question {
-    const struct pil_lease *lease; /* who asks */
-    const char *name;              /* whether this is being removed; NULL: whether anything that the lease names is */
-    bool of_any;                   /* whether any other collector is at work, whatever it removes */
+    const struct pil_lease *lease; /* of the process that asks */
+    const char *name;              /* is this object being removed? NULL: is any object that the lease names? */
+    bool of_any;                   /* instead: is any other collector active, whatever it removes? */
     int64_t now_us;
     bool answer;
 };
@@ -265,7 +265,7 @@ static pil_status ask_collectors(const struct question *asked, bool *ret_answer,
     return PIL_STATUS_OK;
 }
 
-/* Returns when no collector is removing this object; NULL: any that the lease names. */
+/* Waits until no collector is removing the object `name`; NULL: any object that the lease names. */
 static pil_status wait_for_collectors(struct pil_lease *lease, const char *name, struct pil_error *error) {
     struct question question = {.lease = lease, .name = name};
     for (;;) {
@@ -288,8 +288,8 @@ pil_status pil_lease_renew(struct pil_lease *lease, struct pil_error *ret_error)
     return is_anew ? wait_for_collectors(lease, NULL, ret_error) : PIL_STATUS_OK;
 }
 
-/* Writes a name into the last document, or a new one. A name twice in a lease does no harm: looking at the last
- * document is enough. */
+/* Writes a name into the last document, or into a new one if that is full. Looks for the name only in the last
+ * document: a lease may name an object twice. */
 static pil_status name_object(struct pil_lease *lease, const char *name, struct pil_error *error) {
     struct part *part = lease->part_count > 0 ? &lease->parts[lease->part_count - 1] : NULL;
     if (part != NULL && has_name(part, name) && part->tag.text[0] != '\0') {
@@ -303,7 +303,7 @@ static pil_status name_object(struct pil_lease *lease, const char *name, struct 
     }
     int64_t expires_us = now_us(lease) + PIL_LEASE_WRITE_SECONDS * 1000000ll;
     pil_status status = put_part(lease, part, expires_us, error);
-    if (status != PIL_STATUS_OK) { /* it is not leased */
+    if (status != PIL_STATUS_OK) { /* the object is not leased */
         json_array_remove(part->objects, json_array_size(part->objects) - 1);
         return status;
     }
@@ -366,7 +366,7 @@ pil_status pil_lease_post(struct pil_lease *lease, const char *const *names, uin
         }
     }
     PIL_TRY(put_all(lease, seconds, ret_error));
-    return check_alive(lease, ret_error); /* the put may have taken longer than that */
+    return check_alive(lease, ret_error); /* the put may have taken longer than the lease lasts */
 }
 
 struct set_reading {
@@ -441,7 +441,7 @@ static pil_status sweep_one(void *context, const char *name, const struct lease_
         return PIL_STATUS_OK;
     }
     pil_status status = pil_store_remove(sweep->store, name, pil_store_if_match(&lease->tag), error);
-    return status == PIL_STATUS_CONFLICT ? PIL_STATUS_OK : status; /* its holder is back */
+    return status == PIL_STATUS_CONFLICT ? PIL_STATUS_OK : status; /* its holder has renewed it */
 }
 
 pil_status pil_lease_sweep(struct pil_lease *lease, int64_t since_us, struct pil_error *ret_error) {

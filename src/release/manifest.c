@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Manifests: hostile JSON in, checked structs out, and back. */
+ * Manifests: parses hostile JSON into checked structs, and formats them. */
 #include "release/manifest.h"
 
 #include "release/document.h"
@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-/* A shard is at most 2 M rows of 1 MiB; its file's size is nevertheless a number from outside. */
+/* A shard has at most 2 M rows of 1 MiB. The size in a manifest is input and needs a bound of its own. */
 static const uint64_t shard_bytes_max = 1ull << 42;
 
 /* ---- Identity */
@@ -86,7 +86,7 @@ static pil_status parse_shard(const json_t *json, struct pil_manifest_shard *sha
     if (decoded) {
         shard_hex(&shard->id, again);
     }
-    if (!decoded || strcmp(hex, again) != 0) { /* one spelling: ids are names, too */
+    if (!decoded || strcmp(hex, again) != 0) { /* only one spelling: ids are part of object names */
         return pil_fail(error, PIL_STATUS_CORRUPT, "\"id\" must be %d lower-case hex digits", PIL_SHA256_HEX_CHARS);
     }
     return PIL_STATUS_OK;
@@ -140,7 +140,7 @@ static pil_status parse_document(struct pil_manifest *manifest, struct pil_error
     manifest->created_us = (int64_t)created_us;
     PIL_TRY(parse_shards(json_object_get(document, "shards"), manifest, error));
 
-    /* The schema as it stands there: members that this version does not know belong to it. */
+    /* Keep the schema's text, with members that this version does not know: it is part of the release id. */
     json_t *schema = json_object_get(document, "schema");
     if (!json_is_object(schema)) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "\"schema\" must be an object");
@@ -253,7 +253,7 @@ pil_status pil_manifest_publish(struct pil_store *store, const struct pil_manife
     json_t *document =
         manifest->document != NULL ? json_incref(manifest->document) : pil_manifest_to_json(manifest, NULL);
     PIL_TRY(pil_document_format(document, &text, ret_error));
-    /* What cannot be read back is not published. */
+    /* Do not publish a manifest that cannot be read back. */
     pil_status status = pil_manifest_parse(pil_text_bytes(&text), &parsed, ret_error);
     if (status == PIL_STATUS_OK) {
         pil_manifest_destroy(&parsed);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A manifest: what one release is. JSON, immutable once put; schemas/manifest.schema.json.
+ * A manifest: the description of one release. JSON, immutable once put; schemas/manifest.schema.json.
  * release id = first 16 hex digits of SHA-256 over the lines "project/view", canonical schema JSON, and each shard id
- * in hex in shard order: the same rows under the same schema are the same release, whenever and from whatever files
+ * in hex in shard order: the same rows with the same schema are the same release, whenever and from whichever files
  * they were built. */
 #pragma once
 
@@ -25,19 +25,19 @@ struct pil_manifest {
     uint64_t bytes;
     int64_t created_us;
     char previous[PIL_RELEASE_ID_CHARS + 1]; /* "" when none */
-    struct pil_text schema;                  /* owned: of a parsed manifest, as the shards have it */
+    struct pil_text schema;                  /* owned: only of a parsed manifest; the text that the shards contain */
     json_t *document;                        /* owned: the whole manifest with profile, sources, counts, builder */
 };
 
-/* Computes the release id of (schema, shards). NO_MEMORY. */
+/* Computes the release id from schema and shards. NO_MEMORY. */
 pil_status pil_manifest_identify(const struct pil_view *view, const struct pil_manifest_shard *shards,
                                  uint32_t shard_count, char ret_release[PIL_RELEASE_ID_CHARS + 1],
                                  struct pil_error *ret_error) PIL_CHECKED;
 
-/* The document: required members from `manifest`, then `extra`'s members ("profile", "sources", "counts", "builder", …)
- * beside them. Canonical text. NULL: no memory. Owns: caller. */
+/* The document: the required members from `manifest`, which override those of `extra`, and `extra`'s other members
+ * ("profile", "sources", "counts", "builder", …); `extra` may be NULL. NULL when memory is short. Owns: caller. */
 json_t *pil_manifest_to_json(const struct pil_manifest *manifest, const json_t *extra);
-/* Hostile text in; every bound and name checked, the release id recomputed (CORRUPT when it differs). */
+/* Parses hostile text: checks every bound and name, and recomputes the release id (CORRUPT if it differs). */
 pil_status pil_manifest_parse(struct pil_bytes text, struct pil_manifest **ret_manifest,
                               struct pil_error *ret_error) PIL_CHECKED;
 void pil_manifest_destroy(struct pil_manifest **manifest);
@@ -45,11 +45,11 @@ void pil_manifest_destroy(struct pil_manifest **manifest);
 /* Reads and parses a release's manifest; NOT_FOUND names the release. */
 pil_status pil_manifest_read(struct pil_store *store, const struct pil_release_ref *ref,
                              struct pil_manifest **ret_manifest, struct pil_error *ret_error) PIL_CHECKED;
-/* Whether all its shards are in the store, with their sizes; IO names one that is not. */
+/* Checks that all shards are in the store with the right sizes. IO: the message names one that is not. */
 pil_status pil_manifest_check_shards(struct pil_store *store, const struct pil_manifest *manifest,
                                      struct pil_error *ret_error) PIL_CHECKED;
-/* Puts `document` (when NULL: the required members), when all its shards are there (IO names a missing one). EXISTS:
- * the same release is there already, which is fine; it stays as it is. The caller has leases on the manifest and its
- * shards (release/lease.h) where a collector may run meanwhile. */
+/* Puts manifest->document (if NULL, the required members) once all its shards are in the store (IO: the message names a
+ * missing one). EXISTS: the same release is there already, which is fine; it is not changed. If a collector may run at
+ * the same time, the caller must hold leases on the manifest and its shards (release/lease.h). */
 pil_status pil_manifest_publish(struct pil_store *store, const struct pil_manifest *manifest,
                                 struct pil_error *ret_error) PIL_CHECKED;

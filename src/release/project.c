@@ -10,7 +10,7 @@
 
 /* ---- Views in use */
 
-/* Of a catalog of this project. A channel that cannot be read counts, too. */
+/* Whether a channel of the catalog, which has only this project, points to the view. Unreadable channels count, too. */
 static bool in_use(void *context, const char *view_name) {
     const struct pil_catalog *catalog = context;
     for (size_t i = 0; i < catalog->channel_count; i++) {
@@ -115,7 +115,7 @@ struct publishing {
     struct pil_text *lines;
 };
 
-/* Writes nothing when the store has the same project. */
+/* Writes nothing if the store has the same project. */
 static pil_status publish_over(struct publishing *publishing, const struct applied *before, struct pil_error *error) {
     const struct pil_project *project = publishing->project;
     struct pil_project_published published = {.sequence = before->sequence};

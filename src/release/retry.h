@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Compare-and-swap on a document of a store: read it, change it, put it under the condition that it is the version that
- * was read; when others were first, all of that again. For this module. */
+ * Compare-and-swap on a document of a store: read it, change it, put it on condition that the store still has the
+ * version that was read; if others were first, start again. Used only in this module. */
 #pragma once
 
 #include "base/status.h"
@@ -9,11 +9,10 @@
 
 enum { PIL_RETRY_ATTEMPTS_MAX = 16 };
 
-/* One attempt, from the read to the put. CONFLICT, or EXISTS for a document that was to be created: somebody else was
- * first. */
+/* One attempt, from the read to the put. Others were first: CONFLICT, or EXISTS if the document was to be created. */
 typedef pil_status (*pil_retry_fn)(void *context, struct pil_error *ret_error);
 
-/* The last attempt's status; CONFLICT when others were first in all of them. */
+/* Returns the last attempt's status; CONFLICT: others were first in every attempt. */
 static inline pil_status pil_retry(pil_retry_fn attempt, void *context, struct pil_error *ret_error) {
     pil_status status = PIL_STATUS_CONFLICT;
     for (uint32_t i = 0; i < PIL_RETRY_ATTEMPTS_MAX && status == PIL_STATUS_CONFLICT; i++) {
