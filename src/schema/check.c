@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the checks of a project share. */
+ * Helpers that all checks of a project use. */
 #include "schema/json_text.h"
 #include "schema/name.h"
 #include "schema/project_check.h"
 
-enum { HINT_PROBLEMS_MAX = 100 }; /* no search for similar names after so many */
+enum { HINT_PROBLEMS_MAX = 100 }; /* after this many problems similar names are no longer searched */
 
 void pil_check_label(const struct pil_yaml_node *node, const char *noun, char ret_label[PIL_CHECK_LABEL_BYTES]) {
     snprintf(ret_label, PIL_CHECK_LABEL_BYTES, "%s", noun);

@@ -9,16 +9,16 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Largest finite values of the short floats: IEEE 754 binary16, and bfloat16 = the high half of a binary32. */
+/* The largest finite values of IEEE 754 binary16 and of bfloat16, which is the high half of a binary32. */
 #define FLOAT16_MAX 65504.0
 #define BFLOAT16_MAX 0x1.fep127
 
-/* A default in the making: its block, and where the next bytes of the payload go. */
+/* A default that is being built: its block, and the place for the next bytes of the payload. */
 struct maker {
     struct pil_type type;
     struct pil_default *made;
     uint8_t *at;
-    uint32_t count; /* elements so far */
+    uint32_t count; /* elements done so far */
 };
 
 /* ---- Numbers. */
@@ -36,7 +36,7 @@ static pil_status read_integer(const struct pil_json_value *value, int64_t min, 
     return PIL_STATUS_OK;
 }
 
-/* strtod(3) wants the decimal point of the locale, and a NUL; the scratch memory has room for it. */
+/* strtod(3) needs the locale's decimal point and a NUL; the scratch memory has room for the copy. */
 static double number_of(const struct pil_json_value *value) {
     PIL_ASSERT(value->scratch_bytes > value->text.len);
     char *text = (char *)value->scratch;
@@ -62,7 +62,7 @@ static pil_status read_float(const struct pil_json_value *value, double max, dou
     return PIL_STATUS_OK;
 }
 
-/* To nearest, ties to even, as IEEE 754 has it. */
+/* Rounds to nearest, ties to even (IEEE 754). */
 static uint16_t half_of(double value) {
     uint16_t sign = signbit(value) ? 0x8000 : 0;
     double magnitude = fabs(value);
@@ -70,7 +70,7 @@ static uint16_t half_of(double value) {
         return sign | 0x7c00;
     }
     int exponent = magnitude < 0x1p-14 ? -14 : ilogb(magnitude);
-    uint32_t units = (uint32_t)nearbyint(ldexp(magnitude, 10 - exponent)); /* 1024 and more: normal */
+    uint32_t units = (uint32_t)nearbyint(ldexp(magnitude, 10 - exponent)); /* 1024 or more: a normal number */
     return (uint16_t)(sign + (uint32_t)(exponent + 14) * 1024 + units);
 }
 
@@ -95,7 +95,7 @@ static int base64_digit(uint8_t c) {
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* RFC 4648 section 4, padded, with zero bits at the end: one text for each value. */
+/* RFC 4648 section 4, padded, with zero bits at the end, so that each value has only one text. */
 static bool is_base64(struct pil_bytes text) {
     size_t len = text.len;
     size_t pads = len > 0 && text.data[len - 1] == '=' ? (len > 1 && text.data[len - 2] == '=' ? 2 : 1) : 0;
@@ -281,7 +281,7 @@ pil_status pil_default_parse(struct pil_type type, struct pil_bytes json, struct
     size_t count = type.shape == PIL_SHAPE_SCALAR ? 1 : pil_json_value_count(&value);
     pil_status status = check_shape(type, &value, count, ret_error);
     if (status == PIL_STATUS_OK) {
-        /* Elements have at most 8 bytes, or no more than their text and an offset. */
+        /* An element takes at most 8 bytes; one of a text type takes at most its JSON and a 4-byte end. */
         size_t bytes = sizeof(struct pil_default) + count * (sizeof(double) + 8) + 8 + 2 * json.len;
         struct maker maker = {.type = type, .made = calloc(1, bytes)};
         status =

@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* ---- Reading. jansson's reader goes on when its buffer cannot grow, with a text that lacks some letters, and what it
- * does give up for want of memory it calls by any name. So its allocations are watched. */
+/* ---- Reading. When jansson's reader cannot grow its buffer, it goes on with a text that lacks some characters, or it
+ * reports some other error. Therefore its allocations are watched. */
 
 static _Thread_local bool has_lacked_memory;
 
@@ -37,7 +37,7 @@ pil_status pil_json_load(struct pil_bytes text, size_t flags, json_t **ret_docum
 
 /* ---- Building */
 
-/* Destroys the document when a part could not be put into it. */
+/* Destroys the document if adding a part to it failed. */
 static void drop_if(json_t **document, int failed) {
     if (failed != 0) {
         json_decref(*document);
@@ -64,8 +64,8 @@ json_t *pil_json_copy(const json_t *object) {
 
 /* ---- Writing */
 
-/* In place of json_dumps, which leaves out keys that its buffer cannot grow for: the text is measured, then written
- * into room of that size. */
+/* Replaces json_dumps, which leaves out keys when its buffer cannot grow: measures the text first, then writes it into
+ * a buffer of that size. */
 char *pil_json_text(const json_t *document, size_t flags) {
     size_t len = json_dumpb(document, NULL, 0, flags);
     char *text = len > 0 ? malloc(len + 1) : NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Names of projects, entities, join keys, views, features, services and channels. They are labels of metrics, parts of
- * file names and of Redis keys: a letter or '_', then letters, digits, '_', '-'; at most PIL_NAME_BYTES_MAX bytes. */
+ * Names of projects, entities, join keys, views, features, services and channels. They are used as labels of metrics
+ * and as parts of file names and Redis keys: a letter or '_', then letters, digits, '_', '-'; at most
+ * PIL_NAME_BYTES_MAX bytes. */
 #pragma once
 
 #include "base/bytes.h"

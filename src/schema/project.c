@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Projects in memory: find, destroy. The ways in are in project_read.c, the rules in project_check.c. */
+ * Projects in memory: find, destroy. Reading is in project_read.c, the rules are in project_check.c. */
 #include "schema/internal.h"
 #include "schema/project.h"
 

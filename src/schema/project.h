@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A project: what the project file says, checked and immutable (schema/project_read.h), and its JSON form, which
+ * A project: the content of the project file, checked and immutable (schema/project_read.h), and its JSON form, which
  * `pillion apply` puts into the store. */
 #pragma once
 
@@ -9,12 +9,12 @@
 
 typedef enum pil_source_type { PIL_SOURCE_PARQUET, PIL_SOURCE_CSV, PIL_SOURCE_SQL } pil_source_type;
 
-/* Where the builder reads a view from; the builder front end interprets it. */
+/* The source from which a view is built; the builder's front end interprets it. */
 struct pil_source {
     pil_source_type type;
     char *path;  /* file, folder or glob, relative to the project file; NULL for sql */
     char *query; /* DuckDB SQL; NULL unless sql */
-    char *setup; /* DuckDB statements before the query (INSTALL, ATTACH …); NULL when none */
+    char *setup; /* DuckDB statements that run before the query (INSTALL, ATTACH …); NULL when none */
     char *timestamp_field;
     char *created_timestamp_column; /* NULL when none */
     json_t *field_mapping;          /* object: column in the source → name in the view; never NULL */
@@ -23,7 +23,7 @@ struct pil_source {
 struct pil_project_view {
     struct pil_view *view;
     struct pil_source source;
-    char *description; /* NULL when none, like the owner */
+    char *description; /* NULL when none, as is the owner */
     char *owner;
     json_t *tags; /* object of strings; never NULL */
 };
@@ -49,12 +49,12 @@ struct pil_project {
     uint32_t service_count;
 };
 
-/* JSON form, with everything that the YAML said and in its words (schemas/project.schema.json): ttl in seconds,
- * services written out as view:feature. Canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT. NULL: no memory.
+/* The JSON form, with the content and the keys of the YAML file (schemas/project.schema.json); ttl is in seconds, and
+ * services list each view:feature. Canonical when dumped with JSON_SORT_KEYS | JSON_COMPACT. NULL when memory is short.
  * Owns: caller. */
 json_t *pil_project_to_json(const struct pil_project *project);
 void pil_project_destroy(struct pil_project **project);
 
-/* NULL when there is none. */
+/* Both return NULL if there is none with that name. */
 const struct pil_project_view *pil_project_view_find(const struct pil_project *project, const char *name);
 const struct pil_service *pil_project_service_find(const struct pil_project *project, struct pil_bytes name);

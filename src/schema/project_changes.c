@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What of a project breaks readers when it changes. */
+ * Finds the changes of a project that break readers. */
 #include "schema/project_changes.h"
 #include "base/panic.h"
 
@@ -9,7 +9,7 @@ struct changes {
     uint32_t count;
 };
 
-/* Whether two views have the same key bytes for the same question: join keys and types, in order. */
+/* Whether the same keys have the same bytes in both views: join keys and types are equal, in order. */
 static bool keys_equal(const struct pil_view *a, const struct pil_view *b) {
     if (a->entity_count != b->entity_count) {
         return false;

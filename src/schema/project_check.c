@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Project, entities and feature services. Views are in project_check_view.c, what all checks share in
+ * Checks the project, its entities and its feature services. Views are in project_check_view.c, shared helpers in
  * check.c. */
 #include "schema/project_check.h"
 
@@ -59,7 +59,7 @@ struct service_check {
     struct pil_check *check;
     struct pil_service *service;
     char label[PIL_CHECK_LABEL_BYTES];
-    json_t *seen; /* "view:feature" of what the service has */
+    json_t *seen; /* "view:feature" for each feature of the service */
 };
 
 static void add_feature(struct service_check *of, const struct pil_yaml_node *node, uint32_t view_index,
@@ -113,7 +113,7 @@ static void add_unknown_feature(struct service_check *of, const struct pil_yaml_
     free(names);
 }
 
-/* "view:feature", or "view" for all features of it. */
+/* Checks "view:feature", or "view" for all features of the view. */
 static void check_reference(struct service_check *of, const struct pil_yaml_node *node) {
     const char *text = pil_check_element(of->check, node, of->label, "features");
     if (text == NULL) {

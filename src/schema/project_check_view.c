@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One feature view of a project: its keys, ttl, features and source. */
+ * Checks one feature view of a project: its keys, ttl, features and source. */
 #include "schema/default.h"
 #include "schema/json_text.h"
 #include "schema/project_check.h"
 
-/* What the parts of one view share. */
+/* Shared by the checks of the parts of one view. */
 struct view_check {
     struct pil_check *check;
     struct pil_project_view *into;
@@ -13,7 +13,7 @@ struct view_check {
 
 /* ---- Values of several shapes */
 
-/* "45s", "30m", "12h", "7d"; without a unit seconds. */
+/* "45s", "30m", "12h", "7d"; a number without a unit is in seconds. */
 static void check_ttl(struct view_check *of, const struct pil_yaml_node *node) {
     int64_t value = 0, unit = 1;
     size_t digits = strspn(node->text, "0123456789");
@@ -38,7 +38,7 @@ static void check_ttl(struct view_check *of, const struct pil_yaml_node *node) {
     }
 }
 
-/* {text: text}; an empty object for NULL. NULL: no memory. */
+/* Checks a mapping of texts to texts; a missing node gives an empty object. NULL when memory is short. */
 static json_t *check_text_map(struct view_check *of, const struct pil_yaml_node *node, const char *key,
                               uint32_t count_max) {
     json_t *map = json_object();
@@ -139,7 +139,7 @@ static bool check_type(struct pil_check *check, const struct pil_yaml_node *node
         return true;
     }
     if (strchr(node->text, '<') != NULL &&
-        strchr(node->text, '>') == NULL) { /* {type: vector<float32,4>} ends at the comma */
+        strchr(node->text, '>') == NULL) { /* in {type: vector<float32,4>} YAML ends the value at the comma */
         pil_yaml_problem_add(check->problems, node, "%s: type '%s' has no end; put the whole type in quotes", label,
                              PIL_YAML_QUOTE(node->text));
     } else {
@@ -207,7 +207,7 @@ static void check_feature(struct pil_check *check, const struct pil_yaml_node *n
     }
 }
 
-/* What else in the view has this name; NULL when nothing. */
+/* What else in the view has this name already; NULL if the name is free. */
 static const char *name_taken(const struct pil_project_view *of, const char *name) {
     if (name == NULL || name[0] == '\0') {
         return NULL;
@@ -252,7 +252,7 @@ static void check_features(struct view_check *of, const struct pil_yaml_node *li
 
 /* ---- Source */
 
-/* Whether the type is known. */
+/* Returns whether the type is known. */
 static bool check_source_type(struct view_check *of, const struct pil_yaml_node *node) {
     static const char *const names[] = {
         [PIL_SOURCE_PARQUET] = "parquet", [PIL_SOURCE_CSV] = "csv", [PIL_SOURCE_SQL] = "sql"};
@@ -269,7 +269,7 @@ static bool check_source_type(struct view_check *of, const struct pil_yaml_node 
     return false;
 }
 
-/* Files need a path, SQL a query, and neither what belongs to the other. */
+/* Files need a path and SQL needs a query; neither may have the keys of the other. */
 static void check_source_place(struct view_check *of, const struct pil_yaml_node *source,
                                const struct pil_yaml_node *path, const struct pil_yaml_node *query,
                                const struct pil_yaml_node *setup) {
@@ -292,7 +292,7 @@ static void check_source_place(struct view_check *of, const struct pil_yaml_node
     }
 }
 
-/* The fields of the source; its mapping is checked when the features are known. */
+/* Checks the fields of the source and returns its field_mapping, which is checked once the features are known. */
 static const struct pil_yaml_node *check_source(struct view_check *of, const struct pil_yaml_node *node) {
     enum { TYPE, PATH, QUERY, SETUP, TIMESTAMP, CREATED, MAPPING, COUNT };
     static const struct pil_yaml_key keys[COUNT] = {
@@ -325,7 +325,7 @@ static const struct pil_yaml_node *check_source(struct view_check *of, const str
     return values[MAPPING];
 }
 
-/* Columns map to features or join keys, each at most once. */
+/* Columns map to features or join keys, at most one to each. */
 static void check_field_mapping(struct view_check *of, const struct pil_yaml_node *node) {
     const struct pil_view *view = of->into->view;
     json_t *seen = json_object();
@@ -334,7 +334,7 @@ static void check_field_mapping(struct view_check *of, const struct pil_yaml_nod
     for (uint32_t i = 0; i + 1 < count && !of->check->problems->no_memory; i += 2) {
         const struct pil_yaml_node *target = &node->children[i + 1];
         if (target->text == NULL || target->text[0] == '\0') {
-            continue; /* told already */
+            continue; /* check_text_map has reported it */
         }
         bool known = pil_view_feature_find(view, pil_bytes_from_text(target->text)) >= 0;
         for (uint32_t k = 0; k < view->entity_count; k++) {

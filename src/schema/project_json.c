@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The JSON form of a project: the words of the YAML file with all defaults filled in, ttl in seconds and services
- * written out as view:feature. What reads it (pil_project_from_json) is what reads the YAML. */
+ * The JSON form of a project: the keys of the YAML file with all defaults filled in, ttl in seconds and services listed
+ * as view:feature. The same rules check it and the YAML file (pil_project_from_json). */
 #include "schema/internal.h"
 #include "schema/json_text.h"
 #include "schema/project.h"
@@ -11,7 +11,7 @@ static void set_text(json_t **object, const char *key, const char *text) {
     }
 }
 
-/* The map itself: nobody changes it. */
+/* Shares the map, which is immutable, instead of copying it. */
 static void set_map(json_t **object, const char *key, json_t *map) {
     if (json_object_size(map) > 0) {
         pil_json_set(object, key, json_incref(map));

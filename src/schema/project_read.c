@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The ways of a project into memory: YAML, JSON. */
+ * Reads projects from YAML and JSON. */
 #include "schema/project_read.h"
 #include "base/sys.h"
 #include "schema/project_check.h"
 
 enum { PROJECT_FILE_BYTES_MAX = 8 << 20 }; /* about 100,000 features */
 
-/* Checks the tree. INVALID with problems, NO_MEMORY: no project. */
+/* Makes a project from the tree. INVALID: problems were added. NO_MEMORY. */
 static pil_status project_from(const struct pil_yaml_node *root, struct pil_yaml_problems *problems,
                                struct pil_project **ret_project) {
     struct pil_project *project = pil_schema_alloc(1, sizeof *project);

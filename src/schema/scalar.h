@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The scalars that feature values, elements and keys are made of: one table. What the code needs to know of a scalar is
- * in its row; what it does with one is a switch without default, or a table with an assertion of its length, so that
- * the compiler names every place that a new row has to decide. docs/hacking.md says what else lists scalars. */
+ * The table of the scalars that feature values, elements and keys consist of. A scalar's properties are in its row;
+ * code that handles scalars is a switch without default, or a table with an assertion of its length, so that the
+ * compiler names every place that has to handle a new row. docs/hacking.md says which other places list scalars. */
 #pragma once
 
 #include "base/bytes.h"
 
-/* What bits of a value mean. */
+/* The meaning of a value's bits. */
 typedef enum pil_kind {
-    PIL_KIND_BOOL,    /* a byte, 0 or 1; of every other kind of fixed width all patterns of bits are values */
+    PIL_KIND_BOOL,    /* a byte, 0 or 1; in all other kinds of fixed width every bit pattern is a value */
     PIL_KIND_INTEGER, /* two's complement */
     PIL_KIND_TIME,    /* int64, microseconds since 1970 */
     PIL_KIND_FLOAT,   /* binary; has NaN and infinities */
@@ -16,15 +16,15 @@ typedef enum pil_kind {
     PIL_KIND_BYTES,   /* of any length */
 } pil_kind;
 
-/* Where a scalar may stand. */
+/* Where a scalar may be used. */
 enum {
-    PIL_USE_VALUE = 1,  /* by itself, and in lists */
+    PIL_USE_VALUE = 1,  /* as a feature, and as the element of lists */
     PIL_USE_VECTOR = 2, /* as the element of vectors */
     PIL_USE_KEY = 4,    /* as the type of an entity */
 };
 
 /* clang-format off */
-/* A new row goes to the end: the number of a scalar is part of answers (schemas/wire.md).
+/* Add new rows at the end: the number of a scalar is part of answers (schemas/wire.md).
  *    name            text              bytes in the row, kind, uses */
 #define PIL_SCALAR_TABLE(X) \
     X(BOOL,           "bool",           1,  BOOL,    PIL_USE_VALUE) \
@@ -57,7 +57,7 @@ static inline pil_kind pil_scalar_kind(pil_scalar scalar) {
 }
 /* clang-format on */
 
-/* Whether values are texts of any length, UTF-8 or not: references in rows, ends beside the bytes in columns. */
+/* Whether values have any length, UTF-8 or not: rows hold references to them, columns hold their ends and bytes. */
 static inline bool pil_scalar_is_text(pil_scalar scalar) {
     switch (pil_scalar_kind(scalar)) {
     case PIL_KIND_TEXT:
@@ -70,7 +70,7 @@ static inline bool pil_scalar_is_text(pil_scalar scalar) {
     return false;
 }
 
-/* Whether texts are UTF-8 or are refused. */
+/* Whether values must be UTF-8. */
 static inline bool pil_scalar_is_utf8(pil_scalar scalar) {
     switch (pil_scalar_kind(scalar)) {
     case PIL_KIND_TEXT: return true;
@@ -83,7 +83,8 @@ static inline bool pil_scalar_is_utf8(pil_scalar scalar) {
     return false;
 }
 
-/* Whether a value is a byte of which 0 and 1 are allowed. Of all others of fixed width every pattern of bits is. */
+/* Whether a value is a byte that may only be 0 or 1. In all other scalars of fixed width every bit pattern is a value.
+ */
 static inline bool pil_scalar_is_bool(pil_scalar scalar) {
     switch (pil_scalar_kind(scalar)) {
     case PIL_KIND_BOOL: return true;
@@ -113,7 +114,7 @@ enum { PIL_SCALAR_NAMES_BYTES = 200 };
 
 uint32_t pil_scalar_bytes(pil_scalar scalar);
 const char *pil_scalar_text(pil_scalar scalar);
-/* PIL_USE_ bits. */
+/* The PIL_USE_ bits. */
 uint32_t pil_scalar_uses(pil_scalar scalar);
-/* For sentences: the names of all scalars with this use, joined by ", ", the last of them by `last`. */
+/* For messages: the names of all scalars with this use, joined by ", ", the last one by `last`. */
 void pil_scalar_names(uint32_t use, const char *last, char ret_names[PIL_SCALAR_NAMES_BYTES]);

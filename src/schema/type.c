@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The names of types, and what each takes in a row. Only the language of types: values are checked in default.c. */
+ * The names of types, and the bytes that their values take in a row. Values are checked in default.c. */
 #include "schema/type.h"
 #include "base/bounds.h"
 #include "base/panic.h"
@@ -16,7 +16,7 @@ static struct pil_bytes trim(struct pil_bytes text) {
     return text;
 }
 
-/* A scalar by its name, if it has this use. */
+/* Finds a scalar by its name; returns whether there is one with this use. */
 static bool parse_scalar(struct pil_bytes text, uint32_t use, pil_scalar *ret_scalar) {
     for (int i = 0; i < PIL_SCALAR_COUNT; i++) {
         if (pil_bytes_equal_text(text, pil_scalar_text((pil_scalar)i))) {
@@ -27,7 +27,7 @@ static bool parse_scalar(struct pil_bytes text, uint32_t use, pil_scalar *ret_sc
     return false;
 }
 
-/* Takes "name<" and ">" off; false when the text is not of that form. */
+/* Removes "name<" and ">"; returns false if the text does not have that form. */
 static bool unwrap(struct pil_bytes text, const char *name, struct pil_bytes *ret_inside) {
     size_t name_len = strlen(name);
     if (text.len < name_len + 2 || memcmp(text.data, name, name_len) != 0 || text.data[name_len] != '<' ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Value types of features and entity keys, by their names in project files: "float32", "list<string>",
+ * Value types of features and entity keys, with their names in project files: "float32", "list<string>",
  * "vector<float16,64>". */
 #pragma once
 
@@ -8,7 +8,7 @@
 
 typedef enum pil_shape {
     PIL_SHAPE_SCALAR,
-    PIL_SHAPE_LIST,   /* any length, elements never null, in the heap */
+    PIL_SHAPE_LIST,   /* any length; elements are never null; longer ones are in the heap */
     PIL_SHAPE_VECTOR, /* `dimension` elements, inline in the row */
 } pil_shape;
 
@@ -20,15 +20,16 @@ struct pil_type {
 
 enum { PIL_TYPE_TEXT_BYTES = 40, PIL_REF_BYTES = 16, PIL_REF_INLINE_BYTES = 12 };
 
-/* Reads a type's name. INVALID with a sentence that lists what is possible. */
+/* Parses a type's name. INVALID: the message lists the possible types. */
 pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, struct pil_error *ret_error) PIL_CHECKED;
-/* Writes a type's name, canonical ("vector<float32,32>"); returns its length. */
+/* Writes a type's canonical name ("vector<float32,32>"); returns its length. */
 int pil_type_format(struct pil_type type, char ret_text[PIL_TYPE_TEXT_BYTES]);
 
 bool pil_type_equal(struct pil_type a, struct pil_type b);
-/* Bytes of one value in the row, and its alignment there (1, 2, 4 or 8). Strings, bytes and lists are 16-byte
+/* The bytes of one value in the row, and its alignment there (1, 2, 4 or 8). Strings, bytes and lists are 16-byte
  * references. */
 uint32_t pil_type_row_bytes(struct pil_type type);
 uint32_t pil_type_alignment(struct pil_type type);
-/* Whether values live in the heap when they are longer than PIL_REF_INLINE_BYTES: string, bytes, lists. */
+/* Whether values are references (string, bytes, lists), whose bytes are in the heap if there are more than
+ * PIL_REF_INLINE_BYTES. */
 bool pil_type_is_reference(struct pil_type type);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Row layout, find by name, copy and destroy of views. Keys are in view_key.c, the JSON form in view_read.c and
+ * Views: row layout, search by name, copy, destroy. Keys are in view_key.c, the JSON form is in view_read.c and
  * view_json.c. */
 #include "schema/view.h"
 #include "base/hash.h"
@@ -8,9 +8,9 @@
 /* Row layout, format version 1. All offsets in bytes from the start of the row, align(x, a) = x rounded up to a
  * multiple of a.
  *
- *   key        at 0, key_bytes wide. When every entity's type is int32 (4), int64 (8) or unix_timestamp (8) the key is
- *              fixed: key_bytes is the sum of these widths, the components lie there one after the other without
- *              padding. Otherwise the field is a 16-byte reference to the canonical key bytes.
+ *   key        at 0, key_bytes wide. If every entity's type is int32 (4), int64 (8) or unix_timestamp (8), the key is
+ *              fixed: key_bytes is the sum of these widths, and the components follow one another without padding.
+ *              Otherwise the field is a 16-byte reference to the canonical key bytes.
  *   event_ts   at align(key_bytes, 8), 8 bytes.
  *   nulls      at event_ts_offset + 8, ceil(feature_count / 8) bytes; feature i has bit i % 8 of byte i / 8.
  *   fields     start = nulls + their bytes; for alignment a in 8, 4, 2, 1: for each feature with that alignment in
@@ -20,7 +20,7 @@
  *              end <= 64:  16, 32 or 64, the smallest that holds it, so that no row crosses a cache line;
  *              else:       align(end, 64) when that is at most end + floor(end / 16), else align(end, 8).
  *
- * Everything that no field covers is zero. */
+ * All other bytes are zero. */
 static uint64_t stride_of(uint64_t end) {
     if (end <= 16) {
         return 16;
@@ -102,7 +102,7 @@ bool pil_view_index_build(struct pil_view *view) {
     while (slots < 2 * view->feature_count) {
         slots *= 2;
     }
-    PIL_ASSERT(slots >= 2 * view->feature_count); /* the walk of pil_view_feature_find ends */
+    PIL_ASSERT(slots >= 2 * view->feature_count); /* so that the search of pil_view_feature_find ends */
     uint32_t *table = calloc(slots, sizeof table[0]);
     if (table == NULL) {
         return false;
@@ -127,7 +127,7 @@ bool pil_view_index_build(struct pil_view *view) {
 
 int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name) {
     PIL_ASSERT(view->feature_index_by_name != NULL);
-    /* At most half of the slots are taken, so the walk ends. */
+    /* At most half of the slots are taken, so the search ends. */
     for (uint32_t slot = (uint32_t)pil_hash_index(name, 0);; slot++) {
         uint32_t entry = view->feature_index_by_name[slot & view->index_mask];
         if (entry == 0) {
@@ -152,7 +152,7 @@ void pil_entity_deinit(struct pil_entity *entity) {
     free(entity->description);
 }
 
-/* false: no memory; what was copied is there to be freed. */
+/* Returns false if memory is short; the parts copied so far must be freed with feature_deinit. */
 static bool feature_clone(const struct pil_feature *feature, struct pil_feature *ret_copy) {
     struct pil_feature *copy = ret_copy;
     *copy = *feature;
@@ -179,7 +179,7 @@ static void feature_deinit(struct pil_feature *feature) {
     free(feature->tags);
 }
 
-/* Into a view without names and lists. false: no memory. */
+/* Copies names and lists into a view that has none. Returns false if memory is short. */
 static bool view_clone_into(struct pil_view *copy, const struct pil_view *view) {
     bool is_whole = pil_schema_copy(view->project, &copy->project) && pil_schema_copy(view->name, &copy->name);
     copy->entities = pil_schema_alloc(view->entity_count, sizeof *copy->entities);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One feature view: what its keys are, what its features are, and where each lies in a row. Parsed and validated once,
- * then immutable: any thread may read it. The struct is visible because row offsets are read on the hot path. */
+ * One feature view: its keys, its features, and their places in a row. Parsed and validated once, then immutable: any
+ * thread may read it. The struct is public because the hot path reads row offsets. */
 #pragma once
 
 #include "base/bounds.h"
@@ -27,25 +27,25 @@ struct pil_feature {
     uint32_t name_len; /* set with the table of names */
 };
 
-/* Key kinds: fixed keys (every component of fixed width) lie in the row themselves, concatenated; any other key is a
- * 16-byte reference to its canonical bytes. */
+/* Keys: a fixed key (every component has a fixed width) is stored in the row, as its concatenated components; any other
+ * key is a 16-byte reference to its canonical bytes. */
 struct pil_row_layout {
     bool key_is_fixed;
     uint32_t key_bytes;       /* width of the key field: the sum of the components, or PIL_REF_BYTES */
-    uint32_t event_ts_offset; /* int64 µs; INT64_MIN = this slot holds no row */
+    uint32_t event_ts_offset; /* of an int64 in µs; INT64_MIN = this slot holds no row */
     uint32_t null_offset;
     uint32_t null_bytes;
     uint32_t stride;
     bool has_references; /* the key or some feature is a reference: there is a heap */
 };
 
-/* How rows without references are packed: values in declared order, then the null bitmap. Runs are of fields that are
- * neighbours both in the row and in that order. */
+/* How rows without references are packed: values in declared order, then the null bitmap. A run is a sequence of fields
+ * that are adjacent both in the row and in that order. */
 enum { PIL_PACKING_RUNS_MAX = 16 };
 struct pil_row_packing {
-    int32_t first_reference; /* the feature that prevents it; -1: none */
-    uint32_t bytes;          /* values and bitmap */
-    uint32_t run_count;      /* 0: more than PIL_PACKING_RUNS_MAX */
+    int32_t first_reference; /* the first feature that prevents packing; -1: none */
+    uint32_t bytes;          /* of values and bitmap */
+    uint32_t run_count;      /* 0: there are more than PIL_PACKING_RUNS_MAX */
     struct {
         uint32_t offset, bytes;
     } runs[PIL_PACKING_RUNS_MAX];
@@ -60,24 +60,23 @@ struct pil_view {
     struct pil_feature *features; /* in declared order, which is the order of every answer */
     uint32_t feature_count;
     struct pil_row_layout layout;
-    struct pil_row_packing packing;  /* follows from the layout */
+    struct pil_row_packing packing;  /* computed from the layout */
     uint32_t *feature_index_by_name; /* open-addressed table over names: feature index + 1, 0 = empty; private */
     uint32_t index_mask;
 };
 
 /* Computes offsets, the null bitmap and the stride from types; fills view->layout, view->packing and the features'
- * offsets. TOO_LARGE when the stride would pass PIL_ROW_STRIDE_MAX. The algorithm is specified in schemas/snapshot.md.
- */
+ * offsets. TOO_LARGE: the stride would exceed PIL_ROW_STRIDE_MAX. schemas/snapshot.md specifies the algorithm. */
 pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) PIL_CHECKED;
 
-/* NULL: no memory. */
+/* NULL when memory is short. */
 struct pil_view *pil_view_clone(const struct pil_view *view);
 void pil_view_destroy(struct pil_view **view);
 
-/* Index of the feature, or -1. No allocation; about one hash and one compare. The table behind it is made by the
- * parsers and by clone; a view put together by hand has none and must be cloned first. */
+/* Returns the index of the feature, or -1. Cost: about one hash and one compare; no allocation. The parsers and
+ * pil_view_clone build the table for it; a view that was made by hand has no table and must be cloned first. */
 int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name);
-/* The same for names that often come in declared order: looks at feature `guess` first, whatever that number is. */
+/* The same for names that often come in declared order: compares feature `guess` first; any number is allowed. */
 static inline int32_t pil_view_feature_find_near(const struct pil_view *view, struct pil_bytes name, uint32_t guess) {
     return guess < view->feature_count &&
                    pil_bytes_equal(name, pil_bytes_from(view->features[guess].name, view->features[guess].name_len))
@@ -86,10 +85,10 @@ static inline int32_t pil_view_feature_find_near(const struct pil_view *view, st
 }
 
 /* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and
- * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones with a u32
- * length first. */
+ * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones after a
+ * u32 length. */
 
-/* One key component as a protocol hands it over. */
+/* One key component as a protocol passes it. */
 typedef enum pil_key_part_kind {
     PIL_KEY_PART_INT,  /* `integer`; seconds for unix_timestamp */
     PIL_KEY_PART_TEXT, /* `text`: decimal digits for integer types, the value itself for string and bytes */
@@ -101,26 +100,26 @@ struct pil_key_part {
 };
 
 /* Encodes `part_count` components (must equal entity_count) into buffer; *ret_len is the canonical length. No
- * allocation. INVALID when a component cannot be coerced to the entity's type (*ret_entity is its index): "12x" or 2^40
- * for an int32; or when there are too few or too many (*ret_entity is the first that lacks, or entity_count). Text to
- * integer: optional sign, decimal digits, nothing else; for unix_timestamp seconds with up to 6 fraction digits, too.
- * Integer to string or bytes: its decimal form (Feast does so, too).
- * TOO_LARGE when the buffer is too small or the key passes PIL_KEY_BYTES_MAX. */
+ * allocation. INVALID: a component cannot be converted to the entity's type, such as "12x" or 2^40 to an int32
+ * (*ret_entity is its index); or there are too few or too many (*ret_entity is the first missing one, or entity_count).
+ * Text to integer: optional sign, decimal digits, nothing else; for unix_timestamp seconds with up to 6 fraction
+ * digits, too. Integer to string or bytes: its decimal form, as in Feast. TOO_LARGE: the buffer is too small or the key
+ * exceeds PIL_KEY_BYTES_MAX. */
 pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key_part *parts, uint32_t part_count,
                                uint8_t *buffer, size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 
-/* Splits the key text of RESP ("k1|k2", backslash escapes '|' and '\\', and nothing else) and encodes it; same results
- * as above. For a view of one entity the text is the value, without any escapes. */
+/* Splits the key text of RESP ("k1|k2"; a backslash escapes '|' and '\\' and nothing else) and encodes it; results as
+ * above. For a view of one entity the text is the value itself, without escapes. */
 pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer,
                                     size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 
-/* Takes the first part off such a text of several parts and the '|' behind it. *ret_part is unescaped: in place, or in
- * the buffer when it has escapes. *ret_is_last: nothing follows. INVALID: a backslash before anything else. TOO_LARGE:
- * the buffer is too small (the text's length is always enough). */
+/* Removes the first part, and the '|' after it, from such a text of several parts. *ret_part is the unescaped part: it
+ * points into the text, or into the buffer if the part has escapes. *ret_is_last: no part follows. INVALID: a backslash
+ * before any other character. TOO_LARGE: the buffer is too small (the text's length is always enough). */
 pil_status pil_view_key_text_next(struct pil_bytes *text, uint8_t *buffer, size_t buffer_bytes,
                                   struct pil_bytes *ret_part, bool *ret_is_last) PIL_CHECKED;
 
-/* The reverse: canonical bytes to RESP text, as the function above reads it. Returns the length, which may pass
- * buffer_bytes (then the text is cut); no NUL is added. Timestamps print as seconds, with 6 fraction digits when they
- * are not whole. Hostile bytes give some text, never a read outside. */
+/* The reverse: formats canonical bytes as the key text of RESP. Returns the length, which may exceed buffer_bytes (the
+ * text is then truncated); adds no NUL. Timestamps are printed as seconds, with 6 fraction digits if they are not
+ * whole. Hostile bytes give some text, never a read out of bounds. */
 size_t pil_view_key_format(const struct pil_view *view, struct pil_bytes key, char *buffer, size_t buffer_bytes);

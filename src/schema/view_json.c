@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The JSON form of a view as documents of the control plane. Reading is view_read.c. */
+ * Writes the JSON form of a view, for documents of the control plane. view_read.c reads it. */
 #include "schema/view_json.h"
 #include "schema/internal.h"
 #include "schema/json_text.h"
@@ -15,7 +15,7 @@ json_t *pil_view_entity_to_json(const struct pil_entity *entity) {
     return json;
 }
 
-/* Floats as reals, from the numbers: the text may be one that jansson does not take, as a whole number of 20 digits. */
+/* Floats become reals, made from the numbers: jansson may refuse the text, such as a whole number of 20 digits. */
 static json_t *reals_of(struct pil_type type, const struct pil_default *value) {
     json_t *reals = type.shape == PIL_SHAPE_SCALAR ? json_real(value->numbers[0]) : json_array();
     for (uint32_t i = 0; type.shape != PIL_SHAPE_SCALAR && i < value->count; i++) {
@@ -24,7 +24,7 @@ static json_t *reals_of(struct pil_type type, const struct pil_default *value) {
     return reals;
 }
 
-/* As the JSON that its bytes are canonical for. */
+/* The default as a JSON value whose dump is canonical. */
 static json_t *default_to_json(struct pil_type type, const struct pil_default *value) {
     json_t *json = NULL;
     if (pil_scalar_is_float(type.scalar)) {

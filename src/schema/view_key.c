@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Entity keys: what protocols hand over to canonical bytes, and back to text. On the hot path: no allocation. */
+ * Entity keys: converts the components that protocols pass into canonical bytes, and those back into text. On the hot
+ * path: no allocation. */
 #include "schema/view.h"
 #include "base/panic.h"
 #include "schema/internal.h"
 
 enum {
     MICROSECONDS = 1000000,
-    INTEGER_TEXT_BYTES_MAX = 64, /* longer digits are refused, zeros or not */
+    INTEGER_TEXT_BYTES_MAX = 64, /* longer texts are refused, also with leading zeros */
     INTEGER_TEXT_BYTES = 24,     /* "-9223372036854775808" and a NUL */
 };
 
 /* ---- Numbers and their text */
 
-/* Optional sign, digits. Values beyond int64 are refused. */
+/* Parses an optional sign and digits. Values outside int64 are refused. */
 static bool parse_integer(struct pil_bytes text, int64_t *ret_value) {
     size_t at = text.len > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
     bool negative = at == 1 && text.data[0] == '-';
@@ -25,7 +26,7 @@ static bool parse_integer(struct pil_bytes text, int64_t *ret_value) {
             return false;
         }
         int digit = text.data[at] - '0';
-        /* Downwards for negative numbers: INT64_MIN has no positive twin. */
+        /* Negative numbers are summed downwards, because -INT64_MIN does not fit. */
         if (__builtin_mul_overflow(value, 10, &value) ||
             __builtin_add_overflow(value, negative ? -digit : digit, &value)) {
             return false;
@@ -39,7 +40,7 @@ static bool seconds_to_us(int64_t seconds, int64_t *ret_us) {
     return !__builtin_mul_overflow(seconds, (int64_t)MICROSECONDS, ret_us);
 }
 
-/* "12", "-12.5": seconds with up to 6 fraction digits. */
+/* Parses "12", "-12.5": seconds with up to 6 fraction digits. */
 static bool parse_timestamp(struct pil_bytes text, int64_t *ret_us) {
     const uint8_t *point = text.len > 0 ? memchr(text.data, '.', text.len) : NULL;
     size_t whole_len = point != NULL ? (size_t)(point - text.data) : text.len;
@@ -68,7 +69,7 @@ static bool parse_timestamp(struct pil_bytes text, int64_t *ret_us) {
     return true;
 }
 
-/* Digits of `value`, at least `width` of them, to the end of `text`; returns where they start. */
+/* Writes the digits of `value`, at least `width` of them, before `end`; returns their start. */
 static char *format_unsigned(uint64_t value, int width, char *end) {
     while (value > 0 || width > 0) {
         *--end = (char)('0' + value % 10);
@@ -82,7 +83,7 @@ static uint64_t magnitude(int64_t value) {
     return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
 }
 
-/* Decimal text of a value; for timestamps its seconds. Points into `text`. */
+/* The decimal text of a value; for timestamps, its seconds. Points into `text`. */
 static struct pil_bytes format_integer(int64_t value, bool is_timestamp, char text[INTEGER_TEXT_BYTES]) {
     char *end = text + INTEGER_TEXT_BYTES, *start = end;
     uint64_t whole = magnitude(value);
@@ -103,7 +104,7 @@ static struct pil_bytes format_integer(int64_t value, bool is_timestamp, char te
 
 /* ---- Encoding */
 
-/* Where canonical bytes go. `full` once something did not fit; then nothing is written any more. */
+/* The output of canonical bytes. `full`: some bytes did not fit, and nothing more is written. */
 struct writer {
     uint8_t *at;
     size_t room;
@@ -139,7 +140,7 @@ static bool part_to_us(const struct pil_key_part *part, int64_t *ret_us) {
     return false;
 }
 
-/* The integer that a component stands for; false when it stands for none. */
+/* Converts a component to an integer of that type; returns false if it cannot be converted. */
 static bool part_to_integer(pil_scalar type, const struct pil_key_part *part, int64_t *ret_value) {
     switch (type) {
     case PIL_SCALAR_INT32: return part_to_whole(part, ret_value) && *ret_value >= INT32_MIN && *ret_value <= INT32_MAX;
@@ -170,7 +171,7 @@ static void put_variable(struct writer *out, struct pil_bytes value, bool with_l
     put(out, value.data, value.len);
 }
 
-/* false: the component cannot be coerced. */
+/* Returns false if the component cannot be converted to the entity's type. */
 static bool put_part(struct writer *out, const struct pil_view *view, uint32_t index, const struct pil_key_part *part) {
     const struct pil_entity *entity = &view->entities[index];
     if (pil_entity_is_fixed(entity)) {
@@ -221,8 +222,8 @@ pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key
     return finish(&out, buffer, ret_len);
 }
 
-/* Length of the component at the start of `text`, up to an unescaped '|' or the end; whether it has escapes. false when
- * a backslash stands before anything but '|' and '\\'. */
+/* Measures the component at the start of `text`, up to an unescaped '|' or the end: its length and the number of its
+ * escapes. Returns false if a backslash precedes anything but '|' or '\\'. */
 static bool measure_part(struct pil_bytes text, size_t *ret_len, size_t *ret_escapes) {
     size_t escapes = 0, at = 0;
     for (; at < text.len && text.data[at] != '|'; at++) {
@@ -271,7 +272,7 @@ pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_byte
             return fail_at(i, ret_entity);
         }
         bool is_last = i + 1 == view->entity_count;
-        if (is_last != (len == text.len)) { /* a '|' too many or too few */
+        if (is_last != (len == text.len)) { /* one '|' too many or too few */
             return fail_at(i + 1, ret_entity);
         }
         text = is_last ? text : pil_bytes_from(text.data + len + 1, text.len - len - 1);
@@ -303,7 +304,7 @@ pil_status pil_view_key_text_next(struct pil_bytes *text, uint8_t *buffer, size_
 
 /* ---- Formatting */
 
-/* Counts all, keeps what fits. */
+/* Counts all characters and keeps those that fit. */
 struct printer {
     char *buffer;
     size_t bytes;
@@ -322,7 +323,7 @@ static void print(struct printer *out, struct pil_bytes text, bool escape) {
     }
 }
 
-/* Takes the bytes of one component off *key; false when they are not all there. */
+/* Removes the bytes of one component from *key; returns false if some of them are missing. */
 static bool take_part(const struct pil_entity *entity, bool composite, struct pil_bytes *key,
                       struct pil_bytes *ret_part) {
     size_t len = key->len;
@@ -343,7 +344,7 @@ static bool take_part(const struct pil_entity *entity, bool composite, struct pi
     return true;
 }
 
-/* A component of fixed width as text, which points into `digits`. */
+/* The text of a component of fixed width; points into `digits`. */
 static struct pil_bytes format_fixed(pil_scalar type, const uint8_t *part, char digits[INTEGER_TEXT_BYTES]) {
     switch (type) {
     case PIL_SCALAR_INT32: return format_integer(pil_load_i32(part), false, digits);
@@ -382,7 +383,7 @@ size_t pil_view_key_format(const struct pil_view *view, struct pil_bytes key, ch
             print(&out, part, composite);
         }
     }
-    if (key.len > 0) { /* more than the view's key has: not canonical */
+    if (key.len > 0) { /* more bytes than the view's key has: not canonical */
         print(&out, pil_bytes_from_text("?"), false);
     }
     return out.len;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Views from JSON. The text may be hostile: every member is checked before it is used, members that this version does
- * not know are ignored, and the layout must be the one that pil_view_layout computes. Runs in libpillion, too: no
- * allocation that fails ends the process. */
+ * Reads views from JSON. The text may be hostile: every member is checked before it is used, unknown members are
+ * ignored, and the layout must be the one that pil_view_layout computes. Also runs in libpillion, so a failed
+ * allocation must not end the process. */
 #include "schema/view_read.h"
 #include "base/json_value.h"
 #include "schema/internal.h"
 #include "schema/name.h"
 
-enum { VIEW_JSON_BYTES_MAX = 64 << 20 }; /* 4,096 features with defaults of full-size vectors stay below */
+enum { VIEW_JSON_BYTES_MAX = 64 << 20 }; /* 4,096 features whose defaults are full-size vectors stay below this */
 
-/* The objects of the document, and the members of each that are looked at. */
+/* The objects of the document, and the members of each that are read. */
 enum { MEMBERS_MAX = 7 };
 static const char *const members_of_view[MEMBERS_MAX] = {"project", "name", "ttl_us", "entities", "features", "layout"};
 static const char *const members_of_entity[MEMBERS_MAX] = {"name", "join_key", "type", "description"};
@@ -20,7 +20,7 @@ static const char *const members_of_layout[MEMBERS_MAX] = {"key_fixed",   "key_b
 
 /* An object, and its name in messages: "feature 3". */
 struct part {
-    const char *const *keys; /* [MEMBERS_MAX]; NULL behind the last */
+    const char *const *keys; /* [MEMBERS_MAX]; NULL after the last */
     struct pil_json_value members[MEMBERS_MAX];
     char where[32];
 };
@@ -31,7 +31,8 @@ static pil_status no_memory(struct pil_error *error) {
 
 /* ---- Members. */
 
-/* All members in one walk: a view may have thousands of features. `number` 0: there is one such object. */
+/* Reads all members in one pass, because a view may have thousands of features. `number` 0: the object has no number.
+ */
 static pil_status take_part(const struct pil_json_value *json, const char *kind, uint32_t number,
                             const char *const keys[MEMBERS_MAX], struct part *ret_part, struct pil_error *error) {
     size_t count = 0;
@@ -89,7 +90,7 @@ static pil_status get_name(const struct part *part, const char *key, char **ret_
     return copy_text(text, ret_name, error);
 }
 
-/* An optional text; NULL when it is not there. */
+/* Copies the optional description; leaves *ret_text as it is if there is none. */
 static pil_status get_description(const struct part *part, char **ret_text, struct pil_error *error) {
     struct pil_bytes text;
     if (get(part, "description")->text.len == 0) {
@@ -243,7 +244,7 @@ static pil_status read_features(const struct part *part, struct pil_view *view, 
 
 /* ---- The whole. */
 
-/* Entities and features as far as they are good; what is in the view on failure is destroyed by the caller. */
+/* Reads names, ttl, entities and features, and computes the layout. After a failure the caller destroys the view. */
 static pil_status read_members(const struct part *part, struct pil_view *view, struct pil_error *error) {
     PIL_TRY(get_name(part, "project", &view->project, error));
     PIL_TRY(get_name(part, "name", &view->name, error));
@@ -272,7 +273,7 @@ static pil_status compare_features(const struct part *part, const struct pil_vie
     return PIL_STATUS_OK;
 }
 
-/* The layout that the JSON states against the one computed from types. */
+/* Compares the layout in the JSON with the one computed from the types. */
 static pil_status compare_layout(const struct part *part, const struct pil_view *view, struct pil_error *error) {
     const struct pil_row_layout *layout = &view->layout;
     const struct {

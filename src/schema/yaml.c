@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tree itself: from YAML events, from JSON, to JSON. Problems are in yaml_problem.c, the taking apart of mappings
- * in yaml_check.c. */
+ * The tree: built from YAML events or JSON, converted to JSON. Problems are in yaml_problem.c, checks of mappings in
+ * yaml_check.c. */
 #include "schema/yaml.h"
 #include "schema/internal.h"
 #include "schema/json_text.h"
@@ -26,7 +26,7 @@ static struct pil_yaml_node node_at(yaml_mark_t mark) {
                                   .column = (uint32_t)mark.column + 1};
 }
 
-/* What libyaml found wrong. Errors of its reader (bytes that are not UTF-8) have a byte offset instead of a mark. */
+/* Adds libyaml's error. Errors of its reader (bytes that are not UTF-8) have a byte offset instead of a mark. */
 static void add_syntax_problem(struct builder *builder) {
     const yaml_parser_t *parser = &builder->parser;
     const char *what = parser->problem != NULL ? parser->problem : "not YAML";
@@ -50,10 +50,10 @@ static void add_syntax_problem(struct builder *builder) {
                          parser->context != NULL ? parser->context : "", parser->context != NULL ? ", " : "", what);
 }
 
-/* A node for one more child; may move the ones before. NULL: no memory. */
+/* Appends a child; may move the earlier children. NULL when memory is short. */
 static struct pil_yaml_node *append(struct pil_yaml_problems *problems, struct pil_yaml_node *parent) {
     uint32_t count = parent->child_count;
-    if ((count & (count - 1)) == 0) { /* a power of two is full */
+    if ((count & (count - 1)) == 0) { /* the capacity is the power of two that has been reached */
         struct pil_yaml_node *grown =
             realloc(parent->children, (count > 0 ? 2 * (size_t)count : 1) * sizeof *parent->children);
         if (grown == NULL) {
@@ -67,7 +67,7 @@ static struct pil_yaml_node *append(struct pil_yaml_problems *problems, struct p
     return &parent->children[count];
 }
 
-/* Text of a scalar; cut at a NUL, which is a problem. */
+/* Copies the text of a scalar. A NUL is a problem, and the copy ends there. */
 static char *scalar_text(struct pil_yaml_problems *problems, const struct pil_yaml_node *at, const char *value,
                          size_t len) {
     if (memchr(value, '\0', len) != NULL) {
@@ -104,12 +104,12 @@ static bool build_children(struct builder *builder, yaml_event_type_t end, int d
     }
 }
 
-/* Consumes the event and what belongs to it. */
+/* Builds a node from the event and, for a list or mapping, from the events of its children. Deletes the event. */
 static bool build(struct builder *builder, yaml_event_t *event, int depth, struct pil_yaml_node *ret_node) {
     *ret_node = node_at(event->start_mark);
     const yaml_char_t *tag = NULL;
     bool good = true;
-    /* A switch over a library's enum: only events that begin a node get here. */
+    /* Not a switch, because only events that begin a node get here. */
     if (event->type == YAML_SCALAR_EVENT) {
         tag = event->data.scalar.tag;
         ret_node->is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
@@ -136,7 +136,7 @@ static bool build(struct builder *builder, yaml_event_t *event, int depth, struc
     return good;
 }
 
-/* The stream: one document, then its end. */
+/* Builds the tree of the stream, which must have one document. */
 static bool build_stream(struct builder *builder, struct pil_yaml_node *ret_root) {
     bool has_root = false;
     for (;;) {
@@ -169,7 +169,7 @@ static bool build_stream(struct builder *builder, struct pil_yaml_node *ret_root
 
 pil_status pil_yaml_parse(struct pil_bytes text, struct pil_yaml_node *ret_root, struct pil_yaml_problems *problems) {
     struct builder builder = {.text = text, .problems = problems};
-    struct pil_yaml_node root = node_at((yaml_mark_t){0}); /* an empty file is null */
+    struct pil_yaml_node root = node_at((yaml_mark_t){0}); /* an empty file reads as null */
     if (!yaml_parser_initialize(&builder.parser)) {
         return PIL_STATUS_NO_MEMORY;
     }
@@ -201,14 +201,14 @@ static char *number_text(struct pil_yaml_problems *problems, const json_t *json)
         snprintf(text, sizeof text, "%lld", (long long)json_integer_value(json));
         return pil_yaml_problems_copy(problems, text);
     }
-    snprintf(text, sizeof text, "%.17g", json_real_value(json)); /* exact */
+    snprintf(text, sizeof text, "%.17g", json_real_value(json)); /* 17 digits are exact */
     if (strpbrk(text, ".e") == NULL) {
         snprintf(text, sizeof text, "%.1f", json_real_value(json)); /* a point, so that it stays a real */
     }
     return pil_yaml_problems_copy(problems, text);
 }
 
-/* A node that is NULL was one without memory. */
+/* Converts JSON into *ret_node. ret_node NULL: append was short of memory. */
 static bool convert(const json_t *json, int depth, struct pil_yaml_node *ret_node, struct pil_yaml_problems *problems) {
     if (ret_node == NULL) {
         return false;
@@ -273,7 +273,8 @@ static bool is_one_of(const char *text, const char *lower, const char *title, co
     return strcmp(text, lower) == 0 || strcmp(text, title) == 0 || strcmp(text, upper) == 0;
 }
 
-/* YAML 1.2.2, section 10.3.2: [-+]? digits, or with point and exponent. false: the text is no such number. */
+/* YAML 1.2.2, section 10.3.2: an optional sign and digits, or with a point and an exponent. Returns false if the text
+ * is not such a number. */
 static bool number_from(const char *text, json_t **ret_number) {
     const char *digits = text + (text[0] == '-' || text[0] == '+');
     size_t whole = strspn(digits, "0123456789");

@@ -6,7 +6,7 @@ enum { SUGGEST_PROBLEMS_MAX = 100, NEAREST_BYTES_MAX = 64 };
 
 /* ---- Words */
 
-/* Levenshtein distance; both words at most NEAREST_BYTES_MAX long. */
+/* Levenshtein distance; both words have at most NEAREST_BYTES_MAX bytes. */
 static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len) {
     size_t row[NEAREST_BYTES_MAX + 1];
     for (size_t i = 0; i <= b_len; i++) {
@@ -27,7 +27,7 @@ static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
 
 const char *pil_yaml_nearest(const char *word, const char *const *candidates, uint32_t count) {
     size_t len = strlen(word);
-    /* At most a third of the word may be wrong, and 3 characters. */
+    /* At most a third of the word's bytes, and at most 3, may be wrong. */
     size_t best = len / 3 < 3 ? len / 3 + 1 : 4;
     const char *nearest = NULL;
     for (uint32_t i = 0; i < count && len <= NEAREST_BYTES_MAX; i++) {

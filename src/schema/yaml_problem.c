@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Problems with their places. */
+ * The list of problems with their places. */
 #include "schema/yaml.h"
 #include "schema/internal.h"
 
@@ -91,7 +91,7 @@ const char *pil_yaml_quote(const char *text, char buffer[PIL_YAML_QUOTE_BYTES]) 
     size_t len = strlen(text), kept = len;
     if (len > room) {
         kept = room;
-        while (kept > 0 && ((uint8_t)text[kept] & 0xc0) == 0x80) { /* not inside a character */
+        while (kept > 0 && ((uint8_t)text[kept] & 0xc0) == 0x80) { /* do not cut inside a character */
             kept--;
         }
     }
