@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The command line, and what `auto` means on this machine. */
+ * The command line, and the values of `auto` on this machine. */
 #include "daemon/config.h"
 
 #include "base/machine.h"
@@ -31,7 +31,7 @@ static void read_listen_flag(struct pil_config *config, const char *text, struct
     }
 }
 
-/* A descriptor number of our own making or of the caller's. */
+/* Parses a descriptor number, which the supervisor or the user has given. */
 static int read_fd(const char *flag, const char *text, struct pil_text *problems) {
     char *end = NULL;
     unsigned long fd = strtoul(text, &end, 10);
@@ -76,7 +76,8 @@ static void read_value_flag(struct pil_command_line *line, struct pil_config *co
     }
 }
 
-/* --flag value, or --flag=value. `config_only` looks for --config first, because the file comes before the flags. */
+/* Reads flags: --flag value, or --flag=value. `config_only`: only --config, whose file is read before the other flags.
+ */
 static void read_flags(int argc, char **argv, bool config_only, struct pil_command_line *line,
                        struct pil_config *config, struct pil_text *problems) {
     for (int i = 1; i < argc; i++) {
@@ -119,7 +120,7 @@ static void settle_auto(struct pil_config *config) {
     uint64_t automatic = limit < machine ? limit / 4 * 3 : machine / 2;
     settings->memory_budget = config->memory_budget != 0 ? config->memory_budget : automatic;
 
-    /* Spinning pays only while the client has a core of its own to run on. */
+    /* Spinning pays only if the workers leave a core to the clients. */
     uint64_t automatic_us = settings->worker_count < cores ? 50 : 0;
     settings->spin_ns_max = 1000 * (config->spin_us != UINT64_MAX ? config->spin_us : automatic_us);
     for (uint32_t i = 0; i < settings->view_count; i++) {
@@ -140,7 +141,7 @@ static void check_whole(const struct pil_config *config, struct pil_text *proble
     if (config->store[0] == '\0') {
         pil_text_format(problems, "store: missing; name one with `store: " PIL_STORE_FORMS "` or --store\n");
     } else if (pil_store_open(config->store, false, &store, &error) == PIL_STATUS_INVALID) {
-        pil_text_format(problems, "store: %s\n", error.text); /* one that is not there yet is waited for */
+        pil_text_format(problems, "store: %s\n", error.text); /* other errors: a store may come later */
     }
     pil_store_close(&store);
     if (settings->view_count == 0) {

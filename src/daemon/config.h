@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configuration of pilliond: one table of options yields the YAML keys, the command line flags, the checks and the
- * reference page. Plain data: the supervisor hands it to its children as bytes. */
+ * Configuration of pilliond: one table of options defines the YAML keys, the command line flags, the checks and the
+ * reference page. Plain data: the supervisor passes it to its children as bytes. */
 #pragma once
 
 #include "base/log.h"
@@ -12,7 +12,7 @@ enum { PIL_CONFIG_TEXT_BYTES = 1024 };
 struct pil_config {
     struct pil_settings settings;
     char store[PIL_CONFIG_TEXT_BYTES];
-    char user[64];          /* switch to it when started as root; "" stays */
+    char user[64];          /* the user to become when started as root; "": stay */
     uint64_t log_level;     /* pil_log_level */
     uint64_t log_format;    /* pil_log_format */
     uint64_t workers;       /* 0: auto */
@@ -24,37 +24,38 @@ struct pil_config {
     uint64_t fetch_priority; /* 0: background, 1: normal */
 };
 
-/* What the command line asks for beside configuring. */
+/* The flags that are not configuration. */
 struct pil_command_line {
     const char *config_path; /* NULL: none */
-    const char *describe;    /* NULL, or a table's name */
+    const char *describe;    /* the name of a table, or NULL */
     bool check_only, help, version;
     int ready_fd; /* -1: none */
-    int role_fd;  /* -1: supervisor */
+    int role_fd;  /* -1: this is the supervisor */
     const char *role;
 };
 
-/* Defaults, then the file, then the flags. Every mistake is one line of *problems: "file:line:column: what; what to do"
- * or "--flag: what; what to do". Then `auto` values are settled from the machine and the cgroup. INVALID when there was
- * any, or no memory to name it: then *problems has failed. */
+/* Applies the defaults, then the file, then the flags, then resolves `auto` values from the machine and the cgroup.
+ * Every mistake is one line of *problems: "file:line:column: what; what to do" or "--flag: what; what to do". INVALID:
+ * there were mistakes, or memory for *problems was short, which has failed then. */
 pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
                            struct pil_text *problems) PIL_CHECKED;
-/* What a reload came to: names of options with blanks between. */
+/* The result of a reload: names of options, separated by blanks. */
 struct pil_config_changes {
     struct pil_text changed;
-    struct pil_text kept; /* those that differ and need a restart */
+    struct pil_text kept; /* options that differ and need a restart */
     uint32_t kept_count;
     bool has_views; /* views were added or removed */
 };
 void pil_config_changes_deinit(struct pil_config_changes *changes);
-/* What `running` may take from `wanted`, as it was loaded, without a restart; nothing else is written. A view that
- * `wanted` has more gets the slot that it had before, or a free one; a view that it lacks is marked as removed. */
+/* Copies into `running` what can be taken from `wanted`, as pil_config_load made it, without a restart. A new view of
+ * `wanted` gets the slot that it had before, or a free one; a view that `wanted` lacks is marked as removed. */
 void pil_config_reload(struct pil_config *running, const struct pil_config *wanted,
                        struct pil_config_changes *ret_changes);
-/* In a child: what the supervisor sent in a memfd. All of it at first; later what pil_config_reload has taken there,
- * for other threads read the rest. Logs from here on as it says. CORRUPT: it is not a configuration. */
+/* For a child: takes the configuration that the supervisor sent in a memfd. is_first: all of it; later only what
+ * pil_config_reload may change, because other threads read the rest. Sets up the log accordingly. CORRUPT: it is not a
+ * configuration. NO_MEMORY. */
 pil_status pil_config_receive(struct pil_config *config, int fd, bool is_first, const char *component,
                               struct pil_error *ret_error) PIL_CHECKED;
-/* docs/reference/config.md */
+/* Writes docs/reference/config.md. */
 void pil_config_describe(struct pil_text *page);
 void pil_config_usage(struct pil_text *page);

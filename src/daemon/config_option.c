@@ -17,7 +17,7 @@
 #define AT(member) offsetof(struct pil_config, member)
 #define LIMIT(member) AT(settings.limits.member), sizeof(((struct pil_limits *)0)->member)
 
-/* key, kind, place, default, bounds, reloadable, help */
+/* key, kind, offset and bytes of the field, default, bounds, choices, reloadable, help */
 static const struct pil_config_option options[] = {
     {"store", PIL_OPTION_TEXT, AT(store), PIL_CONFIG_TEXT_BYTES, "", 0, 0, NULL, false,
      "The store that releases come from: " PIL_STORE_FORMS "."},
@@ -116,7 +116,7 @@ struct unit {
     uint64_t factor;
 };
 
-/* Digits and one of the units; false for anything else, overflow included. */
+/* Parses digits and one of the units; returns false for anything else and on overflow. */
 static bool parse_number(const char *text, const struct unit *units, uint64_t *ret_value) {
     if (text[0] < '0' || text[0] > '9') {
         return false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a running daemon takes from a new configuration. */
+ * Applies a new configuration to a running daemon. */
 #include "base/log.h"
 #include "daemon/config_option.h"
 #include "node/slots.h"
@@ -39,7 +39,7 @@ static void reload_options(struct pil_config *running, const struct pil_config *
             keep(changes, option->key);
         }
     }
-    running->settings.memory_budget = wanted->settings.memory_budget; /* as settled: `auto` follows the cgroup */
+    running->settings.memory_budget = wanted->settings.memory_budget; /* resolved: `auto` follows the cgroup */
 }
 
 void pil_config_reload(struct pil_config *running, const struct pil_config *wanted,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The YAML file of pilliond, over the tree that project files go through, too: what a mistake looks like and where it
- * stands is decided there. */
+ * The YAML file of pilliond, read through the same tree as project files, which also locates and formats mistakes. */
 #include "daemon/config_yaml.h"
 
 #include "base/panic.h"
@@ -19,7 +18,7 @@ struct reader {
     struct pil_yaml_problems problems;
 };
 
-/* The options "PREFIXname" as keys of one mapping. */
+/* Collects the options "PREFIXname" as keys of one mapping. */
 static uint32_t option_keys(const char *prefix, struct pil_yaml_key keys[OPTION_KEYS_MAX],
                             const struct pil_config_option *ret_options[OPTION_KEYS_MAX]) {
     const struct pil_config_option *option;
@@ -56,7 +55,8 @@ static void read_limits(struct reader *reader, const struct pil_yaml_node *node)
     set_options(reader, options, count, values);
 }
 
-/* Elements of a list that are single values; the others, and those beyond `max`, are problems. NULL: no list. */
+/* Collects the elements of a list that are single values; the others, and those beyond `max`, are problems. The list
+ * may be NULL. */
 static uint32_t take_values(struct reader *reader, const struct pil_yaml_node *list, const char *what, uint32_t max,
                             const struct pil_yaml_node *ret_values[LIST_ITEMS_MAX]) {
     uint32_t count = 0;
@@ -104,7 +104,7 @@ static void read_cgroups(struct reader *reader, const struct pil_yaml_node *list
     }
 }
 
-/* The rule of a key: none, or {uids: […], gids: […], cgroups: […]} */
+/* Reads the rule of a key: none, or {uids: […], gids: […], cgroups: […]}. */
 static void read_rule(struct reader *reader, const struct pil_yaml_node *node, const char *key,
                       struct pil_peer_rule *rule) {
     static const struct pil_yaml_key keys[] = {
@@ -152,7 +152,8 @@ static void read_view(struct reader *reader, const struct pil_yaml_node *node) {
     }
 }
 
-/* The index of a value among NULL-terminated choices; 0 when it is not there, or none of them, which is a problem. */
+/* The index of a value among NULL-terminated choices; 0 if there is no value. A value that is not among them is a
+ * problem, and gives 0. */
 static uint32_t choose(struct reader *reader, const struct pil_yaml_node *value, const char *const *choices,
                        const char *forms) {
     uint32_t i = 0;
@@ -248,7 +249,7 @@ void pil_config_read_yaml(struct pil_config *config, const char *path, struct pi
         return;
     }
     if (pil_yaml_parse(pil_text_bytes(&text), &root, &reader.problems) == PIL_STATUS_OK) {
-        if (!pil_yaml_is_null(&root)) { /* an empty file is one without options */
+        if (!pil_yaml_is_null(&root)) { /* an empty file has no options */
             read_root(&reader, &root);
         }
         pil_yaml_node_deinit(&root);

@@ -4,5 +4,5 @@
 
 #include "daemon/config.h"
 
-/* Adds what the file says; a line of *problems for each mistake. */
+/* Applies the file to *config; adds a line to *problems for each mistake. */
 void pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems);

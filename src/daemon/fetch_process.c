@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The fetcher's process: the store on one side, the supervisor's socket on the other. */
+ * The fetcher's process, between the store and the supervisor's socket. */
 #include "base/clock.h"
 #include "base/panic.h"
 #include "base/sys.h"
@@ -24,8 +24,8 @@ struct process {
     int control;
     int signals;
     struct pil_config config;
-    char store[PIL_CONFIG_TEXT_BYTES]; /* of the first config: threads read it, and it is not reloadable */
-    /* The views that are followed; slots[i] is the one that messages number. A removed view has a slot alone. */
+    char store[PIL_CONFIG_TEXT_BYTES]; /* copy from the first config, which threads may read: it is not reloadable */
+    /* The views that are followed. Messages use slots[i], the slot of views[i]; removed views have only a slot. */
     struct pil_follow_view views[PIL_SETTINGS_VIEWS_MAX];
     uint32_t slots[PIL_SETTINGS_VIEWS_MAX];
     uint32_t view_count;
@@ -36,7 +36,7 @@ struct process {
     bool is_stopping, is_background;
 };
 
-/* Of the same order: one is the follower's, the other the messages'. */
+/* The follower's results and the outcomes in messages have the same order. */
 PIL_STATIC_ASSERT((int)PIL_FETCH_CORRUPT == (int)PIL_OUTCOME_CORRUPT);
 PIL_STATIC_ASSERT((int)PIL_FETCH_ERROR == (int)PIL_OUTCOME_ERROR);
 
@@ -44,7 +44,7 @@ static void set_release(char (*to)[PIL_RELEASE_ID_CHARS + 1], const char *releas
     snprintf(*to, sizeof *to, "%s", release);
 }
 
-/* Which of the followed views has this slot; false: none. */
+/* Finds the followed view of a slot; returns false if there is none. */
 static bool find_view(const struct process *process, uint32_t slot, uint32_t *ret_view) {
     for (uint32_t i = 0; process->follow != NULL && i < process->view_count; i++) {
         if (process->slots[i] == slot) {
@@ -80,7 +80,7 @@ static pil_status on_view_message(struct process *process, const struct pil_mess
         return pil_follow_hold(process->follow, view, message->holding.release, message->holding.is_live);
     }
     if (message->kind == PIL_MESSAGE_DROPPED && find_view(process, message->dropped.view_index, &view)) {
-        pil_follow_dropped(process->follow, view, message->dropped.release); /* not before BEGIN */
+        pil_follow_dropped(process->follow, view, message->dropped.release); /* never comes before BEGIN */
     } else if (message->kind == PIL_MESSAGE_ADMITTED && find_view(process, message->admitted.view_index, &view)) {
         pil_follow_admitted(process->follow, view, message->admitted.release,
                             message->admitted.is_admitted ? PIL_STATUS_OK : PIL_STATUS_TOO_LARGE,
@@ -92,7 +92,7 @@ static pil_status on_view_message(struct process *process, const struct pil_mess
     return PIL_STATUS_OK;
 }
 
-/* One message from the supervisor, taken in and left in *message. The first one is CONFIG. */
+/* Receives and handles one message of the supervisor, and leaves it in *message. The first one is CONFIG. */
 static pil_status take_message(struct process *process, bool block, struct pil_message *message) {
     pil_status status = pil_message_receive(process->control, PIL_ROUTE_TO_FETCHER, block, message);
     process->is_stopping |= status == PIL_STATUS_CLOSED;
@@ -244,7 +244,7 @@ static pil_status create_follow(struct process *process) {
     return process->follow != NULL ? PIL_STATUS_OK : PIL_STATUS_NO_MEMORY;
 }
 
-/* Until the first CONFIG and all HOLDING were taken. */
+/* Takes the first CONFIG and all HOLDING, up to BEGIN. */
 static bool begin(struct process *process, struct pil_error *error) {
     struct pil_message message = {0};
     while (message.kind != PIL_MESSAGE_BEGIN && !process->is_stopping) {
@@ -266,7 +266,8 @@ static pil_status create_executor(struct process *process, struct pil_error *ret
     return pil_executor_create(&options, &process->executor, ret_error);
 }
 
-/* Whether it goes on: a configuration that there is no memory for is taken by the next fetcher. */
+/* Handles all waiting messages. Returns false if memory was short, so that the process ends and the next fetcher takes
+ * the message's content. */
 static bool drain_messages(struct process *process) {
     struct pil_message message;
     pil_status status;
@@ -280,7 +281,8 @@ static void take_signal(struct process *process) {
     process->is_stopping |= read(process->signals, &info, sizeof info) == sizeof info;
 }
 
-/* A view without a release is urgent; a release that replaces another one can wait for the workers. */
+/* Goes to the background once every view has a release: until then fetching is urgent, afterwards workers come first.
+ */
 static void settle_priority(struct process *process) {
     bool is_due = process->config.fetch_priority == 0 && !process->is_background;
     for (uint32_t i = 0; i < process->view_count && is_due; i++) {
@@ -297,7 +299,7 @@ static void settle_priority(struct process *process) {
     }
 }
 
-/* Milliseconds until then, rounded up: never before it is due. */
+/* Milliseconds until that time, rounded up so that poll does not end too early; -1 for UINT64_MAX. */
 static int wait_ms(uint64_t until_ns) {
     uint64_t now_ns = pil_clock_monotonic_ns();
     uint64_t left_ms = until_ns > now_ns ? (until_ns - now_ns + 999999) / 1000000 : 0;
@@ -342,7 +344,7 @@ int pil_fetch_process_run(int control) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    sigdelset(&signals, SIGHUP); /* blocked and not read: reloading comes from the supervisor */
+    sigdelset(&signals, SIGHUP); /* blocked and never read: the supervisor reloads */
     process->control = control;
     process->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     int code = EXIT_SYSTEM;
@@ -352,7 +354,7 @@ int pil_fetch_process_run(int control) {
     } else if (!process->is_stopping) {
         pil_log(PIL_LOG_ERROR, "fetcher cannot run", "why", error.text, NULL);
     }
-    pil_executor_destroy(&process->executor); /* before what its jobs belong to */
+    pil_executor_destroy(&process->executor); /* before `follow`, which owns the jobs */
     pil_follow_destroy(&process->follow);
     pil_watcher_deinit(&process->watcher);
     free(process);

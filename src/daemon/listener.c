@@ -20,7 +20,7 @@
 
 enum { BACKLOG = 4096, HOLDER_BYTES = 96 };
 
-/* "redis-server (pid 123)" */
+/* Formats "redis-server (pid 123)". */
 static void describe_process(long pid, char text[HOLDER_BYTES]) {
     char path[64], name[64] = "";
     snprintf(path, sizeof path, "/proc/%ld/comm", pid);
@@ -52,7 +52,7 @@ static bool process_has_socket(long pid, unsigned long inode) {
     return found;
 }
 
-/* The inode of the listening socket on a TCP port, from the kernel's table; 0 when there is none. */
+/* The inode of the listening socket on a TCP port, from the kernel's table; 0: there is none. */
 static unsigned long listening_inode(const char *table, unsigned port) {
     char line[512];
     unsigned long inode = 0;
@@ -97,7 +97,7 @@ static pil_status fail(int fd, const char *address, const char *what, struct pil
     return pil_fail(ret_error, pil_status_from_errno(number), "%s: %s: %s", address, what, strerror(number));
 }
 
-/* Who listens on a Unix socket, when the kernel tells. */
+/* Describes the process that listens on a Unix socket, if the kernel reports it. */
 static void find_unix_holder(int connected, char text[HOLDER_BYTES]) {
     struct ucred peer = {0};
     socklen_t len = sizeof peer;
@@ -107,14 +107,14 @@ static void find_unix_holder(int connected, char text[HOLDER_BYTES]) {
     }
 }
 
-/* Removes a socket file that is left over: one where connecting is refused because nobody listens. Any other answer
- * (full, not permitted, another kind of socket) means that somebody may. */
+/* Removes a stale socket file: one that refuses connections, because no process listens. After any other error (full,
+ * not permitted, another kind of socket) a process may be listening. */
 static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, int type,
                                   struct pil_error *ret_error) {
     struct stat info;
     char holder[HOLDER_BYTES];
     if (lstat(path, &info) != 0) {
-        return PIL_STATUS_OK; /* what is wrong with the path is told by bind */
+        return PIL_STATUS_OK; /* if the path is wrong, bind reports it */
     }
     if (!S_ISSOCK(info.st_mode)) {
         return pil_fail(ret_error, PIL_STATUS_EXISTS, "%s is there and is no socket; name another path", path);
@@ -151,14 +151,14 @@ static pil_status set_group(const struct pil_listener_settings *settings, const 
 static pil_status open_unix(const struct pil_listener_settings *settings, const char *path, int *ret_fd,
                             struct pil_error *ret_error) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, path, strlen(path) + 1); /* pil_address_parse: it fits */
+    memcpy(address.sun_path, path, strlen(path) + 1); /* pil_address_parse has checked the length */
     int type = settings->protocol == PIL_PROTOCOL_MAPPED ? SOCK_SEQPACKET : SOCK_STREAM;
     PIL_TRY(clear_unix_path(path, &address, type, ret_error));
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return fail(fd, settings->address, "socket", ret_error);
     }
-    /* Born closed to others: the mode is widened only once the group is right. */
+    /* Create the socket closed to others, and widen its mode only after its group is set. */
     mode_t before = umask(0177);
     int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
     umask(before);

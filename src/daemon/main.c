@@ -75,6 +75,6 @@ int main(int argc, char **argv) {
         fprintf(stderr, "pilliond: --role is for the supervisor's use\n");
         return EXIT_USAGE;
     }
-    prctl(PR_SET_NAME, is_server ? "pil-server" : "pil-fetcher"); /* what ps shows */
+    prctl(PR_SET_NAME, is_server ? "pil-server" : "pil-fetcher"); /* the name that ps shows */
     return is_server ? pil_server_process_run(line.role_fd) : pil_fetch_process_run(line.role_fd);
 }

@@ -37,12 +37,12 @@ pil_status pil_privilege_drop(const char *user, struct pil_error *ret_error) {
     }
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1; capability++) {
-        prctl(PR_CAPBSET_DROP, capability, 0, 0, 0); /* without CAP_SETPCAP there is nothing to gain by exec anyway: */
+        prctl(PR_CAPBSET_DROP, capability, 0, 0, 0); /* fails without CAP_SETPCAP, but no_new_privs is set below */
     }
     if (syscall(SYS_capset, &header, none) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         return pil_fail(ret_error, pil_status_from_errno(errno), "give up privileges: %s", strerror(errno));
     }
-    setrlimit(RLIMIT_CORE, &no_core); /* feature values do not belong into core files */
+    setrlimit(RLIMIT_CORE, &no_core); /* feature values must not get into core files */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     return PIL_STATUS_OK;
 }

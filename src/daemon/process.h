@@ -4,8 +4,8 @@
 
 #include "daemon/config.h"
 
-/* ready_fd is -1 or gets "ready\n" when every served view is ready. */
+/* ready_fd: gets "ready\n" when every served view is ready; -1: none. */
 int pil_supervisor_run(struct pil_config *config, int argc, char **argv, int ready_fd);
-/* control: the socket to the supervisor. */
+/* control: the socket that leads to the supervisor. */
 int pil_server_process_run(int control);
 int pil_fetch_process_run(int control);

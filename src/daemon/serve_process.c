@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The server's process: workers on their threads, and here the control thread with the supervisor's socket, the mapped
- * listener and the admin listeners; what it does with them is in src/node. It opens no file and no connection of its
- * own. */
+ * The server's process. Workers run on threads of their own; this is the control thread, with the supervisor's socket,
+ * the mapped listener and the admin listeners. Its work is in src/node. The process opens no file but /proc/self/smaps,
+ * and no connection. */
 #include "admin/console.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -24,10 +24,10 @@ struct process {
     struct pil_outbox outbox; /* to the supervisor */
     struct pil_config config;
     bool is_configured;
-    int listener_fds[PIL_SETTINGS_LISTENERS_MAX]; /* as they came */
+    int listener_fds[PIL_SETTINGS_LISTENERS_MAX]; /* -1: not received */
     int smaps;
     struct pil_node *node;     /* NULL: not configured yet */
-    struct pil_engine *engine; /* the control thread's own: epoll, for a handful of descriptors */
+    struct pil_engine *engine; /* of the control thread: epoll, for a few descriptors */
     struct pil_console *console;
     bool is_stopping, is_started;
 };
@@ -38,7 +38,7 @@ static void tell(void *context, const struct pil_message *message) {
     if (status != PIL_STATUS_OK && status != PIL_STATUS_CLOSED) {
         pil_log(PIL_LOG_ERROR, "supervisor not told", "message", pil_message_kind_text(message->kind), "status",
                 pil_status_text(status), NULL);
-        process->is_stopping = true; /* it would count memory, or wait for us, for ever: the next server tells all */
+        process->is_stopping = true; /* a lost message could make the supervisor count memory or wait for ever */
     }
 }
 
@@ -92,7 +92,7 @@ static pil_status on_message(struct process *process, struct pil_message *messag
         message->fd = -1;
         return PIL_STATUS_OK;
     }
-    if (process->node == NULL) { /* the listeners have come */
+    if (process->node == NULL) { /* all listeners have been received */
         PIL_TRY(process->is_configured ? create_node(process, error) : PIL_STATUS_CORRUPT);
     }
     if (message->kind == PIL_MESSAGE_DRAIN) {
@@ -103,7 +103,7 @@ static pil_status on_message(struct process *process, struct pil_message *messag
     return message->kind == PIL_MESSAGE_START && !process->is_started ? start(process, error) : PIL_STATUS_OK;
 }
 
-/* Takes what is there; `block` true: until the start. */
+/* Handles the messages that have arrived; `block` true: waits for messages until START or DRAIN. */
 static pil_status read_control(struct process *process, bool block, struct pil_error *error) {
     struct pil_message message;
     pil_status status;
@@ -115,14 +115,14 @@ static pil_status read_control(struct process *process, bool block, struct pil_e
         }
     }
     if (status == PIL_STATUS_CLOSED) {
-        process->is_stopping = true; /* the supervisor is gone: so are we, after what is in flight */
+        process->is_stopping = true; /* the supervisor has ended: drain, then end, too */
     }
     return status == PIL_STATUS_AGAIN ? PIL_STATUS_OK : status;
 }
 
 /* ---- The loop. */
 
-/* Whom an event of the control thread's own engine is for; the admin console knows its own. */
+/* The owner of an event of the control thread's engine; the admin console has its own owners. */
 struct owner {
     pil_status (*handle)(struct process *process, struct pil_error *error);
 };
@@ -177,7 +177,8 @@ static pil_status run(struct process *process, struct pil_error *error) {
     return pil_server_failed(process->node->server) ? PIL_STATUS_SYSTEM : PIL_STATUS_OK;
 }
 
-/* Answers what has arrived; meanwhile the admin listeners say that this is so. */
+/* Answers the requests that have arrived. The admin listeners still answer in the meantime, and report that the node is
+ * draining. */
 static bool drain(struct process *process) {
     uint64_t deadline_ns = pil_clock_monotonic_ns() + DRAIN_MS * 1000000ull;
     struct pil_event events[EVENTS];
@@ -226,7 +227,7 @@ int pil_server_process_run(int control) {
     memset(process->listener_fds, -1, sizeof process->listener_fds);
     pil_log_init("server", PIL_LOG_INFO, PIL_LOG_FORMAT_LOGFMT);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGTERM, SIG_IGN); /* ends with the supervisor: by its word, or with its socket */
+    signal(SIGTERM, SIG_IGN); /* the server ends after DRAIN, or when the supervisor's socket closes */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     pil_status status = open_control(process, &error);
@@ -240,7 +241,7 @@ int pil_server_process_run(int control) {
         pil_log(PIL_LOG_ERROR, "server cannot run", "status", pil_status_text(status), "why", error.text, NULL);
         if (process->node == NULL || pil_server_drain(process->node->server, FAILED_DRAIN_MS)) {
             destroy(process);
-        } /* else workers still run: the process ends as it is, and is restarted from the sealed releases */
+        } /* else workers still run: exit without cleaning up; the next server starts from the sealed releases */
         return EXIT_SYSTEM;
     }
     if (process->is_started && !drain(process)) {

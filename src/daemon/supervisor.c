@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The supervisor: opens the listeners, holds them and every sealed shard, and keeps the other two processes running. It
- * reads no client's bytes and no store. */
+ * reads neither bytes of clients nor the store. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -75,7 +75,7 @@ static void tell_ready(void *context) {
     }
 }
 
-/* Empties a child's socket. Its end is told by SIGCHLD. */
+/* Handles all messages in a child's socket. SIGCHLD reports the end of the child. */
 static void read_child(struct supervisor *supervisor, struct pil_child *child) {
     bool is_server = child == &supervisor->broker.server;
     struct pil_message message;
@@ -87,13 +87,13 @@ static void read_child(struct supervisor *supervisor, struct pil_child *child) {
         } else if (status == PIL_STATUS_OK) {
             pil_broker_take_from_fetcher(&supervisor->broker, &message);
         } else if (status == PIL_STATUS_CLOSED) {
-            pil_sys_close(&child->socket); /* poll would say so again and again */
+            pil_sys_close(&child->socket); /* else poll would report it again and again */
         } else if (status == PIL_STATUS_AGAIN) {
             return;
         } else {
             pil_log(PIL_LOG_ERROR, "message lost", "child", child->role, "status", pil_status_text(status), NULL);
             if (status != PIL_STATUS_CORRUPT) {
-                return; /* for want of descriptors or memory: poll says when there is more */
+                return; /* descriptors or memory are short: poll reports the next message */
             }
         }
     }
@@ -126,7 +126,7 @@ static void reap(struct supervisor *supervisor) {
     }
 }
 
-/* What the broker knows of the configuration. */
+/* Passes the views and limits of the configuration to the broker. */
 static void configure_broker(struct supervisor *supervisor) {
     const struct pil_settings *settings = &supervisor->config->settings;
     for (uint32_t i = 0; i < settings->view_count; i++) {
@@ -135,7 +135,7 @@ static void configure_broker(struct supervisor *supervisor) {
     pil_broker_set_limits(&supervisor->broker, settings->memory_budget, settings->keep_releases);
 }
 
-/* A child is asked to end, and the next one starts with the configuration of then. */
+/* Asks the server to end; the next one starts with the configuration of that time. replace_fetcher does the same. */
 static void replace_server(struct supervisor *supervisor) {
     struct pil_child *server = &supervisor->broker.server;
     struct pil_message drain = {.kind = PIL_MESSAGE_DRAIN};
@@ -151,7 +151,7 @@ static void replace_fetcher(struct supervisor *supervisor) {
     }
 }
 
-/* Whether the child was told, as far as it runs. */
+/* Sends the configuration to a child, if it runs. Returns false if that failed. */
 static bool pass_config(struct supervisor *supervisor, struct pil_child *child) {
     struct pil_error error;
     bool is_told = send_config(supervisor, child, &error) == PIL_STATUS_OK;
@@ -162,8 +162,8 @@ static bool pass_config(struct supervisor *supervisor, struct pil_child *child) 
     return is_told;
 }
 
-/* The server learns of views before it is sent anything for them. Another set of views is another fetcher's: nothing
- * that the one before has begun for a view that is gone can arrive for the view that has its slot. */
+/* Called before anything is sent for new views, so that the server knows them. When views have changed, the fetcher is
+ * replaced: a fetch that the old one began for a removed view cannot arrive for another view in the same slot. */
 static void tell_children(struct supervisor *supervisor, bool has_views) {
     if (!pass_config(supervisor, &supervisor->broker.server)) {
         replace_server(supervisor);
@@ -240,7 +240,7 @@ static void restart_due(struct supervisor *supervisor, struct pil_child *child,
     }
 }
 
-/* due_ns: when the broker has something to do; UINT64_MAX: never. */
+/* The timeout for poll. due_ns: when the broker has work to do; UINT64_MAX: never. */
 static int wait_ms(const struct supervisor *supervisor, uint64_t due_ns) {
     bool is_stuck = supervisor->broker.server.is_stuck || supervisor->broker.fetcher.is_stuck;
     uint64_t now_ns = pil_clock_monotonic_ns(), stuck_ns = is_stuck ? now_ns + STUCK_MS * 1000000ull : UINT64_MAX;
@@ -306,7 +306,7 @@ static pil_status open_signals(struct supervisor *supervisor, struct pil_error *
                : pil_fail(ret_error, pil_status_from_errno(errno), "signalfd: %s", strerror(errno));
 }
 
-/* A daemon that was killed has children that drain for a moment: what they still hold is waited for. */
+/* Waits a moment for addresses that are in use: the children of a killed daemon hold them until they have drained. */
 static pil_status open_listeners(struct supervisor *supervisor, struct pil_error *ret_error) {
     const struct pil_settings *settings = &supervisor->config->settings;
     const struct timespec pause = {.tv_nsec = 20000000};
@@ -329,11 +329,11 @@ static pil_status open_listeners(struct supervisor *supervisor, struct pil_error
     return PIL_STATUS_OK;
 }
 
-/* Signals first: one that comes early must not end the process beside its socket files. */
+/* Signals come first: an early one must not end the process and leave its socket files behind. */
 static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_error) {
     struct rlimit files;
     PIL_TRY(open_signals(supervisor, ret_error));
-    /* Descriptors are what connections and shards are made of: the soft limit is for programs that use select(). */
+    /* Raise the soft limit, which protects only programs that use select(): connections and shards need descriptors. */
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
@@ -378,7 +378,7 @@ int pil_supervisor_run(struct pil_config *config, int argc, char **argv, int rea
     configure_broker(supervisor);
     pil_log_init("supervisor", (pil_log_level)config->log_level, (pil_log_format)config->log_format);
     if (ready_fd >= 0) {
-        fcntl(ready_fd, F_SETFD, FD_CLOEXEC); /* children that hold it would keep its reader from seeing the end */
+        fcntl(ready_fd, F_SETFD, FD_CLOEXEC); /* a child that inherited it would keep it open for its reader */
     }
     if (open_all(supervisor, &error) != PIL_STATUS_OK) {
         fprintf(stderr, "pilliond: %s\n", error.text);
