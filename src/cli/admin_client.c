@@ -91,7 +91,7 @@ const char *pil_latency_text(uint64_t ns, char ret_text[24]) {
     return ret_text;
 }
 
-/* Count of the fine bucket that starts at `low`, in an earlier page's series. */
+/* The count of the fine bucket that starts at `low` in an earlier page's series. */
 static uint64_t count_before(const json_t *buckets, json_int_t low) {
     size_t index;
     const json_t *bucket;
@@ -119,7 +119,7 @@ static const json_t *find_series(const json_t *page, const json_t *wanted) {
     return NULL;
 }
 
-/* The fine bucket in which a share of all lies: where the next one starts is what quantiles show. */
+/* A quantile is the upper end of the fine bucket in which that share of all durations is reached. */
 static void set_quantiles(struct pil_latency *latency, const uint64_t *lows, const uint64_t *counts,
                           size_t bucket_count) {
     static const double shares[] = {0.5, 0.99, 0.999, 1.0};
@@ -151,7 +151,7 @@ static void read_series(const json_t *series, const json_t *before, struct pil_l
         json_int_t low = json_integer_value(json_array_get(bucket, 0));
         lows[index] = (uint64_t)low;
         uint64_t now = (uint64_t)json_integer_value(json_array_get(bucket, 1)), then = count_before(earlier, low);
-        counts[index] = now >= then ? now - then : now; /* a server that was restarted counts anew */
+        counts[index] = now >= then ? now - then : now; /* after a restart the server counts from 0 */
         latency->count += counts[index];
         uint32_t bin = 0;
         while (lows[index] >= pil_latency_bound_ns(bin)) {

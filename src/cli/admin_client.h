@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Asks the admin listener of a pilliond: pages as JSON, and the latency histograms made ready for drawing. */
+ * Reads pages of a pilliond's admin listener as JSON, and prepares its latency histograms for drawing. */
 #pragma once
 
 #include "base/status.h"
@@ -7,14 +7,14 @@
 
 #include <jansson.h>
 
-/* The page as JSON; owns: caller. CLOSED or TIMEOUT when nobody answers there, CORRUPT when it is no JSON. */
+/* Reads a page as JSON; owns: caller. CLOSED or TIMEOUT: there was no answer. CORRUPT: the answer is not JSON. */
 pil_status pil_admin_fetch(const char *address, const char *path, json_t **ret_page,
                            struct pil_error *ret_error) PIL_CHECKED;
 
-/* --admin, or where pilliond listens by custom. */
+/* The address given by --admin, or the conventional one, tcp:127.0.0.1:9466. */
 const char *pil_admin_address(const struct pil_invocation *invocation);
 
-/* ---- Latencies by bins of 1-2-5 steps: bin i holds durations up to pil_latency_bound_ns(i). */
+/* ---- Latencies in bins of 1-2-5 steps: bin i holds durations below pil_latency_bound_ns(i). */
 enum { PIL_LATENCY_BINS = 23, PIL_LATENCY_SERIES_MAX = 1024 };
 
 struct pil_latency {
@@ -25,12 +25,12 @@ struct pil_latency {
     uint64_t count;
     uint64_t p50_ns, p99_ns, p999_ns, max_ns;
 };
-/* Upper end of a bin; the last one has none (UINT64_MAX). */
+/* The upper end of a bin; UINT64_MAX for the last bin, which has none. */
 uint64_t pil_latency_bound_ns(uint32_t bin);
-/* "20 µs" */
+/* Formats a duration: "20 µs". */
 const char *pil_latency_text(uint64_t ns, char ret_text[24]);
 
-/* Reads /hist. `before` (NULL: nothing) is the page of an earlier moment: only what came since is counted. Returns how
- * many series have any. */
+/* Reads the page /hist. If `before`, an earlier version of the page, is not NULL, only requests since then are counted.
+ * Returns the number of series with requests; series beyond series_max are left out. */
 uint32_t pil_latency_read(const json_t *page, const json_t *before, struct pil_latency *ret_series,
                           uint32_t series_max);

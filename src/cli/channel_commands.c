@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * promote, rollback, pin, unpin. */
+ * The commands promote, rollback, pin and unpin. */
 #include "cli/command.h"
 #include "cli/reference.h"
 #include "cli/report.h"
@@ -13,7 +13,7 @@ static json_t *release_or_null(const char *release) {
     return release[0] != '\0' ? json_string(release) : json_null();
 }
 
-/* `before` has sequence 0 when there was no such channel. */
+/* `before` has sequence 0 if there was no such channel. */
 static void print_channel(const struct pil_invocation *invocation, const struct pil_release_ref *ref,
                           const struct pil_channel *before, const struct pil_channel *after) {
     bool changed = before->sequence != after->sequence;

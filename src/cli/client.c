@@ -30,7 +30,7 @@ void pil_client_close(struct pil_client *client) {
     pil_text_deinit(&client->in);
 }
 
-/* Encoding goes through a run of memory on the stack into `out`. */
+/* A sink that appends to `out` through a buffer on the stack. */
 struct out_sink {
     struct pil_sink sink;
     struct pil_text *out;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A RESP client: requests are queued, sent together, and their replies read one by one. Blocking, with a deadline. */
+ * A RESP client: requests are queued and sent together, and their replies are read one by one. Blocking, with a
+ * timeout.
+ */
 #pragma once
 
 #include "base/text.h"
@@ -12,13 +14,13 @@ struct pil_client {
     size_t in_at;
 };
 
-/* "unix:PATH" or "tcp:HOST:PORT" ("tcp:[::1]:PORT"). INVALID when it is neither; CLOSED, NOT_FOUND, TIMEOUT … when
- * nobody answers. */
+/* Connects to "unix:PATH" or "tcp:HOST:PORT" ("tcp:[::1]:PORT"). INVALID: the address has another form. CLOSED,
+ * NOT_FOUND, TIMEOUT, …: no server accepts there. */
 pil_status pil_client_open(const char *address, struct pil_client *ret_client, struct pil_error *ret_error) PIL_CHECKED;
 void pil_client_close(struct pil_client *client);
 
 void pil_client_queue(struct pil_client *client, const struct pil_bytes *args, uint32_t arg_count);
 pil_status pil_client_flush(struct pil_client *client, struct pil_error *ret_error) PIL_CHECKED;
-/* The next whole reply, for pil_resp_value_next; borrowed until the next call. */
+/* Returns the next whole reply, for pil_resp_value_next; borrowed until the next call. */
 pil_status pil_client_reply(struct pil_client *client, struct pil_bytes *ret_reply,
                             struct pil_error *ret_error) PIL_CHECKED;

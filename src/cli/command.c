@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The table of commands, and what follows from it without running one: parsing and help. */
+ * The table of commands, and the parsing of command lines and the help, which are derived from it. */
 #include "cli/command.h"
 
 #include "cli/report.h"
@@ -86,7 +86,7 @@ const struct pil_command *pil_command_find(const char *name) {
 
 enum { NEAR_NAME_BYTES = 24, NEAR_EDITS = 2 };
 
-/* Levenshtein's distance, one row at a time. */
+/* The Levenshtein distance, computed one row at a time. */
 static uint32_t edits_between(const char *a, const char *b) {
     uint32_t row[NEAR_NAME_BYTES + 1], len = (uint32_t)strlen(b);
     for (uint32_t j = 0; j <= len; j++) {
@@ -126,7 +126,7 @@ static int usage_error(const struct pil_command *command, const char *what, cons
     return PIL_EXIT_USAGE;
 }
 
-/* Takes the option at argv[*at], and its value. */
+/* Reads the option at argv[*at], and its value. */
 static int take_option(struct pil_invocation *invocation, int argc, char **argv, int *at) {
     const char *name = argv[*at] + 2, *equals = strchr(name, '=');
     size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
@@ -215,7 +215,7 @@ void pil_command_print_overview(void) {
            "  3  a file, the store or the server could not be read or written, or memory was short\n");
 }
 
-/* "usage: pillion NAME ARGS [--option VALUE] …", in lines that fit terminals. */
+/* Prints "usage: pillion NAME ARGS [--option VALUE] …" in lines of at most USAGE_COLUMNS. */
 static void print_usage(const struct pil_command *command) {
     int column = printf("usage: pillion %s%s%s", command->name, command->args != NULL ? " " : "",
                         command->args != NULL ? command->args : "");

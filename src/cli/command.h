@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The commands of `pillion`, their options, and what was said on the command line. One table (command.c) yields the
- * dispatch, the help, the reference page and the shell completions. */
+ * The commands of `pillion`, their options, and parsed command lines. The dispatch, the help, the reference page and
+ * the shell completions are derived from one table (command.c). */
 #pragma once
 
 #include "store/scheme.h"
@@ -39,7 +39,7 @@ typedef enum pil_option {
         PIL_OPTION_COUNT
 } pil_option;
 
-/* What a value may be, as far as a shell can complete it. */
+/* The kinds of values that a shell can complete. */
 typedef enum pil_follows {
     PIL_FOLLOWS_NONE,
     PIL_FOLLOWS_FILE,
@@ -58,10 +58,10 @@ struct pil_option_row {
 };
 extern const struct pil_option_row pil_options[PIL_OPTION_COUNT];
 
-/* A command line that fits its command. All texts are borrowed from argv, the environment or the tables. */
+/* A valid command line. All texts are borrowed from argv, the environment or the tables. */
 struct pil_invocation {
     const struct pil_command *command;
-    const struct pil_command *commands; /* all of them, for what is written about them */
+    const struct pil_command *commands; /* all commands, for completion scripts */
     uint32_t command_count;
     const char *const *args; /* without options */
     uint32_t arg_count;
@@ -78,26 +78,26 @@ struct pil_command {
     const char *summary;
     const char *details; /* paragraphs of the help; NULL: none */
     uint32_t options;    /* bits 1 << pil_option */
-    uint32_t required;   /* the same: those that must be there */
+    uint32_t required;   /* bits of the options that must be given */
     uint32_t args_min, args_max;
     pil_follows arg_follows;
-    /* Exit code. NULL: a program of its own, pillion-NAME, that comes with the project. */
+    /* Returns the exit code. NULL: the command is the separate program pillion-NAME of this project. */
     int (*run)(const struct pil_invocation *invocation);
 };
 extern const struct pil_command pil_commands[];
 extern const uint32_t pil_command_count;
 
-/* NULL when there is none. */
+/* NULL: there is no such command. */
 const struct pil_command *pil_command_find(const char *name);
-/* The command whose name is nearest to a mistyped one; NULL when none is near. */
+/* The command whose name is nearest to a mistyped one; NULL: none is near. */
 const struct pil_command *pil_command_nearest(const char *name);
 
-/* Fits argv (behind the command's name) to the command. `args` has room for argc. Exit code: 0, or 2 after saying why;
- * *ret_help says that only help was wanted. */
+/* Parses argv, which begins after the command's name. `args` must have room for argc elements. Returns the exit code:
+ * 0, or 2 after printing why. *ret_help: the user asks for help, and *ret_invocation is not set. */
 int pil_command_parse(const struct pil_command *command, int argc, char **argv, const char **args,
                       struct pil_invocation *ret_invocation, bool *ret_help);
 
-/* To stdout. */
+/* Both print to stdout. */
 void pil_command_print_overview(void);
 void pil_command_print_help(const struct pil_command *command);
 

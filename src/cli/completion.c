@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * completion: scripts for three shells, out of the table of commands. */
+ * The command completion: scripts for three shells, made from the table of commands. */
 #include "cli/command.h"
 #include "cli/report.h"
 
@@ -21,7 +21,7 @@ static void bash_words(const struct pil_command *command) {
     printf("--help");
 }
 
-/* `$2` is the word that is being completed. */
+/* In the script `$2` is the word that is being completed. */
 static const char *bash_reply(pil_follows follows) {
     switch (follows) {
     case PIL_FOLLOWS_FILE: return "compopt -o filenames; COMPREPLY=($(compgen -f -- \"$2\"))";
@@ -80,7 +80,7 @@ static void print_bash(const struct pil_invocation *invocation) {
 
 /* ---- zsh */
 
-/* Brackets, colons and quotes mean something inside the specifications of _arguments. */
+/* Escapes brackets, colons, backslashes and quotes, which are special in the specifications of _arguments. */
 static void print_zsh_text(const char *text) {
     for (; *text != '\0'; text++) {
         if (*text == '\'') {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Connects to "unix:PATH" or "tcp:HOST:PORT"; reads and writes give up after five seconds. INVALID for any other form;
- * CLOSED, NOT_FOUND, TIMEOUT … name the address. The descriptor is the caller's. */
+ * Connects to "unix:PATH" or "tcp:HOST:PORT"; reads and writes time out after five seconds. INVALID: another form, or
+ * an unknown host. CLOSED, NOT_FOUND, TIMEOUT, …: the message names the address. The caller owns the descriptor. */
 #pragma once
 
 #include "base/status.h"

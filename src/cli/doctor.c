@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * doctor: what this machine, or container, gives to Pillion, which path is taken because of it, and what to do about
- * each shortfall. It tries things rather than reading versions. The running daemon is asked, where there is one. */
+ * The command doctor: shows what this machine or container offers to Pillion, which path Pillion takes because of that,
+ * and what to do about each shortfall. It tries features instead of reading versions, and asks the running daemon, if
+ * there is one. */
 #include "base/machine.h"
 #include "base/sys.h"
 #include "cli/admin_client.h"
@@ -19,13 +20,13 @@
 
 typedef enum health { GOOD, SLOWER, BROKEN } health;
 
-/* The examination so far. */
+/* The findings so far. */
 struct sheet {
     json_t *findings;
     bool is_broken;
 };
 
-/* `remedy` "": nothing is to be done. */
+/* Adds a finding. remedy "": nothing needs to be done. */
 static void note(struct sheet *sheet, const char *what, health verdict, const char *remedy, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 static void note(struct sheet *sheet, const char *what, health verdict, const char *remedy, const char *format, ...) {
@@ -41,7 +42,7 @@ static void note(struct sheet *sheet, const char *what, health verdict, const ch
     pil_report_need(sheet->findings);
 }
 
-/* The first line of a small file, without its end; "" when there is none. */
+/* The first line of a small file, without the newline; "" if the file cannot be read. */
 static const char *first_line(const char *path, char text[256]) {
     FILE *file = fopen(path, "re");
     text[0] = '\0';
@@ -75,7 +76,7 @@ static void examine_sealing(struct sheet *sheet) {
     int fd = -1;
     void *data = NULL;
     uint8_t *content =
-        pil_report_need(calloc(1, BYTES)); /* written, not only sized: what is not there cannot be moved */
+        pil_report_need(calloc(1, BYTES)); /* written, because pages that do not exist yet cannot be moved */
     bool sealed = pil_sys_memfd_create("doctor", &fd, &error) == PIL_STATUS_OK &&
                   pil_sys_write_all(fd, pil_bytes_from(content, BYTES), &error) == PIL_STATUS_OK &&
                   pil_sys_memfd_seal(fd, &error) == PIL_STATUS_OK && pil_sys_memfd_is_sealed(fd);

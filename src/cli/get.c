@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * get: the features of some entities from a running pilliond, as a table or as one JSON object a line. */
+ * The command get: reads the features of some entities from a running pilliond, and prints them as a table or as one
+ * JSON object on each line. */
 #include "base/hash.h"
 #include "base/utf8.h"
 #include "cli/client.h"
@@ -12,7 +13,7 @@
 
 enum { KEYS_PER_FLUSH = 256, VALUE_COLUMNS = 40 };
 
-/* A growing list of the names of columns. */
+/* A growing list of column names. */
 struct names {
     char **items;
     uint32_t count;
@@ -36,7 +37,7 @@ static void names_deinit(struct names *names) {
     free(names->items);
 }
 
-/* What came back for one key. */
+/* The answer for one key. */
 struct answer {
     bool there;
     json_t *values; /* object: feature -> string or null */
@@ -45,8 +46,8 @@ struct answer {
 struct query {
     const struct pil_invocation *invocation;
     struct pil_client client;
-    struct names names; /* the features asked for; without --features, those that came back */
-    bool all;           /* without --features */
+    struct names names; /* of the features that --features lists; without it, of those in the answers */
+    bool all;           /* there is no --features */
     struct answer *answers;
     uint32_t key_count;
 };
@@ -73,7 +74,7 @@ static void ask(struct query *query, uint32_t key_index) {
     free(args);
 }
 
-/* The head of the next reply; an error of the server becomes ours. */
+/* Reads the head of the next reply; returns an error reply of the server as INVALID. */
 static pil_status next_reply(struct query *query, struct pil_bytes *ret_rest, struct pil_resp_value *ret_head,
                              struct pil_error *error) {
     PIL_TRY(pil_client_reply(&query->client, ret_rest, error));
@@ -85,7 +86,7 @@ static pil_status next_reply(struct query *query, struct pil_bytes *ret_rest, st
     return PIL_STATUS_OK;
 }
 
-/* NULL: no memory. */
+/* Bytes that are not UTF-8 become {"hex": …}. NULL when memory is short. */
 static json_t *text_or_null(const struct pil_resp_value *value) {
     if (value->kind == PIL_RESP_KIND_NULL) {
         return json_null();
@@ -144,7 +145,7 @@ static pil_status fetch(struct query *query, struct pil_error *error) {
 
 static void print_json(const struct query *query) {
     for (uint32_t i = 0; i < query->key_count; i++) {
-        for (uint32_t n = 0; n < query->names.count; n++) { /* HGETALL leaves nulls out */
+        for (uint32_t n = 0; n < query->names.count; n++) { /* HGETALL leaves out nulls */
             if (json_object_get(query->answers[i].values, query->names.items[n]) == NULL) {
                 pil_json_set(&query->answers[i].values, query->names.items[n], json_null());
             }

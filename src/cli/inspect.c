@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * inspect: what a shard or a release holds. Rows are shown of verified shards only; of a release, of the first that has
- * any. Values of features that are tagged "pii" are not shown. */
+ * The command inspect: shows the content of a shard or a release. Rows are shown only from verified shards; for a
+ * release, from the first shard that has rows. Values of features with the tag "pii" are not shown. */
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "cli/command.h"
@@ -24,7 +24,7 @@ static const char *const section_names[PIL_SECTION_COUNT] = {[PIL_SECTION_SCHEMA
                                                              [PIL_SECTION_BLOCK_SUMS] = "block_sums",
                                                              [PIL_SECTION_RANGE_HASHES] = "range_hashes"};
 
-/* What is shown. `manifest` is NULL for a loose shard; `shard` has view NULL when there is no row to show. */
+/* The shard or release that is shown. manifest NULL: a loose shard. shard.view NULL: there is no row to show. */
 struct subject {
     const char *name;
     struct pil_manifest *manifest;
@@ -33,7 +33,7 @@ struct subject {
     const struct pil_view *view; /* of the manifest or the shard */
     uint64_t section_bytes[PIL_SECTION_COUNT];
     uint64_t row_count, slot_count, bytes;
-    uint32_t rows_max; /* sample rows that were asked for */
+    uint32_t rows_max; /* how many sample rows to show */
 };
 
 static void subject_deinit(struct subject *subject) {
@@ -71,7 +71,7 @@ static pil_status load_file(struct subject *subject, struct pil_error *error) {
     return PIL_STATUS_OK;
 }
 
-/* The sizes of all shards, from their first block alone. */
+/* Sums up the sizes of all shards; reads only their superblocks. */
 static pil_status load_superblocks(struct subject *subject, struct pil_store *store, struct pil_error *error) {
     for (uint32_t i = 0; i < subject->manifest->shard_count; i++) {
         struct pil_superblock superblock;
@@ -117,7 +117,7 @@ static bool is_hidden(const struct pil_feature *feature) {
     return false;
 }
 
-/* The next row at or after *slot; NULL: no more. */
+/* The next row at or after *slot; NULL: there are no more. */
 static const uint8_t *next_row(const struct pil_shard *shard, uint64_t *slot) {
     while (*slot < shard->slot_count) {
         const uint8_t *row = pil_shard_row_at(shard, (*slot)++);
@@ -221,7 +221,7 @@ static void print_head(const struct subject *subject) {
     printf("\n");
 }
 
-/* In the largest unit that is exact, as project files write it. */
+/* Formats a ttl in the largest exact unit, as in project files. */
 static const char *ttl_text(int64_t ttl_us, char ret_text[32]) {
     static const struct {
         int64_t us;

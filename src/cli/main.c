@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pillion: the command-line tool. As git does, it runs pillion-X for an X that it does not know. */
+ * pillion: the command-line tool. For an unknown command X it runs the program pillion-X, as git does. */
 #include "cli/command.h"
 #include "cli/report.h"
 
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Replaces this process by FOLDER/pillion-NAME if that can be run. */
+/* Replaces this process with FOLDER/pillion-NAME if that is executable. */
 static void try_folder(const char *folder, size_t folder_len, const char *name, char **argv) {
     char path[PATH_MAX];
     int len = snprintf(path, sizeof path, "%.*s/pillion-%s", (int)folder_len, folder, name);
@@ -22,7 +22,9 @@ static void try_folder(const char *folder, size_t folder_len, const char *name, 
     }
 }
 
-/* Beside this program first, so that what was built together runs together; then PATH. argv[0] is the name. */
+/* Searches the folder of this program first, so that programs of one build run together, then PATH. argv[0] is the
+ * name.
+ */
 static int run_external(const char *name, char **argv) {
     char own[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", own, sizeof own - 1);
@@ -34,7 +36,7 @@ static int run_external(const char *name, char **argv) {
         const char *path = getenv("PATH");
         for (const char *at = path != NULL ? path : ""; *at != '\0';) {
             size_t folder_len = strcspn(at, ":");
-            if (folder_len > 0) { /* an empty entry means the working folder: not a place to run things from */
+            if (folder_len > 0) { /* an empty entry means the working folder, from which nothing is run */
                 try_folder(at, folder_len, name, argv);
             }
             at += folder_len + (at[folder_len] == ':');

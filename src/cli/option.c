@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The options of all commands. */
+ * The table of all options. */
 #include "cli/command.h"
 
 const struct pil_option_row pil_options[PIL_OPTION_COUNT] = {

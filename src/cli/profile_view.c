@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The profile comes from a store: text from outside, of any shape. */
+ * Draws a profile. It comes from a store, so its content is foreign and may have any form. */
 #include "cli/profile_view.h"
 
 #include "base/clock.h"
@@ -23,7 +23,7 @@ static void append_json_scalar(struct pil_text *text, const json_t *value) {
     }
 }
 
-/* min, mean or max. Of a timestamp they are microseconds. */
+/* Adds min, mean or max; those of timestamps are in microseconds. */
 static void add_member(struct pil_table *table, const json_t *feature, const char *member, struct pil_type type) {
     const json_t *value = json_object_get(feature, member);
     struct pil_text text = {0};
@@ -39,7 +39,7 @@ static void add_member(struct pil_table *table, const json_t *feature, const cha
     pil_text_deinit(&text);
 }
 
-/* Buckets into at most BARS bars, each an eighth-block high by its share of the highest. */
+/* Merges the buckets into at most BARS bars, whose heights in eighths of a block are relative to the highest bar. */
 static void append_bars(struct pil_text *text, const json_t *counts) {
     static const char *const blocks[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     size_t count = json_array_size(counts);
@@ -54,7 +54,7 @@ static void append_bars(struct pil_text *text, const json_t *counts) {
         highest = *bar > highest ? *bar : highest;
     }
     for (size_t i = 0; i < used && highest > 0; i++) {
-        double height = bars[i] > 0 ? bars[i] / highest * 7 : -1; /* something is never drawn as nothing */
+        double height = bars[i] > 0 ? bars[i] / highest * 7 : -1; /* a bar above 0 is never drawn as a blank */
         pil_text_format(text, "%s", blocks[(int)(height + 1)]);
     }
 }

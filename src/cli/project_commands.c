@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * check, apply. */
+ * The commands check and apply. */
 #include "cli/command.h"
 #include "cli/report.h"
 #include "release/project.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* "FILE:LINE:COLUMN: what; what to do", as an object. */
+/* Converts "FILE:LINE:COLUMN: what; what to do" to an object. */
 static json_t *problem_to_json(const char *line, size_t len, const char *file) {
     char *text = pil_report_need(strndup(line, len)), *at = text, *end;
     if (strncmp(at, file, strlen(file)) == 0 && at[strlen(file)] == ':') {
@@ -39,7 +39,7 @@ static json_t *problems_to_json(const struct pil_text *problems, const char *fil
     return list;
 }
 
-/* Problem lines hold pieces of the file. */
+/* Prints problem lines; they quote the file, so unprintable characters are escaped. */
 static void print_problems(const struct pil_text *problems, FILE *to) {
     for (const char *line = pil_text_chars(problems); *line != '\0';) {
         size_t len = strcspn(line, "\n");

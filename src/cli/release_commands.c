@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * releases, gc. */
+ * The commands releases and gc. */
 #include "base/clock.h"
 #include "cli/command.h"
 #include "cli/reference.h"
@@ -21,7 +21,7 @@ static int newest_first(const void *a, const void *b) {
     return order != 0 ? order : (x->created_us < y->created_us) - (x->created_us > y->created_us);
 }
 
-/* How a channel refers to a release; NULL: not at all. */
+/* How a channel refers to a release; NULL: it does not. */
 static const char *relation(const struct pil_catalog_channel *channel, const struct pil_release_ref *ref) {
     if (channel->status != PIL_STATUS_OK || !pil_catalog_same_view(&channel->ref, ref)) {
         return NULL;
@@ -95,7 +95,7 @@ static void print_releases(bool json, struct pil_manifest *const *manifests, siz
     pil_table_deinit(&table);
 }
 
-/* What cannot be read is said; the rest is listed all the same. */
+/* Reports manifests and channels that cannot be read, and lists the others. */
 static int list_releases(const struct pil_invocation *invocation, struct pil_store *store,
                          const struct pil_release_ref *filter) {
     struct pil_catalog catalog;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Messages, styles, numbers and text for people. */
+ * Output for people: messages, styles, numbers and text. */
 #include "cli/report.h"
 
 #include "schema/json_text.h"
@@ -107,7 +107,7 @@ const char *pil_report_text(const struct pil_text *text) {
 }
 
 void pil_report_json(json_t *document) {
-    char *text = pil_report_need(pil_json_text(document, JSON_COMPACT)); /* "null" would be read as an answer */
+    char *text = pil_report_need(pil_json_text(document, JSON_COMPACT)); /* a program would take "null" for an answer */
     printf("%s\n", text);
     free(text);
     json_decref(document);
@@ -149,7 +149,7 @@ const char *pil_report_things(uint64_t count, const char *thing, char ret_text[P
     return ret_text;
 }
 
-/* Length of the UTF-8 character at `at`, 0 when there is none, or a control character. RFC 3629. */
+/* The length of the UTF-8 character (RFC 3629) at `at`; 0 if it is not valid or not printable. */
 static size_t printable_len(struct pil_bytes at) {
     const uint8_t *s = at.data;
     if (s[0] < 0x80) {
@@ -169,7 +169,7 @@ static size_t printable_len(struct pil_bytes at) {
     bool overlong = code < (len == 2 ? 0x80u : len == 3 ? 0x800u : 0x10000u);
     bool unfit = code < 0xa0 /* C1 controls */ || (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff ||
                  (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-                 (code >= 0x2066 && code <= 0x2069); /* invisible, and those that turn the direction */
+                 (code >= 0x2066 && code <= 0x2069); /* invisible, or changing the direction */
     return overlong || unfit ? 0 : len;
 }
 

@@ -85,7 +85,7 @@ pil_status pil_shard_file_fetch(struct pil_store *store, const struct pil_manife
 static pil_status check_place(const struct pil_shard_file *file, const struct pil_manifest *manifest, uint32_t index,
                               struct pil_error *error) {
     struct pil_superblock superblock;
-    memcpy(&superblock, file->data, sizeof superblock); /* verified: it is there */
+    memcpy(&superblock, file->data, sizeof superblock); /* pil_verify has checked the length */
     if (1u << superblock.shard_bits != manifest->shard_count || superblock.shard_index != index ||
         superblock.row_count != manifest->shards[index].row_count) {
         return pil_fail(error, PIL_STATUS_CORRUPT,

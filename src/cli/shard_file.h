@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A shard's bytes in private memory, where nobody can change them after they were verified. */
+ * The bytes of a shard in private memory, where no other process can change them after they were verified. */
 #pragma once
 
 #include "release/manifest.h"
@@ -10,14 +10,15 @@ struct pil_shard_file {
     size_t bytes;
 };
 
-/* Reads a loose file; TOO_LARGE over what a shard may have. */
+/* Reads a loose file. INVALID: not a regular file. NO_MEMORY: also if it is larger than any shard. Owns: the caller. */
 pil_status pil_shard_file_read(const char *path, struct pil_shard_file *ret_file,
                                struct pil_error *ret_error) PIL_CHECKED;
-/* Reads a shard out of a store. */
+/* Reads a shard from a store. Owns: the caller. */
 pil_status pil_shard_file_fetch(struct pil_store *store, const struct pil_manifest_shard *shard,
                                 struct pil_shard_file *ret_file, struct pil_error *ret_error) PIL_CHECKED;
 void pil_shard_file_deinit(struct pil_shard_file *file);
 
-/* Fetches shard `index` of a release and checks every byte of it, and that it is the one that the manifest means. */
+/* Fetches shard `index` of a release, checks every byte, and checks that it is the shard that the manifest describes.
+ * Owns: the caller. */
 pil_status pil_shard_file_fetch_verified(struct pil_store *store, const struct pil_manifest *manifest, uint32_t index,
                                          struct pil_shard_file *ret_file, struct pil_error *ret_error) PIL_CHECKED;

@@ -18,7 +18,7 @@ struct pil_table_cell {
 static size_t width_of(const char *text) {
     size_t width = 0;
     for (; *text != '\0'; text++) {
-        width += (*text & 0xc0) != 0x80; /* not the continuation of a character */
+        width += (*text & 0xc0) != 0x80; /* does not count continuation bytes */
     }
     return width;
 }
@@ -53,7 +53,7 @@ void pil_table_format(struct pil_table *table, const char *format, ...) {
     pil_table_add(table, PIL_STYLE_PLAIN, text);
 }
 
-/* Narrows the columns that may be cut, the widest first, until a line fits the terminal. */
+/* Narrows the columns that may be truncated, the widest first, until a line fits the terminal. */
 static void fit(const struct pil_table *table, int indent, size_t *widths) {
     size_t columns = pil_report_columns(), line = (size_t)indent + 2 * (size_t)(table->column_count - 1);
     for (uint32_t i = 0; i < table->column_count; i++) {
@@ -73,7 +73,7 @@ static void fit(const struct pil_table *table, int indent, size_t *widths) {
     }
 }
 
-/* Bytes of the first `width` characters. */
+/* The number of bytes of the first `width` characters. */
 static int bytes_of(const char *text, size_t width) {
     const char *at = text;
     for (; *at != '\0' && (width > 0 || (*at & 0xc0) == 0x80); at++) {

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-/* A sink that fills a pil_text. */
+/* A sink that appends to a pil_text. */
 struct text_sink {
     struct pil_sink sink;
     struct pil_text *text;
@@ -65,7 +65,7 @@ void pil_value_text_append(struct pil_text *text, const struct pil_shard *shard,
     }
 }
 
-/* nan and inf are none, also in lists: they stay text. */
+/* nan and inf are not JSON, also in lists, so such values stay text. */
 static bool is_json(struct pil_bytes text) {
     uint8_t *scratch = pil_report_need(malloc(text.len + 1));
     const struct pil_json_value value = {.text = text, .scratch = scratch, .scratch_bytes = text.len + 1};

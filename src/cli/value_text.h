@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Values of verified rows, for people and as JSON. */
+ * Values of verified rows, as text for people and as JSON. */
 #pragma once
 
 #include "base/text.h"
@@ -7,11 +7,12 @@
 
 #include <jansson.h>
 
-/* Text as RESP shows it; timestamps as RFC 3339, bytes as hex digits; not yet made safe for a terminal. Appends "null"
- * for null. */
+/* Appends a value as RESP formats it, but timestamps as RFC 3339, bytes as hex digits, bool as true or false, and null
+ * as "null". Not safe for a terminal yet (pil_report_append_printable). */
 void pil_value_text_append(struct pil_text *text, const struct pil_shard *shard, const uint8_t *row,
                            uint32_t feature_index);
-/* Numbers, true, false, null, arrays; NaN and infinities as text; timestamps and bytes as above. Owns: caller. */
+/* Numbers, true, false, null and arrays as JSON; NaN and infinities as text; timestamps and bytes as above; text that
+ * is not UTF-8 as {"hex": …}. NULL when memory is short. Owns: caller. */
 json_t *pil_value_to_json(const struct pil_shard *shard, const uint8_t *row, uint32_t feature_index);
-/* The key of a row, as RESP has it. */
+/* Appends the key of a row in the form of RESP. */
 void pil_value_key_append(struct pil_text *text, const struct pil_shard *shard, const uint8_t *row);

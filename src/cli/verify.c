@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * verify: every byte of a shard, of a release, or of a whole store. Everything that is wrong is listed, not only the
- * first. */
+ * The command verify: checks every byte of a shard, of a release, or of a whole store, and lists all problems. */
 #include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/reference.h"
@@ -14,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A shard that some release names. */
+/* A shard as one release names it. */
 struct use {
     const struct pil_manifest *manifest;
     uint32_t index;
@@ -30,7 +29,7 @@ struct inspection {
     size_t use_count;
 };
 
-/* No memory is no problem of the store's: then nothing is known, and the process ends. */
+/* Adds a problem unless the status is OK. When memory is short, ends the process: that says nothing about the store. */
 static void found(struct inspection *inspection, pil_status status, const struct pil_error *error) {
     if (status == PIL_STATUS_NO_MEMORY) {
         exit(pil_report_failure(status, error));
@@ -66,7 +65,7 @@ static void check_shard(struct inspection *inspection, const struct use *use) {
     pil_shard_file_deinit(&file);
 }
 
-/* Whether two releases mean the same by a shard that they share: then one look at it is enough. */
+/* Whether two releases describe a shared shard in the same way: then one check is enough. */
 static bool same_meaning(const struct use *a, const struct use *b) {
     const struct pil_manifest_shard *x = &a->manifest->shards[a->index], *y = &b->manifest->shards[b->index];
     return a->index == b->index && a->manifest->shard_count == b->manifest->shard_count && x->bytes == y->bytes &&
@@ -180,8 +179,8 @@ static pil_status visit_object(void *context, const struct pil_store_object *obj
         break;
     case PIL_LAYOUT_FOREIGN: inspection->foreign++; break;
     case PIL_LAYOUT_MANIFEST:
-    case PIL_LAYOUT_CHANNEL: break; /* in the catalog */
-    case PIL_LAYOUT_LEASE: break;   /* comes and goes */
+    case PIL_LAYOUT_CHANNEL: break; /* check_catalog has read them */
+    case PIL_LAYOUT_LEASE: break;   /* temporary */
     }
     return PIL_STATUS_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * status, hist, top, slowlog: what a running pilliond is doing, drawn. */
+ * The commands status, hist, top and slowlog: show what a running pilliond is doing. */
 #include "base/clock.h"
 #include "cli/admin_client.h"
 #include "cli/table.h"
@@ -28,7 +28,7 @@ static json_int_t number_of(const json_t *object, const char *member) {
     return json_integer_value(json_object_get(object, member));
 }
 
-/* "3 s", "12 min", "5 h", "9 d" */
+/* Formats an age: "3 s", "12 min", "5 h", "9 d", or "never". */
 static const char *age_text(json_int_t since_us, json_int_t now_us, char text[24]) {
     long long seconds = since_us > 0 ? (now_us - since_us) / 1000000 : -1;
     if (seconds < 0) {
@@ -45,7 +45,7 @@ static const char *age_text(json_int_t since_us, json_int_t now_us, char text[24
     return text;
 }
 
-/* "3 s ago", or "never". */
+/* Formats "3 s ago", or "never". */
 static const char *ago_text(json_int_t when_us, json_int_t now_us, char text[24]) {
     size_t len = strlen(age_text(when_us, now_us, text));
     if (when_us > 0 && now_us >= when_us) {
@@ -62,7 +62,7 @@ static int fetch(const struct pil_invocation *invocation, const char *path, json
 
 /* ---- status */
 
-/* No line is wider than 80 columns but for long names and long reasons. */
+/* Lines are at most 80 columns wide, unless names or reasons are long. */
 static void print_view(const json_t *view, json_int_t now_us) {
     char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES], age[24];
     const json_t *refused = json_object_get(view, "refused");
@@ -121,7 +121,7 @@ static void print_status(const json_t *page) {
     print_views(page);
 }
 
-/* Who maps what: `status --mapped`. */
+/* Prints `status --mapped`: the clients that map releases. */
 static void print_mapped(const json_t *page) {
     struct pil_table table;
     char number[PIL_REPORT_NUMBER_BYTES], age[24];
@@ -187,7 +187,7 @@ int pil_cli_status(const struct pil_invocation *invocation) {
 
 /* ---- hist */
 
-/* A row of shades, one cell a bin: how full it is against the fullest. */
+/* Prints a row of shades, one cell for each bin; the shade shows the bin's count relative to the largest. */
 static void print_shades(const struct pil_latency *latency) {
     static const char *const shades[] = {" ", "░", "▒", "▓", "█"};
     uint64_t most = 1;
@@ -200,7 +200,7 @@ static void print_shades(const struct pil_latency *latency) {
     }
 }
 
-/* A duration, flush right in `columns`; µ is two bytes and one column. */
+/* Prints a duration, aligned right in `columns`; µ takes two bytes and one column. */
 static void print_latency(uint64_t ns, int columns) {
     char text[24];
     pil_latency_text(ns, text);
@@ -218,7 +218,7 @@ static void print_stage(const struct pil_latency *latency) {
     printf("\n");
 }
 
-/* A bar of eighths of cells. */
+/* Prints a bar whose length is a multiple of an eighth of a cell. */
 static void print_bar(uint64_t count, uint64_t most) {
     static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     uint64_t length = most == 0 ? 0 : (count * BAR_CELLS * 8 + most - 1) / most;
@@ -264,7 +264,7 @@ static void print_group(const struct pil_latency *series, uint32_t count, double
     if (seconds > 0) {
         printf(", %s/s", pil_report_count((uint64_t)((double)total->count / seconds), number));
     }
-    /* Bins are a column each: a decade is three, and every second one has its label. */
+    /* Each bin is one column and each decade three; every second decade has a label. */
     printf("\n%s            │1µs   100µs 10ms  1s   │      p50       p99     p99.9       max%s\n",
            pil_report_style(PIL_STYLE_DIM), pil_report_style(PIL_STYLE_PLAIN));
     for (uint32_t i = 0; i < count; i++) {
@@ -292,7 +292,8 @@ static void print_hist(const json_t *page, const json_t *before) {
     free(series);
 }
 
-/* Calls draw(page, page before) once a second on a terminal until interrupted; once for what was so far, otherwise. */
+/* On a terminal, calls draw(page, previous page) once a second until interrupted; otherwise, or with --once, calls it
+ * once without a previous page. --json prints the page instead. */
 static int watch(const struct pil_invocation *invocation, const char *path,
                  void (*draw)(const struct pil_invocation *invocation, const json_t *page, const json_t *before)) {
     json_t *page = NULL, *before = NULL;
