@@ -9,7 +9,7 @@ typedef enum pil_fetch_result {
     PIL_FETCH_CORRUPT,
     PIL_FETCH_WILL_NOT_FIT, /* into the memory budget */
     PIL_FETCH_NOT_FOUND,    /* no such channel, or it points to a release that is not there */
-    PIL_FETCH_SHORTAGE,     /* of memory or space at that moment, which says nothing about the release */
+    PIL_FETCH_SHORTAGE,     /* of memory, descriptors or space at that moment: this says nothing about the release */
     PIL_FETCH_ERROR,        /* of the store or the machine */
 } pil_fetch_result;
 
