@@ -236,7 +236,11 @@ static void restart_due(struct supervisor *supervisor, struct pil_child *child,
     if (child->pid == 0 && supervisor->stop_ns == 0 && pil_clock_monotonic_ns() >= child->restart_ns &&
         start(supervisor, &error) != PIL_STATUS_OK) {
         pil_log(PIL_LOG_ERROR, "child did not start", "child", child->role, "why", error.text, NULL);
-        pil_child_ended(child, pil_clock_monotonic_ns());
+        if (child->pid > 0) { /* it runs, without its configuration; SIGCHLD tells when it has ended */
+            kill(child->pid, SIGKILL);
+        } else {
+            pil_child_ended(child, pil_clock_monotonic_ns());
+        }
     }
 }
 
