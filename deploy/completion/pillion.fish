@@ -53,7 +53,7 @@ complete -c pillion -n __fish_use_subcommand -a verify -d 'check every byte of a
 complete -c pillion -n '__fish_seen_subcommand_from verify' -F
 complete -c pillion -n '__fish_seen_subcommand_from verify' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
 complete -c pillion -n '__fish_seen_subcommand_from verify' -l json -d 'print JSON for programs'
-complete -c pillion -n __fish_use_subcommand -a gc -d 'remove releases and shards that nobody needs'
+complete -c pillion -n __fish_use_subcommand -a gc -d 'remove releases and shards that are no longer needed'
 complete -c pillion -n '__fish_seen_subcommand_from gc' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
 complete -c pillion -n '__fish_seen_subcommand_from gc' -l keep -x -d 'how many of the newest releases of each view stay anyway'
 complete -c pillion -n '__fish_seen_subcommand_from gc' -l grace -x -d 'what is younger stays, too: builds may be under way (default 3600)'

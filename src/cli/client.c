@@ -86,7 +86,7 @@ pil_status pil_client_reply(struct pil_client *client, struct pil_bytes *ret_rep
         }
         if (status != PIL_STATUS_AGAIN || input.len > REPLY_BYTES_MAX) {
             return pil_fail(ret_error, PIL_STATUS_CORRUPT,
-                            "what answers is no RESP server; --socket wants a listener of "
+                            "the server there does not speak RESP; --socket needs a listener of "
                             "protocol resp");
         }
         char chunk[CHUNK_BYTES];

@@ -141,7 +141,7 @@ int pil_cli_releases(const struct pil_invocation *invocation) {
         if (pil_release_name_ok(text)) {
             memcpy(filter.project, text, strlen(text) + 1);
         } else {
-            exit_code = pil_report_usage("'%s' is no name of a project; write PROJECT or PROJECT/VIEW", text);
+            exit_code = pil_report_usage("'%s' is not the name of a project; write PROJECT or PROJECT/VIEW", text);
         }
     }
     if (exit_code == PIL_EXIT_OK) {

@@ -84,7 +84,7 @@ json_t *pil_value_to_json(const struct pil_shard *shard, const uint8_t *row, uin
     bool is_null = pil_row_is_null(shard->view, row, feature_index);
     json_t *value = NULL;
     if (!text.failed && (!textual || is_null) && is_json(pil_text_bytes(&text))) {
-        pil_ignore(pil_json_load(pil_text_bytes(&text), JSON_DECODE_ANY, &value, NULL), "told by NULL");
+        pil_ignore(pil_json_load(pil_text_bytes(&text), JSON_DECODE_ANY, &value, NULL), "NULL says it");
     } else if (!text.failed && pil_utf8_is_valid(pil_text_bytes(&text))) {
         value = json_stringn(pil_text_chars(&text), text.len);
     } else if (!text.failed) {

@@ -112,9 +112,9 @@ static void check_channel(struct inspection *inspection, const struct pil_catalo
         pil_layout_manifest(&ref, name);
         pil_status status = pil_store_stat(inspection->store, name, &bytes, NULL, &error);
         if (status == PIL_STATUS_NOT_FOUND) {
-            status =
-                pil_fail(&error, status, "%s/%s: channel %s points to release %s, which is not there; promote another",
-                         ref.project, ref.view, channel->channel.name, ref.release);
+            status = pil_fail(&error, status,
+                              "%s/%s: channel %s points to release %s, which does not exist; promote another",
+                              ref.project, ref.view, channel->channel.name, ref.release);
         }
         found(inspection, status, &error);
     }

@@ -251,7 +251,7 @@ static bool begin(struct process *process, struct pil_error *error) {
         pil_status status = take_message(process, true, &message);
         if (status != PIL_STATUS_OK) {
             pil_ignore(pil_fail(error, status, "a message of the supervisor: %s", pil_status_text(status)),
-                       "told by false");
+                       "false says it");
             return false;
         }
     }

@@ -117,7 +117,7 @@ static pil_status clear_unix_path(const char *path, const struct sockaddr_un *ad
         return PIL_STATUS_OK; /* if the path is wrong, bind reports it */
     }
     if (!S_ISSOCK(info.st_mode)) {
-        return pil_fail(ret_error, PIL_STATUS_EXISTS, "%s is there and is no socket; name another path", path);
+        return pil_fail(ret_error, PIL_STATUS_EXISTS, "%s exists and is not a socket; name another path", path);
     }
     int probe = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool is_left_over =

@@ -36,8 +36,8 @@ static void tell(void *context, const struct pil_message *message) {
     struct process *process = context;
     pil_status status = pil_outbox_send(&process->outbox, process->control, message);
     if (status != PIL_STATUS_OK && status != PIL_STATUS_CLOSED) {
-        pil_log(PIL_LOG_ERROR, "supervisor not told", "message", pil_message_kind_text(message->kind), "status",
-                pil_status_text(status), NULL);
+        pil_log(PIL_LOG_ERROR, "message to the supervisor lost", "message", pil_message_kind_text(message->kind),
+                "status", pil_status_text(status), NULL);
         process->is_stopping = true; /* a lost message could make the supervisor count memory or wait for ever */
     }
 }

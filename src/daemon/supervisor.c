@@ -69,7 +69,7 @@ static void tell_ready(void *context) {
     struct pil_error error = {0};
     if (supervisor->ready_fd >= 0) {
         if (pil_sys_write_all(supervisor->ready_fd, pil_bytes_from_text("ready\n"), &error) != PIL_STATUS_OK) {
-            pil_log(PIL_LOG_WARN, "ready, and --ready-fd cannot be told", "why", error.text, NULL);
+            pil_log(PIL_LOG_WARN, "ready, but --ready-fd cannot be written", "why", error.text, NULL);
         }
         pil_sys_close(&supervisor->ready_fd);
     }

@@ -82,7 +82,7 @@ static pil_status check_map(const struct pil_mapped *mapped, const struct pil_ma
     }
     pil_peer_identity_describe(&session->peer, peer);
     return pil_fail(error, PIL_STATUS_DENIED, "%s/%s may not be mapped by %s%s", settings->project, settings->view,
-                    peer, lacks_rule ? ": it is regulated, and the configuration names nobody" : "");
+                    peer, lacks_rule ? ": it is regulated, and no `map` rule allows it" : "");
 }
 
 /* A session that keeps a replaced generation for too long gets no further grants. */

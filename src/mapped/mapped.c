@@ -202,7 +202,7 @@ void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project 
     if (pil_mapped_catalog_set_project(mapped, project) == PIL_STATUS_OK) {
         pil_mapped_catalog_changed(mapped);
     } else {
-        pil_log(PIL_LOG_ERROR, "clients that map are not told of a project", "project", project->name, "why",
+        pil_log(PIL_LOG_ERROR, "project missing from the catalog of mapped clients", "project", project->name, "why",
                 "no memory", NULL);
     }
 }

@@ -23,7 +23,7 @@ static pil_status parse(int fd, struct pil_project **ret_project, struct pil_err
         return pil_fail(error, pil_status_from_errno(errno), "fstat: %s", strerror(errno));
     }
     if (info.st_size == 0) {
-        return pil_fail(error, PIL_STATUS_DENIED, "it came without content");
+        return pil_fail(error, PIL_STATUS_DENIED, "it is empty");
     }
     void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) {

@@ -325,7 +325,7 @@ static PyObject *ingest_publish(PyObject *object, PyObject *arguments) {
     }
     if (!json_is_object(extra)) {
         json_decref(extra);
-        PyErr_SetString(PyExc_ValueError, "extra is no JSON object");
+        PyErr_SetString(PyExc_ValueError, "extra is not a JSON object");
         return NULL;
     }
     struct pil_ingest_result result;
@@ -398,7 +398,7 @@ static int core_clear(PyObject *module) {
 static PyMethodDef core_methods[] = {
     {"project_json", project_json, METH_VARARGS,
      "project_json(path): the project file as JSON; Error lists all its mistakes."},
-    {"check_store", check_store, METH_VARARGS, "check_store(url): opens it, and makes it when it is not there."},
+    {"check_store", check_store, METH_VARARGS, "check_store(url): opens the store; creates it if it does not exist."},
     {NULL, NULL, 0, NULL},
 };
 

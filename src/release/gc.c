@@ -66,7 +66,8 @@ static pil_status load_candidates(struct collector *collector, struct pil_error 
     for (size_t i = 0; i < catalog->channel_count; i++) {
         if (catalog->channels[i].status != PIL_STATUS_OK) {
             return pil_fail(error, catalog->channels[i].status,
-                            "%s; nothing was removed, for nobody knows what it needs", catalog->channels[i].error.text);
+                            "%s; nothing was removed, because what it needs is unknown",
+                            catalog->channels[i].error.text);
         }
     }
     for (size_t i = 0; i < catalog->release_count; i++) {
@@ -75,7 +76,7 @@ static pil_status load_candidates(struct collector *collector, struct pil_error 
         PIL_TRY(hold(collector, error));
         pil_status status = pil_manifest_read(collector->store, &catalog->releases[i].ref, &manifest, error);
         if (status != PIL_STATUS_OK) {
-            return pil_fail_in(error, status, "nothing was removed, for nobody knows what this needs");
+            return pil_fail_in(error, status, "nothing was removed, because what this needs is unknown");
         }
         *candidate = (struct candidate){.ref = manifest->ref,
                                         .modified_us = catalog->releases[i].modified_us,
@@ -132,7 +133,7 @@ static pil_status read_leases(struct collector *collector, struct pil_error *err
     struct pil_lease_set leased = {0};
     pil_status status = pil_lease_set_read(collector->store, collector->started_us, &leased, error);
     if (status != PIL_STATUS_OK) {
-        return pil_fail_in(error, status, "nothing more was removed, for nobody knows what this needs");
+        return pil_fail_in(error, status, "nothing more was removed, because what this needs is unknown");
     }
     pil_lease_set_deinit(&collector->leased);
     collector->leased = leased;

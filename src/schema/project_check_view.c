@@ -32,9 +32,10 @@ static void check_ttl(struct view_check *of, const struct pil_yaml_node *node) {
             !__builtin_mul_overflow(value, 10, &value) && !__builtin_add_overflow(value, node->text[i] - '0', &value);
     }
     if (!good || __builtin_mul_overflow(value, unit * 1000000, &of->into->view->ttl_us)) {
-        pil_yaml_problem_add(of->check->problems, node,
-                             "%s: ttl '%s' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = for ever)",
-                             of->label, PIL_YAML_QUOTE(node->text));
+        pil_yaml_problem_add(
+            of->check->problems, node,
+            "%s: ttl '%s' is not a duration; write a number and a unit as 45s, 30m, 12h or 7d (0 = for ever)",
+            of->label, PIL_YAML_QUOTE(node->text));
     }
 }
 
@@ -343,8 +344,8 @@ static void check_field_mapping(struct view_check *of, const struct pil_yaml_nod
         if (!known) {
             pil_yaml_problem_add(
                 of->check->problems, target,
-                "%s: field_mapping leads to '%s', which is no feature and no join key; write column: name", of->label,
-                PIL_YAML_QUOTE(target->text));
+                "%s: field_mapping leads to '%s', which is neither a feature nor a join key; write column: name",
+                of->label, PIL_YAML_QUOTE(target->text));
         } else if (!pil_check_is_new(of->check, &seen, target->text)) {
             pil_yaml_problem_add(of->check->problems, target, "%s: field_mapping leads to %s twice; keep one",
                                  of->label, PIL_YAML_QUOTE(target->text));

@@ -30,7 +30,7 @@ static json_t *default_to_json(struct pil_type type, const struct pil_default *v
     if (pil_scalar_is_float(type.scalar)) {
         return reals_of(type, value);
     }
-    pil_ignore(pil_json_load(pil_default_text(value), JSON_DECODE_ANY, &json, NULL), "told by NULL");
+    pil_ignore(pil_json_load(pil_default_text(value), JSON_DECODE_ANY, &json, NULL), "NULL says it");
     return json;
 }
 

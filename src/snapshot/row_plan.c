@@ -105,7 +105,7 @@ static const char *value_problem(struct pil_type type, struct pil_bytes payload)
         return strings_problem(payload, pil_scalar_is_utf8(type.scalar));
     }
     if (payload.len % pil_scalar_bytes(type.scalar) != 0) {
-        return "has a length that is no multiple of its elements' width";
+        return "has a length that is not a multiple of its elements' width";
     }
     return pil_scalar_is_bool(type.scalar) && !are_bools(payload) ? "has an element that is neither 0 nor 1" : NULL;
 }

@@ -87,8 +87,8 @@ static void settle(struct pil_child *child, pil_status status) {
     }
     pil_outbox_clear(&child->outbox);
     if (status != PIL_STATUS_CLOSED && child->pid > 0) {
-        pil_log(PIL_LOG_ERROR, "child cannot be told, killed", "child", child->role, "status", pil_status_text(status),
-                NULL);
+        pil_log(PIL_LOG_ERROR, "child takes no messages, killed", "child", child->role, "status",
+                pil_status_text(status), NULL);
         kill(child->pid, SIGKILL);
     }
 }

@@ -610,7 +610,7 @@ def test_get_explains_what_went_wrong(
 
         threading.Thread(target=answer, daemon=True).start()
         address = f"tcp:127.0.0.1:{server.getsockname()[1]}"
-        says(pillion("get", "--socket", address, "driver_stats", "1", code=1), "no RESP server", "protocol resp")
+        says(pillion("get", "--socket", address, "driver_stats", "1", code=1), "does not speak RESP", "protocol resp")
 
 
 def drawn(argv: list[str], columns: int) -> list[str]:

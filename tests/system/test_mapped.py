@@ -301,7 +301,7 @@ def test_regulated_views_need_a_rule(store, start, folder):
     project.write_text(REGULATED % ", ".join(f"{{name: f{i}, type: float32}}" for i in range(10)))
     store.pillion("apply", str(project))
     daemon = start()
-    with pytest.raises(Refused, match="it is regulated, and the configuration names nobody"):
+    with pytest.raises(Refused, match="it is regulated, and no `map` rule allows it"):
         daemon.client().current(VIEW)
     assert float(daemon.redis().hget("driver_stats:5", "f0")) == expected(5)["f0"]
     daemon.stop()

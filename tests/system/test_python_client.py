@@ -241,7 +241,7 @@ WRONG_KEYS = {
     "nothing": (None, TypeError, "a list or an array"),
     "lacking": ({"driver": [1]}, pillion.MissingJoinKeyError, "lack the join key 'id'"),
     "lacking, as in Feast": ({}, KeyError, "lack the join key 'id'"),
-    "more": ({"id": [1], "zone": ["z"]}, ValueError, "no join keys"),
+    "more": ({"id": [1], "zone": ["z"]}, ValueError, "not join keys"),
     "no number": (["a"], pillion.InvalidRequestError, "int64"),
     "surrogate": (["\ud800"], UnicodeEncodeError, "surrogates"),
 }

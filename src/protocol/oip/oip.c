@@ -131,7 +131,9 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
         pil_oip_fail(turn, call, 413, "more than %llu lookups in one request; ask for fewer rows",
                      (unsigned long long)request->refusal.limit);
         break;
-    case PIL_REFUSAL_ROOM: pil_oip_fail(turn, call, 503, "there is no room for this request now: send it again"); break;
+    case PIL_REFUSAL_ROOM:
+        pil_oip_fail(turn, call, 503, "the server has no room for this request now: send it again");
+        break;
     case PIL_REFUSAL_NONE: PIL_UNREACHABLE("a request that was not refused");
     }
     pil_exchange_answer(turn, request, &service, NULL, sink);

@@ -191,7 +191,7 @@ static PyObject *number(struct client_state *state, pil_scalar scalar, const uin
     case PIL_SCALAR_BYTES:
     case PIL_SCALAR_COUNT: break;
     }
-    PyErr_SetString(PyExc_SystemError, "a text is no number");
+    PyErr_SetString(PyExc_SystemError, "text is not a number");
     return NULL;
 }
 

@@ -288,7 +288,7 @@ static int take_columns(struct client_state *state, PyObject *names, PyObject *o
         }
     }
     if (is_strict && PyDict_Size(object) != count) {
-        PyErr_Format(PyExc_ValueError, "keys has columns that are no join keys: those are %R", names);
+        PyErr_Format(PyExc_ValueError, "keys has columns that are not join keys; the join keys are %R", names);
         return -1;
     }
     return 0;

@@ -465,7 +465,7 @@ static void set_tag(struct mapped_fixture *f, const char *value) {
 
 static void regulated_views_are_mapped_by_those_alone_that_a_rule_names(void **state) {
     struct mapped_fixture *f = *state;
-    static const char why[] = "it is regulated, and the configuration names nobody";
+    static const char why[] = "it is regulated, and no `map` rule allows it";
     mapped_publish(f, 0, 0);
     int fd = begin(f);
     set_tag(f, "hipaa");

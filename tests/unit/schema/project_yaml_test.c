@@ -180,7 +180,8 @@ static void lists_every_mistake_in_file_order(void **state) {
         "f:8:68: feature service s: each element of features must be one text; mend this one\n"
         "f:11:16: feature view stats: there is no entity 'drivr'; define it under entities, or did you mean driver?\n"
         "f:11:31: feature view stats: join key driver stands twice; keep one of its entities\n"
-        "f:12:10: feature view stats: ttl '7 days' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = "
+        "f:12:10: feature view stats: ttl '7 days' is not a duration; write a number and a unit as 45s, 30m, 12h or 7d "
+        "(0 = "
         "for ever)\n"
         "f:13:5: feature view stats: key ttl stands twice; keep one\n"
         "f:14:13: source of feature view stats: timestamp_field is missing; add it\n"
@@ -250,7 +251,8 @@ static void ttl_takes_the_four_units(void **state) {
         char lines[256];
         snprintf(text, sizeof text, VIEW("      - {name: a, type: bool}\n") "    ttl: %s\n", wrong[i]);
         snprintf(lines, sizeof lines,
-                 "f:11:10: feature view v: ttl '%s' is no time; write a number and a unit as 45s, 30m, 12h or 7d (0 = "
+                 "f:11:10: feature view v: ttl '%s' is not a duration; write a number and a unit as 45s, 30m, 12h or "
+                 "7d (0 = "
                  "for ever)\n",
                  wrong[i]);
         bad(text, lines);
@@ -341,7 +343,8 @@ static void sources_have_what_their_type_needs(void **state) {
     bad(SOURCE("type: csv, path: \"\""),
         "f:8:52: source of feature view v: path is empty; give it a text or remove it\n");
     bad(SOURCE("type: csv, path: p, field_mapping: {x: b, y: a, z: a, y: [], w: driver_id}"),
-        "f:8:74: feature view v: field_mapping leads to 'b', which is no feature and no join key; write column: name\n"
+        "f:8:74: feature view v: field_mapping leads to 'b', which is neither a feature nor a join key; write column: "
+        "name\n"
         "f:8:86: feature view v: field_mapping leads to a twice; keep one\n"
         "f:8:92: feature view v: each element of field_mapping must be one text; mend this one\n");
     bad(VIEW("      - {name: ts, type: bool}\n"),

@@ -314,7 +314,7 @@ static void rules_for_rows_are_checked(void **state) {
         {IN_FIELD, 1, 0, 2, 1, "the value of f1 is neither 0 nor 1"},
         {IN_FIELD, 2, 5, 2, 1, "the value of f2 has an element that is neither 0 nor 1"},
         {IN_FIELD, 3, 0, 7, 4, "the value of f3 has bytes after its end"},
-        {IN_FIELD, 3, 0, 9, 4, "the value of f3 has a length that is no multiple"},
+        {IN_FIELD, 3, 0, 9, 4, "the value of f3 has a length that is not a multiple"},
         {IN_HEAP, 0, 44, 2, 1, "the value of f4 has bytes after its last element"},
         {IN_HEAP, 0, 40, 4, 1, "the value of f4 has element ends that fall or leave the value"},
         {IN_HEAP, 0, 44, 4, 1, "the value of f4 has element ends that fall or leave the value"},

@@ -248,7 +248,7 @@ def _fix_type(kind: pa.DataType, target: Target) -> str:
 def misfit(kind: pa.DataType, target: Target, is_text: bool) -> tuple[str, str]:
     """The texts for a cell that does not fit: what is wrong, and what to do."""
     if is_text:
-        return f"holds text that is no {target.text}", "mend the row, "
+        return f"holds text that is not of type {target.text}", "mend the row, "
     item = kind.value_type if _is_list(kind) else kind
     whole = target.scalar in ("int32", "int64") and not pa.types.is_integer(item)
     wider = _WIDER_ITEM if target.shape == "vector" else _WIDER

@@ -26,7 +26,7 @@ def parse_time(text: str) -> int:
     try:
         moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2026-01-31 or 2026-01-31T12:00:00Z") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 2026-01-31 or 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.timezone.utc)
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -42,7 +42,7 @@ def _size(text: str) -> int:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows")
     return int(text)
 
 
@@ -99,7 +99,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments.store is None and not arguments.dry_run:
         parser.error(f"--store is missing: {_core.STORE_FORMS} (or --dry-run)")
     if not os.path.isdir(arguments.tmp) or not os.access(arguments.tmp, os.W_OK | os.X_OK):
-        parser.error(f"--tmp: {arguments.tmp} is no folder that can be written to")
+        parser.error(f"--tmp: {arguments.tmp} is not a writable folder")
     limit = arguments.memory_limit or memory.available_bytes() // 2
     options = builder.Options(
         store=None if arguments.dry_run else arguments.store, as_of_us=arguments.as_of, memory_limit=limit,

@@ -27,7 +27,7 @@ def parse_bytes(text: str) -> int:
     """Parses "512M", "1.5GiB", "100000000"; the ValueError names the accepted forms."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if match is None:
-        raise ValueError(f"{text!r} is no size; write 512M or 2G")
+        raise ValueError(f"{text!r} is not a size; write 512M or 2G")
     return int(float(match.group(1)) * _UNITS[match.group(2)])
 
 

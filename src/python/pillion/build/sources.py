@@ -282,7 +282,7 @@ class CsvSource:
         for line, what, fix in malformed(path, header, used):
             found += 1
             if what == WRONG_QUOTE:  # DuckDB may have continued inside it and made rows of other text
-                raise BadInput(f"{name}, line {line}: {what}, and nobody can tell what follows; "
+                raise BadInput(f"{name}, line {line}: {what}, so the rest of the file is ambiguous; "
                                "write quotes within quotes twice")
             yield Malformed(f"{name}, line {line}", what, fix)
         if found == 0:
