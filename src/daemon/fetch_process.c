@@ -74,20 +74,49 @@ static pil_status on_config(struct process *process, int fd) {
     return PIL_STATUS_OK;
 }
 
-static pil_status on_view_message(struct process *process, const struct pil_message *message) {
+static pil_status on_message(struct process *process, const struct pil_message *message) {
     uint32_t view = 0;
-    if (message->kind == PIL_MESSAGE_HOLDING && find_view(process, message->holding.view_index, &view)) {
-        return pil_follow_hold(process->follow, view, message->holding.release, message->holding.is_live);
-    }
-    if (message->kind == PIL_MESSAGE_DROPPED && find_view(process, message->dropped.view_index, &view)) {
-        pil_follow_dropped(process->follow, view, message->dropped.release); /* never comes before BEGIN */
-    } else if (message->kind == PIL_MESSAGE_ADMITTED && find_view(process, message->admitted.view_index, &view)) {
-        pil_follow_admitted(process->follow, view, message->admitted.release,
-                            message->admitted.is_admitted ? PIL_STATUS_OK : PIL_STATUS_TOO_LARGE,
-                            message->admitted.why);
-    } else if (message->kind == PIL_MESSAGE_TAKEN && find_view(process, message->taken.view_index, &view)) {
-        pil_follow_taken(process->follow, view, message->taken.release,
-                         message->taken.is_taken ? PIL_STATUS_OK : PIL_STATUS_NO_MEMORY, message->taken.why);
+    switch (message->kind) {
+    case PIL_MESSAGE_CONFIG: return on_config(process, message->fd);
+    case PIL_MESSAGE_HOLDING:
+        return find_view(process, message->holding.view_index, &view)
+                   ? pil_follow_hold(process->follow, view, message->holding.release, message->holding.is_live)
+                   : PIL_STATUS_OK;
+    case PIL_MESSAGE_DROPPED: /* never comes before BEGIN */
+        if (find_view(process, message->dropped.view_index, &view)) {
+            pil_follow_dropped(process->follow, view, message->dropped.release);
+        }
+        break;
+    case PIL_MESSAGE_ADMITTED:
+        if (find_view(process, message->admitted.view_index, &view)) {
+            pil_follow_admitted(process->follow, view, message->admitted.release,
+                                message->admitted.is_admitted ? PIL_STATUS_OK : PIL_STATUS_TOO_LARGE,
+                                message->admitted.why);
+        }
+        break;
+    case PIL_MESSAGE_TAKEN:
+        if (find_view(process, message->taken.view_index, &view)) {
+            pil_follow_taken(process->follow, view, message->taken.release,
+                             message->taken.is_taken ? PIL_STATUS_OK : PIL_STATUS_NO_MEMORY, message->taken.why);
+        }
+        break;
+    case PIL_MESSAGE_BEGIN: break; /* begin() waits for it */
+    case PIL_MESSAGE_NONE:
+    case PIL_MESSAGE_LISTENER:
+    case PIL_MESSAGE_START:
+    case PIL_MESSAGE_DRAIN:
+    case PIL_MESSAGE_SHARD:
+    case PIL_MESSAGE_PUBLISH:
+    case PIL_MESSAGE_CHECKED:
+    case PIL_MESSAGE_REPORT:
+    case PIL_MESSAGE_PROJECT:
+    case PIL_MESSAGE_HELD:
+    case PIL_MESSAGE_ADMIT:
+    case PIL_MESSAGE_GIVEN_UP:
+    case PIL_MESSAGE_RECLAIMED:
+    case PIL_MESSAGE_LATER:
+    case PIL_MESSAGE_READINESS:
+    case PIL_MESSAGE_KIND_COUNT: break; /* the decoder rejects these kinds here */
     }
     return PIL_STATUS_OK;
 }
@@ -99,11 +128,7 @@ static pil_status take_message(struct process *process, bool block, struct pil_m
     if (status != PIL_STATUS_OK) {
         return status;
     }
-    if (message->kind == PIL_MESSAGE_CONFIG) {
-        status = on_config(process, message->fd);
-    } else {
-        status = on_view_message(process, message);
-    }
+    status = on_message(process, message);
     pil_message_close(message);
     return status;
 }

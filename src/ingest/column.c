@@ -296,11 +296,12 @@ static void put_scalars(const struct pil_column *column, int64_t row, uint32_t c
         return;
     }
     const uint8_t *from = column->cells.values + first * width;
-    if (width == 4) {
-        COPY_LOOP(4)
-    } else {
-        PIL_ASSERT(width == 8);
-        COPY_LOOP(8)
+    switch (width) {
+    case 1: COPY_LOOP(1) return;
+    case 2: COPY_LOOP(2) return;
+    case 4: COPY_LOOP(4) return;
+    case 8: COPY_LOOP(8) return;
+    default: PIL_UNREACHABLE("a fixed width");
     }
 }
 #undef COPY_LOOP

@@ -85,6 +85,8 @@ pil_status pil_series_create(struct pil_server *server, struct pil_error *ret_er
     if (registrar.status != PIL_STATUS_OK) {
         return pil_fail(ret_error, registrar.status, "metrics: %s", pil_status_text(registrar.status));
     }
+    _Static_assert(PIL_METRIC_SERIES_NONE == UINT32_MAX, "a series that is not registered counts nothing");
+    memset(&server->series, 0xff, sizeof server->series);
     for (uint32_t protocol = 0; protocol < server->protocol_count; protocol++) {
         protocol_series(&registrar, protocol);
     }

@@ -327,13 +327,40 @@ static void on_later(struct pil_broker *broker, const struct pil_message_later *
 }
 
 void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *message, uint64_t now_ns) {
-    if (message->kind == PIL_MESSAGE_RECLAIMED) {
+    switch (message->kind) {
+    case PIL_MESSAGE_RECLAIMED:
         pil_holder_unmapped(&broker->holder, message->reclaimed.view_index, message->reclaimed.release);
         tell_held(broker, message->reclaimed.view_index);
-    } else if (message->kind == PIL_MESSAGE_LATER && is_served(broker, message->later.view_index)) {
-        on_later(broker, &message->later, now_ns);
-    } else if (message->kind == PIL_MESSAGE_READINESS && message->readiness.is_ready) {
-        broker->ready(broker->context);
+        break;
+    case PIL_MESSAGE_LATER:
+        if (is_served(broker, message->later.view_index)) {
+            on_later(broker, &message->later, now_ns);
+        }
+        break;
+    case PIL_MESSAGE_READINESS:
+        if (message->readiness.is_ready) {
+            broker->ready(broker->context);
+        }
+        break;
+    case PIL_MESSAGE_NONE:
+    case PIL_MESSAGE_CONFIG:
+    case PIL_MESSAGE_LISTENER:
+    case PIL_MESSAGE_START:
+    case PIL_MESSAGE_DRAIN:
+    case PIL_MESSAGE_SHARD:
+    case PIL_MESSAGE_PUBLISH:
+    case PIL_MESSAGE_CHECKED:
+    case PIL_MESSAGE_REPORT:
+    case PIL_MESSAGE_PROJECT:
+    case PIL_MESSAGE_HELD:
+    case PIL_MESSAGE_HOLDING:
+    case PIL_MESSAGE_BEGIN:
+    case PIL_MESSAGE_DROPPED:
+    case PIL_MESSAGE_ADMIT:
+    case PIL_MESSAGE_ADMITTED:
+    case PIL_MESSAGE_TAKEN:
+    case PIL_MESSAGE_GIVEN_UP:
+    case PIL_MESSAGE_KIND_COUNT: break; /* the decoder rejects these kinds from a server */
     }
     pil_message_close(message);
 }

@@ -99,6 +99,7 @@ static convert *const converters[][2] = {
     [PIL_SCALAR_INT8] = {i8_to_f32, i8_alone_to_f64},
 };
 PIL_STATIC_ASSERT(sizeof converters / sizeof converters[0] == PIL_SCALAR_COUNT);
+PIL_STATIC_ASSERT(PIL_VECTOR_DTYPE_COUNT == sizeof converters[0] / sizeof converters[0][0]);
 
 /* ---- Rows. */
 

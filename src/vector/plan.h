@@ -20,6 +20,7 @@ enum { PIL_VECTOR_VIEWS_MAX = 16, PIL_VECTOR_KEYS_MAX = 16, PIL_VECTOR_WIDTH_MAX
 /* Type of a tensor's elements; the numbers are those of libpillion's pillion_dtype. Code that depends on it is a switch
  * without a default, so that the compiler finds the places to change for a new type. */
 typedef enum pil_vector_dtype { PIL_VECTOR_FLOAT32, PIL_VECTOR_FLOAT64 } pil_vector_dtype;
+enum { PIL_VECTOR_DTYPE_COUNT = PIL_VECTOR_FLOAT64 + 1 };
 static inline uint32_t pil_vector_dtype_bytes(pil_vector_dtype dtype) {
     switch (dtype) {
     case PIL_VECTOR_FLOAT32: return 4;

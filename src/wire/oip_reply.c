@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Writes answers and errors of the Open Inference Protocol. */
 #include "wire/oip_reply.h"
+#include "base/panic.h"
 #include "wire/value.h"
 
 #include <math.h>
@@ -205,17 +206,37 @@ static void put_float(struct pil_oip_encoder *encoder, pil_scalar scalar, const 
                        pil_bytes_from(value, pil_scalar_bytes(scalar)));
 }
 
+static void put_floats(struct pil_oip_encoder *encoder, pil_scalar scalar, const uint8_t *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        put_float(encoder, scalar, values + i * pil_scalar_bytes(scalar));
+    }
+}
+
 void pil_oip_put_numbers(struct pil_oip_encoder *encoder, pil_oip_datatype datatype, const uint8_t *values,
                          size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (datatype == PIL_OIP_UINT8) {
+    switch (datatype) {
+    case PIL_OIP_UINT8:
+        for (size_t i = 0; i < count; i++) {
             put_comma(encoder);
             pil_sink_write_u64(encoder->sink, values[i]);
-        } else {
-            pil_scalar scalar = datatype == PIL_OIP_FP64 ? PIL_SCALAR_FLOAT64 : PIL_SCALAR_FLOAT32;
-            put_float(encoder, scalar, values + i * pil_scalar_bytes(scalar));
         }
+        return;
+    case PIL_OIP_FP32: put_floats(encoder, PIL_SCALAR_FLOAT32, values, count); return;
+    case PIL_OIP_FP64: put_floats(encoder, PIL_SCALAR_FLOAT64, values, count); return;
+    case PIL_OIP_BOOL:
+    case PIL_OIP_UINT16:
+    case PIL_OIP_UINT32:
+    case PIL_OIP_UINT64:
+    case PIL_OIP_INT8:
+    case PIL_OIP_INT16:
+    case PIL_OIP_INT32:
+    case PIL_OIP_INT64:
+    case PIL_OIP_FP16:
+    case PIL_OIP_BF16:
+    case PIL_OIP_BYTES:
+    case PIL_OIP_DATATYPE_COUNT: break;
     }
+    PIL_UNREACHABLE("no output has this datatype");
 }
 
 void pil_oip_put_string(struct pil_oip_encoder *encoder, pil_scalar scalar, struct pil_bytes value) {

@@ -52,6 +52,9 @@ def main() -> int:
     options = parser.parse_args()
     bin_dir = Path(os.environ.get("PILLION_BIN_DIR", ROOT / "build" / "release" / "bin"))
     missing = [name for name in ("pillion", "pilliond") if not (bin_dir / name).is_file()]
+    if missing and options.write:
+        print(f"{' and '.join(missing)} not built in {bin_dir}: build, or say PILLION_BIN_DIR", file=sys.stderr)
+        return 1
     if missing:
         print(f"skipped: {' and '.join(missing)} not built in {bin_dir}")
         return SKIP
