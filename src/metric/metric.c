@@ -115,7 +115,8 @@ void pil_metric_registry_destroy(struct pil_metric_registry **registry_at) {
     }
     for (uint32_t i = 0; i < registry->shard_count; i++) {
         struct pil_metric_shard *shard = &registry->shards[i];
-        for (uint32_t s = 0; shard->histograms != NULL && s < registry->slot_count; s++) {
+        /* All of them: an attempt that ran out of memory has left some behind the last slot. */
+        for (uint32_t s = 0; shard->histograms != NULL && s < registry->series_max; s++) {
             free(atomic_load_explicit(&shard->histograms[s], memory_order_relaxed));
         }
         free(shard->histograms);

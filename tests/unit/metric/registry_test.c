@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: series are found, made, dropped and given again; sums over shards are right and monotone while owners add and
  * the control thread makes more series. Method: direct calls, then real threads. */
+#include "support/fail_alloc.h"
+
 #include "metric/exposition.h"
 
 #include <pthread.h>
@@ -209,6 +211,26 @@ static void sums_are_monotone_while_owners_add_and_series_are_made(void **state)
     pil_metric_registry_destroy(&registry);
 }
 
+/* Under LeakSanitizer: the registry frees what the failed attempt left, whether or not another one follows. */
+static void a_series_without_memory_is_made_later_and_leaks_nothing(void **state) {
+    enum { SHARDS = 3 };
+    (void)state;
+    bool has_fired = true;
+    for (uint64_t nth = 1; has_fired; nth++) {
+        struct pil_metric_registry *registry = make_registry(SHARDS, 1);
+        pil_metric_series series = PIL_METRIC_SERIES_NONE;
+        pil_fail_alloc_arm(nth);
+        pil_status status = pil_metric_series_get(registry, PIL_METRIC_batch_size, NULL, &series);
+        has_fired = pil_fail_alloc_disarm();
+        assert_int_equal(status, has_fired ? PIL_STATUS_NO_MEMORY : PIL_STATUS_OK);
+        assert_true(has_fired || nth > SHARDS);
+        if (nth % 2 == 0) {
+            pil_metric_record_owner(registry, 1, get(registry, PIL_METRIC_batch_size, NULL), 7, 2);
+        }
+        pil_metric_registry_destroy(&registry);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_over_the_shards),
@@ -218,6 +240,7 @@ int main(void) {
         cmocka_unit_test(a_series_that_could_not_be_made_is_ignored),
         cmocka_unit_test(values_are_set_and_counted_by_label_values),
         cmocka_unit_test(a_dropped_series_is_hidden_and_its_index_starts_at_zero_again),
+        cmocka_unit_test(a_series_without_memory_is_made_later_and_leaks_nothing),
         cmocka_unit_test(sums_are_monotone_while_owners_add_and_series_are_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
