@@ -575,6 +575,14 @@ void pil_engine_stats(const struct pil_engine *engine, struct pil_engine_stats *
     *ret_stats = engine->stats;
 }
 
+uint64_t pil_engine_parks(const struct pil_engine *engine) {
+    return engine->stats.parks;
+}
+
+uint64_t pil_engine_spins_hit(const struct pil_engine *engine) {
+    return engine->stats.spins_hit;
+}
+
 /* ---- a turn ---- */
 
 /* Restarts listeners whose back-off is over; returns timeout_ns, or less when a listener is still resting. */

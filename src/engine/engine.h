@@ -130,3 +130,6 @@ struct pil_engine_stats {
     uint32_t connections;        /* attached now */
 };
 void pil_engine_stats(const struct pil_engine *engine, struct pil_engine_stats *ret_stats);
+/* Two of them, for each turn. */
+uint64_t pil_engine_parks(const struct pil_engine *engine);
+uint64_t pil_engine_spins_hit(const struct pil_engine *engine);

@@ -25,17 +25,21 @@ void pil_admission_identify(struct pil_turn *turn, struct pil_connection *connec
     pil_peer_identity_take(fd, wanted, &turn->worker->diag, &connection->identity);
 }
 
-uint64_t pil_admission_readable(const struct pil_turn *turn, struct pil_connection *connection) {
+/* Not inlined: release builds clear the array at the function's start, which would cost each request. */
+__attribute__((noinline)) static void judge(const struct pil_turn *turn, struct pil_connection *connection) {
     const struct pil_peer_rule *rules[PIL_SETTINGS_VIEWS_MAX];
     uint32_t count = turn->settings->view_count;
-    if (connection->judged_count == count) {
-        return connection->readable;
-    }
     PIL_ASSERT(count <= PIL_SETTINGS_VIEWS_MAX && connection->judged_count < count);
     for (uint32_t i = 0; i < count; i++) {
         rules[i] = &turn->settings->views[i].read;
     }
     connection->readable = pil_peer_views_allowed(rules, count, &connection->identity);
     connection->judged_count = count;
+}
+
+uint64_t pil_admission_readable(const struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->judged_count != turn->settings->view_count) {
+        judge(turn, connection);
+    }
     return connection->readable;
 }

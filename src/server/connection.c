@@ -368,18 +368,23 @@ pil_status pil_connection_interject(struct pil_turn *turn, struct pil_connection
     return PIL_STATUS_OK;
 }
 
-void pil_connection_flush(struct pil_turn *turn, struct pil_connection *connection) {
+static void send_output(struct pil_turn *turn, struct pil_connection *connection) {
     struct iovec parts[PIL_ENGINE_SEND_PARTS_MAX];
+    uint32_t part_count = pil_output_take(&connection->output, parts, PIL_ENGINE_SEND_PARTS_MAX);
+    PIL_ASSERT(part_count > 0);
+    connection->send_ns = pil_clock_monotonic_ns();
+    if (connection->taken_ns == 0) {
+        connection->taken_ns = connection->send_ns;
+    }
+    pil_engine_send(turn->worker->engine, connection->handle, parts, part_count);
+}
+
+void pil_connection_flush(struct pil_turn *turn, struct pil_connection *connection) {
     if (connection->state >= PIL_CONNECTION_CLOSED || connection->output.bytes_in_flight != 0) {
         return;
     }
-    uint32_t part_count = pil_output_take(&connection->output, parts, PIL_ENGINE_SEND_PARTS_MAX);
-    if (part_count > 0) {
-        connection->send_ns = pil_clock_monotonic_ns();
-        if (connection->taken_ns == 0) {
-            connection->taken_ns = connection->send_ns;
-        }
-        pil_engine_send(turn->worker->engine, connection->handle, parts, part_count);
+    if (connection->output.bytes > 0) {
+        send_output(turn, connection);
         return;
     }
     connection->taken_ns = 0;

@@ -179,25 +179,22 @@ static void drain(struct pil_worker *worker) {
 
 /* Halves the spin time after a spin that ended in parking, doubles it after one that found events. */
 static void adapt_spin(struct pil_worker *worker, uint64_t parks_before, uint64_t hits_before) {
-    struct pil_engine_stats stats;
     uint64_t max = worker->server->settings->spin_ns_max;
-    pil_engine_stats(worker->engine, &stats);
-    if (stats.parks != parks_before && worker->spin_ns > max / SPIN_SHARE_MIN) {
+    if (pil_engine_parks(worker->engine) != parks_before && worker->spin_ns > max / SPIN_SHARE_MIN) {
         worker->spin_ns /= 2;
-    } else if (stats.spins_hit != hits_before) {
+    } else if (pil_engine_spins_hit(worker->engine) != hits_before) {
         worker->spin_ns = worker->spin_ns * 2 < max ? worker->spin_ns * 2 : max;
     }
 }
 
 static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
-    struct pil_engine_stats before;
-    pil_engine_stats(worker->engine, &before);
+    uint64_t parks_before = pil_engine_parks(worker->engine), hits_before = pil_engine_spins_hit(worker->engine);
     pil_qsbr_quiescent(pil_cache_qsbr(worker->server->cache), worker->index);
     bool is_ready = !pil_list_is_empty(&worker->ready);
     uint64_t timeout_ns = is_ready ? 0 : worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS;
     PIL_TRY(pil_engine_wait(worker->engine, worker->events, PIL_WORKER_EVENTS, is_ready ? 0 : worker->spin_ns,
                             timeout_ns, ret_count));
-    adapt_spin(worker, before.parks, before.spins_hit);
+    adapt_spin(worker, parks_before, hits_before);
     return PIL_STATUS_OK;
 }
 
