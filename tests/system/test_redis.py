@@ -300,7 +300,9 @@ def test_latency_histogram_counts_calls_in_the_shape_of_redis(pair):
             raw.ask(f"HLEN {VIEW}:5")
         name, (calls_name, calls, counts_name, counts) = parsed(raw, "LATENCY HISTOGRAM hlen nosuch")
         bounds = counts[::2]
-        assert all(bound & (bound - 1) == 0 for bound in bounds) and bounds == sorted(bounds)
+        if address == daemon.resp_unix:  # Redis rounds: 33, 66, 132 … µs
+            assert all(bound & (bound - 1) == 0 for bound in bounds)
+        assert bounds == sorted(bounds)
         assert counts[1::2] == sorted(counts[1::2]) and counts[-1] == calls
         shapes.append((name, calls_name, calls, counts_name))
     assert shapes == [("hlen", "calls", 7, "histogram_usec")] * 2
