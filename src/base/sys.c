@@ -124,12 +124,34 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) {
     return PIL_STATUS_OK;
 }
 
-pil_status pil_sys_memfd_check(int fd) {
+static pil_status check_seals(int fd, struct pil_error *error) {
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 && errno != EINVAL) {
-        return PIL_STATUS_SYSTEM;
+        return fail_errno(error, "seals of", "descriptor");
     }
-    return seals >= 0 && (seals & SEALS) == SEALS ? PIL_STATUS_OK : PIL_STATUS_DENIED;
+    return seals >= 0 && (seals & SEALS) == SEALS
+               ? PIL_STATUS_OK
+               : pil_fail(error, PIL_STATUS_DENIED, "the descriptor is not a sealed memfd");
+}
+
+bool pil_sys_memfd_is_sealed(int fd) {
+    return check_seals(fd, NULL) == PIL_STATUS_OK;
+}
+
+pil_status pil_sys_memfd_size(int fd, size_t *ret_bytes, struct pil_error *ret_error) {
+    struct stat info;
+    if (fd < 0) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "the descriptor was lost on its way");
+    }
+    if (fstat(fd, &info) != 0) {
+        return fail_errno(ret_error, "fstat", "descriptor");
+    }
+    PIL_TRY(check_seals(fd, ret_error));
+    if (info.st_size <= 0) {
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the descriptor has no content");
+    }
+    *ret_bytes = (size_t)info.st_size;
+    return PIL_STATUS_OK;
 }
 
 pil_status pil_sys_map_aligned(int fd, size_t bytes, void **ret_data, struct pil_error *ret_error) {

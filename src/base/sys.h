@@ -26,12 +26,12 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) PIL_CHECKED;
 /* F_SEAL_FUTURE_WRITE, Linux 5.1: no new writable mapping, no write. Defined here for C libraries that lack it. */
 enum { PIL_SYS_SEAL_FUTURE_WRITE = 0x0010 };
 
-/* OK: all four seals are set, so that no process can change content or size any more. DENIED: a seal is missing, or the
- * descriptor is not a memfd. SYSTEM: the kernel could not tell, which says nothing about the descriptor. */
-pil_status pil_sys_memfd_check(int fd) PIL_CHECKED;
-static inline bool pil_sys_memfd_is_sealed(int fd) {
-    return pil_sys_memfd_check(fd) == PIL_STATUS_OK;
-}
+/* Whether all four seals are set, so that no process can change content or size any more. */
+bool pil_sys_memfd_is_sealed(int fd);
+/* The size, above 0, of a sealed memfd that another process sent. DENIED: a seal is missing, or it is not a memfd.
+ * CORRUPT: it is empty. NO_MEMORY: `fd` is -1, because there was no descriptor left to receive it. SYSTEM or other: the
+ * kernel could not tell, which says nothing about the memfd. */
+pil_status pil_sys_memfd_size(int fd, size_t *ret_bytes, struct pil_error *ret_error) PIL_CHECKED;
 
 enum { PIL_SYS_HUGE_PAGE_BYTES = 2 << 20 };
 

@@ -4,32 +4,19 @@
 #include "base/panic.h"
 #include "base/sys.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 /* The descriptor must be sealed: only then are the mapped bytes the verified ones, whatever other holders of the
  * descriptor do. */
 static pil_status map_shard(int fd, const struct pil_shard_schema *known, struct pil_shard *ret_shard,
                             struct pil_error *ret_error) {
-    struct stat info;
-    pil_status status = pil_sys_memfd_check(fd);
-    if (status != PIL_STATUS_OK) {
-        return pil_fail(ret_error, status, "the descriptor %s",
-                        status == PIL_STATUS_DENIED ? "is not a sealed memfd" : "cannot be looked at");
-    }
-    if (fstat(fd, &info) != 0) {
-        return pil_fail(ret_error, pil_status_from_errno(errno), "fstat: %s", strerror(errno));
-    }
-    if (info.st_size <= 0) {
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the descriptor has no content");
-    }
-    size_t bytes = (size_t)info.st_size;
+    size_t bytes = 0;
     void *data = NULL;
     struct pil_shard shard;
+    PIL_TRY(pil_sys_memfd_size(fd, &bytes, ret_error));
     PIL_TRY(pil_sys_map_aligned(fd, bytes, &data, ret_error));
-    status = pil_shard_open_known(pil_bytes_from(data, bytes), known, &shard, ret_error);
+    pil_status status = pil_shard_open_known(pil_bytes_from(data, bytes), known, &shard, ret_error);
     if (status != PIL_STATUS_OK) {
         munmap(data, bytes);
         return status;

@@ -5,32 +5,17 @@
 #include "release/project.h"
 #include "schema/project.h"
 
-#include <errno.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 static pil_status parse(int fd, struct pil_project **ret_project, struct pil_error *error) {
-    struct stat info;
-    if (fd < 0) { /* the descriptor was lost on its way */
-        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no descriptor for the document");
-    }
-    pil_status status = pil_sys_memfd_check(fd);
-    if (status != PIL_STATUS_OK) {
-        return pil_fail(error, status, "its descriptor %s",
-                        status == PIL_STATUS_DENIED ? "is not a sealed memfd" : "cannot be looked at");
-    }
-    if (fstat(fd, &info) != 0) {
-        return pil_fail(error, pil_status_from_errno(errno), "fstat: %s", strerror(errno));
-    }
-    if (info.st_size == 0) {
-        return pil_fail(error, PIL_STATUS_DENIED, "it is empty");
-    }
-    void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    size_t bytes = 0;
+    PIL_TRY(pil_sys_memfd_size(fd, &bytes, error));
+    void *data = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) {
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to map the document");
     }
-    status = pil_project_document_parse(pil_bytes_from(data, (size_t)info.st_size), ret_project, error);
-    munmap(data, (size_t)info.st_size);
+    pil_status status = pil_project_document_parse(pil_bytes_from(data, bytes), ret_project, error);
+    munmap(data, bytes);
     return status;
 }
 

@@ -3,10 +3,8 @@
 #include "base/panic.h"
 #include "base/sys.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #define EACH(held, holder) PIL_LIST_EACH(struct pil_held_release, link, held, &(holder)->releases)
 
@@ -151,16 +149,13 @@ static struct pil_held_release *add_release(struct pil_holder *holder, uint32_t 
 /* Takes `fd` only if it returns OK. EXISTS: the shard is held already. */
 static pil_status add_shard(struct pil_holder *holder, uint32_t view_index, const char *release,
                             const struct pil_shard_place *place, int fd) {
-    struct stat info;
+    size_t bytes = 0;
     bool fits = view_index < PIL_SERVED_VIEWS_MAX && place->count > 0 && place->count <= 1u << PIL_SHARD_BITS_MAX &&
                 place->index < place->count && strlen(release) == PIL_RELEASE_ID_CHARS;
     if (!fits) {
         return PIL_STATUS_CORRUPT;
     }
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        return fd < 0 ? PIL_STATUS_NO_MEMORY : pil_status_from_errno(errno);
-    }
-    PIL_TRY(pil_sys_memfd_check(fd));
+    PIL_TRY(pil_sys_memfd_size(fd, &bytes, NULL));
     struct pil_held_release *held = pil_holder_find(holder, view_index, release);
     if (held == NULL) {
         held = add_release(holder, view_index, release, place->count);
@@ -176,7 +171,7 @@ static pil_status add_shard(struct pil_holder *holder, uint32_t view_index, cons
     }
     held->fds[place->index] = fd;
     held->shards_here++;
-    held->bytes += (uint64_t)info.st_size;
+    held->bytes += bytes;
     held->residency = held->shards_here == held->shard_count ? PIL_RESIDENCY_KEPT : PIL_RESIDENCY_ARRIVING;
     return PIL_STATUS_OK;
 }

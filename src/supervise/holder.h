@@ -59,9 +59,8 @@ uint32_t pil_holder_count_of(const struct pil_holder *holder, uint32_t view_inde
 struct pil_shard_place {
     uint32_t index, count;
 };
-/* Takes a shard and, also on failure, ownership of its descriptor. A shard that is held already: OK. DENIED: it is not
- * sealed. CORRUPT: it does not fit the shards that came before. NO_MEMORY: memory is short, or `fd` is -1 because the
- * descriptor was lost on its way. */
+/* Takes a shard and, also on failure, ownership of its descriptor. A shard that is held already: OK. CORRUPT: it does
+ * not fit the shards that came before. NO_MEMORY. Or as pil_sys_memfd_size. */
 pil_status pil_holder_add(struct pil_holder *holder, uint32_t view_index, const char *release,
                           const struct pil_shard_place *place, int fd) PIL_CHECKED;
 /* Makes a whole release the live one of its view; NOT_FOUND when it is not held whole. created_us 0: keep the known

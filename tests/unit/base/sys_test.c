@@ -112,8 +112,28 @@ static void sealed_memory_stays_as_it_is(void **state) {
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
     char text[10];
     assert_int_equal(pread(fd, text, 10, 0), 10);
+    size_t bytes = 0;
+    assert_int_equal(pil_sys_memfd_size(fd, &bytes, &error), PIL_STATUS_OK);
+    assert_int_equal(bytes, 10);
     assert_memory_equal(text, "0123456789", 10);
     pil_sys_close(&fd);
+}
+
+static void a_memfd_that_is_empty_or_lost_has_no_size(void **state) {
+    (void)state;
+    int fd = -1;
+    size_t bytes = 0;
+    struct pil_error error = {{0}};
+    assert_int_equal(pil_sys_memfd_create("empty", &fd, &error), PIL_STATUS_OK);
+    assert_int_equal(pil_sys_memfd_size(fd, &bytes, &error), PIL_STATUS_DENIED);
+    assert_int_equal(pil_sys_memfd_seal(fd, &error), PIL_STATUS_OK);
+    assert_int_equal(pil_sys_memfd_size(fd, &bytes, &error), PIL_STATUS_CORRUPT);
+    assert_string_equal(error.text, "the descriptor has no content");
+    int closed = fd;
+    pil_sys_close(&fd);
+    assert_true(pil_status_may_pass(pil_sys_memfd_size(closed, &bytes, &error))); /* nothing is known of it */
+    assert_int_equal(pil_sys_memfd_size(-1, &bytes, &error), PIL_STATUS_NO_MEMORY);
+    assert_int_equal(bytes, 0);
 }
 
 static void files_are_not_sealed(void **state) {
@@ -124,8 +144,9 @@ static void files_are_not_sealed(void **state) {
     assert_false(pil_sys_memfd_is_sealed(fd));
     assert_int_not_equal(pil_sys_memfd_seal(fd, &error), PIL_STATUS_OK);
     assert_non_null(strstr(error.text, "seal"));
-    assert_int_equal(pil_sys_memfd_check(fd), PIL_STATUS_DENIED);
-    assert_int_equal(pil_sys_memfd_check(-1), PIL_STATUS_SYSTEM); /* nothing is known of it */
+    size_t bytes = 0;
+    assert_int_equal(pil_sys_memfd_size(fd, &bytes, &error), PIL_STATUS_DENIED);
+    assert_string_equal(error.text, "the descriptor is not a sealed memfd");
     pil_sys_close(&fd);
 }
 
@@ -199,6 +220,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_read_is_named),
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(sealed_memory_stays_as_it_is),
+        cmocka_unit_test(a_memfd_that_is_empty_or_lost_has_no_size),
         cmocka_unit_test(files_are_not_sealed),
         cmocka_unit_test(sealed_memory_moves_into_huge_pages),
     };
