@@ -23,7 +23,6 @@ static void take_json(json_t *document, struct pil_page *page) {
         pil_text_format(&page->body, "%s\n", text);
     }
     page->content_type = JSON;
-    page->lacks_memory = text == NULL;
     free(text);
     json_decref(document);
 }
@@ -260,7 +259,7 @@ static void fill(const struct pil_node *node, const struct pil_http_request *req
 void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page) {
     *ret_page = (struct pil_page){.status = 200, .content_type = TEXT_PLAIN};
     fill(node, request, ret_page);
-    if (ret_page->lacks_memory || ret_page->body.failed) {
+    if (ret_page->body.len == 0) { /* every page says something, unless memory ran out while it was made */
         ret_page->status = 503;
         ret_page->content_type = TEXT_PLAIN;
         pil_text_clear(&ret_page->body);

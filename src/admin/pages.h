@@ -11,7 +11,6 @@ struct pil_page {
     const char *content_type;
     const char *fields;   /* more response fields, or NULL */
     struct pil_text body; /* owned by the caller, who frees it with pil_text_deinit */
-    bool lacks_memory;    /* memory ran out before the page was complete */
 };
 
 void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page);
