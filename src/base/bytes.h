@@ -28,6 +28,10 @@ static inline bool pil_bytes_equal_text(struct pil_bytes a, const char *text) {
     return pil_bytes_equal(a, pil_bytes_from_text(text));
 }
 
+static inline bool pil_bytes_are_zero(const uint8_t *data, size_t len) {
+    return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
+}
+
 /* ASCII case folding only, for RESP commands and HTTP field names. */
 static inline bool pil_bytes_equal_nocase(struct pil_bytes a, const char *text) {
     size_t i = 0;

@@ -38,8 +38,6 @@ struct pil_row_problem pil_row_plan_check(const struct pil_row_plan *plan, const
  * those references. */
 unsigned __int128 pil_row_plan_digest(const struct pil_row_plan *plan, const uint8_t *row, const uint8_t *heap);
 
-bool pil_bytes_are_zero(const uint8_t *data, size_t len);
-
 /* The bytes of a reference; its bounds must have been checked. */
 static inline struct pil_bytes pil_ref_payload(const uint8_t *field, const uint8_t *heap) {
     uint32_t len = pil_load_u32(field);

@@ -6,10 +6,6 @@
 
 #include "snapshot/internal.h"
 
-bool pil_bytes_are_zero(const uint8_t *data, size_t len) {
-    return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
-}
-
 void pil_row_plan_init(const struct pil_view *view, struct pil_row_plan *ret_plan) {
     const struct pil_row_layout *layout = &view->layout;
     uint32_t begin = layout->stride, end = 0, bytes = 0;
