@@ -5,6 +5,7 @@
 #include "base/panic.h"
 #include "engine/engine.h"
 #include "metric/metric.h"
+#include "node/internal.h"
 #include "node/project.h"
 #include "node/publish.h"
 #include "node/retire.h"
@@ -165,8 +166,8 @@ static void on_checked(struct pil_node *node, const struct pil_message_checked *
     view->is_pinned = checked->is_pinned;
     memcpy(view->effective, checked->release, sizeof view->effective);
     if (live != NULL && strcmp(live->id, checked->release) == 0) {
-        view->refused_outcome =
-            PIL_OUTCOME_OK; /* the channel points to the live release, so the refusal no longer matters */
+        /* The channel points to the live release, so the refusal no longer matters. */
+        view->refused_outcome = PIL_OUTCOME_OK;
     }
 }
 

@@ -2,6 +2,7 @@
 #include "node/project.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "node/internal.h"
 #include "release/project.h"
 #include "schema/project.h"
 

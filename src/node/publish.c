@@ -4,6 +4,7 @@
 #include "base/panic.h"
 #include "base/sys.h"
 #include "metric/metric.h"
+#include "node/internal.h"
 #include "node/retire.h"
 
 #include <stdlib.h>
@@ -182,8 +183,8 @@ static void fail(struct pil_node *node, const struct pil_message_publish *messag
 
 void pil_publication_begin(struct pil_node *node, const struct pil_message_publish *message) {
     struct pil_node_view *view = &node->views[message->view_index];
-    struct pil_error error = {.text =
-                                  "no memory or descriptors for its shards"}; /* the reason if not all have arrived */
+    /* The reason if not all have arrived. */
+    struct pil_error error = {.text = "no memory or descriptors for its shards"};
     pil_publication_cancel(node, message->view_index);
     pil_status status =
         pil_arrival_is_whole(&view->arrival, message->release) ? create(node, message, &error) : PIL_STATUS_NO_MEMORY;

@@ -3,6 +3,7 @@
 #include "base/panic.h"
 #include "base/sys.h"
 #include "metric/metric.h"
+#include "node/internal.h"
 
 #include <stdlib.h>
 
