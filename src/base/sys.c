@@ -127,7 +127,7 @@ pil_status pil_sys_memfd_seal(int fd, struct pil_error *ret_error) {
 static pil_status check_seals(int fd, struct pil_error *error) {
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 && errno != EINVAL) {
-        return fail_errno(error, "seals of", "descriptor");
+        return pil_fail(error, PIL_STATUS_SYSTEM, "seals of descriptor: %s", strerror(errno));
     }
     return seals >= 0 && (seals & SEALS) == SEALS
                ? PIL_STATUS_OK
@@ -144,7 +144,7 @@ pil_status pil_sys_memfd_size(int fd, size_t *ret_bytes, struct pil_error *ret_e
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "the descriptor was lost on its way");
     }
     if (fstat(fd, &info) != 0) {
-        return fail_errno(ret_error, "fstat", "descriptor");
+        return pil_fail(ret_error, PIL_STATUS_SYSTEM, "fstat of descriptor: %s", strerror(errno));
     }
     PIL_TRY(check_seals(fd, ret_error));
     if (info.st_size <= 0) {

@@ -29,8 +29,8 @@ enum { PIL_SYS_SEAL_FUTURE_WRITE = 0x0010 };
 /* Whether all four seals are set, so that no process can change content or size any more. */
 bool pil_sys_memfd_is_sealed(int fd);
 /* The size, above 0, of a sealed memfd that another process sent. DENIED: a seal is missing, or it is not a memfd.
- * CORRUPT: it is empty. NO_MEMORY: `fd` is -1, because there was no descriptor left to receive it. SYSTEM or other: the
- * kernel could not tell, which says nothing about the memfd. */
+ * CORRUPT: it is empty. NO_MEMORY: `fd` is -1, because there was no descriptor left to receive it. SYSTEM: the kernel
+ * could not tell, which says nothing about the memfd. */
 pil_status pil_sys_memfd_size(int fd, size_t *ret_bytes, struct pil_error *ret_error) PIL_CHECKED;
 
 enum { PIL_SYS_HUGE_PAGE_BYTES = 2 << 20 };
