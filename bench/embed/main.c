@@ -2,8 +2,6 @@
  * pillion-embed: measures a reader in its own process, or fills its data. */
 #include "embed/run.h"
 
-#include <unistd.h>
-
 #ifndef EMBED_HAS_LMDB
 const struct embed_reader embed_reader_lmdb = {.name = "lmdb", .missing = "liblmdb-dev"};
 #endif
@@ -15,13 +13,6 @@ const struct embed_reader *const embed_readers[] = {&embed_reader_mapped,    &em
                                                     &embed_reader_lmdb,      &embed_reader_rocksdb, &embed_reader_redis,
                                                     &embed_reader_memcached, &embed_reader_null};
 const size_t embed_reader_count = sizeof embed_readers / sizeof embed_readers[0];
-
-/* Closes nothing: the exit handlers of libraries would find objects half made. */
-void embed_fail(const char *what, const char *why) {
-    fprintf(stderr, "pillion-embed: %s: %s\n", what, why);
-    fflush(NULL);
-    _exit(1);
-}
 
 int main(int argc, char **argv) {
     struct embed_options options = embed_options_parse(argc, argv);
