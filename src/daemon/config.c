@@ -110,6 +110,8 @@ static void read_flags(int argc, char **argv, bool config_only, struct pil_comma
     }
 }
 
+enum { CLIENT_MEMORY_AUTO_MAX = 1 << 30 };
+
 static void settle_auto(struct pil_config *config) {
     struct pil_settings *settings = &config->settings;
     uint64_t cores = pil_machine_cores();
@@ -119,6 +121,10 @@ static void settle_auto(struct pil_config *config) {
     uint64_t machine = pil_machine_memory(), limit = pil_machine_memory_limit();
     uint64_t automatic = limit < machine ? limit / 4 * 3 : machine / 2;
     settings->memory_budget = config->memory_budget != 0 ? config->memory_budget : automatic;
+    uint64_t eighth = settings->memory_budget / 8;
+    settings->limits.client_memory_max = config->client_memory != 0        ? config->client_memory
+                                         : eighth < CLIENT_MEMORY_AUTO_MAX ? eighth
+                                                                           : CLIENT_MEMORY_AUTO_MAX;
 
     /* Spinning pays only if the workers leave a core to the clients. */
     uint64_t automatic_us = settings->worker_count < cores ? 50 : 0;

@@ -18,6 +18,7 @@ struct pil_config {
     uint64_t workers;       /* 0: auto */
     uint64_t engine;        /* 0: auto, else pil_engine_kind + 1 */
     uint64_t memory_budget; /* 0: auto */
+    uint64_t client_memory; /* 0: auto */
     uint64_t spin_us;       /* UINT64_MAX: auto */
     uint64_t staleness_bound_ms;
     uint64_t huge_pages;     /* 0: auto, 1: off */

@@ -26,8 +26,8 @@ static const struct pil_config_option options[] = {
     {"engine", PIL_OPTION_CHOICE, AT(engine), 8, "auto", 0, 0, "auto|io_uring|epoll", false,
      "Event loop; auto: io_uring when the start-up probe passes."},
     {"memory_budget", PIL_OPTION_AUTO_BYTES, AT(memory_budget), 8, "auto", 1 * MIB, 1ull << 46, NULL, true,
-     "Memory for releases; auto: 3/4 of what the cgroup allows, or half of the machine's. What will not fit is "
-     "refused, the old release goes on."},
+     "Memory for releases and clients (limits.client_memory); auto: 3/4 of what the cgroup allows, or half of the "
+     "machine's. A release that will not fit is refused, the old one goes on."},
     {"keep_releases", PIL_OPTION_COUNT, AT(settings.keep_releases), 4, "2", 1, 16, NULL, true,
      "Releases of each view that stay in memory, the served one included: rolling back to them needs no I/O."},
     {"huge_pages", PIL_OPTION_CHOICE, AT(huge_pages), 8, "auto", 0, 0, "auto|off", false,
@@ -64,12 +64,13 @@ static const struct pil_config_option options[] = {
      "Pipelined requests of one connection before others get their turn."},
     {"limits.keys_per_request", PIL_OPTION_COUNT, LIMIT(keys_per_request_max), "16384", 1, 16384, NULL, false,
      "Entity lookups of one request."},
-    {"limits.output_pause_bytes", PIL_OPTION_BYTES, LIMIT(output_pause_bytes), "256K", 4096, 64 * MIB, NULL, false,
-     "A connection with this much unsent is not read from until it took it."},
     {"limits.output_bytes", PIL_OPTION_BYTES, LIMIT(output_bytes_max), "64M", 65536, 1024 * MIB, NULL, false,
-     "A connection with this much unsent is closed."},
-    {"limits.output_stall", PIL_OPTION_DURATION, LIMIT(output_stall_ms), "5s", 100, 3600 * SECOND_MS, NULL, false,
+     "One answer. When a client has not taken as much of its answers, its next requests are read but wait."},
+    {"limits.output_stall", PIL_OPTION_DURATION, LIMIT(output_stall_ms), "5m", 100, 3600 * SECOND_MS, NULL, false,
      "A connection that takes nothing of its output for so long is closed."},
+    {"limits.client_memory", PIL_OPTION_AUTO_BYTES, AT(client_memory), 8, "auto", 1 * MIB, 1ull << 40, NULL, false,
+     "What all connections together may hold: requests that wait, answers that are not taken, prepared plans. It is a "
+     "part of memory_budget, and a client may hold as much of it as is free; auto: 1/8 of memory_budget, at most 1G."},
     {"limits.idle_timeout", PIL_OPTION_DURATION, LIMIT(idle_timeout_ms), "0s", 0, 86400 * SECOND_MS, NULL, false,
      "A connection without requests for so long is closed; 0: never."},
     {"limits.mapped_sessions", PIL_OPTION_COUNT, LIMIT(mapped_sessions_max), "256", 1, 65536, NULL, false,

@@ -132,7 +132,10 @@ static void configure_broker(struct supervisor *supervisor) {
     for (uint32_t i = 0; i < settings->view_count; i++) {
         pil_broker_set_view(&supervisor->broker, i, !settings->views[i].is_removed, settings->views[i].project);
     }
-    pil_broker_set_limits(&supervisor->broker, settings->memory_budget, settings->keep_releases);
+    uint64_t clients = settings->limits.client_memory_max;
+    pil_broker_set_limits(&supervisor->broker,
+                          settings->memory_budget > clients ? settings->memory_budget - clients : 0,
+                          settings->keep_releases);
 }
 
 /* Asks the server to end; the next one starts with the configuration of that time. replace_fetcher does the same. */

@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -522,6 +524,19 @@ void pil_engine_send(struct pil_engine *engine, pil_engine_handle handle, const 
     if (!pil_engine_sent(engine, slot, 0)) { /* skips empty parts; a send of only empty parts is complete */
         engine->ops->send(engine, slot);
     }
+}
+
+uint64_t pil_engine_untaken(struct pil_engine *engine, pil_engine_handle handle) {
+    const struct pil_slot *slot = live(engine, handle);
+    int queued = 0;
+    uint64_t bytes = 0;
+    if (slot == NULL || slot->kind != PIL_SLOT_CONNECTION) {
+        return 0;
+    }
+    for (size_t i = 0; slot->is_sending && i < slot->message.msg_iovlen; i++) {
+        bytes += slot->message.msg_iov[i].iov_len;
+    }
+    return ioctl(slot->fd, SIOCOUTQ, &queued) == 0 && queued > 0 ? bytes + (uint64_t)queued : bytes;
 }
 
 void pil_engine_pause(struct pil_engine *engine, pil_engine_handle handle) {

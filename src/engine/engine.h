@@ -95,6 +95,10 @@ enum { PIL_ENGINE_SEND_PARTS_MAX = 16 };
  * The epoll back end sends at once, so the event may come in the next turn without blocking. */
 void pil_engine_send(struct pil_engine *engine, pil_engine_handle handle, const struct iovec *parts,
                      uint32_t part_count);
+/* Bytes that were given to pil_engine_send and that the peer has not taken: those that the kernel has not accepted, and
+ * those that lie in the socket's queue (SIOCOUTQ; approximate for Unix sockets, where the kernel counts buffers). They
+ * change when a peer takes some of them, long before SENT. Cost: a system call. */
+uint64_t pil_engine_untaken(struct pil_engine *engine, pil_engine_handle handle);
 /* Stops receiving until resume: back-pressure against a peer that reads slowly. While paused, the connection gets no
  * event but SENT; bytes that were in flight are kept and handed out first after resume. */
 void pil_engine_pause(struct pil_engine *engine, pil_engine_handle handle);

@@ -3,20 +3,6 @@
 
 #include "server/internal.h"
 
-bool pil_admission_enter(struct pil_server *server) {
-    uint32_t before = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed);
-    if (before >= server->settings->limits.connections_max) {
-        pil_admission_leave(server);
-        return false;
-    }
-    return true;
-}
-
-void pil_admission_leave(struct pil_server *server) {
-    uint32_t before = atomic_fetch_sub_explicit(&server->connection_count, 1, memory_order_relaxed);
-    PIL_ASSERT(before > 0);
-}
-
 void pil_admission_identify(struct pil_turn *turn, struct pil_connection *connection, int fd) {
     uint32_t wanted = 0, count = turn->settings->view_count;
     for (uint32_t i = 0; i < count; i++) {

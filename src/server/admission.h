@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who may connect, and what a peer may read: counts connections, takes the peer's identity (src/peer), and applies the
- * read rules of the views. Thread: the worker that accepted the connection. */
+ * What a peer may read: takes its identity (src/peer) and applies the read rules of the views. Thread: the worker that
+ * accepted the connection. */
 #pragma once
 
 #include "server/connection.h"
 
-/* Counts a connection in. Returns false, and counts nothing, if limits.connections is reached. */
-bool pil_admission_enter(struct pil_server *server);
-void pil_admission_leave(struct pil_server *server);
 /* Takes the identity of a connection's peer, once. Cost: that of pil_peer_identity_take for the facts that rules ask
  * about. */
 void pil_admission_identify(struct pil_turn *turn, struct pil_connection *connection, int fd);

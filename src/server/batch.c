@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-enum { REPLIES_PER_FLUSH = 32, SLOW_PER_BATCH_MAX = 16, BODY_ALIGNMENT = 16 };
+enum { REPLIES_PER_FLUSH = 32, SLOW_PER_BATCH_MAX = 16, BODY_ALIGNMENT = 16, ANSWER_DECAY = 16, LATE_NS = 5000000 };
 
 PIL_STATIC_ASSERT(PIL_BATCH_ROOM_BYTES <= PIL_BATCH_ARENA_BYTES);
 
@@ -153,6 +153,36 @@ static void flush_dirty(struct pil_turn *turn) {
     pil_engine_flush(worker->engine);
 }
 
+static void put_answer(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
+    const struct pil_protocol *protocol = request->connection->protocol;
+    if (request->refusal.reason != PIL_REFUSAL_NONE) {
+        request->is_error = true;
+        protocol->refuse(turn, request, sink);
+    } else {
+        protocol->encode(turn, request, sink);
+    }
+}
+
+/* Writes an error in place of an answer that did not fit. The answers before it stay. */
+static pil_output_failure put_refusal(struct pil_turn *turn, struct pil_request *request,
+                                      struct pil_output_sink *sink) {
+    struct pil_connection *connection = request->connection;
+    const struct pil_limits *limits = &turn->settings->limits;
+    bool is_large = sink->failure == PIL_OUTPUT_TOO_LARGE;
+    request->refusal = (struct pil_refusal){.reason = is_large ? PIL_REFUSAL_OUTPUT : PIL_REFUSAL_MEMORY,
+                                            .limit = is_large ? limits->output_bytes_max : limits->client_memory_max};
+    pil_output_undo(sink);
+    pil_output_begin(sink, &connection->output, &turn->worker->chunks, NULL, PIL_CHUNK_BYTES);
+    put_answer(turn, request, &sink->sink);
+    return pil_output_finish(sink);
+}
+
+/* The longest answers of late say what to expect of the next one. */
+static void expect(struct pil_connection *connection, uint64_t bytes) {
+    uint64_t expected = connection->answer_bytes - connection->answer_bytes / ANSWER_DECAY;
+    connection->answer_bytes = bytes > expected ? bytes : expected;
+}
+
 static void encode(struct pil_turn *turn, struct pil_request *request) {
     struct pil_connection *connection = request->connection;
     struct pil_worker *worker = turn->worker;
@@ -162,17 +192,17 @@ static void encode(struct pil_turn *turn, struct pil_request *request) {
     if (connection->state >= PIL_CONNECTION_CLOSED) {
         return;
     }
+    uint64_t before = connection->output.bytes;
     turn->scope.readable = connection->readable;
-    pil_output_begin(&sink, &connection->output, &worker->chunks, turn->settings->limits.output_bytes_max);
-    if (request->refusal.reason != PIL_REFUSAL_NONE) {
-        request->is_error = true;
-        connection->protocol->refuse(turn, request, &sink.sink);
-    } else {
-        connection->protocol->encode(turn, request, &sink.sink);
-    }
-    if (!pil_output_finish(&sink)) {
+    pil_output_begin(&sink, &connection->output, &worker->chunks, &connection->use,
+                     turn->settings->limits.output_bytes_max);
+    put_answer(turn, request, &sink.sink);
+    if (pil_output_finish(&sink) != PIL_OUTPUT_OK && put_refusal(turn, request, &sink) != PIL_OUTPUT_OK) {
         pil_connection_close(turn, connection, PIL_CLOSE_OUTPUT);
-    } else if (!pil_list_is_linked(&connection->dirty_link)) {
+        return;
+    }
+    expect(connection, connection->output.bytes - before);
+    if (!pil_list_is_linked(&connection->dirty_link)) {
         pil_list_append(&worker->dirty, &connection->dirty_link);
         worker->dirty_count++;
     }
@@ -257,6 +287,7 @@ void pil_batch_run(struct pil_turn *turn, bool keep_moment) {
             }
         }
         times.encoded = pil_clock_monotonic_ns();
+        turn->is_late = times.encoded - turn->now_ns > LATE_NS;
         measure(turn, &times);
         count_values(turn);
         if (batch->lookup_count > 0) {

@@ -28,6 +28,7 @@ struct pil_request {
     uint32_t operation;                    /* below the protocol's operation_count */
     bool is_error;                         /* the answer says that the request failed */
     bool is_timed;                         /* `operation` is set */
+    bool is_health;                        /* it asks whether the server is well: answered in a spare place, too */
     struct pil_refusal refusal;
 };
 

@@ -14,10 +14,17 @@
 #include <unistd.h>
 
 enum {
-    DRAIN_QUIET_MS = 20,         /* a connection that sent a request this recently may send more */
-    INPUT_AHEAD_BYTES = 1 << 17, /* undecoded bytes of a connection that has used up its turn; with more, reading
-                                    pauses */
-    IN_FLIGHT_BYTES = 1 << 18,   /* bytes that may still arrive after reading was paused */
+    DRAIN_QUIET_MS = 20,           /* a connection that sent a request this recently may send more */
+    INPUT_AHEAD_BYTES = 1 << 17,   /* undecoded bytes of a connection that has used up its turn; with more, reading
+                                      pauses */
+    IN_FLIGHT_BYTES = 1 << 18,     /* bytes that may still arrive after reading was paused */
+    AHEAD_BYTES = 1 << 16,         /* bytes that one connection may receive in a turn */
+    INPUT_DOUBLES_BYTES = 1 << 20, /* larger buffers grow by half */
+    ANSWER_SHARE = 16, /* the first answers of a connection are expected to have 1/16 of limits.output_bytes */
+    QUIET_MS = 10000,
+    WAITS_MS = 100,  /* output that waits for longer is charged to the peer */
+    SPARE_MS = 1000, /* a connection without a full place lasts no longer */
+    OWES_MS = 1000,  /* a peer that owes memory is closed when it has taken nothing for as long */
 };
 
 /* ---- Life. */
@@ -44,7 +51,6 @@ static void count_out(struct pil_worker *worker, struct pil_connection *connecti
     pil_list_remove(&connection->link);
     worker->connection_count--;
     atomic_fetch_sub_explicit(&worker->connections_now[connection->listener->protocol], 1, memory_order_relaxed);
-    pil_admission_leave(worker->server);
 }
 
 static void refuse(struct pil_worker *worker, const struct pil_listener_settings *listener, int fd) {
@@ -52,26 +58,28 @@ static void refuse(struct pil_worker *worker, const struct pil_listener_settings
     close(fd);
 }
 
-/* Returns a connection that is counted in; NULL when the limit is reached, memory is short or the protocol refuses. */
+/* Returns a connection that is counted in; NULL when there is not even a spare place, memory is short or the protocol
+ * refuses. */
 static struct pil_connection *admit(struct pil_turn *turn, const struct pil_listener_settings *listener, int fd) {
     struct pil_server *server = turn->server;
     const struct pil_protocol *protocol = server->protocols[listener->protocol];
-    if (!pil_admission_enter(server)) {
-        return NULL;
-    }
     struct pil_connection *connection = allocate(protocol);
     if (connection == NULL) {
-        pil_admission_leave(server);
+        return NULL;
+    }
+    pil_admission_identify(turn, connection, fd);
+    if (pil_accounts_enter(&server->accounts, &connection->identity, &connection->use) == PIL_PLACE_NONE) {
+        free(connection);
         return NULL;
     }
     connection->magic = PIL_CONNECTION_MAGIC;
     connection->listener = listener;
     connection->id = atomic_fetch_add_explicit(&server->connection_id_next, 1, memory_order_relaxed) + 1;
     connection->created_ns = connection->active_ns = turn->now_ns;
-    pil_admission_identify(turn, connection, fd);
+    connection->answer_bytes = turn->settings->limits.output_bytes_max / ANSWER_SHARE;
     if (protocol->open != NULL && protocol->open(turn, connection) != PIL_STATUS_OK) {
+        pil_accounts_leave(&server->accounts, &connection->use);
         free(connection);
-        pil_admission_leave(server);
         return NULL;
     }
     return connection;
@@ -107,8 +115,10 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
     }
     pil_worker_count(worker, worker->server->series.closed[connection->listener->protocol][connection->close_reason],
                      1);
-    pil_output_clear(&connection->output, &worker->chunks);
+    pil_output_clear(&connection->output, &worker->chunks, &connection->use);
     free(connection->input);
+    pil_accounts_free(&worker->server->accounts, connection->input_capacity + connection->kept_bytes);
+    pil_accounts_leave(&worker->server->accounts, &connection->use);
     connection->magic = 0;
     free(connection);
 }
@@ -149,6 +159,13 @@ static void put_on_ready_list(struct pil_worker *worker, struct pil_connection *
     }
 }
 
+void pil_connection_defer(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->state < PIL_CONNECTION_FINISHING && !pil_list_is_linked(&connection->ready_link)) {
+        count_hold(turn->worker, connection, PIL_HOLD_TURN);
+        put_on_ready_list(turn->worker, connection);
+    }
+}
+
 static void pause_reading(struct pil_worker *worker, struct pil_connection *connection) {
     if (!connection->is_paused) {
         connection->is_paused = true;
@@ -165,12 +182,43 @@ static bool is_far_ahead(const struct pil_connection *connection) {
     return pil_list_is_linked(&connection->ready_link) && waiting_bytes(connection) > INPUT_AHEAD_BYTES;
 }
 
-void pil_connection_resume(struct pil_turn *turn, struct pil_connection *connection) {
-    if (connection->state < PIL_CONNECTION_FINISHING && connection->is_paused && !is_far_ahead(connection) &&
-        connection->output.bytes <= turn->settings->limits.output_pause_bytes) {
-        connection->is_paused = false;
-        pil_engine_resume(turn->worker->engine, connection->handle);
+/* Whether requests must wait until the peer has taken some of its answers. Never without output: its end would not
+ * come.
+ */
+static bool must_hold(const struct pil_turn *turn, const struct pil_connection *connection) {
+    const struct pil_output *output = &connection->output;
+    return output->bytes >= turn->settings->limits.output_bytes_max ||
+           (output->chunk_count > 1 &&
+            !pil_accounts_may_hold(&turn->server->accounts, &connection->use, connection->answer_bytes));
+}
+
+/* Decodes again, in the next turn, once half of the output is taken. */
+static void unhold(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->is_held && connection->output.bytes <= turn->settings->limits.output_bytes_max / 2 &&
+        (connection->output.bytes == 0 || !must_hold(turn, connection))) {
+        connection->is_held = false;
+        put_on_ready_list(turn->worker, connection);
     }
+}
+
+bool pil_connection_keep(struct pil_turn *turn, struct pil_connection *connection, uint64_t bytes) {
+    struct pil_accounts *accounts = &turn->server->accounts;
+    if (!pil_accounts_allocate(accounts, bytes)) {
+        return false;
+    }
+    if (!pil_accounts_charge(accounts, &connection->use, bytes)) {
+        pil_accounts_free(accounts, bytes);
+        return false;
+    }
+    connection->kept_bytes += bytes;
+    return true;
+}
+
+void pil_connection_unkeep(struct pil_turn *turn, struct pil_connection *connection, uint64_t bytes) {
+    PIL_ASSERT(connection->kept_bytes >= bytes);
+    connection->kept_bytes -= bytes;
+    pil_account_remove(&connection->use, bytes);
+    pil_accounts_free(&turn->server->accounts, bytes);
 }
 
 /* ---- Input. */
@@ -184,21 +232,27 @@ static void note_partial(const struct pil_turn *turn, struct pil_connection *con
     }
 }
 
-/* Whether the next request must wait: for output to be sent (then reading pauses) or for the next turn (then the
- * connection goes on the ready list). */
+/* Whether the next request must wait: for the peer to take its answers (then the connection is held) or for the next
+ * turn (then it goes on the ready list). */
 static bool must_wait(struct pil_turn *turn, struct pil_connection *connection, uint32_t decoded) {
-    const struct pil_limits *limits = &turn->settings->limits;
-    if (connection->output.bytes > limits->output_pause_bytes) {
+    if (must_hold(turn, connection)) {
         count_hold(turn->worker, connection, PIL_HOLD_OUTPUT);
-        pause_reading(turn->worker, connection);
+        connection->is_held = true;
         return true;
     }
-    if (decoded == limits->requests_per_turn) {
+    if (decoded == turn->settings->limits.requests_per_turn) {
         count_hold(turn->worker, connection, PIL_HOLD_TURN);
         put_on_ready_list(turn->worker, connection);
         return true;
     }
     return false;
+}
+
+/* Whether the answers that the batch owes may fill the output: then they are encoded before the next request is
+ * decoded, so that an answer is never refused because of those before it. */
+static bool owes_much(const struct pil_turn *turn, const struct pil_connection *connection) {
+    uint64_t expected = connection->output.bytes + (connection->pending + 1) * connection->answer_bytes;
+    return connection->pending > 0 && expected > turn->settings->limits.output_bytes_max;
 }
 
 static pil_status decode_replay(struct pil_turn *turn, struct pil_connection *connection) {
@@ -216,6 +270,20 @@ static pil_status decode_replay(struct pil_turn *turn, struct pil_connection *co
     return PIL_STATUS_OK;
 }
 
+/* A connection without a full place may ask for the health of the server. Any other request is refused, so that the
+ * client learns why, and ends the connection. */
+static void refuse_place(struct pil_turn *turn, struct pil_connection *connection) {
+    struct pil_batch *batch = turn->batch;
+    PIL_ASSERT(batch->request_count > 0);
+    struct pil_request *request = &batch->requests[batch->request_count - 1];
+    PIL_ASSERT(request->connection == connection);
+    if (!request->is_health && request->refusal.reason == PIL_REFUSAL_NONE) {
+        request->refusal =
+            (struct pil_refusal){.reason = PIL_REFUSAL_CONNECTIONS, .limit = turn->settings->limits.connections_max};
+        pil_connection_finish(connection, PIL_CLOSE_CONNECTIONS);
+    }
+}
+
 /* Decodes requests from the front of *data, as far as the limits allow, and moves *data past them. */
 static pil_status decode(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes *data) {
     bool is_partial = false;
@@ -223,7 +291,11 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
         if (must_wait(turn, connection, count)) {
             break;
         }
+        if (owes_much(turn, connection)) {
+            return PIL_STATUS_BUSY;
+        }
         size_t consumed = 0;
+        uint32_t pending = connection->pending;
         pil_status status = connection->protocol->decode(turn, connection, *data, &consumed);
         if (status == PIL_STATUS_BUSY) {
             return status;
@@ -234,52 +306,78 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
         }
         PIL_ASSERT(consumed <= data->len);
         *data = pil_bytes_from(data->data + consumed, data->len - consumed);
+        if (connection->use.is_spare && connection->pending > pending) {
+            refuse_place(turn, connection);
+        }
         PIL_TRY(decode_replay(turn, connection));
     }
     note_partial(turn, connection, is_partial);
     return PIL_STATUS_OK;
 }
 
-/* Ensures that `input` has room for `wanted` bytes; the buffer may move. */
-static bool reserve_input(const struct pil_turn *turn, struct pil_connection *connection, size_t wanted) {
-    /* One whole request, and the bytes that were in flight behind it when reading was paused. */
-    size_t limit = (size_t)turn->settings->limits.request_bytes_max + IN_FLIGHT_BYTES;
-    size_t capacity =
-        connection->input_capacity < PIL_INPUT_BYTES_MIN ? PIL_INPUT_BYTES_MIN : connection->input_capacity;
-    if (wanted <= connection->input_capacity) {
-        return true;
-    }
+static size_t grown_capacity(size_t capacity, size_t wanted) {
+    capacity = capacity < PIL_INPUT_BYTES_MIN ? PIL_INPUT_BYTES_MIN : capacity;
     while (capacity < wanted) {
-        capacity *= 2;
+        capacity += capacity < INPUT_DOUBLES_BYTES ? capacity : capacity / 2;
     }
-    uint8_t *grown = wanted > limit ? NULL : realloc(connection->input, capacity);
-    if (grown == NULL) {
-        return false;
-    }
-    connection->input = grown;
-    connection->input_capacity = capacity;
-    return true;
+    return capacity;
 }
 
-/* Appends the fresh bytes to `input`. BUSY: requests of the batch still point into the buffer. TOO_LARGE: over the
- * limit, or memory is short. */
-static pil_status keep_fresh(struct pil_turn *turn, struct pil_connection *connection) {
+static void free_input(struct pil_turn *turn, struct pil_connection *connection) {
+    PIL_ASSERT(connection->pending == 0);
+    free(connection->input);
+    pil_account_remove(&connection->use, connection->input_capacity);
+    pil_accounts_free(&turn->server->accounts, connection->input_capacity);
+    connection->input = NULL;
+    connection->input_begin = connection->input_end = connection->input_capacity = 0;
+}
+
+/* Makes `input` larger; it may move. NO_MEMORY; TOO_LARGE: more than one whole request and the bytes that were in
+ * flight behind it when reading was paused, unless requests are read ahead. */
+static pil_status grow_input(struct pil_turn *turn, struct pil_connection *connection, size_t wanted) {
+    struct pil_accounts *accounts = &turn->server->accounts;
+    size_t capacity = grown_capacity(connection->input_capacity, wanted), more = capacity - connection->input_capacity;
+    if (!connection->is_held && wanted > (size_t)turn->settings->limits.request_bytes_max + IN_FLIGHT_BYTES) {
+        return PIL_STATUS_TOO_LARGE;
+    }
+    if (!pil_accounts_may_hold(accounts, &connection->use, more) || !pil_accounts_allocate(accounts, more)) {
+        return PIL_STATUS_NO_MEMORY;
+    }
+    uint8_t *grown = realloc(connection->input, capacity);
+    if (grown == NULL) {
+        pil_accounts_free(accounts, more);
+        return PIL_STATUS_NO_MEMORY;
+    }
+    pil_account_add(&connection->use, more);
+    connection->input = grown;
+    connection->input_capacity = capacity;
+    return PIL_STATUS_OK;
+}
+
+/* Makes room for `bytes` behind the waiting ones. */
+static pil_status reserve_input(struct pil_turn *turn, struct pil_connection *connection, size_t bytes) {
     size_t waiting = waiting_bytes(connection);
+    if (bytes <= connection->input_capacity - connection->input_end) {
+        return PIL_STATUS_OK;
+    }
+    if (connection->input_begin > 0) { /* at least what a whole buffer has received since the last move */
+        memmove(connection->input, connection->input + connection->input_begin, waiting);
+        connection->input_begin = 0;
+        connection->input_end = waiting;
+    }
+    return bytes <= connection->input_capacity - waiting ? PIL_STATUS_OK
+                                                         : grow_input(turn, connection, waiting + bytes);
+}
+
+/* Appends the fresh bytes to `input`. BUSY: requests of the batch still point into the buffer. TOO_LARGE, NO_MEMORY. */
+static pil_status keep_fresh(struct pil_turn *turn, struct pil_connection *connection) {
     if (connection->fresh.len == 0) {
         return PIL_STATUS_OK;
     }
     if (connection->input_batch == turn->batch->number && connection->pending > 0) {
         return PIL_STATUS_BUSY;
     }
-    if (connection->input_begin > 0) {
-        memmove(connection->input, connection->input + connection->input_begin, waiting);
-        connection->input_begin = 0;
-        connection->input_end = waiting;
-    }
-    if (!reserve_input(turn, connection, waiting + connection->fresh.len)) {
-        return PIL_STATUS_TOO_LARGE;
-    }
-    PIL_ASSERT(connection->fresh.len <= connection->input_capacity - connection->input_end);
+    PIL_TRY(reserve_input(turn, connection, connection->fresh.len));
     memcpy(connection->input + connection->input_end, connection->fresh.data, connection->fresh.len);
     connection->input_end += connection->fresh.len;
     connection->fresh = (struct pil_bytes){0};
@@ -297,28 +395,43 @@ static pil_status decode_input(struct pil_turn *turn, struct pil_connection *con
 /* Decodes replayed bytes first; then `input` with the fresh bytes appended or, when it is empty, the fresh bytes in
  * place. Undecoded fresh bytes are kept in `input`. */
 static pil_status decode_all(struct pil_turn *turn, struct pil_connection *connection) {
-    bool is_fresh = connection->fresh.len > 0, is_ready = pil_list_is_linked(&connection->ready_link);
+    bool must_wait_on = connection->is_held || pil_list_is_linked(&connection->ready_link);
     PIL_TRY(decode_replay(turn, connection));
     if (waiting_bytes(connection) > 0) {
         PIL_TRY(keep_fresh(turn, connection));
-        return is_ready || (is_fresh && connection->is_paused) ? PIL_STATUS_OK : decode_input(turn, connection);
+        return must_wait_on ? PIL_STATUS_OK : decode_input(turn, connection);
     }
-    if (!is_ready) {
+    if (!must_wait_on) {
         PIL_TRY(decode(turn, connection, &connection->fresh));
     }
     return connection->state < PIL_CONNECTION_FINISHING ? keep_fresh(turn, connection) : PIL_STATUS_OK;
+}
+
+/* Requests that wait for the output are read ahead, so that a client may send all of them before it takes any answer.
+ * The room for what may arrive in a turn is made before; not while requests of the batch point into the buffer. */
+static bool may_read_ahead(struct pil_turn *turn, struct pil_connection *connection) {
+    bool is_in_use = connection->pending > 0 && connection->input_batch == turn->batch->number;
+    return !is_in_use && reserve_input(turn, connection, AHEAD_BYTES) == PIL_STATUS_OK;
+}
+
+void pil_connection_resume(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->state < PIL_CONNECTION_FINISHING && connection->is_paused && !is_far_ahead(connection) &&
+        (!connection->is_held || may_read_ahead(turn, connection))) {
+        connection->is_paused = false;
+        pil_engine_resume(turn->worker->engine, connection->handle);
+    }
 }
 
 /* Decodes the bytes at hand, as far as limits allow. */
 static pil_status take_in(struct pil_turn *turn, struct pil_connection *connection) {
     turn->scope.readable = pil_admission_readable(turn, connection);
     pil_status status = decode_all(turn, connection);
-    if (status == PIL_STATUS_BUSY) {
+    if (status == PIL_STATUS_BUSY || status == PIL_STATUS_NO_MEMORY) {
         return status;
     }
     if (status != PIL_STATUS_OK) {
         pil_connection_close(turn, connection, PIL_CLOSE_REQUEST_BYTES);
-    } else if (is_far_ahead(connection)) {
+    } else if (is_far_ahead(connection) || (connection->is_held && !may_read_ahead(turn, connection))) {
         pause_reading(turn->worker, connection);
     }
     return PIL_STATUS_OK;
@@ -326,11 +439,14 @@ static pil_status take_in(struct pil_turn *turn, struct pil_connection *connecti
 
 pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *connection) {
     PIL_ASSERT_SLOW(pil_connection_validate(connection));
+    pil_status status = PIL_STATUS_OK;
     if (connection->state < PIL_CONNECTION_FINISHING) {
-        PIL_TRY(take_in(turn, connection));
+        status = take_in(turn, connection);
     }
-    connection->fresh = (struct pil_bytes){0}; /* also when a batch that ran in between closed the connection */
-    return PIL_STATUS_OK;
+    if (status != PIL_STATUS_BUSY) {
+        connection->fresh = (struct pil_bytes){0}; /* also when a batch that ran in between closed the connection */
+    }
+    return status;
 }
 
 void pil_connection_receive(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data) {
@@ -360,10 +476,12 @@ pil_status pil_connection_interject(struct pil_turn *turn, struct pil_connection
     if (connection->pending > 0) {
         return PIL_STATUS_BUSY;
     }
-    pil_output_begin(&sink, &connection->output, &turn->worker->chunks, PIL_CHUNK_BYTES);
+    pil_output_begin(&sink, &connection->output, &turn->worker->chunks, &connection->use, PIL_CHUNK_BYTES);
     put(&sink.sink);
-    if (pil_output_finish(&sink)) {
+    if (pil_output_finish(&sink) == PIL_OUTPUT_OK) {
         pil_connection_flush(turn, connection);
+    } else {
+        pil_output_undo(&sink);
     }
     return PIL_STATUS_OK;
 }
@@ -385,22 +503,27 @@ void pil_connection_flush(struct pil_turn *turn, struct pil_connection *connecti
     }
     if (connection->output.bytes > 0) {
         send_output(turn, connection);
+        pil_connection_resume(turn, connection); /* the batch does not point into the input any more */
         return;
     }
     connection->taken_ns = 0;
+    unhold(turn, connection);
     if (connection->is_paused) {
         put_on_ready_list(turn->worker, connection); /* run_ready resumes reading */
     }
     bool is_answered = connection->state == PIL_CONNECTION_FINISHING ||
-                       (connection->state == PIL_CONNECTION_ENDED && !pil_list_is_linked(&connection->ready_link));
+                       (connection->state == PIL_CONNECTION_ENDED && !connection->is_held &&
+                        !pil_list_is_linked(&connection->ready_link));
     if (connection->pending == 0 && is_answered) {
         pil_connection_close(turn, connection, PIL_CLOSE_PEER);
     }
 }
 
 void pil_connection_sent(struct pil_turn *turn, struct pil_connection *connection, uint64_t now_ns) {
-    pil_output_sent(&connection->output, &turn->worker->chunks);
+    pil_output_sent(&connection->output, &turn->worker->chunks, &connection->use);
     connection->taken_ns = connection->output.bytes > 0 ? now_ns : 0;
+    connection->untaken = 0;
+    unhold(turn, connection);
     pil_connection_flush(turn, connection);
 }
 
@@ -410,16 +533,50 @@ static bool is_past(uint64_t since_ns, uint64_t now_ns, uint64_t limit_ms) {
     return since_ns != 0 && limit_ms != 0 && now_ns > since_ns && now_ns - since_ns > limit_ms * 1000000;
 }
 
-void pil_connection_sweep(struct pil_turn *turn, struct pil_connection *connection) {
+/* Charges output that waits, and restarts the clock of a peer that takes some of it, however slowly. Returns whether
+ * the peer has taken nothing for limits.output_stall. */
+static bool has_stalled(struct pil_turn *turn, struct pil_connection *connection) {
+    uint64_t limit_ms = turn->settings->limits.output_stall_ms;
+    if (is_past(connection->taken_ns, turn->now_ns, WAITS_MS)) {
+        pil_output_charge(&connection->output, &connection->use);
+    }
+    if (!is_past(connection->taken_ns, turn->now_ns, limit_ms / 2)) {
+        return false;
+    }
+    uint64_t untaken = pil_engine_untaken(turn->worker->engine, connection->handle) + 1;
+    if (connection->untaken == 0) {
+        connection->untaken = untaken;
+    } else if (untaken != connection->untaken) {
+        connection->untaken = 0;
+        connection->taken_ns = turn->now_ns;
+    } else {
+        return is_past(connection->taken_ns, turn->now_ns, limit_ms);
+    }
+    return false;
+}
+
+/* Gives back an input buffer that is empty: at once when it is large, so that filling it costs far more than allocating
+ * it again; else when the connection is quiet. */
+static void trim_input(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->input != NULL && connection->pending == 0 && waiting_bytes(connection) == 0 &&
+        (connection->input_capacity > INPUT_DOUBLES_BYTES || is_past(connection->active_ns, turn->now_ns, QUIET_MS))) {
+        free_input(turn, connection);
+    }
+}
+
+bool pil_connection_owes(const struct pil_turn *turn, const struct pil_connection *connection) {
+    return connection->state < PIL_CONNECTION_CLOSED && connection->use.bytes > 0 &&
+           (is_past(connection->taken_ns, turn->now_ns, OWES_MS) ||
+            is_past(connection->partial_ns, turn->now_ns, OWES_MS)) &&
+           pil_accounts_owes(&turn->server->accounts, &connection->use);
+}
+
+static void enforce_times(struct pil_turn *turn, struct pil_connection *connection) {
     const struct pil_limits *limits = &turn->settings->limits;
-    if (connection->state >= PIL_CONNECTION_CLOSED) {
-        return;
-    }
-    if (connection->protocol->sweep != NULL) {
-        connection->protocol->sweep(turn, connection);
-    }
     bool is_idle = connection->output.bytes == 0 && connection->pending == 0;
-    if (is_past(connection->taken_ns, turn->now_ns, limits->output_stall_ms)) {
+    if (connection->use.is_spare && is_past(connection->created_ns, turn->now_ns, SPARE_MS)) {
+        pil_connection_close(turn, connection, PIL_CLOSE_CONNECTIONS);
+    } else if (has_stalled(turn, connection)) {
         pil_connection_close(turn, connection, PIL_CLOSE_STALL);
     } else if (is_past(connection->partial_ns, turn->now_ns, limits->request_timeout_ms)) {
         pil_connection_close(turn, connection, PIL_CLOSE_REQUEST_TIMEOUT);
@@ -429,6 +586,18 @@ void pil_connection_sweep(struct pil_turn *turn, struct pil_connection *connecti
                is_past(connection->active_ns, turn->now_ns, DRAIN_QUIET_MS)) {
         pil_connection_close(turn, connection, PIL_CLOSE_DRAIN);
     }
+}
+
+void pil_connection_sweep(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->state >= PIL_CONNECTION_CLOSED) {
+        return;
+    }
+    if (connection->protocol->sweep != NULL) {
+        connection->protocol->sweep(turn, connection);
+    }
+    enforce_times(turn, connection);
+    trim_input(turn, connection);
+    pil_connection_resume(turn, connection); /* other peers may have given memory back */
 }
 
 bool pil_connection_validate(const struct pil_connection *connection) {

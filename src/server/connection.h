@@ -26,6 +26,7 @@ typedef enum pil_close_reason {
     PIL_CLOSE_REQUEST_TIMEOUT,
     PIL_CLOSE_DRAIN,
     PIL_CLOSE_CONNECTIONS, /* refused: too many are open */
+    PIL_CLOSE_MEMORY,      /* limits.client_memory is used up, and its peer holds more than its share */
     PIL_CLOSE_COUNT
 } pil_close_reason;
 
@@ -57,21 +58,26 @@ struct pil_connection {
     struct pil_bytes fresh;  /* received in this turn, neither decoded nor copied to `input` yet */
     struct pil_bytes replay; /* decoded before anything else; the protocol owns the memory */
     uint64_t replay_batch;   /* number of the batch that may point into replayed bytes */
-    uint8_t *input;          /* bytes of earlier turns, not decoded yet; NULL until a request arrives in parts */
+    uint8_t *input;          /* bytes of earlier turns, not decoded yet; NULL while there are none */
     size_t input_begin, input_end, input_capacity;
     uint64_t input_batch; /* number of the batch that points into `input` */
     struct pil_output output;
+    struct pil_account_use use; /* what it holds: output, input, and what the protocol keeps */
+    uint64_t kept_bytes;        /* by the protocol (pil_connection_keep) */
+    uint64_t answer_bytes;      /* expected of an answer: the longest of late */
 
     uint64_t received_ns; /* when the bytes being decoded arrived */
     uint64_t active_ns;   /* when the last request was decoded */
     uint64_t partial_ns;  /* when the incomplete request began; 0: none is incomplete */
-    uint64_t taken_ns;    /* when waiting output was last accepted by the kernel, or began to wait; 0: none waits */
+    uint64_t taken_ns;    /* when the peer last took waiting output, or the output began to wait; 0: none waits */
+    uint64_t untaken;     /* bytes that the peer had not taken at half of the stall limit */
     uint64_t send_ns;     /* start of the send in flight */
     uint64_t created_ns;
 
     uint32_t pending;                  /* requests in the batch that are not answered yet */
     pil_close_reason close_reason;     /* from FINISHING on */
     bool is_paused;                    /* the engine does not read from it */
+    bool is_held;                      /* requests wait until the peer has taken more of the output */
     struct pil_peer_identity identity; /* of the peer, taken when it connected */
     uint64_t readable;                 /* the views that it may read, among the first judged_count ones */
     uint32_t judged_count;
@@ -91,6 +97,11 @@ bool pil_connection_is_replayed(const struct pil_turn *turn, const struct pil_co
 pil_status pil_connection_interject(struct pil_turn *turn, struct pil_connection *connection,
                                     void (*put)(struct pil_sink *sink)) PIL_CHECKED;
 
+/* Counts memory that the protocol keeps for this connection beyond the request. Returns false, and counts nothing, when
+ * the peer would hold more than its share (limits.client_memory); the request is then to be refused. */
+bool pil_connection_keep(struct pil_turn *turn, struct pil_connection *connection, uint64_t bytes);
+void pil_connection_unkeep(struct pil_turn *turn, struct pil_connection *connection, uint64_t bytes);
+
 /* ---- The worker. */
 
 /* Takes ownership of the descriptor. NULL: the connection was refused, and the descriptor is closed. */
@@ -100,11 +111,13 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
 /* Hands over received bytes, which must stay valid until the turn ends; pil_connection_advance decodes them. */
 void pil_connection_receive(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data);
 /* Decodes the received bytes into the batch, as far as the limits allow, and keeps the rest. BUSY: run the batch, then
- * call again. */
+ * call again. NO_MEMORY: an incomplete request lacks room; refuse it, and end the connection. */
 pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *connection) PIL_CHECKED;
+/* Leaves the received bytes to the next turn. */
+void pil_connection_defer(struct pil_turn *turn, struct pil_connection *connection);
 /* The peer has closed its half of the connection. */
 void pil_connection_end(struct pil_turn *turn, struct pil_connection *connection);
-/* Resumes reading once enough of the input is decoded and enough of the output is sent. */
+/* Resumes reading once enough of the input is decoded, or there is memory for more of it. */
 void pil_connection_resume(struct pil_turn *turn, struct pil_connection *connection);
 /* Starts a send when there is output and none is in flight. When all output is sent and the connection is to end,
  * closes it. */
@@ -113,7 +126,9 @@ void pil_connection_flush(struct pil_turn *turn, struct pil_connection *connecti
 void pil_connection_sent(struct pil_turn *turn, struct pil_connection *connection, uint64_t now_ns);
 /* Closes at once; unsent output is lost. */
 void pil_connection_close(struct pil_turn *turn, struct pil_connection *connection, pil_close_reason reason);
-/* Enforces the time limits; calls the protocol's sweep. */
+/* Enforces the time limits, gives back memory that is not needed, and calls the protocol's sweep. */
 void pil_connection_sweep(struct pil_turn *turn, struct pil_connection *connection);
+/* Whether memory is short, the peer holds more than its share of it, and has taken nothing for a second. */
+bool pil_connection_owes(const struct pil_turn *turn, const struct pil_connection *connection);
 /* Checks the invariants; for PIL_ASSERT_SLOW and tests. */
 bool pil_connection_validate(const struct pil_connection *connection);

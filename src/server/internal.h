@@ -37,7 +37,7 @@ struct pil_worker {
     struct pil_histogram *histograms[PIL_SETTINGS_PROTOCOLS_MAX]; /* [operation_count] */
     struct pil_chunk_pool chunks;
     struct pil_event events[PIL_WORKER_EVENTS];
-    uint64_t swept_ns;
+    uint64_t swept_ns, sweep_count;
     uint64_t spin_ns;            /* adaptive, up to settings->spin_ns_max */
     bool is_draining, is_closed; /* closed: no longer accepts */
     uint64_t drain_ns;
@@ -66,8 +66,8 @@ struct pil_server {
     uint32_t workers_started;
     uint64_t started_ns;
     _Atomic uint64_t connection_id_next;
-    _Atomic uint32_t connection_count;
     _Atomic bool is_draining;
+    struct pil_accounts accounts;
 };
 
 static inline void pil_worker_count(struct pil_worker *worker, pil_metric_series series, uint64_t value) {

@@ -2,57 +2,50 @@
 #include "server/output.h"
 #include "base/panic.h"
 
-#include <sys/mman.h>
-
-enum { SLAB_CHUNKS = 64, SLAB_BYTES = SLAB_CHUNKS * PIL_CHUNK_BYTES, SLABS_MAX = 256 };
-PIL_STATIC_ASSERT(sizeof(struct pil_chunk) == PIL_CHUNK_BYTES);
-
-void pil_chunk_pool_init(struct pil_chunk_pool *pool, uint64_t bytes_max) {
-    uint64_t chunks = bytes_max / PIL_CHUNK_BYTES;
-    *pool = (struct pil_chunk_pool){.chunk_max =
-                                        chunks < SLABS_MAX * SLAB_CHUNKS ? (uint32_t)chunks : SLABS_MAX * SLAB_CHUNKS};
-}
-
-void pil_chunk_pool_deinit(struct pil_chunk_pool *pool) {
-    for (uint32_t i = 0; i < pool->slab_count; i++) {
-        munmap(pool->slabs[i], SLAB_BYTES);
-    }
-    *pool = (struct pil_chunk_pool){0};
-}
-
-static bool add_slab(struct pil_chunk_pool *pool) {
-    if (pool->slab_count == SLABS_MAX || pool->chunk_count + SLAB_CHUNKS > pool->chunk_max) {
+/* Appends a chunk. The first one of an output is not charged; use == NULL: nor is this one. */
+static bool add_chunk(struct pil_output *output, struct pil_chunk_pool *pool, struct pil_account_use *use) {
+    bool is_first = output->chunk_count == 0, is_charged = use != NULL && !is_first;
+    if (use != NULL && is_first && pil_accounts_is_scarce(pool->accounts) &&
+        !pil_accounts_may_hold(pool->accounts, use, PIL_CHUNK_BYTES)) {
         return false;
     }
-    uint8_t *slab = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (slab == MAP_FAILED) {
+    if (is_charged && !pil_accounts_charge(pool->accounts, use, PIL_CHUNK_BYTES)) {
         return false;
     }
-    pool->slabs[pool->slab_count++] = slab;
-    pool->chunk_count += SLAB_CHUNKS;
-    for (uint32_t i = 0; i < SLAB_CHUNKS; i++) {
-        struct pil_chunk *chunk = (struct pil_chunk *)(void *)(slab + (size_t)i * PIL_CHUNK_BYTES);
-        chunk->next = pool->free;
-        pool->free = chunk;
+    struct pil_chunk *chunk = pil_chunk_take(pool);
+    if (chunk == NULL) {
+        if (is_charged) {
+            pil_account_remove(use, PIL_CHUNK_BYTES);
+        }
+        return false;
     }
+    if (output->last != NULL) {
+        output->last->next = chunk;
+    } else {
+        output->first = chunk;
+    }
+    output->last = chunk;
+    output->chunk_count++;
+    output->charged_count += is_charged;
     return true;
 }
 
-static struct pil_chunk *chunk_take(struct pil_chunk_pool *pool) {
-    if (pool->free == NULL && !add_slab(pool)) {
-        return NULL;
+/* Takes back a chunk that was unlinked from the output. */
+static void put_chunk(struct pil_output *output, struct pil_chunk_pool *pool, struct pil_account_use *use,
+                      struct pil_chunk *chunk) {
+    PIL_ASSERT(output->chunk_count > 0);
+    pil_chunk_put(pool, chunk);
+    output->chunk_count--;
+    if (output->charged_count > output->chunk_count) {
+        output->charged_count--;
+        pil_account_remove(use, PIL_CHUNK_BYTES);
     }
-    struct pil_chunk *chunk = pool->free;
-    pool->free = chunk->next;
-    chunk->next = NULL;
-    chunk->len = 0;
-    chunk->sent = 0;
-    return chunk;
 }
 
-static void chunk_put(struct pil_chunk_pool *pool, struct pil_chunk *chunk) {
-    chunk->next = pool->free;
-    pool->free = chunk;
+void pil_output_charge(struct pil_output *output, struct pil_account_use *use) {
+    PIL_ASSERT(output->charged_count <= output->chunk_count);
+    pil_account_add(use, (uint64_t)(output->chunk_count - output->charged_count) * PIL_CHUNK_BYTES);
+    output->charged_count = output->chunk_count;
 }
 
 /* Adds the bytes before `at` to the last chunk. */
@@ -68,32 +61,36 @@ static void commit(struct pil_output_sink *sink) {
 
 static bool grow(struct pil_sink *base) {
     struct pil_output_sink *sink = (struct pil_output_sink *)(void *)base;
+    struct pil_output *output = sink->output;
     commit(sink);
-    struct pil_chunk *chunk = sink->output->bytes < sink->bytes_max ? chunk_take(sink->pool) : NULL;
-    if (chunk == NULL) {
+    if (output->bytes >= sink->bytes_max) {
+        sink->failure = PIL_OUTPUT_TOO_LARGE;
+    } else if (!add_chunk(output, sink->pool, sink->use)) {
+        sink->failure = PIL_OUTPUT_NO_MEMORY;
+    }
+    if (sink->failure != PIL_OUTPUT_OK) {
         return false;
     }
-    if (sink->output->last != NULL) {
-        sink->output->last->next = chunk;
-    } else {
-        sink->output->first = chunk;
-    }
-    sink->output->last = chunk;
-    base->at = chunk->data;
-    base->end = chunk->data + sizeof chunk->data;
+    base->at = output->last->data;
+    base->end = output->last->data + sizeof output->last->data;
     return true;
 }
 
 void pil_output_begin(struct pil_output_sink *sink, struct pil_output *output, struct pil_chunk_pool *pool,
-                      uint64_t bytes_max) {
+                      struct pil_account_use *use, uint64_t bytes_max) {
+    struct pil_chunk *last = output->last;
     sink->sink.grow = grow;
     sink->sink.failed = false;
-    sink->output = output;
-    sink->pool = pool;
-    sink->bytes_max = bytes_max;
-    struct pil_chunk *last = output->last;
     sink->sink.at = last != NULL ? last->data + last->len : NULL;
     sink->sink.end = last != NULL ? last->data + sizeof last->data : NULL;
+    sink->output = output;
+    sink->pool = pool;
+    sink->use = use;
+    sink->bytes_max = output->bytes + bytes_max;
+    sink->failure = PIL_OUTPUT_OK;
+    sink->mark = last;
+    sink->mark_len = last != NULL ? last->len : 0;
+    sink->mark_bytes = output->bytes;
 }
 
 uint64_t pil_output_position(const struct pil_output_sink *sink) {
@@ -102,10 +99,32 @@ uint64_t pil_output_position(const struct pil_output_sink *sink) {
                                              : sink->output->bytes + (uint64_t)(sink->sink.at - last->data) - last->len;
 }
 
-bool pil_output_finish(struct pil_output_sink *sink) {
+pil_output_failure pil_output_finish(struct pil_output_sink *sink) {
     commit(sink);
-    return !sink->sink.failed;
+    return sink->failure;
 }
+
+void pil_output_undo(struct pil_output_sink *sink) {
+    struct pil_output *output = sink->output;
+    PIL_ASSERT(output->bytes >= sink->mark_bytes && output->bytes_in_flight <= sink->mark_bytes);
+    struct pil_chunk *chunk = sink->mark != NULL ? sink->mark->next : output->first;
+    while (chunk != NULL) {
+        struct pil_chunk *next = chunk->next;
+        put_chunk(output, sink->pool, sink->use, chunk);
+        chunk = next;
+    }
+    output->last = sink->mark;
+    output->bytes = sink->mark_bytes;
+    if (sink->mark != NULL) {
+        PIL_ASSERT(sink->mark->sent <= sink->mark_len);
+        sink->mark->len = sink->mark_len;
+        sink->mark->next = NULL;
+    } else {
+        output->first = NULL;
+    }
+}
+
+/* ---- Sending. */
 
 uint32_t pil_output_take(struct pil_output *output, struct iovec *parts, uint32_t part_capacity) {
     PIL_ASSERT(output->bytes_in_flight == 0);
@@ -120,25 +139,28 @@ uint32_t pil_output_take(struct pil_output *output, struct iovec *parts, uint32_
     return count;
 }
 
-void pil_output_sent(struct pil_output *output, struct pil_chunk_pool *pool) {
+/* Unlinks the first chunk and takes it back. */
+static void drop_first(struct pil_output *output, struct pil_chunk_pool *pool, struct pil_account_use *use) {
+    struct pil_chunk *chunk = output->first;
+    output->first = chunk->next;
+    put_chunk(output, pool, use, chunk);
+}
+
+void pil_output_sent(struct pil_output *output, struct pil_chunk_pool *pool, struct pil_account_use *use) {
     PIL_ASSERT(output->bytes_in_flight <= output->bytes);
     output->bytes -= output->bytes_in_flight;
     output->bytes_in_flight = 0;
     while (output->first != NULL && output->first->sent == output->first->len) {
-        struct pil_chunk *chunk = output->first;
-        output->first = chunk->next;
-        chunk_put(pool, chunk);
+        drop_first(output, pool, use);
     }
     if (output->first == NULL) {
         output->last = NULL;
     }
 }
 
-void pil_output_clear(struct pil_output *output, struct pil_chunk_pool *pool) {
+void pil_output_clear(struct pil_output *output, struct pil_chunk_pool *pool, struct pil_account_use *use) {
     while (output->first != NULL) {
-        struct pil_chunk *chunk = output->first;
-        output->first = chunk->next;
-        chunk_put(pool, chunk);
+        drop_first(output, pool, use);
     }
     *output = (struct pil_output){0};
 }
@@ -146,12 +168,15 @@ void pil_output_clear(struct pil_output *output, struct pil_chunk_pool *pool) {
 bool pil_output_validate(const struct pil_output *output) {
     uint64_t unsent = output->bytes_in_flight;
     const struct pil_chunk *last = NULL;
+    uint32_t count = 0;
     for (const struct pil_chunk *chunk = output->first; chunk != NULL; chunk = chunk->next) {
         if (chunk->sent > chunk->len || chunk->len > sizeof chunk->data) {
             return false;
         }
         unsent += chunk->len - chunk->sent;
         last = chunk;
+        count++;
     }
-    return last == output->last && unsent == output->bytes;
+    return last == output->last && unsent == output->bytes && count == output->chunk_count &&
+           output->charged_count <= count;
 }

@@ -22,8 +22,12 @@ struct pil_request;
 /* Why a request was refused, by the server or by the resolution of names that all protocols share. */
 typedef enum pil_refusal_reason {
     PIL_REFUSAL_NONE,
-    PIL_REFUSAL_LOOKUPS, /* more lookups than limits.keys_per_request: `limit` */
-    PIL_REFUSAL_ROOM,    /* the request needs more memory than a whole batch has */
+    PIL_REFUSAL_LOOKUPS,     /* more lookups than limits.keys_per_request: `limit` */
+    PIL_REFUSAL_ROOM,        /* the request needs more memory than a whole batch has */
+    PIL_REFUSAL_CONNECTIONS, /* there is no place for the connection, which ends: limits.connections is `limit` */
+    PIL_REFUSAL_OUTPUT,      /* the answer is longer than limits.output_bytes: `limit` */
+    PIL_REFUSAL_MEMORY, /* the peer holds its share of limits.client_memory: `limit`. The request may be incomplete:
+                           then  its private state is zeroed, and the connection ends */
 } pil_refusal_reason;
 
 struct pil_refusal {
@@ -61,7 +65,8 @@ struct pil_protocol {
                          size_t *ret_consumed);
     /* Encodes the answer to a request, after its lookups. */
     void (*encode)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
-    /* Encodes the answer to a refused request (request->refusal), in the protocol's own words. */
+    /* Encodes the answer to a refused request (request->refusal), in the protocol's own words, in less than 8 KiB. It
+     * may follow a call of encode, whose output was taken back. */
     void (*refuse)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
     /* Describes the request to the slow log, after it was answered. */
     void (*describe)(const struct pil_request *request, struct pil_request_note *ret_note);

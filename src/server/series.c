@@ -5,9 +5,10 @@
 #include "server/internal.h"
 
 static const char *const close_reasons[PIL_CLOSE_COUNT] = {
-    "peer",         "quit",         "protocol_error",  "request_bytes", "output_bytes",
-    "output_stall", "idle_timeout", "request_timeout", "drain",         "connections"};
-static const char *const hold_reasons[PIL_HOLD_COUNT] = {"requests_per_turn", "output_pause_bytes"};
+    "peer",         "quit",         "protocol_error", "request_bytes",
+    "output_bytes", "output_stall", "idle_timeout",   "request_timeout",
+    "drain",        "connections",  "client_memory"};
+static const char *const hold_reasons[PIL_HOLD_COUNT] = {"requests_per_turn", "output_bytes"};
 static const char *const stages[PIL_STAGE_COUNT] = {"queue", "lookup", "encode", "send", "total"};
 static const char *const value_statuses[PIL_VALUE_STATUS_COUNT] = {[PIL_VALUE_PRESENT] = "present",
                                                                    [PIL_VALUE_NULL_VALUE] = "null_value",

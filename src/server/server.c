@@ -9,8 +9,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-
-enum { OUTPUT_POOL_BYTES = 256 << 20 };
+#include <sys/random.h>
 
 /* Creates the protocols' state of a worker. */
 static pil_status create_protocol_states(struct pil_server *server, struct pil_worker *worker) {
@@ -37,7 +36,7 @@ static pil_status init_worker(struct pil_server *server, uint32_t index) {
     pil_list_init(&worker->connections);
     pil_list_init(&worker->ready);
     pil_list_init(&worker->dirty);
-    pil_chunk_pool_init(&worker->chunks, OUTPUT_POOL_BYTES);
+    pil_chunk_pool_init(&worker->chunks, &server->accounts);
     worker->turn = (struct pil_turn){
         .worker = worker,
         .server = server,
@@ -119,6 +118,11 @@ pil_status pil_server_create(const struct pil_settings *settings, const struct p
     server->protocols = protocols;
     server->protocol_count = protocol_count;
     server->started_ns = pil_clock_monotonic_ns();
+    uint64_t seed = server->started_ns;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) {
+        seed ^= (uint64_t)(uintptr_t)server; /* too early after boot: what peers cannot guess easily will do */
+    }
+    pil_accounts_init(&server->accounts, settings->limits.client_memory_max, settings->limits.connections_max, seed);
     memcpy(server->listener_fds, listener_fds, settings->listener_count * sizeof listener_fds[0]);
     pil_status status = init_parts(server, ret_error);
     if (status != PIL_STATUS_OK) {
@@ -210,7 +214,7 @@ void pil_server_facts(const struct pil_server *server, struct pil_server_facts *
     *ret_facts = (struct pil_server_facts){
         .started_ns = server->started_ns,
         .connections_total = atomic_load_explicit(&server->connection_id_next, memory_order_relaxed),
-        .connections_now = atomic_load_explicit(&server->connection_count, memory_order_relaxed),
+        .connections_now = atomic_load_explicit(&server->accounts.places, memory_order_relaxed),
         .worker_count = server->worker_count,
     };
 }
@@ -302,7 +306,14 @@ static void watch_workers(struct pil_server *server) {
     }
 }
 
+static void report_memory(struct pil_server *server) {
+    pil_metric_gauge(server->metrics, PIL_METRIC_client_memory_bytes, NULL,
+                     (double)atomic_load_explicit(&server->accounts.allocated, memory_order_relaxed));
+    pil_metric_gauge(server->metrics, PIL_METRIC_client_memory_limit_bytes, NULL, (double)server->accounts.bytes_max);
+}
+
 void pil_server_tick(struct pil_server *server) {
+    report_memory(server);
     sum_engines(server);
     watch_workers(server);
     pil_projects_reclaim(server->projects);

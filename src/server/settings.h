@@ -17,6 +17,8 @@ enum {
     PIL_SETTINGS_PROTOCOLS_MAX = 8,
     PIL_SETTINGS_ADDRESS_BYTES = 128,
     PIL_SETTINGS_WORKERS_MAX = 128,
+    PIL_PLACES_SPARE =
+        32, /* connections beyond limits.connections_max: health probes, and those that are refused in words */
 };
 
 /* How feature statuses are reported over Feast's API; Feast's own servers differ from each other. */
@@ -58,9 +60,9 @@ struct pil_limits {
     uint32_t request_bytes_max; /* one request, arguments or body */
     uint32_t requests_per_turn; /* of one connection, before other connections get their turn */
     uint32_t keys_per_request_max;
-    uint32_t output_pause_bytes; /* a connection with more unsent output than this is not read from */
-    uint32_t output_bytes_max;   /* … and with this much is closed */
-    uint32_t output_stall_ms;    /* … or when the peer accepts none of it for this long */
+    uint32_t output_bytes_max;   /* of one answer; with as much unsent, the requests of a connection wait */
+    uint32_t output_stall_ms;    /* a connection is closed when its peer takes none of its output for this long */
+    uint64_t client_memory_max;  /* what all connections hold (server/account.h) */
     uint32_t idle_timeout_ms;    /* 0: never */
     uint32_t request_timeout_ms; /* from the first byte of a request to its last */
     uint32_t mapped_sessions_max;

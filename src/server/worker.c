@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SWEEP_NS = 200000000, LAST_ACCEPTS_NS = 30000000, SPIN_SHARE_MIN = 16 };
+enum { SWEEP_NS = 200000000, LAST_ACCEPTS_NS = 30000000, SPIN_SHARE_MIN = 16, SWEEPS_PER_TRIM = 25 };
 
 static void on_park(void *context) {
     struct pil_worker *worker = context;
@@ -27,7 +27,7 @@ static pil_status open_engine(struct pil_worker *worker, struct pil_error *error
     const struct pil_settings *settings = worker->server->settings;
     struct pil_engine_options options = {
         .kind = settings->engine,
-        .connections_max = settings->limits.connections_max + settings->listener_count,
+        .connections_max = settings->limits.connections_max + PIL_PLACES_SPARE + settings->listener_count,
         .on_park = on_park,
         .on_unpark = on_unpark,
         .context = worker,
@@ -44,19 +44,40 @@ static pil_status open_engine(struct pil_worker *worker, struct pil_error *error
     return PIL_STATUS_OK;
 }
 
-/* Decodes the connection's bytes; runs the batch each time the decoder finds it full. The requests of a replay are
- * answered from one moment, however many batches they fill. */
+/* Refuses an incomplete request for which there is no memory, in the protocol's words, and ends the connection, because
+ * the bytes behind it cannot be framed. */
+static void refuse_input(struct pil_turn *turn, struct pil_connection *connection) {
+    if (!pil_batch_has_room(turn->batch, 0)) {
+        pil_batch_run(turn, false);
+    }
+    pil_batch_add(turn, connection)->refusal =
+        (struct pil_refusal){.reason = PIL_REFUSAL_MEMORY, .limit = turn->settings->limits.client_memory_max};
+    pil_connection_finish(connection, PIL_CLOSE_MEMORY);
+}
+
+/* Decodes the connection's bytes; runs the batch each time the decoder finds it full, and leaves the rest to the next
+ * turn when this one is late. The requests of a replay are answered from one moment, however many batches they fill. */
 static void advance(struct pil_turn *turn, struct pil_connection *connection) {
-    while (pil_connection_advance(turn, connection) == PIL_STATUS_BUSY) {
+    pil_status status;
+    while ((status = pil_connection_advance(turn, connection)) == PIL_STATUS_BUSY) {
         /* An empty batch without a pinned moment has room for every request, so the loop ends. */
         PIL_ASSERT(turn->batch->request_count > 0 || turn->scope.moment.taken != 0);
         pil_batch_run(turn, connection->replay.len > 0);
+        if (turn->is_late) {
+            pil_connection_defer(turn, connection);
+        }
+    }
+    if (status == PIL_STATUS_NO_MEMORY) {
+        refuse_input(turn, connection);
     }
 }
 
 static void on_receive(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data) {
     pil_worker_count(turn->worker, turn->server->series.received_bytes[connection->listener->protocol], data.len);
     pil_connection_receive(turn, connection, data);
+    if (turn->is_late) {
+        pil_connection_defer(turn, connection);
+    }
     advance(turn, connection);
 }
 
@@ -120,14 +141,16 @@ static void on_event(struct pil_worker *worker, const struct pil_event *event) {
     }
 }
 
-/* Gives another turn to each connection that had requests left over in the turn before. Connections that are put on the
- * list meanwhile wait for the next turn. */
+/* Gives another turn to each connection that had requests left over in the turn before, as far as the time allows, but
+ * to one at least. Connections that are put on the list meanwhile wait for the next turn. */
 static void run_ready(struct pil_worker *worker) {
     struct pil_turn *turn = &worker->turn;
-    struct pil_list ready;
-    pil_list_move(&worker->ready, &ready);
-    PIL_LIST_EACH(struct pil_connection, ready_link, connection, &ready) {
-        pil_list_remove(&connection->ready_link);
+    const struct pil_list_link *last = worker->ready.head.previous;
+    struct pil_list_link *link = pil_list_first(&worker->ready);
+    for (bool was_last = link == NULL; !was_last; link = pil_list_first(&worker->ready)) {
+        was_last = link == last;
+        struct pil_connection *connection = PIL_LIST_ENTRY(struct pil_connection, ready_link, link);
+        pil_list_remove(link);
         if (connection->state == PIL_CONNECTION_GONE) {
             pil_connection_destroy(turn, connection);
             continue;
@@ -137,6 +160,7 @@ static void run_ready(struct pil_worker *worker) {
         if (connection->state == PIL_CONNECTION_ENDED && connection->pending == 0) {
             pil_connection_flush(turn, connection);
         }
+        was_last |= turn->is_late;
     }
 }
 
@@ -151,10 +175,32 @@ static void copy_stats(struct pil_worker *worker) {
     atomic_store_explicit(&worker->engine_accept_failures, stats.accept_failures, memory_order_relaxed);
 }
 
+/* When memory is short, those who hold most of it and take nothing pay, until a sixteenth of the budget is free again.
+ */
+static void collect_debts(struct pil_worker *worker) {
+    uint64_t largest = 0, freed = 0, wanted = worker->server->settings->limits.client_memory_max / 16;
+    PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
+        if (connection->use.bytes > largest && pil_connection_owes(&worker->turn, connection)) {
+            largest = connection->use.bytes;
+        }
+    }
+    PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
+        if (largest > 0 && freed < wanted && connection->use.bytes >= largest / 2 &&
+            pil_connection_owes(&worker->turn, connection)) {
+            freed += connection->use.bytes;
+            pil_connection_close(&worker->turn, connection, PIL_CLOSE_MEMORY);
+        }
+    }
+}
+
 static void sweep(struct pil_worker *worker) {
     worker->swept_ns = worker->turn.now_ns;
     PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
         pil_connection_sweep(&worker->turn, connection);
+    }
+    collect_debts(worker);
+    if (++worker->sweep_count % SWEEPS_PER_TRIM == 0) {
+        pil_chunk_pool_trim(&worker->chunks);
     }
     copy_stats(worker);
 }
@@ -202,6 +248,7 @@ pil_status pil_worker_turn(struct pil_worker *worker) {
     uint32_t count = 0;
     PIL_TRY(wait_events(worker, &count));
     worker->turn.now_ns = pil_clock_monotonic_ns();
+    worker->turn.is_late = false;
     atomic_store_explicit(&worker->turn_started_ns, worker->turn.now_ns, memory_order_relaxed);
     if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
         drain(worker);

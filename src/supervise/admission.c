@@ -20,7 +20,7 @@ static void explain(const struct pil_holder *holder, uint64_t budget, uint64_t w
     uint64_t unmapping = pil_holder_bytes(holder, PIL_RESIDENCY_UNMAPPING);
     snprintf(admission->why, sizeof admission->why,
              "it will not fit: %llu bytes served + %llu being unmapped + %llu of release %s = %llu bytes, over the "
-             "budget of %llu MiB (%llu bytes); raise memory_budget or serve less",
+             "%llu MiB (%llu bytes) that memory_budget leaves for releases; raise it or serve less",
              (unsigned long long)live, (unsigned long long)unmapping, (unsigned long long)wanted, release,
              (unsigned long long)(live + unmapping + wanted), (unsigned long long)(budget >> 20),
              (unsigned long long)budget);

@@ -109,7 +109,9 @@ void pil_feast_put_detail(struct pil_sink *sink, const char *text);
     X(VIEW_DENIED, 403, "FeastPermissionError", "Permission error:\nyou may not read feature view %1") \
     X(VIEW_AMBIGUOUS, 400, NULL, "Feature view %1 is ambiguous: say project/view") \
     X(SERVICE_AMBIGUOUS, 400, NULL, "Feature service %1 is ambiguous: say project/service") \
-    X(TOO_LARGE, 413, NULL, "The request is over the limit of %1: %2")
+    X(TOO_LARGE, 413, NULL, "The request is over the limit of %1: %2") \
+    X(NO_PLACE, 503, NULL, "There is no place for one more connection: see %1") \
+    X(MEMORY_SHARE, 503, NULL, "This client holds its share of %1: take answers before you ask for more")
 
 typedef enum pil_feast_error {
 #define X(name, status, class_name, message) PIL_FEAST_ERROR_##name,

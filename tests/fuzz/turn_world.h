@@ -426,13 +426,13 @@ const struct pil_engine_ops pil_epoll_ops = {
 
 static void world_set_limits(bool is_narrow) {
     world.settings.slowlog_us = is_narrow ? 0 : 1000000;
-    world.settings.limits = (struct pil_limits){.connections_max = WORLD_CONNECTIONS,
+    world.settings.limits = (struct pil_limits){.connections_max = 2 * WORLD_CONNECTIONS,
                                                 .request_bytes_max = is_narrow ? 2000 : 1 << 20,
                                                 .requests_per_turn = is_narrow ? 3 : 256,
                                                 .keys_per_request_max = is_narrow ? 16 : 4096,
-                                                .output_pause_bytes = is_narrow ? 512 : 1 << 18,
                                                 .output_bytes_max = is_narrow ? 1 << 10 : 1 << 24,
                                                 .output_stall_ms = 10000,
+                                                .client_memory_max = is_narrow ? 1 << 20 : 1 << 28,
                                                 .request_timeout_ms = 5000};
 }
 

@@ -25,9 +25,9 @@ static inline struct pil_settings fixture_settings(uint32_t view_count, char fir
                                                .request_bytes_max = 1 << 22,
                                                .requests_per_turn = 256,
                                                .keys_per_request_max = 16384,
-                                               .output_pause_bytes = 1 << 18,
                                                .output_bytes_max = 1 << 26,
                                                .output_stall_ms = 10000,
+                                               .client_memory_max = 1 << 28,
                                                .request_timeout_ms = 10000}};
     for (uint32_t i = 0; i < view_count; i++) {
         settings.views[i].project[0] = 'p';

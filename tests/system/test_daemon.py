@@ -241,11 +241,11 @@ def test_sighup_takes_what_can_change_and_names_what_cannot(folder, store, start
 
 def test_a_release_that_will_not_fit_is_refused_and_the_old_one_serves(store, start_pilliond):
     first = store.make_release(rows=ROWS, seed=1)
-    daemon = start_pilliond(store, args=["--memory_budget", "4M"])
+    daemon = start_pilliond(store, args=["--memory_budget", "5M", "--limits.client_memory", "1M"])
     store.make_release(rows=200000, seed=2)
     refused = wait_refused(daemon)
     assert refused["result"] == "will_not_fit"
-    assert "budget of 4 MiB" in refused["why"]
+    assert "over the 4 MiB (4194304 bytes) that memory_budget leaves for releases" in refused["why"]
     assert daemon.serving(first)
     assert daemon.redis().hget("driver_stats:5", "f1") == str(expected(5, 1, 1)).encode()
     assert harness.http(daemon.admin, "GET", "/readyz").status == 200
@@ -255,7 +255,8 @@ def test_the_sum_of_a_refusal_adds_up_and_what_is_kept_goes_only_when_that_helps
     store.make_release(rows=10000, seed=1)
     other = store.make_release(view="other", rows=2000, seed=1)
     serve = ("rides/driver_stats@production", "rides/other@production")
-    daemon = start_pilliond(store, serve=serve, args=["--memory_budget", "4M", "--keep_releases", "2"])
+    daemon = start_pilliond(store, serve=serve, args=["--memory_budget", "5M", "--limits.client_memory", "1M",
+                                                      "--keep_releases", "2"])
     second = store.make_release(rows=10000, seed=2)
     daemon.wait_serving(second)
     harness.wait_until("both are held", lambda: view_status(daemon)["held_releases"] == 2)

@@ -54,11 +54,27 @@ def test_connections(start):
     kept = [harness.connect(daemon.resp_unix) for _ in range(4)]
     for sock in kept:
         ping(sock)
-    for address, protocol in ((daemon.resp_unix, "resp"), (daemon.resp_tcp, "resp"), (daemon.feast, "feast")):
+    http = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+    for address, protocol, probe, well, other, refusal in (
+            (daemon.resp_unix, "resp", b"PING\r\n", b"+PONG", b"EXISTS x\r\n", b"-ERR max number of clients reached"),
+            (daemon.resp_tcp, "resp", b"PING\r\n", b"+PONG", b"INFO\r\n", b"-ERR max number of clients reached"),
+            (daemon.feast, "feast", http % b"health", b"HTTP/1.1 200 ", http % b"x", b"HTTP/1.1 503 "),
+            (daemon.oip, "oip", http % b"v2/health/ready", b"HTTP/1.1 200 ", http % b"v2", b"HTTP/1.1 503 ")):
         before = count(daemon, "closed", "connections", protocol)
-        assert wait_closed(harness.connect(address)) == b""
-        harness.wait_until("it is counted",
-                           lambda: count(daemon, "closed", "connections", protocol) == before + 1)
+        with harness.connect(address) as sock:  # a spare place: for probes
+            sock.sendall(probe)
+            assert sock.recv(1000).startswith(well)
+            sock.sendall(other + probe)
+            assert wait_closed(sock).startswith(refusal)
+        with harness.connect(address) as sock:
+            assert wait_closed(sock) == b""  # it asked nothing for a second
+        harness.wait_until("both are counted",
+                           lambda: count(daemon, "closed", "connections", protocol) == before + 2)
+    spare = [harness.connect(daemon.resp_unix) for _ in range(36)]
+    harness.wait_until("those without a spare place are closed",
+                       lambda: count(daemon, "closed", "connections") >= 4 + 36)
+    for sock in spare:
+        sock.close()
     for sock in kept:
         ping(sock)
     kept.pop().close()
@@ -132,10 +148,10 @@ def send_quietly(sock: socket.socket, data: bytes) -> None:
         pass  # closed, which is what the test is about
 
 
-def test_output_pause_bytes(start):
-    daemon = start("output_pause_bytes=4096")
+def test_output_bytes(start):
+    daemon = start("output_bytes=65536")
     sock = ask_without_reading(daemon.resp_unix, 20000)
-    harness.wait_until("it is not read from", lambda: count(daemon, "held", "output_pause_bytes") >= 1)
+    harness.wait_until("its requests wait", lambda: count(daemon, "held", "output_bytes") >= 1)
     with harness.connect(daemon.resp_unix) as other:
         ping(other)
     with harness.connect(daemon.resp_unix) as other:
@@ -150,17 +166,8 @@ def test_output_pause_bytes(start):
     assert got == row * 20000
 
 
-def test_output_bytes(start):
-    daemon = start("output_bytes=65536", "output_pause_bytes=64M")
-    sock = ask_without_reading(daemon.resp_unix, 5000)
-    harness.wait_until("it is closed", lambda: count(daemon, "closed", "output_bytes") == 1)
-    wait_closed(sock)
-    with harness.connect(daemon.resp_unix) as other:
-        ping(other)
-
-
 def test_output_stall(start):
-    daemon = start("output_stall=200ms", "output_pause_bytes=4096")
+    daemon = start("output_stall=200ms", "output_bytes=65536")
     sock = ask_without_reading(daemon.resp_unix, 20000)
     harness.wait_until("it is closed", lambda: count(daemon, "closed", "output_stall") == 1)
     wait_closed(sock)

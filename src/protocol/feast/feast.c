@@ -5,6 +5,7 @@
 
 static void route_health(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body) {
     (void)body;
+    call->request->is_health = true;
     call->http.exchange.head.status = pil_scope_is_ready(&turn->scope) ? 200 : 503;
 }
 
@@ -61,9 +62,21 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("bytes of keys in one request"),
                        pil_bytes_from_text("4 MiB, with the body"));
         break;
+    case PIL_REFUSAL_CONNECTIONS:
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_NO_PLACE, pil_bytes_from_text("limits.connections"),
+                       (struct pil_bytes){0});
+        break;
+    case PIL_REFUSAL_OUTPUT:
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("bytes in one answer"),
+                       pil_bytes_from_text("limits.output_bytes"));
+        break;
+    case PIL_REFUSAL_MEMORY:
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_MEMORY_SHARE, pil_bytes_from_text("limits.client_memory"),
+                       (struct pil_bytes){0});
+        break;
     case PIL_REFUSAL_NONE: PIL_UNREACHABLE("a request that was not refused");
     }
-    pil_exchange_answer(turn, request, &service, NULL, sink);
+    pil_exchange_refuse(turn, request, &service, sink);
 }
 
 static void describe(const struct pil_request *request, struct pil_request_note *ret_note) {

@@ -116,6 +116,14 @@ void pil_exchange_answer(struct pil_turn *turn, struct pil_request *request, con
     }
 }
 
+void pil_exchange_refuse(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
+                         struct pil_sink *sink) {
+    struct pil_exchange_call *call = request->body;
+    call->exchange.head.minor = 1;
+    call->exchange.head.keep_alive &= request->refusal.reason != PIL_REFUSAL_CONNECTIONS;
+    pil_exchange_answer(turn, request, service, NULL, sink);
+}
+
 /* ---- Errors. */
 
 struct pil_sink pil_exchange_error_sink(struct pil_turn *turn) {

@@ -52,6 +52,9 @@ pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *co
 void pil_exchange_answer(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
                          void (*put_body)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink),
                          struct pil_sink *sink);
+/* The same for a refused request, whose body or detail says why. The request may be incomplete. */
+void pil_exchange_refuse(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
+                         struct pil_sink *sink);
 /* Turns a call into an error: its body is dropped, and the detail is the status' reason phrase. */
 void pil_exchange_fail(struct pil_request *request, int status);
 

@@ -76,6 +76,7 @@ static void prepare(struct pil_turn *turn, struct pil_request *request, const st
     call->request = request;
     pil_oip_route_parse(http->path, &route);
     call->kind = route.kind;
+    request->is_health = route.kind == PIL_OIP_ROUTE_LIVE || route.kind == PIL_OIP_ROUTE_READY;
     if (route.kind == PIL_OIP_ROUTE_UNKNOWN) {
         pil_oip_fail(turn, call, 404, "there is nothing at this path; the protocol is served at /v2");
         return;
@@ -134,9 +135,23 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
     case PIL_REFUSAL_ROOM:
         pil_oip_fail(turn, call, 503, "the server has no room for this request now: send it again");
         break;
+    case PIL_REFUSAL_CONNECTIONS:
+        pil_oip_fail(turn, call, 503, "no place for one more connection: limits.connections is %llu",
+                     (unsigned long long)request->refusal.limit);
+        break;
+    case PIL_REFUSAL_OUTPUT:
+        pil_oip_fail(turn, call, 413,
+                     "the answer is longer than limits.output_bytes (%llu): ask for fewer rows or as binary",
+                     (unsigned long long)request->refusal.limit);
+        break;
+    case PIL_REFUSAL_MEMORY:
+        pil_oip_fail(turn, call, 503,
+                     "this client holds its share of limits.client_memory (%llu): take answers before you ask for more",
+                     (unsigned long long)request->refusal.limit);
+        break;
     case PIL_REFUSAL_NONE: PIL_UNREACHABLE("a request that was not refused");
     }
-    pil_exchange_answer(turn, request, &service, NULL, sink);
+    pil_exchange_refuse(turn, request, &service, sink);
 }
 
 static void describe(const struct pil_request *request, struct pil_request_note *ret_note) {

@@ -3,6 +3,11 @@
 #include "protocol/resp/handlers.h"
 #include "protocol/resp/plan.h"
 
+PIL_PREPARE(pil_redis_prepare_ping) {
+    (void)turn;
+    call->request->is_health = true;
+}
+
 PIL_REPLY(pil_redis_reply_ping) {
     (void)turn;
     if (call->arg_count > 2) {

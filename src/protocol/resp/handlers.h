@@ -8,6 +8,7 @@
 #define PIL_REPLY(name) void name(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink)
 
 /* read.c */
+PIL_PREPARE(pil_redis_prepare_ping);
 PIL_PREPARE(pil_redis_prepare_fields);
 PIL_PREPARE(pil_redis_prepare_row);
 PIL_PREPARE(pil_redis_prepare_packed);

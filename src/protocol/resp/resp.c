@@ -182,6 +182,19 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
     case PIL_REFUSAL_ROOM:
         error = "TOOLARGE the request needs more memory than a batch has; ask for less in one request";
         break;
+    case PIL_REFUSAL_CONNECTIONS: error = "ERR max number of clients reached"; break;
+    case PIL_REFUSAL_OUTPUT:
+        error = pil_batch_text(turn->batch,
+                               "ERR the answer is longer than limits.output_bytes (%llu): ask for less in one "
+                               "request",
+                               (unsigned long long)request->refusal.limit);
+        break;
+    case PIL_REFUSAL_MEMORY:
+        error = pil_batch_text(turn->batch,
+                               "ERR this client holds its share of limits.client_memory (%llu): take answers "
+                               "before you ask for more",
+                               (unsigned long long)request->refusal.limit);
+        break;
     case PIL_REFUSAL_NONE: PIL_UNREACHABLE("a request that was not refused");
     }
     pil_resp_put_error(sink, error);
@@ -237,7 +250,7 @@ static void *create_worker(const struct pil_settings *settings) {
         return NULL;
     }
     pil_list_init(&worker->connections);
-    worker->clients = pil_client_table_create(settings->limits.connections_max);
+    worker->clients = pil_client_table_create(settings->limits.connections_max + PIL_PLACES_SPARE);
     if (worker->clients == NULL) {
         destroy_worker(worker);
         return NULL;

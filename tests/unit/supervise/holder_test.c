@@ -219,8 +219,8 @@ static void kept_releases_make_room_only_when_that_helps(void **state) {
     assert_false(answer.is_admitted);
     assert_int_equal(gone.count, 0); /* 100 are served: giving up the kept ones would not help */
     assert_string_equal(answer.why, "it will not fit: 100 bytes served + 0 being unmapped + 901 of release "
-                                    "0000000000000003 = 1001 bytes, over the budget of 0 MiB (1000 bytes); raise "
-                                    "memory_budget or serve less");
+                                    "0000000000000003 = 1001 bytes, over the 0 MiB (1000 bytes) that "
+                                    "memory_budget leaves for releases; raise it or serve less");
     pil_admission_ask(&holder, 1000, 900, name_of(3), &hook, &answer);
     assert_true(answer.is_admitted);
     assert_int_equal(gone.count, 1);

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What connections may hold: a client may send everything before it reads anything, nothing is lost however slowly it
+reads, and one that takes all it can get harms nobody else. Both back ends.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Callable, Iterator
+
+import harness
+import pytest
+
+FEATURES = 50
+MEMORY = "pillion_client_memory_bytes"
+
+
+@pytest.fixture
+def start(store, start_pilliond, engine) -> Callable[..., harness.Pilliond]:
+    store.make_release(rows=100, features=FEATURES)
+
+    def start_with(*limits: str) -> harness.Pilliond:
+        return start_pilliond(store, engine=engine, args=[part for limit in limits
+                                                          for part in ("--limits." + limit).split("=")])
+
+    return start_with
+
+
+def closed(daemon: harness.Pilliond, reason: str, protocol: str = "resp") -> float:
+    return daemon.metrics()[f'pillion_connections_closed_total{{protocol="{protocol}",reason="{reason}"}}']
+
+
+def row(daemon: harness.Pilliond) -> bytes:
+    """The answer to HGETALL of one row."""
+    with harness.connect(daemon.resp_unix) as sock:
+        sock.sendall(b"HGETALL driver_stats:1\r\nECHO end\r\n")
+        got = b""
+        while not got.endswith(b"$3\r\nend\r\n"):
+            got += sock.recv(65536)
+    return got.removesuffix(b"$3\r\nend\r\n")
+
+
+def expect(sock: socket.socket, wanted: bytes, piece: int = 1 << 20, pause_s: float = 0.0) -> None:
+    """Reads exactly `wanted`."""
+    at = 0
+    while at < len(wanted):
+        got = sock.recv(min(piece, len(wanted) - at))
+        assert got, f"the connection ended after {at} of {len(wanted)} bytes"
+        assert got == wanted[at:at + len(got)], f"other bytes at {at}"
+        at += len(got)
+        time.sleep(pause_s)
+
+
+@pytest.mark.parametrize("output_bytes", [65536, 64 << 20])
+@pytest.mark.parametrize("address", ["resp_unix", "resp_tcp"])
+def test_everything_is_sent_before_anything_is_read(start, address, output_bytes):
+    daemon = start(f"output_bytes={output_bytes}", "client_memory=128M")
+    wanted = row(daemon)
+    count = (24 << 20) // len(wanted)
+    with harness.connect(getattr(daemon, address)) as sock:
+        sock.sendall(b"HGETALL driver_stats:1\r\n" * count)  # times out where the server stops reading
+        sock.shutdown(socket.SHUT_WR)
+        expect(sock, wanted * count)
+        assert sock.recv(1) == b""
+
+
+def test_http_pipelines_may_be_sent_first_too(start):
+    daemon = start("output_bytes=65536", "client_memory=128M")
+    body = b'{"features":["driver_stats:f0"],"entities":{"id":[1]}}'
+    request = b"POST /get-online-features HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with harness.connect(daemon.feast) as sock:
+        sock.sendall(request * 20000)
+        sock.shutdown(socket.SHUT_WR)
+        got = bytearray()
+        while more := sock.recv(1 << 20):
+            got += more
+    assert got.count(b"HTTP/1.1 200 OK\r\n") == 20000 and got.count(b'"values":[') >= 20000
+
+
+def test_a_reader_that_is_slow_is_never_cut(start):
+    daemon = start("output_stall=600ms", "output_bytes=65536")
+    wanted = row(daemon) * 100
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(harness.DEADLINE_S)
+    sock.connect(daemon.resp_path)
+    sock.sendall(b"HGETALL driver_stats:1\r\n" * 100)
+    expect(sock, wanted, piece=2048, pause_s=0.05)  # several times the limit
+    assert closed(daemon, "output_stall") == 0
+
+
+def test_one_answer_over_the_limit_is_an_error_and_the_connection_stays(start):
+    daemon = start("output_bytes=65536")
+    with harness.connect(daemon.resp_unix) as sock:
+        fields = b" ".join(b"f%d" % (i % FEATURES) for i in range(12000))
+        command = [b"HMGET", b"driver_stats:1", *fields.split()]
+        big = b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in command)
+        sock.sendall(b"PING\r\n")
+        assert sock.recv(100) == b"+PONG\r\n"
+        sock.sendall(big * 3 + b"PING\r\n")
+        got = b""
+        while not got.endswith(b"+PONG\r\n"):
+            got += sock.recv(65536)
+    error = b"-ERR the answer is longer than limits.output_bytes (65536): ask for less in one request\r\n"
+    assert got == error * 3 + b"+PONG\r\n"
+    answer = daemon.online_features({"id": list(range(100)) * 20}, [f"driver_stats:f{i}" for i in range(FEATURES)])
+    assert answer.status == 413 and "limits.output_bytes" in answer.text
+    assert closed(daemon, "output_bytes") == closed(daemon, "output_bytes", "feast") == 0
+
+
+HOG = """
+import socket, sys, time
+address, count = sys.argv[1], int(sys.argv[2])
+socks = []
+for _ in range(count):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(address)
+    sock.setblocking(False)
+    socks.append(sock)
+end = time.monotonic() + 60
+print("hogging", flush=True)
+while time.monotonic() < end:
+    for sock in list(socks):
+        try:
+            sock.send(b"HGETALL driver_stats:1\\r\\n" * 200)
+        except BlockingIOError:
+            pass
+        except OSError:
+            socks.remove(sock)
+    time.sleep(0.001)
+"""
+
+
+@pytest.fixture
+def hogs() -> Iterator[Callable[[harness.Pilliond, int], None]]:
+    """Other processes that ask for all they can get and read nothing."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_hog(daemon: harness.Pilliond, connections: int) -> None:
+        hog = subprocess.Popen([sys.executable, "-c", HOG, daemon.resp_path, str(connections)],
+                               stdout=subprocess.PIPE, text=True)
+        started.append(hog)
+        assert hog.stdout.readline() == "hogging\n"
+
+    yield start_hog
+    for hog in started:
+        hog.send_signal(signal.SIGKILL)
+        hog.wait()
+
+
+def test_who_takes_all_harms_nobody_else(start, hogs):
+    daemon = start("client_memory=16M", "output_stall=1h")
+    wanted = row(daemon)
+    for _ in range(3):
+        hogs(daemon, 40)
+    harness.wait_until("the hogs have filled their share", lambda: daemon.metrics()[MEMORY] > 10 << 20)
+    for address in (daemon.resp_unix, daemon.resp_tcp):
+        for _ in range(50):
+            with harness.connect(address) as sock:
+                sock.sendall(b"HGETALL driver_stats:1\r\n" * 20)
+                expect(sock, wanted * 20)
+    assert daemon.online_features({"id": [1]}, ["driver_stats:f0"]).status == 200
+    samples = daemon.metrics()
+    assert samples[MEMORY] <= samples["pillion_client_memory_limit_bytes"] == 16 << 20
+
+
+def test_an_incomplete_request_without_memory_is_refused_in_words(start):
+    daemon = start("client_memory=8M", "request_bytes=4M")
+    socks = [harness.connect(daemon.resp_unix) for _ in range(16)]
+    answers: list[bytes] = []
+
+    def send_in_part(sock: socket.socket) -> None:
+        try:
+            sock.sendall(b"PING\r\n*2\r\n$4\r\nECHO\r\n$1000000\r\n" + b"x" * 900000)
+        except OSError:
+            pass
+        got = b""
+        while not got.endswith(b"\r\n") or got.count(b"\r\n") < 2:
+            try:
+                more = sock.recv(1000)
+            except OSError:
+                break
+            if not more:
+                break
+            got += more
+        answers.append(got)
+
+    threads = [threading.Thread(target=send_in_part, args=(sock,)) for sock in socks]
+    for thread in threads:
+        thread.start()
+    harness.wait_until("most are refused", lambda: closed(daemon, "client_memory") >= 4)
+    for sock in socks:
+        sock.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join()
+    refused = [a for a in answers if b"limits.client_memory" in a]
+    assert refused and all(a.startswith(b"+PONG\r\n-ERR this client holds its share of limits.client_memory (8388608)")
+                           for a in refused)
+    assert len(answers) == len(socks)
+    with harness.connect(daemon.resp_unix) as sock:  # now there is room for one
+        sock.sendall(b"PING\r\n*2\r\n$4\r\nECHO\r\n$1000000\r\n" + b"x" * 1000000 + b"\r\n")
+        expect(sock, b"+PONG\r\n$1000000\r\n" + b"x" * 1000000 + b"\r\n")
+
+
+def test_memory_comes_back(start):
+    daemon = start("client_memory=64M")
+    with harness.connect(daemon.resp_unix) as sock:
+        sock.sendall(b"HGETALL driver_stats:1\r\n" * 20000)
+        harness.wait_until("answers wait", lambda: daemon.metrics()[MEMORY] > 8 << 20)
+        expect(sock, row(daemon) * 20000)
+        harness.wait_until("the input is given back, and most of the chunks",
+                           lambda: daemon.metrics()[MEMORY] < 8 << 20, 60)
