@@ -18,6 +18,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+/* An engine of a worker with the default limits. */
+static const struct pil_engine_options usual_engine = {.connections_max = 4096};
+
 typedef enum health { GOOD, SLOWER, BROKEN } health;
 
 /* The findings so far. */
@@ -60,7 +63,7 @@ static void examine_engine(struct sheet *sheet) {
     char reason[PIL_ENGINE_REASON_BYTES], setting[256];
     struct utsname kernel = {.release = "?"};
     uname(&kernel);
-    pil_engine_kind kind = pil_engine_probe(reason);
+    pil_engine_kind kind = pil_engine_probe(&usual_engine, reason);
     first_line("/proc/sys/kernel/io_uring_disabled", setting);
     const char *remedy = kind == PIL_ENGINE_IO_URING ? ""
                          : setting[0] == '1' || setting[0] == '2'

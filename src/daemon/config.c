@@ -6,6 +6,7 @@
 #include "daemon/config_option.h"
 #include "daemon/config_yaml.h"
 #include "engine/engine.h"
+#include "server/server.h"
 #include "store/scheme.h"
 
 #include <stdio.h>
@@ -132,12 +133,18 @@ static void settle_auto(struct pil_config *config) {
     for (uint32_t i = 0; i < settings->view_count; i++) {
         settings->views[i].staleness_bound_us = config->staleness_bound_ms * 1000;
     }
+}
+
+void pil_config_choose_engine(struct pil_config *config) {
+    struct pil_settings *settings = &config->settings;
+    struct pil_engine_options options;
     if (config->engine != 0) {
         settings->engine = (pil_engine_kind)(config->engine - 1);
         snprintf(settings->engine_reason, sizeof settings->engine_reason, "configured");
-    } else {
-        settings->engine = pil_engine_probe(settings->engine_reason);
+        return;
     }
+    pil_server_engine_options(settings, &options);
+    settings->engine = pil_engine_probe(&options, settings->engine_reason);
 }
 
 static void check_whole(const struct pil_config *config, struct pil_text *problems) {

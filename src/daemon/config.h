@@ -35,11 +35,15 @@ struct pil_command_line {
     const char *role;
 };
 
-/* Applies the defaults, then the file, then the flags, then resolves `auto` values from the machine and the cgroup.
+/* Applies the defaults, then the file, then the flags, then resolves `auto` values from the machine and the cgroup, but
+ * for the engine, which pil_config_choose_engine chooses.
  * Every mistake is one line of *problems: "file:line:column: what; what to do" or "--flag: what; what to do". INVALID:
  * there were mistakes, or memory for *problems was short, which has failed then. */
 pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
                            struct pil_text *problems) PIL_CHECKED;
+/* Sets settings.engine and its reason; `auto` probes what the calling process may do. So call it in the process that
+ * serves, or as its user, after privileges were given up. */
+void pil_config_choose_engine(struct pil_config *config);
 /* The result of a reload: names of options, separated by blanks. */
 struct pil_config_changes {
     struct pil_text changed;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pilliond: one binary, three processes. */
+#include "daemon/privilege.h"
 #include "daemon/process.h"
 #include "protocol/resp/resp.h"
 #include "metric/exposition.h"
@@ -37,13 +38,24 @@ static int describe(const char *table) {
     return EXIT_USAGE;
 }
 
+/* Becomes the user that would serve, so that limits and the engine are checked as they would be met. */
+static int check(struct pil_config *config) {
+    const struct pil_settings *settings = &config->settings;
+    struct pil_error error;
+    if (pil_privilege_drop(config->user, &error) != PIL_STATUS_OK) {
+        fprintf(stderr, "pilliond: %s\n", error.text);
+        return EXIT_PROBLEMS;
+    }
+    pil_config_choose_engine(config);
+    printf("ok: %u views, %u listeners, %u workers, %s (%s), budget %llu MiB\n", settings->view_count,
+           settings->listener_count, settings->worker_count, pil_engine_kind_text(settings->engine),
+           settings->engine_reason, (unsigned long long)(settings->memory_budget >> 20));
+    return EXIT_OK;
+}
+
 static int run_supervisor(struct pil_config *config, const struct pil_command_line *line, int argc, char **argv) {
     if (line->check_only) {
-        printf("ok: %u views, %u listeners, %u workers, %s (%s), budget %llu MiB\n", config->settings.view_count,
-               config->settings.listener_count, config->settings.worker_count,
-               pil_engine_kind_text(config->settings.engine), config->settings.engine_reason,
-               (unsigned long long)(config->settings.memory_budget >> 20));
-        return EXIT_OK;
+        return check(config);
     }
     return pil_supervisor_run(config, argc, argv, line->ready_fd);
 }

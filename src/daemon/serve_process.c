@@ -14,6 +14,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -57,6 +58,26 @@ static pil_status create_node(struct process *process, struct pil_error *error) 
                                     : pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for the admin console");
 }
 
+/* The engine is chosen here, where the limits of the user who serves are in force. A probe that passed is not enough:
+ * each worker needs its own ring. `auto` falls back to epoll when one of them is refused. */
+static pil_status start_workers(struct process *process, struct pil_error *error) {
+    struct pil_settings *settings = &process->config.settings;
+    struct pil_server *server = process->node->server;
+    pil_config_choose_engine(&process->config);
+    pil_status status = pil_server_start(server, error);
+    if (status != PIL_STATUS_OK && process->config.engine == 0 && settings->engine == PIL_ENGINE_IO_URING) {
+        settings->engine = PIL_ENGINE_EPOLL;
+        snprintf(settings->engine_reason, sizeof settings->engine_reason, "%.*s", PIL_ENGINE_REASON_BYTES - 1,
+                 error->text);
+        status = pil_server_start(server, error);
+    }
+    if (status == PIL_STATUS_OK) {
+        pil_log(PIL_LOG_INFO, "workers run", "workers", PIL_LOG_NUM(settings->worker_count), "engine",
+                pil_engine_kind_text(settings->engine), "engine_reason", settings->engine_reason, NULL);
+    }
+    return status;
+}
+
 static pil_status start(struct process *process, struct pil_error *error) {
     const struct pil_settings *settings = &process->config.settings;
     process->is_started = true;
@@ -67,7 +88,7 @@ static pil_status start(struct process *process, struct pil_error *error) {
             PIL_TRY(pil_mapped_listen(process->node->mapped, process->listener_fds[i]));
         }
     }
-    return pil_server_start(process->node->server, error);
+    return start_workers(process, error);
 }
 
 static pil_status on_config(struct process *process, int fd, struct pil_error *error) {

@@ -391,9 +391,7 @@ int pil_supervisor_run(struct pil_config *config, int argc, char **argv, int rea
         fprintf(stderr, "pilliond: %s\n", error.text);
         code = EXIT_SYSTEM;
     } else {
-        pil_log(PIL_LOG_INFO, "started", "version", PIL_VERSION, "engine",
-                pil_engine_kind_text(config->settings.engine), "engine_reason", config->settings.engine_reason,
-                "workers", PIL_LOG_NUM(config->settings.worker_count), "memory_budget",
+        pil_log(PIL_LOG_INFO, "started", "version", PIL_VERSION, "memory_budget",
                 PIL_LOG_NUM(config->settings.memory_budget), NULL);
         run(supervisor);
         pil_log(PIL_LOG_INFO, "stopped", NULL);

@@ -322,7 +322,7 @@ void pil_engine_closed(struct pil_engine *engine, struct pil_slot *slot) {
 
 /* ---- create and destroy ---- */
 
-static pil_status fill_in(const struct pil_engine_options *options, struct pil_engine_options *ret_options,
+pil_status pil_engine_fill_in(const struct pil_engine_options *options, struct pil_engine_options *ret_options,
                           struct pil_error *ret_error) {
     struct pil_engine_options filled = *options;
     uint64_t complete = 4 * (uint64_t)options->connections_max;
@@ -396,7 +396,7 @@ static pil_status create_common(struct pil_engine *engine, struct pil_error *ret
 pil_status pil_engine_create(const struct pil_engine_options *options, struct pil_engine **ret_engine,
                              struct pil_error *ret_error) {
     struct pil_engine_options filled;
-    PIL_TRY(fill_in(options, &filled, ret_error));
+    PIL_TRY(pil_engine_fill_in(options, &filled, ret_error));
     struct pil_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for an event loop");

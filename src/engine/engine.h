@@ -25,11 +25,6 @@ typedef enum pil_engine_kind { PIL_ENGINE_IO_URING, PIL_ENGINE_EPOLL } pil_engin
 const char *pil_engine_kind_text(pil_engine_kind kind);
 
 enum { PIL_ENGINE_REASON_BYTES = 160 };
-/* Tries each operation that the io_uring back end needs (a NOP, multishot receive with a buffer ring, send, cancel,
- * poll, multishot accept). *ret_reason gives the reason for the result in a few words, for the log and the info metric.
- */
-pil_engine_kind pil_engine_probe(char ret_reason[PIL_ENGINE_REASON_BYTES]);
-
 struct pil_engine_options {
     pil_engine_kind kind;
     uint32_t connections_max;  /* connections accepted beyond this limit are closed at once and counted */
@@ -45,6 +40,13 @@ struct pil_engine_options {
     void (*on_unpark)(void *context);
     void *context;
 };
+
+/* Tries each operation that the io_uring back end needs (a NOP, multishot receive with a buffer ring, send, cancel,
+ * poll, multishot accept), on a ring of the size that an engine with these options has: the kernel counts its memory
+ * against the user's RLIMIT_MEMLOCK. So call it as the user who will create the engines, after capabilities were given
+ * up. *ret_reason gives the reason for the result in a few words, for the log and the info metric. Any thread. Blocks
+ * for half a second when locked memory is short. */
+pil_engine_kind pil_engine_probe(const struct pil_engine_options *options, char ret_reason[PIL_ENGINE_REASON_BYTES]);
 
 struct pil_engine;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Finds out whether io_uring works on this machine by using it. Container runtimes refuse the system calls, kernels
  * lack operations, sandboxes fake them; only completed operations count. */
-#include "engine/engine.h"
+#include "engine/internal.h"
 #include "engine/ring.h"
 
 #include "base/sys.h"
@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { ENTRIES = 8, BUFFERS = 2, BUFFER_BYTES = 64, WAIT_S = 2 };
+enum { BUFFERS = 2, BUFFER_BYTES = 64, WAIT_S = 2 };
 enum { TAG_NOP = 1, TAG_RECEIVE, TAG_SEND, TAG_CANCEL, TAG_ACCEPT, TAG_POLL };
 
 struct probe {
@@ -59,7 +59,7 @@ static bool await(struct probe *probe, uint64_t tag, struct io_uring_cqe *ret_cq
 }
 
 static struct io_uring_sqe *next_sqe(struct probe *probe, uint64_t tag) {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&probe->ring.uring); /* never NULL: at most 4 of 8 are queued */
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&probe->ring.uring); /* never NULL: at most 4 are queued */
     io_uring_prep_nop(sqe);
     sqe->user_data = tag; /* later io_uring_prep_* calls do not change it */
     return sqe;
@@ -143,21 +143,18 @@ static bool open_sockets(struct probe *probe) {
            refuse(probe, "probe of io_uring: open sockets: %s", strerror(errno));
 }
 
-static const char *hint(int error_number) {
-    switch (error_number) {
-    case EPERM: return " (refused by seccomp or by the sysctl kernel.io_uring_disabled)";
-    case ENOSYS: return " (the kernel was built without it, or a sandbox hides it)";
-    case EINVAL: return " (the kernel is older than 6.1)";
-    case ENOMEM: return " (RLIMIT_MEMLOCK or the memory limit)";
-    default: return "";
-    }
-}
-
-pil_engine_kind pil_engine_probe(char ret_reason[PIL_ENGINE_REASON_BYTES]) {
+pil_engine_kind pil_engine_probe(const struct pil_engine_options *options, char ret_reason[PIL_ENGINE_REASON_BYTES]) {
     struct probe probe = {.listener = -1, .pair = {-1, -1}, .client = -1, .accepted = -1, .reason = ret_reason};
-    int result = pil_ring_init(&probe.ring, ENTRIES, 2 * ENTRIES, BUFFERS);
+    struct pil_engine_options filled;
+    struct pil_error error;
+    if (pil_engine_fill_in(options, &filled, &error) != PIL_STATUS_OK) {
+        snprintf(ret_reason, PIL_ENGINE_REASON_BYTES, "%.*s", PIL_ENGINE_REASON_BYTES - 1, error.text);
+        return PIL_ENGINE_EPOLL;
+    }
+    int result = pil_ring_init(&probe.ring, filled.submit_entries, filled.complete_entries, filled.buffer_count);
     if (result < 0) {
-        snprintf(ret_reason, PIL_ENGINE_REASON_BYTES, "io_uring set-up: %s%s", strerror(-result), hint(-result));
+        snprintf(ret_reason, PIL_ENGINE_REASON_BYTES, "io_uring set-up: %s%s", strerror(-result),
+                 pil_ring_hint(-result));
         return PIL_ENGINE_EPOLL;
     }
     bool is_good = open_sockets(&probe) && use_ring(&probe);
@@ -169,6 +166,6 @@ pil_engine_kind pil_engine_probe(char ret_reason[PIL_ENGINE_REASON_BYTES]) {
     if (!is_good) {
         return PIL_ENGINE_EPOLL;
     }
-    snprintf(ret_reason, PIL_ENGINE_REASON_BYTES, "every operation that is needed works");
+    snprintf(ret_reason, PIL_ENGINE_REASON_BYTES, "all required operations available");
     return PIL_ENGINE_IO_URING;
 }

@@ -8,6 +8,18 @@
 
 enum { INIT_ATTEMPTS = 100, INIT_PAUSE_NS = 5 * 1000 * 1000 };
 
+const char *pil_ring_hint(int error_number) {
+    switch (error_number) {
+    case EPERM: return " (refused by seccomp or by the sysctl kernel.io_uring_disabled)";
+    case ENOSYS: return " (the kernel was built without it, or a sandbox hides it)";
+    case EINVAL: return " (the kernel is older than 6.1)";
+    case ENOMEM: return " (RLIMIT_MEMLOCK or the memory limit)";
+    case EMFILE:
+    case ENFILE: return " (the limit of open files)";
+    default: return "";
+    }
+}
+
 static size_t buffer_ring_bytes(const struct pil_ring *ring) {
     return ring->buffer_count * sizeof(struct io_uring_buf);
 }

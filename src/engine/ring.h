@@ -18,6 +18,8 @@ enum { PIL_RING_BUFFER_GROUP = 0 };
 /* Returns 0 or -errno; -ENOMEM only after half a second of retries. The ring belongs to the calling thread
  * (SINGLE_ISSUER): only it may submit and wait. */
 int pil_ring_init(struct pil_ring *ring, uint32_t submit_entries, uint32_t complete_entries, uint32_t buffer_count);
+/* The usual cause of a failed pil_ring_init, in parentheses after a blank; "": none is known. */
+const char *pil_ring_hint(int error_number);
 void pil_ring_deinit(struct pil_ring *ring);
 
 /* Gives a receive buffer to the kernel. */

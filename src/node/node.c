@@ -13,6 +13,8 @@
 
 #include <stdlib.h>
 
+#define TURN_AGE_NS_MAX 1000000000ull
+
 static uint64_t monotonic_ns(const struct pil_node *node) {
     return node->options.clock->monotonic_ns(node->options.clock->context);
 }
@@ -44,8 +46,6 @@ static pil_status create_server(struct pil_node *node, struct pil_error *ret_err
         PIL_TRY(pil_mapped_create(node->server, &node->mapped, ret_error));
     }
     struct pil_metric_registry *metrics = pil_server_metrics(node->server);
-    pil_metric_gauge(metrics, PIL_METRIC_io_engine_info,
-                     PIL_METRIC_LABELS(pil_engine_kind_text(settings->engine), settings->engine_reason), 1);
     pil_metric_gauge(metrics, PIL_METRIC_build_info, PIL_METRIC_LABELS(PIL_VERSION), 1);
     if (node->options.smaps >= 0) {
         on_huge_pages(node, 0); /* until the first count */
@@ -376,9 +376,30 @@ static void channel_term(const struct pil_node *node, uint32_t index, struct pil
     term(terms, all, age_us <= settings->staleness_bound_us || is_awaited(node, index), text);
 }
 
+/* A worker that waits for requests turns five times a second; one that does not is stuck, or gets no processor. */
+static void worker_term(const struct pil_node *node, struct pil_text *terms, bool *all) {
+    const struct pil_settings *settings = node->options.settings;
+    char text[128];
+    uint32_t worker = 0;
+    uint64_t age_ns = pil_server_turn_age_ns(node->server, monotonic_ns(node), &worker);
+    bool has_failed = pil_server_failed(node->server), is_open = age_ns != UINT64_MAX;
+    if (has_failed) {
+        snprintf(text, sizeof text, "workers run: one has failed; the log says why");
+    } else if (!is_open) {
+        snprintf(text, sizeof text, "workers run: worker %u has not opened its event loop yet", worker);
+    } else if (age_ns > TURN_AGE_NS_MAX) {
+        snprintf(text, sizeof text, "workers run: worker %u made no turn for %.1f s, bound 1 s", worker,
+                 (double)age_ns / 1e9);
+    } else {
+        snprintf(text, sizeof text, "workers run: %u, %s", settings->worker_count,
+                 pil_engine_kind_text(settings->engine));
+    }
+    term(terms, all, !has_failed && is_open && age_ns <= TURN_AGE_NS_MAX, text);
+}
+
 bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms) {
     bool all = true;
-    term(terms, &all, !pil_server_failed(node->server), "workers run");
+    worker_term(node, terms, &all);
     term(terms, &all, !node->is_draining, "not draining");
     for (uint32_t i = 0; i < node->options.settings->view_count; i++) {
         if (is_served(node, i)) {

@@ -42,14 +42,24 @@ struct pil_worker {
     bool is_draining, is_closed; /* closed: no longer accepts */
     uint64_t drain_ns;
 
+    struct pil_error failure; /* written before is_failed */
+
     /* Read by the control thread. */
     _Atomic uint64_t turn_started_ns; /* 0 while parked */
+    _Atomic uint64_t turn_last_ns;    /* like turn_started_ns, but kept while parked; 0: the engine is not open */
     _Atomic bool is_done;
     _Atomic bool is_failed;
     _Atomic uint32_t connections_now[PIL_SETTINGS_PROTOCOLS_MAX];
     _Atomic uint64_t engine_turns, engine_enters, engine_parks, engine_buffers_empty, engine_overflows,
         engine_accept_failures; /* copied each sweep */
 };
+
+/* How far the start of the workers has come. Written by the control thread, read by the workers. */
+typedef enum pil_start_phase {
+    PIL_START_OPENING, /* the workers open their engines, then wait */
+    PIL_START_SERVING,
+    PIL_START_ABANDONED /* an engine could not be opened: all workers end */
+} pil_start_phase;
 
 struct pil_server {
     const struct pil_settings *settings;
@@ -64,6 +74,7 @@ struct pil_server {
     struct pil_worker *workers;
     uint32_t worker_count;
     uint32_t workers_started;
+    _Atomic pil_start_phase phase;
     uint64_t started_ns;
     _Atomic uint64_t connection_id_next;
     _Atomic bool is_draining;
@@ -81,8 +92,10 @@ static inline void pil_worker_record(struct pil_worker *worker, pil_metric_serie
 /* ---- worker.c: a worker's thread, and its steps, for tests that run a worker on their own thread. */
 
 void *pil_worker_main(void *worker);
-/* Creates the engine, listens, and goes online. Call pil_worker_close even after a failure. */
+/* Creates the engine. Call pil_worker_close even after a failure. */
 pil_status pil_worker_open(struct pil_worker *worker, struct pil_error *ret_error) PIL_CHECKED;
+/* Listens and goes online; call it once, after pil_worker_open. */
+pil_status pil_worker_listen(struct pil_worker *worker, struct pil_error *ret_error) PIL_CHECKED;
 /* Waits for events and answers them. SYSTEM: the engine failed for good. */
 pil_status pil_worker_turn(struct pil_worker *worker) PIL_CHECKED;
 /* Goes offline and closes all connections; unsent answers are lost. */

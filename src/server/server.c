@@ -147,14 +147,56 @@ void pil_server_remove_view(struct pil_server *server, uint32_t view_index) {
     pil_projects_note_change(server->projects);
 }
 
-pil_status pil_server_start(struct pil_server *server, struct pil_error *ret_error) {
+static bool has_opened(const struct pil_worker *worker) {
+    return atomic_load_explicit(&worker->turn_last_ns, memory_order_acquire) != 0;
+}
+
+static bool has_failed(const struct pil_worker *worker) {
+    return atomic_load_explicit(&worker->is_failed, memory_order_acquire);
+}
+
+/* Starts the threads, and waits until each has opened its engine or failed. */
+static pil_status open_workers(struct pil_server *server, struct pil_error *error) {
+    const struct timespec pause = {.tv_nsec = 1000000};
     for (uint32_t i = 0; i < server->worker_count; i++) {
-        int number = pthread_create(&server->workers[i].thread, NULL, pil_worker_main, &server->workers[i]);
+        struct pil_worker *worker = &server->workers[i];
+        worker->turn_last_ns = 0;
+        worker->is_done = worker->is_failed = false;
+        int number = pthread_create(&worker->thread, NULL, pil_worker_main, worker);
         if (number != 0) {
-            return pil_fail(ret_error, pil_status_from_errno(number), "worker %u: %s", i, strerror(number));
+            return pil_fail(error, pil_status_from_errno(number), "start the thread of worker %u: %s", i,
+                            strerror(number));
         }
         server->workers_started++;
     }
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        const struct pil_worker *worker = &server->workers[i];
+        while (!has_opened(worker) && !has_failed(worker)) {
+            nanosleep(&pause, NULL);
+        }
+        if (has_failed(worker)) {
+            return pil_fail(error, PIL_STATUS_SYSTEM, "worker %u of %u: %s", i, server->worker_count,
+                            worker->failure.text);
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_server_start(struct pil_server *server, struct pil_error *ret_error) {
+    const struct pil_settings *settings = server->settings;
+    server->phase = PIL_START_OPENING;
+    pil_status status = open_workers(server, ret_error);
+    atomic_store_explicit(&server->phase, status == PIL_STATUS_OK ? PIL_START_SERVING : PIL_START_ABANDONED,
+                          memory_order_release);
+    for (uint32_t i = 0; status != PIL_STATUS_OK && i < server->workers_started; i++) {
+        pthread_join(server->workers[i].thread, NULL);
+    }
+    if (status != PIL_STATUS_OK) {
+        server->workers_started = 0;
+        return status;
+    }
+    pil_metric_gauge(server->metrics, PIL_METRIC_io_engine_info,
+                     PIL_METRIC_LABELS(pil_engine_kind_text(settings->engine), settings->engine_reason), 1);
     return PIL_STATUS_OK;
 }
 
@@ -321,9 +363,23 @@ void pil_server_tick(struct pil_server *server) {
 
 bool pil_server_failed(const struct pil_server *server) {
     for (uint32_t i = 0; i < server->workers_started; i++) {
-        if (atomic_load_explicit(&server->workers[i].is_failed, memory_order_acquire)) {
+        if (has_failed(&server->workers[i])) {
             return true;
         }
     }
     return false;
+}
+
+uint64_t pil_server_turn_age_ns(const struct pil_server *server, uint64_t now_ns, uint32_t *ret_worker) {
+    uint64_t age_ns_max = 0;
+    *ret_worker = 0;
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        uint64_t last_ns = atomic_load_explicit(&server->workers[i].turn_last_ns, memory_order_relaxed);
+        uint64_t age_ns = last_ns == 0 ? UINT64_MAX : now_ns > last_ns ? now_ns - last_ns : 0;
+        if (age_ns > age_ns_max) {
+            age_ns_max = age_ns;
+            *ret_worker = i;
+        }
+    }
+    return age_ns_max;
 }

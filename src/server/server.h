@@ -19,7 +19,12 @@ struct pil_server;
 pil_status pil_server_create(const struct pil_settings *settings, const struct pil_protocol *const *protocols,
                              uint32_t protocol_count, const int *listener_fds, struct pil_server **ret_server,
                              struct pil_error *ret_error) PIL_CHECKED;
+/* Starts the workers, and returns when each has opened its engine (settings->engine); only then do they listen. On
+ * failure all workers have ended and none has accepted a connection, so that the caller may change settings->engine and
+ * call again. Errors: those of pil_engine_create and of pthread_create, with the worker's number. */
 pil_status pil_server_start(struct pil_server *server, struct pil_error *ret_error) PIL_CHECKED;
+/* The options of each worker's engine, for pil_engine_probe. */
+void pil_server_engine_options(const struct pil_settings *settings, struct pil_engine_options *ret_options);
 /* Stops accepting, answers the requests that have arrived, then stops the workers; waits at most timeout_ms. Returns
  * whether all workers have stopped. */
 bool pil_server_drain(struct pil_server *server, uint64_t timeout_ms);
@@ -60,6 +65,9 @@ void pil_server_remove_view(struct pil_server *server, uint32_t view_index);
 void pil_server_tick(struct pil_server *server);
 /* Whether a fatal error has ended a worker. */
 bool pil_server_failed(const struct pil_server *server);
+/* How long ago, at now_ns (monotonic), the slowest worker began its last turn; *ret_worker is its number. Healthy
+ * workers begin one five times a second, even when nothing arrives. UINT64_MAX: its engine is not open. Any thread. */
+uint64_t pil_server_turn_age_ns(const struct pil_server *server, uint64_t now_ns, uint32_t *ret_worker);
 
 /* One remembered slow request; texts carry no keys and no values. */
 struct pil_slow_request {

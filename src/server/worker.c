@@ -23,24 +23,36 @@ static void on_unpark(void *context) {
     pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
 }
 
-static pil_status open_engine(struct pil_worker *worker, struct pil_error *error) {
-    const struct pil_settings *settings = worker->server->settings;
-    struct pil_engine_options options = {
+void pil_server_engine_options(const struct pil_settings *settings, struct pil_engine_options *ret_options) {
+    *ret_options = (struct pil_engine_options){
         .kind = settings->engine,
-        .connections_max = settings->limits.connections_max + PIL_PLACES_SPARE + settings->listener_count,
-        .on_park = on_park,
-        .on_unpark = on_unpark,
-        .context = worker,
-    };
-    PIL_TRY(pil_engine_create(&options, &worker->engine, error));
+        .connections_max = settings->limits.connections_max + PIL_PLACES_SPARE + settings->listener_count};
+}
+
+static pil_status open_engine(struct pil_worker *worker, struct pil_error *error) {
+    struct pil_engine_options options;
+    pil_server_engine_options(worker->server->settings, &options);
+    options.on_park = on_park;
+    options.on_unpark = on_unpark;
+    options.context = worker;
+    return pil_engine_create(&options, &worker->engine, error);
+}
+
+pil_status pil_worker_listen(struct pil_worker *worker, struct pil_error *ret_error) {
+    const struct pil_settings *settings = worker->server->settings;
     for (uint32_t i = 0; i < settings->listener_count; i++) {
         struct pil_listener *listener = &worker->listeners[i];
         *listener = (struct pil_listener){
             .magic = PIL_LISTENER_MAGIC, .settings = &settings->listeners[i], .fd = worker->server->listener_fds[i]};
         if (listener->fd >= 0) {
-            PIL_TRY(pil_engine_listen(worker->engine, listener->fd, listener, &listener->handle));
+            pil_status status = pil_engine_listen(worker->engine, listener->fd, listener, &listener->handle);
+            if (status != PIL_STATUS_OK) {
+                return pil_fail(ret_error, status, "listen on %s: %s", listener->settings->address,
+                                pil_status_text(status));
+            }
         }
     }
+    pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
     return PIL_STATUS_OK;
 }
 
@@ -250,6 +262,7 @@ pil_status pil_worker_turn(struct pil_worker *worker) {
     worker->turn.now_ns = pil_clock_monotonic_ns();
     worker->turn.is_late = false;
     atomic_store_explicit(&worker->turn_started_ns, worker->turn.now_ns, memory_order_relaxed);
+    atomic_store_explicit(&worker->turn_last_ns, worker->turn.now_ns, memory_order_relaxed);
     if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
         drain(worker);
     }
@@ -272,7 +285,7 @@ pil_status pil_worker_open(struct pil_worker *worker, struct pil_error *ret_erro
     worker->turn.now_ns = worker->swept_ns = pil_clock_monotonic_ns();
     pil_ignore(pil_peer_diag_open(&worker->diag, NULL), "peers over TCP stay unknown where the kernel does not tell");
     PIL_TRY(open_engine(worker, ret_error));
-    pil_qsbr_online(pil_cache_qsbr(worker->server->cache), worker->index);
+    atomic_store_explicit(&worker->turn_last_ns, worker->turn.now_ns, memory_order_release);
     return PIL_STATUS_OK;
 }
 
@@ -289,21 +302,39 @@ void pil_worker_close(struct pil_worker *worker) {
     pil_peer_diag_close(&worker->diag);
 }
 
-void *pil_worker_main(void *argument) {
-    struct pil_worker *worker = argument;
-    struct pil_error error = {.text = "the ring is beyond repair"};
-    pil_sys_run_promptly();
-    pil_status status = pil_worker_open(worker, &error);
+/* Waits until every worker has opened its engine. Returns false if one of them could not. */
+static bool await_others(const struct pil_worker *worker) {
+    const struct timespec pause = {.tv_nsec = 1000000};
+    pil_start_phase phase;
+    while ((phase = atomic_load_explicit(&worker->server->phase, memory_order_acquire)) == PIL_START_OPENING) {
+        nanosleep(&pause, NULL);
+    }
+    return phase == PIL_START_SERVING;
+}
+
+static pil_status serve(struct pil_worker *worker) {
+    worker->failure = (struct pil_error){.text = "the ring is beyond repair"};
+    pil_status status = pil_worker_listen(worker, &worker->failure);
     while (status == PIL_STATUS_OK && !(worker->is_closed && worker->connection_count == 0)) {
         status = pil_worker_turn(worker);
     }
     if (status != PIL_STATUS_OK) {
         pil_log(PIL_LOG_ERROR, "worker failed", "worker", PIL_LOG_NUM(worker->index), "status", pil_status_text(status),
-                "why", error.text, NULL);
-        atomic_store_explicit(&worker->is_failed, true, memory_order_release);
+                "why", worker->failure.text, NULL);
     }
-    if (worker->engine != NULL) {
-        copy_stats(worker);
+    copy_stats(worker);
+    return status;
+}
+
+void *pil_worker_main(void *argument) {
+    struct pil_worker *worker = argument;
+    pil_sys_run_promptly();
+    pil_status status = pil_worker_open(worker, &worker->failure); /* pil_server_start reports a failure */
+    if (status == PIL_STATUS_OK && await_others(worker)) {
+        status = serve(worker);
+    }
+    if (status != PIL_STATUS_OK) {
+        atomic_store_explicit(&worker->is_failed, true, memory_order_release);
     }
     pil_worker_close(worker);
     atomic_store_explicit(&worker->turn_started_ns, 0, memory_order_relaxed);

@@ -457,6 +457,7 @@ static void world_create(void) {
                                  &error) == PIL_STATUS_OK);
     world.worker = &world.server->workers[0];
     PIL_ASSERT(pil_worker_open(world.worker, &error) == PIL_STATUS_OK);
+    PIL_ASSERT(pil_worker_listen(world.worker, &error) == PIL_STATUS_OK);
     world.project = WORLD_PROJECTS;
     world.runs_left = WORLD_RUNS;
 }

@@ -52,6 +52,7 @@ static bool leave_one_descriptor(void) {
 }
 
 enum { CANNOT_PREPARE = 50 };
+static const struct pil_engine_options small = {.connections_max = 10};
 
 /* What the probe says in a child that was prepared so. Exit codes: the kind, or CANNOT_PREPARE. */
 static int probe_in_child(bool (*prepare)(void), char reason[PIL_ENGINE_REASON_BYTES]) {
@@ -64,7 +65,7 @@ static int probe_in_child(bool (*prepare)(void), char reason[PIL_ENGINE_REASON_B
             _exit(CANNOT_PREPARE);
         }
         char said[PIL_ENGINE_REASON_BYTES] = {0};
-        pil_engine_kind kind = pil_engine_probe(said);
+        pil_engine_kind kind = pil_engine_probe(&small, said);
         _exit(write(pipe_fds[1], said, sizeof said) == sizeof said ? (int)kind : 60);
     }
     close(pipe_fds[1]);
@@ -128,7 +129,7 @@ static void leaves_no_descriptor_behind(void **state) {
     int before = dup(0);
     close(before);
     for (int i = 0; i < 10; i++) {
-        assert_int_equal(pil_engine_probe(reason), kind_here);
+        assert_int_equal(pil_engine_probe(&small, reason), kind_here);
     }
     int after = dup(0);
     close(after);
@@ -147,7 +148,7 @@ static void says_what_can_be_created(void **state) {
 
 int main(void) {
     char reason[PIL_ENGINE_REASON_BYTES];
-    kind_here = pil_engine_probe(reason);
+    kind_here = pil_engine_probe(&small, reason);
     print_message("%s: %s\n", pil_engine_kind_text(kind_here), reason);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_seccomp_when_setup_is_refused), cmocka_unit_test(notices_that_enter_is_refused),

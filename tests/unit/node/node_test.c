@@ -2,12 +2,13 @@
  * Goal: releases go from messages to being served without the control thread ever working for longer than a slice; the
  * supervisor hears of each PUBLISH exactly once that its mapping is gone; readiness names every term; views come and go
  * and take their releases along. Method: a node without worker threads, messages made by hand, a clock that the test
- * moves; a worker's grace period is played by the test; the node is validated after every step. */
+ * moves; a worker's turns and its grace period are played by the test; the node is validated after every step. */
 #include "node/node.h"
 #include "support/cache_fixture.h"
 
 #include "metric/exposition.h"
 #include "schema/project.h"
+#include "server/internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,14 +26,18 @@ struct fixture {
     struct pil_project *project;
     uint64_t time_ns;
     uint64_t row_count; /* of the releases that come */
+    bool is_stuck;      /* the worker makes no turn */
     struct pil_message told[TOLD_MAX];
     uint32_t told_count;
 };
 
-/* Each look at the clock takes a while, so that a slice ends. */
+/* Each look at the clock takes a while, so that a slice ends. The worker turns meanwhile. */
 static uint64_t monotonic_ns(void *context) {
     struct fixture *f = context;
     f->time_ns += 300000;
+    if (f->node != NULL && !f->is_stuck) {
+        f->node->server->workers[0].turn_last_ns = f->time_ns;
+    }
     return f->time_ns;
 }
 
@@ -442,6 +447,30 @@ static void readiness_names_every_term_and_is_told_when_it_turns(void **state) {
     assert_term(f, "[-] not draining", false);
 }
 
+static void a_worker_that_makes_no_turn_makes_the_node_unready(void **state) {
+    struct fixture *f = *state;
+    for (uint32_t view = 0; view < 2; view++) {
+        send_release(f, view, 1);
+        send_checked(f, view, 1);
+    }
+    assert_term(f, "[+] workers run: 1, io_uring\n", true);
+    f->is_stuck = true;
+    f->time_ns += 900000000;
+    assert_term(f, "[+] workers run: 1, io_uring\n", true);
+    f->time_ns += 300000000;
+    assert_term(f, "[-] workers run: worker 0 made no turn for 1.2 s, bound 1 s\n", false);
+    f->is_stuck = false;
+    assert_term(f, "[+] workers run: 1, io_uring\n", true);
+    f->is_stuck = true;
+    f->node->server->workers[0].turn_last_ns = 0;
+    assert_term(f, "[-] workers run: worker 0 has not opened its event loop yet\n", false);
+    f->is_stuck = false;
+    f->node->server->workers_started = 1;
+    f->node->server->workers[0].is_failed = true;
+    assert_term(f, "[-] workers run: one has failed; the log says why\n", false);
+    f->node->server->workers_started = 0;
+}
+
 static void reports_are_counted_and_the_last_refusal_is_kept(void **state) {
     struct fixture *f = *state;
     struct pil_message report = {.kind = PIL_MESSAGE_REPORT,
@@ -654,6 +683,7 @@ int main(void) {
         TEST(a_shard_whose_descriptor_was_lost_is_asked_for_again),
         TEST(a_worker_that_still_reads_holds_its_release),
         TEST(two_thousand_retired_releases_are_all_reported),
+        TEST(a_worker_that_makes_no_turn_makes_the_node_unready),
         TEST(readiness_names_every_term_and_is_told_when_it_turns),
         TEST(reports_are_counted_and_the_last_refusal_is_kept),
         TEST(restarts_and_memory_are_what_the_supervisor_says),
