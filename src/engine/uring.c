@@ -471,8 +471,8 @@ static pil_status create(struct pil_engine *engine, struct pil_error *ret_error)
     int result = pil_ring_init(&uring->ring, options->submit_entries, options->complete_entries, options->buffer_count);
     if (result < 0) {
         free(uring);
-        return pil_fail(ret_error, pil_status_from_errno(-result), "io_uring set-up: %s%s",
-                        strerror(-result), pil_ring_hint(-result));
+        return pil_fail(ret_error, pil_status_from_errno(-result), "io_uring set-up: %s%s", strerror(-result),
+                        pil_ring_hint(-result));
     }
     engine->back = uring;
     for (uint32_t i = 0; i < options->buffer_count; i++) {

@@ -9,6 +9,7 @@
 #include "node/project.h"
 #include "node/publish.h"
 #include "node/retire.h"
+#include "node/services.h"
 #include "protocol/protocols.h"
 
 #include <stdlib.h>
@@ -292,6 +293,7 @@ void pil_node_views_changed(struct pil_node *node) {
             has_changed = true;
         }
     }
+    node->services_changed |= has_changed;
     if (has_changed && node->mapped != NULL) {
         pil_mapped_views_changed(node->mapped);
     }
@@ -308,8 +310,18 @@ static void tell_readiness(struct pil_node *node) {
     if (is_ready != node->is_ready) {
         struct pil_message message = {.kind = PIL_MESSAGE_READINESS, .readiness = {is_ready}};
         node->is_ready = is_ready;
+        node->was_ready |= is_ready;
         pil_log(PIL_LOG_INFO, is_ready ? "ready" : "not ready", NULL);
         node->options.tell(node->options.context, &message);
+    }
+}
+
+static void note_seen(struct pil_node *node) {
+    for (uint32_t i = 0; i < node->options.settings->view_count; i++) {
+        struct pil_node_view *view = &node->views[i];
+        view->is_seen =
+            view->is_seen ||
+            (view->live != NULL && pil_qsbr_passed(pil_cache_qsbr(pil_server_cache(node->server)), view->ticket));
     }
 }
 
@@ -321,6 +333,8 @@ void pil_node_tick(struct pil_node *node) {
     pil_retired_sweep(node);
     pil_metric_gauge(pil_server_metrics(node->server), PIL_METRIC_reclaim_pending, NULL,
                      pil_cache_retired_count(pil_server_cache(node->server)));
+    note_seen(node);
+    pil_services_check(node);
     tell_readiness(node);
     node->ticked_ns = monotonic_ns(node);
 }
@@ -339,6 +353,12 @@ static bool is_awaited(const struct pil_node *node, uint32_t index) {
     return node->options.settings->views[index].is_added && pil_cache_live(pil_node_view_of(node, index)) == NULL;
 }
 
+/* Whether every worker reads the view's first release, or a later one. */
+static bool is_seen(const struct pil_node *node, uint32_t index) {
+    const struct pil_node_view *view = &node->views[index];
+    return view->is_seen || pil_qsbr_passed(pil_cache_qsbr(pil_server_cache(node->server)), view->ticket);
+}
+
 static void release_term(const struct pil_node *node, uint32_t index, struct pil_text *terms, bool *all) {
     const struct pil_view_settings *settings = &node->options.settings->views[index];
     const struct pil_node_view *view = &node->views[index];
@@ -346,15 +366,16 @@ static void release_term(const struct pil_node *node, uint32_t index, struct pil
     bool is_refused = view->refused_outcome != PIL_OUTCOME_OK;
     char text[2 * PIL_MESSAGE_TEXT_BYTES];
     if (release != NULL) {
-        snprintf(text, sizeof text, "%s/%s@%s: release %s, published %lld s ago", settings->project, settings->view,
+        snprintf(text, sizeof text, "%s/%s@%s: release %s, published %lld s ago%s", settings->project, settings->view,
                  settings->channel, release->id,
-                 (long long)((pil_node_wall_us(node) - release->published_us) / 1000000));
+                 (long long)((pil_node_wall_us(node) - release->published_us) / 1000000),
+                 is_seen(node, index) ? "" : "; not all workers see it yet");
     } else {
         snprintf(text, sizeof text, "%s/%s@%s: no release%s%s%s", settings->project, settings->view, settings->channel,
                  is_refused ? "; " : " yet", is_refused ? view->refused_why : "",
                  is_awaited(node, index) ? "; it was added by a reload and counts from its first release on" : "");
     }
-    term(terms, all, release != NULL || is_awaited(node, index), text);
+    term(terms, all, release != NULL ? is_seen(node, index) : is_awaited(node, index), text);
 }
 
 static void channel_term(const struct pil_node *node, uint32_t index, struct pil_text *terms, bool *all) {
@@ -397,6 +418,19 @@ static void worker_term(const struct pil_node *node, struct pil_text *terms, boo
     term(terms, all, !has_failed && is_open && age_ns <= TURN_AGE_NS_MAX, text);
 }
 
+static void services_term(const struct pil_node *node, struct pil_text *terms, bool *all) {
+    const struct pil_node_services *services = &node->services;
+    char text[PIL_MESSAGE_TEXT_BYTES + 128];
+    if (services->broken_count == 0) {
+        snprintf(text, sizeof text, "services resolve: %u", services->whole_count);
+    } else {
+        snprintf(text, sizeof text, "services resolve: not %u of %u: %s%s", services->broken_count,
+                 services->broken_count + services->whole_count, services->broken,
+                 node->was_ready ? "; it counts only until the node is ready for the first time" : "");
+    }
+    term(terms, all, services->broken_count == 0 || node->was_ready, text);
+}
+
 bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms) {
     bool all = true;
     worker_term(node, terms, &all);
@@ -407,6 +441,7 @@ bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms) {
             channel_term(node, i, terms, &all);
         }
     }
+    services_term(node, terms, &all);
     return all;
 }
 

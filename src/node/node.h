@@ -30,6 +30,16 @@ struct pil_node_view {
     struct pil_arrival arrival;
     struct pil_retired *live;            /* the record of the live release; NULL: no release is served */
     struct pil_publication *publication; /* a release that is being prepared or prefaulted; NULL: none */
+    uint64_t ticket;                     /* the grace period after which every worker sees the view's first release */
+    bool is_seen;                        /* that grace period has passed */
+};
+
+/* What pil_services_check found last. */
+struct pil_node_services {
+    uint64_t publish_count;              /* of the cache, when it looked */
+    uint32_t whole_count;                /* services whose features are all in live releases */
+    uint32_t broken_count;               /* services with a feature that a live release lacks */
+    char broken[PIL_MESSAGE_TEXT_BYTES]; /* the first of these, and what it lacks; "": none */
 };
 
 struct pil_node_options {
@@ -50,6 +60,9 @@ struct pil_node {
     uint64_t server_restarts, fetcher_restarts;
     bool is_draining;
     bool is_ready; /* as last reported to the supervisor */
+    bool was_ready;
+    bool services_changed; /* since pil_services_check: a project was applied, or views came and went */
+    struct pil_node_services services;
     struct pil_node_view views[PIL_SETTINGS_VIEWS_MAX];
     struct pil_chores chores;
     struct pil_chore reclaim;
@@ -78,9 +91,12 @@ bool pil_node_work(struct pil_node *node);
 /* Does the periodic work. Call it after events, and at least ten times a second. */
 void pil_node_tick(struct pil_node *node);
 
-/* Ready: every served view has a verified release, and its channel was read within the staleness bound; no worker has
- * failed; the node is not draining. A view that a reload added counts only from its first release on. If `terms` is not
- * NULL, one line for each condition is appended to it: "[+] …" holds, "[-] …" does not. */
+/* Ready: every worker has opened its engine and has begun a turn within the last second; every served view has a
+ * verified release that all workers see, and its channel was read within the staleness bound; the node is not draining.
+ * A view that a reload added counts only from its first release on. Services whose features the live releases lack
+ * count until the node is ready for the first time: later the mistake of a project must not take all nodes out of
+ * service (ADR 35). If `terms` is not NULL, one line for each condition is appended to it: "[+] …" holds, or does not
+ * count; "[-] …" does not hold. */
 bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms);
 /* Sets the gauges that are derived from the node's state. */
 void pil_node_update_metrics(const struct pil_node *node);

@@ -52,4 +52,5 @@ void pil_node_take_project(struct pil_node *node, uint32_t view_index, int fd) {
         pil_project_destroy(&project);
         refuse(node, view_index, status, status == PIL_STATUS_TOO_LARGE ? "too many projects" : "no memory");
     }
+    node->services_changed = true;
 }

@@ -61,9 +61,13 @@ static void publish(struct pil_publication *publication) {
     uint32_t view_index = publication->view_index;
     struct pil_cache_view *view = pil_node_view_of(node, view_index);
     const struct pil_release *release = publication->release;
+    bool is_first = node->views[view_index].live == NULL;
     PIL_ASSERT(!publication->is_published && publication->retired != NULL);
     pil_retire_live(node, view_index);
     pil_cache_publish(pil_server_cache(node->server), view, publication->serving);
+    if (is_first) {
+        node->views[view_index].ticket = pil_qsbr_begin(pil_cache_qsbr(pil_server_cache(node->server)));
+    }
     publication->is_published = true;
     node->views[view_index].live = publication->retired;
     publication->retired = NULL;

@@ -511,9 +511,9 @@ static void restarts_and_memory_are_what_the_supervisor_says(void **state) {
 }
 
 /* As a store has it. The caller frees it. */
-static char *good_document(const struct fixture *f) {
+static char *document_of(const struct pil_project *project) {
     json_t *json = json_pack("{s:i, s:i, s:s, s:I, s:o}", "format", 1, "sequence", 1, "nonce", "0", "changed_us",
-                             (json_int_t)1, "project", pil_project_to_json(f->project));
+                             (json_int_t)1, "project", pil_project_to_json(project));
     char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
     assert_non_null(text);
     json_decref(json);
@@ -531,7 +531,7 @@ static void a_project_that_is_refused_leaves_the_one_before(void **state) {
     struct fixture *f = *state;
     struct pil_error error;
     int fd = -1;
-    char *good = good_document(f);
+    char *good = document_of(f->project);
     send_project(f, good);
     free(good);
     const struct pil_project *before = pil_server_project(f->node->server, "p");
@@ -545,13 +545,61 @@ static void a_project_that_is_refused_leaves_the_one_before(void **state) {
 
 static void a_project_whose_descriptor_was_lost_is_asked_for_again(void **state) {
     struct fixture *f = *state;
-    char *good = good_document(f);
+    char *good = document_of(f->project);
     take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = -1, .project = {0}});
     assert_int_equal(count_later(f, 0, ""), 1);
     send_project(f, good);
     free(good);
     assert_non_null(pil_server_project(f->node->server, "p"));
     assert_int_equal(count_later(f, 0, ""), 1);
+}
+
+/* Applies a project whose view has that many features; the releases of the fixture have three. */
+static void apply_project(struct fixture *f, uint32_t feature_count) {
+    struct pil_project *project = fixture_project(feature_count);
+    char *document = document_of(project);
+    send_project(f, document);
+    free(document);
+    pil_project_destroy(&project);
+    pil_node_tick(f->node);
+}
+
+static void a_service_that_lacks_a_feature_counts_until_the_node_was_ready(void **state) {
+    struct fixture *f = *state;
+    apply_project(f, 4);
+    assert_term(f, "[+] services resolve: 0\n", false); /* no release of the view is live: its own term says so */
+    for (uint32_t view = 0; view < 2; view++) {
+        send_release(f, view, 1);
+        send_checked(f, view, 1);
+    }
+    pil_node_tick(f->node);
+    assert_term(f, "[-] services resolve: not 1 of 1: p/every needs v:f3, which release 0000000000000001 lacks\n",
+                false);
+    assert_int_equal(f->told_count, 0);
+    apply_project(f, 3);
+    assert_term(f, "[+] services resolve: 1\n", true);
+    assert_true(f->told[f->told_count - 1].readiness.is_ready);
+    apply_project(f, 4);
+    assert_term(f, "[+] services resolve: not 1 of 1: p/every needs v:f3, which", true);
+}
+
+static void a_first_release_is_ready_when_every_worker_sees_it(void **state) {
+    struct fixture *f = *state;
+    pil_qsbr_online(qsbr_of(f), 0);
+    for (uint32_t view = 0; view < 2; view++) {
+        send_release(f, view, 1);
+        send_checked(f, view, 1);
+    }
+    pil_node_tick(f->node);
+    assert_term(f, "s ago; not all workers see it yet\n", false);
+    pil_qsbr_quiescent(qsbr_of(f), 0);
+    pil_node_tick(f->node);
+    assert_term(f, "[+] p/v@c: release 0000000000000001, published", true);
+    send_release(f, 0, 2); /* a swap: until a worker sees it, it answers from the release before */
+    settle(f);
+    assert_int_equal(live_number(f, 0), 2);
+    assert_term(f, "[+] p/v@c: release 0000000000000002, published", true);
+    pil_qsbr_offline(qsbr_of(f), 0);
 }
 
 /* ---- Views that come and go. */
@@ -684,6 +732,8 @@ int main(void) {
         TEST(a_worker_that_still_reads_holds_its_release),
         TEST(two_thousand_retired_releases_are_all_reported),
         TEST(a_worker_that_makes_no_turn_makes_the_node_unready),
+        TEST(a_service_that_lacks_a_feature_counts_until_the_node_was_ready),
+        TEST(a_first_release_is_ready_when_every_worker_sees_it),
         TEST(readiness_names_every_term_and_is_told_when_it_turns),
         TEST(reports_are_counted_and_the_last_refusal_is_kept),
         TEST(restarts_and_memory_are_what_the_supervisor_says),
