@@ -7,6 +7,9 @@
 
 struct pil_console;
 
+/* Connections of all admin listeners together, the reserve for probes included. */
+enum { PIL_CONSOLE_CLIENTS_MAX = 80 };
+
 /* NULL when memory is short. */
 struct pil_console *pil_console_create(struct pil_engine *engine, const struct pil_node *node);
 /* The engine must have been destroyed before. */

@@ -50,9 +50,34 @@ static void healthz(const struct pil_node *node, const struct pil_http_request *
 static void readyz(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
     struct pil_bytes ignored;
     bool verbose = pil_http_query(request->query, "verbose", &ignored);
-    bool ready = pil_node_is_ready(node, verbose ? &page->body : NULL);
+    struct pil_text terms = {0};
+    bool ready = pil_node_is_ready(node, &terms);
     page->status = ready ? 200 : 503;
+    for (const char *line = terms.failed ? "" : pil_text_chars(&terms); *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        if (verbose || line[1] == '-') {
+            pil_text_append(&page->body, line, len + 1);
+        }
+        line += len + 1;
+    }
+    pil_text_deinit(&terms);
     pil_text_format(&page->body, "%s\n", ready ? "ready" : "not ready");
+}
+
+/* The terms of readiness that do not hold, as a list of sentences. NULL when memory is short. */
+static json_t *not_ready_terms(const struct pil_node *node) {
+    struct pil_text terms = {0};
+    json_t *list = json_array();
+    pil_node_is_ready(node, &terms);
+    for (const char *line = terms.failed ? "" : pil_text_chars(&terms); *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        if (line[1] == '-') {
+            pil_json_append(&list, json_stringn(line + 4, len - 4));
+        }
+        line += len + 1;
+    }
+    pil_text_deinit(&terms);
+    return list;
 }
 
 static bool add_release(json_t *json, const struct pil_release *release) {
@@ -105,12 +130,13 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
                         json_pack("{s:s, s:s}", "protocol", pil_protocols[settings->listeners[i].protocol]->name,
                                   "address", settings->listeners[i].address));
     }
-    take_json(json_pack("{s:s, s:b, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", PIL_VERSION, "ready",
-                        pil_node_is_ready(node, NULL), "engine", pil_engine_kind_text(settings->engine),
-                        "engine_reason", settings->engine_reason, "workers", (int)settings->worker_count, "started_us",
-                        (json_int_t)node->started_us, "now_us", (json_int_t)pil_clock_wall_us(), "memory_budget",
-                        (json_int_t)settings->memory_budget, "server_restarts", (json_int_t)node->server_restarts,
-                        "fetcher_restarts", (json_int_t)node->fetcher_restarts, "listeners", listeners, "views", views),
+    take_json(json_pack("{s:s, s:b, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", PIL_VERSION,
+                        "ready", pil_node_is_ready(node, NULL), "not_ready", not_ready_terms(node), "engine",
+                        pil_engine_kind_text(settings->engine), "engine_reason", settings->engine_reason, "workers",
+                        (int)settings->worker_count, "started_us", (json_int_t)node->started_us, "now_us",
+                        (json_int_t)pil_clock_wall_us(), "memory_budget", (json_int_t)settings->memory_budget,
+                        "server_restarts", (json_int_t)node->server_restarts, "fetcher_restarts",
+                        (json_int_t)node->fetcher_restarts, "listeners", listeners, "views", views),
               page);
 }
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/panic.h"
+#include "base/text.h"
 #include "base/utf8.h"
 
 #include <stdarg.h>
@@ -62,8 +63,8 @@ static bool put(struct line *line, const char *data, size_t len, size_t room_beh
     return true;
 }
 
-/* Takes one character off *text, escaped if JSON requires it or if it is a control character, which could affect a
- * terminal. A byte that is not UTF-8 becomes U+FFFD. Returns the length of *ret_character. */
+/* Takes one character off *text, escaped if JSON requires it or if it could affect a terminal. A byte that is not UTF-8
+ * becomes U+FFFD, as does a character above U+FFFF that is not printable. Returns the length of *ret_character. */
 static size_t take_character(struct pil_bytes *text, char ret_character[8]) {
     size_t taken = pil_utf8_sequence(*text), len = taken;
     unsigned char c = text->data[0];
@@ -75,8 +76,13 @@ static size_t take_character(struct pil_bytes *text, char ret_character[8]) {
         ret_character[0] = '\\';
         ret_character[1] = (char)c;
         len = 2;
-    } else if (c < 0x20 || c == 0x7f) {
-        len = (size_t)snprintf(ret_character, 8, "\\u%04x", c);
+    } else if (!pil_text_is_printable(text->data, taken)) {
+        const uint8_t *s = text->data;
+        unsigned code = taken == 1   ? c
+                        : taken == 2 ? (c & 0x1fu) << 6 | (s[1] & 0x3fu)
+                        : taken == 3 ? (c & 0xfu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu)
+                                     : 0xfffd;
+        len = (size_t)snprintf(ret_character, 8, "\\u%04x", code);
     } else {
         memcpy(ret_character, text->data, taken);
     }

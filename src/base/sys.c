@@ -229,6 +229,37 @@ void pil_sys_run_promptly(void) {
     (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
+void pil_sys_open_stdio(void) {
+    while (true) {
+        int fd = open("/dev/null", O_RDWR);
+        if (fd < 0 || fd > STDERR_FILENO) { /* the lowest free number: all three are open */
+            pil_sys_close(&fd);
+            return;
+        }
+    }
+}
+
+static void close_from_to(unsigned first, unsigned last) {
+    if (first > last || close_range(first, last, 0) == 0) {
+        return;
+    }
+    struct rlimit files = {.rlim_cur = 1024}; /* before Linux 5.9, and where seccomp refuses the call */
+    getrlimit(RLIMIT_NOFILE, &files);
+    for (unsigned fd = first; fd <= last && fd < files.rlim_cur; fd++) {
+        close((int)fd);
+    }
+}
+
+void pil_sys_close_inherited(int kept) {
+    const unsigned first = STDERR_FILENO + 1;
+    if (kept < (int)first) {
+        close_from_to(first, UINT_MAX);
+        return;
+    }
+    close_from_to(first, (unsigned)kept - 1);
+    close_from_to((unsigned)kept + 1, UINT_MAX);
+}
+
 void pil_sys_close(int *fd) {
     if (*fd >= 0) {
         close(*fd);

@@ -52,5 +52,10 @@ pil_status pil_sys_run_in_background(struct pil_error *ret_error) PIL_CHECKED;
  * it wakes up (EEVDF, Linux 6.12). No effect on older kernels. */
 void pil_sys_run_promptly(void);
 
+/* Opens /dev/null for those of the descriptors 0 to 2 that are closed, so that no socket or file gets such a number and
+ * with it the log. Call it before anything else is opened. */
+void pil_sys_open_stdio(void);
+/* Closes all descriptors above 2 but `kept` (-1: none): those that the caller of this program left open. */
+void pil_sys_close_inherited(int kept);
 /* Closes *fd if it is open, and sets it to -1. */
 void pil_sys_close(int *fd);

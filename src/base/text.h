@@ -18,6 +18,12 @@ struct pil_text {
 
 void pil_text_append(struct pil_text *text, const void *data, size_t len);
 void pil_text_format(struct pil_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Appends foreign text such that it cannot steer a terminal: each byte of a character that pil_text_is_printable
+ * refuses becomes \xNN. At most columns_max characters are appended, with "…" at the end if more are left; 0: all. */
+void pil_text_append_printable(struct pil_text *text, struct pil_bytes from, size_t columns_max);
+/* Whether the `len` bytes at `character`, one character of UTF-8, are shown as they are: no control character (C0, DEL,
+ * C1), and nothing that is invisible or changes the direction of what follows. */
+bool pil_text_is_printable(const uint8_t *character, size_t len);
 /* Empties the text and keeps its memory for what is appended next. */
 void pil_text_clear(struct pil_text *text);
 /* Frees the memory and empties the text, which may be empty already. */

@@ -35,13 +35,15 @@ static void note(struct sheet *sheet, const char *what, health verdict, const ch
 static void note(struct sheet *sheet, const char *what, health verdict, const char *remedy, const char *format, ...) {
     static const char *const texts[] = {"good", "slower", "broken"};
     char found[512];
+    struct pil_text printable = {0};
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(found, sizeof found, format, arguments);
     va_end(arguments);
     sheet->is_broken |= verdict == BROKEN;
     pil_json_append(&sheet->findings, json_pack("{s:s, s:s, s:s, s:s}", "what", what, "verdict", texts[verdict],
-                                                "found", found, "remedy", remedy));
+                                                "found", pil_report_printable(found, &printable), "remedy", remedy));
+    pil_text_deinit(&printable);
     pil_report_need(sheet->findings);
 }
 

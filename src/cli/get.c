@@ -162,8 +162,7 @@ static void add_cell(struct pil_table *table, const struct answer *answer, const
         pil_table_add(table, PIL_STYLE_DIM, answer->there ? "null" : "");
         return;
     }
-    pil_report_append_printable(&cell, pil_bytes_from(json_string_value(text), json_string_length(text)),
-                                VALUE_COLUMNS);
+    pil_text_append_printable(&cell, pil_bytes_from(json_string_value(text), json_string_length(text)), VALUE_COLUMNS);
     pil_table_add(table, PIL_STYLE_PLAIN, pil_report_text(&cell));
     pil_text_deinit(&cell);
 }
@@ -179,7 +178,7 @@ static void print_table(const struct query *query) {
     for (uint32_t i = 0; i < query->key_count; i++) {
         const struct answer *answer = &query->answers[i];
         struct pil_text key = {0};
-        pil_report_append_printable(&key, pil_bytes_from_text(key_of(query, i)), VALUE_COLUMNS);
+        pil_text_append_printable(&key, pil_bytes_from_text(key_of(query, i)), VALUE_COLUMNS);
         pil_text_format(&key, answer->there ? "" : " (not found)");
         pil_table_add(&table, answer->there ? PIL_STYLE_PLAIN : PIL_STYLE_BAD, pil_report_text(&key));
         for (uint32_t n = 0; n < query->names.count; n++) {

@@ -151,7 +151,7 @@ static json_t *row_to_json(const struct pil_shard *shard, const uint8_t *row) {
 static void add_printable(struct pil_table *table, pil_style style, const struct pil_text *raw) {
     struct pil_text text = {0};
     (void)pil_report_text(raw);
-    pil_report_append_printable(&text, pil_text_bytes(raw), VALUE_COLUMNS);
+    pil_text_append_printable(&text, pil_text_bytes(raw), VALUE_COLUMNS);
     pil_table_add(table, style, pil_report_text(&text));
     pil_text_deinit(&text);
 }
@@ -207,7 +207,10 @@ static void print_rows(const struct subject *subject) {
 static void print_head(const struct subject *subject) {
     char count[PIL_REPORT_THINGS_BYTES], bytes[PIL_REPORT_NUMBER_BYTES], time[PIL_CLOCK_TEXT_BYTES];
     const struct pil_manifest *manifest = subject->manifest;
-    printf("%s%s%s\n", pil_report_style(PIL_STYLE_BOLD), subject->name, pil_report_style(PIL_STYLE_PLAIN));
+    struct pil_text name = {0};
+    printf("%s%s%s\n", pil_report_style(PIL_STYLE_BOLD), pil_report_printable(subject->name, &name),
+           pil_report_style(PIL_STYLE_PLAIN));
+    pil_text_deinit(&name);
     printf("  %s, %s", pil_report_things(subject->row_count, "row", count), pil_report_bytes(subject->bytes, bytes));
     if (manifest != NULL) {
         pil_clock_format_us(manifest->created_us / 1000000 * 1000000, time);
@@ -256,7 +259,7 @@ static void print_schema(const struct pil_view *view) {
         for (uint32_t t = 0; t < feature->tag_count; t++) {
             pil_text_format(&tags, "%s%s", t > 0 ? ", " : "", feature->tags[t]);
         }
-        pil_report_append_printable(&shown, pil_bytes_from_text(pil_report_text(&tags)), TAGS_COLUMNS);
+        pil_text_append_printable(&shown, pil_bytes_from_text(pil_report_text(&tags)), TAGS_COLUMNS);
         pil_table_add(&table, PIL_STYLE_PLAIN, feature->name);
         pil_table_add(&table, PIL_STYLE_PLAIN, type);
         pil_table_format(&table, "%u", feature->offset);

@@ -18,8 +18,8 @@ static void append_json_scalar(struct pil_text *text, const json_t *value) {
     } else if (json_is_boolean(value)) {
         pil_text_format(text, json_is_true(value) ? "true" : "false");
     } else if (json_is_string(value)) {
-        pil_report_append_printable(text, pil_bytes_from(json_string_value(value), json_string_length(value)),
-                                    TOP_COLUMNS);
+        pil_text_append_printable(text, pil_bytes_from(json_string_value(value), json_string_length(value)),
+                                  TOP_COLUMNS);
     }
 }
 

@@ -44,7 +44,7 @@ static void print_problems(const struct pil_text *problems, FILE *to) {
     for (const char *line = pil_text_chars(problems); *line != '\0';) {
         size_t len = strcspn(line, "\n");
         struct pil_text text = {0};
-        pil_report_append_printable(&text, pil_bytes_from(line, len), 0);
+        pil_text_append_printable(&text, pil_bytes_from(line, len), 0);
         fprintf(to, "%s\n", pil_report_text(&text));
         pil_text_deinit(&text);
         line += len + (line[len] == '\n');
@@ -77,10 +77,12 @@ int pil_cli_check(const struct pil_invocation *invocation) {
         print_problems(&problems, stdout);
     } else {
         char entities[PIL_REPORT_THINGS_BYTES], views[PIL_REPORT_THINGS_BYTES], services[PIL_REPORT_THINGS_BYTES];
-        printf("%s: no mistakes; project %s has %s, %s, %s\n", file, project->name,
+        struct pil_text name = {0};
+        printf("%s: no mistakes; project %s has %s, %s, %s\n", pil_report_printable(file, &name), project->name,
                pil_report_things(project->entity_count, "entity", entities),
                pil_report_things(project->view_count, "feature view", views),
                pil_report_things(project->service_count, "feature service", services));
+        pil_text_deinit(&name);
     }
     pil_project_destroy(&project);
     pil_text_deinit(&problems);

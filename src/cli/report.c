@@ -34,17 +34,18 @@ static int exit_code_of(pil_status status) {
 }
 
 int pil_report_failure(pil_status status, const struct pil_error *error) {
-    struct pil_text text = {0};
-    pil_report_append_printable(&text, pil_bytes_from_text(error->text), 0);
-    fprintf(stderr, "pillion: %s\n", pil_text_chars(&text));
-    pil_text_deinit(&text);
+    pil_report_note("%s", error->text);
     return exit_code_of(status);
 }
 
+/* Messages quote arguments, files and stores. */
 __attribute__((format(printf, 1, 0))) static void say(const char *format, va_list arguments) {
-    fputs("pillion: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputs("\n", stderr);
+    char message[2048];
+    struct pil_text text = {0};
+    vsnprintf(message, sizeof message, format, arguments);
+    pil_text_append_printable(&text, pil_bytes_from_text(message), 0);
+    fprintf(stderr, "pillion: %s\n", pil_text_chars(&text));
+    pil_text_deinit(&text);
 }
 
 int pil_report_usage(const char *format, ...) {
@@ -107,7 +108,8 @@ const char *pil_report_text(const struct pil_text *text) {
 }
 
 void pil_report_json(json_t *document) {
-    char *text = pil_report_need(pil_json_text(document, JSON_COMPACT)); /* a program would take "null" for an answer */
+    /* A program would take "null" for an answer. Jansson leaves C1 controls and marks of direction as they are. */
+    char *text = pil_report_need(pil_json_text(document, JSON_COMPACT | JSON_ENSURE_ASCII));
     printf("%s\n", text);
     free(text);
     json_decref(document);
@@ -149,47 +151,35 @@ const char *pil_report_things(uint64_t count, const char *thing, char ret_text[P
     return ret_text;
 }
 
-/* The length of the UTF-8 character (RFC 3629) at `at`; 0 if it is not valid or not printable. */
-static size_t printable_len(struct pil_bytes at) {
-    const uint8_t *s = at.data;
-    if (s[0] < 0x80) {
-        return s[0] >= 0x20 && s[0] != 0x7f;
-    }
-    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    uint32_t code = s[0] & (0x7fu >> len);
-    if (s[0] < 0xc2 || s[0] > 0xf4 || at.len < len) {
-        return 0;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        code = code << 6 | (s[i] & 0x3f);
-    }
-    bool overlong = code < (len == 2 ? 0x80u : len == 3 ? 0x800u : 0x10000u);
-    bool unfit = code < 0xa0 /* C1 controls */ || (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff ||
-                 (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-                 (code >= 0x2066 && code <= 0x2069); /* invisible, or changing the direction */
-    return overlong || unfit ? 0 : len;
+const char *pil_report_printable(const char *foreign, struct pil_text *room) {
+    pil_text_clear(room);
+    pil_text_append_printable(room, pil_bytes_from_text(foreign), 0);
+    return pil_report_text(room);
 }
 
-void pil_report_append_printable(struct pil_text *text, struct pil_bytes from, size_t columns_max) {
-    size_t columns = 0;
-    while (from.len > 0) {
-        size_t len = printable_len(from), width = len > 0 ? 1 : 4;
-        bool fits = columns_max == 0 || columns + width < columns_max ||
-                    (columns + width == columns_max && from.len == (len > 0 ? len : 1));
-        if (!fits) {
-            pil_text_format(text, "…");
-            return;
-        }
-        if (len > 0) {
-            pil_text_append(text, from.data, len);
+static json_t *printable_string(const json_t *string) {
+    struct pil_text room = {0};
+    json_t *printable = pil_report_need(json_string(pil_report_printable(json_string_value(string), &room)));
+    pil_text_deinit(&room);
+    return printable;
+}
+
+void pil_report_make_printable(json_t *document) {
+    const char *key;
+    json_t *value;
+    size_t index;
+    json_object_foreach(document, key, value) {
+        if (json_is_string(value)) { /* of a key that exists: setting it keeps the iteration valid */
+            pil_report_need(json_object_set_new(document, key, printable_string(value)) == 0 ? document : NULL);
         } else {
-            pil_text_format(text, "\\x%02x", from.data[0]);
-            len = 1;
+            pil_report_make_printable(value);
         }
-        from = pil_bytes_from(from.data + len, from.len - len);
-        columns += width;
+    }
+    json_array_foreach(document, index, value) {
+        if (json_is_string(value)) {
+            pil_report_need(json_array_set_new(document, index, printable_string(value)) == 0 ? document : NULL);
+        } else {
+            pil_report_make_printable(value);
+        }
     }
 }

@@ -41,6 +41,10 @@ const char *pil_report_bytes(uint64_t bytes, char ret_text[PIL_REPORT_NUMBER_BYT
 const char *pil_report_count(uint64_t count, char ret_text[PIL_REPORT_NUMBER_BYTES]);
 const char *pil_report_things(uint64_t count, const char *thing, char ret_text[PIL_REPORT_THINGS_BYTES]);
 
-/* Appends foreign text such that it cannot control the terminal: control characters and bytes that are not UTF-8 become
- * \xNN. At most columns_max characters are appended, with "…" at the end if more are left; 0: all. */
-void pil_report_append_printable(struct pil_text *text, struct pil_bytes from, size_t columns_max);
+/* ---- Foreign text: names and reasons from stores, daemons, files and arguments must not steer the terminal. Tables,
+ * and messages on stderr, take care of it themselves. */
+
+/* The text as pil_text_append_printable makes it, in `room`, which the caller frees. */
+const char *pil_report_printable(const char *foreign, struct pil_text *room);
+/* Does that to every string of a document that is to be printed for people. Cost: its size. Depth: as it was parsed. */
+void pil_report_make_printable(json_t *document);

@@ -40,8 +40,11 @@ void pil_table_add(struct pil_table *table, pil_style style, const char *text) {
         size_t capacity = table->cell_count == 0 ? 1 : 2 * table->cell_count;
         table->cells = pil_report_need(realloc(table->cells, capacity * sizeof *table->cells));
     }
-    struct pil_table_cell *cell = &table->cells[table->cell_count++];
-    *cell = (struct pil_table_cell){.text = pil_report_need(strdup(text)), .width = width_of(text), .style = style};
+    struct pil_text printable = {0};
+    char *owned = pil_report_need(strdup(pil_report_printable(text, &printable)));
+    pil_text_deinit(&printable);
+    table->cells[table->cell_count++] =
+        (struct pil_table_cell){.text = owned, .width = width_of(owned), .style = style};
 }
 
 void pil_table_format(struct pil_table *table, const char *format, ...) {

@@ -15,7 +15,7 @@ struct pil_table {
 };
 void pil_table_init(struct pil_table *table, uint32_t column_count, uint64_t right);
 void pil_table_deinit(struct pil_table *table);
-/* Adds a cell; `text` must be printable (pil_report_append_printable). */
+/* Adds a cell; what would steer the terminal is escaped. */
 void pil_table_add(struct pil_table *table, pil_style style, const char *text);
 void pil_table_format(struct pil_table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Prints to stdout, each line after `indent` blanks. */

@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 /* Appends a value as RESP formats it, but timestamps as RFC 3339, bytes as hex digits, bool as true or false, and null
- * as "null". Not safe for a terminal yet (pil_report_append_printable). */
+ * as "null". Not safe for a terminal yet (pil_text_append_printable). */
 void pil_value_text_append(struct pil_text *text, const struct pil_shard *shard, const uint8_t *row,
                            uint32_t feature_index);
 /* Numbers, true, false, null and arrays as JSON; NaN and infinities as text; timestamps and bytes as above; text that

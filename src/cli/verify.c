@@ -212,8 +212,10 @@ static void inspection_deinit(struct inspection *inspection) {
 
 static void print_summary(const char *name, const struct inspection *inspection, size_t problems) {
     char things[PIL_REPORT_THINGS_BYTES], bytes[PIL_REPORT_NUMBER_BYTES];
-    printf("%s: %s of %s checked", name, pil_report_things(inspection->shards, "good shard", things),
-           pil_report_bytes(inspection->bytes, bytes));
+    struct pil_text printable = {0};
+    printf("%s: %s of %s checked", pil_report_printable(name, &printable),
+           pil_report_things(inspection->shards, "good shard", things), pil_report_bytes(inspection->bytes, bytes));
+    pil_text_deinit(&printable);
     if (inspection->releases > 0) {
         printf(", %s", pil_report_things(inspection->releases, "release", things));
     }
@@ -247,7 +249,7 @@ static int print_result(const struct pil_invocation *invocation, const struct in
     }
     json_array_foreach(inspection->problems, i, problem) {
         struct pil_text text = {0};
-        pil_report_append_printable(&text, pil_bytes_from_text(json_string_value(problem)), 0);
+        pil_text_append_printable(&text, pil_bytes_from_text(json_string_value(problem)), 0);
         printf("%s%s%s\n", pil_report_style(PIL_STYLE_BAD), pil_report_text(&text), pil_report_style(PIL_STYLE_PLAIN));
         pil_text_deinit(&text);
     }

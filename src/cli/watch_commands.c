@@ -57,7 +57,13 @@ static const char *ago_text(json_int_t when_us, json_int_t now_us, char text[24]
 static int fetch(const struct pil_invocation *invocation, const char *path, json_t **ret_page) {
     struct pil_error error = {0};
     pil_status status = pil_admin_fetch(pil_admin_address(invocation), path, ret_page, &error);
-    return status == PIL_STATUS_OK ? PIL_EXIT_OK : pil_report_failure(status, &error);
+    if (status != PIL_STATUS_OK) {
+        return pil_report_failure(status, &error);
+    }
+    if (!pil_invocation_has(invocation, PIL_OPTION_JSON)) {
+        pil_report_make_printable(*ret_page);
+    }
+    return PIL_EXIT_OK;
 }
 
 /* ---- status */
@@ -90,12 +96,18 @@ static void print_view(const json_t *view, json_int_t now_us) {
 static void print_head(const json_t *page) {
     char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES], age[24];
     bool ready = json_is_true(json_object_get(page, "ready"));
+    size_t index;
+    const json_t *term;
     json_int_t server = number_of(page, "server_restarts"), fetcher = number_of(page, "fetcher_restarts");
     printf("%s%s%s  pilliond %s, up %s, %s, budget %s\n", pil_report_style(ready ? PIL_STYLE_GOOD : PIL_STYLE_BAD),
            ready ? "ready" : "not ready", pil_report_style(PIL_STYLE_PLAIN), text_of(page, "version"),
            age_text(number_of(page, "started_us"), number_of(page, "now_us"), age),
            pil_report_things((uint64_t)number_of(page, "workers"), "worker", things),
            pil_report_bytes((uint64_t)number_of(page, "memory_budget"), number));
+    json_array_foreach(json_object_get(page, "not_ready"), index, term) {
+        printf("  %s%s%s\n", pil_report_style(PIL_STYLE_BAD), json_string_value(term),
+               pil_report_style(PIL_STYLE_PLAIN));
+    }
     printf("  engine %s: %s\n", text_of(page, "engine"), text_of(page, "engine_reason"));
     if (server + fetcher > 0) {
         printf("  %srestarted after a failure: server %lld, fetcher %lld%s\n", pil_report_style(PIL_STYLE_BAD),

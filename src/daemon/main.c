@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pilliond: one binary, three processes. */
+#include "base/sys.h"
+#include "daemon/descriptors.h"
+#include "daemon/preflight.h"
 #include "daemon/privilege.h"
 #include "daemon/process.h"
 #include "protocol/resp/resp.h"
@@ -41,11 +44,16 @@ static int describe(const char *table) {
 /* Becomes the user that would serve, so that limits and the engine are checked as they would be met. */
 static int check(struct pil_config *config) {
     const struct pil_settings *settings = &config->settings;
+    struct pil_text warnings = {0};
     struct pil_error error;
-    if (pil_privilege_drop(config->user, &error) != PIL_STATUS_OK) {
+    if (pil_descriptors_settle(&config->settings, &warnings, &error) != PIL_STATUS_OK ||
+        pil_preflight(&error) != PIL_STATUS_OK || pil_privilege_drop(config->user, &error) != PIL_STATUS_OK) {
         fprintf(stderr, "pilliond: %s\n", error.text);
+        pil_text_deinit(&warnings);
         return EXIT_PROBLEMS;
     }
+    fputs(pil_text_chars(&warnings), stderr);
+    pil_text_deinit(&warnings);
     pil_config_choose_engine(config);
     printf("ok: %u views, %u listeners, %u workers, %s (%s), budget %llu MiB\n", settings->view_count,
            settings->listener_count, settings->worker_count, pil_engine_kind_text(settings->engine),
@@ -64,6 +72,7 @@ int main(int argc, char **argv) {
     static struct pil_config config;
     struct pil_command_line line;
     struct pil_text problems = {0};
+    pil_sys_open_stdio();
     if (pil_config_load(argc, argv, &line, &config, &problems) != PIL_STATUS_OK) {
         fprintf(stderr, "%s%s", pil_text_chars(&problems), problems.failed ? "\n" : "");
         pil_text_deinit(&problems);
@@ -79,6 +88,7 @@ int main(int argc, char **argv) {
     if (line.describe != NULL) {
         return describe(line.describe);
     }
+    pil_sys_close_inherited(line.role == NULL ? line.ready_fd : line.role_fd);
     if (line.role == NULL) {
         return run_supervisor(&config, &line, argc, argv);
     }

@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "base/sys.h"
+#include "daemon/descriptors.h"
 #include "daemon/listener.h"
+#include "daemon/preflight.h"
 #include "daemon/privilege.h"
 #include "daemon/process.h"
 #include "supervise/broker.h"
@@ -16,7 +18,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,7 +32,8 @@ struct supervisor {
     struct pil_broker broker;
     int signals;
     int ready_fd;
-    uint64_t stop_ns; /* deadline once stopping; 0: running */
+    struct pil_limits limits_asked; /* as configured; the running ones may be lower: settle_descriptors */
+    uint64_t stop_ns;               /* deadline once stopping; 0: running */
 };
 
 /* ---- Children. */
@@ -176,8 +178,16 @@ static void tell_children(struct supervisor *supervisor, bool has_views) {
     }
 }
 
-static void take_config(struct supervisor *supervisor, const struct pil_config *wanted) {
+static void take_config(struct supervisor *supervisor, struct pil_config *wanted) {
     struct pil_config_changes changes;
+    const struct pil_limits *running = &supervisor->config->settings.limits, *asked = &supervisor->limits_asked;
+    struct pil_limits *limits = &wanted->settings.limits;
+    if (limits->connections_max == asked->connections_max) { /* not a change, though it was lowered at the start */
+        limits->connections_max = running->connections_max;
+    }
+    if (limits->mapped_sessions_max == asked->mapped_sessions_max) {
+        limits->mapped_sessions_max = running->mapped_sessions_max;
+    }
     pil_config_reload(supervisor->config, wanted, &changes);
     pil_log(PIL_LOG_INFO, "reloaded", "changed", pil_text_chars(&changes.changed), "memory_budget",
             PIL_LOG_NUM(supervisor->config->settings.memory_budget), NULL);
@@ -336,17 +346,33 @@ static pil_status open_listeners(struct supervisor *supervisor, struct pil_error
     return PIL_STATUS_OK;
 }
 
+/* Lowers the limits of clients if the hard limit of open files asks for it, and remembers what was configured. */
+static pil_status settle_descriptors(struct supervisor *supervisor, struct pil_error *ret_error) {
+    struct pil_settings *settings = &supervisor->config->settings;
+    struct pil_text warnings = {0};
+    supervisor->limits_asked = settings->limits;
+    pil_status status = pil_descriptors_settle(settings, &warnings, ret_error);
+    char *line = warnings.len > 0 && !warnings.failed ? warnings.data : NULL;
+    for (char *end; line != NULL && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        *end = '\0';
+        pil_log(PIL_LOG_WARN, "limit lowered", "why", line, NULL);
+    }
+    pil_text_deinit(&warnings);
+    return status;
+}
+
 /* Signals come first: an early one must not end the process and leave its socket files behind. */
 static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_error) {
-    struct rlimit files;
     PIL_TRY(open_signals(supervisor, ret_error));
-    /* Raise the soft limit, which protects only programs that use select(): connections and shards need descriptors. */
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
+    PIL_TRY(settle_descriptors(supervisor, ret_error));
+    PIL_TRY(pil_preflight(ret_error));
     PIL_TRY(open_listeners(supervisor, ret_error));
-    return pil_privilege_drop(supervisor->config->user, ret_error);
+    PIL_TRY(pil_privilege_drop(supervisor->config->user, ret_error));
+    const char *lacks = pil_preflight_lacks(&supervisor->config->settings);
+    if (lacks[0] != '\0') {
+        pil_log(PIL_LOG_WARN, "the machine hides facts", "why", lacks, NULL);
+    }
+    return PIL_STATUS_OK;
 }
 
 static void close_all(struct supervisor *supervisor) {

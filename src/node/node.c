@@ -344,7 +344,9 @@ void pil_node_tick(struct pil_node *node) {
 static void term(struct pil_text *terms, bool *all, bool holds, const char *text) {
     *all = *all && holds;
     if (terms != NULL) {
-        pil_text_format(terms, "[%c] %s\n", holds ? '+' : '-', text);
+        pil_text_format(terms, "[%c] ", holds ? '+' : '-');
+        pil_text_append_printable(terms, pil_bytes_from_text(text), 0); /* reasons quote documents of the store */
+        pil_text_append(terms, "\n", 1);
     }
 }
 
