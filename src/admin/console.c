@@ -1,22 +1,35 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * Places: PIL_CONSOLE_CLIENTS_MAX connections, of which PROBE_PLACES are kept for health probes. When the others are
+ * taken, the newcomer gets the place of a connection that has kept its own for longer than GRACE_NS without an answer
+ * on its way: of the peer with the most connections, the one that waits longest. Where there is none, it gets one of
+ * the kept places, for one answer about health that has to be asked for at once. */
 #include "admin/console.h"
 #include "admin/pages.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/panic.h"
 #include "protocol/http/exchange.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
     CONSOLE_MAGIC = 0x434f4e53,
     CLIENT_MAGIC = 0x41444d43,
-    CLIENTS_MAX = 64,
+    PROBE_PLACES = 16,
     BODY_BYTES_MAX = 4096, /* read and ignored, so that the answer is "only GET and HEAD" */
     INPUT_BYTES = 131072,  /* the longest request, and the data that one turn may bring after it */
     HEAD_BYTES = 512
 };
+/* A connection is closed when it has not been used for IDLE_NS, when a request, or an answer, is not complete after
+ * REQUEST_NS, and in a kept place after PROBE_NS; it may be closed for a newcomer after GRACE_NS, or PROBE_GRACE_NS. */
 #define IDLE_NS 60000000000ull
+#define REQUEST_NS 10000000000ull
+#define PROBE_NS 1000000000ull
+#define GRACE_NS 1000000000ull
+#define PROBE_GRACE_NS 20000000ull
 
 struct client {
     uint32_t magic;
@@ -28,7 +41,10 @@ struct client {
     uint8_t head[HEAD_BYTES]; /* head and body: of the response in flight */
     struct pil_text body;
     bool is_sending, is_closing, is_closed;
-    uint64_t active_ns;
+    bool is_probe;     /* in a kept place */
+    bool was_answered; /* an answer was sent completely */
+    uint64_t peer;     /* the same for connections of one process, or of one address */
+    uint64_t since_ns; /* when it began to wait for a request, to receive one, or to send its answer */
 };
 
 struct pil_console {
@@ -36,7 +52,6 @@ struct pil_console {
     struct pil_engine *engine;
     const struct pil_node *node;
     struct client *clients;
-    uint32_t client_count;
 };
 
 struct pil_console *pil_console_create(struct pil_engine *engine, const struct pil_node *node) {
@@ -56,7 +71,6 @@ static void destroy_client(struct pil_console *console, struct client *client) {
     if (client->next != NULL) {
         client->next->previous = client->previous;
     }
-    console->client_count--;
     pil_text_deinit(&client->body);
     client->magic = 0;
     free(client);
@@ -82,24 +96,88 @@ static void close_client(struct pil_console *console, struct client *client) {
     }
 }
 
+/* ---- Places. */
+
+static uint64_t peer_of(int fd) {
+    struct sockaddr_storage address = {0};
+    struct ucred process = {0};
+    socklen_t len = sizeof address, process_len = sizeof process;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
+    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
+        return 0;
+    }
+    if (address.ss_family == AF_INET) {
+        return ((const struct sockaddr_in *)&address)->sin_addr.s_addr;
+    }
+    if (address.ss_family == AF_INET6) {
+        return pil_hash_block(pil_bytes_from(&in6->sin6_addr, sizeof in6->sin6_addr));
+    }
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &process, &process_len) == 0 ? (uint64_t)process.pid : 0;
+}
+
+/* Open connections; `like` not NULL: only those of its peer. */
+static uint32_t count(const struct pil_console *console, const struct client *like, bool is_probe) {
+    uint32_t found = 0;
+    for (const struct client *client = console->clients; client != NULL; client = client->next) {
+        found += !client->is_closed && client->is_probe == is_probe && (like == NULL || client->peer == like->peer);
+    }
+    return found;
+}
+
+/* Closes the connection whose place a newcomer gets. Returns false if there is none. */
+static bool make_room(struct pil_console *console, bool is_probe, uint64_t now_ns) {
+    struct client *chosen = NULL;
+    uint32_t most = 0;
+    for (struct client *client = console->clients; client != NULL; client = client->next) {
+        if (client->is_closed || client->is_probe != is_probe ||
+            now_ns - client->since_ns < (is_probe ? PROBE_GRACE_NS : GRACE_NS)) {
+            continue;
+        }
+        uint32_t places = count(console, client, is_probe);
+        if (chosen == NULL || places > most || (places == most && client->since_ns < chosen->since_ns)) {
+            chosen = client;
+            most = places;
+        }
+    }
+    if (chosen != NULL) {
+        close_client(console, chosen);
+    }
+    return chosen != NULL;
+}
+
+/* Returns false if no place is free, and none can be made. */
+static bool find_place(struct pil_console *console, uint64_t now_ns, bool *ret_is_probe) {
+    *ret_is_probe = false;
+    if (count(console, NULL, false) < PIL_CONSOLE_CLIENTS_MAX - PROBE_PLACES || make_room(console, false, now_ns)) {
+        return true;
+    }
+    *ret_is_probe = true;
+    return count(console, NULL, true) < PROBE_PLACES || make_room(console, true, now_ns);
+}
+
 static void accept_client(struct pil_console *console, int fd) {
-    struct client *client = console->client_count < CLIENTS_MAX ? calloc(1, sizeof *client) : NULL;
+    uint64_t now_ns = pil_clock_monotonic_ns();
+    bool is_probe = false;
+    struct client *client = find_place(console, now_ns, &is_probe) ? calloc(1, sizeof *client) : NULL;
     if (client == NULL) {
         close(fd);
         return;
     }
     client->magic = CLIENT_MAGIC;
-    client->active_ns = pil_clock_monotonic_ns();
+    client->since_ns = now_ns;
+    client->is_probe = is_probe;
+    client->peer = peer_of(fd);
     client->next = console->clients;
     if (client->next != NULL) {
         client->next->previous = client;
     }
     console->clients = client;
-    console->client_count++;
     if (pil_engine_attach(console->engine, fd, client, &client->handle) != PIL_STATUS_OK) {
         destroy_client(console, client);
     }
 }
+
+/* ---- Requests. */
 
 /* Takes ownership of the page's body. */
 static void send_page(struct pil_console *console, struct client *client, struct pil_exchange *exchange,
@@ -119,6 +197,7 @@ static void send_page(struct pil_console *console, struct client *client, struct
     struct iovec parts[2] = {{.iov_base = client->head, .iov_len = (size_t)(sink.at - client->head)},
                              {.iov_base = client->body.data, .iov_len = client->body.len}};
     client->is_sending = true;
+    client->since_ns = pil_clock_monotonic_ns();
     client->is_closing = !exchange->head.keep_alive;
     pil_engine_pause(console->engine, client->handle);
     pil_engine_send(console->engine, client->handle, parts, has_body ? 2 : 1);
@@ -134,7 +213,14 @@ static void serve(struct pil_console *console, struct client *client) {
                             &exchange) == PIL_STATUS_AGAIN) {
         return;
     }
-    if (exchange.is_framed) {
+    if (client->is_probe) {
+        exchange.head.keep_alive = false;
+    }
+    if (exchange.is_framed && client->is_probe && !pil_page_is_health(&request)) {
+        page.status = 503;
+        pil_text_format(&page.body, "all %d places of the admin listeners are taken; only health is answered\n",
+                        PIL_CONSOLE_CLIENTS_MAX - PROBE_PLACES);
+    } else if (exchange.is_framed) {
         pil_page_answer(console->node, &request, &page);
     } else {
         page.status = exchange.head.status;
@@ -152,6 +238,9 @@ static void receive(struct pil_console *console, struct client *client, struct p
         close_client(console, client);
         return;
     }
+    if (client->input_len == 0 && !client->is_sending) {
+        client->since_ns = pil_clock_monotonic_ns();
+    }
     memcpy(client->input + client->input_len, data.data, data.len);
     client->input_len += data.len;
     serve(console, client);
@@ -159,6 +248,8 @@ static void receive(struct pil_console *console, struct client *client, struct p
 
 static void on_sent(struct pil_console *console, struct client *client, bool failed) {
     client->is_sending = false;
+    client->was_answered = true;
+    client->since_ns = pil_clock_monotonic_ns();
     if (failed || client->is_closing) {
         close_client(console, client);
         return;
@@ -170,7 +261,6 @@ static void on_sent(struct pil_console *console, struct client *client, bool fai
 }
 
 static void on_client_event(struct pil_console *console, struct client *client, const struct pil_event *event) {
-    client->active_ns = pil_clock_monotonic_ns();
     if (event->kind == PIL_EVENT_CLOSED) {
         destroy_client(console, client);
     } else if (event->kind == PIL_EVENT_RECEIVE) {
@@ -202,7 +292,8 @@ bool pil_console_event(struct pil_console *console, const struct pil_event *even
 void pil_console_sweep(struct pil_console *console) {
     uint64_t now_ns = pil_clock_monotonic_ns();
     for (struct client *client = console->clients; client != NULL; client = client->next) {
-        if (now_ns - client->active_ns > IDLE_NS) {
+        bool is_idle = client->was_answered && !client->is_sending && client->input_len == 0;
+        if (now_ns - client->since_ns > (client->is_probe ? PROBE_NS : is_idle ? IDLE_NS : REQUEST_NS)) {
             close_client(console, client);
         }
     }

@@ -18,5 +18,5 @@ void pil_console_destroy(struct pil_console **console);
 pil_status pil_console_listen(struct pil_console *console, int fd) PIL_CHECKED;
 /* Handles the event if it is one of the console's; returns whether it is. */
 bool pil_console_event(struct pil_console *console, const struct pil_event *event);
-/* Closes connections that have been idle for more than a minute. */
+/* Closes connections that have been idle for a minute, or have not completed a request within ten seconds. */
 void pil_console_sweep(struct pil_console *console);

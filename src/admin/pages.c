@@ -292,3 +292,7 @@ void pil_page_answer(const struct pil_node *node, const struct pil_http_request 
         pil_text_format(&ret_page->body, "no memory for this page\n"); /* if this fails too, the status must do */
     }
 }
+
+bool pil_page_is_health(const struct pil_http_request *request) {
+    return pil_bytes_equal_text(request->path, "/healthz") || pil_bytes_equal_text(request->path, "/readyz");
+}

@@ -14,3 +14,5 @@ struct pil_page {
 };
 
 void pil_page_answer(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *ret_page);
+/* Whether a probe asks: /healthz or /readyz. */
+bool pil_page_is_health(const struct pil_http_request *request);

@@ -218,7 +218,7 @@ static bool drain(struct process *process) {
 /* ---- Life. */
 
 static pil_status open_control(struct process *process, struct pil_error *error) {
-    struct pil_engine_options options = {.kind = PIL_ENGINE_EPOLL, .connections_max = 80};
+    struct pil_engine_options options = {.kind = PIL_ENGINE_EPOLL, .connections_max = 2 * PIL_CONSOLE_CLIENTS_MAX};
     PIL_TRY(pil_privilege_drop("", error));
     PIL_TRY(pil_engine_create(&options, &process->engine, error));
     while (!process->is_started && !process->is_stopping) {

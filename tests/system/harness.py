@@ -242,11 +242,12 @@ class Store:
 class Pilliond(Process):
     """The daemon, listening on everything it can: Unix and TCP sockets for resp, TCP for feast, oip and admin.
 
-    start() returns when it is ready; `ready=False` returns at once (then wait_ready, or expect an exit)."""
+    start() returns when it is ready; `ready=False` returns at once (then wait_ready, or expect an exit). `wrap`: a
+    command that becomes the daemon by exec."""
 
     def __init__(self, folder: Path, store: Store, serve: Sequence[str] = ("rides/driver_stats@production",),
                  engine: str = "auto", workers: int = 1, args: Sequence[str] = (), env: Mapping[str, str] | None = None,
-                 listen: Mapping[str, str] | None = None, ready: bool = True):
+                 listen: Mapping[str, str] | None = None, ready: bool = True, wrap: Sequence[str] = ()):
         self.folder = folder
         self.resp_unix = f"unix:{folder}/resp.sock"
         self.resp_tcp, self.feast, self.oip, self.admin = (f"tcp:127.0.0.1:{port}" for port in free_ports(4))
@@ -255,7 +256,7 @@ class Pilliond(Process):
                          ("oip", self.oip), ("admin", self.admin)]
         else:
             addresses = list(listen.items())
-        argv = [program("pilliond"), "--store", store.url, "--engine", engine, "--workers", str(workers)]
+        argv = [*wrap, program("pilliond"), "--store", store.url, "--engine", engine, "--workers", str(workers)]
         argv += [part for view in serve for part in ("--serve", view)]
         argv += [part for protocol, address in addresses for part in ("--listen", f"{protocol}={address}")]
         self._ready_read, ready_write = os.pipe()
