@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Places: PIL_CONSOLE_CLIENTS_MAX connections, of which PROBE_PLACES are kept for health probes. When the others are
- * taken, the newcomer gets the place of a connection that has kept its own for longer than GRACE_NS without an answer
- * on its way: of the peer with the most connections, the one that waits longest. Where there is none, it gets one of
- * the kept places, for one answer about health that has to be asked for at once. */
+ * taken, the newcomer gets the place of a connection that has held its own for GRACE_NS without getting an answer: of
+ * the peer with the most connections, the one that waits longest. Where there is none, the newcomer gets a kept place,
+ * for one answer about health; these go from the one that waits longest to the next newcomer at once, because a probe
+ * asks as soon as it is connected. */
 #include "admin/console.h"
 #include "admin/pages.h"
 #include "base/clock.h"
@@ -24,12 +25,11 @@ enum {
     HEAD_BYTES = 512
 };
 /* A connection is closed when it has not been used for IDLE_NS, when a request, or an answer, is not complete after
- * REQUEST_NS, and in a kept place after PROBE_NS; it may be closed for a newcomer after GRACE_NS, or PROBE_GRACE_NS. */
+ * REQUEST_NS, in a kept place after PROBE_NS. */
 #define IDLE_NS 60000000000ull
 #define REQUEST_NS 10000000000ull
 #define PROBE_NS 1000000000ull
 #define GRACE_NS 1000000000ull
-#define PROBE_GRACE_NS 20000000ull
 
 struct client {
     uint32_t magic;
@@ -130,7 +130,7 @@ static bool make_room(struct pil_console *console, bool is_probe, uint64_t now_n
     uint32_t most = 0;
     for (struct client *client = console->clients; client != NULL; client = client->next) {
         if (client->is_closed || client->is_probe != is_probe ||
-            now_ns - client->since_ns < (is_probe ? PROBE_GRACE_NS : GRACE_NS)) {
+            now_ns - client->since_ns < (is_probe ? 0 : GRACE_NS)) {
             continue;
         }
         uint32_t places = count(console, client, is_probe);

@@ -122,8 +122,7 @@ const struct pil_command *pil_command_nearest(const char *name) {
 /* ---- Parsing */
 
 static int usage_error(const struct pil_command *command, const char *what, const char *text) {
-    fprintf(stderr, "pillion: %s%s; `pillion %s --help` says more\n", what, text, command->name);
-    return PIL_EXIT_USAGE;
+    return pil_report_usage("%s%s; `pillion %s --help` says more", what, text, command->name);
 }
 
 /* Reads the option at argv[*at], and its value. */
@@ -157,9 +156,8 @@ static int check_complete(struct pil_invocation *invocation) {
     }
     for (pil_option option = 0; option < PIL_OPTION_COUNT; option++) {
         if ((command->required & 1u << option) != 0 && !pil_invocation_has(invocation, option)) {
-            fprintf(stderr, "pillion: %s needs --%s %s: %s\n", command->name, pil_options[option].name,
-                    pil_options[option].value, pil_options[option].help);
-            return PIL_EXIT_USAGE;
+            return pil_report_usage("%s needs --%s %s: %s", command->name, pil_options[option].name,
+                                    pil_options[option].value, pil_options[option].help);
         }
     }
     if (invocation->arg_count < command->args_min || invocation->arg_count > command->args_max) {

@@ -664,3 +664,46 @@ def test_what_is_drawn_fits_the_terminal_and_lines_up(folder, store, start_pilli
                 assert all(re.fullmatch(r"    [≤>] +\d+ [µm]?s +\d+\.\d\d % │[█▏▎▍▌▋▊▉]*", line) for line in bars)
             if command[0] in ("top", "slowlog") and requests > 1:
                 assert any(long in line for line in lines) == (columns > 80 or command[0] == "top")
+
+
+# Steers a terminal: C0, DEL, C1 (as UTF-8), marks of direction, invisible characters.
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+HOSTILE = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202egnp\u2066\r\b"
+
+
+def test_no_foreign_text_steers_the_terminal(store, start_pilliond, folder):
+    """Names and reasons come from stores, files, daemons and arguments; each command shows them escaped."""
+    ref = store.make_release(rows=10)
+    daemon = start_pilliond(store, args=["--poll_interval", "50ms"])
+    view = store.path / "views" / "rides" / "driver_stats"
+    (view / "channels" / "production.json").write_text('{"format":1,' + HOSTILE)
+    (view / "channels" / f"evil{HOSTILE}.json").write_text("x")
+    (view / "releases" / "0123456789abcdef.json").write_text(HOSTILE)
+    yaml = folder / f"evil{HOSTILE}.yaml"
+    yaml.write_text(PROJECT.replace("rides", f'"r{HOSTILE}"'))
+    good = folder / f"good{HOSTILE}.yaml"
+    good.write_text(PROJECT)
+    harness.wait_until("the daemon has read it", lambda: "channel not read" in daemon.log)
+    harness.wait_until("it says so", lambda: "refused" in harness.http(daemon.admin, "GET", "/status").text)
+    at, told = ["--admin", daemon.admin], ["--store", store.url]
+    commands = [["status", *at], ["status", *at, "--json"], ["status", "--mapped", *at], ["hist", *at],
+                ["slowlog", *at], ["doctor", *at], ["doctor", *at, "--json"], ["releases", "rides/driver_stats", *told],
+                ["releases", HOSTILE.replace("\0", ""), *told], ["inspect", ref, *told],
+                ["inspect", "rides/driver_stats@0123456789abcdef", *told], ["inspect", str(good)],
+                ["verify", "rides/driver_stats", *told], ["verify", store.url], ["verify", str(yaml)],
+                ["gc", "--dry-run", *told], ["promote", ref, "--channel", "production", *told],
+                ["promote", ref, "--channel", HOSTILE, *told], ["rollback", "rides/driver_stats", "--channel",
+                                                               "production", *told],
+                ["pin", ref, "--channel", "production", *told], ["check", str(yaml)], ["check", str(yaml), "--json"],
+                ["check", str(good)], ["apply", str(yaml), *told], ["apply", str(good), "--store", HOSTILE],
+                ["get", f"rides/driver_stats@{HOSTILE}", "1", *told], [HOSTILE], ["status", f"--{HOSTILE}"]]
+    shown = ""
+    for command in commands:
+        done = subprocess.run([harness.program("pillion"), *command], capture_output=True, check=False, timeout=60)
+        text = (done.stdout + done.stderr).decode()  # what is not UTF-8 is an error, too
+        assert not STEERING.search(text.replace("\t", "")), (command, text)
+        shown += text
+    assert shown.count(r"\x1b") > 5
+    for path in ("/readyz?verbose", "/status", "/metrics", "/slowlog"):
+        assert "\x1b" not in harness.http(daemon.admin, "GET", path).text
+    assert not STEERING.search(daemon.log), daemon.log

@@ -210,3 +210,53 @@ def test_tiny_before_the_first_valid_request(start):
     got = b""
     while len(got) < 20000:
         got += sock.recv(65536)
+
+
+# ---- The admin listener: places for probes, whatever others do with theirs.
+
+@pytest.fixture
+def admin(store, start_pilliond) -> harness.Pilliond:
+    store.make_release(rows=100)
+    return start_pilliond(store)
+
+
+def page(daemon: harness.Pilliond, path: str) -> int:
+    return harness.http(daemon.admin, "GET", path).status
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /metrics HTT", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"],
+                         ids=["silent", "incomplete", "answered"])
+def test_admin_places_go_to_who_asks(admin, sent):
+    held = []
+    for _ in range(200):
+        held.append(harness.connect(admin.admin))
+        held[-1].sendall(sent)
+    for path in ("/healthz", "/readyz"):
+        assert page(admin, path) == 200
+    harness.wait_until("others are served, too", lambda: page(admin, "/metrics") == 200)
+    for sock in held:
+        sock.close()
+
+
+def test_a_kept_place_is_for_health_and_for_one_answer(admin):
+    def asked(path: str) -> tuple[int, str | None]:
+        answer = harness.http(admin.admin, "GET", path)
+        return answer.status, answer.headers.get("connection")
+
+    held = [harness.connect(admin.admin) for _ in range(64)]
+    refused = asked("/metrics")
+    while refused[0] != 503:  # the first of them had been there for a second
+        for sock in held:
+            sock.close()
+        held = [harness.connect(admin.admin) for _ in range(64)]
+        refused = asked("/metrics")
+    assert refused == (503, "close")
+    for sock in held:
+        sock.close()
+    harness.wait_until("room for others", lambda: page(admin, "/metrics") == 200)
+
+
+def test_an_admin_request_has_ten_seconds(admin):
+    silent, incomplete = harness.connect(admin.admin), harness.connect(admin.admin)
+    incomplete.sendall(b"GET /metrics HTTP/1.1\r\nHos")
+    assert wait_closed(silent) == wait_closed(incomplete) == b""
