@@ -18,7 +18,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-/* An engine of a worker with the default limits. */
+/* An engine of a worker with the default limits, and the locked memory that its ring takes. */
+enum { RING_BYTES = 600 << 10 };
 static const struct pil_engine_options usual_engine = {.connections_max = 4096};
 
 typedef enum health { GOOD, SLOWER, BROKEN } health;
@@ -118,14 +119,17 @@ static void examine_limits(struct sheet *sheet) {
     getrlimit(RLIMIT_MEMLOCK, &locked);
     bool enough = files.rlim_max >= 8192;
     note(sheet, "descriptors", enough ? GOOD : SLOWER,
-         enough ? "" : "raise the hard limit of open files (LimitNOFILE, ulimit -n) above limits.connections",
+         enough ? ""
+                : "raise the hard limit of open files to 8192 (LimitNOFILE, ulimit -Hn); below what its limits need, "
+                  "pilliond lowers limits.connections and says so",
          "%llu, at most %llu", (unsigned long long)files.rlim_cur, (unsigned long long)files.rlim_max);
-    bool locks = locked.rlim_cur >= 8 << 20;
+    uint64_t rings = (uint64_t)pil_machine_cores() * RING_BYTES;
+    bool locks = locked.rlim_cur >= rings;
     note(sheet, "locked memory", locks ? GOOD : SLOWER,
-         locks
-             ? ""
-             : "rings of an ordinary user count against it on old kernels: LimitMEMLOCK=8M, or the engine may be epoll",
-         "%llu KiB", (unsigned long long)(locked.rlim_cur >> 10));
+         locks ? ""
+               : "raise LimitMEMLOCK (ulimit -l) above what the rings need, or the event loop of all workers is epoll",
+         "%llu KiB; the rings of %u workers need %llu KiB", (unsigned long long)(locked.rlim_cur >> 10),
+         pil_machine_cores(), (unsigned long long)(rings >> 10));
 }
 
 static void examine_memory(struct sheet *sheet) {
@@ -162,6 +166,12 @@ static void examine_sandbox(struct sheet *sheet) {
     }
     if (file != NULL) {
         fclose(file);
+    }
+    if (access("/proc/self/exe", X_OK) != 0 || access("/proc/1/cgroup", R_OK) != 0) {
+        note(sheet, "/proc", SLOWER,
+             "mount it, without hidepid or with gid= of this user's group; pilliond starts its processes from it, and "
+             "rules that name cgroups need to see those of others",
+             "not mounted, or other processes are hidden");
     }
     note(sheet, "sandbox", GOOD, "",
          "seccomp %s, no_new_privs %s, uid %u; the daemon needs no privilege and no capability",

@@ -24,7 +24,7 @@ static const struct pil_config_option options[] = {
     {"workers", PIL_OPTION_AUTO_COUNT, AT(workers), 8, "auto", 1, PIL_SETTINGS_WORKERS_MAX, NULL, false,
      "Worker threads; auto: one for each core that is ours (affinity, cgroup quota)."},
     {"engine", PIL_OPTION_CHOICE, AT(engine), 8, "auto", 0, 0, "auto|io_uring|epoll", false,
-     "Event loop; auto: io_uring when the start-up probe passes."},
+     "Event loop; auto: io_uring when a probe passes and every worker can open its ring, else epoll."},
     {"memory_budget", PIL_OPTION_AUTO_BYTES, AT(memory_budget), 8, "auto", 1 * MIB, 1ull << 46, NULL, true,
      "Memory for releases and clients (limits.client_memory); auto: 3/4 of what the cgroup allows, or half of the "
      "machine's. A release that will not fit is refused, the old one goes on."},
@@ -57,7 +57,8 @@ static const struct pil_config_option options[] = {
     {"user", PIL_OPTION_TEXT, AT(user), 64, "", 0, 0, NULL, false,
      "User to become after the listeners are open, when started as root."},
     {"limits.connections", PIL_OPTION_COUNT, LIMIT(connections_max), "4096", 1, 1000000, NULL, false,
-     "Connections, of all workers together; more are closed at once."},
+     "Connections, of all workers together; more are closed at once. Lowered at the start when the hard limit of open "
+     "files does not reach."},
     {"limits.request_bytes", PIL_OPTION_BYTES, LIMIT(request_bytes_max), "4M", 16384, 64 * MIB, NULL, false,
      "One request. Before the first valid one of a connection: 64K."},
     {"limits.requests_per_turn", PIL_OPTION_COUNT, LIMIT(requests_per_turn), "256", 1, 65536, NULL, false,
@@ -74,7 +75,7 @@ static const struct pil_config_option options[] = {
     {"limits.idle_timeout", PIL_OPTION_DURATION, LIMIT(idle_timeout_ms), "0s", 0, 86400 * SECOND_MS, NULL, false,
      "A connection without requests for so long is closed; 0: never."},
     {"limits.mapped_sessions", PIL_OPTION_COUNT, LIMIT(mapped_sessions_max), "256", 1, 65536, NULL, false,
-     "Clients that map releases; more are closed at once."},
+     "Clients that map releases; more are closed at once. Lowered like limits.connections."},
     {"limits.request_timeout", PIL_OPTION_DURATION, LIMIT(request_timeout_ms), "10s", 100, 3600 * SECOND_MS, NULL,
      false, "From the first byte of a request to its last."},
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The part of the event loop that both back ends share: handles, events and their order, shares, pauses, limits. */
 #include "engine/internal.h"
+#include "engine/options.h"
 
 #include "base/clock.h"
 #include "base/panic.h"
@@ -16,9 +17,7 @@
 #include <unistd.h>
 
 enum {
-    OTHERS_MAX = 64, /* listeners and watches, beside the connections */
-    CONNECTIONS_MAX = 1 << 20,
-    BUFFERS_MAX = 32768,         /* the kernel's limit for a provided-buffer ring */
+    OTHERS_MAX = 64,             /* listeners and watches, beside the connections */
     SHED_MAX = 1024,             /* connections accepted and closed per attempt when descriptors run out */
     REST_NS = 100 * 1000 * 1000, /* back-off of a failing listener */
 };
@@ -322,30 +321,6 @@ void pil_engine_closed(struct pil_engine *engine, struct pil_slot *slot) {
 
 /* ---- create and destroy ---- */
 
-pil_status pil_engine_fill_in(const struct pil_engine_options *options, struct pil_engine_options *ret_options,
-                          struct pil_error *ret_error) {
-    struct pil_engine_options filled = *options;
-    uint64_t complete = 4 * (uint64_t)options->connections_max;
-    filled.submit_entries = options->submit_entries != 0 ? options->submit_entries : 1024;
-    filled.complete_entries = options->complete_entries != 0 ? options->complete_entries
-                              : complete < 4096              ? 4096
-                                                             : (uint32_t)complete;
-    filled.buffer_count = options->buffer_count != 0 ? options->buffer_count : 256;
-    filled.buffer_bytes = options->buffer_bytes != 0 ? options->buffer_bytes : 16384;
-    filled.receive_bytes_per_turn_max =
-        options->receive_bytes_per_turn_max != 0 ? options->receive_bytes_per_turn_max : 65536;
-    if (options->connections_max == 0 || options->connections_max > CONNECTIONS_MAX) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "connections_max is %u, not 1 to %d", options->connections_max,
-                        CONNECTIONS_MAX);
-    }
-    if (filled.buffer_count > BUFFERS_MAX || (filled.buffer_count & (filled.buffer_count - 1)) != 0) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "buffer_count is %u, not a power of two up to %d",
-                        filled.buffer_count, BUFFERS_MAX);
-    }
-    *ret_options = filled;
-    return PIL_STATUS_OK;
-}
-
 static size_t pool_bytes(const struct pil_engine *engine) {
     return (size_t)engine->options.buffer_count * engine->options.buffer_bytes;
 }
@@ -396,7 +371,7 @@ static pil_status create_common(struct pil_engine *engine, struct pil_error *ret
 pil_status pil_engine_create(const struct pil_engine_options *options, struct pil_engine **ret_engine,
                              struct pil_error *ret_error) {
     struct pil_engine_options filled;
-    PIL_TRY(pil_engine_fill_in(options, &filled, ret_error));
+    PIL_TRY(pil_engine_options_fill(options, &filled, ret_error));
     struct pil_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for an event loop");

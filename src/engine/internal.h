@@ -63,10 +63,6 @@ static inline bool pil_engine_has_room(const struct pil_engine *engine) {
     return engine->count < engine->capacity;
 }
 
-/* Replaces the zeros of the options by their defaults. INVALID: an option is out of bounds. */
-pil_status pil_engine_fill_in(const struct pil_engine_options *options, struct pil_engine_options *ret_filled,
-                              struct pil_error *ret_error) PIL_CHECKED;
-
 /* Whether the slot wants to receive, accept or be polled now. */
 bool pil_engine_wants(const struct pil_slot *slot);
 /* How many more bytes the connection may have in this turn. */

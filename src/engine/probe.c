@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Finds out whether io_uring works on this machine by using it. Container runtimes refuse the system calls, kernels
  * lack operations, sandboxes fake them; only completed operations count. */
-#include "engine/internal.h"
+#include "engine/options.h"
 #include "engine/ring.h"
 
 #include "base/sys.h"
@@ -147,7 +147,7 @@ pil_engine_kind pil_engine_probe(const struct pil_engine_options *options, char 
     struct probe probe = {.listener = -1, .pair = {-1, -1}, .client = -1, .accepted = -1, .reason = ret_reason};
     struct pil_engine_options filled;
     struct pil_error error;
-    if (pil_engine_fill_in(options, &filled, &error) != PIL_STATUS_OK) {
+    if (pil_engine_options_fill(options, &filled, &error) != PIL_STATUS_OK) {
         snprintf(ret_reason, PIL_ENGINE_REASON_BYTES, "%.*s", PIL_ENGINE_REASON_BYTES - 1, error.text);
         return PIL_ENGINE_EPOLL;
     }

@@ -65,6 +65,7 @@ static void publish(struct pil_publication *publication) {
     PIL_ASSERT(!publication->is_published && publication->retired != NULL);
     pil_retire_live(node, view_index);
     pil_cache_publish(pil_server_cache(node->server), view, publication->serving);
+    PIL_ASSERT(is_first || node->views[view_index].ticket != 0);
     if (is_first) {
         node->views[view_index].ticket = pil_qsbr_begin(pil_cache_qsbr(pil_server_cache(node->server)));
     }

@@ -34,6 +34,7 @@ static void check_service(struct pil_node_services *services, const struct pil_p
         }
     }
     for (uint32_t i = 0; i < service->feature_count; i++) {
+        PIL_ASSERT(service->features[i].view_index < project->view_count);
         const struct pil_view *view = project->views[service->features[i].view_index].view;
         const char *feature = view->features[service->features[i].feature_index].name;
         const struct pil_release *release = releases[service->features[i].view_index];
@@ -64,6 +65,7 @@ void pil_services_check(struct pil_node *node) {
     const struct pil_release *releases[PIL_VIEWS_MAX];
     uint64_t publish_count = pil_cache_publish_count(pil_server_cache(node->server));
     struct pil_node_services checked = {.publish_count = publish_count};
+    PIL_ASSERT(publish_count >= node->services.publish_count);
     if (!node->services_changed && node->services.publish_count == publish_count) {
         return;
     }
@@ -82,6 +84,7 @@ void pil_services_check(struct pil_node *node) {
         pil_log(PIL_LOG_WARN, "service cannot be answered", "why", checked.broken, "broken",
                 PIL_LOG_NUM(checked.broken_count), NULL);
     }
+    PIL_ASSERT((checked.broken_count > 0) == (checked.broken[0] != '\0'));
     node->services = checked;
     node->services_changed = false;
 }

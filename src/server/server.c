@@ -160,7 +160,7 @@ static pil_status open_workers(struct pil_server *server, struct pil_error *erro
     const struct timespec pause = {.tv_nsec = 1000000};
     for (uint32_t i = 0; i < server->worker_count; i++) {
         struct pil_worker *worker = &server->workers[i];
-        worker->turn_last_ns = 0;
+        pil_server_note_turn(server, i, 0);
         worker->is_done = worker->is_failed = false;
         int number = pthread_create(&worker->thread, NULL, pil_worker_main, worker);
         if (number != 0) {

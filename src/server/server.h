@@ -65,6 +65,8 @@ void pil_server_remove_view(struct pil_server *server, uint32_t view_index);
 void pil_server_tick(struct pil_server *server);
 /* Whether a fatal error has ended a worker. */
 bool pil_server_failed(const struct pil_server *server);
+/* Worker: notes that it begins a turn at now_ns; 0: its engine is not open. */
+void pil_server_note_turn(struct pil_server *server, uint32_t worker, uint64_t now_ns);
 /* How long ago, at now_ns (monotonic), the slowest worker began its last turn; *ret_worker is its number. Healthy
  * workers begin one five times a second, even when nothing arrives. UINT64_MAX: its engine is not open. Any thread. */
 uint64_t pil_server_turn_age_ns(const struct pil_server *server, uint64_t now_ns, uint32_t *ret_worker);

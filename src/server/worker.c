@@ -256,13 +256,18 @@ static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
     return PIL_STATUS_OK;
 }
 
+void pil_server_note_turn(struct pil_server *server, uint32_t worker, uint64_t now_ns) {
+    PIL_ASSERT(worker < server->worker_count);
+    atomic_store_explicit(&server->workers[worker].turn_last_ns, now_ns, memory_order_release);
+}
+
 pil_status pil_worker_turn(struct pil_worker *worker) {
     uint32_t count = 0;
     PIL_TRY(wait_events(worker, &count));
     worker->turn.now_ns = pil_clock_monotonic_ns();
     worker->turn.is_late = false;
     atomic_store_explicit(&worker->turn_started_ns, worker->turn.now_ns, memory_order_relaxed);
-    atomic_store_explicit(&worker->turn_last_ns, worker->turn.now_ns, memory_order_relaxed);
+    pil_server_note_turn(worker->server, worker->index, worker->turn.now_ns);
     if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
         drain(worker);
     }
@@ -285,7 +290,7 @@ pil_status pil_worker_open(struct pil_worker *worker, struct pil_error *ret_erro
     worker->turn.now_ns = worker->swept_ns = pil_clock_monotonic_ns();
     pil_ignore(pil_peer_diag_open(&worker->diag, NULL), "peers over TCP stay unknown where the kernel does not tell");
     PIL_TRY(open_engine(worker, ret_error));
-    atomic_store_explicit(&worker->turn_last_ns, worker->turn.now_ns, memory_order_release);
+    pil_server_note_turn(worker->server, worker->index, worker->turn.now_ns);
     return PIL_STATUS_OK;
 }
 

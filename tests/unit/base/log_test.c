@@ -147,6 +147,9 @@ static void terminals_are_not_spoken_to(void **state) {
     capture_start();
     pil_log(PIL_LOG_INFO, "escape", "value", "a\x1b[2J\r\xffz", NULL);
     assert_string_equal(after(capture_end(), " value="), " value=\"a\\u001b[2J\\u000d\xef\xbf\xbdz\"\n");
+    capture_start();
+    pil_log(PIL_LOG_INFO, "escape", "value", "\x7f\xc2\x9b\xe2\x80\xae\xf3\xa0\x81\x81 ü", NULL);
+    assert_string_equal(after(capture_end(), " value="), " value=\"\\u007f\\u009b\\u202e\\ufffd ü\"\n");
 }
 
 static void floods_are_counted(void **state) {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/pil-sys-XXXXXX";
@@ -214,6 +215,65 @@ static void sealed_memory_moves_into_huge_pages(void **state) {
     }
 }
 
+/* Runs in a child, whose descriptors may be changed. */
+static int exit_code_of(int (*run)(void)) {
+    int status = 0;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        _exit(run());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static bool is_open(int fd) {
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static int close_all_but_7(void) {
+    for (int fd = 3; fd < 20; fd++) {
+        dup2(0, fd);
+    }
+    dup2(0, 900);
+    pil_sys_close_inherited(7);
+    for (int fd = 3; fd < 1000; fd++) {
+        if (is_open(fd) != (fd == 7)) {
+            return fd < 20 ? fd : 20;
+        }
+    }
+    return is_open(0) && is_open(1) && is_open(2) ? 0 : 21;
+}
+
+static int close_all(void) {
+    dup2(0, 3);
+    dup2(0, 900);
+    pil_sys_close_inherited(-1);
+    return is_open(3) || is_open(900) || !is_open(2);
+}
+
+static int open_what_is_closed(void) {
+    close(0);
+    close(2);
+    pil_sys_open_stdio();
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    bool is_above = next > 2;
+    pil_sys_close(&next);
+    return is_open(0) && is_open(1) && is_open(2) && is_above ? 0 : 1;
+}
+
+static void inherited_descriptors_are_closed_but_the_kept_one(void **state) {
+    (void)state;
+    assert_int_equal(exit_code_of(close_all_but_7), 0);
+    assert_int_equal(exit_code_of(close_all), 0);
+}
+
+static void stdio_is_open_afterwards(void **state) {
+    (void)state;
+    assert_int_equal(exit_code_of(open_what_is_closed), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_read_whole),
@@ -222,6 +282,8 @@ int main(void) {
         cmocka_unit_test(sealed_memory_stays_as_it_is),
         cmocka_unit_test(a_memfd_that_is_empty_or_lost_has_no_size),
         cmocka_unit_test(files_are_not_sealed),
+        cmocka_unit_test(inherited_descriptors_are_closed_but_the_kept_one),
+        cmocka_unit_test(stdio_is_open_afterwards),
         cmocka_unit_test(sealed_memory_moves_into_huge_pages),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -273,7 +273,8 @@ static inline int connect_to(const struct sockaddr_storage *name, socklen_t len)
 /* Runs the group; 77 when the io_uring half had to be skipped. */
 #define LOOP_MAIN(tests) \
     int main(void) { \
-        loop_has_uring = pil_engine_probe(&(struct pil_engine_options){.connections_max = 10}, loop_reason) == PIL_ENGINE_IO_URING; \
+        const struct pil_engine_options small = {.connections_max = 10}; \
+        loop_has_uring = pil_engine_probe(&small, loop_reason) == PIL_ENGINE_IO_URING; \
         int failed = cmocka_run_group_tests(tests, NULL, NULL); \
         if (failed == 0 && !loop_has_uring) { \
             printf("skipped for io_uring: %s\n", loop_reason); \
