@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goal: the daemon that says it is ready serves, whatever the machine refuses; what it cannot do without is one
-sentence at the start; what it was given and does not need is gone before it reads foreign bytes. Method: the real daemon
-under limits (prlimit), refused system calls (seccomp), stopped threads (ptrace) and left-over descriptors; /proc says
-what its processes hold."""
+sentence at the start; what it was given and does not need is gone before it reads foreign bytes. Method: the real
+daemon under limits (prlimit), refused system calls (seccomp), stopped threads (ptrace) and left-over descriptors; /proc
+says what its processes hold."""
 from __future__ import annotations
 
 import ctypes
