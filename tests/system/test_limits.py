@@ -5,6 +5,7 @@ served on, and a metric counts it by name.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from typing import Any, Callable
@@ -243,16 +244,14 @@ def test_a_kept_place_is_for_health_and_for_one_answer(admin):
         answer = harness.http(admin.admin, "GET", path)
         return answer.status, answer.headers.get("connection")
 
-    held = [harness.connect(admin.admin) for _ in range(64)]
-    refused = asked("/metrics")
-    while refused[0] != 503:  # the first of them had been there for a second
-        for sock in held:
-            sock.close()
-        held = [harness.connect(admin.admin) for _ in range(64)]
-        refused = asked("/metrics")
-    assert refused == (503, "close")
-    for sock in held:
-        sock.close()
+    def refused() -> bool:
+        """Others have the 64 places that are for everybody, none of them for as long as a second."""
+        with contextlib.ExitStack() as held:
+            for _ in range(64):
+                held.enter_context(harness.connect(admin.admin))
+            return asked("/metrics") == (503, "close")
+
+    harness.wait_until("a refusal", refused)
     harness.wait_until("room for others", lambda: page(admin, "/metrics") == 200)
 
 

@@ -45,6 +45,27 @@ def limited(**limits: int) -> list[str]:
     return [harness.tool("prlimit"), *(f"--{name}={value}:{value}" for name, value in limits.items())]
 
 
+@pytest.fixture
+def start_as_stranger(store, start_pilliond, folder):
+    """Starts a daemon as a user who runs nothing else: what the kernel counts, it counts for each user. Not as root: as
+    the user who runs the tests."""
+
+    def start(wrap: list[str], **options) -> harness.Pilliond:
+        if os.geteuid() != 0:
+            return start_pilliond(store, wrap=wrap, **options)
+        uid = str(100000 + os.getpid())
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o644)
+        before = os.umask(0)
+        try:
+            return start_pilliond(store, wrap=[*wrap, harness.tool("setpriv"), "--reuid", uid, "--regid", uid,
+                                               "--clear-groups"], **options)
+        finally:
+            os.umask(before)
+
+    return start
+
+
 def status_of(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -74,15 +95,16 @@ def answers(daemon: harness.Pilliond, connections: int = 8) -> None:
 # ---- The engine.
 
 @pytest.mark.parametrize("memlock, workers", [(0, 1), (65536, 2), (1 << 20, 4), (8 << 20, 16)])
-def test_locked_memory_that_does_not_suffice_means_epoll_for_all_workers(store, start_pilliond, memlock, workers):
+def test_locked_memory_that_does_not_suffice_means_epoll_for_all_workers(store, start_as_stranger, memlock, workers):
     store.make_release(rows=100)
-    daemon = start_pilliond(store, workers=workers, wrap=limited(memlock=memlock))
+    daemon = start_as_stranger(limited(memlock=memlock), workers=workers)
     answers(daemon)
     engine, reason = engine_of(daemon)
     if engine == "io_uring":
         pytest.skip("this kernel does not count rings, or these fit")
     assert "RLIMIT_MEMLOCK" in reason
-    assert daemon.log.count("event=ready") == 1 and "worker failed" not in daemon.log
+    for sign_of_a_restart in ("worker failed", "server cannot run", "child ended"):
+        assert sign_of_a_restart not in daemon.log
 
 
 def test_a_refused_ring_means_epoll_and_says_why(store, start_pilliond):
@@ -297,19 +319,9 @@ def test_root_keeps_no_capability(store, start_pilliond, folder, user):
         assert status["Uid"].split() == ["65534" if user else "0"] * 4, name
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes another user for this")
-def test_another_user_than_root_can_start_it(store, start_pilliond, folder):
+def test_another_user_than_root_has_no_privileges_to_gain(store, start_as_stranger):
     store.make_release(rows=100)
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o777 if path.is_dir() else 0o644)
-    os.umask(0)
-    try:
-        daemon = start_pilliond(store, wrap=[harness.tool("setpriv"), "--reuid", "65534", "--regid", "65534",
-                                             "--clear-groups"], ready=False)
-        (folder / "pilliond-0").chmod(0o777)
-        daemon.wait_ready()
-    finally:
-        os.umask(0o022)
+    daemon = start_as_stranger([])
     for name, pid in processes(daemon).items():
         status = status_of(pid)
         assert int(status["CapPrm"], 16) == int(status["CapAmb"], 16) == 0 and status["NoNewPrivs"] == "1", name
