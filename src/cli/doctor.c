@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -111,6 +112,14 @@ static void examine_descriptors(struct sheet *sheet) {
         close(pair[0]);
         close(pair[1]);
     }
+}
+
+static void examine_watch(struct sheet *sheet) {
+    int fd = inotify_init1(IN_CLOEXEC);
+    note(sheet, "watch", fd >= 0 ? GOOD : SLOWER,
+         fd >= 0 ? "" : "raise fs.inotify.max_user_instances, or allow inotify_init1; until then poll_interval decides",
+         "%s%s", fd >= 0 ? "changed folders are told by inotify" : "inotify: ", fd >= 0 ? "" : strerror(errno));
+    pil_sys_close(&fd);
 }
 
 static void examine_limits(struct sheet *sheet) {
@@ -231,6 +240,7 @@ int pil_cli_doctor(const struct pil_invocation *invocation) {
     examine_engine(&sheet);
     examine_sealing(&sheet);
     examine_descriptors(&sheet);
+    examine_watch(&sheet);
     examine_limits(&sheet);
     examine_memory(&sheet);
     examine_cores(&sheet);

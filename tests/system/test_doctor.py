@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 
 import harness
+import pytest
 
 
 def examine(admin: str, code: int = 0, prefix: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
@@ -33,6 +35,7 @@ def test_it_notices_what_is_missing():
     nobody = f"tcp:127.0.0.1:{harness.free_port()}"
     limited = ("sh", "-c", 'ulimit -n 256; ulimit -l 64; exec "$@"', "sh")
     found = examine(nobody, prefix=limited)
+    assert "need" in found["locked memory"]["found"] and "LimitMEMLOCK" in found["locked memory"]["remedy"]
     assert found["descriptors"]["verdict"] == "slower" and "LimitNOFILE" in found["descriptors"]["remedy"]
     assert found["locked memory"]["verdict"] == "slower"
     assert found["daemon"]["verdict"] == "slower" and nobody in found["daemon"]["found"]
@@ -47,3 +50,25 @@ def test_what_is_broken_fails():
 def test_it_is_drawn():
     drawn = harness.run([harness.program("pillion"), "doctor"]).stdout
     assert "event loop" in drawn and "→" in drawn
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_hidden_processes_are_said(store, start_pilliond, folder):
+    """By doctor, and by a daemon whose rules name cgroups; nobody else hears of it."""
+    store.make_release(rows=100)
+    hide = [harness.tool("unshare"), "-m", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
+    stranger = [harness.tool("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    if harness.run([*hide, "true"], code=None).returncode != 0:
+        pytest.skip("mounting /proc is refused")
+    found = examine("tcp:127.0.0.1:1", prefix=(*hide, *stranger))
+    assert found["/proc"]["verdict"] == "slower" and "hidepid" in found["/proc"]["remedy"]
+    assert "/proc" not in examine("tcp:127.0.0.1:1", prefix=tuple(stranger))
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o644)
+    config = folder / "config.yaml"
+    rule = "serve:\n  - {view: rides/driver_stats, channel: production, read: {cgroups: [/nobody]}}\n"
+    for text, is_said in ((rule, True), (rule.replace(", read: {cgroups: [/nobody]}", ""), False)):
+        config.write_text(text)
+        daemon = start_pilliond(store, serve=(), wrap=hide, args=["--config", str(config), "--user", "nobody"])
+        said = re.findall('event="the machine hides facts" why="/proc hides other processes .hidepid.*cgroups', daemon.log)
+        assert len(said) == is_said, daemon.log
