@@ -70,5 +70,5 @@ def test_hidden_processes_are_said(store, start_pilliond, folder):
     for text, is_said in ((rule, True), (rule.replace(", read: {cgroups: [/nobody]}", ""), False)):
         config.write_text(text)
         daemon = start_pilliond(store, serve=(), wrap=hide, args=["--config", str(config), "--user", "nobody"])
-        said = re.findall('event="the machine hides facts" why="/proc hides other processes .hidepid.*cgroups', daemon.log)
+        said = re.findall('"the machine hides facts" why="/proc hides other processes .hidepid.*cgroups', daemon.log)
         assert len(said) == is_said, daemon.log
