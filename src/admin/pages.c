@@ -130,13 +130,15 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
                         json_pack("{s:s, s:s}", "protocol", pil_protocols[settings->listeners[i].protocol]->name,
                                   "address", settings->listeners[i].address));
     }
-    take_json(json_pack("{s:s, s:b, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", PIL_VERSION,
-                        "ready", pil_node_is_ready(node, NULL), "not_ready", not_ready_terms(node), "engine",
-                        pil_engine_kind_text(settings->engine), "engine_reason", settings->engine_reason, "workers",
-                        (int)settings->worker_count, "started_us", (json_int_t)node->started_us, "now_us",
+    json_t *limits = json_pack("{s:I, s:I}", "connections", (json_int_t)settings->limits.connections_max,
+                               "mapped_sessions", (json_int_t)settings->limits.mapped_sessions_max);
+    take_json(json_pack("{s:s, s:b, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version",
+                        PIL_VERSION, "ready", pil_node_is_ready(node, NULL), "not_ready", not_ready_terms(node),
+                        "engine", pil_engine_kind_text(settings->engine), "engine_reason", settings->engine_reason,
+                        "workers", (int)settings->worker_count, "started_us", (json_int_t)node->started_us, "now_us",
                         (json_int_t)pil_clock_wall_us(), "memory_budget", (json_int_t)settings->memory_budget,
                         "server_restarts", (json_int_t)node->server_restarts, "fetcher_restarts",
-                        (json_int_t)node->fetcher_restarts, "listeners", listeners, "views", views),
+                        (json_int_t)node->fetcher_restarts, "listeners", listeners, "views", views, "limits", limits),
               page);
 }
 

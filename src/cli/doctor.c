@@ -203,9 +203,11 @@ static void examine_daemon(struct sheet *sheet, const char *address) {
     json_array_foreach(json_object_get(page, "listeners"), index, listener) {
         maps += strcmp(json_string_value(json_object_get(listener, "protocol")), "mapped") == 0;
     }
-    note(sheet, "daemon", ready ? GOOD : BROKEN, ready ? "" : "pillion status says what is missing", "%s, %s (%s), %s",
-         address, json_string_value(json_object_get(page, "engine")),
-         json_string_value(json_object_get(page, "engine_reason")), ready ? "ready" : "not ready");
+    note(sheet, "daemon", ready ? GOOD : BROKEN, ready ? "" : "pillion status says what is missing",
+         "%s, %s (%s), at most %lld connections, %s", address, json_string_value(json_object_get(page, "engine")),
+         json_string_value(json_object_get(page, "engine_reason")),
+         (long long)json_integer_value(json_object_get(json_object_get(page, "limits"), "connections")),
+         ready ? "ready" : "not ready");
     size_t holders = pil_admin_fetch(address, "/mapped", &mapped, &error) == PIL_STATUS_OK
                          ? json_array_size(json_object_get(mapped, "holders"))
                          : 0;

@@ -212,6 +212,9 @@ def test_limits_above_the_hard_limit_of_open_files_are_lowered_and_said(store, s
     assert said, daemon.log
     lowered, needed = map(int, said.groups())
     assert 3000 - lowered == needed - 512
+    assert harness.http(daemon.admin, "GET", "/status").json()["limits"]["connections"] == lowered
+    doctor = harness.run([harness.program("pillion"), "doctor", "--admin", daemon.admin], code=None).stdout
+    assert f"at most {lowered} connections" in doctor
     held = [harness.connect(daemon.resp_unix) for _ in range(700)]
     try:
         harness.wait_until("the rest is refused", lambda: sum(is_open(sock) for sock in held) == lowered)
