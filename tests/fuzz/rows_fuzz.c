@@ -21,15 +21,16 @@ enum { KEEP_TOTALS = 0x80, TEXT_BYTES = 1 << 18 };
 
 /* The steps of a program, each with the bytes that it takes. */
 enum step {
-    STEP_FIELD,      /* slot, part, at, value: a byte of a feature's field */
-    STEP_HEAD,       /* slot, at, value: a byte of the key, the event timestamp or the null bits */
-    STEP_PAYLOAD,    /* slot, part, at, value: a byte of what a reference refers to, and its prefix with it */
-    STEP_REFERENCE,  /* slot, part, word, number: a word of a reference becomes an interesting number */
-    STEP_SHORTEN,    /* slot, part, len: a short reference gets another length, and zeros behind its end */
-    STEP_NULL,       /* slot, part, clear: a null bit is set; `clear` is odd: the field becomes zero, too */
-    STEP_ROW,        /* slot, slot: one row becomes a copy of another */
-    STEP_SHARE,      /* slot, part, slot, part: one reference becomes a copy of another */
-    STEP_SECTION,    /* section, at, at, value: a byte of a section or of the padding behind it */
+    STEP_FIELD,     /* slot, part, at, value: a byte of a feature's field */
+    STEP_HEAD,      /* slot, at, value: a byte of the key, the event timestamp or the null bits */
+    STEP_PAYLOAD,   /* slot, part, at, value: a byte of what a reference refers to, and its prefix with it */
+    STEP_REFERENCE, /* slot, part, word, number: a word of a reference becomes an interesting number */
+    STEP_SHORTEN,   /* slot, part, len: a short reference gets another length, and zeros behind its end */
+    STEP_MOVE,    /* slot, part, by: a long reference refers to so many bytes further, and has the prefix from there */
+    STEP_NULL,    /* slot, part, clear: a null bit is set; `clear` is odd: the field becomes zero, too */
+    STEP_ROW,     /* slot, slot: one row becomes a copy of another */
+    STEP_SHARE,   /* slot, part, slot, part: one reference becomes a copy of another */
+    STEP_SECTION, /* section, at, at, value: a byte of a section or of the padding behind it */
     STEP_SUPERBLOCK, /* at, value */
     STEP_COUNT
 };
@@ -123,6 +124,15 @@ static void shorten(uint8_t *field, uint8_t len) {
     }
 }
 
+static void move(const struct patient *patient, uint8_t *field, int8_t by) {
+    const struct pil_section_entry *heap = &patient->block.sections[PIL_SECTION_HEAP];
+    uint64_t at = pil_load_u64(field + 8) + (uint64_t)by;
+    if (pil_load_u32(field) > PIL_REF_INLINE_BYTES && at < heap->bytes) {
+        pil_store_u64(field + 8, at);
+        memcpy(field + 4, patient->file + heap->offset + at, 4); /* sections are behind the heap */
+    }
+}
+
 static void change_section(const struct patient *patient, uint8_t which, size_t at, uint8_t value) {
     const struct pil_section_entry *section = &patient->block.sections[which % PIL_SECTION_BLOCK_SUMS];
     size_t end = section[1].offset; /* of the section and its padding */
@@ -140,6 +150,7 @@ static void change_row(const struct patient *patient, uint8_t what, const uint8_
     case STEP_ROW: memmove(row_of(patient, bytes[0]), row_of(patient, bytes[1]), layout->stride); return;
     case STEP_PAYLOAD: reference != NULL ? change_payload(patient, reference, bytes[2], bytes[3]) : (void)0; return;
     case STEP_REFERENCE: reference != NULL ? change_reference(reference, bytes[2], bytes[3]) : (void)0; return;
+    case STEP_MOVE: reference != NULL ? move(patient, reference, (int8_t)bytes[2]) : (void)0; return;
     case STEP_SHORTEN: reference != NULL ? shorten(reference, bytes[2]) : (void)0; return;
     case STEP_SHARE:
         other = reference_of(patient, bytes[2], bytes[3]);
@@ -161,7 +172,7 @@ static void change_row(const struct patient *patient, uint8_t what, const uint8_
 }
 
 static void run(struct patient *patient, struct pil_bytes program) {
-    static const uint8_t sizes[STEP_COUNT] = {4, 3, 4, 4, 3, 3, 2, 4, 4, 2};
+    static const uint8_t sizes[STEP_COUNT] = {4, 3, 4, 4, 3, 3, 3, 2, 4, 4, 2};
     while (program.len > 0) {
         uint8_t what = take_byte(&program) % STEP_COUNT, bytes[4] = {0};
         for (int i = 0; i < sizes[what]; i++) {

@@ -114,14 +114,6 @@ static void run(struct program *program) {
     world_drain();
 }
 
-/* Values tell their release unless requests hold such numbers themselves, which answers may repeat. */
-static bool values_have_origins(struct pil_bytes input) {
-    struct origins origins = {0};
-    note_text(&origins, input);
-    note_binary(&origins, input, 1);
-    return !has_origin(&origins);
-}
-
 static size_t check_all(struct pil_bytes input, struct answers *ret_answers) {
     size_t sent = 0;
     bool has_origins = values_have_origins(input);

@@ -282,7 +282,7 @@ static void world_do(struct world_control control) {
 }
 
 /* What finds no room is done at once, too. */
-static void world_control(struct world_control control) {
+FIXTURE void world_control(struct world_control control) {
     if (control.calls == 0 || world.armed_count == WORLD_ARMED) {
         world_do(control);
     } else {
