@@ -13,6 +13,7 @@ usage: tests/run.sh [--quick | --long] [--list] [PATTERN]
   (none)    everything but what takes minutes per test; under 25 minutes on 2 cores, set-up included:
               dev      style, unit, model and golden tests, replay of the fuzz corpora, under ASan and UBSan
               faults   the nth allocation or system call of every program fails, for a sample of n, under ASan and UBSan
+              hostile  a store and streams of an attacker, under ASan and UBSan
               clang    builds everything, warnings are errors; layout of the sources; clang-tidy on src
               release  warnings are errors, unit tests as shipped (allocation counts, hardening, allocator)
               tsan     data races in whatever has threads: cache, client, engine (epoll), metric, server, protocols,
@@ -130,6 +131,14 @@ long_tests() {
     done
 }
 
+# What looks for faults that only a sanitizer sees; the other system tests run with the release programs.
+hostile=(tests/system/test_store_tricks.py tests/system/test_live_fuzz.py)
+sanitized_tests() {
+    local -x PILLION_BIN_DIR=$build/dev/bin
+    python_tests "faults" tests/system/test_faults.py
+    python_tests "hostile" "${hostile[@]}"
+}
+
 # Tests run only if their preset was built: their failures would hide the compiler's message.
 run_tier() {
     section "Set-up"
@@ -138,14 +147,14 @@ run_tier() {
     if suite "dev: build" configure_and_build dev; then
         [ "$tier" = quick ] && c_tests "dev (ASan, UBSan)" dev -L '^(tidy|unit)$'
         [ "$tier" = quick ] || c_tests "dev (ASan, UBSan)" dev -LE '^stress$'
-        [ "$tier" = quick ] || PILLION_BIN_DIR=$build/dev/bin python_tests "faults" tests/system/test_faults.py
+        [ "$tier" = quick ] || sanitized_tests
     fi
     [ "$tier" != quick ] || return 0
     clang_checks
     if suite "release: build" configure_and_build release -DPIL_WERROR=ON -DBUILD_TESTING=ON; then
         c_tests "release" release -L '^unit$'
         python_tests "python" tests/python
-        python_tests "system" tests/system --ignore tests/system/test_faults.py
+        python_tests "system" tests/system --ignore tests/system/test_faults.py "${hostile[@]/#/--ignore=}"
     fi
     tsan_tests
     [ "$tier" != long ] || long_tests

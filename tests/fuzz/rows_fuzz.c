@@ -23,6 +23,7 @@ enum { KEEP_TOTALS = 0x80, TEXT_BYTES = 1 << 18 };
 enum step {
     STEP_FIELD,     /* slot, part, at, value: a byte of a feature's field */
     STEP_HEAD,      /* slot, at, value: a byte of the key, the event timestamp or the null bits */
+    STEP_KEY,       /* slot, at, value: a byte of a key, and others of it until its lookup ends in this slot again */
     STEP_PAYLOAD,   /* slot, part, at, value: a byte of what a reference refers to, and its prefix with it */
     STEP_REFERENCE, /* slot, part, word, number: a word of a reference becomes an interesting number */
     STEP_SHORTEN,   /* slot, part, len: a short reference gets another length, and zeros behind its end */
@@ -41,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct patient {
     struct pil_bytes sound;
     uint8_t *file;
-    struct pil_superblock block; /* of the sound shard */
+    struct pil_shard shard;      /* the sound one */
+    struct pil_superblock block; /* of it */
     const struct pil_view *view;
 };
 
@@ -124,6 +126,33 @@ static void shorten(uint8_t *field, uint8_t len) {
     }
 }
 
+static void change_key(const struct patient *patient, uint8_t slot, uint8_t at, uint8_t value) {
+    enum { LETTERS = '~' - ' ' };
+    const struct pil_section_entry *heap = &patient->block.sections[PIL_SECTION_HEAP];
+    const struct pil_shard *shard = &patient->shard;
+    bool is_fixed = patient->view->layout.key_is_fixed;
+    uint8_t *row = row_of(patient, slot);
+    struct pil_bytes key = is_fixed ? pil_bytes_from(row, patient->view->layout.key_bytes)
+                                    : payload_of(pil_bytes_from(patient->file + heap->offset, heap->bytes), row);
+    if (key.len < 3) {
+        return;
+    }
+    uint8_t *bytes = patient->file + (key.data - patient->file);
+    bytes[at % key.len] = value;
+    for (uint32_t i = 0; i < LETTERS * LETTERS; i++) {
+        bytes[(at + 1) % key.len] = (uint8_t)(' ' + i % LETTERS);
+        bytes[(at + 2) % key.len] = (uint8_t)(' ' + i / LETTERS);
+        uint64_t found = (uint64_t)(pil_shard_candidate(shard, pil_shard_hash(shard, key)) - shard->rows);
+        if (found == slot % shard->slot_count * shard->stride &&
+            pil_shard_of(pil_hash_shard(key), patient->block.shard_bits) == patient->block.shard_index) {
+            break;
+        }
+    }
+    if (!is_fixed) {
+        memcpy(row + 4, bytes, key.len < 4 ? key.len : 4);
+    }
+}
+
 static void move(const struct patient *patient, uint8_t *field, int8_t by) {
     const struct pil_section_entry *heap = &patient->block.sections[PIL_SECTION_HEAP];
     uint64_t at = pil_load_u64(field + 8) + (uint64_t)by;
@@ -147,6 +176,7 @@ static void change_row(const struct patient *patient, uint8_t what, const uint8_
     uint32_t field_bytes;
     switch (what) {
     case STEP_HEAD: row_of(patient, bytes[0])[bytes[1] % (layout->null_offset + layout->null_bytes)] = bytes[2]; return;
+    case STEP_KEY: change_key(patient, bytes[0], bytes[1], bytes[2]); return;
     case STEP_ROW: memmove(row_of(patient, bytes[0]), row_of(patient, bytes[1]), layout->stride); return;
     case STEP_PAYLOAD: reference != NULL ? change_payload(patient, reference, bytes[2], bytes[3]) : (void)0; return;
     case STEP_REFERENCE: reference != NULL ? change_reference(reference, bytes[2], bytes[3]) : (void)0; return;
@@ -172,7 +202,7 @@ static void change_row(const struct patient *patient, uint8_t what, const uint8_
 }
 
 static void run(struct patient *patient, struct pil_bytes program) {
-    static const uint8_t sizes[STEP_COUNT] = {4, 3, 4, 4, 3, 3, 3, 2, 4, 4, 2};
+    static const uint8_t sizes[STEP_COUNT] = {4, 3, 3, 4, 4, 3, 3, 3, 2, 4, 4, 2};
     while (program.len > 0) {
         uint8_t what = take_byte(&program) % STEP_COUNT, bytes[4] = {0};
         for (int i = 0; i < sizes[what]; i++) {
@@ -345,6 +375,13 @@ static void check_row(const struct pil_shard *shard, const uint8_t *row, struct 
     }
 }
 
+/* Nothing is hidden in a slot without a row. */
+static void check_empty(const struct pil_shard *shard, const uint8_t *slot) {
+    for (uint32_t i = 0; i < shard->stride; i++) {
+        PIL_ASSERT(i - shard->event_ts_offset < 8 || slot[i] == 0);
+    }
+}
+
 static void check_accepted(struct pil_shard *shard) {
     const struct pil_superblock *block = shard->superblock;
     struct totals totals = totals_of(shard);
@@ -356,6 +393,8 @@ static void check_accepted(struct pil_shard *shard) {
         const uint8_t *row = pil_shard_row_at(shard, slot);
         if (row != NULL) {
             check_row(shard, row, &table);
+        } else {
+            check_empty(shard, shard->rows + slot * shard->stride);
         }
     }
     /* The writer fills whatever no value covers with zeros, and so must the shard have. */
@@ -402,16 +441,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct pil_bytes program = pil_bytes_from(data, size);
     uint8_t choice = take_byte(&program);
     struct pil_error error;
-    struct pil_shard shard;
     struct patient patient = {.sound = sound_shard((choice & ~(unsigned)KEEP_TOTALS) % SAMPLE_COUNT)};
-    PIL_ASSERT(pil_shard_open(patient.sound, &shard, &error) == PIL_STATUS_OK);
-    patient.view = shard.view;
-    patient.block = *shard.superblock;
+    PIL_ASSERT(pil_shard_open(patient.sound, &patient.shard, &error) == PIL_STATUS_OK);
+    patient.view = patient.shard.view;
+    patient.block = *patient.shard.superblock;
     patient.file = fixture_copy(patient.sound);
     run(&patient, program);
     settle(patient.file, patient.sound.len, (choice & KEEP_TOTALS) != 0);
     check(pil_bytes_from(patient.file, patient.sound.len));
-    pil_shard_close(&shard);
+    pil_shard_close(&patient.shard);
     free(patient.file);
     return 0;
 }
