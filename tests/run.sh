@@ -20,14 +20,15 @@ usage: tests/run.sh [--quick | --long] [--list] [PATTERN]
                        mapped, node, selection, follow
               python   builder and tools
               system   real daemon, real clients, both engines; Feast's own client; 10^8 checked reads under swaps
-                       and kills
-  --long    the above with fifty times the faults, then libFuzzer on every decoder and on turns
-            of a worker, stress tests, and system tests marked long (10^9 reads)
+                       and kills, and then over all protocols
+  --long    the above with fifty times the faults, then libFuzzer on every decoder, on the content
+            of shards and on turns of a worker, stress tests, and system tests marked long (10^9
+            reads; all protocols for half an hour; minutes of mutated streams)
 
   --list    name the tests and run none
   PATTERN   only tests whose name matches: 'unit.cache', 'resp'
 
-environment: PIL_SEED=N repeats random tests; PIL_FUZZ_SECONDS=N for each fuzz target (default 120);
+environment: PIL_SEED=N repeats random tests and streams; PIL_FUZZ_SECONDS=N for each fuzz target (default 120);
              PIL_FAULT_SAMPLES=N calls of each scenario that fail (default 6; 0: every one)
 TEXT
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proof of correctness: readers in several processes check every value that they get, while releases are promoted every
-100 ms and rolled back, and the daemon, its server and its fetcher are killed and stopped.
+100 ms, rolled back, pinned and unpinned, and the daemon, its server and its fetcher are killed, stopped and reloaded.
 
-    build/venv/bin/python tests/soak/soak.py [--reads 1e8] [--json FILE]
+    build/venv/bin/python tests/soak/soak.py [--reads 1e8] [--protocols] [--engine NAME] [--json FILE]
 
 A value follows from its key, its feature and its release (tests/support/make_release.c), so that each reader
 (pillion-soak, through libpillion's public header) can tell wrong values, values of another release than the answer's,
@@ -10,6 +10,10 @@ and releases that were replaced for longer than the bound. The bound: a call tha
 answered with a release answers with it or a later one, unless its staleness says otherwise; 4 s after a server was
 killed, which is what finding that out and connecting anew may take (heartbeat 2 s, an attempt each second). Beside them
 pillion-load checks HMGET over plain RESP.
+
+With --protocols all other ways in are checked, too (ask.py): plain RESP with pipelines, MULTI, PIL.VECTOR and
+PIL.COLUMNS; Feast; OIP as JSON and binary; the Python client, mapped and over the socket. Then there are fewer readers
+of libpillion, so that all get a processor.
 
 Under sanitizers: PILLION_BIN_DIR=build/tsan/bin tests/soak/soak.py --reads 1e7 --slowness 10, and so with build/dev; a
 report ends its process, and the run fails.
@@ -20,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import mmap
 import os
 import random
 import shutil
@@ -35,72 +38,14 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
 import harness  # noqa: E402
+from truth import RESULTS, VIEWS, Truth  # noqa: E402
 
-VIEWS = (("soak", "plain", "int64"), ("pairs", "zones", "pair"))
 SEEDS = (11, 222_222, 333_333, 444_444, 555_555, 666_666)
-READERS = 4  # processes that map
+READERS, READERS_BESIDE = 4, 2  # processes that map; with --protocols
+PROTOCOLS = ("resp", "feast", "oip", "python-mapped", "python-socket")  # of ask.py
 LAGGARD_US, RESTART_US = 250_000, 4_000_000
-DISTURBANCE_S, POLL_S, LOAD_S = 2.0, 0.004, 4
-RESULTS = ("ok", "invalid", "not found", "denied", "unsupported", "too large", "not ready", "unavailable", "corrupt",
-           "system")
+POLL_S, LOAD_S = 0.004, 4
 ALLOWED = {"ok", "unavailable", "not ready"}  # while the daemon is down
-
-
-class Truth:
-    """The file of truth.h."""
-
-    RELEASES, PROMOTIONS, CHECKERS = 16, 1 << 16, 16
-    FIELDS = ("calls", "mapped_calls", "reads", "values", "wrong", "mixed", "stale", "stale_us_max",
-              *(f"failed {name}" for name in RESULTS), "refreshes", "reconnects")
-    RELEASE_AT = 32 + 8 * len(VIEWS)
-    COUNT_AT = RELEASE_AT + len(VIEWS) * RELEASES * 24
-    PROMOTION_AT = COUNT_AT + 8 * len(VIEWS)
-    SCORE_AT = PROMOTION_AT + len(VIEWS) * PROMOTIONS * 24
-    BYTES = SCORE_AT + CHECKERS * 8 * len(FIELDS)
-
-    def __init__(self, path: Path, rows: int, features: int):
-        self.path = path
-        path.write_bytes(bytes(self.BYTES))
-        with path.open("r+b") as file:
-            self.memory = mmap.mmap(file.fileno(), self.BYTES)
-        # A word in one store: struct.pack_into zeroes it first, which the checkers would see.
-        self.words = memoryview(self.memory).cast("Q")
-        self.counts = [0] * len(VIEWS)
-        self.put(8, rows)
-        self.put(16, features)
-
-    def put(self, offset: int, word: int) -> None:
-        self.words[offset // 8] = word
-
-    def add_release(self, view: int, number: int, release: str, seed: int) -> None:
-        at = self.RELEASE_AT + (view * self.RELEASES + number) * 24
-        self.memory[at : at + 16] = release.encode()
-        self.put(at + 16, seed)
-        self.put(32 + 8 * view, number + 1)
-
-    def promote(self, view: int, number: int, bound_us: int) -> int:
-        """Before the channel is changed; the entry's offset, for served()."""
-        at = self.PROMOTION_AT + (view * self.PROMOTIONS + self.counts[view]) * 24
-        self.put(at, number)
-        self.put(at + 16, bound_us)
-        self.counts[view] += 1
-        self.put(self.COUNT_AT + 8 * view, self.counts[view])
-        return at
-
-    def served(self, at: int) -> None:
-        self.put(at + 8, time.monotonic_ns() // 1000)
-
-    def server_ends(self, count: int) -> None:
-        """Before it is killed."""
-        self.put(24, count)
-
-    def end(self) -> None:
-        self.put(0, 1)
-
-    def scores(self) -> list[dict[str, int]]:
-        first, size = self.SCORE_AT // 8, len(self.FIELDS)
-        words = [self.words[first + i * size : first + (i + 1) * size] for i in range(self.CHECKERS)]
-        return [dict(zip(self.FIELDS, of_one)) for of_one in words]
 
 
 class Asker:
@@ -129,11 +74,13 @@ class Soak:
     def __init__(self, options: argparse.Namespace, folder: Path):
         self.options, self.folder = options, folder
         self.store = harness.Store(folder / "store")
-        self.truth = Truth(folder / "truth", options.rows, options.features)
+        self.truth = Truth.create(folder / "truth", options.rows, options.features)
+        self.mapping = READERS_BESIDE if options.protocols else READERS
         self.references: list[list[str]] = [[], []]
         self.random = random.Random(options.seed)
-        self.counts = {"promotions": 0, "rollbacks": 0, "swaps seen": 0, "daemon killed": 0, "server killed": 0,
-                       "server stopped": 0, "fetcher killed": 0, "fetcher stopped": 0}
+        self.counts = {"promotions": 0, "rollbacks": 0, "pins": 0, "swaps seen": 0, "daemon killed": 0,
+                       "server killed": 0, "server stopped": 0, "fetcher killed": 0, "fetcher stopped": 0,
+                       "supervisor stopped": 0, "daemon reloaded": 0}
         self.bound_until = 0.0
         self.live: list[int] = [0, 0]
         self.seen: list[int | None] = [None, None]  # seeds, by asking the server
@@ -141,6 +88,16 @@ class Soak:
         self.load_process: subprocess.Popen[str] | None = None
         self.readers: list[harness.Process] = []
         self.failures: list[str] = []
+        self.complaints: list[str] = []  # of the readers; some are about a daemon that was killed
+        self.disturbances: list[tuple[str, Callable[[], None]]] = [
+            ("server killed", self.kill_server),
+            ("fetcher stopped", lambda: self.stop_for(self.daemon.child("fetcher"), 0.5)),
+            ("server stopped", lambda: self.stop_for(self.daemon.child("server"), 0.5)),
+            ("fetcher killed", self.kill_fetcher),
+            ("supervisor stopped", lambda: self.stop_for(self.daemon.pid, 0.5)),
+            ("daemon reloaded", lambda: self.daemon.signal(signal.SIGHUP)),
+            ("daemon killed", self.kill_daemon),
+        ]
 
     # ---- Before.
 
@@ -156,15 +113,21 @@ class Soak:
     def start_daemon(self) -> None:
         self.daemon = harness.Pilliond(
             self.folder, self.store, [f"{project}/{name}@production" for project, name, _ in VIEWS],
-            listen={"resp": f"unix:{self.folder}/resp.sock", "mapped": f"unix:{self.folder}/mapped.sock"},
+            engine=self.options.engine,
+            listen={name: f"unix:{self.folder}/{name}.sock" for name in ("resp", "mapped", "feast", "oip")},
             args=("--mapped-generations", "16", "--fetch-priority", "normal"))  # readers leave no processor idle
 
     def start_readers(self) -> None:
         mapped, resp = f"unix:{self.folder}/mapped.sock", f"unix:{self.folder}/resp.sock"
-        ways = [(mapped, "-", 2)] + [(mapped, resp, 1)] * (READERS - 1) + [("-", resp, 1)]
+        ways = [(mapped, "-", 2)] + [(mapped, resp, 1)] * (self.mapping - 1) + [("-", resp, 1)]
         for number, (maps, asks, threads) in enumerate(ways):
             argv = [harness.program("pillion-soak"), self.truth.path, number, threads, maps, asks]
-            self.readers.append(harness.Process(f"reader-{number}", argv, self.folder))
+            name = "socket" if maps == "-" else f"mapped-{number}"
+            self.readers.append(harness.Process(name, argv, self.folder))
+        for kind in PROTOCOLS if self.options.protocols else ():
+            argv = [sys.executable, str(Path(__file__).with_name("ask.py")), str(self.truth.path),
+                    str(len(self.readers)), kind, str(self.folder)]
+            self.readers.append(harness.Process(kind, argv, self.folder))
 
     # ---- Meanwhile.
 
@@ -172,7 +135,7 @@ class Soak:
         project, name, _ = VIEWS[view]
         bound_us = RESTART_US if time.monotonic() < self.bound_until else LAGGARD_US
         at = self.truth.promote(view, number, int(bound_us * self.options.slowness))
-        subject = self.references[view][number] if command == "promote" else f"{project}/{name}"
+        subject = self.references[view][number] if command in ("promote", "pin") else f"{project}/{name}"
         done = self.store.pillion(command, subject, "--channel", "production")
         if self.references[view][number].rpartition("@")[2] not in done.stdout:
             self.failures.append(f"{command}: expected {self.references[view][number]}: {done.stdout}")
@@ -195,16 +158,22 @@ class Soak:
             time.sleep(POLL_S)
 
     def swap(self, asker: Asker) -> None:
-        """Another release of one of the views; now and then back again."""
+        """Another release of one of the views; now and then back again, or to a third one for a while."""
         view = self.random.randrange(len(VIEWS))
         before = self.live[view]
         number = self.random.choice([i for i in range(len(SEEDS)) if i != before])
         begin = time.monotonic()
         until = begin + 3 * self.options.slowness
         self.wait_served(asker, view, self.promote(view, number), until)
-        if self.random.random() < 0.1:
+        dice = self.random.random()
+        if dice < 0.1:
             self.counts["rollbacks"] += 1
             self.wait_served(asker, view, self.channel("rollback", view, before), until)
+        elif dice < 0.2:
+            self.counts["pins"] += 1
+            pinned = self.random.choice([i for i in range(len(SEEDS)) if i != number])
+            self.wait_served(asker, view, self.channel("pin", view, pinned), until)
+            self.wait_served(asker, view, self.channel("unpin", view, number), until)
         time.sleep(max(0.0, begin + self.options.period - time.monotonic()))
 
     def restarted(self) -> None:
@@ -234,22 +203,14 @@ class Soak:
     def kill_fetcher(self) -> None:
         os.kill(self.daemon.child("fetcher"), signal.SIGKILL)
 
-    def stop_for(self, name: str, seconds: float) -> None:
-        pid = self.daemon.child(name)
+    def stop_for(self, pid: int, seconds: float) -> None:
         os.kill(pid, signal.SIGSTOP)
         time.sleep(seconds)
         os.kill(pid, signal.SIGCONT)
         self.restarted()
 
     def disturb(self, turn: int) -> None:
-        kinds: list[tuple[str, Callable[[], None]]] = [
-            ("server killed", self.kill_server),
-            ("fetcher stopped", lambda: self.stop_for("fetcher", 0.5)),
-            ("server stopped", lambda: self.stop_for("server", 0.5)),
-            ("fetcher killed", self.kill_fetcher),
-            ("daemon killed", self.kill_daemon),
-        ]
-        name, action = kinds[turn % len(kinds)]
+        name, action = self.disturbances[turn % len(self.disturbances)]
         if name in ("server killed", "daemon killed"):
             self.truth.server_ends(self.counts["server killed"] + self.counts["daemon killed"] + 1)
         action()
@@ -292,13 +253,14 @@ class Soak:
             self.swap(asker)
             self.run_load()
             now = time.monotonic()
-            if now - disturbed > DISTURBANCE_S * self.options.slowness:
+            if now - disturbed > self.options.disturbance * self.options.slowness:
                 self.disturb(turn)
                 turn, disturbed = turn + 1, time.monotonic()
             if now - shown > 2:
                 shown = now
                 reads = self.progress(begin)
-                if reads >= self.options.reads and turn >= 5 and self.counts["swaps seen"] >= self.options.swaps:
+                if (reads >= self.options.reads and all(self.counts.values())
+                        and self.counts["swaps seen"] >= self.options.swaps):
                     break
                 if now - begin > self.options.seconds:
                     break
@@ -307,7 +269,9 @@ class Soak:
                 self.failures += [f"{reader.name} ended: {reader.log}" for reader in dead]
                 break
         self.truth.end()
-        self.failures += [f"{reader.name}: {reader.log.strip()}" for reader in self.readers if reader.wait() != 0]
+        codes = {reader: reader.wait() for reader in self.readers}
+        self.complaints = [f"{reader.name}: {line}" for reader in self.readers for line in reader.log.splitlines()]
+        self.failures += [f"{reader.name} ended with {code}" for reader, code in codes.items() if code != 0]
         if self.load_process is not None:
             self.load_process.wait()
             self.run_load()
@@ -344,22 +308,24 @@ class Soak:
             self.failures.append(f"{total['reads']:,} of {self.options.reads:,} reads in {self.options.seconds:g} s")
         if self.counts["swaps seen"] < self.options.swaps:
             self.failures.append(f"{self.counts['swaps seen']} of {self.options.swaps} swaps")
-        failed = sum(score[f"failed {name}"] for score in scores[:READERS] for name in RESULTS)
+        failed = sum(score[f"failed {name}"] for score in scores[: self.mapping] for name in RESULTS)
         if failed > 0:
             self.failures.append(f"{failed} calls of readers that map failed")
         if self.load["requests"] == 0:
             self.failures.append("HMGET: no answers")
+        self.failures += [f"{reader.name}: no answers" for reader, score in zip(self.readers, scores)
+                          if score["values"] == 0]
 
     def report(self, scores: list[dict[str, int]], elapsed_s: float) -> dict[str, Any]:
         used = scores[: len(self.readers)]
-        print(f"\n{'reader':10}{'vectors':>14}{'numbers':>15}{'calls':>12}{'mapped':>8}{'wrong':>7}{'mixed':>7}"
+        print(f"\n{'reader':14}{'vectors':>14}{'numbers':>15}{'calls':>12}{'mapped':>8}{'wrong':>7}{'mixed':>7}"
               f"{'stale':>7}{'unavail.':>10}{'maps':>7}{'lag ms':>8}")
         for number, score in enumerate(used):
-            print(f"{'socket' if number == len(used) - 1 else f'mapped {number}':10}{score['reads']:>14,}"
+            print(f"{self.readers[number].name:14}{score['reads']:>14,}"
                   f"{score['values']:>15,}{score['calls']:>12,}{score['mapped_calls'] / max(1, score['calls']):>8.1%}"
                   f"{score['wrong']:>7}{score['mixed']:>7}{score['stale']:>7}{score['failed unavailable']:>10,}"
                   f"{score['refreshes']:>7,}{score['stale_us_max'] / 1000:>8.0f}")
-        print(f"{'HMGET':10}{self.load['requests']:>14,}{self.load['requests'] * self.options.features:>15,}"
+        print(f"{'HMGET':14}{self.load['requests']:>14,}{self.load['requests'] * self.options.features:>15,}"
               f"{self.load['requests']:>12,}{'':8}{self.load['wrong']:>7}{self.load['mixed']:>7}")
         print(", ".join(f"{count} {name}" for name, count in self.counts.items()) + f"; {elapsed_s:.0f} s")
         return {"readers": used, "hmget": self.load, "events": self.counts, "elapsed_s": elapsed_s,
@@ -373,6 +339,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3600, help="give up after so long (3600)")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--features", type=int, default=10)
+    parser.add_argument("--protocols", action="store_true", help="check all protocols and clients, too")
+    parser.add_argument("--engine", default="auto", help="auto, io_uring or epoll (auto)")
+    parser.add_argument("--disturbance", type=float, default=2, help="seconds between kills and stops, at least (2)")
     parser.add_argument("--period", type=float, default=0.1, help="seconds between promotions, at least (0.1)")
     parser.add_argument("--slowness", type=float, default=1, help="bounds times this: sanitizers (1)")
     parser.add_argument("--seed", type=int, default=1)
@@ -390,7 +359,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
-    for failure in soak.failures:
+    for failure in soak.failures + soak.complaints * (len(soak.failures) > 0):
         print(f"FAILED {failure}", file=sys.stderr)
     print("nothing wrong" if not soak.failures else f"{len(soak.failures)} failures")
     return 1 if soak.failures else 0

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proof of correctness in tests/soak, in the shorter of its lengths: every value checked while releases are swapped
-and rolled back and processes are killed and stopped."""
+"""The proof of correctness in tests/soak, in the shorter of its lengths: every value checked while releases are
+swapped, rolled back and pinned, and processes are killed and stopped."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def soak(folder, reads: int, seconds: int, *more: str) -> None:
 
 def test_a_hundred_million_reads(folder):
     soak(folder, 100_000_000, 300, "--slowness", "2")
+
+
+def test_all_protocols_and_clients(folder, engine):
+    soak(folder, 100_000, 120, "--protocols", "--engine", engine, "--swaps", "20", "--rows", "20000",
+         "--disturbance", "0.7", "--slowness", "2")
+
+
+@pytest.mark.long
+def test_all_protocols_and_clients_for_long(folder, engine):
+    soak(folder, 500_000_000, 1800, "--protocols", "--engine", engine, "--swaps", "2000", "--slowness", "2")
 
 
 @pytest.mark.long
