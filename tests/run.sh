@@ -23,7 +23,7 @@ usage: tests/run.sh [--quick | --long] [--list] [PATTERN]
                        and kills, and then over all protocols
   --long    the above with fifty times the faults, then libFuzzer on every decoder, on the content
             of shards and on turns of a worker, stress tests, and system tests marked long (10^9
-            reads; all protocols for half an hour; minutes of mutated streams)
+            reads; all protocols for ten minutes; minutes of mutated streams)
 
   --list    name the tests and run none
   PATTERN   only tests whose name matches: 'unit.cache', 'resp'

@@ -21,17 +21,17 @@ enum { KEEP_TOTALS = 0x80, TEXT_BYTES = 1 << 18 };
 
 /* The steps of a program, each with the bytes that it takes. */
 enum step {
-    STEP_FIELD,     /* slot, part, at, value: a byte of a feature's field */
-    STEP_HEAD,      /* slot, at, value: a byte of the key, the event timestamp or the null bits */
-    STEP_KEY,       /* slot, at, value: a byte of a key, and others of it until its lookup ends in this slot again */
-    STEP_PAYLOAD,   /* slot, part, at, value: a byte of what a reference refers to, and its prefix with it */
-    STEP_REFERENCE, /* slot, part, word, number: a word of a reference becomes an interesting number */
-    STEP_SHORTEN,   /* slot, part, len: a short reference gets another length, and zeros behind its end */
-    STEP_MOVE,    /* slot, part, by: a long reference refers to so many bytes further, and has the prefix from there */
-    STEP_NULL,    /* slot, part, clear: a null bit is set; `clear` is odd: the field becomes zero, too */
-    STEP_ROW,     /* slot, slot: one row becomes a copy of another */
-    STEP_SHARE,   /* slot, part, slot, part: one reference becomes a copy of another */
-    STEP_SECTION, /* section, at, at, value: a byte of a section or of the padding behind it */
+    STEP_FIELD,      /* slot, part, at, value: a byte of a feature's field */
+    STEP_HEAD,       /* slot, at, value: a byte of the key, the event timestamp or the null bits */
+    STEP_KEY,        /* slot, at, value: a byte of a key, and others of it until its lookup ends in this slot again */
+    STEP_PAYLOAD,    /* slot, part, at, value: a byte of what a reference refers to, and its prefix with it */
+    STEP_REFERENCE,  /* slot, part, word, number: a word of a reference becomes an interesting number */
+    STEP_SHORTEN,    /* slot, part, len: a short reference gets another length, and zeros behind its end */
+    STEP_MOVE,       /* slot, part, by: a long reference and its prefix move by so many bytes of the heap */
+    STEP_NULL,       /* slot, part, clear: a null bit is set; `clear` is odd: the field becomes zero, too */
+    STEP_ROW,        /* slot, slot: one row becomes a copy of another */
+    STEP_SHARE,      /* slot, part, slot, part: one reference becomes a copy of another */
+    STEP_SECTION,    /* section, at, at, value: a byte of a section or of the padding behind it */
     STEP_SUPERBLOCK, /* at, value */
     STEP_COUNT
 };
@@ -356,6 +356,10 @@ static void check_key(const struct pil_shard *shard, const uint8_t *row) {
     PIL_ASSERT(pil_view_key_encode_text(shard->view, pil_bytes_from(text, len), again, sizeof again, &again_len,
                                         &entity) == PIL_STATUS_OK);
     PIL_ASSERT(pil_bytes_equal(pil_bytes_from(again, again_len), key));
+    for (uint32_t i = 0; i < shard->view->entity_count; i++) {
+        PIL_ASSERT(is_text(shard->view->entities[i].type, take_part(shard->view, i, &key)));
+    }
+    PIL_ASSERT(key.len == 0);
 }
 
 /* Adds the row to the table as the reader shows it. */

@@ -17,12 +17,6 @@ TEXTS = (b"\r\n", b"*1\r\n", b"$-1\r\n", b"999999999999999999", b"\0", b'"', b"{
 BYTES = (0, 10, 13, 34, 36, 42, 45, 48, 57, 91, 123, 125, 255)
 
 
-def array(words: Sequence[str | bytes]) -> bytes:
-    """A RESP request."""
-    parts = [word.encode() if isinstance(word, str) else word for word in words]
-    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
-
-
 class Streams:
     def __init__(self, seed: int, rows: int, commands: Sequence[str], releases: Sequence[str]):
         self.random = random.Random(seed)
@@ -53,6 +47,16 @@ class Streams:
         return self.mutate(data) if self.chance(0.5) else data
 
     # ---- RESP.
+
+    def length(self, right: int) -> int:
+        """Sometimes a wrong one."""
+        wrong = (right - 1, right + 1, -1, -2, 0, 2**31, 2**32, 2**63 - 1, 2**64, right + 2**32)
+        return self.random.choice(wrong) if self.chance(0.01) else right
+
+    def array(self, words: Sequence[str | bytes]) -> bytes:
+        parts = [word.encode() if isinstance(word, str) else word for word in words]
+        bulks = [b"$%d\r\n%s\r\n" % (self.length(len(part)), part) for part in parts]
+        return b"*%d\r\n" % self.length(len(parts)) + b"".join(bulks)
 
     def key(self) -> str:
         number = self.random.randrange(self.rows * 11 // 10)
@@ -103,7 +107,7 @@ class Streams:
         for _ in range(self.random.choice((1, 5, 40))):
             words = self.words()
             inline = " ".join(word for word in words if isinstance(word, str)).encode() + b"\r\n"
-            requests.append(array(words) if self.chance(0.9) else inline)
+            requests.append(self.array(words) if self.chance(0.9) else inline)
         return b"".join(requests)
 
     # ---- HTTP.
@@ -167,7 +171,9 @@ class Streams:
         raw = self.random.randbytes(8 * count)
         size = self.random.choice((len(raw),) * 5 + (0, -1, 2**63, len(raw) + 8))
         tensor["parameters"] = {"binary_data_size": size}
-        text = self.damaged(document)
+        text = self.damaged(document) if self.chance(0.3) else json.dumps(document).encode()
+        if self.chance(0.2):
+            raw = raw[:self.random.randrange(len(raw))]
         length = self.random.choice((len(text),) * 6 + (0, -1, 99999999, len(text) + 1))
         return self.http(path, text + raw, f"Inference-Header-Content-Length: {length}\r\n")
 

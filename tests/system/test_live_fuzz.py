@@ -21,7 +21,8 @@ import synthetic
 from hostile_streams import HEAD, MAGIC, Streams
 
 SEED = int(os.environ.get("PIL_SEED", "0")) or random.randrange(1, 1 << 32)
-ROWS, SEEDS, ATTACKERS = 300, (1, 2), 4
+ROWS, SEEDS, ATTACKERS = 300, (1, 2), 8
+READ_S, PACE_S = 0.02, 0.005  # an attacker reads so long; the customer leaves the processor to the attackers
 SECONDS, SECONDS_LONG = 6, 150
 LISTENERS = ("resp",) * 5 + ("feast",) * 3 + ("oip",) * 3 + ("admin", "mapped")
 
@@ -80,7 +81,7 @@ class Attacker(threading.Thread):
         if self.streams.chance(0.3):
             sock.shutdown(socket.SHUT_WR)
         if self.streams.chance(0.7):
-            sock.settimeout(0.1)
+            sock.settimeout(READ_S)
             try:
                 while sock.recv(1 << 16):
                     pass
@@ -138,6 +139,7 @@ def fuzz(store: harness.Store, start_pilliond: Any, engine: str, seconds: float)
         end, swap_at = time.monotonic() + seconds, 0.0
         while time.monotonic() < end:
             customer.ask()
+            time.sleep(PACE_S)
             if time.monotonic() > swap_at:
                 store.promote(chooser.choice(references))
                 check_untouched(daemon, children)
@@ -146,6 +148,8 @@ def fuzz(store: harness.Store, start_pilliond: Any, engine: str, seconds: float)
         is_over.set()
         for attacker in attackers:
             attacker.join()
+    print({name: sum(attacker.connections[name] for attacker in attackers) for name in dict.fromkeys(LISTENERS)},
+          customer.answers)
     check_untouched(daemon, children)
     assert [attacker.failure for attacker in attackers] == [None] * ATTACKERS
     assert all(sum(attacker.connections[name] for attacker in attackers) > 0 for name in LISTENERS)
