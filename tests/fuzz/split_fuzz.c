@@ -243,7 +243,7 @@ static void note_message(struct messages *messages, struct mapped_answer *answer
     PIL_ASSERT(messages->count < MESSAGES_MAX);
 }
 
-/* When the server leaves packets unread, Linux tells of the reset first; what the server sent before follows. */
+/* When the server leaves packets unread, Linux reports the reset first; what the server sent before it follows. */
 static void read_messages(int fd, struct messages *messages) {
     struct mapped_answer answer;
     for (int got; (got = mapped_receive(fd, &answer)) != 0;) {

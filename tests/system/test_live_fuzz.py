@@ -40,7 +40,7 @@ class Attacker(threading.Thread):
         try:
             while not self.is_over.is_set():
                 self.attack(self.random.choice(LISTENERS))
-        except BaseException as error:  # told by the test
+        except BaseException as error:  # the test reports it
             self.failure = error
 
     def attack(self, protocol: str) -> None:
@@ -154,7 +154,7 @@ def fuzz(store: harness.Store, start_pilliond: Any, engine: str, seconds: float)
     assert [attacker.failure for attacker in attackers] == [None] * ATTACKERS
     assert all(sum(attacker.connections[name] for attacker in attackers) > 0 for name in LISTENERS)
     assert customer.answers > seconds
-    for protocol in ("feast", "oip", "resp"):  # whoever came has gone, but for the customer
+    for protocol in ("feast", "oip", "resp"):  # only the customer is left
         harness.wait_until(f"connections of {protocol} end", lambda: daemon.metrics()[
             f'pillion_connections{{protocol="{protocol}"}}'] <= 2)
     harness.wait_until("mapped sessions end", lambda: daemon.metrics()["pillion_mapped_sessions"] == 0)

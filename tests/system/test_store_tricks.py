@@ -49,6 +49,7 @@ class Lab:
         self.manifest = self.view / "releases" / f"{self.releases[1]}.json"
         self.project = self.root / "projects" / "rides.json"
         self.sequence, self.moved = 10, []
+        self.broken_by: str | None = None  # the trick from which the daemon has not recovered
         (folder / "aside").mkdir()
         self.daemon = harness.Pilliond(folder, self.store, [f"{VIEW}@production"], args=(
             "--poll_interval", "20ms", "--keep_releases", "1", "--fetch_priority", "normal"))
@@ -137,11 +138,16 @@ class Lab:
                 self.wait_served(self.releases[1])
             self.check_values(1 if trick.outcome == KEPT else 2)
         finally:
-            self.restore()
-            self.point(self.releases[0])
+            self.recover(trick)
+
+    def recover(self, trick: Trick) -> None:
+        self.broken_by = trick.name
+        self.restore()
+        self.point(self.releases[0])
         self.wait_served(self.releases[0])
         self.check_values(1)
         assert harness.children_of(self.daemon.pid) == self.children, self.daemon.log[-3000:]
+        self.broken_by = None
 
 
 # ---- Things that are not the file that was there.
@@ -432,6 +438,8 @@ def lab() -> Iterator[Lab]:
 
 @pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.name.replace(" ", "-"))
 def test_trick(lab, trick):
+    if lab.broken_by is not None:
+        pytest.skip(f"the daemon has not recovered from: {lab.broken_by}")
     lab.play(trick)
 
 
