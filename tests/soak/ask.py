@@ -68,7 +68,7 @@ class Checker:
         self.truth.add(self.number, field)
         if field not in self.told:
             self.told.add(field)
-            print(f"{field}: {text}", file=sys.stderr, flush=True)
+            print(f"{field}: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
     def check(self, what: str, keys: Sequence[int], features: Sequence[int], values: Any, release: str | None = None,
               view: int = PLAIN) -> None:

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
+import faults  # noqa: E402
 import harness  # noqa: E402
 from truth import RESULTS, VIEWS, Truth  # noqa: E402
 
@@ -180,11 +181,11 @@ class Soak:
         self.bound_until = time.monotonic() + 6 * self.options.slowness
 
     def read_log(self) -> None:
-        """A server that a sanitizer ends is started anew: only the log tells. All daemons of the run write to it."""
+        """A child that ends by itself is started anew: only the log tells. All daemons of the run write to it."""
         log = self.daemon.log
-        for sign in ("Sanitizer", "runtime error:"):
-            if sign in log:
-                self.failures.append(f"pilliond: {log[max(0, log.index(sign) - 100) :][:4000]}")
+        broken = faults.BROKEN.search(log)
+        if broken is not None:
+            self.failures.append(f"pilliond: {log[max(0, broken.start() - 300) :][:4000]}")
 
     def kill_daemon(self) -> None:
         supervisor, children = self.daemon.pid, harness.children_of(self.daemon.pid)
