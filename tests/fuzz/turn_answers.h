@@ -305,7 +305,9 @@ static void check_response(const struct answers *answers, const struct question 
     }
     if (answers->has_origins && response->status == 200) {
         note_text(&origins, json);
-        note_binary(&origins, pil_bytes_from(json.data + json.len, response->body.len - json.len), 1);
+        if (response->body.len > json.len) { /* the answer to HEAD has no bytes at all */
+            note_binary(&origins, pil_bytes_from(json.data + json.len, response->body.len - json.len), 1);
+        }
         check_one_release(&origins);
     }
 }
