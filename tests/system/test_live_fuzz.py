@@ -95,12 +95,19 @@ class Customer:
     """Keeps its connections, and checks whole rows: all values of one answer are of one of the releases."""
 
     def __init__(self, daemon: harness.Pilliond, seed: int):
-        self.random = random.Random(seed)
+        self.daemon_process, self.random = daemon, random.Random(seed)
         self.redis = daemon.redis(socket_timeout=harness.DEADLINE_S)
         self.feast = harness.http_connection(daemon.feast)
         self.answers = 0
 
     def ask(self) -> None:
+        """Fails with the daemon's log when it gets no answer."""
+        try:
+            self.ask_both()
+        except Exception as error:
+            raise AssertionError(f"{error!r}\n{self.daemon_process.log[-4000:]}") from error
+
+    def ask_both(self) -> None:
         key = self.random.randrange(ROWS)
         rows = [synthetic.row("all", key, seed) for seed in SEEDS]
         got = self.redis.hgetall(f"driver_stats:{key}")

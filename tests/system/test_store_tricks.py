@@ -51,11 +51,11 @@ class Lab:
         self.sequence, self.moved = 10, []
         self.broken_by: str | None = None  # the trick from which the daemon has not recovered
         (folder / "aside").mkdir()
-        self.daemon = harness.Pilliond(folder, self.store, [f"{VIEW}@production"], args=(
+        self.daemon = harness.Pilliond(folder, self.store, [f"{VIEW}@production"], engine="epoll", args=(
             "--poll_interval", "20ms", "--keep_releases", "1", "--fetch_priority", "normal"))
         self.children = harness.children_of(self.daemon.pid)
         self.feast = harness.http_connection(self.daemon.feast)
-        self.redis = self.daemon.redis()
+        self.redis = self.daemon.redis(socket_timeout=harness.DEADLINE_S)
         self.descriptors = self.count_descriptors()
 
     # ---- Names.
