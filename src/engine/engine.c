@@ -505,6 +505,7 @@ uint64_t pil_engine_untaken(struct pil_engine *engine, pil_engine_handle handle)
     const struct pil_slot *slot = live(engine, handle);
     int queued = 0;
     uint64_t bytes = 0;
+    PIL_ASSERT(slot == NULL || slot->message.msg_iovlen <= PIL_ENGINE_SEND_PARTS_MAX);
     if (slot == NULL || slot->kind != PIL_SLOT_CONNECTION) {
         return 0;
     }

@@ -17,7 +17,6 @@ enum {
 };
 
 void pil_accounts_init(struct pil_accounts *accounts, uint64_t bytes_max, uint32_t places_max, uint64_t seed) {
-    PIL_ASSERT(bytes_max >= KEPT_PART && places_max > 0);
     memset(accounts, 0, sizeof *accounts);
     accounts->bytes_max = bytes_max;
     accounts->places_max = places_max;
@@ -142,6 +141,7 @@ bool pil_accounts_charge(const struct pil_accounts *accounts, struct pil_account
 }
 
 void pil_account_add(struct pil_account_use *use, uint64_t bytes) {
+    PIL_ASSERT(use->peer != NULL && use->user != NULL); /* pil_accounts_enter */
     use->bytes += bytes;
     atomic_fetch_add_explicit(&use->peer->bytes, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&use->user->bytes, bytes, memory_order_relaxed);
