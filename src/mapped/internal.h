@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Shared by the files of this module. They call each other in one direction: mapped.c (life cycle, listeners, the list
- * of sessions) › session.c (packets) › grant.c (rules and holds) and catalog.c (the catalog) › generation.c. */
+ * of sessions) › session.c (packets) › grant.c (rules and holds), catalog.c (the catalog), share.c (what each user and
+ * process may take) › generation.c, complaint.c (the log). */
 #pragma once
 
 #include "base/clock.h"
@@ -18,8 +19,9 @@ enum {
     MAPPED_SESSION_MAGIC = 0x53534d50,
     MAPPED_HOLDS_MAX = 256, /* per session */
     MAPPED_NAME_BYTES = 64,
-    MAPPED_SHARDS_MAX = 4096, /* per release: as many as fit in a socket's buffer in one answer, 64 per packet */
-    MAPPED_CATALOGS_MAX = 8,  /* documents kept */
+    MAPPED_SHARDS_MAX = 4096,   /* per release: as many as fit in a socket's buffer in one answer, 64 per packet */
+    MAPPED_CATALOGS_MAX = 8,    /* documents kept */
+    MAPPED_COMPLAINTS_MAX = 32, /* users and reasons that the log limits by themselves */
 };
 PIL_STATIC_ASSERT((int)PIL_MAPPED_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
 PIL_STATIC_ASSERT((int)PIL_PEER_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
@@ -38,18 +40,50 @@ struct pil_mapped_hold {
     int64_t since_us;
 };
 
+/* A process that has sessions, or the user of such processes: what its sessions take together (share.c). */
+struct pil_mapped_peer {
+    struct pil_list_link link;    /* on pil_mapped.peers */
+    struct pil_mapped_peer *user; /* of a process; NULL: this is a user */
+    uint32_t uid;
+    int32_t pid; /* 0: of another PID namespace; such processes of a user count as one */
+    uint32_t session_count;
+    uint32_t in_flight; /* descriptors */
+};
+
+/* What a session waits for. */
+typedef enum pil_mapped_wait {
+    MAPPED_WAIT_REQUEST, /* the client's next request */
+    MAPPED_WAIT_READ,    /* until the client has read the last answer */
+    MAPPED_WAIT_SHARE,   /* until others have read theirs, because descriptors may not be sent now */
+} pil_mapped_wait;
+
+/* An answer with descriptors that is sent as soon as the client has read the one before and its share allows. */
+typedef enum pil_mapped_debt {
+    MAPPED_OWES_NOTHING,
+    MAPPED_OWES_WELCOME,
+    MAPPED_OWES_CATALOG,
+    MAPPED_OWES_GRANT,
+} pil_mapped_debt;
+
 /* One client. */
 struct pil_mapped_session {
     uint32_t magic;
     struct pil_list_link link; /* on pil_mapped.sessions */
     int fd;
     struct pil_peer_identity peer;
+    struct pil_mapped_peer *process;
     pil_peer_views readable; /* by the rules `read` */
     pil_peer_views mappable; /* by the rules `map`, and readable; may include regulated views, which are checked at each
                               * grant */
     char name[MAPPED_NAME_BYTES];
     bool is_welcome; /* HELLO was accepted */
-    bool is_paused;  /* not read from, because the client has not read its answers */
+    bool is_ended; /* holds nothing and is not answered any more; kept until its client has received all descriptors */
+    pil_mapped_wait wait;
+    uint32_t in_flight; /* descriptors of the last answer, until the client has read it */
+    pil_mapped_debt owes;
+    uint32_t granted_view; /* while it owes a GRANT: the view, its generation, and how many shards were sent */
+    const struct pil_mapped_generation *granted;
+    uint32_t granted_shards;
     uint64_t since_ns;
     struct pil_mapped_hold holds[MAPPED_HOLDS_MAX];
     uint32_t hold_count;
@@ -61,6 +95,23 @@ struct pil_mapped_catalog {
     pil_peer_views readable;
     uint64_t generation; /* catalog_generation of the control page when the document was made */
     uint64_t used;       /* value of catalog_uses at the last use */
+};
+
+/* What the log says of clients, and a metric counts. */
+typedef enum pil_mapped_trouble {
+    MAPPED_TROUBLE_INVALID,   /* a packet that is not a message, or out of order */
+    MAPPED_TROUBLE_REFUSED,   /* no place for a new session */
+    MAPPED_TROUBLE_REPLACED,  /* a session lost its place to another client */
+    MAPPED_TROUBLE_SILENT,    /* no HELLO in time */
+    MAPPED_TROUBLE_IN_FLIGHT, /* the kernel sends no descriptors: ETOOMANYREFS */
+    MAPPED_TROUBLE_COUNT
+} pil_mapped_trouble;
+
+struct pil_mapped_complaint {
+    uint32_t uid;
+    pil_mapped_trouble trouble;
+    uint64_t until_ns; /* 0: a free place */
+    uint32_t count;    /* not logged */
 };
 
 struct pil_mapped {
@@ -78,8 +129,12 @@ struct pil_mapped {
     json_t *projects[PIL_SETTINGS_VIEWS_MAX];
     uint32_t project_count;
     struct pil_mapped_view views[PIL_SETTINGS_VIEWS_MAX];
-    struct pil_list sessions; /* of struct pil_mapped_session */
-    uint32_t session_count;
+    struct pil_list sessions; /* of struct pil_mapped_session: the one that was answered longest ago is first */
+    uint32_t session_count;   /* that have not ended */
+    uint32_t ended_count;
+    struct pil_list peers;             /* of struct pil_mapped_peer, users and processes */
+    uint32_t in_flight, in_flight_max; /* descriptors sent to clients that these have not received */
+    struct pil_mapped_complaint complaints[MAPPED_COMPLAINTS_MAX];
 };
 
 #define MAPPED_ASSERT_OWNER(mapped) PIL_ASSERT(pthread_equal((mapped)->owner, pthread_self()))
@@ -124,13 +179,44 @@ void pil_mapped_grant_drop(struct pil_mapped *mapped, struct pil_mapped_session 
                            uint64_t number);
 void pil_mapped_grant_drop_all(struct pil_mapped *mapped, struct pil_mapped_session *session);
 
+/* ---- share.c */
+
+/* Counts a session for its user and its process, which the next call returns. NULL when memory is short. */
+struct pil_mapped_peer *pil_mapped_share_join(struct pil_mapped *mapped, const struct pil_peer_identity *identity);
+void pil_mapped_share_leave(struct pil_mapped *mapped, struct pil_mapped_peer *process);
+/* How many descriptors may be sent to the process with one packet, at most PIL_MAPPED_FDS_MAX; 0: none now. */
+uint32_t pil_mapped_share_packet(const struct pil_mapped *mapped, const struct pil_mapped_peer *process);
+/* Descriptors were sent to a client, or its client has received those that were. */
+void pil_mapped_share_sent(struct pil_mapped *mapped, struct pil_mapped_session *session, uint32_t count);
+void pil_mapped_share_received(struct pil_mapped *mapped, struct pil_mapped_session *session);
+/* The session that loses its place to a new one of this process, which is counted already. NULL: none; the new one is
+ * refused. */
+struct pil_mapped_session *pil_mapped_share_victim(const struct pil_mapped *mapped,
+                                                   const struct pil_mapped_peer *process);
+/* Panics if what is counted is not what the sessions have. */
+void pil_mapped_share_validate(const struct pil_mapped *mapped);
+
+/* ---- complaint.c */
+
+/* Counts and logs what happened with a client of this user. A user that goes on is logged once in ten seconds, with a
+ * count. */
+void pil_mapped_complain(struct pil_mapped *mapped, const struct pil_peer_identity *peer, pil_mapped_trouble trouble,
+                         const char *why);
+/* Call about once a second: logs the counts of users that have stopped. */
+void pil_mapped_complaint_tick(struct pil_mapped *mapped);
+
 /* ---- session.c */
 
-/* Makes a session for an accepted connection, on no list yet; takes the descriptor, also on failure. */
+/* Makes a session for an accepted connection, on no list yet; takes the descriptor, also on failure. CLOSED: the client
+ * has left; NO_MEMORY, SYSTEM. */
 pil_status pil_mapped_session_open(struct pil_mapped *mapped, int fd,
                                    struct pil_mapped_session **ret_session) PIL_CHECKED;
-/* Answers packets that have arrived, at most a bounded number. Returns false if the session has ended and must be
- * closed. */
-bool pil_mapped_session_read(struct pil_mapped *mapped, struct pil_mapped_session *session) PIL_CHECKED;
-/* Drops all holds, closes and frees the session, which must be on no list any more. */
+/* Sends what the session owes and answers packets that have arrived, at most a bounded number, one after another as the
+ * client reads the answers. Returns false if the session is at its end. */
+bool pil_mapped_session_run(struct pil_mapped *mapped, struct pil_mapped_session *session) PIL_CHECKED;
+/* Whether the client has received all descriptors that were sent to it, or has closed its socket. */
+bool pil_mapped_session_has_received(struct pil_mapped *mapped, struct pil_mapped_session *session);
+/* Drops all holds and tells the client. It may still read what was sent; see is_ended. */
+void pil_mapped_session_end(struct pil_mapped *mapped, struct pil_mapped_session *session);
+/* Closes and frees a session, which must be on no list any more. */
 void pil_mapped_session_close(struct pil_mapped *mapped, struct pil_mapped_session *session);

@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -47,6 +48,15 @@ static pil_status create_page(struct pil_mapped *mapped, struct pil_error *ret_e
 
 /* ---- Create, destroy, validate. */
 
+/* Descriptors that clients together may have in flight. The limit of open files, which is that of descriptors in flight
+ * of the daemon's user, has to leave room for what the supervisor and the fetcher send. */
+static uint32_t in_flight_max(void) {
+    enum { PART = 4, LEAST = 4, MOST = 4096 };
+    struct rlimit files;
+    rlim_t most = getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur / PART : LEAST;
+    return most < LEAST ? LEAST : most < MOST ? (uint32_t)most : MOST;
+}
+
 pil_status pil_mapped_create(struct pil_server *server, struct pil_mapped **ret_mapped, struct pil_error *ret_error) {
     struct pil_mapped *mapped = calloc(1, sizeof *mapped);
     if (mapped == NULL) {
@@ -59,6 +69,8 @@ pil_status pil_mapped_create(struct pil_server *server, struct pil_mapped **ret_
     mapped->page_fd = -1;
     pil_mapped_catalog_init(mapped);
     pil_list_init(&mapped->sessions);
+    pil_list_init(&mapped->peers);
+    mapped->in_flight_max = in_flight_max();
     for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
         pil_list_init(&mapped->views[i].generations);
     }
@@ -75,11 +87,33 @@ pil_status pil_mapped_create(struct pil_server *server, struct pil_mapped **ret_
     return PIL_STATUS_OK;
 }
 
-static void close_session(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+static void end_session(struct pil_mapped *mapped, struct pil_mapped_session *session) {
     PIL_ASSERT(mapped->session_count > 0);
-    pil_list_remove(&session->link);
     mapped->session_count--;
+    mapped->ended_count++;
+    pil_mapped_session_end(mapped, session);
+}
+
+static void close_session(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+    PIL_ASSERT(session->is_ended && mapped->ended_count > 0);
+    pil_list_remove(&session->link);
+    mapped->ended_count--;
     pil_mapped_session_close(mapped, session);
+}
+
+/* Closes the sessions that have ended and whose clients have received all descriptors: until then these count against
+ * the share of the client. At the end of a turn, when no event of the turn refers to them. */
+static void close_ended(struct pil_mapped *mapped) {
+    uint32_t left = mapped->ended_count;
+    PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
+        if (left == 0) {
+            return;
+        }
+        left -= session->is_ended;
+        if (session->is_ended && pil_mapped_session_has_received(mapped, session)) {
+            close_session(mapped, session);
+        }
+    }
 }
 
 void pil_mapped_destroy(struct pil_mapped **mapped_pointer) {
@@ -93,6 +127,9 @@ void pil_mapped_destroy(struct pil_mapped **mapped_pointer) {
         munmap(mapped->page, sizeof *mapped->page);
     }
     PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
+        if (!session->is_ended) {
+            end_session(mapped, session);
+        }
         close_session(mapped, session);
     }
     for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
@@ -118,6 +155,9 @@ static void validate_session(const struct pil_mapped *mapped, const struct pil_m
     PIL_ASSERT(session->magic == MAPPED_SESSION_MAGIC && session->fd >= 0);
     PIL_ASSERT((session->mappable & ~session->readable) == 0);
     PIL_ASSERT(session->hold_count <= MAPPED_HOLDS_MAX && (session->is_welcome || session->hold_count == 0));
+    PIL_ASSERT(session->in_flight <= PIL_MAPPED_FDS_MAX && session->process->user != NULL);
+    PIL_ASSERT((session->owes == MAPPED_OWES_GRANT) == (session->granted != NULL));
+    PIL_ASSERT(!session->is_ended || (session->hold_count == 0 && session->owes == MAPPED_OWES_NOTHING));
     for (uint32_t i = 0; i < session->hold_count; i++) {
         const struct pil_mapped_hold *hold = &session->holds[i];
         const struct pil_list *generations = &mapped->views[hold->view_index].generations;
@@ -130,7 +170,7 @@ void pil_mapped_validate(const struct pil_mapped *mapped) {
     MAPPED_ASSERT_OWNER(mapped);
     PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
         validate_session(mapped, session);
-        sessions++;
+        sessions += !session->is_ended;
         holds += session->hold_count;
     }
     for (uint32_t i = 0; i < PIL_SETTINGS_VIEWS_MAX; i++) {
@@ -138,6 +178,7 @@ void pil_mapped_validate(const struct pil_mapped *mapped) {
     }
     PIL_ASSERT(sessions == mapped->session_count && sessions <= mapped->settings->limits.mapped_sessions_max);
     PIL_ASSERT(holds == held); /* each hold is counted once */
+    pil_mapped_share_validate(mapped);
     PIL_ASSERT(mapped->listener_count <= PIL_SETTINGS_LISTENERS_MAX);
 }
 
@@ -242,16 +283,49 @@ static void watch_listeners(struct pil_mapped *mapped, bool is_watched) {
     }
 }
 
+/* Ended sessions whose clients have not received all descriptors. */
+static uint32_t count_lingering(const struct pil_mapped *mapped) {
+    uint32_t count = 0;
+    PIL_LIST_EACH(struct pil_mapped_session, link, at, &mapped->sessions) {
+        count += at->is_ended && at->in_flight > 0;
+    }
+    return count;
+}
+
+/* Makes a place for a session more, by ending another one if that is necessary and fair (share.c). A session that has
+ * ended keeps its place until its client has received what was sent, so that a client cannot leave descriptors in
+ * flight and come again; a few of them are kept beside the places, so that sessions which do not read can be replaced.
+ * Returns false if the new session is to be refused. */
+static bool make_place(struct pil_mapped *mapped, const struct pil_mapped_session *new_session) {
+    uint32_t max = mapped->settings->limits.mapped_sessions_max, beside = max / 4;
+    if (mapped->session_count + mapped->ended_count < max) {
+        return true;
+    }
+    uint32_t lingering = count_lingering(mapped);
+    if (mapped->session_count + (lingering > beside ? lingering - beside : 0) < max) {
+        return true;
+    }
+    struct pil_mapped_session *victim = pil_mapped_share_victim(mapped, new_session->process);
+    if (victim == NULL || (victim->in_flight > 0 && lingering >= beside)) {
+        return false;
+    }
+    pil_mapped_complain(mapped, &victim->peer, MAPPED_TROUBLE_REPLACED,
+                        "limits.mapped_sessions are in use, and its user or process has most of them");
+    end_session(mapped, victim);
+    return true;
+}
+
 static void open_session(struct pil_mapped *mapped, int fd) {
     struct pil_mapped_session *session = NULL;
-    if (mapped->session_count >= mapped->settings->limits.mapped_sessions_max) {
-        pil_log(PIL_LOG_WARN, "mapped session refused", "why", "limits.mapped_sessions", NULL);
-        close(fd);
-        return;
-    }
     pil_status status = pil_mapped_session_open(mapped, fd, &session);
     if (status != PIL_STATUS_OK) {
         pil_log(PIL_LOG_WARN, "mapped session refused", "why", pil_status_text(status), NULL);
+        return;
+    }
+    if (!make_place(mapped, session)) {
+        pil_mapped_complain(mapped, &session->peer, MAPPED_TROUBLE_REFUSED,
+                            "limits.mapped_sessions are in use, and its user and process have no fewer than others");
+        pil_mapped_session_close(mapped, session);
         return;
     }
     pil_list_append(&mapped->sessions, &session->link);
@@ -275,28 +349,61 @@ static void accept_some(struct pil_mapped *mapped, int listener) {
     }
 }
 
+/* Runs a session, which becomes the one that was answered last. */
+static void run_session(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+    if (session->is_ended) {
+        return; /* closed at the end of the turn, if its client has read */
+    }
+    pil_list_remove(&session->link);
+    pil_list_append(&mapped->sessions, &session->link);
+    if (!pil_mapped_session_run(mapped, session)) {
+        end_session(mapped, session);
+    }
+}
+
+/* Runs sessions that wait because others have descriptors in flight; who waits longest is first. */
+static void run_waiting(struct pil_mapped *mapped) {
+    uint32_t left = mapped->session_count + mapped->ended_count; /* those that ran are behind */
+    PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
+        if (left-- == 0) {
+            return;
+        }
+        if (session->wait == MAPPED_WAIT_SHARE) {
+            run_session(mapped, session);
+        }
+    }
+}
+
 void pil_mapped_turn(struct pil_mapped *mapped) {
     struct epoll_event events[EVENTS];
     MAPPED_ASSERT_OWNER(mapped);
+    uint32_t in_flight = mapped->in_flight;
     int count = epoll_wait(mapped->epoll, events, EVENTS, 0);
     for (int i = 0; i < count; i++) {
         struct pil_mapped_session *session = events[i].data.ptr;
-        if (session != NULL && !pil_mapped_session_read(mapped, session)) {
-            close_session(mapped, session);
+        if (session != NULL && (events[i].events & EPOLLHUP) == 0) {
+            run_session(mapped, session);
+        } else if (session != NULL && !session->is_ended) { /* the client has closed its socket */
+            end_session(mapped, session);
         }
         for (uint32_t k = 0; session == NULL && k < mapped->listener_count && mapped->resume_ns == 0; k++) {
             accept_some(mapped, mapped->listeners[k]);
         }
     }
+    close_ended(mapped);
+    if (mapped->in_flight < in_flight) {
+        run_waiting(mapped);
+    }
 }
 
 /* ---- Periodic work and gauges. */
 
-/* Closes sessions that have not sent HELLO in time, because each counts against the limit. */
-static void close_silent(struct pil_mapped *mapped, uint64_t now_ns) {
+/* Closes sessions that have not sent HELLO in time, because each takes a place. */
+static void end_silent(struct pil_mapped *mapped, uint64_t now_ns) {
     PIL_LIST_EACH(struct pil_mapped_session, link, session, &mapped->sessions) {
-        if (!session->is_welcome && now_ns - session->since_ns > HELLO_NS) {
-            close_session(mapped, session);
+        if (!session->is_ended && !session->is_welcome && now_ns - session->since_ns > HELLO_NS) {
+            pil_mapped_complain(mapped, &session->peer, MAPPED_TROUBLE_SILENT, "no HELLO came in 2 s");
+            end_session(mapped, session);
         }
     }
 }
@@ -345,12 +452,16 @@ void pil_mapped_tick(struct pil_mapped *mapped) {
     uint64_t now_ns = pil_mapped_now_ns(mapped);
     MAPPED_ASSERT_OWNER(mapped);
     atomic_store_explicit(&mapped->page->heartbeat_ns, now_ns, memory_order_release);
-    close_silent(mapped, now_ns);
+    end_silent(mapped, now_ns);
+    close_ended(mapped);
+    run_waiting(mapped);
+    pil_mapped_complaint_tick(mapped);
     if (mapped->resume_ns != 0 && now_ns >= mapped->resume_ns) {
         mapped->resume_ns = 0;
         watch_listeners(mapped, true);
     }
     pil_metric_gauge(pil_server_metrics(mapped->server), PIL_METRIC_mapped_sessions, NULL, mapped->session_count);
+    pil_metric_gauge(pil_server_metrics(mapped->server), PIL_METRIC_mapped_in_flight, NULL, mapped->in_flight);
     for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
         update_gauges(mapped, i);
     }

@@ -1,38 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sessions: the packets of one client, and the answers. An invalid packet ends its session. The process that connected
  * may have forked, and its children share the socket and the mappings: so the end of the socket, not of the process,
- * ends all holds. Descriptors in flight count against a limit that the whole daemon shares (unix(7), ETOOMANYREFS):
- * packets of a client that does not read its answers are not read. */
+ * ends all holds.
+ *
+ * A client has at most one answer that it has not read: the kernel says so (SIOCOUTQ), and a client cannot fake it,
+ * because a packet leaves the queue only together with its descriptors, and looking at it (MSG_PEEK) leaves it there.
+ * Until then the client's next request is not read, nor is the next packet of a grant sent. */
 #include "base/fdpass.h"
-#include "base/log.h"
 #include "base/panic.h"
 #include "base/sys.h"
 #include "mapped/internal.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { PACKETS_PER_TURN = 16 };
+enum { STEPS_PER_TURN = 16 };
 PIL_STATIC_ASSERT((int)PIL_MAPPED_FDS_MAX <= (int)PIL_FDPASS_MAX);
 
 /* ---- Sending. */
 
-/* Returns false if the session must be closed, because the socket's buffer is full or the client is gone. */
-static bool send_packet(const struct pil_mapped_session *session, const struct pil_mapped_message *message,
-                        const int *fds, uint32_t fd_count) {
+/* AGAIN: with descriptors only; this user has as many in flight as the kernel allows. CLOSED and others: the client is
+ * gone. */
+static pil_status send_packet(const struct pil_mapped_session *session, const struct pil_mapped_message *message,
+                              const int *fds, uint32_t fd_count) {
     uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX];
     size_t len = pil_mapped_encode(message, packet);
-    PIL_ASSERT(fd_count <= PIL_MAPPED_FDS_MAX);
-    return pil_fdpass_send(session->fd, pil_bytes_from(packet, len), fds, fd_count, false) == PIL_STATUS_OK;
+    PIL_ASSERT(fd_count <= PIL_MAPPED_FDS_MAX && session->in_flight == 0);
+    return pil_fdpass_send(session->fd, pil_bytes_from(packet, len), fds, fd_count, false);
 }
 
 static bool refuse(const struct pil_mapped_session *session, uint32_t view_index, pil_status code, const char *text) {
     struct pil_mapped_message message = {
         .type = PIL_MAPPED_REFUSE, .view = view_index, .code = (uint32_t)code, .text = pil_bytes_from_text(text)};
-    return send_packet(session, &message, NULL, 0);
+    return send_packet(session, &message, NULL, 0) == PIL_STATUS_OK;
 }
 
 /* ---- Requests. Each handler returns whether the session continues. */
@@ -46,8 +51,7 @@ static void set_name(struct pil_mapped_session *session, struct pil_bytes text) 
     session->name[len] = '\0';
 }
 
-static bool on_hello(struct pil_mapped *mapped, struct pil_mapped_session *session,
-                     const struct pil_mapped_message *message) {
+static bool on_hello(struct pil_mapped_session *session, const struct pil_mapped_message *message) {
     if (message->index > PIL_MAPPED_VERSION || message->count < PIL_MAPPED_VERSION) {
         struct pil_error error;
         pil_status status =
@@ -58,18 +62,8 @@ static bool on_hello(struct pil_mapped *mapped, struct pil_mapped_session *sessi
     }
     set_name(session, message->text);
     session->is_welcome = true;
-    struct pil_mapped_message welcome = {.type = PIL_MAPPED_WELCOME,
-                                         .index = PIL_MAPPED_VERSION,
-                                         .count = mapped->settings->view_count,
-                                         .number = mapped->page->daemon_id};
-    return send_packet(session, &welcome, &mapped->page_fd, 1);
-}
-
-static bool on_catalog(struct pil_mapped *mapped, struct pil_mapped_session *session) {
-    struct pil_mapped_message message = {.type = PIL_MAPPED_CATALOG};
-    int fd = pil_mapped_catalog_get(mapped, session->readable, &message.generation);
-    return fd >= 0 ? send_packet(session, &message, &fd, 1)
-                   : refuse(session, 0, PIL_STATUS_NO_MEMORY, "there is no memory for a catalog");
+    session->owes = MAPPED_OWES_WELCOME;
+    return true;
 }
 
 static void count_grant(struct pil_mapped *mapped, uint32_t view_index, const char *result) {
@@ -77,24 +71,6 @@ static void count_grant(struct pil_mapped *mapped, uint32_t view_index, const ch
     pil_view_label(&mapped->settings->views[view_index], label);
     pil_metric_count(pil_server_metrics(mapped->server), pil_server_control_shard(mapped->server),
                      PIL_METRIC_mapped_grants_total, PIL_METRIC_LABELS(label, result), 1);
-}
-
-static bool send_generation(const struct pil_mapped_session *session, uint32_t view_index,
-                            const struct pil_mapped_generation *live) {
-    for (uint32_t first = 0; first < live->shard_count; first += PIL_MAPPED_FDS_MAX) {
-        uint32_t left = live->shard_count - first;
-        struct pil_mapped_message grant = {.type = PIL_MAPPED_GRANT,
-                                           .view = view_index,
-                                           .index = first,
-                                           .count = live->shard_count,
-                                           .generation = live->number,
-                                           .number = (uint64_t)live->created_us,
-                                           .text = pil_bytes_from_text(live->release)};
-        if (!send_packet(session, &grant, &live->fds[first], left < PIL_MAPPED_FDS_MAX ? left : PIL_MAPPED_FDS_MAX)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static bool on_acquire(struct pil_mapped *mapped, struct pil_mapped_session *session, uint32_t view_index) {
@@ -110,7 +86,11 @@ static bool on_acquire(struct pil_mapped *mapped, struct pil_mapped_session *ses
     if (status != PIL_STATUS_OK) {
         return refuse(session, view_index, status, error.text);
     }
-    return send_generation(session, view_index, pil_mapped_grant_hold(mapped, session, view_index));
+    session->granted = pil_mapped_grant_hold(mapped, session, view_index);
+    session->granted_view = view_index;
+    session->granted_shards = 0;
+    session->owes = MAPPED_OWES_GRANT;
+    return true;
 }
 
 static bool on_locate(struct pil_mapped *mapped, struct pil_mapped_session *session,
@@ -129,23 +109,30 @@ static bool on_locate(struct pil_mapped *mapped, struct pil_mapped_session *sess
     }
     struct pil_mapped_message answer = *message;
     answer.number = (uint64_t)created_us;
-    return send_packet(session, &answer, NULL, 0);
+    return send_packet(session, &answer, NULL, 0) == PIL_STATUS_OK;
+}
+
+/* Refuses a message that may not be sent, and ends the session. */
+static bool end_for(struct pil_mapped *mapped, struct pil_mapped_session *session,
+                    const struct pil_mapped_message *message, const char *why) {
+    pil_mapped_complain(mapped, &session->peer, MAPPED_TROUBLE_INVALID, why);
+    (void)refuse(session, message->view, PIL_STATUS_INVALID, why);
+    return false;
 }
 
 static bool on_packet(struct pil_mapped *mapped, struct pil_mapped_session *session, struct pil_bytes packet) {
     struct pil_mapped_message message;
     struct pil_error error;
     if (pil_mapped_decode(packet, &message, &error) != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_WARN, "mapped session closed", "why", error.text, NULL);
+        pil_mapped_complain(mapped, &session->peer, MAPPED_TROUBLE_INVALID, error.text);
         return false;
     }
     if (session->is_welcome == (message.type == PIL_MAPPED_HELLO)) {
-        (void)refuse(session, 0, PIL_STATUS_INVALID, "a session begins with one HELLO");
-        return false;
+        return end_for(mapped, session, &message, "a session begins with one HELLO");
     }
     switch (message.type) {
-    case PIL_MAPPED_HELLO: return on_hello(mapped, session, &message);
-    case PIL_MAPPED_CATALOG: return on_catalog(mapped, session);
+    case PIL_MAPPED_HELLO: return on_hello(session, &message);
+    case PIL_MAPPED_CATALOG: session->owes = MAPPED_OWES_CATALOG; return true;
     case PIL_MAPPED_ACQUIRE: return on_acquire(mapped, session, message.view);
     case PIL_MAPPED_LOCATE: return on_locate(mapped, session, &message);
     case PIL_MAPPED_DROP: pil_mapped_grant_drop(mapped, session, message.view, message.generation); return true;
@@ -153,15 +140,112 @@ static bool on_packet(struct pil_mapped *mapped, struct pil_mapped_session *sess
     case PIL_MAPPED_GRANT:
     case PIL_MAPPED_REFUSE: break;
     }
-    (void)refuse(session, message.view, PIL_STATUS_INVALID, "only servers send this");
-    return false;
+    return end_for(mapped, session, &message, "only servers send this");
+}
+
+/* ---- Answers with descriptors. */
+
+static pil_status send_welcome(const struct pil_mapped *mapped, const struct pil_mapped_session *session) {
+    struct pil_mapped_message welcome = {.type = PIL_MAPPED_WELCOME,
+                                         .index = PIL_MAPPED_VERSION,
+                                         .count = mapped->settings->view_count,
+                                         .number = mapped->page->daemon_id};
+    return send_packet(session, &welcome, &mapped->page_fd, 1);
+}
+
+/* *ret_count is 0 when a refusal was sent instead. */
+static pil_status send_catalog(struct pil_mapped *mapped, struct pil_mapped_session *session, uint32_t *ret_count) {
+    struct pil_mapped_message message = {.type = PIL_MAPPED_CATALOG};
+    int fd = pil_mapped_catalog_get(mapped, session->readable, &message.generation);
+    *ret_count = fd >= 0;
+    if (fd >= 0) {
+        return send_packet(session, &message, &fd, 1);
+    }
+    bool is_sent = refuse(session, 0, PIL_STATUS_NO_MEMORY, "there is no memory for a catalog");
+    return is_sent ? PIL_STATUS_OK : PIL_STATUS_CLOSED;
+}
+
+/* The next shards of a grant, at most `room`. A generation that was replaced in the meantime has no descriptors any
+ * more: the client has to ask again. */
+static pil_status send_shards(struct pil_mapped *mapped, struct pil_mapped_session *session, uint32_t room,
+                              uint32_t *ret_count) {
+    const struct pil_mapped_generation *granted = session->granted;
+    uint32_t first = session->granted_shards, left = granted->shard_count - first;
+    PIL_ASSERT(left > 0);
+    *ret_count = 0;
+    if (granted->retired_ns != 0) {
+        uint32_t view_index = session->granted_view;
+        pil_mapped_grant_drop(mapped, session, view_index, granted->number);
+        session->granted_shards = 0;
+        session->granted = NULL;
+        bool is_sent = refuse(session, view_index, PIL_STATUS_AGAIN, "the release was replaced: ask again");
+        return is_sent ? PIL_STATUS_OK : PIL_STATUS_CLOSED;
+    }
+    struct pil_mapped_message grant = {.type = PIL_MAPPED_GRANT,
+                                       .view = session->granted_view,
+                                       .index = first,
+                                       .count = granted->shard_count,
+                                       .generation = granted->number,
+                                       .number = (uint64_t)granted->created_us,
+                                       .text = pil_bytes_from_text(granted->release)};
+    *ret_count = left < room ? left : room;
+    return send_packet(session, &grant, &granted->fds[first], *ret_count);
+}
+
+static bool is_grant_sent(struct pil_mapped_session *session, uint32_t count) {
+    if (session->granted != NULL) {
+        session->granted_shards += count;
+    }
+    return session->granted == NULL || session->granted_shards == session->granted->shard_count;
+}
+
+/* Sends what is owed, at most `room` descriptors. AGAIN: the kernel does not send now. */
+static pil_status send_owed(struct pil_mapped *mapped, struct pil_mapped_session *session, uint32_t room) {
+    uint32_t count = 1;
+    bool is_done = true;
+    switch (session->owes) {
+    case MAPPED_OWES_WELCOME: PIL_TRY(send_welcome(mapped, session)); break;
+    case MAPPED_OWES_CATALOG: PIL_TRY(send_catalog(mapped, session, &count)); break;
+    case MAPPED_OWES_GRANT:
+        PIL_TRY(send_shards(mapped, session, room, &count));
+        is_done = is_grant_sent(session, count);
+        break;
+    case MAPPED_OWES_NOTHING: PIL_UNREACHABLE("an answer that is not owed");
+    }
+    if (is_done) {
+        session->owes = MAPPED_OWES_NOTHING;
+        session->granted = NULL;
+    }
+    pil_mapped_share_sent(mapped, session, count);
+    return PIL_STATUS_OK;
 }
 
 /* ---- Life. */
 
+/* Closes a session that is not counted for its process. */
+static void destroy(struct pil_mapped_session *session) {
+    pil_sys_close(&session->fd); /* closing removes the descriptor from the epoll set */
+    session->magic = 0;
+    free(session);
+}
+
+/* CLOSED: the client has left. NO_MEMORY, SYSTEM. */
+static pil_status begin(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = session};
+    pil_peer_identity_take(session->fd, PIL_PEER_GROUPS | PIL_PEER_CGROUP, NULL, &session->peer);
+    if ((session->peer.known & PIL_PEER_UID) == 0) {
+        return PIL_STATUS_CLOSED;
+    }
+    pil_mapped_grant_judge(mapped, session);
+    if (epoll_ctl(mapped->epoll, EPOLL_CTL_ADD, session->fd, &event) != 0) {
+        return pil_status_from_errno(errno);
+    }
+    session->process = pil_mapped_share_join(mapped, &session->peer);
+    return session->process != NULL ? PIL_STATUS_OK : PIL_STATUS_NO_MEMORY;
+}
+
 pil_status pil_mapped_session_open(struct pil_mapped *mapped, int fd, struct pil_mapped_session **ret_session) {
     struct pil_mapped_session *session = calloc(1, sizeof *session);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = session};
     if (session == NULL) {
         close(fd);
         return PIL_STATUS_NO_MEMORY;
@@ -169,59 +253,99 @@ pil_status pil_mapped_session_open(struct pil_mapped *mapped, int fd, struct pil
     session->magic = MAPPED_SESSION_MAGIC;
     session->fd = fd;
     session->since_ns = pil_mapped_now_ns(mapped);
-    pil_peer_identity_take(fd, PIL_PEER_GROUPS | PIL_PEER_CGROUP, NULL, &session->peer);
-    pil_mapped_grant_judge(mapped, session);
-    pil_status status = (session->peer.known & PIL_PEER_UID) == 0                  ? PIL_STATUS_CLOSED /* has left */
-                        : epoll_ctl(mapped->epoll, EPOLL_CTL_ADD, fd, &event) != 0 ? pil_status_from_errno(errno)
-                                                                                   : PIL_STATUS_OK;
+    pil_status status = begin(mapped, session);
     if (status != PIL_STATUS_OK) {
-        pil_mapped_session_close(mapped, session);
+        destroy(session);
         return status;
     }
     *ret_session = session;
     return PIL_STATUS_OK;
 }
 
+void pil_mapped_session_end(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+    PIL_ASSERT(!session->is_ended);
+    session->is_ended = true;
+    session->owes = MAPPED_OWES_NOTHING;
+    session->granted = NULL;
+    pil_mapped_grant_drop_all(mapped, session);
+    (void)shutdown(session->fd, SHUT_RDWR); /* fails when the client is gone */
+}
+
 void pil_mapped_session_close(struct pil_mapped *mapped, struct pil_mapped_session *session) {
     PIL_ASSERT(session->magic == MAPPED_SESSION_MAGIC && !pil_list_is_linked(&session->link));
     pil_mapped_grant_drop_all(mapped, session);
-    pil_sys_close(&session->fd); /* closing removes the descriptor from the epoll set */
-    session->magic = 0;
-    free(session);
+    pil_mapped_share_received(mapped, session);
+    pil_mapped_share_leave(mapped, session->process);
+    destroy(session);
 }
 
-/* Watches for room in the socket's buffer, or for packets. Returns false if the kernel refuses. */
-static bool watch(const struct pil_mapped *mapped, struct pil_mapped_session *session, bool is_paused) {
-    struct epoll_event event = {.events = is_paused ? EPOLLOUT : EPOLLIN, .data.ptr = session};
-    if (epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, session->fd, &event) != 0) {
+bool pil_mapped_session_has_received(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+    int bytes = 0;
+    /* While the kernel frees the last packet and wakes the sender, it still counts 1 byte (sock_wfree). */
+    if (ioctl(session->fd, SIOCOUTQ, &bytes) != 0 || bytes > 1) {
         return false;
     }
-    session->is_paused = is_paused;
+    pil_mapped_share_received(mapped, session);
     return true;
 }
 
-bool pil_mapped_session_read(struct pil_mapped *mapped, struct pil_mapped_session *session) {
-    uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX + 1];
-    PIL_ASSERT(session->magic == MAPPED_SESSION_MAGIC && pil_list_is_linked(&session->link));
-    for (uint32_t i = 0; i < PACKETS_PER_TURN; i++) {
-        /* Has the client read most of its answers? The kernel reports POLLOUT while at most a quarter of the buffer is
-         * in use. */
-        struct pollfd room = {.fd = session->fd, .events = POLLOUT};
-        bool is_paused = poll(&room, 1, 0) == 0;
-        if (is_paused != session->is_paused && !watch(mapped, session, is_paused)) {
-            return false;
-        }
-        if (is_paused) {
-            return true;
-        }
-        /* Descriptors that a client sends are never received: recv has no room for them, so the kernel closes them. */
-        ssize_t got = recv(session->fd, packet, sizeof packet, MSG_DONTWAIT);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-            return true;
-        }
-        if (got <= 0 || !on_packet(mapped, session, pil_bytes_from(packet, (size_t)got))) {
-            return false;
-        }
+/* ---- Turns. */
+
+/* Watches for what the session waits for; returns false if the kernel refuses. The kernel reports each packet that the
+ * client reads as an edge of EPOLLOUT. The end of the connection is reported in any case, once. */
+static bool wait_for(const struct pil_mapped *mapped, struct pil_mapped_session *session, pil_mapped_wait wait) {
+    static const uint32_t events[] = {
+        [MAPPED_WAIT_REQUEST] = EPOLLIN, [MAPPED_WAIT_READ] = EPOLLOUT | EPOLLET, [MAPPED_WAIT_SHARE] = EPOLLET};
+    struct epoll_event event = {.events = events[wait], .data.ptr = session};
+    if (session->wait == wait) {
+        return true;
     }
-    return true;
+    session->wait = wait;
+    return epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, session->fd, &event) == 0;
+}
+
+/* Sends what is owed, or reads and answers the next request. AGAIN: it waits; `wait` says for what. */
+static pil_status step(struct pil_mapped *mapped, struct pil_mapped_session *session, pil_mapped_wait *ret_wait) {
+    uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX + 1];
+    *ret_wait = MAPPED_WAIT_READ;
+    if (!pil_mapped_session_has_received(mapped, session)) {
+        return PIL_STATUS_AGAIN;
+    }
+    *ret_wait = MAPPED_WAIT_SHARE;
+    uint32_t room = pil_mapped_share_packet(mapped, session->process);
+    if (room == 0) {
+        return PIL_STATUS_AGAIN;
+    }
+    if (session->owes != MAPPED_OWES_NOTHING) {
+        pil_status status = send_owed(mapped, session, room);
+        if (status == PIL_STATUS_AGAIN) {
+            pil_mapped_complain(mapped, &session->peer, MAPPED_TROUBLE_IN_FLIGHT,
+                                "the user of this daemon has as many descriptors in flight as its limit of open files "
+                                "allows (ETOOMANYREFS): some process of this user does not receive what it was sent");
+        }
+        return status;
+    }
+    *ret_wait = MAPPED_WAIT_REQUEST;
+    /* Descriptors that a client sends are never received: recv has no room for them, so the kernel closes them. */
+    ssize_t got = recv(session->fd, packet, sizeof packet, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return PIL_STATUS_AGAIN;
+    }
+    bool goes_on = got > 0 && on_packet(mapped, session, pil_bytes_from(packet, (size_t)got));
+    return goes_on ? PIL_STATUS_OK : PIL_STATUS_CLOSED;
+}
+
+bool pil_mapped_session_run(struct pil_mapped *mapped, struct pil_mapped_session *session) {
+    pil_mapped_wait wait = MAPPED_WAIT_REQUEST;
+    pil_status status = PIL_STATUS_OK;
+    PIL_ASSERT(session->magic == MAPPED_SESSION_MAGIC && pil_list_is_linked(&session->link) && !session->is_ended);
+    for (uint32_t i = 0; i < STEPS_PER_TURN && status == PIL_STATUS_OK; i++) {
+        status = step(mapped, session, &wait);
+    }
+    if (status == PIL_STATUS_AGAIN) {
+        return wait_for(mapped, session, wait);
+    }
+    /* Others are due. When this session waits for a request, the next turn reports it; else it is made to. */
+    session->wait = MAPPED_WAIT_REQUEST;
+    return status == PIL_STATUS_OK && wait_for(mapped, session, MAPPED_WAIT_READ);
 }
