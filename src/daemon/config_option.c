@@ -75,7 +75,8 @@ static const struct pil_config_option options[] = {
     {"limits.idle_timeout", PIL_OPTION_DURATION, LIMIT(idle_timeout_ms), "0s", 0, 86400 * SECOND_MS, NULL, false,
      "A connection without requests for so long is closed; 0: never."},
     {"limits.mapped_sessions", PIL_OPTION_COUNT, LIMIT(mapped_sessions_max), "256", 1, 65536, NULL, false,
-     "Clients that map releases; more are closed at once. Lowered like limits.connections."},
+     "Clients that map releases. When all are there, a new one takes the place of one of the user and process with "
+     "most. Lowered like limits.connections."},
     {"limits.request_timeout", PIL_OPTION_DURATION, LIMIT(request_timeout_ms), "10s", 100, 3600 * SECOND_MS, NULL,
      false, "From the first byte of a request to its last."},
 };

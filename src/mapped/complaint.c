@@ -1,6 +1,5 @@
-/* SPDX-License-Identifier: Apache-2.0
- * What the log says of clients: at most one line per user and reason in ten seconds, so that a client that is refused
- * again and again cannot fill the log, nor hide the lines about others. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapped/complaint.h"
 #include "base/log.h"
 #include "base/panic.h"
 #include "mapped/internal.h"

@@ -5,8 +5,10 @@
 #pragma once
 
 #include "base/clock.h"
+#include "mapped/complaint.h"
 #include "mapped/generation.h"
 #include "mapped/mapped.h"
+#include "mapped/share.h"
 #include "metric/metric.h"
 #include "peer/rule.h"
 #include "schema/project.h"
@@ -19,9 +21,8 @@ enum {
     MAPPED_SESSION_MAGIC = 0x53534d50,
     MAPPED_HOLDS_MAX = 256, /* per session */
     MAPPED_NAME_BYTES = 64,
-    MAPPED_SHARDS_MAX = 4096,   /* per release: as many as fit in a socket's buffer in one answer, 64 per packet */
-    MAPPED_CATALOGS_MAX = 8,    /* documents kept */
-    MAPPED_COMPLAINTS_MAX = 32, /* users and reasons that the log limits by themselves */
+    MAPPED_SHARDS_MAX = 4096, /* per release: as many as fit in a socket's buffer in one answer, 64 per packet */
+    MAPPED_CATALOGS_MAX = 8,  /* documents kept */
 };
 PIL_STATIC_ASSERT((int)PIL_MAPPED_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
 PIL_STATIC_ASSERT((int)PIL_PEER_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
@@ -38,16 +39,6 @@ struct pil_mapped_hold {
     uint32_t view_index;
     struct pil_mapped_generation *generation;
     int64_t since_us;
-};
-
-/* A process that has sessions, or the user of such processes: what its sessions take together (share.c). */
-struct pil_mapped_peer {
-    struct pil_list_link link;    /* on pil_mapped.peers */
-    struct pil_mapped_peer *user; /* of a process; NULL: this is a user */
-    uint32_t uid;
-    int32_t pid; /* 0: of another PID namespace; such processes of a user count as one */
-    uint32_t session_count;
-    uint32_t in_flight; /* descriptors */
 };
 
 /* What a session waits for. */
@@ -95,23 +86,6 @@ struct pil_mapped_catalog {
     pil_peer_views readable;
     uint64_t generation; /* catalog_generation of the control page when the document was made */
     uint64_t used;       /* value of catalog_uses at the last use */
-};
-
-/* What the log says of clients, and a metric counts. */
-typedef enum pil_mapped_trouble {
-    MAPPED_TROUBLE_INVALID,   /* a packet that is not a message, or out of order */
-    MAPPED_TROUBLE_REFUSED,   /* no place for a new session */
-    MAPPED_TROUBLE_REPLACED,  /* a session lost its place to another client */
-    MAPPED_TROUBLE_SILENT,    /* no HELLO in time */
-    MAPPED_TROUBLE_IN_FLIGHT, /* the kernel sends no descriptors: ETOOMANYREFS */
-    MAPPED_TROUBLE_COUNT
-} pil_mapped_trouble;
-
-struct pil_mapped_complaint {
-    uint32_t uid;
-    pil_mapped_trouble trouble;
-    uint64_t until_ns; /* 0: a free place */
-    uint32_t count;    /* not logged */
 };
 
 struct pil_mapped {
@@ -178,32 +152,6 @@ const struct pil_mapped_generation *pil_mapped_grant_hold(const struct pil_mappe
 void pil_mapped_grant_drop(struct pil_mapped *mapped, struct pil_mapped_session *session, uint32_t view_index,
                            uint64_t number);
 void pil_mapped_grant_drop_all(struct pil_mapped *mapped, struct pil_mapped_session *session);
-
-/* ---- share.c */
-
-/* Counts a session for its user and its process, which the next call returns. NULL when memory is short. */
-struct pil_mapped_peer *pil_mapped_share_join(struct pil_mapped *mapped, const struct pil_peer_identity *identity);
-void pil_mapped_share_leave(struct pil_mapped *mapped, struct pil_mapped_peer *process);
-/* How many descriptors may be sent to the process with one packet, at most PIL_MAPPED_FDS_MAX; 0: none now. */
-uint32_t pil_mapped_share_packet(const struct pil_mapped *mapped, const struct pil_mapped_peer *process);
-/* Descriptors were sent to a client, or its client has received those that were. */
-void pil_mapped_share_sent(struct pil_mapped *mapped, struct pil_mapped_session *session, uint32_t count);
-void pil_mapped_share_received(struct pil_mapped *mapped, struct pil_mapped_session *session);
-/* The session that loses its place to a new one of this process, which is counted already. NULL: none; the new one is
- * refused. */
-struct pil_mapped_session *pil_mapped_share_victim(const struct pil_mapped *mapped,
-                                                   const struct pil_mapped_peer *process);
-/* Panics if what is counted is not what the sessions have. */
-void pil_mapped_share_validate(const struct pil_mapped *mapped);
-
-/* ---- complaint.c */
-
-/* Counts and logs what happened with a client of this user. A user that goes on is logged once in ten seconds, with a
- * count. */
-void pil_mapped_complain(struct pil_mapped *mapped, const struct pil_peer_identity *peer, pil_mapped_trouble trouble,
-                         const char *why);
-/* Call about once a second: logs the counts of users that have stopped. */
-void pil_mapped_complaint_tick(struct pil_mapped *mapped);
 
 /* ---- session.c */
 

@@ -1,12 +1,5 @@
-/* SPDX-License-Identifier: Apache-2.0
- * What each user, and each process of a user, may take of the places and of the descriptors in flight (ADR 33).
- *
- * Descriptors in flight: the kernel counts those that were sent and not received for all processes of the sender's user
- * together, and refuses to send when they are more than RLIMIT_NOFILE (unix(7), ETOOMANYREFS): then the supervisor
- * cannot hand shards to the server either. Closing a session takes back nothing, because what was sent stays in the
- * client's queue. So clients together may have a part of the limit in flight; a user at most half of what other users
- * leave of it, and a process at most half of what the other processes of its user leave. A process that never reads
- * therefore delays others, and stops only itself. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mapped/share.h"
 #include "base/panic.h"
 #include "mapped/internal.h"
 

@@ -119,11 +119,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (uint32_t i = 0; i < PEERS; i++) {
         pil_sys_close(&peers.fds[i]);
     }
-    for (uint32_t i = 0; i < 64 && f.mapped->session_count > 0; i++) {
+    for (uint32_t i = 0; i < 64 && f.mapped->session_count + f.mapped->ended_count > 0; i++) {
         pil_mapped_turn(f.mapped);
     }
     pil_mapped_validate(f.mapped);
-    PIL_ASSERT(f.mapped->session_count == 0);
+    PIL_ASSERT(f.mapped->session_count == 0 && f.mapped->ended_count == 0 && f.mapped->in_flight == 0);
     mapped_fixture_deinit(&f);
     PIL_ASSERT(count_descriptors() == before);
     return 0;

@@ -4,6 +4,7 @@ rubbish, and a server that is killed or stopped."""
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import socket
@@ -368,21 +369,38 @@ def test_rubbish_ends_only_its_own_session(store, start):
     assert client.catalog()["views"]
 
 
+def welcomed(daemon: Any) -> socket.socket:
+    sock = raw(daemon)
+    sock.send(packet(HELLO))
+    _, fds, _, _ = socket.recv_fds(sock, 2048, 8)
+    MappedClient.close_all(list(fds))
+    return sock
+
+
+def ask_without_reading(sock: socket.socket, times: int) -> None:
+    sock.setblocking(False)
+    for _ in range(times):
+        try:
+            sock.send(packet(ACQUIRE))
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def read_elsewhere(daemon: Any, key: int) -> dict[str, float]:
+    """What another process of this user reads."""
+    code = (f"import sys; sys.path.insert(0, {str(PYTHON)!r}); from mapped_reader import MappedClient\n"
+            f"print(MappedClient({str(daemon.mapped)!r}, 'elsewhere').read({VIEW!r}, [{key}]))")
+    return ast.literal_eval(harness.run([sys.executable, "-c", code]).stdout)
+
+
 def test_sessions_are_bounded_and_do_not_starve_others(store, start):
     store.make_release(rows=100)
     daemon = start(args=["--limits.mapped-sessions", "4"])
     silent = [raw(daemon) for _ in range(3)]
     client = daemon.client()
-    refused = raw(daemon)
-    assert refused.recv(10) == b""
-    flood = silent[0]
-    flood.send(packet(HELLO))
-    flood.setblocking(False)
-    for _ in range(20000):  # asks without ever reading
-        try:
-            flood.send(packet(ACQUIRE))
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-            break
+    flood = welcomed(daemon)
+    assert silent[0].recv(10) == b""  # its place is the new one's: it said nothing for longest
+    ask_without_reading(flood, 20000)
     assert client.read(VIEW, [5]) == expected(5)
     assert float(daemon.redis().hget("driver_stats:5", "f0")) == expected(5)["f0"]
     assert harness.http(daemon.admin, "GET", "/healthz").status == 200
@@ -390,12 +408,63 @@ def test_sessions_are_bounded_and_do_not_starve_others(store, start):
         sock.close()
 
 
+def test_one_process_does_not_keep_others_out(store, start):
+    """All places belong to this process, and each of its sessions maps something."""
+    store.make_release(rows=100)
+    daemon = start(args=["--limits.mapped-sessions", "8"])
+    clients = [daemon.client(f"client-{i}") for i in range(8)]
+    for client in clients:
+        assert client.read(VIEW, [5]) == expected(5)
+    with pytest.raises(OSError):
+        daemon.client("one too many")
+    assert read_elsewhere(daemon, 7) == expected(7)
+    assert clients[0].sock.recv(10) == b""  # it was answered longest ago, and reads on
+    assert clients[0].read(VIEW, [5]) == expected(5)
+    clients[1].drop(0)
+    assert daemon.client("instead").read(VIEW, [7]) == expected(7)
+    assert daemon.metrics()['pillion_mapped_troubles_total{reason="refused"}'] == 1
+
+
+@pytest.fixture
+def few_open_files(folder, monkeypatch):
+    """Daemons may have 512 open files, and so descriptors in flight."""
+    real, wrapper = harness.program, folder / "pilliond-of-few-files"
+    wrapper.write_text(f"#!/bin/sh\nulimit -n 512\nexec {real('pilliond')} \"$@\"\n")
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(harness, "program", lambda name: str(wrapper) if name == "pilliond" else real(name))
+
+
+def test_clients_that_do_not_read_stop_nobody(store, start, folder, few_open_files):
+    """The kernel counts the descriptors that a user has in flight; at its limit, the supervisor could not hand shards
+    to the server either."""
+    releases = [store.make_release(rows=640, seed=seed, channel=None, args=("--shard-bits", "6")) for seed in (1, 2)]
+    store.promote(releases[0])
+    for path in (folder, store.path):
+        path.chmod(0o755)  # the kernel does not limit root
+    daemon = start(mode="0666", args=["--user", "nobody"] if os.getuid() == 0 else [])
+    server = daemon.child("server")
+    hostile = [welcomed(daemon) for _ in range(32)]
+    for sock in hostile:
+        ask_without_reading(sock, 60)
+    harness.wait_until("its share", lambda: daemon.metrics()["pillion_mapped_in_flight"] == 512 / 4 / 4)
+    for number in (1, 0):  # a promotion, and a rollback
+        assert read_elsewhere(daemon, 5) == expected(5, 2 - number)
+        store.promote(releases[number])
+        daemon.wait_serving(releases[number])
+    assert daemon.child("server") == server
+    assert daemon.metrics().get('pillion_mapped_troubles_total{reason="in_flight"}', 0) == 0
+    hostile.pop().shutdown(socket.SHUT_RDWR)
+    for sock in hostile:
+        sock.close()
+    harness.wait_until("they are gone", lambda: daemon.metrics()["pillion_mapped_in_flight"] == 0)
+    assert daemon.client().read(VIEW, [5]) == expected(5)
+
+
 def test_connections_that_never_say_hello_make_room(store, start):
     store.make_release(rows=100)
     daemon = start(args=["--limits.mapped-sessions", "3"])
-    silent = [raw(daemon) for _ in range(3)]
-    assert raw(daemon).recv(10) == b""
-    assert [sock.recv(10) for sock in silent] == [b""] * 3
+    silent = [raw(daemon) for _ in range(4)]  # the first loses its place, the others their time
+    assert [sock.recv(10) for sock in silent] == [b""] * 4
     assert daemon.client().read(VIEW, [5]) == expected(5)
 
 
