@@ -75,25 +75,80 @@ static pil_status read_catalog(int fd, struct pil_catalog *ret_catalog, struct p
     return PIL_STATUS_OK;
 }
 
+/* Reads "project/view" of one view, "/" if it has no names. Returns false if it has another index or names that are too
+ * long. */
+static bool read_view(const struct pil_json_value *view, uint32_t index, struct pil_client_view *to) {
+    struct pil_json_value project = pil_json_value_member(view, "project"), name = pil_json_value_member(view, "name");
+    struct pil_json_value number = pil_json_value_member(view, "index");
+    int64_t said = -1;
+    size_t project_len = pil_json_value_text(&project).len;
+    if (!pil_json_value_integer(&number, &said) || said != index || project_len >= PILLION_NAME_BYTES ||
+        pil_json_value_text(&name).len >= PILLION_NAME_BYTES) {
+        return false;
+    }
+    pil_json_value_copy(&project, to->name, PILLION_NAME_BYTES);
+    to->project_len = (uint32_t)strlen(to->name);
+    to->name[to->project_len] = '/';
+    pil_json_value_copy(&name, to->name + to->project_len + 1, sizeof to->name - to->project_len - 1);
+    return true;
+}
+
+/* While a connection lasts, an index stays that of its view, which may only get or lose its names: plans and mappings
+ * know views by it. */
+static bool is_same_view(const struct pil_client_view *before, const struct pil_client_view *now) {
+    return strcmp(before->name, now->name) == 0 || strcmp(before->name, "/") == 0 || strcmp(now->name, "/") == 0;
+}
+
+/* `names` has room for PIL_MAPPED_VIEWS_MAX views. */
+static pil_status read_views(const struct pillion_client *client, const struct pil_catalog *catalog,
+                             struct pil_client_view *names, uint32_t *ret_count, struct pil_error *error) {
+    struct pil_json_value document = document_of(catalog), views = pil_json_value_member(&document, "views"), view;
+    struct pil_json_value_cursor cursor = pil_json_value_elements(&views);
+    uint32_t count = 0;
+    for (; pil_json_value_next(&cursor, &view); count++) {
+        if (!read_view(&view, count, &names[count])) {
+            return pil_fail(error, PIL_STATUS_CORRUPT, "view %u of the catalog has another index or no valid name",
+                            count);
+        }
+        if (count < client->view_count && !is_same_view(&client->views[count], &names[count])) {
+            return pil_fail(error, PIL_STATUS_CORRUPT, "view %u of the catalog was %.256s before", count,
+                            client->views[count].name);
+        }
+    }
+    if (count < client->view_count) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "the catalog has %u views, before it had %u", count,
+                        client->view_count);
+    }
+    *ret_count = count;
+    return PIL_STATUS_OK;
+}
+
 pil_status pil_catalog_read(struct pillion_client *client, int fd, struct pil_error *ret_error) {
     struct pil_catalog catalog;
+    uint32_t count = 0;
     PIL_ASSERT(pil_client_is_locked(client));
-    PIL_TRY(read_catalog(fd, &catalog, ret_error));
-    pil_catalog_deinit(&client->session.catalog);
-    client->session.catalog = catalog;
-    struct pil_json_value document = document_of(&catalog), views = pil_json_value_member(&document, "views"), view;
-    struct pil_json_value_cursor cursor = pil_json_value_elements(&views);
-    for (client->view_count = 0; pil_json_value_next(&cursor, &view); client->view_count++) {
-        PIL_ASSERT(client->view_count < PIL_MAPPED_VIEWS_MAX);
-        struct pil_client_view *to = &client->views[client->view_count];
-        struct pil_json_value project = pil_json_value_member(&view, "project"),
-                              name = pil_json_value_member(&view, "name");
-        pil_json_value_copy(&project, to->name, PILLION_NAME_BYTES);
-        to->project_len = (uint32_t)strlen(to->name);
-        to->name[to->project_len] = '/';
-        pil_json_value_copy(&name, to->name + to->project_len + 1, sizeof to->name - to->project_len - 1);
+    struct pil_client_view *names = calloc(PIL_MAPPED_VIEWS_MAX, sizeof names[0]);
+    if (names == NULL) {
+        return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory for the names of views");
     }
-    return PIL_STATUS_OK;
+    pil_status status = read_catalog(fd, &catalog, ret_error);
+    if (status == PIL_STATUS_OK) {
+        status = read_views(client, &catalog, names, &count, ret_error);
+        if (status != PIL_STATUS_OK) {
+            pil_catalog_deinit(&catalog);
+        }
+    }
+    if (status == PIL_STATUS_OK) {
+        pil_catalog_deinit(&client->session.catalog);
+        client->session.catalog = catalog;
+        client->view_count = count;
+        for (uint32_t i = 0; i < count; i++) {
+            memcpy(client->views[i].name, names[i].name, sizeof names[i].name);
+            client->views[i].project_len = names[i].project_len;
+        }
+    }
+    free(names);
+    return status;
 }
 
 /* ---- Views. */

@@ -41,23 +41,6 @@ static bool is_recent_enough(const struct pillion_plan *plan, const struct pil_m
            (plan->min_created_us != 0 && mapping->created_us >= plan->min_created_us);
 }
 
-/* A release may not change the facts by which the caller has sized its buffers. */
-static pillion_result check_shape(const struct pillion_plan *plan, struct pil_compiled *compiled) {
-    const struct pil_vector_plan *vector = compiled->vector;
-    const struct pillion_plan_info *info = &plan->info;
-    if (info->join_key_count != 0 && vector->join_key_count != info->join_key_count) {
-        return pil_result_fail(&compiled->error, PILLION_INVALID,
-                               "the plan was made for %u join keys, the release has %u: plan anew",
-                               info->join_key_count, vector->join_key_count);
-    }
-    if (info->join_key_count != 0 && vector->width != info->width) {
-        return pil_result_fail(&compiled->error, PILLION_INVALID,
-                               "the plan was made for rows of %u elements, the release has %u: plan anew", info->width,
-                               vector->width);
-    }
-    return PILLION_OK;
-}
-
 /* Takes a reference to the newest mapping of each view. Fails when that mapping is not one that the plan waits for. */
 static pillion_result take_mappings(struct pillion_client *client, const struct pillion_plan *plan,
                                     struct pil_compiled *compiled) {
@@ -88,11 +71,11 @@ static pillion_result make_vector(struct pillion_plan *plan, struct pil_compiled
     if (status != PIL_STATUS_OK) {
         return pil_result_fail_status(&compiled->error, status, &error);
     }
-    pillion_result result = check_shape(plan, compiled);
-    if (result == PILLION_OK && pil_describe_vector(plan, compiled->vector) != PIL_STATUS_OK) {
-        result = PILLION_NO_MEMORY;
+    status = pil_describe_fits(plan, compiled->vector, &error);
+    if (status == PIL_STATUS_OK) {
+        status = pil_describe_vector(plan, compiled->vector);
     }
-    return result;
+    return status == PIL_STATUS_OK ? PILLION_OK : pil_result_fail_status(&compiled->error, status, &error);
 }
 
 /* To be called when all views are mapped. A plan that still waits for its release is described by the release at hand,

@@ -16,7 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { IN_BYTES = 65536 };
+enum {
+    IN_BYTES = 65536,
+    FRAME_BYTES = 64, /* of a reply, beside what it contains */
+};
 
 uint64_t pil_link_cookie(int fd) {
     uint64_t cookie = 0;
@@ -135,7 +138,7 @@ pil_status pil_link_open(const char *address, uint64_t until_ns, struct pil_link
     struct pil_bytes reply;
     pil_link_begin(link, 1);
     pil_link_add(link, pil_bytes_from_text("PING"));
-    pil_status status = pil_link_ask(link, until_ns, &reply, ret_error);
+    pil_status status = pil_link_ask(link, PIL_LINK_SHORT_BYTES, until_ns, &reply, ret_error);
     if (status != PIL_STATUS_OK) {
         pil_link_close(&link);
         return status;
@@ -217,8 +220,30 @@ static pil_status send_all(struct pil_link *link, uint64_t until_ns, struct pil_
     return PIL_STATUS_OK;
 }
 
-/* Receives until one whole reply has arrived. */
-static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
+/* Receives what has arrived; waits if that is nothing. */
+static pil_status receive_some(struct pil_link *link, uint64_t until_ns, struct pil_error *error) {
+    uint8_t *room = pil_buffer_reserve(&link->in, IN_BYTES);
+    if (room == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a reply of over %zu bytes", link->in.len);
+    }
+    ssize_t got = recv(link->fd, room, link->in.capacity - link->in.len, 0);
+    if (got > 0) {
+        link->in.len += (size_t)got;
+    } else if (got == 0) {
+        return fail_io(ECONNRESET, error);
+    } else if (errno == EAGAIN) {
+        if (wait_for(link->fd, POLLIN, until_ns) != PIL_STATUS_OK) {
+            return pil_fail(error, PIL_STATUS_TIMEOUT, "the server does not answer in time");
+        }
+    } else if (errno != EINTR) {
+        return fail_io(errno, error);
+    }
+    return PIL_STATUS_OK;
+}
+
+/* Receives until one whole reply has arrived. A server that never stops sending is stopped by the limit, one that sends
+ * byte after byte by the deadline. */
+static pil_status receive_reply(struct pil_link *link, size_t bytes_max, uint64_t until_ns, struct pil_error *error) {
     struct pil_resp_reply_cursor cursor = {0};
     for (;;) {
         size_t len = 0;
@@ -227,24 +252,16 @@ static pil_status receive_reply(struct pil_link *link, uint64_t until_ns, struct
             return PIL_STATUS_OK;
         }
         if (status != PIL_STATUS_AGAIN) {
-            return pil_fail(error, PIL_STATUS_IO, "the server's reply is not RESP");
+            return pil_fail(error, PIL_STATUS_CORRUPT, "the server's reply is not RESP");
         }
-        uint8_t *room = pil_buffer_reserve(&link->in, IN_BYTES);
-        if (room == NULL) {
-            return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a reply of over %zu bytes", link->in.len);
+        if (link->in.len > FRAME_BYTES && link->in.len - FRAME_BYTES > bytes_max) {
+            return pil_fail(error, PIL_STATUS_CORRUPT, "the server's reply has over %zu bytes, more than was asked for",
+                            bytes_max);
         }
-        ssize_t got = recv(link->fd, room, link->in.capacity - link->in.len, 0);
-        if (got > 0) {
-            link->in.len += (size_t)got;
-        } else if (got == 0) {
-            return fail_io(ECONNRESET, error);
-        } else if (errno == EAGAIN) {
-            if (wait_for(link->fd, POLLIN, until_ns) != PIL_STATUS_OK) {
-                return pil_fail(error, PIL_STATUS_TIMEOUT, "the server does not answer in time");
-            }
-        } else if (errno != EINTR) {
-            return fail_io(errno, error);
+        if (link->in.len > 0 && pil_clock_monotonic_ns() >= until_ns) {
+            return pil_fail(error, PIL_STATUS_TIMEOUT, "the server does not answer in time");
         }
+        PIL_TRY(receive_some(link, until_ns, error));
     }
 }
 
@@ -273,15 +290,15 @@ static pil_status fail_reply(struct pil_bytes text, struct pil_error *error) {
                     (const char *)text.data + skip);
 }
 
-pil_status pil_link_ask(struct pil_link *link, uint64_t until_ns, struct pil_bytes *ret_reply,
+pil_status pil_link_ask(struct pil_link *link, size_t bytes_max, uint64_t until_ns, struct pil_bytes *ret_reply,
                         struct pil_error *ret_error) {
     struct pil_resp_value value;
     PIL_ASSERT(link->fd >= 0);
     PIL_TRY(send_all(link, until_ns, ret_error));
-    PIL_TRY(receive_reply(link, until_ns, ret_error));
+    PIL_TRY(receive_reply(link, bytes_max, until_ns, ret_error));
     struct pil_bytes input = pil_bytes_from(link->in.data, link->in.len);
     if (pil_resp_value_next(&input, &value) != PIL_STATUS_OK) {
-        return pil_fail(ret_error, PIL_STATUS_IO, "the server's reply is not RESP");
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the server's reply is not RESP");
     }
     switch (value.kind) {
     case PIL_RESP_KIND_ERROR: return fail_reply(value.text, ret_error);
@@ -297,5 +314,5 @@ pil_status pil_link_ask(struct pil_link *link, uint64_t until_ns, struct pil_byt
     case PIL_RESP_KIND_SET:
     case PIL_RESP_KIND_MAP: break;
     }
-    return pil_fail(ret_error, PIL_STATUS_IO, "the server's reply has another form than was asked for");
+    return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the server's reply has another form than was asked for");
 }

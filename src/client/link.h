@@ -6,7 +6,10 @@
 #include "base/status.h"
 #include "client/buffer.h"
 
-enum { PIL_LINK_PLANS = 64 }; /* limit of a connection: schemas/wire.md */
+enum {
+    PIL_LINK_PLANS = 64,         /* limit of a connection: schemas/wire.md */
+    PIL_LINK_SHORT_BYTES = 4096, /* more than a number, a word or the sentence of an error has */
+};
 
 struct pil_link {
     int fd;
@@ -34,7 +37,8 @@ void pil_link_add_number(struct pil_link *link, int64_t number);
 /* Room for an argument of `bytes` bytes, which the caller fills; NULL when memory is short. */
 uint8_t *pil_link_add_room(struct pil_link *link, size_t bytes);
 /* Sends the request and waits for the reply: the bytes of a bulk string or simple string, or the digits of an integer;
- * borrowed until the next pil_link_begin. CLOSED, TIMEOUT, IO, NO_MEMORY: the link cannot be used any more. For an
- * error reply: the status that its first word stands for, with the server's sentence. */
-pil_status pil_link_ask(struct pil_link *link, uint64_t until_ns, struct pil_bytes *ret_reply,
+ * borrowed until the next pil_link_begin. `bytes_max` is the most that the reply may have as a bulk string; more is
+ * neither received nor kept. CLOSED, TIMEOUT, CORRUPT, NO_MEMORY: the link cannot be used any more. For an error reply:
+ * the status that its first word stands for, with the server's sentence. */
+pil_status pil_link_ask(struct pil_link *link, size_t bytes_max, uint64_t until_ns, struct pil_bytes *ret_reply,
                         struct pil_error *ret_error) PIL_CHECKED;

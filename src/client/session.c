@@ -8,6 +8,7 @@
 #include "base/panic.h"
 #include "base/sys.h"
 #include "client/client.h"
+#include "wire/tensor.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -309,6 +310,18 @@ static pil_status take_catalog(struct pillion_client *client, const struct packe
     return PIL_STATUS_OK;
 }
 
+/* A release of another view would be read by names that only chance to be the same. */
+static pil_status check_view(const struct pil_client_view *view, const struct pil_release *release,
+                             struct pil_error *error) {
+    const struct pil_view *is = release->view;
+    size_t len = view->project_len;
+    bool is_it = strlen(is->project) == len && memcmp(view->name, is->project, len) == 0 &&
+                 strcmp(view->name + len + 1, is->name) == 0;
+    return is_it ? PIL_STATUS_OK
+                 : pil_fail(error, PIL_STATUS_CORRUPT, "release %s, granted for %.256s, is of view %.128s/%.128s",
+                            release->id, view->name, is->project, is->name);
+}
+
 /* Maps the release of a grant whose packets have all arrived. */
 static pil_status map_grant(const struct pillion_client *client, uint32_t number, struct pil_mapping **ret_mapping,
                             struct pil_error *error) {
@@ -319,7 +332,11 @@ static pil_status map_grant(const struct pillion_client *client, uint32_t number
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to map release %s", grant->release);
     }
     pil_status status = pil_cache_release_map(grant->release, grant->fds, grant->count, &release, error);
+    if (status == PIL_STATUS_OK) {
+        status = check_view(&client->views[number], release, error);
+    }
     if (status != PIL_STATUS_OK) {
+        pil_cache_release_destroy(&release);
         free(mapping);
         return status;
     }
@@ -356,10 +373,11 @@ static void install(struct pillion_client *client, uint32_t number) {
 /* The first packet of a grant contains the number of shards. */
 static pil_status begin_grant(struct pil_session_grant *grant, const struct pil_mapped_message *message,
                               struct pil_error *error) {
-    if (message->count == 0 || message->count > 1u << PIL_SHARD_BITS_MAX || message->text.len == 0 ||
-        message->text.len > PIL_RELEASE_ID_CHARS) {
-        return pil_fail(error, PIL_STATUS_CORRUPT, "a grant of %u shards, with a release id of %zu characters",
-                        message->count, message->text.len);
+    if (message->count == 0 || message->count > 1u << PIL_SHARD_BITS_MAX || message->generation == 0 ||
+        !pil_tensor_is_release_id(message->text)) {
+        return pil_fail(error, PIL_STATUS_CORRUPT,
+                        "a grant of %u shards, generation %llu, with a release id of %zu characters", message->count,
+                        (unsigned long long)message->generation, message->text.len);
     }
     int *fds = calloc(message->count, sizeof fds[0]);
     if (fds == NULL) {
@@ -444,7 +462,10 @@ static pil_status take_refusal(struct pillion_client *client, const struct packe
         return pil_fail(error, status, "%s", why);
     }
     PIL_TRY(take_request(client, request.kind, message->view, &request, error));
-    if (request.kind == PIL_SESSION_REQUEST_ACQUIRE) {
+    if (session->grant.count > 0) { /* the release was replaced while it was granted: the next step asks again */
+        grant_reset(&session->grant);
+        client->views[request.view].is_asked = false;
+    } else if (request.kind == PIL_SESSION_REQUEST_ACQUIRE) {
         take_view_refusal(client, request.view, status, why);
     }
     return PIL_STATUS_OK;

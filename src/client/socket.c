@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/panic.h"
 #include "client/describe.h"
-#include "client/spec.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -153,12 +152,15 @@ static pil_status forget_one(struct pil_link *link, uint64_t until_ns, struct pi
     pil_link_add(link, pil_bytes_from_text("PIL.FORGET"));
     pil_link_add_number(link, index + 1);
     link->plans[index] = 0;
-    return pil_link_ask(link, until_ns, &reply, error);
+    return pil_link_ask(link, PIL_LINK_SHORT_BYTES, until_ns, &reply, error);
 }
 
 static bool parse_number(struct pil_bytes text, uint32_t *ret_number) {
     uint32_t number = 0;
     for (size_t i = 0; i < text.len && number <= PIL_LINK_PLANS; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9') {
+            return false;
+        }
         number = number * 10 + (uint32_t)(text.data[i] - '0');
     }
     *ret_number = number;
@@ -181,9 +183,9 @@ static pil_status plan_on(struct pil_link *link, const struct pillion_plan *plan
         PIL_TRY(forget_one(link, until_ns, error));
     }
     request_plan(plan, link);
-    PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
+    PIL_TRY(pil_link_ask(link, PIL_LINK_SHORT_BYTES, until_ns, &reply, error));
     if (!parse_number(reply, &number)) {
-        return pil_fail(error, PIL_STATUS_IO, "the server numbers a plan with something else than 1 to 64");
+        return pil_fail(error, PIL_STATUS_CORRUPT, "the server numbers a plan with something else than 1 to 64");
     }
     link->plans[number - 1] = plan->serial;
     *ret_number = number;
@@ -230,19 +232,20 @@ pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *wit
 
 /* ---- Describing. */
 
-/* From now on a service is known by its features. */
-static pil_status make_spec(struct pillion_plan *plan, struct pil_error *error) {
-    struct pil_spec_builder builder;
-    PIL_ASSERT(plan->spec == NULL && plan->info.feature_count > 0);
-    PIL_TRY(pil_spec_begin(&builder, plan->info.feature_count, error));
-    for (uint32_t i = 0; i < plan->info.feature_count; i++) {
-        const struct pillion_feature_info *feature = &plan->features[i];
-        pil_spec_add(&builder, feature->view, pil_bytes_from_text(feature->feature));
-    }
-    return pil_spec_finish(&builder, &plan->spec, error);
-}
+/* What reads the document that a request of PIL.DESCRIBE was answered with. */
+typedef pil_status pil_read_description(struct pillion_plan *plan, const struct pil_json_value *document,
+                                        struct pil_error *error);
 
-static pil_status read_description(struct pillion_plan *plan, struct pil_bytes text, struct pil_error *error) {
+/* The most that a description of 4,096 features has, with room for members that only newer servers write. */
+enum { DESCRIPTION_BYTES_MAX = PIL_SERVICE_FEATURES_MAX * 1024 };
+
+static pil_status ask_description(struct pil_link *link, uint32_t number, uint64_t until_ns, struct pillion_plan *plan,
+                                  pil_read_description *read, struct pil_error *error) {
+    struct pil_bytes text;
+    pil_link_begin(link, 2);
+    pil_link_add(link, pil_bytes_from_text("PIL.DESCRIBE"));
+    pil_link_add_number(link, number);
+    PIL_TRY(pil_link_ask(link, DESCRIPTION_BYTES_MAX, until_ns, &text, error));
     uint8_t *scratch = malloc(text.len + 1);
     struct pil_json_value document = {.text = text, .scratch = scratch, .scratch_bytes = text.len};
     if (scratch == NULL) {
@@ -250,25 +253,50 @@ static pil_status read_description(struct pillion_plan *plan, struct pil_bytes t
     }
     pil_status status = pil_json_value_check(&document, error);
     if (status == PIL_STATUS_OK) {
-        status = pil_describe_json(plan, &document, error);
+        status = read(plan, &document, error);
     }
     free(scratch);
     return status;
 }
 
+/* From now on the plan is known by the full names of its features. On links it is another one: the server counts the
+ * views of a plan as they are named, so that a view with two names counts twice. */
+static pil_status take_names(struct pillion_plan *plan, const struct pil_json_value *document,
+                             struct pil_error *error) {
+    struct pil_vector_spec *spec = NULL;
+    PIL_TRY(pil_describe_names(plan, document, &spec, error));
+    pil_vector_spec_destroy(&plan->spec);
+    plan->spec = spec;
+    plan->serial = ++plan->client->plan_serial;
+    return PIL_STATUS_OK;
+}
+
+static pil_status resolve(struct pil_link *link, uint32_t number, uint64_t until_ns, void *context,
+                          struct pil_error *error) {
+    return ask_description(link, number, until_ns, context, take_names, error);
+}
+
 static pil_status describe(struct pil_link *link, uint32_t number, uint64_t until_ns, void *context,
                            struct pil_error *error) {
-    struct pillion_plan *plan = context;
-    struct pil_bytes reply;
-    pil_link_begin(link, 2);
-    pil_link_add(link, pil_bytes_from_text("PIL.DESCRIBE"));
-    pil_link_add_number(link, number);
-    PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
-    PIL_TRY(read_description(plan, reply, error));
-    return plan->spec == NULL ? make_spec(plan, error) : PIL_STATUS_OK;
+    return ask_description(link, number, until_ns, context, pil_describe_json, error);
+}
+
+static bool has_full_names(const struct pil_vector_spec *spec) {
+    bool is_full = spec != NULL;
+    for (uint32_t i = 0; is_full && i < spec->view_count; i++) {
+        is_full = strchr(spec->views[i], '/') != NULL;
+    }
+    return is_full;
 }
 
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error) {
+    uint64_t until_ns = pil_socket_deadline_ns(plan->client);
     PIL_ASSERT(pil_client_is_locked(plan->client));
-    return pil_socket_run(plan, describe, plan, pil_socket_deadline_ns(plan->client), error);
+    if (!has_full_names(plan->spec)) {
+        pillion_result result = pil_socket_run(plan, resolve, plan, until_ns, error);
+        if (result != PILLION_OK) {
+            return result;
+        }
+    }
+    return pil_socket_run(plan, describe, plan, until_ns, error);
 }

@@ -13,8 +13,8 @@ pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *wit
                               struct pillion_error *error);
 /* The deadline of a call that begins now. */
 uint64_t pil_socket_deadline_ns(const struct pillion_client *client);
-/* Fills the plan's info and features from the server's description, and its spec if it has none. Once a plan is
- * described, only the types of its features change. */
+/* Fills the plan's info and features from the server's description; before, its spec, unless that has full names. Once
+ * a plan is described, only the types of its features change, and a description of another shape is refused. */
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error);
 /* Checks that the server answers; keeps the link for the first call. */
 pil_status pil_socket_try(struct pillion_client *client, struct pil_error *ret_error) PIL_CHECKED;

@@ -4,16 +4,19 @@
  * all requests are sent again. */
 #include "client/socket_get.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/panic.h"
 #include "client/columns_check.h"
+#include "client/describe.h"
 #include "client/keys.h"
 #include "wire/resp.h"
 
 #include <stdio.h>
 
 enum {
-    LOOKUPS_MAX = 16000,      /* of a request; less than the server's default of limits.keys_per_request */
-    TEXT_BYTES_MAX = 1 << 20, /* of key text; less than its default of limits.request_bytes */
+    LOOKUPS_MAX = 16000,           /* of a request; less than the server's default of limits.keys_per_request */
+    TEXT_BYTES_MAX = 1 << 20,      /* of key text; less than its default of limits.request_bytes */
+    COLUMNS_BYTES_MAX = INT32_MAX, /* of an answer of columns, as many as their offsets can count */
 };
 
 /* Exactly one of output and columns is set. */
@@ -25,6 +28,7 @@ struct get {
     struct pillion_answer *answer;
     size_t first, count;                                /* rows of the current request */
     struct pil_tensor_view views[PIL_TENSOR_VIEWS_MAX]; /* summed over the rows so far */
+    uint64_t types;                                     /* hash of the column types of the first reply */
     bool is_full;                                       /* some column lacks room for its values */
     bool is_mixed; /* the request was answered from other releases than those before it */
 };
@@ -220,9 +224,19 @@ static bool put_column(const struct get *get, struct pil_bytes reply, const stru
            is_good;
 }
 
-/* The number of elements that a value of the type has in a tensor. */
-static uint32_t width_of(struct pil_type type) {
-    return pil_type_is_reference(type) ? 0 : type.shape == PIL_SHAPE_VECTOR ? type.dimension : 1;
+/* Whether the columns have the types of the replies before, by which the caller's columns were begun. */
+static bool has_same_types(struct get *get, struct pil_bytes reply, const struct pil_columns_head *head) {
+    uint64_t types = 0;
+    for (uint32_t i = 0; i < head->columns; i++) {
+        struct pil_type type = pil_columns_record(reply, head, i).type;
+        uint8_t bytes[12];
+        pil_store_u32(bytes, (uint32_t)type.scalar);
+        pil_store_u32(bytes + 4, (uint32_t)type.shape);
+        pil_store_u32(bytes + 8, type.dimension);
+        types = pil_hash_index(pil_bytes_from(bytes, sizeof bytes), types);
+    }
+    get->types = get->first == 0 ? types : get->types;
+    return get->types == types;
 }
 
 /* Checks, before anything is written, that the reply has the columns asked for and the shape by which the caller has
@@ -235,13 +249,18 @@ static pil_status check_columns(const struct get *get, struct pil_bytes reply, c
                         head->rows, head->columns);
     }
     uint64_t width = 0;
+    bool is_same = true;
     for (uint32_t i = 0; i < head->columns; i++) {
-        width += width_of(pil_columns_record(reply, head, i).type);
+        uint32_t count = pil_describe_width(pil_columns_record(reply, head, i).type);
+        width += count;
+        is_same = is_same && count == get->plan->features[i].count; /* counts never change */
     }
-    return width == info->width ? PIL_STATUS_OK
-                                : pil_fail(error, PIL_STATUS_INVALID,
-                                           "the plan was made for rows of %u elements, the release has %llu: plan anew",
-                                           info->width, (unsigned long long)width);
+    if (!is_same) {
+        return pil_fail(error, PIL_STATUS_INVALID,
+                        "the plan was made for rows of %u elements, the release has %llu: plan anew", info->width,
+                        (unsigned long long)width);
+    }
+    return PIL_STATUS_OK;
 }
 
 static pil_status put_columns(struct get *get, struct pil_bytes reply, struct pil_error *error) {
@@ -251,6 +270,9 @@ static pil_status put_columns(struct get *get, struct pil_bytes reply, struct pi
     PIL_TRY(check_columns(get, reply, &head, error));
     if (!add_views(get, head.views, head.view_count)) {
         return PIL_STATUS_OK;
+    }
+    if (!has_same_types(get, reply, &head)) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "columns of one release have other types than rows before");
     }
     for (uint32_t i = 0; i < head.columns; i++) {
         struct pil_column_record record = pil_columns_record(reply, &head, i);
@@ -265,6 +287,18 @@ static pil_status put_columns(struct get *get, struct pil_bytes reply, struct pi
 }
 
 /* ---- Calls. */
+
+/* The most bytes that the answer to the current request has, or an error instead. */
+static size_t tensor_bytes(const struct get *get) {
+    const struct pillion_plan_info *info = &get->plan->info;
+    struct pil_tensor_head head = {.element_bytes = pil_vector_dtype_bytes((pil_vector_dtype)get->plan->dtype),
+                                   .rows = (uint32_t)get->count,
+                                   .features = info->feature_count,
+                                   .width = info->width,
+                                   .view_count = info->view_count};
+    pil_tensor_layout(&head);
+    return head.bytes > PIL_LINK_SHORT_BYTES ? head.bytes : PIL_LINK_SHORT_BYTES;
+}
 
 static pil_status ask(struct pil_link *link, uint32_t number, uint64_t until_ns, void *context,
                       struct pil_error *error) {
@@ -281,7 +315,7 @@ static pil_status ask(struct pil_link *link, uint32_t number, uint64_t until_ns,
     } else {
         PIL_TRY(add_texts(link, get, error));
     }
-    PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
+    PIL_TRY(pil_link_ask(link, has_columns ? COLUMNS_BYTES_MAX : tensor_bytes(get), until_ns, &reply, error));
     return has_columns ? put_columns(get, reply, error) : put_tensor(get, reply, error);
 }
 
@@ -321,8 +355,9 @@ static pillion_result check_room(const struct get *get, struct pillion_error *er
     if (get->columns != NULL) {
         return pil_columns_check_count(get->columns->column_count, info->feature_count, error);
     }
-    size_t row_bytes = (size_t)info->width * pil_vector_dtype_bytes((pil_vector_dtype)get->plan->dtype);
-    if (get->output->values != NULL && get->keys->count * row_bytes > get->output->value_bytes) {
+    size_t row_bytes = (size_t)info->width * pil_vector_dtype_bytes((pil_vector_dtype)get->plan->dtype), needed = 0;
+    if (__builtin_mul_overflow(row_bytes, get->keys->count, &needed) ||
+        (get->output->values != NULL && needed > get->output->value_bytes)) {
         return pil_result_fail(error, PILLION_TOO_LARGE, "%zu rows of %zu bytes do not fit into %zu bytes",
                                get->keys->count, row_bytes, get->output->value_bytes);
     }
@@ -382,7 +417,10 @@ static pillion_result get_over_socket(struct get *get) {
     size_t most = first_step(get), step = most;
     do {
         result = ask_all(get, &step, until_ns, error);
-    } while (result == PILLION_OK && get->is_mixed);
+    } while (result == PILLION_OK && get->is_mixed && pil_clock_monotonic_ns() < until_ns);
+    if (result == PILLION_OK && get->is_mixed) {
+        result = pil_result_fail(error, PILLION_UNAVAILABLE, "the server changes releases faster than it can be read");
+    }
     if (result == PILLION_OK && step < most) {
         atomic_store_explicit(&get->plan->rows_at_once, (uint32_t)step, memory_order_relaxed);
     }

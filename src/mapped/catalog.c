@@ -36,7 +36,19 @@ static const char *text_at(const json_t *object, const char *key) {
     return text;
 }
 
+/* Whether a view of the project is or was served: a document may say the name of any project. */
+static bool is_known(const struct pil_settings *settings, const char *project) {
+    bool is_known = false;
+    for (uint32_t i = 0; i < settings->view_count && !is_known; i++) {
+        is_known = strcmp(settings->views[i].project, project) == 0;
+    }
+    return is_known;
+}
+
 pil_status pil_mapped_catalog_set_project(struct pil_mapped *mapped, const struct pil_project *project) {
+    if (!is_known(mapped->settings, project->name)) {
+        return PIL_STATUS_NOT_FOUND;
+    }
     json_t *json = pil_project_to_json(project);
     uint32_t at = 0;
     if (json == NULL) {
@@ -46,7 +58,7 @@ pil_status pil_mapped_catalog_set_project(struct pil_mapped *mapped, const struc
         at++;
     }
     if (at == mapped->project_count) {
-        PIL_ASSERT(at < PIL_SETTINGS_VIEWS_MAX); /* each project has a view in the settings */
+        PIL_ASSERT(at < PIL_SETTINGS_VIEWS_MAX); /* each has a view in the settings */
         mapped->project_count++;
     } else {
         json_decref(mapped->projects[at]);

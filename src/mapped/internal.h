@@ -123,7 +123,8 @@ void pil_mapped_catalog_init(struct pil_mapped *mapped);
 void pil_mapped_catalog_deinit(struct pil_mapped *mapped);
 /* Views or projects have changed: increments the catalog generation on the control page. */
 void pil_mapped_catalog_changed(struct pil_mapped *mapped);
-/* Sets the project that catalogs show from now on. NO_MEMORY: they keep showing the previous one. */
+/* Sets the project that catalogs show from now on. NOT_FOUND: no view of it is or was served. NO_MEMORY. On failure
+ * they keep showing the previous one. */
 pil_status pil_mapped_catalog_set_project(struct pil_mapped *mapped, const struct pil_project *project) PIL_CHECKED;
 /* A sealed memfd with the catalog for clients that may read these views; the module keeps the descriptor, which is
  * valid until the next call. -1: memory or descriptors are short, and there is no earlier document. */

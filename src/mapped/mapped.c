@@ -240,11 +240,12 @@ void pil_mapped_checked(struct pil_mapped *mapped, uint32_t view_index, int64_t 
 void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project *project) {
     MAPPED_ASSERT_OWNER(mapped);
     pil_mapped_grant_learn_project(mapped, project);
-    if (pil_mapped_catalog_set_project(mapped, project) == PIL_STATUS_OK) {
+    pil_status status = pil_mapped_catalog_set_project(mapped, project);
+    if (status == PIL_STATUS_OK) {
         pil_mapped_catalog_changed(mapped);
     } else {
         pil_log(PIL_LOG_ERROR, "project missing from the catalog of mapped clients", "project", project->name, "why",
-                "no memory", NULL);
+                status == PIL_STATUS_NOT_FOUND ? "no view of it is served here" : pil_status_text(status), NULL);
     }
 }
 

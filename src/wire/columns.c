@@ -135,10 +135,10 @@ static bool are_offsets(const uint8_t *from, uint64_t count, uint64_t end) {
     return falls == 0 && before == end && end <= INT32_MAX;
 }
 
-static bool are_within(const uint8_t *from, uint64_t count, uint8_t low, uint8_t high) {
+static bool are_bools(const uint8_t *from, uint64_t count) {
     uint32_t outside = 0;
     for (uint64_t i = 0; i < count; i++) {
-        outside |= from[i] < low || from[i] > high;
+        outside |= from[i] > 1;
     }
     return outside == 0;
 }
@@ -147,9 +147,9 @@ static bool are_within(const uint8_t *from, uint64_t count, uint8_t low, uint8_t
 static bool is_whole(struct pil_bytes answer, uint32_t rows, const struct pil_column_record *record) {
     const uint8_t *offsets = answer.data + record->offsets_at, *children = answer.data + record->children_at;
     uint64_t width = pil_scalar_bytes(record->type.scalar), bytes = record->value_bytes;
-    bool is_good = are_within(answer.data + record->statuses_at, rows, 1, 4);
+    bool is_good = pil_tensor_are_statuses(answer.data + record->statuses_at, rows);
     if (pil_scalar_is_bool(record->type.scalar)) {
-        is_good = is_good && are_within(answer.data + record->values_at, bytes, 0, 1);
+        is_good = is_good && are_bools(answer.data + record->values_at, bytes);
     }
     switch (pil_column_form_of(record->type)) {
     case PIL_COLUMN_FIXED: return is_good && bytes == (uint64_t)rows * pil_type_row_bytes(record->type);
@@ -211,9 +211,7 @@ static pil_status load_head(struct pil_bytes answer, struct pil_columns_head *re
         return pil_fail(error, PIL_STATUS_CORRUPT, "the offsets of an answer of %zu bytes do not fit its counts",
                         answer.len);
     }
-    for (uint32_t i = 0; i < head.view_count; i++) {
-        head.views[i] = pil_tensor_load_view(from + PIL_TENSOR_FIXED_BYTES + (size_t)i * PIL_TENSOR_VIEW_BYTES);
-    }
+    PIL_TRY(pil_tensor_load_views(from + PIL_TENSOR_FIXED_BYTES, head.view_count, head.views, error));
     *ret_head = head;
     return PIL_STATUS_OK;
 }

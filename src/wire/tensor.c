@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/tensor.h"
 
+#include "schema/value_status.h"
+
 /* Head: u32 magic, u16 head bytes, u8 element bytes, u8 0, u32 rows, features, width, views, i64 now, u64 statuses,
  * times, values, total. */
 enum {
@@ -55,13 +57,41 @@ size_t pil_tensor_put_head(const struct pil_tensor_head *head, uint8_t to[PIL_TE
     return (size_t)head->statuses_at;
 }
 
-struct pil_tensor_view pil_tensor_load_view(const uint8_t from[PIL_TENSOR_VIEW_BYTES]) {
+bool pil_tensor_is_release_id(struct pil_bytes text) {
+    bool is_it = text.len == PIL_RELEASE_ID_CHARS;
+    for (size_t i = 0; i < text.len && is_it; i++) {
+        is_it = (text.data[i] >= '0' && text.data[i] <= '9') || (text.data[i] >= 'a' && text.data[i] <= 'f');
+    }
+    return is_it;
+}
+
+bool pil_tensor_are_statuses(const uint8_t *from, uint64_t count) {
+    uint32_t outside = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        outside |= from[i] < PIL_VALUE_PRESENT || from[i] > PIL_VALUE_OUTSIDE_MAX_AGE;
+    }
+    return outside == 0;
+}
+
+static struct pil_tensor_view load_view(const uint8_t from[PIL_TENSOR_VIEW_BYTES]) {
     struct pil_tensor_view view = {.generation = pil_load_u64(from + AT_GENERATION),
                                    .worst_age_us = pil_load_i64(from + AT_AGE),
                                    .not_found = pil_load_u64(from + AT_NOT_FOUND),
                                    .created_us = pil_load_i64(from + AT_CREATED)};
     memcpy(view.release, from, PIL_RELEASE_ID_CHARS);
     return view;
+}
+
+pil_status pil_tensor_load_views(const uint8_t *from, uint32_t count, struct pil_tensor_view *ret_views,
+                                 struct pil_error *ret_error) {
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *at = from + (size_t)i * PIL_TENSOR_VIEW_BYTES;
+        if (!pil_tensor_is_release_id(pil_bytes_from(at, PIL_RELEASE_ID_CHARS))) {
+            return pil_fail(ret_error, PIL_STATUS_CORRUPT, "view %u of an answer has no release id", i);
+        }
+        ret_views[i] = load_view(at);
+    }
+    return PIL_STATUS_OK;
 }
 
 /* The offsets in the head must be those that follow from its counts: they are there for convenience and cannot be
@@ -95,8 +125,9 @@ pil_status pil_tensor_decode(struct pil_bytes answer, struct pil_tensor_head *re
         return pil_fail(ret_error, PIL_STATUS_CORRUPT, "the offsets of an answer of %zu bytes do not fit its counts",
                         answer.len);
     }
-    for (uint32_t i = 0; i < head.view_count; i++) {
-        head.views[i] = pil_tensor_load_view(from + PIL_TENSOR_FIXED_BYTES + (size_t)i * PIL_TENSOR_VIEW_BYTES);
+    PIL_TRY(pil_tensor_load_views(from + PIL_TENSOR_FIXED_BYTES, head.view_count, head.views, ret_error));
+    if (!pil_tensor_are_statuses(from + head.statuses_at, (uint64_t)head.rows * head.features)) {
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "an answer of %u rows has statuses that are none", head.rows);
     }
     *ret_head = head;
     return PIL_STATUS_OK;

@@ -43,9 +43,16 @@ struct pil_tensor_head {
 void pil_tensor_layout(struct pil_tensor_head *head);
 /* Writes the head after pil_tensor_layout; returns its length, which is statuses_at. */
 size_t pil_tensor_put_head(const struct pil_tensor_head *head, uint8_t to[PIL_TENSOR_HEAD_BYTES_MAX]);
-/* Reads the head of an answer and checks that every part lies inside. CORRUPT with a message. */
+/* Reads the head of an answer and checks that every part lies inside, that statuses are valid, and that release ids
+ * are. CORRUPT with a message. Cost: reads all statuses. */
 pil_status pil_tensor_decode(struct pil_bytes answer, struct pil_tensor_head *ret_head,
                              struct pil_error *ret_error) PIL_CHECKED;
+/* 16 hexadecimal digits. */
+bool pil_tensor_is_release_id(struct pil_bytes text);
+/* Whether `count` bytes are all statuses of values as the answers of PIL.VECTOR and PIL.COLUMNS have them. */
+bool pil_tensor_are_statuses(const uint8_t *from, uint64_t count);
+/* The view records behind a head; CORRUPT: a release id is none. */
+pil_status pil_tensor_load_views(const uint8_t *from, uint32_t count, struct pil_tensor_view *ret_views,
+                                 struct pil_error *ret_error) PIL_CHECKED;
 /* One view record, which the answer of PIL.COLUMNS also has. */
 void pil_tensor_put_view(const struct pil_tensor_view *view, uint8_t to[PIL_TENSOR_VIEW_BYTES]);
-struct pil_tensor_view pil_tensor_load_view(const uint8_t from[PIL_TENSOR_VIEW_BYTES]);

@@ -113,7 +113,7 @@ static void refusals_are_told(void **state) {
     assert_int_equal(try_plan(fixture, "w:f0", NULL, &plan, &error), PILLION_NOT_READY);
     assert_string_equal(error.text, "view p/w has no release yet");
     fixture->server.views[1].refusal = PIL_STATUS_DENIED;
-    server_publish_seed(&fixture->server, 1, fixture->view, ROWS, 3, 0);
+    server_publish_seed(&fixture->server, 1, fixture->other, ROWS, 3, 0);
     assert_int_equal(try_plan(fixture, "w:f0", NULL, &plan, &error), PILLION_DENIED);
     assert_string_equal(error.text, "the test says no");
     struct pillion_info info = {.size = sizeof info};
@@ -162,14 +162,14 @@ static void min_release_waits_for_it(void **state) {
 /* Both views of a plan, one after the other: the first that may be had again is not kept waiting by the second. */
 static void the_view_that_was_refused_first_is_asked_for_first(void **state) {
     struct fixture *fixture = *state;
-    server_publish_seed(&fixture->server, 1, fixture->view, ROWS, 2, 0);
+    server_publish_seed(&fixture->server, 1, fixture->other, ROWS, 2, 0);
     struct pillion_plan *plans[] = {fixture_service(fixture->client, "both"), NULL};
     const struct pil_client_view *views = fixture->client->views;
     struct pillion_error error;
     assert_int_equal(try_plan(fixture, "w:f0", NULL, &plans[1], &error), PILLION_OK);
     for (uint32_t i = 0; i < 2; i++) {
         fixture->server.views[i].refusal = PIL_STATUS_TOO_LARGE;
-        server_publish_seed(&fixture->server, i, fixture->view, ROWS, 3 + i, 0);
+        server_publish_seed(&fixture->server, i, i == 0 ? fixture->view : fixture->other, ROWS, 3 + i, 0);
         for (int try = 0; try < 5000 && views[i].refusal == PIL_STATUS_OK; try++) {
             float values[FEATURES];
             struct pillion_answer answer;

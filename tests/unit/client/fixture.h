@@ -16,13 +16,15 @@ enum { FEATURES = 7, ROWS = 1000 };
 struct fixture {
     struct server server;
     struct pil_project *project;
-    const struct pil_view *view;
+    const struct pil_view *view; /* p/v */
+    struct pil_view *other;      /* p/w */
     char path[100], url[128];
     struct pillion_client *client;
 };
 
 static inline const char *fixture_catalog(void) {
-    return "{\"views\": [{\"project\": \"p\", \"name\": \"v\"}, {\"project\": \"p\", \"name\": \"w\"}], "
+    return "{\"views\": [{\"index\": 0, \"project\": \"p\", \"name\": \"v\"}, {\"index\": 1, \"project\": \"p\", "
+           "\"name\": \"w\"}], "
            "\"projects\": [{\"project\": \"p\", \"feature_services\": ["
            "{\"name\": \"every\", \"features\": [\"v:f0\", \"v:f1\", \"v:f2\", \"v:f3\", \"v:f4\", \"v:f5\", "
            "\"v:f6\"]}, {\"name\": \"both\", \"features\": [\"w:f1\", \"v:f0\", \"w:f0\", \"v:f3\"]}]}]}";
@@ -53,6 +55,9 @@ static inline int setup(void **state) {
     snprintf(fixture->url, sizeof fixture->url, "unix:%s", fixture->path);
     fixture->project = fixture_project(FEATURES);
     fixture->view = fixture->project->views[0].view;
+    fixture->other = pil_view_clone(fixture->view);
+    assert_non_null(fixture->other);
+    fixture->other->name[0] = 'w';
     fixture_start(fixture);
     server_publish_seed(&fixture->server, 0, fixture->view, ROWS, 1, 1);
     fixture->client = fixture_open(fixture);
@@ -64,6 +69,7 @@ static inline int teardown(void **state) {
     struct fixture *fixture = *state;
     pillion_close(&fixture->client);
     server_stop(&fixture->server);
+    pil_view_destroy(&fixture->other);
     pil_project_destroy(&fixture->project);
     free(fixture);
     return 0;

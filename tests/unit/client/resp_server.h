@@ -55,8 +55,12 @@ static inline void resp_server_send_text(struct resp_peer *peer, const char *tex
 }
 
 static inline size_t resp_server_put_tensor(struct pil_bytes keys, uint32_t feature, uint8_t *to) {
-    struct pil_tensor_head head = {
-        .element_bytes = 4, .rows = (uint32_t)(keys.len / 8), .features = 1, .width = 1, .view_count = 1};
+    struct pil_tensor_head head = {.element_bytes = 4,
+                                   .rows = (uint32_t)(keys.len / 8),
+                                   .features = 1,
+                                   .width = 1,
+                                   .view_count = 1,
+                                   .views = {{.release = "0123456789abcdef"}}};
     pil_tensor_layout(&head);
     (void)pil_tensor_put_head(&head, to);
     for (uint32_t i = 0; i < head.rows; i++) {
@@ -67,7 +71,8 @@ static inline size_t resp_server_put_tensor(struct pil_bytes keys, uint32_t feat
 }
 
 static inline size_t resp_server_put_columns(struct pil_bytes keys, uint32_t feature, uint8_t *to) {
-    struct pil_columns_head head = {.rows = (uint32_t)(keys.len / 8), .columns = 1, .view_count = 1};
+    struct pil_columns_head head = {
+        .rows = (uint32_t)(keys.len / 8), .columns = 1, .view_count = 1, .views = {{.release = "0123456789abcdef"}}};
     struct pil_column_record record = {.type = {.scalar = PIL_SCALAR_FLOAT32}, .value_bytes = head.rows * 4};
     pil_columns_layout(&head);
     head.bytes = pil_column_place(head.rows, &record, head.data_at);
@@ -96,10 +101,19 @@ static inline bool resp_server_answer_keys(struct resp_peer *peer, const struct 
     return !breaks;
 }
 
+static inline void resp_server_describe(struct resp_peer *peer, uint32_t feature) {
+    char description[256], text[512];
+    snprintf(
+        description, sizeof description,
+        "{\"dtype\":\"float32\",\"width\":1,\"join_keys\":[{\"name\":\"id\",\"type\":\"int64\"}],\"views\":[{\"name\":"
+        "\"p/v\"}],\"features\":[{\"view\":0,\"name\":\"f%u\",\"type\":\"float32\",\"first\":0,\"count\":1}]}",
+        feature);
+    const char *instead = peer->server->description != NULL ? peer->server->description : description;
+    snprintf(text, sizeof text, "$%zu\r\n%s\r\n", strlen(instead), instead);
+    resp_server_send_text(peer, text);
+}
+
 static inline bool resp_server_answer(struct resp_peer *peer, const struct pil_resp_request *request) {
-    static const char description[] = "{\"dtype\":\"float32\",\"width\":1,\"join_keys\":[{\"name\":\"id\",\"type\":"
-                                      "\"int64\"}],\"views\":[{\"name\":\"p/v\"}],\"features\":[{\"view\":0,\"name\":"
-                                      "\"f\",\"type\":\"float32\",\"first\":0,\"count\":1}]}";
     char text[512];
     struct pil_bytes last = request->args[request->arg_count - 1];
     if (pil_bytes_equal_text(request->args[0], "PING")) {
@@ -109,9 +123,7 @@ static inline bool resp_server_answer(struct resp_peer *peer, const struct pil_r
         snprintf(text, sizeof text, ":%u\r\n", peer->plan_count);
         resp_server_send_text(peer, text);
     } else if (pil_bytes_equal_text(request->args[0], "PIL.DESCRIBE")) {
-        const char *instead = peer->server->description != NULL ? peer->server->description : description;
-        snprintf(text, sizeof text, "$%zu\r\n%s\r\n", strlen(instead), instead);
-        resp_server_send_text(peer, text);
+        resp_server_describe(peer, peer->features[strtoul((const char *)last.data, NULL, 10) - 1]);
     } else {
         return resp_server_answer_keys(peer, request);
     }

@@ -84,7 +84,8 @@ static void stress_init(struct stress *stress, struct fixture *fixture) {
     stress->fixture = fixture;
     for (uint32_t view = 0; view < 2; view++) {
         for (uint32_t seed = 0; seed < SEEDS; seed++) {
-            stress->fds[view][seed] = fixture_shard(fixture->view, ROWS, seed * 2 + view + 1, 0, 0);
+            stress->fds[view][seed] =
+                fixture_shard(view == 0 ? fixture->view : fixture->other, ROWS, seed * 2 + view + 1, 0, 0);
         }
         publish(stress, view, 0);
     }

@@ -167,8 +167,9 @@ static int setup_world(void **state) {
     snprintf(world->path, sizeof world->path, "/tmp/pillion-types-%d-%d.sock", (int)getpid(), number++);
     snprintf(world->url, sizeof world->url, "unix:%s", world->path);
     snprintf(world->server.catalog, sizeof world->server.catalog,
-             "{\"views\": [{\"project\": \"p\", \"name\": \"narrow\"}, {\"project\": \"p\", \"name\": \"pair\"}, "
-             "{\"project\": \"p\", \"name\": \"types\"}], \"projects\": []}");
+             "{\"views\": [{\"index\": 0, \"project\": \"p\", \"name\": \"narrow\"}, {\"index\": 1, \"project\": "
+             "\"p\", \"name\": \"pair\"}, "
+             "{\"index\": 2, \"project\": \"p\", \"name\": \"types\"}], \"projects\": []}");
     world->server.view_count = VIEWS;
     server_start(&world->server, world->path);
     publish_narrow(world);

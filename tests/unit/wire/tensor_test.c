@@ -47,6 +47,7 @@ static void answers_come_back_as_they_were(void **state) {
     uint8_t *answer = calloc(1, head.bytes);
     assert_non_null(answer);
     (void)pil_tensor_put_head(&head, answer);
+    memset(answer + head.statuses_at, 1, (size_t)head.rows * head.features);
     assert_int_equal(pil_tensor_decode(pil_bytes_from(answer, head.bytes), &decoded, NULL), PIL_STATUS_OK);
     assert_memory_equal(&decoded, &head, sizeof head);
     free(answer);
@@ -59,6 +60,7 @@ static void nothing_else_is_accepted(void **state) {
     uint8_t *answer = calloc(1, head.bytes + 1);
     assert_non_null(answer);
     (void)pil_tensor_put_head(&head, answer);
+    memset(answer + head.statuses_at, 1, (size_t)head.rows * head.features);
     for (size_t len = 0; len <= head.bytes + 1; len++) {
         if (len != head.bytes) {
             uint8_t *copy = malloc(len + (len == 0)); /* of this size: the sanitizer sees a byte too far */
@@ -81,6 +83,32 @@ static void nothing_else_is_accepted(void **state) {
             }
             answer[at] = before;
         }
+    }
+    free(answer);
+}
+
+static void statuses_and_release_ids_are_checked(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"0123456789abcdeF", "0123456789abcdeg", "0123456789abcd", "\x1b[2Jxxxxxxxxxxx"};
+    struct pil_tensor_head head = sample(), decoded;
+    struct pil_error error;
+    uint8_t *answer = calloc(1, head.bytes);
+    size_t statuses = (size_t)head.rows * head.features;
+    assert_non_null(answer);
+    (void)pil_tensor_put_head(&head, answer);
+    memset(answer + head.statuses_at, 1, statuses);
+    for (uint32_t value = 0; value < 256; value++) {
+        answer[head.statuses_at + statuses - 1] = (uint8_t)value;
+        pil_status status = pil_tensor_decode(pil_bytes_from(answer, head.bytes), &decoded, &error);
+        assert_int_equal(status, value >= 1 && value <= 4 ? PIL_STATUS_OK : PIL_STATUS_CORRUPT);
+    }
+    answer[head.statuses_at + statuses - 1] = 1;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        memset(head.views[1].release, 0, sizeof head.views[1].release);
+        memcpy(head.views[1].release, wrong[i], strlen(wrong[i]));
+        (void)pil_tensor_put_head(&head, answer);
+        assert_int_equal(pil_tensor_decode(pil_bytes_from(answer, head.bytes), &decoded, &error), PIL_STATUS_CORRUPT);
+        assert_string_equal(error.text, "view 1 of an answer has no release id");
     }
     free(answer);
 }
@@ -118,6 +146,7 @@ int main(void) {
         cmocka_unit_test(the_head_has_these_bytes),
         cmocka_unit_test(answers_come_back_as_they_were),
         cmocka_unit_test(nothing_else_is_accepted),
+        cmocka_unit_test(statuses_and_release_ids_are_checked),
         cmocka_unit_test(the_golden_answer_is_written_and_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
