@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/panic.h"
 #include "base/sys.h"
+#include "client/result.h"
 #include "wire/resp.h"
 
 #include <errno.h>
@@ -286,8 +287,10 @@ static pil_status fail_reply(struct pil_bytes text, struct pil_error *error) {
     const uint8_t *space = text.len > 0 ? memchr(text.data, ' ', text.len) : NULL;
     size_t word_len = space != NULL ? (size_t)(space - text.data) : text.len;
     size_t skip = space != NULL ? word_len + 1 : 0, len = text.len - skip;
-    return pil_fail(error, status_of(pil_bytes_from(text.data, word_len)), "%.*s", (int)(len < 512 ? len : 512),
-                    (const char *)text.data + skip);
+    pil_status status = status_of(pil_bytes_from(text.data, word_len));
+    char sentence[512];
+    pil_result_copy_sentence(pil_bytes_from(text.data + skip, len), status, sentence, sizeof sentence);
+    return pil_fail(error, status, "%s", sentence);
 }
 
 pil_status pil_link_ask(struct pil_link *link, size_t bytes_max, uint64_t until_ns, struct pil_bytes *ret_reply,

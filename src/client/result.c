@@ -64,3 +64,16 @@ pillion_result pil_result_fail_status(struct pillion_error *error, pil_status st
     PIL_ASSERT(status != PIL_STATUS_OK);
     return pil_result_fail(error, pil_result_from_status(status), "%s", why->text);
 }
+
+void pil_result_copy_sentence(struct pil_bytes sentence, pil_status status, char *ret_text, size_t bytes) {
+    size_t len = sentence.len < bytes ? sentence.len : bytes - 1;
+    PIL_ASSERT(bytes > 0);
+    for (size_t i = 0; i < len; i++) {
+        bool is_control = sentence.data[i] < ' ' || sentence.data[i] == 127;
+        ret_text[i] = is_control ? '?' : (char)sentence.data[i];
+    }
+    ret_text[len] = '\0';
+    if (len == 0) {
+        snprintf(ret_text, bytes, "the server refuses without a sentence: %s", pil_status_text(status));
+    }
+}

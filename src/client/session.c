@@ -96,6 +96,11 @@ static void connect_failed(struct pillion_client *client, const char *what) {
     pil_session_close(client, status, why);
 }
 
+/* What callers are told until the catalog has arrived. */
+static void wait_because(struct pillion_client *client, const char *why) {
+    snprintf(client->why_not_mapped, sizeof client->why_not_mapped, "%s", why);
+}
+
 static void open_connection(struct pillion_client *client, uint64_t now_ns) {
     struct pil_session *session = &client->session;
     struct sockaddr_un path = {.sun_family = AF_UNIX};
@@ -118,6 +123,7 @@ static void open_connection(struct pillion_client *client, uint64_t now_ns) {
     session->cookie = pil_link_cookie(session->fd);
     session->number++;
     session->state = PIL_SESSION_WELCOMING;
+    wait_because(client, "the server has not said welcome");
     client->reconnects += session->number > 1;
     struct pil_mapped_message hello = {.type = PIL_MAPPED_HELLO,
                                        .index = PIL_MAPPED_VERSION,
@@ -292,6 +298,7 @@ static pil_status take_welcome(struct pillion_client *client, const struct packe
     pil_control_page_release(&session->page);
     session->page = page;
     session->state = PIL_SESSION_READY;
+    wait_because(client, "the server has not sent its catalog");
     forget_views(client); /* another server process may number them differently */
     pil_session_request_catalog(client);
     return PIL_STATUS_OK;
@@ -452,8 +459,7 @@ static pil_status take_refusal(struct pillion_client *client, const struct packe
     pil_status status = message->code > PIL_STATUS_OK && message->code < PIL_STATUS_COUNT ? (pil_status)message->code
                                                                                           : PIL_STATUS_SYSTEM;
     char why[256];
-    snprintf(why, sizeof why, "%.*s", (int)(message->text.len < 255 ? message->text.len : 255),
-             (const char *)message->text.data);
+    pil_result_copy_sentence(message->text, status, why, sizeof why);
     if (session->state == PIL_SESSION_WELCOMING || session->request_count == 0) {
         return pil_fail(error, status, "%s", why);
     }
