@@ -317,16 +317,28 @@ static pil_status take_catalog(struct pillion_client *client, const struct packe
     return PIL_STATUS_OK;
 }
 
+/* The name, "project/view", by which plans know the view; NULL: none reads it any more. Not that of the catalog, which
+ * may be older than the view, or younger. */
+static const char *wanted_name(const struct pillion_client *client, uint32_t number) {
+    for (const struct pillion_plan *plan = client->plans; plan != NULL; plan = plan->next) {
+        for (uint32_t slot = 0; plan->resolved == client->session.number && slot < plan->spec->view_count; slot++) {
+            if (plan->numbers[slot] == number) {
+                return plan->spec->views[slot];
+            }
+        }
+    }
+    return NULL;
+}
+
 /* A release of another view would be read by names that only chance to be the same. */
-static pil_status check_view(const struct pil_client_view *view, const struct pil_release *release,
-                             struct pil_error *error) {
+static pil_status check_view(const char *wanted, const struct pil_release *release, struct pil_error *error) {
     const struct pil_view *is = release->view;
-    size_t len = view->project_len;
-    bool is_it = strlen(is->project) == len && memcmp(view->name, is->project, len) == 0 &&
-                 strcmp(view->name + len + 1, is->name) == 0;
+    size_t len = strlen(is->project);
+    bool is_it = wanted == NULL || (strncmp(wanted, is->project, len) == 0 && wanted[len] == '/' &&
+                                    strcmp(wanted + len + 1, is->name) == 0);
     return is_it ? PIL_STATUS_OK
                  : pil_fail(error, PIL_STATUS_CORRUPT, "release %s, granted for %.256s, is of view %.128s/%.128s",
-                            release->id, view->name, is->project, is->name);
+                            release->id, wanted, is->project, is->name);
 }
 
 /* Maps the release of a grant whose packets have all arrived. */
@@ -340,7 +352,7 @@ static pil_status map_grant(const struct pillion_client *client, uint32_t number
     }
     pil_status status = pil_cache_release_map(grant->release, grant->fds, grant->count, &release, error);
     if (status == PIL_STATUS_OK) {
-        status = check_view(&client->views[number], release, error);
+        status = check_view(wanted_name(client, number), release, error);
     }
     if (status != PIL_STATUS_OK) {
         pil_cache_release_destroy(&release);

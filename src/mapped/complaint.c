@@ -40,13 +40,23 @@ static struct pil_mapped_complaint *place_for(struct pil_mapped *mapped, uint32_
     return free_one;
 }
 
+static void count(struct pil_mapped *mapped, pil_mapped_trouble trouble, uint64_t more) {
+    pil_metric_count(pil_server_metrics(mapped->server), pil_server_control_shard(mapped->server),
+                     PIL_METRIC_mapped_troubles_total, PIL_METRIC_LABELS(troubles[trouble].reason), more);
+}
+
+void pil_mapped_complaint_init(struct pil_mapped *mapped) {
+    for (uint32_t trouble = 0; trouble < MAPPED_TROUBLE_COUNT; trouble++) {
+        count(mapped, (pil_mapped_trouble)trouble, 0);
+    }
+}
+
 void pil_mapped_complain(struct pil_mapped *mapped, const struct pil_peer_identity *peer, pil_mapped_trouble trouble,
                          const char *why) {
     uint64_t now_ns = pil_mapped_now_ns(mapped);
     char uid[24], pid[24];
     PIL_ASSERT(trouble < MAPPED_TROUBLE_COUNT);
-    pil_metric_count(pil_server_metrics(mapped->server), pil_server_control_shard(mapped->server),
-                     PIL_METRIC_mapped_troubles_total, PIL_METRIC_LABELS(troubles[trouble].reason), 1);
+    count(mapped, trouble, 1);
     struct pil_mapped_complaint *complaint = place_for(mapped, peer->uid, trouble);
     if (complaint == NULL) {
         return; /* so many users at once: the metric counts them */

@@ -25,6 +25,8 @@ struct pil_mapped_complaint {
     uint32_t count;    /* not logged */
 };
 
+/* From now on the metric is there, with zeros. */
+void pil_mapped_complaint_init(struct pil_mapped *mapped);
 /* Counts and logs what happened with a client of this user. A user that goes on is logged once in ten seconds, with a
  * count. */
 void pil_mapped_complain(struct pil_mapped *mapped, const struct pil_peer_identity *peer, pil_mapped_trouble trouble,

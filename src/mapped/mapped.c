@@ -81,6 +81,7 @@ pil_status pil_mapped_create(struct pil_server *server, struct pil_mapped **ret_
         pil_mapped_destroy(&mapped);
         return status;
     }
+    pil_mapped_complaint_init(mapped);
     pil_mapped_catalog_changed(mapped);
     pil_mapped_tick(mapped);
     *ret_mapped = mapped;

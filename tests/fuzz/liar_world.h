@@ -230,6 +230,12 @@ static inline void liar_spoil(uint8_t *bytes, size_t len) {
     }
 }
 
+static inline size_t liar_cut(size_t bytes) {
+    bool is_cut = liar.is_lying && liar_take() > 200;
+    liar.lies += is_cut;
+    return is_cut ? bytes - bytes / 3 : bytes;
+}
+
 static inline void liar_put_views(const struct liar_plan *plan, uint32_t count, struct pil_tensor_view *ret_views) {
     uint32_t views[LIAR_VIEWS];
     (void)liar_plan_views(plan, views);
@@ -253,7 +259,7 @@ static inline void liar_on_vector(struct liar_peer *peer, const struct liar_plan
     (void)pil_tensor_put_head(&head, answer);
     memset(answer + head.statuses_at, PIL_VALUE_PRESENT, (size_t)head.rows * head.features);
     liar_spoil(answer, head.bytes);
-    liar_reply(peer, answer, head.bytes - (liar.is_lying && liar_take() > 200 ? head.bytes / 3 : 0));
+    liar_reply(peer, answer, liar_cut(head.bytes));
     free(answer);
 }
 
@@ -305,7 +311,7 @@ static inline void liar_on_columns(struct liar_peer *peer, const struct liar_pla
         liar_put_column(answer, head.rows, &records[i]);
     }
     liar_spoil(answer, head.bytes);
-    liar_reply(peer, answer, head.bytes - (liar.is_lying && liar_take() > 200 ? head.bytes / 3 : 0));
+    liar_reply(peer, answer, liar_cut(head.bytes));
     free(answer);
 }
 

@@ -607,14 +607,14 @@ def test_as_many_connections_as_calls_and_sixteen_that_wait(between):
 
 
 NONSENSE: list[tuple[bytes, int]] = [
-    (b"hello\r\n", lp.UNAVAILABLE),
-    (b"$x\r\n", lp.UNAVAILABLE),
-    (b"*1\r\n:1\r\n", lp.UNAVAILABLE),
-    (b"$-1\r\n", lp.UNAVAILABLE),
+    (b"hello\r\n", lp.CORRUPT),
+    (b"$x\r\n", lp.CORRUPT),
+    (b"*1\r\n:1\r\n", lp.CORRUPT),
+    (b"$-1\r\n", lp.CORRUPT),
     (b"$4\r\nPLV1\r\n", lp.CORRUPT),
     (b"$0\r\n\r\n", lp.CORRUPT),
     (b":7\r\n", lp.CORRUPT),
-    (b"$2\r\nab\r\n:8\r\n", lp.UNAVAILABLE),
+    (b"$2\r\nab\r\n:8\r\n", lp.CORRUPT),
     (b"-LOADING not yet\r\n", lp.NOT_READY),
     (b"-NOTREADY older\r\n", lp.NOT_READY),
     (b"-NOTFOUND gone\r\n", lp.NOT_FOUND),
