@@ -105,9 +105,9 @@ struct pillion_plan_options {
                                 made after it. NULL: any release will do. Only for a plan of one view */
 };
 
-/* INVALID, NOT_FOUND, UNSUPPORTED, DENIED, NOT_READY, UNAVAILABLE, NO_MEMORY, each with a sentence. Takes a lock,
- * allocates, and waits for the server (timeout_ms). The client owns the plan, until pillion_plan_free or
- * pillion_close. */
+/* INVALID, NOT_FOUND, UNSUPPORTED, DENIED, NOT_READY, UNAVAILABLE, CORRUPT (the server describes another plan than was
+ * asked for), NO_MEMORY, each with a sentence. Takes a lock, allocates, and waits for the server (timeout_ms). The
+ * client owns the plan, until pillion_plan_free or pillion_close. */
 PILLION_API pillion_result pillion_plan(struct pillion_client *client, const struct pillion_plan_options *options,
                                         struct pillion_plan **ret_plan, struct pillion_error *ret_error);
 /* To be called while no get of this plan runs. Accepts a pointer to NULL; sets the pointer to NULL. */

@@ -286,6 +286,26 @@ static void a_client_is_told_of_the_views_that_it_may_read(void **state) {
     pil_project_destroy(&project);
 }
 
+/* A document may say any name: one that no view has is not kept, however many come. */
+static void projects_of_no_view_are_not_shown(void **state) {
+    struct mapped_fixture *f = *state;
+    struct pil_project *project = parse_project(two_views);
+    char *name = project->name;
+    int fd = begin(f);
+    for (uint32_t i = 0; i <= PIL_SETTINGS_VIEWS_MAX; i++) {
+        char other[16];
+        snprintf(other, sizeof other, "other%u", i);
+        project->name = other;
+        pil_mapped_set_project(f->mapped, project);
+    }
+    project->name = name;
+    assert_string_equal(shown_catalog(f, fd), "p/v p/w ");
+    pil_mapped_set_project(f->mapped, project);
+    assert_string_equal(shown_catalog(f, fd), "p/v p/w p(one two v w offline first second both )");
+    close(fd);
+    pil_project_destroy(&project);
+}
+
 /* Two clients at once, whose documents differ; then more kinds of clients than documents are kept. */
 /* A view that came back with another rule has several slots. */
 static void removed_slots_of_a_view_hide_it_unless_it_is_served(void **state) {
@@ -573,6 +593,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(who_keeps_what_was_replaced_is_granted_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(views_may_be_mapped_by_whom_their_rule_names, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_is_told_of_the_views_that_it_may_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(projects_of_no_view_are_not_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(removed_slots_of_a_view_hide_it_unless_it_is_served, setup, teardown),
         cmocka_unit_test_setup_teardown(the_gauges_of_a_view_are_of_all_its_slots, setup, teardown),
         cmocka_unit_test_setup_teardown(each_kind_of_client_has_its_own_catalog, setup, teardown),
