@@ -60,7 +60,9 @@ static const struct pil_config_option options[] = {
      "Connections, of all workers together; more are closed at once. Lowered at the start when the hard limit of open "
      "files does not reach."},
     {"limits.request_bytes", PIL_OPTION_BYTES, LIMIT(request_bytes_max), "4M", 16384, 64 * MIB, NULL, false,
-     "One request. Before the first valid one of a connection: 64K."},
+     "One request, and the requests between MULTI and EXEC together."},
+    {"limits.arguments", PIL_OPTION_COUNT, LIMIT(arguments_max), "32768", 16, 262144, NULL, false,
+     "Arguments of one RESP request."},
     {"limits.requests_per_turn", PIL_OPTION_COUNT, LIMIT(requests_per_turn), "256", 1, 65536, NULL, false,
      "Pipelined requests of one connection before others get their turn."},
     {"limits.keys_per_request", PIL_OPTION_COUNT, LIMIT(keys_per_request_max), "16384", 1, 16384, NULL, false,

@@ -110,6 +110,7 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
     PIL_ASSERT(connection->pending == 0);
     PIL_ASSERT(!pil_list_is_linked(&connection->ready_link) && !pil_list_is_linked(&connection->dirty_link));
     count_out(worker, connection);
+    worker->exhauster = worker->exhauster == connection ? NULL : worker->exhauster;
     if (connection->protocol->close != NULL) {
         connection->protocol->close(turn, connection);
     }
@@ -255,6 +256,12 @@ static bool owes_much(const struct pil_turn *turn, const struct pil_connection *
     return connection->pending > 0 && expected > turn->settings->limits.output_bytes_max;
 }
 
+void pil_connection_yield(struct pil_turn *turn, struct pil_connection *connection) {
+    PIL_ASSERT(connection->replay.len == 0);
+    count_hold(turn->worker, connection, PIL_HOLD_TURN);
+    put_on_ready_list(turn->worker, connection);
+}
+
 static pil_status decode_replay(struct pil_turn *turn, struct pil_connection *connection) {
     while (connection->replay.len > 0) {
         size_t consumed = 0;
@@ -300,8 +307,8 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
         if (status == PIL_STATUS_BUSY) {
             return status;
         }
-        is_partial = status == PIL_STATUS_AGAIN;
-        if (is_partial) {
+        if (status == PIL_STATUS_AGAIN) {
+            is_partial = !pil_list_is_linked(&connection->ready_link); /* else it has yielded */
             break;
         }
         PIL_ASSERT(consumed <= data->len);

@@ -58,6 +58,7 @@ static inline void pil_view_label(const struct pil_view_settings *view, char ret
 struct pil_limits {
     uint32_t connections_max;   /* of all workers together */
     uint32_t request_bytes_max; /* one request, arguments or body */
+    uint32_t arguments_max;     /* of one RESP request */
     uint32_t requests_per_turn; /* of one connection, before other connections get their turn */
     uint32_t keys_per_request_max;
     uint32_t output_bytes_max;   /* of one answer; with as much unsent, the requests of a connection wait */

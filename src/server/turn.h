@@ -11,6 +11,10 @@ struct pil_connection;
 struct pil_server;
 struct pil_worker;
 
+/* A long request that comes when a turn has done this much work waits for the next turn. A request does at most about
+ * as much by itself. */
+enum { PIL_TURN_WORK_MAX = 1 << 20 };
+
 struct pil_turn {
     struct pil_worker *worker;
     struct pil_server *server; /* for the read functions of server.h */
@@ -20,6 +24,7 @@ struct pil_turn {
     struct pil_prepared_cache *prepared;
     uint64_t now_ns; /* when the turn began */
     bool is_late;    /* it has taken so long that what is not decoded yet waits for the next one */
+    uint64_t work;   /* steps of some nanoseconds that long requests took in this turn, as their handlers count */
     int64_t wall_us; /* time of the batch, taken after its lookups: event timestamps are compared with it */
     uint64_t value_counts[PIL_SETTINGS_VIEWS_MAX][PIL_VALUE_STATUS_COUNT]; /* values answered in this batch */
 };

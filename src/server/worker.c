@@ -70,6 +70,7 @@ static void refuse_input(struct pil_turn *turn, struct pil_connection *connectio
 /* Decodes the connection's bytes; runs the batch each time the decoder finds it full, and leaves the rest to the next
  * turn when this one is late. The requests of a replay are answered from one moment, however many batches they fill. */
 static void advance(struct pil_turn *turn, struct pil_connection *connection) {
+    bool is_exhausted = turn->work >= PIL_TURN_WORK_MAX;
     pil_status status;
     while ((status = pil_connection_advance(turn, connection)) == PIL_STATUS_BUSY) {
         /* An empty batch without a pinned moment has room for every request, so the loop ends. */
@@ -81,6 +82,9 @@ static void advance(struct pil_turn *turn, struct pil_connection *connection) {
     }
     if (status == PIL_STATUS_NO_MEMORY) {
         refuse_input(turn, connection);
+    }
+    if (!is_exhausted && turn->work >= PIL_TURN_WORK_MAX) {
+        turn->worker->exhauster = connection;
     }
 }
 
@@ -176,6 +180,17 @@ static void run_ready(struct pil_worker *worker) {
     }
 }
 
+/* The connection that used up the work of the turn goes behind all that had to yield, so that long requests of many
+ * connections take turns. */
+static void rotate_ready(struct pil_worker *worker) {
+    struct pil_connection *last = worker->exhauster;
+    if (last != NULL && pil_list_is_linked(&last->ready_link)) {
+        pil_list_remove(&last->ready_link);
+        pil_list_append(&worker->ready, &last->ready_link);
+    }
+    worker->exhauster = NULL;
+}
+
 static void copy_stats(struct pil_worker *worker) {
     struct pil_engine_stats stats;
     pil_engine_stats(worker->engine, &stats);
@@ -266,15 +281,17 @@ pil_status pil_worker_turn(struct pil_worker *worker) {
     PIL_TRY(wait_events(worker, &count));
     worker->turn.now_ns = pil_clock_monotonic_ns();
     worker->turn.is_late = false;
+    worker->turn.work = 0;
     atomic_store_explicit(&worker->turn_started_ns, worker->turn.now_ns, memory_order_relaxed);
     pil_server_note_turn(worker->server, worker->index, worker->turn.now_ns);
     if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
         drain(worker);
     }
+    run_ready(worker); /* before new requests, which would else always find the turn's work not yet used up */
     for (uint32_t i = 0; i < count; i++) {
         on_event(worker, &worker->events[i]);
     }
-    run_ready(worker);
+    rotate_ready(worker);
     pil_batch_run(&worker->turn, false);
     if (worker->turn.now_ns - worker->swept_ns > (worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS)) {
         sweep(worker);

@@ -10,12 +10,9 @@
  * refused before its CR arrives. */
 enum { HEADER_BYTES_MAX = 32 };
 
-const struct pil_resp_limits pil_resp_limits_initial = {
-    .args_max = 10,
-    .bulk_bytes_max = 16 << 10,
-    .inline_bytes_max = 4 << 10,
-    .request_bytes_max = 64 << 10,
-};
+/* The largest requests that are skipped as a whole, when they are over a limit: the bounds of Redis. */
+enum { FRAMED_ARGS_MAX = 1 << 20, FRAMED_BULK_BYTES_MAX = 512 << 20 };
+
 const struct pil_resp_limits pil_resp_limits_default = {
     .args_max = 16 << 10,
     .bulk_bytes_max = 1 << 20,
@@ -85,16 +82,20 @@ static pil_status read_array_header(struct pil_resp_cursor *cursor, struct pil_b
     size_t at = cursor->at;
     int64_t count;
     PIL_TRY(read_header(input, &at, &errors, request, &count));
-    if (count > limits->args_max) {
-        return fail(request, PIL_STATUS_TOO_LARGE, errors.invalid);
+    if (count > FRAMED_ARGS_MAX) {
+        return fail(request, PIL_STATUS_INVALID, errors.invalid);
     }
     cursor->at = at;
     cursor->args_total = count > 0 ? (uint32_t)count : 0;
+    if (cursor->args_total > limits->args_max) {
+        cursor->excess = PIL_RESP_EXCESS_ARGS;
+        return fail(request, PIL_STATUS_TOO_LARGE, errors.invalid);
+    }
     return PIL_STATUS_OK;
 }
 
 static pil_status read_bulk_header(struct pil_resp_cursor *cursor, struct pil_bytes input,
-                                   const struct pil_resp_limits *limits, struct pil_resp_request *request) {
+                                   struct pil_resp_request *request) {
     static const struct header_errors errors = {"too big bulk count string", "invalid bulk length"};
     size_t at = cursor->at;
     if (at == input.len) {
@@ -108,11 +109,8 @@ static pil_status read_bulk_header(struct pil_resp_cursor *cursor, struct pil_by
     }
     int64_t bytes;
     PIL_TRY(read_header(input, &at, &errors, request, &bytes));
-    if (bytes < 0) {
+    if (bytes < 0 || bytes > FRAMED_BULK_BYTES_MAX) {
         return fail(request, PIL_STATUS_INVALID, errors.invalid);
-    }
-    if (bytes > limits->bulk_bytes_max || at + (size_t)bytes + 2 > limits->request_bytes_max) {
-        return fail(request, PIL_STATUS_TOO_LARGE, errors.invalid);
     }
     cursor->at = at;
     cursor->bulk_bytes = bytes;
@@ -123,7 +121,12 @@ static pil_status read_bulk_header(struct pil_resp_cursor *cursor, struct pil_by
 static pil_status read_bulk(struct pil_resp_cursor *cursor, struct pil_bytes input,
                             const struct pil_resp_limits *limits, struct pil_resp_request *request) {
     if (!cursor->bulk_known) {
-        PIL_TRY(read_bulk_header(cursor, input, limits, request));
+        PIL_TRY(read_bulk_header(cursor, input, request));
+    }
+    if (cursor->bulk_bytes > limits->bulk_bytes_max ||
+        cursor->at + (size_t)cursor->bulk_bytes + 2 > limits->request_bytes_max) {
+        cursor->excess = PIL_RESP_EXCESS_BYTES;
+        return fail(request, PIL_STATUS_TOO_LARGE, "invalid bulk length");
     }
     size_t bytes = (size_t)cursor->bulk_bytes, available = input.len - cursor->at;
     const uint8_t *data = input.data + cursor->at;
@@ -255,7 +258,7 @@ static pil_status decode_inline(struct pil_resp_cursor *cursor, struct pil_bytes
 
 pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
                            struct pil_resp_request *request) {
-    PIL_ASSERT(cursor->args_total <= limits->args_max);
+    PIL_ASSERT(cursor->args_total <= limits->args_max && cursor->excess == PIL_RESP_EXCESS_NONE);
     if (input.len == 0) {
         return PIL_STATUS_AGAIN;
     }
@@ -271,6 +274,44 @@ pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes inpu
         /* The input may have moved, so that arguments of earlier calls are stale: decode all of them again, once. */
         struct pil_resp_cursor again = {0};
         status = decode_array(&again, input, limits, request);
+    }
+    return status;
+}
+
+/* Skips what there is of a bulk string and, when it is whole, its CRLF. AGAIN: there is more of it to come. */
+static pil_status skip_bulk(struct pil_resp_cursor *cursor, struct pil_bytes input, struct pil_resp_request *request) {
+    if (!cursor->bulk_known) {
+        PIL_TRY(read_bulk_header(cursor, input, request));
+    }
+    size_t available = input.len - cursor->at, bytes = (size_t)cursor->bulk_bytes;
+    size_t skipped = bytes < available ? bytes : available;
+    cursor->at += skipped;
+    cursor->bulk_bytes -= (int64_t)skipped;
+    if (available - skipped < 2) {
+        return PIL_STATUS_AGAIN;
+    }
+    if (input.data[cursor->at] != '\r' || input.data[cursor->at + 1] != '\n') {
+        return fail(request, PIL_STATUS_INVALID, "expected CRLF after bulk string");
+    }
+    cursor->at += 2;
+    cursor->args_done++;
+    cursor->bulk_known = false;
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_resp_skip(struct pil_resp_cursor *cursor, struct pil_bytes input, struct pil_resp_request *request,
+                         size_t *ret_done) {
+    pil_status status = PIL_STATUS_OK;
+    PIL_ASSERT(cursor->excess != PIL_RESP_EXCESS_NONE && cursor->at <= input.len);
+    while (cursor->args_done < cursor->args_total && status == PIL_STATUS_OK) {
+        status = skip_bulk(cursor, input, request);
+    }
+    if (status == PIL_STATUS_OK || status == PIL_STATUS_AGAIN) {
+        *ret_done = cursor->at;
+        cursor->at = 0;
+    }
+    if (status == PIL_STATUS_OK) {
+        *cursor = (struct pil_resp_cursor){0};
     }
     return status;
 }

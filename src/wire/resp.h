@@ -16,10 +16,10 @@ struct pil_resp_limits {
     uint32_t inline_bytes_max; /* also the room that quoted inline arguments need in `scratch` */
     size_t request_bytes_max;  /* one request as sent */
 };
-/* Before the first valid command: 10 arguments of 16 KiB, as Redis does for clients that have not authenticated. */
-extern const struct pil_resp_limits pil_resp_limits_initial;
-/* After the first valid command. */
 extern const struct pil_resp_limits pil_resp_limits_default;
+
+/* What of a request is over a limit. */
+typedef enum pil_resp_excess { PIL_RESP_EXCESS_NONE, PIL_RESP_EXCESS_ARGS, PIL_RESP_EXCESS_BYTES } pil_resp_excess;
 
 /* Progress in the request at the start of the input; one per connection. Zero-initialised: at its start. Decode resets
  * the cursor when a request is complete. */
@@ -29,6 +29,7 @@ struct pil_resp_cursor {
     uint32_t args_done;
     int64_t bulk_bytes; /* length of the bulk string that starts at `at`; valid if bulk_known */
     bool bulk_known;
+    pil_resp_excess excess; /* the request is refused, and its rest is to be skipped */
 };
 
 enum { PIL_RESP_ERROR_BYTES = 64 };
@@ -43,9 +44,15 @@ struct pil_resp_request {
 /* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the
  * memory may move between calls. The arguments point into `input` or `scratch` and are valid as long as that memory.
  * OK: arg_count and consumed are set. AGAIN: call again with more input; each byte is examined O(1) times overall.
- * INVALID, TOO_LARGE: send the error and close; the input after it cannot be framed. */
+ * TOO_LARGE: the request is over a limit. cursor->excess says over which: call pil_resp_skip, then send an error. When
+ * it is NONE, or for INVALID: send request->error and close; the input after it cannot be framed. */
 pil_status pil_resp_decode(struct pil_resp_cursor *cursor, struct pil_bytes input, const struct pil_resp_limits *limits,
                            struct pil_resp_request *request) PIL_CHECKED;
+/* Skips the rest of a request for which cursor->excess is set; `input` begins where the last call of decode or skip
+ * began, less the bytes done since. OK: the request ends after *ret_done bytes, and the cursor is reset. AGAIN:
+ * *ret_done bytes, perhaps none, are done and need not be kept; call again with more. INVALID: as for decode. */
+pil_status pil_resp_skip(struct pil_resp_cursor *cursor, struct pil_bytes input, struct pil_resp_request *request,
+                         size_t *ret_done) PIL_CHECKED;
 
 /* ---- Replies, server side. */
 

@@ -119,6 +119,7 @@ struct question {
     struct pil_resp_request resp;
     struct pil_http_request http;
     bool is_bad;  /* these bytes are no request: an error, and the end */
+    bool is_over; /* a limit of RESP: an error, and the connection goes on */
     bool is_last; /* the connection ends behind it */
 };
 
@@ -126,21 +127,31 @@ struct question {
 
 /* false: there is no whole one left. */
 static bool next_command(struct answers *answers, struct question *ret_question) {
-    enum { ARGS_MAX = 16512, INLINE_MAX = 65536 };
+    enum { ARGS_MAX = 32768, INLINE_MAX = 65536 };
     static struct pil_bytes args[ARGS_MAX];
     static uint8_t scratch[INLINE_MAX];
-    struct pil_resp_limits limits = pil_resp_limits_default;
-    limits.args_max = ARGS_MAX;
+    const struct pil_limits *worlds = &world.settings.limits;
+    struct pil_resp_limits limits = {.args_max = worlds->arguments_max,
+                                     .bulk_bytes_max = worlds->request_bytes_max,
+                                     .inline_bytes_max = INLINE_MAX,
+                                     .request_bytes_max = worlds->request_bytes_max};
+    PIL_ASSERT(limits.args_max <= ARGS_MAX);
     for (pil_status status = PIL_STATUS_OK; status == PIL_STATUS_OK && answers->in.len > 0;) {
         struct pil_resp_cursor cursor = {0};
         *ret_question = (struct question){.resp = {.args = args, .scratch = scratch}};
         status = pil_resp_decode(&cursor, answers->in, &limits, &ret_question->resp);
+        if (cursor.excess != PIL_RESP_EXCESS_NONE) {
+            status = pil_resp_skip(&cursor, answers->in, &ret_question->resp, &ret_question->resp.consumed);
+            ret_question->is_over = status == PIL_STATUS_OK;
+        }
         ret_question->is_bad = status != PIL_STATUS_OK;
         if (status == PIL_STATUS_OK) {
             skip(&answers->in, ret_question->resp.consumed);
         }
-        if (status != PIL_STATUS_AGAIN && (ret_question->is_bad || ret_question->resp.arg_count > 0)) {
-            ret_question->is_last = ret_question->is_bad || pil_bytes_equal_nocase(args[0], "quit");
+        if (status != PIL_STATUS_AGAIN &&
+            (ret_question->is_bad || ret_question->is_over || ret_question->resp.arg_count > 0)) {
+            ret_question->is_last =
+                ret_question->is_bad || (!ret_question->is_over && pil_bytes_equal_nocase(args[0], "quit"));
             return true;
         }
     }
@@ -193,9 +204,10 @@ static void check_command(struct answers *answers, const struct question *questi
                           bool *is_open) {
     static const char *const about_now[] = {"client", "hello", "info", "latency", "slowlog", NULL};
     static const char *const ends[] = {"exec", "discard", "reset", NULL};
-    struct pil_bytes name = question->is_bad ? (struct pil_bytes){0} : question->resp.args[0];
+    bool is_refused = question->is_bad || question->is_over;
+    struct pil_bytes name = is_refused ? (struct pil_bytes){0} : question->resp.args[0];
     bool is_error = reply.data[0] == '-';
-    PIL_ASSERT(is_error || !question->is_bad);
+    PIL_ASSERT(is_error || !is_refused);
     check_values(answers, reply, pil_bytes_equal_nocase(name, "exec"));
     answers->is_repeatable = answers->is_repeatable && !is_one_of(name, about_now);
     if (pil_bytes_equal_nocase(name, "echo") && question->resp.arg_count == 2 && !*is_open) {

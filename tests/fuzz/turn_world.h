@@ -428,6 +428,7 @@ static void world_set_limits(bool is_narrow) {
     world.settings.slowlog_us = is_narrow ? 0 : 1000000;
     world.settings.limits = (struct pil_limits){.connections_max = 2 * WORLD_CONNECTIONS,
                                                 .request_bytes_max = is_narrow ? 2000 : 1 << 20,
+                                                .arguments_max = is_narrow ? 64 : 32768,
                                                 .requests_per_turn = is_narrow ? 3 : 256,
                                                 .keys_per_request_max = is_narrow ? 16 : 4096,
                                                 .output_bytes_max = is_narrow ? 1 << 10 : 1 << 24,

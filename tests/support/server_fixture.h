@@ -23,6 +23,7 @@ static inline struct pil_settings fixture_settings(uint32_t view_count, char fir
                                     .slowlog_us = 1000000,
                                     .limits = {.connections_max = 64,
                                                .request_bytes_max = 1 << 22,
+                                               .arguments_max = 32768,
                                                .requests_per_turn = 256,
                                                .keys_per_request_max = 16384,
                                                .output_bytes_max = 1 << 26,

@@ -96,10 +96,11 @@ def test_request_bytes(start):
     got = b""
     while len(got) < 65000:
         got += sock.recv(65536)
-    sock.sendall(b"*2\r\n$4\r\nECHO\r\n$65600\r\n")
-    assert sock.recv(200) == b"-ERR Protocol error: invalid bulk length\r\n"
-    assert wait_closed(sock) == b""
-    harness.wait_until("it is counted", lambda: count(daemon, "closed", "request_bytes") == 1)
+    for size in (65600, 50_000_000):  # skipped as it comes: none of it is kept, and the next request is answered
+        sock.sendall(b"*2\r\n$4\r\nECHO\r\n$%d\r\n" % size + b"x" * size + b"\r\nPING\r\n")
+        assert read_lines(sock, 2) == b"-ERR a request has at most 65536 bytes (limits.request_bytes)\r\n+PONG\r\n"
+    sock.sendall(b"*2\r\n$4\r\nECHO\r\n$536870913\r\n")  # over what Redis takes: not a frame
+    assert wait_closed(sock) == b"-ERR Protocol error: invalid bulk length\r\n"
     big = harness.http(daemon.feast, "POST", "/get-online-features", "x" * 65537)
     assert big.status == 413 and "too large" in big.text
     harness.wait_until("it is counted", lambda: count(daemon, "closed", "request_bytes", "feast") == 1)
@@ -125,7 +126,7 @@ def test_keys_per_request(start):
     daemon = start("keys_per_request=8")
     client = daemon.redis()
     assert client.exists(*(f"driver_stats:{i}" for i in range(8))) == 8
-    with pytest.raises(Exception, match="more than 8 keys in one request"):
+    with pytest.raises(Exception, match=r"more than 8 keys in one request \(limits.keys_per_request\)"):
         client.exists(*(f"driver_stats:{i}" for i in range(9)))
     answer = daemon.online_features({"id": list(range(9))}, ["driver_stats:f0"])
     assert answer.status == 413 and "limits.keys_per_request" in answer.text
@@ -197,14 +198,74 @@ def test_request_timeout(start):
     assert count(daemon, "closed", "request_timeout") == 1
 
 
-def test_tiny_before_the_first_valid_request(start):
+def read_lines(sock: socket.socket, lines: int) -> bytes:
+    got = b""
+    while got.count(b"\r\n") < lines:
+        more = sock.recv(65536)
+        assert more, f"closed, after {got[-100:]!r}"
+        got += more
+    return got
+
+
+def keys(command: bytes, number: int) -> bytes:
+    return b"*%d\r\n$%d\r\n%s\r\n" % (number + 1, len(command), command) + b"$14\r\ndriver_stats:1\r\n" * number
+
+
+def test_the_first_request_has_the_limits_of_all_others(start):
+    """Most clients without a handshake begin with their data: a long MGET is no less valid than a PING."""
     daemon = start()
-    for stream in (b"*5000\r\n", b"*2\r\n$4\r\nECHO\r\n$20000\r\n", b"x" * 5000):
-        sock = harness.connect(daemon.resp_unix)
-        sock.sendall(stream)
-        assert sock.recv(200).startswith(b"-ERR Protocol error: ")
-        assert wait_closed(sock) == b""
-    harness.wait_until("they are counted", lambda: count(daemon, "closed", "request_bytes") == 3)
+    for address in (daemon.resp_unix, daemon.resp_tcp):
+        for request, answer in (
+            (keys(b"EXISTS", 16384), b":16384\r\n"),
+            (b"EXISTS" + b" driver_stats:1" * 4000 + b"\r\n", b":4000\r\n"),
+            (b"*2\r\n$4\r\nECHO\r\n$2000000\r\n" + b"x" * 2000000 + b"\r\n",
+             b"$2000000\r\n" + b"x" * 2000000 + b"\r\n"),
+        ):
+            with harness.connect(address) as sock:
+                sender = threading.Thread(target=sock.sendall, args=(request,))
+                sender.start()
+                got = b""
+                while len(got) < len(answer) and (more := sock.recv(1 << 20)):
+                    got += more
+                sender.join()
+                assert got == answer, got[:100]
+                ping(sock)
+
+
+def test_arguments(start):
+    daemon = start("arguments=64")
+    refusal = b"-ERR a request has at most 64 arguments (limits.arguments)\r\n"
+    with harness.connect(daemon.resp_unix) as sock:
+        sock.sendall(keys(b"EXISTS", 63) + keys(b"EXISTS", 64) + b"PING\r\n")
+        assert read_lines(sock, 3) == b":63\r\n" + refusal + b"+PONG\r\n"
+        sock.sendall(b"MULTI\r\nPING\r\n" + keys(b"EXISTS", 64) + b"EXEC\r\n")
+        assert read_lines(sock, 4) == b"+OK\r\n+QUEUED\r\n" + refusal + (
+            b"-EXECABORT Transaction discarded because of previous errors.\r\n")
+        sock.sendall(keys(b"EXISTS", 1_000_000))
+        assert read_lines(sock, 1) == refusal
+        sock.sendall(b"*1048577\r\n")
+        assert wait_closed(sock) == b"-ERR Protocol error: invalid multibulk length\r\n"
+
+
+def test_a_transaction_may_be_as_long_as_a_request(start):
+    daemon = start("request_bytes=65536")
+    one = b"*1\r\n$4\r\nPING\r\n"
+    with harness.connect(daemon.resp_unix) as sock:
+        fits = 65536 // len(one)
+        sock.sendall(b"MULTI\r\n" + one * fits + b"EXEC\r\n")
+        assert read_lines(sock, 2 + 2 * fits).endswith(b"*%d\r\n" % fits + b"+PONG\r\n" * fits)
+        sock.sendall(b"MULTI\r\n" + one * (fits + 1) + b"EXEC\r\n")
+        last = read_lines(sock, 3 + fits).split(b"\r\n")[-3:]
+        assert last == [b"-ERR a transaction has at most 65536 bytes (limits.request_bytes)",
+                        b"-EXECABORT Transaction discarded because of previous errors.", b""]
+
+
+def test_a_line_that_never_ends_is_refused(start):
+    daemon = start()
+    sock = harness.connect(daemon.resp_unix)
+    sock.sendall(b"x" * 70000)
+    assert wait_closed(sock).startswith(b"-ERR Protocol error: too big inline request")
+    harness.wait_until("it is counted", lambda: count(daemon, "closed", "request_bytes") == 1)
     sock = harness.connect(daemon.resp_unix)
     ping(sock)
     sock.sendall(b"*2\r\n$4\r\nECHO\r\n$20000\r\n" + b"x" * 20000 + b"\r\n")

@@ -233,6 +233,40 @@ def data_requests() -> list[Any]:
     return requests + OTHER_REQUESTS
 
 
+# Patterns, on the keys of a scan: stars, classes, escapes, what is not closed.
+PATTERNS = [
+    "*", "a*", f"{VIEW}*", f"{VIEW}:?", f"{VIEW}:[13]", f"{VIEW}:[^13]", f"{VIEW}:[1-3]", f"{VIEW}:[3-1]", "*:1*", "*:*0",
+    f"*{VIEW[-4:]}:*[0-9]", f"{VIEW}:[", f"{VIEW}:[1", f"{VIEW}:[^", f"{VIEW}:[\\1-3]", f"\\{VIEW}:1", f"{VIEW}:1\\",
+    "*a*l*l*_*t*:*2*", f"{VIEW}**:**1", "??l_*:??", f"{VIEW}:[!1]", f"{VIEW}:[]1]", f"{VIEW}:[1-]", "[^b]*1",
+]
+
+
+@pytest.mark.parametrize("command", ["KEYS", "SCAN"])
+def test_patterns_match_as_in_redis(pair, command):
+    daemon, server = pair
+    ours, theirs = Raw(daemon.resp_unix), Raw(f"unix:{server.path}")
+    matched = set()
+    for pattern in PATTERNS:
+        request = f"KEYS {pattern}" if command == "KEYS" else f"SCAN 0 MATCH {pattern} COUNT 1000"
+        mine, real = parsed(ours, request), parsed(theirs, request)
+        if command == "SCAN":
+            assert mine[0] == real[0] == "0"
+            mine, real = mine[1], real[1]
+        assert sorted(mine) == sorted(real), pattern
+        matched.add(len(mine))
+    assert len(matched) > 5
+
+
+def test_a_pattern_has_a_bound_that_the_error_names(pair):
+    daemon, _ = pair
+    raw = Raw(daemon.resp_unix)
+    for request in ("SCAN 0 MATCH {}", f"HSCAN {VIEW}:1 0 MATCH {{}}", "KEYS {}", "CONFIG GET {}",
+                    "COMMAND LIST FILTERBY PATTERN {}"):
+        assert not raw.ask(request.format("*[" + "b" * 1021 + "]")).startswith(b"-")
+        assert raw.ask(request.format("*[" + "b" * 1022 + "]")) == (
+            b"-ERR a pattern has at most 1024 bytes, this one has 1025\r\n"), request
+
+
 # Requests whose answers are meant to differ, and why.
 INTENDED: dict[str, str] = {}
 

@@ -16,6 +16,8 @@ struct pil_client {
     const struct pil_listener_settings *listener; /* points into the settings, which outlive the table */
     const char *command;                          /* the last command; a constant */
     uint32_t resp;
+    int32_t queued;                     /* requests of the open transaction; -1: none is open */
+    uint32_t input_bytes, output_bytes; /* that wait in the server */
     char name[PIL_CLIENT_NAME_BYTES];
     char library[PIL_CLIENT_NAME_BYTES], library_version[PIL_CLIENT_NAME_BYTES];
     char peer[PIL_PEER_ADDRESS_BYTES];

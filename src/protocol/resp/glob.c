@@ -1,57 +1,144 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Glob patterns as in Redis. fnmatch(3) has other rules: it writes [!a] for [^a], and it ends at a zero byte. */
-#include "protocol/resp/internal.h"
+ * The pattern runs as an automaton whose states are bits, as in Baeza-Yates and Gonnet, "A new approach to text
+ * searching" (1992): trying all places where a star may end at once needs no backtracking. */
+#include "protocol/resp/glob.h"
 
-/* Matches c against the pattern element at *at, and moves *at past it. */
-static bool match_one(struct pil_bytes pattern, size_t *at, uint8_t c) {
-    uint8_t p = pattern.data[(*at)++];
-    if (p == '?') {
-        return true;
-    }
-    if (p == '\\' && *at < pattern.len) {
-        return pattern.data[(*at)++] == c;
-    }
-    if (p != '[') {
-        return p == c;
-    }
-    bool negate = *at < pattern.len && pattern.data[*at] == '^', hit = false;
-    *at += negate;
-    while (*at < pattern.len && pattern.data[*at] != ']') {
-        uint8_t low = pattern.data[*at];
-        if (low == '\\' && *at + 1 < pattern.len) {
-            low = pattern.data[++*at];
-        }
-        uint8_t high = low;
-        if (*at + 2 < pattern.len && pattern.data[*at + 1] == '-') {
-            high = pattern.data[*at + 2];
-            *at += 2;
-        }
-        hit |= low <= high ? c >= low && c <= high : c >= high && c <= low;
-        ++*at;
-    }
-    *at += *at < pattern.len;
-    return hit != negate;
+#include <string.h>
+
+/* The bytes that one element matches. */
+struct byte_set {
+    uint64_t bits[4];
+};
+
+static void add_byte(struct byte_set *set, uint8_t byte) {
+    set->bits[byte / 64] |= UINT64_C(1) << byte % 64;
 }
 
-bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text) {
-    size_t at = 0, star = SIZE_MAX, star_text = 0;
-    for (size_t i = 0; i < text.len || at < pattern.len;) {
-        if (at < pattern.len && pattern.data[at] == '*') {
-            star = at++;
-            star_text = i;
-            continue;
-        }
-        size_t next = at;
-        if (i < text.len && at < pattern.len && match_one(pattern, &next, text.data[i])) {
-            at = next;
-            i++;
-            continue;
-        }
-        if (star == SIZE_MAX || star_text >= text.len) {
-            return false;
-        }
-        at = star + 1; /* let the last star match one byte more; earlier stars need not be tried again */
-        i = ++star_text;
+/* Redis compares the ends as signed characters, in either order. */
+static void add_range(struct byte_set *set, uint8_t first, uint8_t last) {
+    int low = (int8_t)first, high = (int8_t)last;
+    for (int c = low < high ? low : high; c <= (low < high ? high : low); c++) {
+        add_byte(set, (uint8_t)c);
     }
-    return true;
+}
+
+static void invert(struct byte_set *set) {
+    for (size_t i = 0; i < 4; i++) {
+        set->bits[i] = ~set->bits[i];
+    }
+}
+
+struct reader {
+    struct pil_bytes pattern;
+    size_t at;
+    bool folds; /* capital letters count as small ones */
+};
+
+/* The byte `ahead` bytes behind the reader, which must be there. */
+static uint8_t peek(const struct reader *reader, size_t ahead) {
+    uint8_t c = reader->pattern.data[reader->at + ahead];
+    return (uint8_t)(reader->folds && c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
+
+static size_t left(const struct reader *reader) {
+    return reader->pattern.len - reader->at;
+}
+
+/* Reads the class behind '[', with its ']' or up to the end of the pattern. */
+static struct byte_set read_class(struct reader *reader) {
+    struct byte_set set = {0};
+    bool is_negated = left(reader) > 0 && peek(reader, 0) == '^';
+    reader->at += is_negated;
+    while (left(reader) > 0 && peek(reader, 0) != ']') {
+        if (left(reader) >= 2 && peek(reader, 0) == '\\') {
+            add_byte(&set, peek(reader, 1));
+            reader->at += 2;
+        } else if (left(reader) >= 3 && peek(reader, 1) == '-') {
+            add_range(&set, peek(reader, 0), peek(reader, 2));
+            reader->at += 3;
+        } else {
+            add_byte(&set, peek(reader, 0));
+            reader->at++;
+        }
+    }
+    reader->at += left(reader) > 0;
+    if (is_negated) {
+        invert(&set);
+    }
+    return set;
+}
+
+/* Reads one element, which is not a star. */
+static struct byte_set read_element(struct reader *reader) {
+    struct byte_set set = {0};
+    uint8_t first = peek(reader, 0);
+    reader->at++;
+    if (first == '[') {
+        return read_class(reader);
+    }
+    if (first == '?') {
+        invert(&set);
+        return set;
+    }
+    if (first == '\\' && left(reader) > 0) {
+        first = peek(reader, 0);
+        reader->at++;
+    }
+    add_byte(&set, first);
+    return set;
+}
+
+static void add_element(struct pil_glob *glob, const struct byte_set *set) {
+    uint32_t element = glob->element_count++;
+    for (uint32_t i = 0; i < 4; i++) {
+        for (uint64_t rest = set->bits[i]; rest != 0; rest &= rest - 1) {
+            uint32_t byte = i * 64 + (uint32_t)__builtin_ctzll(rest);
+            glob->advances[byte * glob->words + element / 64] |= UINT64_C(1) << element % 64;
+            glob->work++;
+        }
+    }
+}
+
+pil_status pil_glob_compile(struct pil_bytes pattern, bool folds, struct pil_arena *arena, struct pil_glob *ret_glob) {
+    struct reader reader = {.pattern = pattern, .folds = folds};
+    struct pil_glob glob = {.words = (uint32_t)(pattern.len / 64 + 1)};
+    if (pattern.len > PIL_GLOB_BYTES_MAX) {
+        return PIL_STATUS_TOO_LARGE;
+    }
+    glob.advances = PIL_ARENA_NEW(arena, uint64_t, 256 * glob.words);
+    if (glob.advances == NULL) {
+        return PIL_STATUS_NO_MEMORY;
+    }
+    memset(glob.advances, 0, 256 * glob.words * sizeof *glob.advances);
+    glob.work = pattern.len + 256 * glob.words;
+    while (left(&reader) > 0) {
+        if (peek(&reader, 0) == '*') {
+            glob.stays[glob.element_count / 64] |= UINT64_C(1) << glob.element_count % 64;
+            reader.at++;
+        } else {
+            struct byte_set set = read_element(&reader);
+            add_element(&glob, &set);
+        }
+    }
+    *ret_glob = glob;
+    return PIL_STATUS_OK;
+}
+
+bool pil_glob_match(struct pil_glob *glob, struct pil_bytes text) {
+    uint64_t reached[PIL_GLOB_WORDS_MAX] = {1};
+    uint32_t words = glob->element_count / 64 + 1;
+    if (glob->element_count > text.len) {
+        return false;
+    }
+    glob->work += text.len * words;
+    for (size_t i = 0; i < text.len; i++) {
+        const uint64_t *advances = glob->advances + text.data[i] * (size_t)glob->words;
+        uint64_t carry = 0;
+        for (uint32_t w = 0; w < words; w++) {
+            uint64_t moved = reached[w] & advances[w];
+            reached[w] = moved << 1 | carry | (reached[w] & glob->stays[w]);
+            carry = moved >> 63;
+        }
+    }
+    return (reached[glob->element_count / 64] >> glob->element_count % 64 & 1) != 0;
 }

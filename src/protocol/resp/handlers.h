@@ -45,6 +45,7 @@ PIL_PREPARE(pil_redis_prepare_columns64);
 PIL_REPLY(pil_redis_reply_columns);
 /* scan.c */
 PIL_REPLY(pil_redis_reply_scan);
+PIL_REPLY(pil_redis_reply_keys);
 PIL_REPLY(pil_redis_reply_dbsize);
 /* connection.c */
 PIL_REPLY(pil_redis_reply_ping);
@@ -66,10 +67,12 @@ PIL_REPLY(pil_redis_reply_exec);
 PIL_PREPARE(pil_redis_prepare_discard);
 bool pil_redis_multi_fits(struct pil_turn *turn, struct pil_connection *connection);
 bool pil_redis_exec_fits(struct pil_turn *turn, struct pil_connection *connection);
-/* admin.c */
+/* command.c */
 PIL_REPLY(pil_redis_reply_command);
-PIL_REPLY(pil_redis_reply_config);
+/* info.c */
 PIL_REPLY(pil_redis_reply_info);
+/* admin.c */
+PIL_REPLY(pil_redis_reply_config);
 PIL_REPLY(pil_redis_reply_time);
 PIL_REPLY(pil_redis_reply_latency);
 PIL_REPLY(pil_redis_reply_slowlog);

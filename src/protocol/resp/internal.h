@@ -2,7 +2,11 @@
  * Shared by the files of this folder. resp.c decodes, dispatches and describes; handlers (handlers.h) are in read.c
  * (rows), vector.c and columns.c (vectors), scan.c (keys), admin.c (the server), connection.c and client.c (the
  * connection), multi.c (transactions). subcommand.c dispatches subcommands, glob.c matches patterns. commands.def is
- * the table of commands. */
+ * the table of commands.
+ *
+ * Work is bounded: a command takes steps (a byte matched, a row passed, a name compared) in proportion to its own
+ * bytes, its rows and its answer, and counts in turn->work those that its bytes do not pay for. A command that is
+ * marked PIL_LONG in the table waits for the next turn when the work of this one is used up. */
 #pragma once
 
 #include "base/number.h"
@@ -14,17 +18,19 @@
 #include "server/server.h"
 #include "wire/resp.h"
 
+struct pil_glob;
 struct pil_redis_call;
 struct pil_redis_plans;     /* plan.c */
 struct pil_redis_forgotten; /* plan.c */
 
 /* A row of commands.def. */
 struct pil_redis_command {
-    const char *name;  /* lower case */
+    const char *name; /* lower case */
+    uint32_t name_len;
     int arity;         /* as in Redis: negative = at least */
     const char *flags; /* space-separated */
     int first_key, last_key, key_step;
-    const char *category; /* ACL category */
+    const char *category; /* ACL categories, space-separated; those that the flags say can be left out */
     const char *group;
     const char *since;
     const char *summary;
@@ -36,6 +42,8 @@ struct pil_redis_command {
     /* Whether this batch can take the command; if not, decode answers BUSY. NULL: any batch can. */
     bool (*fits)(struct pil_turn *turn, struct pil_connection *connection);
     bool is_control; /* runs at once, even between MULTI and EXEC */
+    bool is_long;    /* one such command may use up the work of a turn */
+    bool is_write;   /* refused */
 };
 
 /* The bytes of the requests between MULTI and EXEC, replayed by EXEC (pil_connection_replay). */
@@ -53,7 +61,6 @@ struct pil_redis_connection {
     struct pil_list_link link; /* all RESP connections of the worker */
     pil_resp_protocol resp;
     struct pil_resp_cursor cursor;
-    bool is_trusted; /* a valid command has arrived: the full limits apply */
     struct pil_redis_transaction transaction;
     struct pil_redis_plans *plans; /* NULL until the first PIL.PLAN */
     char name[PIL_CLIENT_NAME_BYTES];
@@ -68,7 +75,11 @@ struct pil_redis_worker {
     struct pil_client_table *clients; /* of this worker's connections; other workers read it */
     struct pil_list connections;
     struct pil_redis_forgotten *forgotten; /* plans that requests of a batch may still use */
+    uint64_t long_batch;                   /* number of the last batch with a long command */
 };
+
+/* Arguments of a command that looks for each of them in a list. */
+enum { PIL_REDIS_WORDS_MAX = 1024 };
 
 /* State of a request. */
 struct pil_redis_call {
@@ -82,6 +93,7 @@ struct pil_redis_call {
     uint32_t field_count;           /* of the answer, for the slow log */
     uint32_t exec_count;            /* number of requests that EXEC replays */
     bool is_queued;                 /* waits for EXEC, answered with QUEUED */
+    bool is_replayed;               /* an element of the answer of EXEC */
     struct pil_tensor_rows rows;    /* for PIL.VECTOR, PIL.COLUMNS and PIL.DESCRIBE */
     uint32_t plan_number;           /* for PIL.PLAN */
 };
@@ -123,6 +135,7 @@ static inline int pil_redis_shown(struct pil_bytes arg) {
 /* resp.c */
 const struct pil_redis_command *pil_redis_commands(uint32_t *ret_count);
 const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name);
-/* glob.c: whether text matches a Redis glob (*, ?, [a-c], [^a], \x), without recursion, in time of at most len(text) *
- * len(pattern). */
-bool pil_redis_match(struct pil_bytes pattern, struct pil_bytes text);
+/* scan.c. Compiles a pattern of the request into the arena (pil_glob_compile). Returns false when the error is written
+ * instead. */
+bool pil_redis_compile(struct pil_turn *turn, struct pil_bytes pattern, bool folds, struct pil_sink *sink,
+                       struct pil_glob *ret_glob) PIL_CHECKED;

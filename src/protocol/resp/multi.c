@@ -32,7 +32,8 @@ void pil_redis_queue(struct pil_turn *turn, struct pil_redis_call *call, struct 
     struct pil_redis_transaction *transaction = &call->connection->transaction;
     size_t wanted = transaction->len + bytes.len;
     if (call->error == NULL && wanted > turn->settings->limits.request_bytes_max) {
-        call->error = "ERR the transaction is over limits.request_bytes";
+        call->error = pil_batch_text(turn->batch, "ERR a transaction has at most %u bytes (limits.request_bytes)",
+                                     turn->settings->limits.request_bytes_max);
     }
     if (call->error == NULL && !reserve(transaction, wanted)) {
         call->error = "OOM no memory for the transaction";

@@ -4,6 +4,7 @@
 #include "protocol/resp/handlers.h"
 
 #include "cache/freshness.h"
+#include "protocol/resp/glob.h"
 #include "schema/view.h"
 #include "snapshot/reader.h"
 #include "wire/value.h"
@@ -280,42 +281,77 @@ PIL_REPLY(pil_redis_reply_hstrlen) {
     pil_resp_put_integer(sink, (int64_t)len);
 }
 
-PIL_REPLY(pil_redis_reply_hscan) {
-    const struct pil_lookup *lookup = lookup_of(turn, call);
-    const struct pil_view *schema = lookup->chain->view;
-    struct pil_bytes pattern = pil_bytes_from_text("*");
-    int64_t cursor = 0, ignored = 0;
-    bool ok = pil_number_parse_i64(call->args[2], &cursor) && cursor >= 0;
-    for (uint32_t i = 3; ok && i < call->arg_count; i += 2) {
+/* Reads cursor, MATCH and COUNT of HSCAN. Returns NULL, or the error. */
+static const char *parse_hscan(const struct pil_redis_call *call, int64_t *ret_cursor, struct pil_bytes *ret_pattern) {
+    int64_t ignored = 0;
+    *ret_pattern = pil_bytes_from_text("*");
+    if (!pil_number_parse_i64(call->args[2], ret_cursor) || *ret_cursor < 0) {
+        return "ERR invalid cursor";
+    }
+    for (uint32_t i = 3; i < call->arg_count; i += 2) {
         bool has_value = i + 1 < call->arg_count;
-        if (has_value && pil_bytes_equal_nocase(call->args[i], "match")) {
-            pattern = call->args[i + 1];
-        } else {
-            ok = has_value && pil_bytes_equal_nocase(call->args[i], "count") &&
-                 pil_number_parse_i64(call->args[i + 1], &ignored) && ignored > 0;
+        if (has_value && pil_redis_is(call, i, "match")) {
+            *ret_pattern = call->args[i + 1];
+        } else if (!has_value || !pil_redis_is(call, i, "count")) {
+            return "ERR syntax error";
+        } else if (!pil_number_parse_i64(call->args[i + 1], &ignored)) {
+            return "ERR value is not an integer or out of range";
+        } else if (ignored < 1) {
+            return "ERR syntax error";
         }
     }
-    if (!ok) {
-        pil_resp_put_error(sink, "ERR syntax error");
-        return;
+    return NULL;
+}
+
+/* Writes the features of the row that are not null and match. `matches`: room for one byte per feature. */
+static void put_matching(struct pil_turn *turn, const struct pil_lookup *lookup, struct pil_glob *glob, bool *matches,
+                         struct pil_sink *sink) {
+    const struct pil_view *schema = lookup->chain->view;
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < schema->feature_count; i++) {
+        matches[i] = !pil_row_is_null(schema, lookup->row.fields, i) &&
+                     pil_glob_match(glob, pil_bytes_from_text(schema->features[i].name));
+        count += matches[i];
     }
-    bool there = cursor == 0 && is_there(lookup);
-    uint32_t count = 0;
-    for (uint32_t i = 0; there && i < schema->feature_count; i++) {
-        count += !pil_row_is_null(schema, lookup->row.fields, i) &&
-                 pil_redis_match(pattern, pil_bytes_from_text(schema->features[i].name));
-    }
-    pil_resp_put_array(sink, 2);
-    pil_resp_put_bulk_text(sink, "0");
-    pil_resp_put_array(sink, 2ull * count);
-    for (uint32_t i = 0; there && i < schema->feature_count; i++) {
+    turn->work += schema->feature_count + glob->work;
+    pil_resp_put_array(sink, 2 * count);
+    for (uint32_t i = 0; i < schema->feature_count; i++) {
         const struct pil_feature *feature = &schema->features[i];
-        if (!pil_row_is_null(schema, lookup->row.fields, i) &&
-            pil_redis_match(pattern, pil_bytes_from_text(feature->name))) {
+        if (matches[i]) {
             pil_resp_put_bulk_text(sink, feature->name);
             pil_value_put_resp_bulk(sink, feature->type, pil_row_value(&lookup->row, feature));
         }
     }
+}
+
+PIL_REPLY(pil_redis_reply_hscan) {
+    struct pil_arena *arena = &turn->batch->arena;
+    size_t begin = pil_arena_mark(arena);
+    const struct pil_lookup *lookup = lookup_of(turn, call);
+    struct pil_glob glob;
+    struct pil_bytes pattern;
+    int64_t cursor = 0;
+    const char *error = parse_hscan(call, &cursor, &pattern);
+    if (error != NULL) {
+        pil_resp_put_error(sink, error);
+        return;
+    }
+    if (!pil_redis_compile(turn, pattern, false, sink, &glob)) {
+        return;
+    }
+    bool *matches = PIL_ARENA_NEW(arena, bool, lookup->chain->view->feature_count);
+    if (matches == NULL) {
+        pil_resp_put_error(sink, "ERR no room for HSCAN in this turn; ask again");
+    } else {
+        pil_resp_put_array(sink, 2);
+        pil_resp_put_bulk_text(sink, "0");
+        if (cursor == 0 && is_there(lookup)) {
+            put_matching(turn, lookup, &glob, matches, sink);
+        } else {
+            pil_resp_put_array(sink, 0);
+        }
+    }
+    pil_arena_rewind(arena, begin);
 }
 
 /* Packed rows: null floats are quiet NaNs, other nulls zeros; the bitmap behind the values marks nulls. Packed rows

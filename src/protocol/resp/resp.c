@@ -12,25 +12,54 @@ static PIL_REPLY(reply_write) {
     pil_resp_put_error(sink, "READONLY Pillion serves immutable releases; build and promote a new release instead");
 }
 
+#define PIL_NAME(name) name, sizeof(name) - 1
 static const struct pil_redis_command commands[] = {
 #define PIL_COMMAND(name, arity, flags, first, last, step, category, group, since, prepare, reply, summary) \
-    {name, arity, flags, first, last, step, category, group, since, summary, prepare, reply, NULL, false},
+    {PIL_NAME(name), arity,   flags,   first, last, step,  category, group, \
+     since,          summary, prepare, reply, NULL, false, false,    false},
+#define PIL_LONG(name, arity, flags, first, last, step, category, group, since, prepare, reply, summary) \
+    {PIL_NAME(name), arity,   flags,   first, last, step,  category, group, \
+     since,          summary, prepare, reply, NULL, false, true,     false},
 #define PIL_CONTROL(name, arity, flags, category, group, since, fits, prepare, reply, summary) \
-    {name, arity, flags, 0, 0, 0, category, group, since, summary, prepare, reply, fits, true},
-#define PIL_WRITE(name) \
-    {name, -1,          "write", 0,    0, 0, "write", "write", "1.0.0", "Refused: releases are immutable.", \
-     NULL, reply_write, NULL,    false},
+    {PIL_NAME(name), arity, flags, 0, 0, 0, category, group, since, summary, prepare, reply, fits, true, false, false},
 #include "protocol/resp/commands.def"
+#define PIL_WRITE(name, arity) \
+    { \
+        PIL_NAME(name), \
+        arity, \
+        "write", \
+        0, \
+        0, \
+        0, \
+        "write", \
+        "write", \
+        "1.0.0", \
+        "Refused: releases are immutable.", \
+        NULL, \
+        reply_write, \
+        NULL, \
+        false, \
+        false, \
+        true},
+#include "protocol/resp/writes.def"
 #undef PIL_COMMAND
+#undef PIL_LONG
 #undef PIL_CONTROL
 #undef PIL_WRITE
 };
+#undef PIL_NAME
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
+/* Commands that change nothing come first; each of them has a histogram of its latencies. */
 enum {
-    ARGS_MAX = 16512,              /* the largest limits.keys_per_request, and some more */
-    INITIAL_REQUEST_BYTES = 65536, /* before the first valid request; a first MGET of 1,000 keys must fit */
-    INITIAL_ARGS_MAX = 4100,
+    OPERATION_COUNT = 0
+#define PIL_COMMAND(...) +1
+#define PIL_LONG(...) +1
+#define PIL_CONTROL(...) +1
+#include "protocol/resp/commands.def"
+#undef PIL_COMMAND
+#undef PIL_LONG
+#undef PIL_CONTROL
 };
 
 const struct pil_redis_command *pil_redis_commands(uint32_t *ret_count) {
@@ -41,7 +70,7 @@ const struct pil_redis_command *pil_redis_commands(uint32_t *ret_count) {
 /* A linear search: the data commands come first in the table and are found after a few comparisons. */
 const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name) {
     for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
-        if (pil_bytes_equal_nocase(name, commands[i].name)) {
+        if (name.len == commands[i].name_len && pil_bytes_equal_nocase(name, commands[i].name)) {
             return &commands[i];
         }
     }
@@ -61,8 +90,24 @@ static const char *unknown_command(struct pil_batch *batch, const struct pil_byt
 }
 
 /* Between MULTI and EXEC a command is queued, unless it is about the transaction or the connection itself. */
-static bool is_to_be_queued(const struct pil_redis_call *call) {
-    return call->connection->transaction.is_open && (call->command == NULL || !call->command->is_control);
+static bool is_to_be_queued(const struct pil_redis_connection *connection, const struct pil_redis_command *command) {
+    return connection->transaction.is_open && (command == NULL || !command->is_control);
+}
+
+/* One batch answers one long command, so that its work is known before the next one is taken. Answers BUSY when the
+ * batch has one, AGAIN when the turn has done enough: the connection has yielded. Those of a transaction cannot wait;
+ * encode refuses them. */
+static pil_status begin_long(struct pil_turn *turn, struct pil_connection *connection) {
+    struct pil_redis_worker *worker = pil_redis_worker_of(turn, pil_redis_of(connection));
+    if (worker->long_batch == turn->batch->number) {
+        return PIL_STATUS_BUSY;
+    }
+    if (turn->work >= PIL_TURN_WORK_MAX && connection->replay.len == 0) {
+        pil_connection_yield(turn, connection);
+        return PIL_STATUS_AGAIN;
+    }
+    worker->long_batch = turn->batch->number;
+    return PIL_STATUS_OK;
 }
 
 static void dispatch(struct pil_turn *turn, struct pil_redis_call *call, bool is_to_wait) {
@@ -72,9 +117,9 @@ static void dispatch(struct pil_turn *turn, struct pil_redis_call *call, bool is
         return;
     }
     call->request->operation = (uint32_t)(command - commands);
-    call->request->is_timed = true;
-    call->connection->is_trusted = true;
+    call->request->is_timed = !command->is_write;
     call->connection->last_command = command->name;
+    turn->work += call->arg_count;
     if (!pil_redis_has_arity(command->arity, call->arg_count)) {
         call->error = pil_batch_text(turn->batch, "ERR wrong number of arguments for '%s' command", command->name);
     } else if (command->prepare != NULL && !is_to_wait) {
@@ -98,14 +143,42 @@ static void reject(struct pil_turn *turn, struct pil_connection *connection, pil
     pil_connection_finish(connection, status == PIL_STATUS_TOO_LARGE ? PIL_CLOSE_REQUEST_BYTES : PIL_CLOSE_PROTOCOL);
 }
 
-static struct pil_resp_limits limits_of(const struct pil_turn *turn, const struct pil_redis_connection *connection) {
-    bool is_trusted = connection->is_trusted;
+static struct pil_resp_limits limits_of(const struct pil_turn *turn) {
     return (struct pil_resp_limits){
-        .args_max = is_trusted ? ARGS_MAX : INITIAL_ARGS_MAX,
-        .bulk_bytes_max = is_trusted ? pil_resp_limits_default.bulk_bytes_max : pil_resp_limits_initial.bulk_bytes_max,
-        .inline_bytes_max = pil_resp_limits_initial.inline_bytes_max,
-        .request_bytes_max = is_trusted ? turn->settings->limits.request_bytes_max : INITIAL_REQUEST_BYTES,
+        .args_max = turn->settings->limits.arguments_max,
+        .bulk_bytes_max = turn->settings->limits.request_bytes_max,
+        .inline_bytes_max = pil_resp_limits_default.inline_bytes_max,
+        .request_bytes_max = turn->settings->limits.request_bytes_max,
     };
+}
+
+/* Skips the rest of a request that is over a limit, and answers it once its end is there. The connection stays open. */
+static pil_status skip(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data,
+                       size_t *ret_consumed) {
+    struct pil_redis_connection *state = pil_redis_of(connection);
+    const struct pil_limits *limits = &turn->settings->limits;
+    bool is_args = state->cursor.excess == PIL_RESP_EXCESS_ARGS;
+    struct pil_resp_request request = {0};
+    size_t done = 0;
+    pil_status status = pil_resp_skip(&state->cursor, data, &request, &done);
+    if (status == PIL_STATUS_INVALID) {
+        reject(turn, connection, status, request.error);
+        *ret_consumed = data.len;
+        return PIL_STATUS_OK;
+    }
+    if (status == PIL_STATUS_AGAIN && done == 0) {
+        return status;
+    }
+    if (status == PIL_STATUS_OK) {
+        add_call(turn, connection)->error =
+            is_args ? pil_batch_text(turn->batch, "ERR a request has at most %u arguments (limits.arguments)",
+                                     limits->arguments_max)
+                    : pil_batch_text(turn->batch, "ERR a request has at most %u bytes (limits.request_bytes)",
+                                     limits->request_bytes_max);
+        state->transaction.is_aborted = state->transaction.is_open;
+    }
+    *ret_consumed = done;
+    return PIL_STATUS_OK;
 }
 
 /* Turns a decoded request into a call; `bytes` are the whole request. BUSY: it must wait for the next batch. */
@@ -115,11 +188,15 @@ static pil_status take(struct pil_turn *turn, struct pil_connection *connection,
     if (command != NULL && command->fits != NULL && !command->fits(turn, connection)) {
         return PIL_STATUS_BUSY;
     }
+    if (command != NULL && command->is_long && !is_to_be_queued(pil_redis_of(connection), command)) {
+        PIL_TRY(begin_long(turn, connection));
+    }
     struct pil_redis_call *call = add_call(turn, connection);
     call->command = command;
     call->args = decoded->args;
     call->arg_count = decoded->arg_count;
-    bool is_to_wait = is_to_be_queued(call);
+    call->is_replayed = connection->replay.len > 0;
+    bool is_to_wait = is_to_be_queued(call->connection, command);
     dispatch(turn, call, is_to_wait);
     if (is_to_wait) {
         pil_redis_queue(turn, call, bytes);
@@ -131,14 +208,18 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
                          size_t *ret_consumed) {
     struct pil_redis_connection *state = pil_redis_of(connection);
     struct pil_arena *arena = &turn->batch->arena;
-    const struct pil_resp_limits limits = limits_of(turn, state);
+    const struct pil_resp_limits limits = limits_of(turn);
     size_t mark = pil_arena_mark(arena), args_bytes = limits.args_max * sizeof(struct pil_bytes);
     if (!pil_batch_has_room(turn->batch, args_bytes + limits.inline_bytes_max)) {
         return PIL_STATUS_BUSY;
     }
-    bool is_inline = data.data[0] != '*';
+    if (state->cursor.excess != PIL_RESP_EXCESS_NONE) {
+        return skip(turn, connection, data, ret_consumed);
+    }
+    size_t line_bytes = data.len < limits.inline_bytes_max ? data.len : limits.inline_bytes_max;
+    const uint8_t *newline = data.data[0] != '*' ? memchr(data.data, '\n', line_bytes) : NULL;
     struct pil_resp_request decoded = {
-        .scratch = is_inline ? pil_arena_alloc(arena, limits.inline_bytes_max, 1) : NULL,
+        .scratch = newline != NULL ? pil_arena_alloc(arena, (size_t)(newline - data.data), 1) : NULL,
         .args = pil_arena_alloc(arena, args_bytes, alignof(struct pil_bytes)),
     };
     pil_status status = pil_resp_decode(&state->cursor, data, &limits, &decoded);
@@ -153,6 +234,9 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
         pil_arena_rewind(arena, mark);
         return status;
     }
+    if (state->cursor.excess != PIL_RESP_EXCESS_NONE) {
+        return skip(turn, connection, data, ret_consumed);
+    }
     if (status != PIL_STATUS_OK) {
         reject(turn, connection, status, decoded.error);
     }
@@ -166,6 +250,11 @@ static void encode(struct pil_turn *turn, struct pil_request *request, struct pi
         pil_resp_put_error(sink, call->error);
     } else if (call->is_queued) {
         pil_resp_put_simple(sink, "QUEUED");
+    } else if (call->command->is_long && call->is_replayed && turn->work >= PIL_TURN_WORK_MAX) {
+        pil_resp_put_error(sink, pil_batch_text(turn->batch,
+                                                "ERR the commands before it in this transaction were too "
+                                                "much work; ask for %s outside MULTI",
+                                                call->command->name));
     } else {
         call->command->reply(turn, call, sink);
     }
@@ -176,8 +265,9 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
     const char *error = NULL;
     switch (request->refusal.reason) {
     case PIL_REFUSAL_LOOKUPS:
-        error = pil_batch_text(turn->batch, "ERR more than %llu keys in one request; ask for them in several",
-                               (unsigned long long)request->refusal.limit);
+        error = pil_batch_text(
+            turn->batch, "ERR more than %llu keys in one request (limits.keys_per_request); ask for them in several",
+            (unsigned long long)request->refusal.limit);
         break;
     case PIL_REFUSAL_ROOM:
         error = "TOOLARGE the request needs more memory than a batch has; ask for less in one request";
@@ -262,7 +352,7 @@ const struct pil_protocol pil_redis_protocol = {
     .name = "resp",
     .connection_bytes = sizeof(struct pil_redis_connection),
     .request_bytes = sizeof(struct pil_redis_call),
-    .operation_count = COMMAND_COUNT,
+    .operation_count = OPERATION_COUNT,
     .worker_create = create_worker,
     .worker_destroy = destroy_worker,
     .open = open_connection,
@@ -292,18 +382,24 @@ void pil_redis_describe_commands(struct pil_text *page) {
         "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key` "
         "(`project/view:key` where several projects have a view of that name); "
         "the parts of a composite key are joined by `|`, with `\\` before a `|` or `\\` inside a part. Errors of PIL.* "
-        "begin with a word for programs: [wire](../../schemas/wire.md#errors).\n\n"
+        "begin with a word for programs: [wire](../../schemas/wire.md#errors). Limits: [config](config.md); a pattern "
+        "has "
+        "at most 1,024 bytes, a command about the server at most 1,023 arguments. SCAN and HSCAN, KEYS, COMMAND, "
+        "CONFIG, "
+        "CLIENT and the like wait for the next turn when others like them have used up this one; in a transaction, "
+        "where "
+        "they cannot wait, they are answered with an error.\n\n"
         "| command | arity | category | meaning |\n|---|---|---|---|\n");
     for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
-        if (commands[i].reply != reply_write) {
-            pil_text_format(page, "| %s | %d | @%s | ", commands[i].name, commands[i].arity, commands[i].category);
+        if (!commands[i].is_write) {
+            pil_text_format(page, "| %s | %d | %s | ", commands[i].name, commands[i].arity, commands[i].category);
             put_cell(page, commands[i].summary);
             pil_text_format(page, " |\n");
         }
     }
     pil_text_format(page, "\nRefused with READONLY:");
     for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
-        if (commands[i].reply == reply_write) {
+        if (commands[i].is_write) {
             pil_text_format(page, " %s", commands[i].name);
         }
     }

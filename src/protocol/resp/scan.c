@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * SCAN and DBSIZE over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40 bits,
- * plus 1 so that only the end is 0. It stays valid until a release is swapped. */
+ * SCAN, KEYS and DBSIZE over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40
+ * bits, plus 1 so that only the end is 0. It stays valid until a release is swapped. One call passes at most COUNT_MAX
+ * rows, and fewer when its turn's work is used up: SCAN then answers a cursor, KEYS an error. */
+#include "protocol/resp/glob.h"
 #include "protocol/resp/handlers.h"
 #include "schema/view.h"
 #include "snapshot/reader.h"
@@ -11,15 +13,33 @@ enum {
     COUNT_DEFAULT = 10,
     COUNT_MAX = 10000,
     KEY_TEXT_BYTES = 2 * PIL_KEY_BYTES_MAX + 2 * PIL_NAME_BYTES_MAX + 2,
+    PREFIX_BYTES = 2 * PIL_NAME_BYTES_MAX + 3,
     LENGTH_BYTES = 4,
+    ROW_WORK = 64, /* steps of a row whatever its key is: the row is seldom in the caches */
 };
 
 struct scan {
     uint64_t view, shard, slot;
     struct pil_bytes pattern;
+    struct pil_glob glob;
     int64_t count;
-    bool wants_none; /* TYPE names a type that does not exist here */
+    bool wants_none;                         /* TYPE names a type that does not exist here */
+    const struct pil_shard *shard_of_prefix; /* the prefix is that of this shard's view */
+    char prefix[PREFIX_BYTES];               /* "view:" or "project/view:" */
 };
+
+bool pil_redis_compile(struct pil_turn *turn, struct pil_bytes pattern, bool folds, struct pil_sink *sink,
+                       struct pil_glob *ret_glob) {
+    pil_status status = pil_glob_compile(pattern, folds, &turn->batch->arena, ret_glob);
+    if (status == PIL_STATUS_OK) {
+        return true;
+    }
+    pil_resp_put_error(sink, status == PIL_STATUS_TOO_LARGE
+                                 ? pil_batch_text(turn->batch, "ERR a pattern has at most %d bytes, this one has %zu",
+                                                  PIL_GLOB_BYTES_MAX, pattern.len)
+                                 : "ERR no room for the pattern in this turn; ask again");
+    return false;
+}
 
 static bool parse(const struct pil_redis_call *call, struct scan *scan, const char **ret_error) {
     int64_t cursor = 0;
@@ -56,14 +76,20 @@ static bool parse(const struct pil_redis_call *call, struct scan *scan, const ch
     return true;
 }
 
-/* Writes a row's key as a request would spell it, with the project when the view's name alone is ambiguous. Returns its
- * length. */
-static size_t key_text(struct pil_scope *scope, const struct pil_cache_view *view, const struct pil_shard *shard,
-                       const uint8_t *row, char text[KEY_TEXT_BYTES]) {
-    const struct pil_cache_view *found = NULL;
+/* Sets the prefix of the keys of a view: with the project when the view's name alone is ambiguous. */
+static void set_prefix(struct pil_scope *scope, struct scan *scan, const struct pil_shard *shard) {
+    const struct pil_cache_view *view = pil_cache_view_at(scope->cache, (uint32_t)scan->view), *found = NULL;
     bool is_enough = pil_scope_view(scope, pil_bytes_from_text(view->name), &found) == PIL_STATUS_OK;
-    size_t len = (size_t)snprintf(text, KEY_TEXT_BYTES, "%s%s%s:", is_enough ? "" : view->project, is_enough ? "" : "/",
-                                  view->name);
+    snprintf(scan->prefix, sizeof scan->prefix, "%s%s%s:", is_enough ? "" : view->project, is_enough ? "" : "/",
+             view->name);
+    scan->shard_of_prefix = shard;
+}
+
+/* Writes a row's key as a request would spell it. Returns its length. */
+static size_t key_text(const struct scan *scan, const struct pil_shard *shard, const uint8_t *row,
+                       char text[KEY_TEXT_BYTES]) {
+    size_t len = strlen(scan->prefix);
+    memcpy(text, scan->prefix, len);
     size_t rest = pil_view_key_format(shard->view, pil_shard_row_key(shard, row), text + len, KEY_TEXT_BYTES - len);
     return len + (rest < KEY_TEXT_BYTES - len ? rest : KEY_TEXT_BYTES - len);
 }
@@ -84,7 +110,7 @@ static const struct pil_shard *shard_at(struct pil_scope *scope, struct scan *sc
 }
 
 /* Appends the key at the scan's position to the arena, preceded by its length. Returns false when there is no room. */
-static bool add_key(struct pil_turn *turn, const struct scan *scan, const struct pil_shard *shard, uint64_t *found) {
+static bool add_key(struct pil_turn *turn, struct scan *scan, const struct pil_shard *shard, uint64_t *found) {
     struct pil_arena *arena = &turn->batch->arena;
     const uint8_t *row = pil_shard_row_at(shard, scan->slot);
     size_t mark = pil_arena_mark(arena);
@@ -93,47 +119,91 @@ static bool add_key(struct pil_turn *turn, const struct scan *scan, const struct
         return false;
     }
     pil_arena_rewind(arena, mark);
+    turn->work += ROW_WORK;
     if (row == NULL || scan->wants_none) {
         return true;
     }
-    const struct pil_cache_view *view = pil_cache_view_at(turn->scope.cache, (uint32_t)scan->view);
-    size_t len = key_text(&turn->scope, view, shard, row, text + LENGTH_BYTES);
-    if (pil_redis_match(scan->pattern, pil_bytes_from(text + LENGTH_BYTES, len))) {
+    if (scan->shard_of_prefix != shard) {
+        set_prefix(&turn->scope, scan, shard);
+    }
+    size_t len = key_text(scan, shard, row, text + LENGTH_BYTES);
+    uint64_t matching = scan->glob.work;
+    if (pil_glob_match(&scan->glob, pil_bytes_from(text + LENGTH_BYTES, len))) {
         pil_store_u32(text, (uint32_t)len);
         (void)pil_arena_alloc(arena, LENGTH_BYTES + len, 1); /* keeps the bytes just written */
         ++*found;
     }
+    turn->work += len + scan->glob.work - matching;
     return true;
 }
 
-/* The keys are collected in the arena, because the reply begins with their number. */
+/* Collects keys in the arena, because the reply begins with their number. Returns whether the scan is at its end. */
+static bool collect(struct pil_turn *turn, struct scan *scan, uint64_t *ret_found) {
+    const struct pil_shard *shard = shard_at(&turn->scope, scan);
+    uint64_t found = 0, work_max = turn->work + PIL_TURN_WORK_MAX;
+    turn->work += scan->glob.work;
+    for (int64_t done = 0; shard != NULL && done < scan->count && turn->work < work_max; done++) {
+        if (!add_key(turn, scan, shard, &found)) {
+            break;
+        }
+        scan->slot++;
+        shard = shard_at(&turn->scope, scan);
+    }
+    *ret_found = found;
+    return shard == NULL;
+}
+
+static void put_keys(struct pil_sink *sink, const uint8_t *at, uint64_t count) {
+    pil_resp_put_array(sink, count);
+    for (; count > 0; count--) {
+        uint32_t len = pil_load_u32(at);
+        pil_resp_put_bulk(sink, pil_bytes_from(at + LENGTH_BYTES, len));
+        at += LENGTH_BYTES + len;
+    }
+}
+
 PIL_REPLY(pil_redis_reply_scan) {
     struct pil_arena *arena = &turn->batch->arena;
+    size_t begin = pil_arena_mark(arena);
     struct scan scan;
     const char *error = NULL;
     if (!parse(call, &scan, &error)) {
         pil_resp_put_error(sink, error);
         return;
     }
-    size_t mark = pil_arena_mark(arena);
-    uint64_t found = 0;
-    const struct pil_shard *shard = shard_at(&turn->scope, &scan);
-    for (int64_t done = 0; shard != NULL && done < scan.count && add_key(turn, &scan, shard, &found); done++) {
-        scan.slot++;
-        shard = shard_at(&turn->scope, &scan);
+    if (!pil_redis_compile(turn, scan.pattern, false, sink, &scan.glob)) {
+        return;
     }
+    uint64_t found = 0;
+    size_t keys = pil_arena_mark(arena);
+    bool is_done = collect(turn, &scan, &found);
     uint8_t cursor[24];
     struct pil_sink digits = {.at = cursor, .end = cursor + sizeof cursor};
-    pil_sink_write_u64(&digits, shard != NULL ? (scan.view << 56 | scan.shard << 40 | scan.slot) + 1 : 0);
+    pil_sink_write_u64(&digits, is_done ? 0 : (scan.view << 56 | scan.shard << 40 | scan.slot) + 1);
     pil_resp_put_array(sink, 2);
     pil_resp_put_bulk(sink, pil_bytes_from(cursor, (size_t)(digits.at - cursor)));
-    pil_resp_put_array(sink, found);
-    for (const uint8_t *at = arena->data + mark; found > 0; found--) {
-        uint32_t len = pil_load_u32(at);
-        pil_resp_put_bulk(sink, pil_bytes_from(at + LENGTH_BYTES, len));
-        at += LENGTH_BYTES + len;
+    put_keys(sink, arena->data + keys, found);
+    pil_arena_rewind(arena, begin);
+}
+
+PIL_REPLY(pil_redis_reply_keys) {
+    struct pil_arena *arena = &turn->batch->arena;
+    size_t begin = pil_arena_mark(arena);
+    struct scan scan = {.pattern = call->args[1], .count = COUNT_MAX};
+    uint64_t found = 0;
+    if (!pil_redis_compile(turn, scan.pattern, false, sink, &scan.glob)) {
+        return;
     }
-    pil_arena_rewind(arena, mark);
+    size_t keys = pil_arena_mark(arena);
+    if (collect(turn, &scan, &found)) {
+        put_keys(sink, arena->data + keys, found);
+    } else {
+        pil_resp_put_error(sink, pil_batch_text(turn->batch,
+                                                "ERR there are more rows than one KEYS may look at, %d; "
+                                                "use SCAN",
+                                                COUNT_MAX));
+    }
+    pil_arena_rewind(arena, begin);
 }
 
 PIL_REPLY(pil_redis_reply_dbsize) {

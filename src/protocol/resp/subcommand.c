@@ -31,6 +31,11 @@ void pil_redis_reply_subcommand(struct pil_turn *turn, struct pil_redis_call *ca
                                 const struct pil_subcommand *subcommands, uint32_t count) {
     struct pil_batch *batch = turn->batch;
     const char *command = call->command->name;
+    if (call->arg_count > PIL_REDIS_WORDS_MAX) {
+        pil_resp_put_error(sink, pil_batch_text(batch, "ERR %s takes at most %d arguments; ask in several requests",
+                                                upper_name(batch, command), PIL_REDIS_WORDS_MAX - 1));
+        return;
+    }
     if (pil_redis_is(call, 1, "help") && call->arg_count == 2) {
         put_help(sink, upper_name(batch, command), subcommands, count);
         return;

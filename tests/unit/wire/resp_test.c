@@ -178,7 +178,7 @@ static void allows_each_limit_and_refuses_one_more(void **state) {
     free(decoded.args);
     collect_deinit(&out);
     expect_error("*65\r\n", PIL_STATUS_TOO_LARGE, "Protocol error: invalid multibulk length");
-    expect_error("*99999999999\r\n", PIL_STATUS_TOO_LARGE, "Protocol error: invalid multibulk length");
+    expect_error("*99999999999\r\n", PIL_STATUS_INVALID, "Protocol error: invalid multibulk length");
 
     args[0] = pil_bytes_from(filler, limits.bulk_bytes_max);
     collect_init(&out);
@@ -257,18 +257,66 @@ static void refuses_bad_inline_commands(void **state) {
     free(decoded.args);
 }
 
-static void limits_before_the_first_command_are_tiny(void **state) {
-    (void)state;
-    const struct pil_resp_limits *initial = &pil_resp_limits_initial;
-    assert_int_equal(initial->args_max, 10);
-    assert_int_equal(initial->bulk_bytes_max, 16384);
-    struct pil_bytes args[10];
+/* Skips a request in pieces of `piece` bytes, as they arrive, up to its end; returns how many of its bytes are left. */
+static size_t skip_in_pieces(struct pil_bytes input, size_t piece, pil_resp_excess excess, pil_status *ret_status) {
+    struct pil_bytes args[ARGS_MAX];
     struct pil_resp_cursor cursor = {0};
     struct pil_resp_request request = {.args = args};
-    assert_int_equal(pil_resp_decode(&cursor, pil_bytes_from_text("*11\r\n"), initial, &request), PIL_STATUS_TOO_LARGE);
-    cursor = (struct pil_resp_cursor){0};
-    assert_int_equal(pil_resp_decode(&cursor, pil_bytes_from_text("*1\r\n$16385\r\n"), initial, &request),
-                     PIL_STATUS_TOO_LARGE);
+    pil_status status = PIL_STATUS_AGAIN;
+    size_t begin = 0;
+    for (size_t end = piece < input.len ? piece : input.len;; end = end + piece < input.len ? end + piece : input.len) {
+        struct pil_bytes arrived = pil_bytes_from(input.data + begin, end - begin);
+        size_t done = 0;
+        if (cursor.excess == PIL_RESP_EXCESS_NONE) {
+            status = pil_resp_decode(&cursor, arrived, &limits, &request);
+        }
+        if (cursor.excess != PIL_RESP_EXCESS_NONE) {
+            assert_int_equal(cursor.excess, excess);
+            status = pil_resp_skip(&cursor, arrived, &request, &done);
+            begin += done;
+        }
+        if (status != PIL_STATUS_AGAIN || end == input.len) {
+            *ret_status = status;
+            return input.len - begin;
+        }
+    }
+}
+
+static void requests_over_a_limit_are_skipped_up_to_their_end(void **state) {
+    static const char behind[] = "*1\r\n$4\r\nPING\r\n";
+    (void)state;
+    for (int by_bytes = 0; by_bytes < 2; by_bytes++) {
+        struct collect out;
+        collect_init(&out);
+        struct pil_bytes args[ARGS_MAX + 1];
+        char long_text[1500];
+        memset(long_text, '\r', sizeof long_text);
+        for (int i = 0; i < ARGS_MAX + 1; i++) {
+            args[i] = pil_bytes_from(long_text, by_bytes ? sizeof long_text : 3);
+        }
+        pil_resp_put_request(&out.sink, args, by_bytes ? 2 : ARGS_MAX + 1);
+        pil_sink_write_text(&out.sink, behind);
+        struct pil_bytes input = collect_bytes(&out);
+        pil_resp_excess excess = by_bytes ? PIL_RESP_EXCESS_BYTES : PIL_RESP_EXCESS_ARGS;
+        for (size_t piece = 1; piece <= input.len; piece += piece < 40 ? 1 : 97) {
+            pil_status status = PIL_STATUS_AGAIN;
+            assert_int_equal(skip_in_pieces(input, piece, excess, &status), sizeof behind - 1);
+            assert_int_equal(status, PIL_STATUS_OK);
+        }
+        collect_deinit(&out);
+    }
+}
+
+static void what_cannot_be_skipped_is_invalid(void **state) {
+    static const char *const inputs[] = {"*1048577\r\n",   "*100\r\n$536870913\r\n", "*100\r\n$1\r\nxyz",
+                                         "*100\r\n:1\r\n", "*1\r\n$1001\r\n",        NULL};
+    (void)state;
+    for (size_t i = 0; inputs[i] != NULL; i++) {
+        pil_status status = PIL_STATUS_OK;
+        pil_resp_excess excess = i == 4 ? PIL_RESP_EXCESS_BYTES : PIL_RESP_EXCESS_ARGS;
+        (void)skip_in_pieces(pil_bytes_from_text(inputs[i]), 1000, excess, &status);
+        assert_int_equal(status, i == 4 ? PIL_STATUS_AGAIN : PIL_STATUS_INVALID);
+    }
 }
 
 static void long_pipelines_are_cut_at_the_same_places(void **state) {
@@ -346,7 +394,8 @@ int main(void) {
         cmocka_unit_test(bounds_the_whole_request),
         cmocka_unit_test(reads_inline_commands),
         cmocka_unit_test(refuses_bad_inline_commands),
-        cmocka_unit_test(limits_before_the_first_command_are_tiny),
+        cmocka_unit_test(requests_over_a_limit_are_skipped_up_to_their_end),
+        cmocka_unit_test(what_cannot_be_skipped_is_invalid),
         cmocka_unit_test(long_pipelines_are_cut_at_the_same_places),
         cmocka_unit_test(replies_have_the_form_of_the_protocol),
     };

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Goal: no request, and no pipeline or transaction of requests, makes a turn of the worker long. What is measured is
+ * turn->work, the steps that handlers count, because time depends on the machine.
+ * Method: a worker on the thread of the test; for each row of commands.def the request that is the most work within the
+ * limits: once, 64 times in a pipeline, and 64 times in a transaction. A row without such a request fails the test. */
+#include "support/cache_fixture.h"
+#include "support/server_fixture.h"
+
+#include "protocol/resp/glob.h"
+#include "protocol/resp/internal.h"
+#include "server/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+enum {
+    ROWS = 30000,
+    FEATURES = 4000,
+    CLIENTS = 500,
+    KEYS_MAX = 16384,
+    WORDS = PIL_REDIS_WORDS_MAX - 2,
+    TIMES = 64,
+    TURN_WORK_MAX = 2 * PIL_TURN_WORK_MAX /* a request may begin in a turn whose work is almost used up */
+};
+
+struct fixture {
+    struct pil_settings settings;
+    struct pil_server *server;
+    struct pil_worker *worker;
+    struct pil_project *wide, *narrow;
+    struct sockaddr_un address;
+    int listener, client;
+    int others[CLIENTS];
+    struct pil_text answers;
+};
+
+/* ---- The most work that each command can be asked for. */
+
+static void put(struct pil_text *text, const char *word) {
+    pil_text_format(text, "$%zu\r\n%s\r\n", strlen(word), word);
+}
+
+/* A pattern of the greatest length that matches no name and no key but must be tried on all of them: stars, few
+ * elements with large classes. */
+static void put_pattern(struct pil_text *text) {
+    static const char end[] = "?*[^a]*b";
+    char pattern[PIL_GLOB_BYTES_MAX + 1];
+    memset(pattern, '*', sizeof pattern);
+    memcpy(pattern + sizeof pattern - sizeof end, end, sizeof end);
+    put(text, pattern);
+}
+
+static void put_header(struct pil_text *text, uint32_t words, const char *name) {
+    pil_text_format(text, "*%u\r\n", words);
+    put(text, name);
+}
+
+static void plain(struct pil_text *text, const char *name) {
+    put_header(text, 1, name);
+}
+
+static void one_word(struct pil_text *text, const char *name) {
+    put_header(text, 2, name);
+    put(text, "0");
+}
+
+static void one_key(struct pil_text *text, const char *name) {
+    put_header(text, 2, name);
+    put(text, "a:1");
+}
+
+static void one_field(struct pil_text *text, const char *name) {
+    put_header(text, 3, name);
+    put(text, "a:1");
+    put(text, "f3999");
+}
+
+static void many_fields(struct pil_text *text, const char *name) {
+    put_header(text, KEYS_MAX + 2, name);
+    put(text, "a:1");
+    for (uint32_t i = 0; i < KEYS_MAX; i++) {
+        put(text, "f3999");
+    }
+}
+
+static void many_keys(struct pil_text *text, const char *name) {
+    put_header(text, KEYS_MAX + 1, name);
+    for (uint32_t i = 0; i < KEYS_MAX; i++) {
+        put(text, "b:29999");
+    }
+}
+
+static void many_rows(struct pil_text *text, const char *name) {
+    put_header(text, KEYS_MAX + 2, name);
+    put(text, "every");
+    for (uint32_t i = 0; i < KEYS_MAX; i++) {
+        put(text, "29999");
+    }
+}
+
+static void blob_of_rows(struct pil_text *text, const char *name) {
+    static const uint8_t row[8] = {1};
+    put_header(text, 3, name);
+    put(text, "every");
+    pil_text_format(text, "$%u\r\n", KEYS_MAX * 8);
+    for (uint32_t i = 0; i < KEYS_MAX; i++) {
+        pil_text_append(text, row, sizeof row);
+    }
+    pil_text_format(text, "\r\n");
+}
+
+static void many_features(struct pil_text *text, const char *name) {
+    put_header(text, 4001, name);
+    for (uint32_t i = 0; i < FEATURES; i++) {
+        char feature[16];
+        snprintf(feature, sizeof feature, "a:f%u", i);
+        put(text, feature);
+    }
+}
+
+static void scan(struct pil_text *text, const char *name) {
+    put_header(text, 6, name);
+    put(text, "0");
+    put(text, "COUNT");
+    put(text, "1000000000");
+    put(text, "MATCH");
+    put_pattern(text);
+}
+
+static void hscan(struct pil_text *text, const char *name) {
+    put_header(text, 5, name);
+    put(text, "a:1");
+    put(text, "0");
+    put(text, "MATCH");
+    put_pattern(text);
+}
+
+static void keys(struct pil_text *text, const char *name) {
+    put_header(text, 2, name);
+    put_pattern(text);
+}
+
+static void client_list(struct pil_text *text, const char *name) {
+    put_header(text, WORDS, name);
+    put(text, "LIST");
+    put(text, "ID");
+    for (uint32_t i = 3; i < WORDS; i++) {
+        char id[24];
+        snprintf(id, sizeof id, "%u", WORDS - i); /* the order that is worst to sort */
+        put(text, id);
+    }
+}
+
+static void command_info(struct pil_text *text, const char *name) {
+    put_header(text, WORDS, name);
+    put(text, "INFO");
+    for (uint32_t i = 2; i < WORDS; i++) {
+        put(text, "topk.reserve"); /* near the end of the table */
+    }
+}
+
+static void config_get(struct pil_text *text, const char *name) {
+    put_header(text, WORDS, name);
+    put(text, "GET");
+    for (uint32_t i = 2; i < WORDS; i++) {
+        put_pattern(text);
+    }
+}
+
+static void info(struct pil_text *text, const char *name) {
+    put_header(text, WORDS, name);
+    for (uint32_t i = 1; i < WORDS; i++) {
+        put(text, "everything");
+    }
+}
+
+static void latency(struct pil_text *text, const char *name) {
+    put_header(text, WORDS, name);
+    put(text, "HISTOGRAM");
+    for (uint32_t i = 2; i < WORDS; i++) {
+        put(text, "slowlog");
+    }
+}
+
+static void slowlog(struct pil_text *text, const char *name) {
+    put_header(text, 3, name);
+    put(text, "GET");
+    put(text, "-1");
+}
+
+static const struct worst {
+    const char *name;
+    void (*build)(struct pil_text *text, const char *name);
+} worsts[] = {
+    {"hget", one_field},
+    {"hmget", many_fields},
+    {"hgetall", one_key},
+    {"hexists", one_field},
+    {"hlen", one_key},
+    {"hkeys", one_key},
+    {"hvals", one_key},
+    {"hstrlen", one_field},
+    {"hscan", hscan},
+    {"get", one_key},
+    {"mget", many_keys},
+    {"pil.vector", many_rows},
+    {"exists", many_keys},
+    {"type", one_key},
+    {"ttl", one_key},
+    {"pttl", one_key},
+    {"pil.columns", many_rows},
+    {"pil.vector64", blob_of_rows},
+    {"pil.columns64", blob_of_rows},
+    {"pil.plan", many_features},
+    {"pil.describe", one_word},
+    {"pil.forget", one_word},
+    {"scan", scan},
+    {"keys", keys},
+    {"dbsize", plain},
+    {"ping", one_word},
+    {"echo", one_word},
+    {"hello", plain},
+    {"auth", one_word},
+    {"select", one_word},
+    {"client", client_list},
+    {"multi", plain},
+    {"exec", plain},
+    {"discard", plain},
+    {"command", command_info},
+    {"config", config_get},
+    {"info", info},
+    {"time", plain},
+    {"reset", plain},
+    {"quit", plain},
+    {"latency", latency},
+    {"slowlog", slowlog},
+};
+
+static const struct worst *worst_of(const char *name) {
+    for (size_t i = 0; i < sizeof worsts / sizeof *worsts; i++) {
+        if (strcmp(worsts[i].name, name) == 0) {
+            return &worsts[i];
+        }
+    }
+    fail_msg("%s has no worst request in this test: write it", name);
+    return NULL;
+}
+
+/* ---- One worker, on this thread. */
+
+static int setup(void **state) {
+    static const struct pil_protocol *const protocols[] = {&pil_redis_protocol};
+    struct fixture *f = calloc(1, sizeof *f);
+    struct pil_error error = {0};
+    f->settings = fixture_settings(2, 'a', 1, PIL_ENGINE_EPOLL);
+    f->settings.limits.connections_max = CLIENTS + 8;
+    f->settings.limits.output_pause_bytes = 1 << 25; /* nothing waits for output */
+    f->wide = fixture_project(FEATURES);
+    f->narrow = fixture_project(1);
+    f->listener = fixture_listen("work", &f->address);
+    assert_int_equal(pil_server_create(&f->settings, protocols, 1, &f->listener, &f->server, &error), PIL_STATUS_OK);
+    struct pil_cache *cache = pil_server_cache(f->server);
+    fixture_publish(cache, 0, fixture_release(f->wide->views[0].view, 10, 1, 0));
+    fixture_publish(cache, 1, fixture_release(f->narrow->views[0].view, ROWS, 1, 0));
+    f->worker = &f->server->workers[0];
+    assert_int_equal(pil_worker_open(f->worker, &error), PIL_STATUS_OK);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        f->others[i] = fixture_connect(&f->address);
+        if (i % 8 == 7) { /* the listener's queue is short */
+            assert_int_equal(pil_worker_turn(f->worker), PIL_STATUS_OK);
+        }
+    }
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        close(f->others[i]);
+    }
+    pil_worker_close(f->worker);
+    pil_server_destroy(&f->server);
+    close(f->listener);
+    unlink(f->address.sun_path);
+    pil_project_destroy(&f->wide);
+    pil_project_destroy(&f->narrow);
+    pil_text_deinit(&f->answers);
+    free(f);
+    return 0;
+}
+
+/* Reads what has come. */
+static void receive(struct fixture *f) {
+    static char buffer[1 << 16];
+    ssize_t got;
+    while ((got = recv(f->client, buffer, sizeof buffer, MSG_DONTWAIT)) > 0) {
+        pil_text_append(&f->answers, buffer, (size_t)got);
+    }
+}
+
+/* Whether `count` answers are there; *ret_errors of them are errors, also inside of an EXEC's. */
+static bool has_answers(const struct fixture *f, uint32_t count, uint32_t *ret_errors) {
+    struct pil_bytes rest = pil_bytes_from(f->answers.data, f->answers.len);
+    struct pil_resp_value value;
+    *ret_errors = 0;
+    for (uint64_t open = count; open > 0; open--) {
+        if (rest.len == 0 || pil_resp_value_next(&rest, &value) != PIL_STATUS_OK) {
+            return false;
+        }
+        bool is_aggregate =
+            value.kind == PIL_RESP_KIND_ARRAY || value.kind == PIL_RESP_KIND_SET || value.kind == PIL_RESP_KIND_MAP;
+        open += is_aggregate ? (uint64_t)value.integer : 0;
+        *ret_errors += value.kind == PIL_RESP_KIND_ERROR;
+    }
+    return true;
+}
+
+/* Sends the requests and takes turns until they are answered; returns the work of the turn that had the most. */
+static uint64_t ask(struct fixture *f, struct pil_bytes requests, uint32_t count, uint32_t *ret_errors) {
+    uint64_t work_max = 0;
+    f->client = fixture_connect(&f->address);
+    pil_text_clear(&f->answers);
+    while (!has_answers(f, count, ret_errors)) {
+        ssize_t sent = send(f->client, requests.data, requests.len, MSG_DONTWAIT);
+        size_t len = sent > 0 ? (size_t)sent : 0;
+        requests = pil_bytes_from(requests.data + len, requests.len - len);
+        assert_int_equal(pil_worker_turn(f->worker), PIL_STATUS_OK);
+        work_max = f->worker->turn.work > work_max ? f->worker->turn.work : work_max;
+        receive(f);
+    }
+    close(f->client);
+    return work_max;
+}
+
+static void check(const char *name, const char *how, uint64_t work) {
+    printf("%-14s %-12s %llu\n", name, how, (unsigned long long)work);
+    if (work > TURN_WORK_MAX) {
+        fail_msg("%s, %s: a turn of %llu steps, over %d", name, how, (unsigned long long)work, TURN_WORK_MAX);
+    }
+}
+
+static void no_request_makes_a_turn_long(void **state) {
+    struct fixture *f = *state;
+    uint32_t count = 0, errors = 0;
+    const struct pil_redis_command *commands = pil_redis_commands(&count);
+    for (uint32_t i = 0; i < count && !commands[i].is_write; i++) {
+        struct pil_text text = {0};
+        worst_of(commands[i].name)->build(&text, commands[i].name);
+        check(commands[i].name, "once", ask(f, pil_text_bytes(&text), 1, &errors));
+        pil_text_deinit(&text);
+    }
+}
+
+static void no_pipeline_and_no_transaction_of_long_commands_makes_a_turn_long(void **state) {
+    struct fixture *f = *state;
+    uint32_t count = 0, errors = 0, long_count = 0;
+    const struct pil_redis_command *commands = pil_redis_commands(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct pil_text one = {0}, many = {0};
+        if (!commands[i].is_long) {
+            continue;
+        }
+        long_count++;
+        worst_of(commands[i].name)->build(&one, commands[i].name);
+        for (uint32_t k = 0; k < TIMES; k++) {
+            pil_text_append(&many, one.data, one.len);
+        }
+        check(commands[i].name, "pipeline", ask(f, pil_text_bytes(&many), TIMES, &errors));
+        pil_text_clear(&many);
+        uint32_t fitting = (1 << 22) / (uint32_t)one.len < TIMES ? (1 << 22) / (uint32_t)one.len : TIMES;
+        plain(&many, "MULTI");
+        for (uint32_t k = 0; k < fitting; k++) {
+            pil_text_append(&many, one.data, one.len);
+        }
+        plain(&many, "EXEC");
+        check(commands[i].name, "transaction", ask(f, pil_text_bytes(&many), 2 + fitting, &errors));
+        pil_text_deinit(&one);
+        pil_text_deinit(&many);
+    }
+    assert_true(long_count >= 8);
+}
+
+/* A SCAN that finds its turn's work used up ends early, with a cursor: all of the scan is still seen once. */
+static void a_scan_in_steps_sees_every_key_once(void **state) {
+    struct fixture *f = *state;
+    static bool seen[ROWS];
+    char cursor[32] = "0";
+    uint32_t steps = 0, errors = 0, found = 0;
+    do {
+        struct pil_text text = {0};
+        put_header(&text, 6, "SCAN");
+        put(&text, cursor);
+        put(&text, "COUNT");
+        put(&text, "1000000000");
+        put(&text, "MATCH");
+        put(&text, "b*:*?");
+        (void)ask(f, pil_text_bytes(&text), 1, &errors);
+        pil_text_deinit(&text);
+        struct pil_bytes rest = pil_bytes_from(f->answers.data, f->answers.len);
+        struct pil_resp_value value;
+        assert_int_equal(pil_resp_value_next(&rest, &value), PIL_STATUS_OK);
+        assert_int_equal(pil_resp_value_next(&rest, &value), PIL_STATUS_OK);
+        snprintf(cursor, sizeof cursor, "%.*s", (int)value.text.len, (const char *)value.text.data);
+        assert_int_equal(pil_resp_value_next(&rest, &value), PIL_STATUS_OK);
+        for (int64_t i = value.integer; i > 0; i--) {
+            assert_int_equal(pil_resp_value_next(&rest, &value), PIL_STATUS_OK);
+            int64_t key = 0;
+            assert_true(pil_number_parse_i64(pil_bytes_from(value.text.data + 2, value.text.len - 2), &key));
+            assert_true(key >= 0 && key < ROWS && !seen[key]);
+            seen[key] = true;
+            found++;
+        }
+        steps++;
+    } while (strcmp(cursor, "0") != 0);
+    assert_int_equal(found, ROWS);
+    assert_true(steps > 3);
+}
+
+/* Connections whose long requests wait for each other get their turn one after another. */
+static void long_requests_of_many_connections_take_turns(void **state) {
+    enum { PEERS = 6, REQUESTS = 5 };
+    struct fixture *f = *state;
+    struct pil_text text = {0};
+    uint32_t answered[PEERS] = {0}, done = 0, gap_max = 0;
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        scan(&text, "SCAN");
+    }
+    for (uint32_t i = 0; i < PEERS; i++) {
+        assert_int_equal(send(f->others[i], text.data, text.len, 0), (ssize_t)text.len);
+    }
+    while (done < PEERS * REQUESTS) {
+        assert_int_equal(pil_worker_turn(f->worker), PIL_STATUS_OK);
+        assert_true(f->worker->turn.work <= TURN_WORK_MAX);
+        uint32_t least = REQUESTS, most = 0;
+        for (uint32_t i = 0; i < PEERS; i++) {
+            char buffer[4096];
+            ssize_t got = recv(f->others[i], buffer, sizeof buffer, MSG_DONTWAIT);
+            for (ssize_t k = 0; k + 1 < got; k++) { /* each answer begins with "*2" and has an empty "*0" */
+                answered[i] += buffer[k] == '*' && buffer[k + 1] == '0';
+            }
+            least = answered[i] < least ? answered[i] : least;
+            most = answered[i] > most ? answered[i] : most;
+        }
+        gap_max = most - least > gap_max ? most - least : gap_max;
+        done = 0;
+        for (uint32_t i = 0; i < PEERS; i++) {
+            done += answered[i];
+        }
+    }
+    pil_text_deinit(&text);
+    printf("the first is at most %u answers ahead of the last\n", gap_max);
+    assert_true(gap_max <= 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(no_request_makes_a_turn_long, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_pipeline_and_no_transaction_of_long_commands_makes_a_turn_long, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_scan_in_steps_sees_every_key_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(long_requests_of_many_connections_take_turns, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
