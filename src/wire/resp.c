@@ -362,6 +362,10 @@ void pil_resp_put_null(struct pil_sink *sink, pil_resp_protocol protocol) {
     pil_sink_write_text(sink, protocol == PIL_RESP_3 ? "_\r\n" : "$-1\r\n");
 }
 
+void pil_resp_put_null_array(struct pil_sink *sink, pil_resp_protocol protocol) {
+    pil_sink_write_text(sink, protocol == PIL_RESP_3 ? "_\r\n" : "*-1\r\n");
+}
+
 void pil_resp_put_array(struct pil_sink *sink, uint64_t count) {
     put_header(sink, '*', count);
 }
@@ -372,6 +376,10 @@ void pil_resp_put_map(struct pil_sink *sink, pil_resp_protocol protocol, uint64_
 
 void pil_resp_put_set(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t count) {
     put_header(sink, protocol == PIL_RESP_3 ? '~' : '*', count);
+}
+
+void pil_resp_put_push(struct pil_sink *sink, uint64_t count) {
+    put_header(sink, '>', count);
 }
 
 void pil_resp_put_verbatim(struct pil_sink *sink, pil_resp_protocol protocol, struct pil_bytes text) {

@@ -66,12 +66,16 @@ void pil_resp_put_bulk(struct pil_sink *sink, struct pil_bytes bytes);
 void pil_resp_put_bulk_text(struct pil_sink *sink, const char *text);
 /* "$-1" or "_". */
 void pil_resp_put_null(struct pil_sink *sink, pil_resp_protocol protocol);
+/* The array that is none: "*-1" or "_". */
+void pil_resp_put_null_array(struct pil_sink *sink, pil_resp_protocol protocol);
 /* `count` values follow. */
 void pil_resp_put_array(struct pil_sink *sink, uint64_t count);
 /* `pairs` pairs of values follow; in RESP2 an array of twice as many values. */
 void pil_resp_put_map(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t pairs);
 /* `count` values follow; in RESP2 an array. */
 void pil_resp_put_set(struct pil_sink *sink, pil_resp_protocol protocol, uint64_t count);
+/* `count` values follow, which are no answer to a request. RESP3 only. */
+void pil_resp_put_push(struct pil_sink *sink, uint64_t count);
 /* Human-readable text ("txt"); in RESP2 a bulk string. */
 void pil_resp_put_verbatim(struct pil_sink *sink, pil_resp_protocol protocol, struct pil_bytes text);
 

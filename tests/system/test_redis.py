@@ -206,6 +206,116 @@ OTHER_REQUESTS: list[Any] = [
     "SCAN 0 MATCH",
     "SCAN 99999999999999999999",
     "TIME x",
+    f"TOUCH {VIEW}:1 {VIEW}:2 {VIEW}:777",
+    "TOUCH",
+    f"GETRANGE {VIEW}:1 0",
+    f"STRLEN {VIEW}:1 0",
+    "EXPIRETIME a b",
+    "KEYS",
+    "KEYS nosuch*",
+    "ROLE",
+    "ROLE x",
+    "READONLY",
+    "READWRITE",
+    "CLUSTER INFO",
+    "CLUSTER SLOTS",
+    "CLUSTER",
+    "ACL",
+    "ACL WHOAMI",
+    "ACL WHOAMI x",
+    "ACL USERS",
+    "ACL NOSUCH",
+    "ACL CAT",
+    "ACL CAT nosuch",
+    "ACL GETUSER nobody",
+    "OBJECT",
+    "OBJECT NOSUCH a",
+    "OBJECT ENCODING",
+    f"OBJECT ENCODING {VIEW}:99999",
+    f"OBJECT ENCODING {VIEW}:5",
+    f"OBJECT REFCOUNT {VIEW}:5",
+    f"OBJECT REFCOUNT {VIEW}:99999",
+    f"OBJECT FREQ {VIEW}:99999",
+    f"OBJECT IDLETIME {VIEW}:99999",
+    "MEMORY",
+    "MEMORY NOSUCH",
+    "MEMORY USAGE",
+    f"MEMORY USAGE {VIEW}:99999",
+    f"MEMORY USAGE {VIEW}:5 SAMPLES",
+    f"MEMORY USAGE {VIEW}:5 SAMPLES x",
+    f"MEMORY USAGE {VIEW}:5 SAMPLES -1",
+    f"MEMORY USAGE {VIEW}:5 NOSUCH 1",
+    "HELLO 2 AUTH",
+    "HELLO AUTH default x",
+    "HELLO 2 SETNAME",
+    "AUTH default x",
+    "WATCH",
+    f"WATCH {VIEW}:1 {VIEW}:2",
+    "UNWATCH x",
+    "UNWATCH",
+    f"WATCH {VIEW}:1",
+    "MULTI",
+    f"WATCH {VIEW}:2",
+    "UNWATCH",
+    f"HGET {VIEW}:5 int32",
+    "EXEC",
+    f"WATCH {VIEW}:1",
+    "MULTI",
+    "DISCARD",
+    "MULTI",
+    "CLIENT TRACKINGINFO",
+    "EXEC",
+    "CLIENT TRACKING",
+    "CLIENT TRACKING maybe",
+    "CLIENT TRACKING ON NOSUCH",
+    "CLIENT TRACKING ON PREFIX",
+    "CLIENT TRACKING ON PREFIX a",
+    "CLIENT TRACKING ON OPTIN OPTOUT",
+    "CLIENT TRACKING ON BCAST OPTIN",
+    "CLIENT TRACKING ON REDIRECT x",
+    "CLIENT CACHING YES",
+    "CLIENT GETREDIR",
+    "CLIENT TRACKINGINFO",
+    "CLIENT TRACKINGINFO x",
+    "CLIENT TRACKING ON OPTIN NOLOOP",
+    "CLIENT TRACKINGINFO",
+    "CLIENT GETREDIR",
+    "CLIENT CACHING",
+    "CLIENT CACHING maybe",
+    "CLIENT CACHING NO",
+    "CLIENT CACHING YES",
+    "CLIENT TRACKINGINFO",
+    f"HGET {VIEW}:5 int32",
+    "CLIENT TRACKINGINFO",
+    "PING",
+    "CLIENT TRACKINGINFO",
+    "CLIENT CACHING YES",
+    "MULTI",
+    f"HGET {VIEW}:5 int32",
+    "EXEC",
+    "CLIENT TRACKINGINFO",
+    "PING",
+    "CLIENT TRACKINGINFO",
+    "CLIENT TRACKING ON OPTOUT",
+    "CLIENT TRACKING ON BCAST",
+    "CLIENT TRACKING OFF",
+    "CLIENT TRACKING ON OPTOUT",
+    "CLIENT CACHING YES",
+    "CLIENT CACHING NO",
+    "CLIENT TRACKINGINFO",
+    "CLIENT TRACKING OFF OPTIN",
+    "CLIENT TRACKING ON BCAST PREFIX a PREFIX b NOLOOP",
+    "CLIENT TRACKINGINFO",
+    "CLIENT TRACKING ON BCAST PREFIX ab",
+    "CLIENT TRACKING ON BCAST PREFIX c",
+    "CLIENT TRACKINGINFO",
+    "CLIENT TRACKING ON OPTIN",
+    "CLIENT TRACKING OFF",
+    "CLIENT TRACKING ON BCAST",
+    "CLIENT TRACKINGINFO",
+    "RESET",
+    "CLIENT TRACKINGINFO",
+    "CLIENT GETREDIR",
 ]
 
 
@@ -222,6 +332,10 @@ def data_requests() -> list[Any]:
             f"TYPE {name}",
             f"TTL {name}",
             f"PTTL {name}",
+            f"EXPIRETIME {name}",
+            f"PEXPIRETIME {name}",
+            f"TOUCH {name} {name}",
+            f"OBJECT REFCOUNT {name}",
             f"HMGET {name} " + " ".join(synthetic.NAMES),
             f"hmget {name} int32 nope int32",
         ]
@@ -306,7 +420,7 @@ def parsed(raw: Raw, request: str) -> Any:
 
 
 # Redis keeps the flags of these with their subcommands.
-CONTAINERS = {"client", "command", "config", "latency", "slowlog"}
+CONTAINERS = {"acl", "client", "cluster", "command", "config", "latency", "memory", "object", "slowlog"}
 
 
 def test_commands_are_described_as_redis_describes_them(pair):
@@ -323,6 +437,55 @@ def test_commands_are_described_as_redis_describes_them(pair):
     assert compared > 25
     filtered = parsed(Raw(daemon.resp_unix), "COMMAND LIST FILTERBY ACLCAT hash")
     assert "hget" in filtered and "get" not in filtered
+
+
+def test_every_command_that_redis_flags_as_a_write_is_refused(pair):
+    daemon, server = pair
+    ours, theirs = ({info[0]: info for info in parsed(Raw(address), "COMMAND")}
+                    for address in (daemon.resp_unix, f"unix:{server.path}"))
+    writes = [info for info in theirs.values() if "write" in info[2]]
+    assert len(writes) > 90
+    raw = Raw(daemon.resp_unix)
+    for name, arity, *_ in writes:
+        assert raw.ask([name] + ["x"] * (abs(arity) - 1)).startswith(b"-READONLY "), name
+        assert ours[name][1] == arity and ours[name][2] == ["write"], name
+        if abs(arity) > 1:
+            assert raw.ask([name]) == b"-ERR wrong number of arguments for '%s' command\r\n" % name.encode()
+    # Since 7.0: the hash fields that expire, vector sets, and what was a module before Redis 8.
+    for name in ("hexpire", "hpexpireat", "hgetdel", "hsetex", "vadd", "json.set", "ts.add", "bf.add", "function"):
+        arity = ours[name][1]
+        assert raw.ask([name] + ["x"] * (abs(arity) - 1)).startswith(b"-READONLY "), name
+
+
+@pytest.mark.parametrize("stream", [b"POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n",
+                                    b"PUT /x HTTP/1.1\r\nHost: x\r\nPING\r\n"])
+def test_http_on_a_resp_port_ends_the_connection(pair, stream):
+    for address in (pair[0].resp_unix, f"unix:{pair[1].path}"):
+        raw = Raw(address)
+        raw.sock.sendall(stream)
+        got = b""
+        while chunk := raw.sock.recv(65536):
+            got += chunk
+        assert b"PONG" not in got
+
+
+def test_parts_of_packed_rows(store, start_pilliond, redis_server):
+    store.make_release(rows=100, features=3, seed=3)
+    daemon = start_pilliond(store)
+    ours, theirs = daemon.redis(), redis_server.redis()
+    row = ours.get("driver_stats:99")
+    assert len(row) == 13 == ours.strlen("driver_stats:99")
+    theirs.set("driver_stats:99", row)
+    ends = [0, 1, 5, 12, 13, 14, 2**62, -1, -5, -13, -14, -(2**62), -(2**63), 2**63 - 1]
+    for start in ends:
+        for end in ends:
+            for client in ("GETRANGE", "SUBSTR"):
+                assert ours.execute_command(client, "driver_stats:99", start, end) == theirs.execute_command(
+                    client, "driver_stats:99", start, end), (start, end)
+    for client in (ours, theirs):
+        assert client.strlen("driver_stats:12345") == 0 and client.getrange("driver_stats:12345", 0, -1) == b""
+        with pytest.raises(Exception, match="value is not an integer"):
+            client.execute_command("GETRANGE", "driver_stats:99", "a", 1)
 
 
 def test_latency_histogram_counts_calls_in_the_shape_of_redis(pair):
@@ -342,7 +505,7 @@ def test_latency_histogram_counts_calls_in_the_shape_of_redis(pair):
     assert shapes == [("hlen", "calls", 7, "histogram_usec")] * 2
 
 
-@pytest.mark.parametrize("command", ["CLIENT", "COMMAND", "CONFIG", "LATENCY", "SLOWLOG"])
+@pytest.mark.parametrize("command", ["ACL", "CLIENT", "COMMAND", "CONFIG", "LATENCY", "MEMORY", "OBJECT", "SLOWLOG"])
 def test_help_lists_what_there_is(pair, command):
     daemon, server = pair
     helps = [parsed(Raw(address), f"{command} HELP") for address in (daemon.resp_unix, f"unix:{server.path}")]

@@ -41,6 +41,7 @@ void pil_redis_list(struct pil_turn *turn, struct pil_redis_connection *connecti
                                 .queued = connection->transaction.is_open ? (int32_t)connection->transaction.count : -1,
                                 .input_bytes = (uint32_t)(base->input_end - base->input_begin),
                                 .output_bytes = (uint32_t)base->output.bytes,
+                                .is_tracking = connection->tracking != NULL,
                                 .resp = connection->resp};
     memcpy(client.name, connection->name, sizeof client.name);
     memcpy(client.library, connection->library, sizeof client.library);
@@ -124,12 +125,14 @@ static size_t write_line(const struct pil_turn *turn, const struct pil_client *c
     put_text(&to, " fd=-1 name=", client->name);
     put_number(&to, " age=", (int64_t)seconds_since(turn, client->created_ns));
     put_number(&to, " idle=", (int64_t)seconds_since(turn, client->active_ns));
-    put_text(&to, " flags=", is_unix ? "U" : "N");
+    put_text(&to, " flags=", client->is_tracking ? "t" : "");
+    put_text(&to, "", is_unix ? "U" : client->is_tracking ? "" : "N");
     put_number(&to, " db=0 sub=0 psub=0 ssub=0 multi=", client->queued);
     put_number(&to, " qbuf=", client->input_bytes);
     put_number(&to, " omem=", client->output_bytes);
     put_text(&to, " events=r cmd=", client->command);
-    put_number(&to, " user=default redir=-1 resp=", client->resp);
+    put_number(&to, " user=default redir=", client->is_tracking ? 0 : -1);
+    put_number(&to, " resp=", client->resp);
     put_text(&to, " lib-name=", client->library);
     put_text(&to, " lib-ver=", client->library_version);
     pil_sink_put(&to, '\n');
@@ -273,6 +276,12 @@ PIL_REPLY(pil_redis_reply_client) {
          "Return all connections, of all workers.", reply_list},
         {"no-evict", 3, "NO-EVICT (ON|OFF)", "Accepted: nothing is ever evicted.", reply_switch},
         {"no-touch", 3, "NO-TOUCH (ON|OFF)", "Accepted: reading changes nothing.", reply_switch},
+        {"tracking", -3, "TRACKING (ON|OFF) [OPTIN] [OPTOUT] [BCAST] [PREFIX <prefix> [...]] [NOLOOP]",
+         "Tell this connection when to forget what it has read (RESP3).", pil_redis_reply_tracking},
+        {"trackinginfo", 2, "TRACKINGINFO", "Return how this connection is told.", pil_redis_reply_trackinginfo},
+        {"caching", 3, "CACHING (YES|NO)", "Track the next request, or not, with OPTIN or OPTOUT.",
+         pil_redis_reply_caching},
+        {"getredir", 2, "GETREDIR", "Return 0 when this connection is told, else -1.", pil_redis_reply_getredir},
     };
     pil_redis_reply_subcommand(turn, call, sink, subcommands, sizeof subcommands / sizeof *subcommands);
 }

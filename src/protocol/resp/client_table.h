@@ -16,7 +16,8 @@ struct pil_client {
     const struct pil_listener_settings *listener; /* points into the settings, which outlive the table */
     const char *command;                          /* the last command; a constant */
     uint32_t resp;
-    int32_t queued;                     /* requests of the open transaction; -1: none is open */
+    int32_t queued; /* requests of the open transaction; -1: none is open */
+    bool is_tracking;
     uint32_t input_bytes, output_bytes; /* that wait in the server */
     char name[PIL_CLIENT_NAME_BYTES];
     char library[PIL_CLIENT_NAME_BYTES], library_version[PIL_CLIENT_NAME_BYTES];

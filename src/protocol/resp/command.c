@@ -48,7 +48,7 @@ static struct categories categories_of(const struct pil_redis_command *command) 
     return categories;
 }
 
-static bool has_category(const struct pil_redis_command *command, struct pil_bytes name) {
+bool pil_redis_has_category(const struct pil_redis_command *command, struct pil_bytes name) {
     struct categories categories = categories_of(command);
     bool has = false;
     for (uint32_t i = 0; i < categories.count; i++) {
@@ -168,7 +168,7 @@ static const bool *filter(struct pil_turn *turn, const struct pil_redis_call *ca
     }
     for (uint32_t i = 0; i < count; i++) {
         passes[i] = call->arg_count == 2 || (is_pattern && pil_glob_match(&glob, bytes_of_name(&commands[i]))) ||
-                    (pil_redis_is(call, 3, "aclcat") && has_category(&commands[i], call->args[4]));
+                    (pil_redis_is(call, 3, "aclcat") && pil_redis_has_category(&commands[i], call->args[4]));
         *ret_passed += passes[i];
     }
     turn->work += count + glob.work;

@@ -2,6 +2,7 @@
  * RESP commands about the connection itself. They answer as Redis 7.0 does, so that its clients connect unchanged. */
 #include "protocol/resp/handlers.h"
 #include "protocol/resp/plan.h"
+#include "protocol/resp/tracking.h"
 
 PIL_PREPARE(pil_redis_prepare_ping) {
     (void)turn;
@@ -116,11 +117,13 @@ PIL_REPLY(pil_redis_reply_select) {
 
 PIL_PREPARE(pil_redis_prepare_reset) {
     pil_redis_close_transaction(&call->connection->transaction);
+    pil_redis_forget_watched(call->connection);
     pil_redis_plans_forget(turn, call->connection);
 }
 
 PIL_REPLY(pil_redis_reply_reset) {
     call->connection->resp = PIL_RESP_2;
+    pil_redis_tracking_end(call->connection);
     call->connection->name[0] = '\0';
     pil_redis_list(turn, call->connection);
     pil_resp_put_simple(sink, "RESET");

@@ -11,8 +11,6 @@
 PIL_PREPARE(pil_redis_prepare_ping);
 PIL_PREPARE(pil_redis_prepare_fields);
 PIL_PREPARE(pil_redis_prepare_row);
-PIL_PREPARE(pil_redis_prepare_packed);
-PIL_PREPARE(pil_redis_prepare_presence);
 PIL_REPLY(pil_redis_reply_hget);
 PIL_REPLY(pil_redis_reply_hmget);
 PIL_REPLY(pil_redis_reply_hgetall);
@@ -22,12 +20,25 @@ PIL_REPLY(pil_redis_reply_hkeys);
 PIL_REPLY(pil_redis_reply_hvals);
 PIL_REPLY(pil_redis_reply_hstrlen);
 PIL_REPLY(pil_redis_reply_hscan);
+/* packed.c */
+PIL_PREPARE(pil_redis_prepare_packed);
+PIL_PREPARE(pil_redis_prepare_part);
 PIL_REPLY(pil_redis_reply_get);
 PIL_REPLY(pil_redis_reply_mget);
+PIL_REPLY(pil_redis_reply_strlen);
+PIL_REPLY(pil_redis_reply_getrange);
+/* presence.c */
+PIL_PREPARE(pil_redis_prepare_presence);
 PIL_REPLY(pil_redis_reply_exists);
 PIL_REPLY(pil_redis_reply_type);
 PIL_REPLY(pil_redis_reply_ttl);
 PIL_REPLY(pil_redis_reply_pttl);
+PIL_REPLY(pil_redis_reply_expiretime);
+PIL_REPLY(pil_redis_reply_pexpiretime);
+PIL_PREPARE(pil_redis_prepare_object);
+PIL_REPLY(pil_redis_reply_object);
+PIL_PREPARE(pil_redis_prepare_memory);
+PIL_REPLY(pil_redis_reply_memory);
 /* plan.c */
 PIL_PREPARE(pil_redis_prepare_plan);
 PIL_REPLY(pil_redis_reply_plan);
@@ -57,6 +68,15 @@ PIL_PREPARE(pil_redis_prepare_reset);
 PIL_REPLY(pil_redis_reply_reset);
 PIL_PREPARE(pil_redis_prepare_quit);
 PIL_REPLY(pil_redis_reply_quit);
+/* access.c */
+PIL_REPLY(pil_redis_reply_acl);
+PIL_REPLY(pil_redis_reply_role);
+PIL_REPLY(pil_redis_reply_no_cluster);
+/* tracking.c: the subcommands of CLIENT */
+PIL_REPLY(pil_redis_reply_tracking);
+PIL_REPLY(pil_redis_reply_trackinginfo);
+PIL_REPLY(pil_redis_reply_caching);
+PIL_REPLY(pil_redis_reply_getredir);
 /* client.c */
 PIL_REPLY(pil_redis_reply_client);
 /* multi.c: transactions, which clients use to get several answers from one moment */
@@ -65,6 +85,8 @@ PIL_REPLY(pil_redis_reply_multi);
 PIL_PREPARE(pil_redis_prepare_exec);
 PIL_REPLY(pil_redis_reply_exec);
 PIL_PREPARE(pil_redis_prepare_discard);
+PIL_PREPARE(pil_redis_prepare_watch);
+PIL_PREPARE(pil_redis_prepare_unwatch);
 bool pil_redis_multi_fits(struct pil_turn *turn, struct pil_connection *connection);
 bool pil_redis_exec_fits(struct pil_turn *turn, struct pil_connection *connection);
 /* command.c */

@@ -22,6 +22,7 @@ struct pil_glob;
 struct pil_redis_call;
 struct pil_redis_plans;     /* plan.c */
 struct pil_redis_forgotten; /* plan.c */
+struct pil_redis_tracking;  /* tracking.c */
 
 /* A row of commands.def. */
 struct pil_redis_command {
@@ -55,6 +56,12 @@ struct pil_redis_transaction {
     bool is_aborted; /* a queued command had a mistake */
 };
 
+/* The generations of views that a connection has read or watches. */
+struct pil_redis_seen {
+    uint64_t views; /* one bit each; the others have no generation here */
+    uint64_t generations[PIL_MOMENT_VIEWS_MAX];
+};
+
 /* State of a connection. */
 struct pil_redis_connection {
     struct pil_connection *base;
@@ -62,7 +69,9 @@ struct pil_redis_connection {
     pil_resp_protocol resp;
     struct pil_resp_cursor cursor;
     struct pil_redis_transaction transaction;
-    struct pil_redis_plans *plans; /* NULL until the first PIL.PLAN */
+    struct pil_redis_plans *plans;       /* NULL until the first PIL.PLAN */
+    struct pil_redis_seen *watched;      /* NULL until the first WATCH */
+    struct pil_redis_tracking *tracking; /* NULL: CLIENT TRACKING is off */
     char name[PIL_CLIENT_NAME_BYTES];
     char library[PIL_CLIENT_NAME_BYTES], library_version[PIL_CLIENT_NAME_BYTES];
     const char *last_command;
@@ -92,6 +101,7 @@ struct pil_redis_call {
     struct pil_selection selection; /* the fields that the command names */
     uint32_t field_count;           /* of the answer, for the slow log */
     uint32_t exec_count;            /* number of requests that EXEC replays */
+    bool is_void;                   /* EXEC, after the swap of a watched view: answered with null */
     bool is_queued;                 /* waits for EXEC, answered with QUEUED */
     bool is_replayed;               /* an element of the answer of EXEC */
     struct pil_tensor_rows rows;    /* for PIL.VECTOR, PIL.COLUMNS and PIL.DESCRIBE */
@@ -106,6 +116,30 @@ static inline struct pil_redis_worker *pil_redis_worker_of(const struct pil_turn
     return pil_turn_protocol_state(turn, connection->base);
 }
 
+static inline const struct pil_lookup *pil_redis_lookup_of(const struct pil_turn *turn,
+                                                           const struct pil_redis_call *call) {
+    return pil_request_lookups(turn, call->request);
+}
+static inline bool pil_redis_is_there(const struct pil_lookup *lookup) {
+    return lookup->row.fields != NULL;
+}
+static inline void pil_redis_count_value(struct pil_turn *turn, const struct pil_lookup *lookup,
+                                         pil_value_status status, uint64_t count) {
+    turn->value_counts[lookup->view_index][status] += count;
+}
+
+/* read.c. Splits "view:key" into a view and the rest. Returns NULL with the error set when the view cannot be read. */
+const struct pil_cache_view *pil_redis_find_view(struct pil_turn *turn, struct pil_redis_call *call,
+                                                 struct pil_bytes key, struct pil_bytes *ret_rest);
+/* Adds the lookup of one key. NULL: the error or refusal is set. */
+struct pil_lookup *pil_redis_add_key(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes text);
+/* How many features of a row are not null. */
+uint32_t pil_redis_count_present(const struct pil_lookup *lookup);
+/* The mask of all cache lines of a row. */
+uint64_t pil_redis_whole_row(const struct pil_view *schema);
+/* Whether no view has a release yet: only then an error begins with LOADING, because clients connect anew and try for
+ * seconds when they read that word. A single view without a release is NOTREADY. */
+bool pil_redis_is_loading(struct pil_turn *turn);
 /* columns.c. Writes event timestamps, [row_count][view_count], a part of the answers of PIL.VECTOR and PIL.COLUMNS. */
 void pil_redis_put_times(const struct pil_tensor_rows *rows, struct pil_sink *sink);
 /* Writes any number of zero bytes. */
@@ -119,6 +153,11 @@ const char *pil_redis_set_name(struct pil_redis_connection *connection, struct p
 void pil_redis_list(struct pil_turn *turn, struct pil_redis_connection *connection);
 /* multi.c. Drops the transaction, as if there had been no MULTI. */
 void pil_redis_close_transaction(struct pil_redis_transaction *transaction);
+void pil_redis_see(struct pil_redis_seen *seen, uint32_t view_index, uint64_t generation);
+/* The generation of the release that this batch reads of the view; 0: it has none. */
+uint64_t pil_redis_generation(struct pil_turn *turn, uint32_t view_index);
+/* As UNWATCH. */
+void pil_redis_forget_watched(struct pil_redis_connection *connection);
 /* Keeps a request's bytes until EXEC; an error in the request aborts the transaction. */
 void pil_redis_queue(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes bytes);
 /* Whether argument `arg` exists and is this word, ignoring case. */
@@ -132,6 +171,8 @@ static inline bool pil_redis_has_arity(int arity, uint32_t arg_count) {
 static inline int pil_redis_shown(struct pil_bytes arg) {
     return arg.len < 128 ? (int)arg.len : 128;
 }
+/* command.c */
+bool pil_redis_has_category(const struct pil_redis_command *command, struct pil_bytes name);
 /* resp.c */
 const struct pil_redis_command *pil_redis_commands(uint32_t *ret_count);
 const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name);

@@ -84,13 +84,13 @@ void pil_redis_forgotten_destroy(struct pil_redis_worker *worker) {
 }
 
 /* The first word of an error tells programs what kind of error it is: schemas/wire.md, "Errors". */
-static const char *code_of(pil_status status) {
+static const char *code_of(struct pil_turn *turn, pil_status status) {
     switch (status) {
     case PIL_STATUS_NOT_FOUND:
     case PIL_STATUS_CONFLICT: return "NOTFOUND"; /* a service's release lacks the feature */
     case PIL_STATUS_UNSUPPORTED: return "UNSUPPORTED";
     case PIL_STATUS_TOO_LARGE: return "TOOLARGE";
-    case PIL_STATUS_AGAIN: return "LOADING";
+    case PIL_STATUS_AGAIN: return pil_redis_is_loading(turn) ? "LOADING" : "NOTREADY";
     case PIL_STATUS_BUSY: return "NOTREADY";
     case PIL_STATUS_DENIED: return "NOPERM";
     case PIL_STATUS_NO_MEMORY: return "OOM";
@@ -110,7 +110,7 @@ static const char *code_of(pil_status status) {
 
 static void set_error(struct pil_turn *turn, struct pil_redis_call *call, pil_status status,
                       const struct pil_error *error) {
-    call->error = pil_batch_text(turn->batch, "%s %s", code_of(status), error->text);
+    call->error = pil_batch_text(turn->batch, "%s %s", code_of(turn, status), error->text);
 }
 
 /* ---- PIL.PLAN */

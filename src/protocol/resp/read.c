@@ -9,9 +9,8 @@
 #include "snapshot/reader.h"
 #include "wire/value.h"
 
-/* Splits "view:key" into a view and the rest. Returns NULL with the error set when the view cannot be read. */
-static const struct pil_cache_view *find_view(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes key,
-                                              struct pil_bytes *ret_rest) {
+const struct pil_cache_view *pil_redis_find_view(struct pil_turn *turn, struct pil_redis_call *call,
+                                                 struct pil_bytes key, struct pil_bytes *ret_rest) {
     const uint8_t *colon = memchr(key.data, ':', key.len);
     struct pil_bytes name = colon != NULL ? pil_bytes_from(key.data, (size_t)(colon - key.data)) : key;
     const struct pil_cache_view *view = NULL;
@@ -63,16 +62,16 @@ static pil_status encode_key(struct pil_turn *turn, const struct pil_view *schem
     return PIL_STATUS_OK;
 }
 
-/* Adds the lookup of one key. NULL: the error or refusal is set. */
-static struct pil_lookup *add_key(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes text) {
+struct pil_lookup *pil_redis_add_key(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes text) {
     struct pil_bytes rest, key;
-    const struct pil_cache_view *view = find_view(turn, call, text, &rest);
+    const struct pil_cache_view *view = pil_redis_find_view(turn, call, text, &rest);
     if (view == NULL) {
         return NULL;
     }
     const struct pil_serving *serving = pil_scope_serving(&turn->scope, view);
     if (serving == NULL) {
-        call->error = pil_batch_text(turn->batch, "LOADING view %s has no release yet", view->name);
+        call->error = pil_batch_text(turn->batch, "%s view %s has no release yet",
+                                     pil_redis_is_loading(turn) ? "LOADING" : "NOTREADY", view->name);
         return NULL;
     }
     uint32_t entity = UINT32_MAX;
@@ -89,9 +88,19 @@ static struct pil_lookup *add_key(struct pil_turn *turn, struct pil_redis_call *
     return lookup;
 }
 
+bool pil_redis_is_loading(struct pil_turn *turn) {
+    struct pil_scope *scope = &turn->scope;
+    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
+        if (pil_scope_live(scope, pil_cache_view_at(scope->cache, i)) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 PIL_PREPARE(pil_redis_prepare_fields) {
     uint32_t count = call->arg_count - 2;
-    struct pil_lookup *lookup = add_key(turn, call, call->args[1]);
+    struct pil_lookup *lookup = pil_redis_add_key(turn, call, call->args[1]);
     if (lookup == NULL) {
         return;
     }
@@ -105,68 +114,32 @@ PIL_PREPARE(pil_redis_prepare_fields) {
     call->field_count = count;
 }
 
-/* The mask of all cache lines of a row. */
-static uint64_t whole_row(const struct pil_view *schema) {
+uint64_t pil_redis_whole_row(const struct pil_view *schema) {
     uint64_t lines = pil_align_up(schema->layout.stride, 64) / 64;
     return lines >= 64 ? UINT64_MAX : (1ull << lines) - 1;
 }
 
 PIL_PREPARE(pil_redis_prepare_row) {
-    struct pil_lookup *lookup = add_key(turn, call, call->args[1]);
+    struct pil_lookup *lookup = pil_redis_add_key(turn, call, call->args[1]);
     if (lookup != NULL) {
-        lookup->line_mask = whole_row(lookup->chain->view);
+        lookup->line_mask = pil_redis_whole_row(lookup->chain->view);
         call->field_count = lookup->chain->view->feature_count;
     }
 }
 
-PIL_PREPARE(pil_redis_prepare_packed) {
-    for (uint32_t i = 1; i < call->arg_count && call->error == NULL; i++) {
-        struct pil_lookup *lookup = add_key(turn, call, call->args[i]);
-        if (lookup == NULL) {
-            return;
-        }
-        const struct pil_view *schema = lookup->chain->view;
-        if (schema->packing.first_reference >= 0) {
-            call->error = pil_batch_text(
-                turn->batch, "ERR view %s has feature %s of variable width; packed rows need fixed widths: use HMGET",
-                schema->name, schema->features[schema->packing.first_reference].name);
-        }
-        lookup->line_mask = whole_row(schema);
-    }
-}
-
-PIL_PREPARE(pil_redis_prepare_presence) {
-    for (uint32_t i = 1; i < call->arg_count && call->error == NULL; i++) {
-        (void)add_key(turn, call, call->args[i]);
-    }
-}
-
-static const struct pil_lookup *lookup_of(const struct pil_turn *turn, const struct pil_redis_call *call) {
-    return pil_request_lookups(turn, call->request);
-}
-
-static bool is_there(const struct pil_lookup *lookup) {
-    return lookup->row.fields != NULL;
-}
-
-static void count_value(struct pil_turn *turn, const struct pil_lookup *lookup, pil_value_status status,
-                        uint64_t count) {
-    turn->value_counts[lookup->view_index][status] += count;
-}
-
 /* Writes a field as a bulk string, or nil when it is missing or null. */
 static void put_field(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink, uint32_t index) {
-    const struct pil_lookup *lookup = lookup_of(turn, call);
+    const struct pil_lookup *lookup = pil_redis_lookup_of(turn, call);
     const struct pil_view *schema = lookup->chain->view;
-    if (!is_there(lookup)) {
-        count_value(turn, lookup, PIL_VALUE_NOT_FOUND, 1);
+    if (!pil_redis_is_there(lookup)) {
+        pil_redis_count_value(turn, lookup, PIL_VALUE_NOT_FOUND, 1);
         pil_resp_put_null(sink, call->connection->resp);
     } else if (index >= schema->feature_count || pil_row_is_null(schema, lookup->row.fields, index)) {
-        count_value(turn, lookup, PIL_VALUE_NULL_VALUE, 1);
+        pil_redis_count_value(turn, lookup, PIL_VALUE_NULL_VALUE, 1);
         pil_resp_put_null(sink, call->connection->resp);
     } else {
         const struct pil_feature *feature = &schema->features[index];
-        count_value(turn, lookup, lookup->status, 1);
+        pil_redis_count_value(turn, lookup, lookup->status, 1);
         pil_value_put_resp_bulk(sink, feature->type, pil_row_value(&lookup->row, feature));
     }
 }
@@ -182,7 +155,7 @@ PIL_REPLY(pil_redis_reply_hmget) {
     }
 }
 
-static uint32_t count_present(const struct pil_lookup *lookup) {
+uint32_t pil_redis_count_present(const struct pil_lookup *lookup) {
     const struct pil_view *schema = lookup->chain->view;
     uint32_t nulls = 0;
     for (uint32_t i = 0; i < schema->layout.null_bytes; i++) {
@@ -195,21 +168,21 @@ static uint32_t count_present(const struct pil_lookup *lookup) {
 /* Writes the names, the values, or both, of the features that are not null. */
 static void put_row(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink, bool names,
                     bool values) {
-    const struct pil_lookup *lookup = lookup_of(turn, call);
+    const struct pil_lookup *lookup = pil_redis_lookup_of(turn, call);
     const struct pil_view *schema = lookup->chain->view;
-    bool there = is_there(lookup);
-    uint32_t count = there ? count_present(lookup) : 0;
+    bool there = pil_redis_is_there(lookup);
+    uint32_t count = there ? pil_redis_count_present(lookup) : 0;
     if (names && values) {
         pil_resp_put_map(sink, call->connection->resp, count);
     } else {
         pil_resp_put_array(sink, count);
     }
     if (!there) {
-        count_value(turn, lookup, PIL_VALUE_NOT_FOUND, schema->feature_count);
+        pil_redis_count_value(turn, lookup, PIL_VALUE_NOT_FOUND, schema->feature_count);
         return;
     }
-    count_value(turn, lookup, lookup->status, count);
-    count_value(turn, lookup, PIL_VALUE_NULL_VALUE, schema->feature_count - count);
+    pil_redis_count_value(turn, lookup, lookup->status, count);
+    pil_redis_count_value(turn, lookup, PIL_VALUE_NULL_VALUE, schema->feature_count - count);
     for (uint32_t i = 0; i < schema->feature_count; i++) {
         const struct pil_feature *feature = &schema->features[i];
         if (pil_row_is_null(schema, lookup->row.fields, i)) {
@@ -237,14 +210,14 @@ PIL_REPLY(pil_redis_reply_hvals) {
 }
 
 PIL_REPLY(pil_redis_reply_hlen) {
-    const struct pil_lookup *lookup = lookup_of(turn, call);
-    pil_resp_put_integer(sink, is_there(lookup) ? count_present(lookup) : 0);
+    const struct pil_lookup *lookup = pil_redis_lookup_of(turn, call);
+    pil_resp_put_integer(sink, pil_redis_is_there(lookup) ? pil_redis_count_present(lookup) : 0);
 }
 
 static bool has_field(const struct pil_turn *turn, const struct pil_redis_call *call) {
-    const struct pil_lookup *lookup = lookup_of(turn, call);
+    const struct pil_lookup *lookup = pil_redis_lookup_of(turn, call);
     uint32_t index = call->selection.features[0].feature;
-    return is_there(lookup) && index < lookup->chain->view->feature_count &&
+    return pil_redis_is_there(lookup) && index < lookup->chain->view->feature_count &&
            !pil_row_is_null(lookup->chain->view, lookup->row.fields, index);
 }
 
@@ -270,7 +243,7 @@ static bool count_run(struct pil_sink *base) {
 PIL_REPLY(pil_redis_reply_hstrlen) {
     uint64_t len = 0;
     if (has_field(turn, call)) {
-        const struct pil_lookup *lookup = lookup_of(turn, call);
+        const struct pil_lookup *lookup = pil_redis_lookup_of(turn, call);
         const struct pil_feature *feature = &lookup->chain->view->features[call->selection.features[0].feature];
         struct counting_sink counter = {.sink = {.grow = count_run}};
         counter.sink.at = counter.run;
@@ -327,7 +300,7 @@ static void put_matching(struct pil_turn *turn, const struct pil_lookup *lookup,
 PIL_REPLY(pil_redis_reply_hscan) {
     struct pil_arena *arena = &turn->batch->arena;
     size_t begin = pil_arena_mark(arena);
-    const struct pil_lookup *lookup = lookup_of(turn, call);
+    const struct pil_lookup *lookup = pil_redis_lookup_of(turn, call);
     struct pil_glob glob;
     struct pil_bytes pattern;
     int64_t cursor = 0;
@@ -345,115 +318,11 @@ PIL_REPLY(pil_redis_reply_hscan) {
     } else {
         pil_resp_put_array(sink, 2);
         pil_resp_put_bulk_text(sink, "0");
-        if (cursor == 0 && is_there(lookup)) {
+        if (cursor == 0 && pil_redis_is_there(lookup)) {
             put_matching(turn, lookup, &glob, matches, sink);
         } else {
             pil_resp_put_array(sink, 0);
         }
     }
     pil_arena_rewind(arena, begin);
-}
-
-/* Packed rows: null floats are quiet NaNs, other nulls zeros; the bitmap behind the values marks nulls. Packed rows
- * cannot hold texts. */
-static const uint8_t null_values[][8] = {
-    [PIL_SCALAR_BOOL] = {0},
-    [PIL_SCALAR_INT32] = {0},
-    [PIL_SCALAR_INT64] = {0},
-    [PIL_SCALAR_FLOAT32] = {0, 0, 0xc0, 0x7f},
-    [PIL_SCALAR_FLOAT64] = {0, 0, 0, 0, 0, 0, 0xf8, 0x7f},
-    [PIL_SCALAR_STRING] = {0},
-    [PIL_SCALAR_BYTES] = {0},
-    [PIL_SCALAR_UNIX_TIMESTAMP] = {0},
-    [PIL_SCALAR_FLOAT16] = {0, 0x7e},
-    [PIL_SCALAR_BFLOAT16] = {0xc0, 0x7f},
-    [PIL_SCALAR_INT8] = {0},
-};
-PIL_STATIC_ASSERT(sizeof null_values / sizeof null_values[0] == PIL_SCALAR_COUNT);
-
-static void put_null_value(struct pil_sink *sink, const struct pil_feature *feature) {
-    uint32_t count = feature->type.shape == PIL_SHAPE_VECTOR ? feature->type.dimension : 1;
-    uint32_t width = pil_scalar_bytes(feature->type.scalar);
-    PIL_ASSERT(width <= sizeof null_values[0]);
-    for (uint32_t i = 0; i < count; i++) {
-        pil_sink_write(sink, null_values[feature->type.scalar], width);
-    }
-}
-
-static void put_fields(struct pil_sink *sink, const struct pil_view *schema, const uint8_t *row) {
-    for (uint32_t i = 0; i < schema->feature_count; i++) {
-        const struct pil_feature *feature = &schema->features[i];
-        if (pil_row_is_null(schema, row, i)) {
-            put_null_value(sink, feature);
-        } else {
-            pil_sink_write(sink, row + feature->offset, pil_type_row_bytes(feature->type));
-        }
-    }
-}
-
-static void put_packed(struct pil_turn *turn, const struct pil_redis_call *call, struct pil_sink *sink,
-                       const struct pil_lookup *lookup) {
-    const struct pil_view *schema = lookup->chain->view;
-    const struct pil_row_packing *packing = &schema->packing;
-    if (!is_there(lookup)) {
-        count_value(turn, lookup, PIL_VALUE_NOT_FOUND, schema->feature_count);
-        pil_resp_put_null(sink, call->connection->resp);
-        return;
-    }
-    uint32_t nulls = schema->feature_count - count_present(lookup);
-    count_value(turn, lookup, PIL_VALUE_NULL_VALUE, nulls);
-    count_value(turn, lookup, lookup->status, schema->feature_count - nulls);
-    pil_sink_put(sink, '$');
-    pil_sink_write_u64(sink, packing->bytes);
-    pil_sink_write(sink, "\r\n", 2);
-    if (nulls > 0 || packing->run_count == 0) {
-        put_fields(sink, schema, lookup->row.fields);
-    }
-    for (uint32_t i = 0; nulls == 0 && i < packing->run_count; i++) {
-        pil_sink_write(sink, lookup->row.fields + packing->runs[i].offset, packing->runs[i].bytes);
-    }
-    pil_sink_write(sink, lookup->row.fields + schema->layout.null_offset, schema->layout.null_bytes);
-    pil_sink_write(sink, "\r\n", 2);
-}
-
-PIL_REPLY(pil_redis_reply_get) {
-    put_packed(turn, call, sink, lookup_of(turn, call));
-}
-
-PIL_REPLY(pil_redis_reply_mget) {
-    pil_resp_put_array(sink, call->request->lookup_count);
-    for (uint32_t i = 0; i < call->request->lookup_count; i++) {
-        put_packed(turn, call, sink, lookup_of(turn, call) + i);
-    }
-}
-
-PIL_REPLY(pil_redis_reply_exists) {
-    int64_t count = 0;
-    for (uint32_t i = 0; i < call->request->lookup_count; i++) {
-        count += is_there(lookup_of(turn, call) + i);
-    }
-    pil_resp_put_integer(sink, count);
-}
-
-PIL_REPLY(pil_redis_reply_type) {
-    pil_resp_put_simple(sink, is_there(lookup_of(turn, call)) ? "hash" : "none");
-}
-
-/* Remaining time to live: -2 when the row is missing, -1 when it never expires, else at least 0. */
-static int64_t left_us(const struct pil_turn *turn, const struct pil_redis_call *call) {
-    const struct pil_lookup *lookup = lookup_of(turn, call);
-    const struct pil_view *schema = lookup->chain->view;
-    return is_there(lookup)
-               ? pil_freshness_left_us(schema, pil_row_event_ts_us(schema, lookup->row.fields), turn->wall_us)
-               : -2;
-}
-
-PIL_REPLY(pil_redis_reply_ttl) {
-    int64_t left = left_us(turn, call);
-    pil_resp_put_integer(sink, left < 0 ? left : (left + 500000) / 1000000);
-}
-
-PIL_REPLY(pil_redis_reply_pttl) {
-    int64_t left = left_us(turn, call);
-    pil_resp_put_integer(sink, left < 0 ? left : left / 1000);
 }

@@ -2,6 +2,7 @@
  * RESP requests: from bytes to the batch, from the batch to replies; the command table. */
 #include "protocol/resp/handlers.h"
 #include "protocol/resp/plan.h"
+#include "protocol/resp/tracking.h"
 
 #include <stdalign.h>
 #include <stdio.h>
@@ -12,42 +13,42 @@ static PIL_REPLY(reply_write) {
     pil_resp_put_error(sink, "READONLY Pillion serves immutable releases; build and promote a new release instead");
 }
 
-#define PIL_NAME(name) name, sizeof(name) - 1
+/* The members that all rows have; the macros add those of their kind. */
+#define PIL_ROW(row_name, row_arity, row_flags, row_reply) \
+    .name = (row_name), .name_len = sizeof(row_name) - 1, .arity = (row_arity), .flags = (row_flags), \
+    .reply = (row_reply)
+#define PIL_KEYS(first, last, step) .first_key = (first), .last_key = (last), .key_step = (step)
+#define PIL_TEXTS(row_category, row_group, row_since, row_summary) \
+    .category = (row_category), .group = (row_group), .since = (row_since), .summary = (row_summary)
+
 static const struct pil_redis_command commands[] = {
-#define PIL_COMMAND(name, arity, flags, first, last, step, category, group, since, prepare, reply, summary) \
-    {PIL_NAME(name), arity,   flags,   first, last, step,  category, group, \
-     since,          summary, prepare, reply, NULL, false, false,    false},
-#define PIL_LONG(name, arity, flags, first, last, step, category, group, since, prepare, reply, summary) \
-    {PIL_NAME(name), arity,   flags,   first, last, step,  category, group, \
-     since,          summary, prepare, reply, NULL, false, true,     false},
-#define PIL_CONTROL(name, arity, flags, category, group, since, fits, prepare, reply, summary) \
-    {PIL_NAME(name), arity, flags, 0, 0, 0, category, group, since, summary, prepare, reply, fits, true, false, false},
+#define PIL_COMMAND(name_, arity_, flags_, first, last, step, category_, group_, since_, prepare_, reply_, summary_) \
+    {PIL_ROW(name_, arity_, flags_, reply_), PIL_KEYS(first, last, step), \
+     PIL_TEXTS(category_, group_, since_, summary_), .prepare = (prepare_)},
+#define PIL_LONG(name_, arity_, flags_, first, last, step, category_, group_, since_, prepare_, reply_, summary_) \
+    {PIL_ROW(name_, arity_, flags_, reply_), PIL_KEYS(first, last, step), \
+     PIL_TEXTS(category_, group_, since_, summary_), .prepare = (prepare_), .is_long = true},
+#define PIL_CONTROL(name_, arity_, flags_, first, last, step, category_, group_, since_, fits_, prepare_, reply_, \
+                    summary_) \
+    {PIL_ROW(name_, arity_, flags_, reply_), \
+     PIL_KEYS(first, last, step), \
+     PIL_TEXTS(category_, group_, since_, summary_), \
+     .prepare = (prepare_), \
+     .fits = (fits_), \
+     .is_control = true},
 #include "protocol/resp/commands.def"
-#define PIL_WRITE(name, arity) \
-    { \
-        PIL_NAME(name), \
-        arity, \
-        "write", \
-        0, \
-        0, \
-        0, \
-        "write", \
-        "write", \
-        "1.0.0", \
-        "Refused: releases are immutable.", \
-        NULL, \
-        reply_write, \
-        NULL, \
-        false, \
-        false, \
-        true},
+#define PIL_WRITE(name_, arity_) \
+    {PIL_ROW(name_, arity_, "write", reply_write), \
+     PIL_TEXTS("write", "write", "1.0.0", "Refused: releases are immutable."), .is_write = true},
 #include "protocol/resp/writes.def"
 #undef PIL_COMMAND
 #undef PIL_LONG
 #undef PIL_CONTROL
 #undef PIL_WRITE
 };
-#undef PIL_NAME
+#undef PIL_ROW
+#undef PIL_KEYS
+#undef PIL_TEXTS
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 /* Commands that change nothing come first; each of them has a histogram of its latencies. */
@@ -75,6 +76,12 @@ const struct pil_redis_command *pil_redis_command_find(struct pil_bytes name) {
         }
     }
     return NULL;
+}
+
+/* A browser that was lured into sending commands in the body of a request must not have them executed: as in Redis,
+ * these two words end the connection. */
+static bool is_http(struct pil_bytes word) {
+    return pil_bytes_equal_nocase(word, "post") || pil_bytes_equal_nocase(word, "host:");
 }
 
 /* The text of Redis for an unknown command, with at most 128 bytes of arguments. */
@@ -112,6 +119,11 @@ static pil_status begin_long(struct pil_turn *turn, struct pil_connection *conne
 
 static void dispatch(struct pil_turn *turn, struct pil_redis_call *call, bool is_to_wait) {
     const struct pil_redis_command *command = call->command;
+    if (command == NULL && is_http(call->args[0])) {
+        call->error = "ERR this listener speaks RESP, not HTTP";
+        pil_connection_finish(call->connection->base, PIL_CLOSE_PROTOCOL);
+        return;
+    }
     if (command == NULL) {
         call->error = unknown_command(turn->batch, call->args, call->arg_count);
         return;
@@ -246,6 +258,9 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
 
 static void encode(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
     struct pil_redis_call *call = request->body;
+    if (call->connection->tracking != NULL) {
+        pil_redis_track(turn, call, sink);
+    }
     if (call->error != NULL) {
         pil_resp_put_error(sink, call->error);
     } else if (call->is_queued) {
@@ -313,6 +328,7 @@ static pil_status open_connection(struct pil_turn *turn, struct pil_connection *
 static void sweep_connection(struct pil_turn *turn, struct pil_connection *base) {
     struct pil_redis_connection *connection = pil_redis_of(base);
     pil_redis_plans_sweep(turn, pil_redis_worker_of(turn, connection));
+    pil_redis_tracking_sweep(turn, connection);
     if (base->active_ns != connection->listed_ns) {
         pil_redis_list(turn, connection);
     }
@@ -324,6 +340,8 @@ static void close_connection(struct pil_turn *turn, struct pil_connection *base)
     pil_list_remove(&connection->link);
     pil_client_table_release(worker->clients, connection->client_slot);
     free(connection->transaction.bytes);
+    free(connection->watched);
+    pil_redis_tracking_end(connection);
     pil_redis_plans_destroy(&connection->plans);
 }
 
