@@ -387,6 +387,7 @@ INTENDED: dict[str, str] = {}
 
 def normal(answer: bytes) -> bytes:
     """Without what differs between any two servers."""
+    answer = re.sub(rb"(\$7\r\nversion\r\n)\$\d+\r\n[\d.]+", rb"\1VERSION", answer)
     return re.sub(rb":\d+\r\n(?=\$4\r\nmode)", b":ID\r\n", answer)
 
 

@@ -30,7 +30,7 @@ static void put_hello(const struct pil_redis_connection *connection, struct pil_
     pil_resp_put_bulk_text(sink, "server");
     pil_resp_put_bulk_text(sink, "redis"); /* clients choose dialects by this name; INFO gives the real one */
     pil_resp_put_bulk_text(sink, "version");
-    pil_resp_put_bulk_text(sink, "7.0.15");
+    pil_resp_put_bulk_text(sink, PIL_REDIS_VERSION);
     pil_resp_put_bulk_text(sink, "proto");
     pil_resp_put_integer(sink, connection->resp);
     pil_resp_put_bulk_text(sink, "id");

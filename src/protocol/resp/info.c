@@ -81,7 +81,8 @@ static void add_server(struct pil_turn *turn, const struct pil_redis_call *call,
     struct pil_server_facts facts;
     pil_server_facts(turn->server, &facts);
     unsigned long long uptime_s = (turn->now_ns - facts.started_ns) / 1000000000;
-    add(info, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\n");
+    add(info,
+        "# Server\r\nredis_version:" PIL_REDIS_VERSION "\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\n");
     add(info, "monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:%s\r\nprocess_id:%d\r\ntcp_port:%u\r\n",
         pil_engine_kind_text(turn->settings->engine), getpid(),
         tcp_port(turn->settings, call->connection->base->listener->protocol));

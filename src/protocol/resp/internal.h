@@ -87,6 +87,10 @@ struct pil_redis_worker {
     uint64_t long_batch;                   /* number of the last batch with a long command */
 };
 
+/* The version of Redis that HELLO and INFO tell: clients enable what they know of by it (redis-py: caching, from 7.4
+ * on). */
+#define PIL_REDIS_VERSION "7.4.0"
+
 /* Arguments of a command that looks for each of them in a list. */
 enum { PIL_REDIS_WORDS_MAX = 1024 };
 

@@ -46,8 +46,14 @@ static void put_forget(struct pil_sink *sink) {
     pil_resp_put_null(sink, PIL_RESP_3);
 }
 
-static uint64_t live_generation(const struct pil_turn *turn, uint32_t index) {
-    const struct pil_release *release = pil_cache_live(pil_cache_view_at(turn->scope.cache, index));
+/* The generation that the view has now, or in the moment of the batch. An answer is compared with its own moment:
+ * compared with now, each answer of a batch that a swap has overtaken would say "forget" again. */
+static uint64_t generation_of(struct pil_turn *turn, uint32_t index, bool is_now) {
+    const struct pil_release *release = NULL;
+    if (!is_now) {
+        return pil_redis_generation(turn, index);
+    }
+    release = pil_cache_live(pil_cache_view_at(turn->scope.cache, index));
     return release != NULL ? release->generation : 0;
 }
 
@@ -71,31 +77,31 @@ static bool is_broadcast(const struct pil_redis_tracking *tracking, const struct
     return tracking->prefix_count == 0;
 }
 
-/* Notes the live generation of all views whose keys the client wants to hear of. */
-static void see_broadcast(const struct pil_turn *turn, const struct pil_redis_connection *connection) {
+/* Notes the generation of all views whose keys the client wants to hear of. */
+static void see_broadcast(struct pil_turn *turn, const struct pil_redis_connection *connection, bool is_now) {
     struct pil_redis_tracking *tracking = connection->tracking;
     for (uint32_t i = 0; i < pil_cache_view_count(turn->scope.cache); i++) {
         bool is_readable = (connection->base->readable >> i & 1) != 0;
         if (is_readable && is_broadcast(tracking, pil_cache_view_at(turn->scope.cache, i))) {
-            pil_redis_see(&tracking->seen, i, live_generation(turn, i));
+            pil_redis_see(&tracking->seen, i, generation_of(turn, i, is_now));
         }
     }
 }
 
 /* Whether something that the client may have cached is no longer what it would be told. If so, it counts as told. */
-static bool must_forget(const struct pil_turn *turn, const struct pil_redis_connection *connection, int64_t wall_us) {
+static bool must_forget(struct pil_turn *turn, const struct pil_redis_connection *connection, bool is_now) {
     struct pil_redis_tracking *tracking = connection->tracking;
-    bool is_stale = tracking->expires_us <= wall_us;
+    bool is_stale = tracking->expires_us <= (is_now ? pil_clock_wall_us() : turn->wall_us);
     for (uint64_t views = tracking->seen.views; views != 0 && !is_stale; views &= views - 1) {
         uint32_t index = (uint32_t)__builtin_ctzll(views);
-        is_stale = tracking->seen.generations[index] != live_generation(turn, index);
+        is_stale = tracking->seen.generations[index] != generation_of(turn, index, is_now);
     }
     if (is_stale) {
         tracking->seen.views = 0;
         tracking->expires_us = INT64_MAX;
     }
     if (tracking->is_bcast) {
-        see_broadcast(turn, connection); /* also views that are new since the last check */
+        see_broadcast(turn, connection, is_now); /* also views that are new since the last check */
     }
     return is_stale && connection->resp == PIL_RESP_3;
 }
@@ -147,7 +153,7 @@ static void see_lookups(struct pil_turn *turn, struct pil_redis_call *call) {
 void pil_redis_track(struct pil_turn *turn, struct pil_redis_call *call, struct pil_sink *sink) {
     struct pil_redis_connection *connection = call->connection;
     /* Inside of EXEC's array there is no place for a push: EXEC itself has looked, and so will the next request. */
-    if (!call->is_replayed && must_forget(turn, connection, turn->wall_us)) {
+    if (!call->is_replayed && must_forget(turn, connection, false)) {
         put_forget(sink);
     }
     advance_caching(connection->tracking, call);
@@ -160,7 +166,7 @@ void pil_redis_track(struct pil_turn *turn, struct pil_redis_call *call, struct 
 void pil_redis_tracking_sweep(struct pil_turn *turn, struct pil_redis_connection *connection) {
     struct pil_connection *base = connection->base;
     bool can_send = base->state < PIL_CONNECTION_FINISHING && base->output.bytes == 0 && base->pending == 0;
-    if (connection->tracking != NULL && can_send && must_forget(turn, connection, pil_clock_wall_us())) {
+    if (connection->tracking != NULL && can_send && must_forget(turn, connection, true)) {
         pil_status status = pil_connection_interject(turn, base, put_forget);
         PIL_ASSERT(status == PIL_STATUS_OK); /* nothing is pending */
     }
@@ -277,7 +283,7 @@ static const char *turn_on(struct pil_turn *turn, struct pil_redis_call *call, c
     tracking->is_noloop = options->is_noloop;
     tracking->is_bcast = options->is_bcast;
     if (tracking->is_bcast) {
-        see_broadcast(turn, connection);
+        see_broadcast(turn, connection, false);
     }
     return NULL;
 }
