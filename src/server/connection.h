@@ -93,8 +93,8 @@ void pil_connection_finish(struct pil_connection *connection, pil_close_reason r
 void pil_connection_replay(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes bytes);
 /* Whether requests of the current batch may point into replayed bytes. */
 bool pil_connection_is_replayed(const struct pil_turn *turn, const struct pil_connection *connection);
-/* The request at hand waits for the connection's next turn, because this turn has done enough (turn->work). decode takes
- * nothing and answers AGAIN. Not for replayed bytes, which are decoded in one turn. */
+/* The request at hand waits for the connection's next turn, because this turn has done enough (turn->work). decode
+ * takes nothing and answers AGAIN. Not for replayed bytes, which are decoded in one turn. */
 void pil_connection_yield(struct pil_turn *turn, struct pil_connection *connection);
 /* Writes and sends bytes that are not an answer to a request ("100 Continue"). BUSY: answers must go first. */
 pil_status pil_connection_interject(struct pil_turn *turn, struct pil_connection *connection,

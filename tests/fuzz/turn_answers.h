@@ -158,8 +158,8 @@ static bool next_command(struct answers *answers, struct question *ret_question)
     return false;
 }
 
-/* false: it has not come. */
-static bool take_reply(struct answers *answers, struct pil_bytes *ret_reply) {
+/* The next reply or push. false: it has not come. */
+static bool take_message(struct answers *answers, struct pil_bytes *ret_reply) {
     struct pil_resp_reply_cursor cursor = {0};
     size_t len = 0;
     pil_status status = pil_resp_reply_length(&cursor, answers->out, &len);
@@ -171,6 +171,20 @@ static bool take_reply(struct answers *answers, struct pil_bytes *ret_reply) {
     pil_text_append(&answers->lasting, answers->out.data, len);
     skip(&answers->out, len);
     return true;
+}
+
+static void skip_pushes(struct answers *answers) {
+    static const char forget[] = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+    struct pil_bytes push;
+    while (answers->out.len > 0 && answers->out.data[0] == '>' && take_message(answers, &push)) {
+        PIL_ASSERT(pil_bytes_equal_text(push, forget));
+    }
+}
+
+/* false: it has not come. */
+static bool take_reply(struct answers *answers, struct pil_bytes *ret_reply) {
+    skip_pushes(answers);
+    return take_message(answers, ret_reply);
 }
 
 static bool is_one_of(struct pil_bytes word, const char *const *names) {
@@ -235,6 +249,7 @@ static void check_commands(struct answers *answers) {
     if (is_refused && !question.is_last && take_reply(answers, &reply)) {
         PIL_ASSERT(reply.data[0] == '-');
     }
+    skip_pushes(answers);
     PIL_ASSERT(answers->out.len == 0);
 }
 

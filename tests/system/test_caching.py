@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a swap of a release means to clients that cache what they have read (CLIENT TRACKING) or watch it (WATCH), with a
-real client that caches; and which errors clients wait for.
+"""What a swap of a release means to clients that cache what they have read (CLIENT TRACKING) or watch it (WATCH), with
+a real client that caches; which errors clients wait for; the fields of INFO.
 """
 
 from __future__ import annotations
@@ -166,6 +166,6 @@ def test_info_has_the_fields_that_clients_and_exporters_read(store, start_pillio
     assert client.info("commandstats")["cmdstat_hget"]["calls"] == 1
     assert set(client.info("replication")) == {"role", "connected_slaves", "master_repl_offset"}
     line = client.client_list()[0]
-    for field in ("id", "addr", "laddr", "fd", "name", "age", "idle", "flags", "db", "sub", "psub", "multi", "qbuf", "omem",
-                  "events", "cmd", "user", "redir", "resp", "lib-name", "lib-ver"):
+    for field in ("id", "addr", "laddr", "fd", "name", "age", "idle", "flags", "db", "sub", "psub", "multi", "qbuf",
+                  "omem", "events", "cmd", "user", "redir", "resp", "lib-name", "lib-ver"):
         assert field in line, field

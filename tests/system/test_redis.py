@@ -349,7 +349,8 @@ def data_requests() -> list[Any]:
 
 # Patterns, on the keys of a scan: stars, classes, escapes, what is not closed.
 PATTERNS = [
-    "*", "a*", f"{VIEW}*", f"{VIEW}:?", f"{VIEW}:[13]", f"{VIEW}:[^13]", f"{VIEW}:[1-3]", f"{VIEW}:[3-1]", "*:1*", "*:*0",
+    "*", "a*", f"{VIEW}*", f"{VIEW}:?", f"{VIEW}:[13]", f"{VIEW}:[^13]", f"{VIEW}:[1-3]", f"{VIEW}:[3-1]", "*:1*",
+    "*:*0",
     f"*{VIEW[-4:]}:*[0-9]", f"{VIEW}:[", f"{VIEW}:[1", f"{VIEW}:[^", f"{VIEW}:[\\1-3]", f"\\{VIEW}:1", f"{VIEW}:1\\",
     "*a*l*l*_*t*:*2*", f"{VIEW}**:**1", "??l_*:??", f"{VIEW}:[!1]", f"{VIEW}:[]1]", f"{VIEW}:[1-]", "[^b]*1",
 ]
@@ -440,6 +441,14 @@ def test_commands_are_described_as_redis_describes_them(pair):
     assert "hget" in filtered and "get" not in filtered
 
 
+def test_commands_about_the_server_take_a_bounded_number_of_words(pair):
+    raw = Raw(pair[0].resp_unix)
+    for command in ("COMMAND INFO", "COMMAND DOCS", "CONFIG GET", "LATENCY HISTOGRAM", "CLIENT LIST ID"):
+        words = command.split() + ["1"] * (1025 - len(command.split()))
+        assert not raw.ask(words[:1024]).startswith(b"-"), command
+        assert raw.ask(words) == b"-ERR %s takes at most 1023 arguments; ask in several requests\r\n" % words[0].encode()
+
+
 def test_every_command_that_redis_flags_as_a_write_is_refused(pair):
     daemon, server = pair
     ours, theirs = ({info[0]: info for info in parsed(Raw(address), "COMMAND")}
@@ -458,9 +467,9 @@ def test_every_command_that_redis_flags_as_a_write_is_refused(pair):
         assert raw.ask([name] + ["x"] * (abs(arity) - 1)).startswith(b"-READONLY "), name
 
 
-@pytest.mark.parametrize("stream", [b"POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n",
-                                    b"PUT /x HTTP/1.1\r\nHost: x\r\nPING\r\n"])
-def test_http_on_a_resp_port_ends_the_connection(pair, stream):
+@pytest.mark.parametrize("line", [b"POST / HTTP/1.1", b"GET / HTTP/1.1", b"PUT /x HTTP/1.1"])
+def test_http_on_a_resp_port_ends_the_connection(pair, line):
+    stream = line + b"\r\nHost: x\r\n\r\nPING\r\n"
     for address in (pair[0].resp_unix, f"unix:{pair[1].path}"):
         raw = Raw(address)
         raw.sock.sendall(stream)

@@ -5,10 +5,10 @@
  * limits: once, 64 times in a pipeline, and 64 times in a transaction. A row without such a request fails the test. */
 #include "support/cache_fixture.h"
 #include "support/server_fixture.h"
+#include "support/worker_fixture.h"
 
 #include "protocol/resp/glob.h"
 #include "protocol/resp/internal.h"
-#include "server/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 enum {
     ROWS = 30000,
     FEATURES = 4000,
-    CLIENTS = 500,
+    CLIENTS = 400,
     KEYS_MAX = 16384,
     WORDS = PIL_REDIS_WORDS_MAX - 2,
     TIMES = 64,
@@ -26,13 +26,16 @@ enum {
 struct fixture {
     struct pil_settings settings;
     struct pil_server *server;
-    struct pil_worker *worker;
     struct pil_project *wide, *narrow;
     struct sockaddr_un address;
     int listener, client;
     int others[CLIENTS];
     struct pil_text answers;
 };
+
+/* The name of the view with many rows: long, so that its keys are. */
+#define TEN "bbbbbbbbbb"
+#define NARROW TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 
 /* ---- The most work that each command can be asked for. */
 
@@ -86,7 +89,7 @@ static void many_fields(struct pil_text *text, const char *name) {
 static void many_keys(struct pil_text *text, const char *name) {
     put_header(text, KEYS_MAX + 1, name);
     for (uint32_t i = 0; i < KEYS_MAX; i++) {
-        put(text, "b:29999");
+        put(text, NARROW ":29999");
     }
 }
 
@@ -190,7 +193,7 @@ static void slowlog(struct pil_text *text, const char *name) {
 
 static void part(struct pil_text *text, const char *name) {
     put_header(text, 4, name);
-    put(text, "b:29999");
+    put(text, NARROW ":29999");
     put(text, "0");
     put(text, "-1");
 }
@@ -288,11 +291,19 @@ static const struct worst *worst_of(const char *name) {
 
 /* ---- One worker, on this thread. */
 
+/* Takes one turn and returns its work. */
+static uint64_t turn(struct fixture *f) {
+    uint64_t work = 0;
+    assert_int_equal(fixture_worker_turn(f->server, &work), PIL_STATUS_OK);
+    return work;
+}
+
 static int setup(void **state) {
     static const struct pil_protocol *const protocols[] = {&pil_redis_protocol};
     struct fixture *f = calloc(1, sizeof *f);
     struct pil_error error = {0};
     f->settings = fixture_settings(2, 'a', 1, PIL_ENGINE_EPOLL);
+    snprintf(f->settings.views[1].view, sizeof f->settings.views[1].view, "%s", NARROW);
     f->settings.limits.connections_max = CLIENTS + 8;
     f->settings.limits.output_pause_bytes = 1 << 25; /* nothing waits for output */
     f->wide = fixture_project(FEATURES);
@@ -302,12 +313,11 @@ static int setup(void **state) {
     struct pil_cache *cache = pil_server_cache(f->server);
     fixture_publish(cache, 0, fixture_release(f->wide->views[0].view, 10, 1, 0));
     fixture_publish(cache, 1, fixture_release(f->narrow->views[0].view, ROWS, 1, 0));
-    f->worker = &f->server->workers[0];
-    assert_int_equal(pil_worker_open(f->worker, &error), PIL_STATUS_OK);
+    assert_int_equal(fixture_worker_open(f->server, &error), PIL_STATUS_OK);
     for (uint32_t i = 0; i < CLIENTS; i++) {
         f->others[i] = fixture_connect(&f->address);
         if (i % 8 == 7) { /* the listener's queue is short */
-            assert_int_equal(pil_worker_turn(f->worker), PIL_STATUS_OK);
+            (void)turn(f);
         }
     }
     *state = f;
@@ -319,7 +329,7 @@ static int teardown(void **state) {
     for (uint32_t i = 0; i < CLIENTS; i++) {
         close(f->others[i]);
     }
-    pil_worker_close(f->worker);
+    fixture_worker_close(f->server);
     pil_server_destroy(&f->server);
     close(f->listener);
     unlink(f->address.sun_path);
@@ -366,8 +376,8 @@ static uint64_t ask(struct fixture *f, struct pil_bytes requests, uint32_t count
         ssize_t sent = send(f->client, requests.data, requests.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         size_t len = sent > 0 ? (size_t)sent : 0;
         requests = pil_bytes_from(requests.data + len, requests.len - len);
-        assert_int_equal(pil_worker_turn(f->worker), PIL_STATUS_OK);
-        work_max = f->worker->turn.work > work_max ? f->worker->turn.work : work_max;
+        uint64_t work = turn(f);
+        work_max = work > work_max ? work : work_max;
         is_open = receive(f);
     }
     close(f->client);
@@ -447,7 +457,8 @@ static void a_scan_in_steps_sees_every_key_once(void **state) {
         for (int64_t i = value.integer; i > 0; i--) {
             assert_int_equal(pil_resp_value_next(&rest, &value), PIL_STATUS_OK);
             int64_t key = 0;
-            assert_true(pil_number_parse_i64(pil_bytes_from(value.text.data + 2, value.text.len - 2), &key));
+            assert_true(pil_number_parse_i64(
+                pil_bytes_from(value.text.data + sizeof NARROW, value.text.len - sizeof NARROW), &key));
             assert_true(key >= 0 && key < ROWS && !seen[key]);
             seen[key] = true;
             found++;
@@ -471,8 +482,7 @@ static void long_requests_of_many_connections_take_turns(void **state) {
         assert_int_equal(send(f->others[i], text.data, text.len, 0), (ssize_t)text.len);
     }
     while (done < PEERS * REQUESTS) {
-        assert_int_equal(pil_worker_turn(f->worker), PIL_STATUS_OK);
-        assert_true(f->worker->turn.work <= TURN_WORK_MAX);
+        assert_true(turn(f) <= TURN_WORK_MAX);
         uint32_t least = REQUESTS, most = 0;
         for (uint32_t i = 0; i < PEERS; i++) {
             char buffer[4096];
