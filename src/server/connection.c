@@ -307,12 +307,12 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
         if (status == PIL_STATUS_BUSY) {
             return status;
         }
+        PIL_ASSERT(consumed <= data->len);
+        *data = pil_bytes_from(data->data + consumed, data->len - consumed);
         if (status == PIL_STATUS_AGAIN) {
             is_partial = !pil_list_is_linked(&connection->ready_link); /* else it has yielded */
             break;
         }
-        PIL_ASSERT(consumed <= data->len);
-        *data = pil_bytes_from(data->data + consumed, data->len - consumed);
         if (connection->use.is_spare && connection->pending > pending) {
             refuse_place(turn, connection);
         }

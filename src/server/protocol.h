@@ -57,7 +57,8 @@ struct pil_protocol {
     pil_status (*open)(struct pil_turn *turn, struct pil_connection *connection);
     /* Takes one request off the front of `data`, which stay in place until the batch ends.
      *   OK     *ret_consumed bytes are done; a request was added to the batch, or they held none
-     *   AGAIN  the request is incomplete, or waits for the next turn (pil_connection_yield)
+     *   AGAIN  the request is incomplete, or waits for the next turn (pil_connection_yield); *ret_consumed bytes of it,
+     *          usually none, are done and not needed any more
      *   BUSY   the batch has no room for it: nothing was taken
      * Bytes that are not a request are consumed and answered in the protocol's own words. They end the connection
      * (pil_connection_finish) when the bytes behind them cannot be framed. */

@@ -187,15 +187,17 @@ def test_idle_timeout(start):
 
 def test_request_timeout(start):
     daemon = start("request_timeout=300ms")
-    resp, head, body = (harness.connect(a) for a in (daemon.resp_unix, daemon.feast, daemon.feast))
+    resp, skipped, head, body = (harness.connect(a) for a in (daemon.resp_unix, daemon.resp_tcp, daemon.feast,
+                                                              daemon.feast))
+    skipped.sendall(b"*2\r\n$4\r\nECHO\r\n$99999999\r\nhe")  # over limits.request_bytes: its bytes are not kept
     resp.sendall(b"*2\r\n$4\r\nECHO\r\n$5\r\nhe")
     head.sendall(b"GET /health HTTP/1.1\r\nHos")
     body.sendall(b"POST /get-online-features HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
-    assert wait_closed(resp) == b""
+    assert wait_closed(resp) == wait_closed(skipped) == b""
     for sock in (head, body):
         wait_closed(sock)
     harness.wait_until("they are counted", lambda: count(daemon, "closed", "request_timeout", "feast") == 2)
-    assert count(daemon, "closed", "request_timeout") == 1
+    assert count(daemon, "closed", "request_timeout") == 2
 
 
 def read_lines(sock: socket.socket, lines: int) -> bytes:

@@ -178,9 +178,7 @@ static pil_status skip(struct pil_turn *turn, struct pil_connection *connection,
         *ret_consumed = data.len;
         return PIL_STATUS_OK;
     }
-    if (status == PIL_STATUS_AGAIN && done == 0) {
-        return status;
-    }
+    *ret_consumed = done;
     if (status == PIL_STATUS_OK) {
         add_call(turn, connection)->error =
             is_args ? pil_batch_text(turn->batch, "ERR a request has at most %u arguments (limits.arguments)",
@@ -189,8 +187,7 @@ static pil_status skip(struct pil_turn *turn, struct pil_connection *connection,
                                      limits->request_bytes_max);
         state->transaction.is_aborted = state->transaction.is_open;
     }
-    *ret_consumed = done;
-    return PIL_STATUS_OK;
+    return status;
 }
 
 /* Turns a decoded request into a call; `bytes` are the whole request. BUSY: it must wait for the next batch. */
