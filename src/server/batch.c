@@ -287,7 +287,7 @@ void pil_batch_run(struct pil_turn *turn, bool keep_moment) {
             }
         }
         times.encoded = pil_clock_monotonic_ns();
-        turn->is_late = times.encoded - turn->now_ns > LATE_NS;
+        turn->is_late = times.encoded - turn->now_ns > LATE_NS || turn->work >= turn->work_max;
         measure(turn, &times);
         count_values(turn);
         if (batch->lookup_count > 0) {

@@ -110,7 +110,6 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
     PIL_ASSERT(connection->pending == 0);
     PIL_ASSERT(!pil_list_is_linked(&connection->ready_link) && !pil_list_is_linked(&connection->dirty_link));
     count_out(worker, connection);
-    worker->exhauster = worker->exhauster == connection ? NULL : worker->exhauster;
     if (connection->protocol->close != NULL) {
         connection->protocol->close(turn, connection);
     }

@@ -32,7 +32,6 @@ struct pil_worker {
     struct pil_peer_diag diag; /* opened on the worker's own thread */
     struct pil_listener listeners[PIL_SETTINGS_LISTENERS_MAX];
     struct pil_list connections, ready, dirty;
-    struct pil_connection *exhauster; /* whose request used up the work of this turn; NULL: none did */
     uint32_t connection_count, dirty_count;
     void *protocol_states[PIL_SETTINGS_PROTOCOLS_MAX];
     struct pil_histogram *histograms[PIL_SETTINGS_PROTOCOLS_MAX]; /* [operation_count] */

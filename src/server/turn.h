@@ -22,10 +22,11 @@ struct pil_turn {
     struct pil_batch *batch;
     struct pil_scope scope; /* resolves names for the peer of the connection being decoded or answered */
     struct pil_prepared_cache *prepared;
-    uint64_t now_ns; /* when the turn began */
-    bool is_late;    /* it has taken so long that what is not decoded yet waits for the next one */
-    uint64_t work;   /* steps of some nanoseconds that long requests took in this turn, as their handlers count */
-    int64_t wall_us; /* time of the batch, taken after its lookups: event timestamps are compared with it */
+    uint64_t now_ns;   /* when the turn began */
+    bool is_late;      /* it has taken so long that what is not decoded yet waits for the next one */
+    uint64_t work;     /* steps of some nanoseconds that long requests took in this turn, as their handlers count */
+    uint64_t work_max; /* with as many, further long requests wait for the next turn */
+    int64_t wall_us;   /* time of the batch, taken after its lookups: event timestamps are compared with it */
     uint64_t value_counts[PIL_SETTINGS_VIEWS_MAX][PIL_VALUE_STATUS_COUNT]; /* values answered in this batch */
 };
 

@@ -24,9 +24,9 @@ static void on_unpark(void *context) {
 }
 
 void pil_server_engine_options(const struct pil_settings *settings, struct pil_engine_options *ret_options) {
-    *ret_options = (struct pil_engine_options){
-        .kind = settings->engine,
-        .connections_max = settings->limits.connections_max + PIL_PLACES_SPARE + settings->listener_count};
+    *ret_options = (struct pil_engine_options){.kind = settings->engine,
+                                               .connections_max = settings->limits.connections_max + PIL_PLACES_SPARE +
+                                                                  settings->listener_count};
 }
 
 static pil_status open_engine(struct pil_worker *worker, struct pil_error *error) {
@@ -70,7 +70,6 @@ static void refuse_input(struct pil_turn *turn, struct pil_connection *connectio
 /* Decodes the connection's bytes; runs the batch each time the decoder finds it full, and leaves the rest to the next
  * turn when this one is late. The requests of a replay are answered from one moment, however many batches they fill. */
 static void advance(struct pil_turn *turn, struct pil_connection *connection) {
-    bool is_exhausted = turn->work >= PIL_TURN_WORK_MAX;
     pil_status status;
     while ((status = pil_connection_advance(turn, connection)) == PIL_STATUS_BUSY) {
         /* An empty batch without a pinned moment has room for every request, so the loop ends. */
@@ -82,9 +81,6 @@ static void advance(struct pil_turn *turn, struct pil_connection *connection) {
     }
     if (status == PIL_STATUS_NO_MEMORY) {
         refuse_input(turn, connection);
-    }
-    if (!is_exhausted && turn->work >= PIL_TURN_WORK_MAX) {
-        turn->worker->exhauster = connection;
     }
 }
 
@@ -161,6 +157,8 @@ static void on_event(struct pil_worker *worker, const struct pil_event *event) {
  * to one at least. Connections that are put on the list meanwhile wait for the next turn. */
 static void run_ready(struct pil_worker *worker) {
     struct pil_turn *turn = &worker->turn;
+    turn->work_max =
+        turn->work + PIL_TURN_WORK_MAX; /* long requests that have just come leave work for one that waits */
     const struct pil_list_link *last = worker->ready.head.previous;
     struct pil_list_link *link = pil_list_first(&worker->ready);
     for (bool was_last = link == NULL; !was_last; link = pil_list_first(&worker->ready)) {
@@ -178,17 +176,6 @@ static void run_ready(struct pil_worker *worker) {
         }
         was_last |= turn->is_late;
     }
-}
-
-/* The connection that used up the work of the turn goes behind all that had to yield, so that long requests of many
- * connections take turns. */
-static void rotate_ready(struct pil_worker *worker) {
-    struct pil_connection *last = worker->exhauster;
-    if (last != NULL && pil_list_is_linked(&last->ready_link)) {
-        pil_list_remove(&last->ready_link);
-        pil_list_append(&worker->ready, &last->ready_link);
-    }
-    worker->exhauster = NULL;
 }
 
 static void copy_stats(struct pil_worker *worker) {
@@ -282,16 +269,16 @@ pil_status pil_worker_turn(struct pil_worker *worker) {
     worker->turn.now_ns = pil_clock_monotonic_ns();
     worker->turn.is_late = false;
     worker->turn.work = 0;
+    worker->turn.work_max = PIL_TURN_WORK_MAX;
     atomic_store_explicit(&worker->turn_started_ns, worker->turn.now_ns, memory_order_relaxed);
     pil_server_note_turn(worker->server, worker->index, worker->turn.now_ns);
     if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
         drain(worker);
     }
-    run_ready(worker); /* before new requests, which would else always find the turn's work not yet used up */
     for (uint32_t i = 0; i < count; i++) {
         on_event(worker, &worker->events[i]);
     }
-    rotate_ready(worker);
+    run_ready(worker);
     pil_batch_run(&worker->turn, false);
     if (worker->turn.now_ns - worker->swept_ns > (worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS)) {
         sweep(worker);

@@ -5,7 +5,8 @@
 #include "server/internal.h"
 
 static inline pil_status fixture_worker_open(struct pil_server *server, struct pil_error *ret_error) {
-    return pil_worker_open(&server->workers[0], ret_error);
+    pil_status status = pil_worker_open(&server->workers[0], ret_error);
+    return status == PIL_STATUS_OK ? pil_worker_listen(&server->workers[0], ret_error) : status;
 }
 
 /* Takes one turn; *ret_work is the work that it did (pil_turn.work). */

@@ -109,7 +109,7 @@ static pil_status begin_long(struct pil_turn *turn, struct pil_connection *conne
     if (worker->long_batch == turn->batch->number) {
         return PIL_STATUS_BUSY;
     }
-    if (turn->work >= PIL_TURN_WORK_MAX && connection->replay.len == 0) {
+    if (turn->work >= turn->work_max && connection->replay.len == 0) {
         pil_connection_yield(turn, connection);
         return PIL_STATUS_AGAIN;
     }
@@ -262,7 +262,7 @@ static void encode(struct pil_turn *turn, struct pil_request *request, struct pi
         pil_resp_put_error(sink, call->error);
     } else if (call->is_queued) {
         pil_resp_put_simple(sink, "QUEUED");
-    } else if (call->command->is_long && call->is_replayed && turn->work >= PIL_TURN_WORK_MAX) {
+    } else if (call->command->is_long && call->is_replayed && turn->work >= turn->work_max) {
         pil_resp_put_error(sink, pil_batch_text(turn->batch,
                                                 "ERR the commands before it in this transaction were too "
                                                 "much work; ask for %s outside MULTI",
