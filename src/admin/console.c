@@ -179,6 +179,23 @@ static void accept_client(struct pil_console *console, int fd) {
 
 /* ---- Requests. */
 
+/* Sends the head and the body, or only the first part; reading pauses meanwhile. */
+static void send_parts(struct pil_console *console, struct client *client, size_t head_bytes, bool has_body) {
+    struct iovec parts[2] = {{.iov_base = client->head, .iov_len = head_bytes},
+                             {.iov_base = client->body.data, .iov_len = client->body.len}};
+    client->is_sending = true;
+    pil_engine_pause(console->engine, client->handle);
+    pil_engine_send(console->engine, client->handle, parts, has_body ? 2 : 1);
+}
+
+/* The client waits for "100 Continue" before it sends the body of its request. */
+static void send_continue(struct pil_console *console, struct client *client) {
+    struct pil_sink sink = pil_sink_fixed(client->head, sizeof client->head);
+    pil_http_put_continue(&sink);
+    client->cursor.expect_continue = false;
+    send_parts(console, client, (size_t)(sink.at - client->head), false);
+}
+
 /* Takes ownership of the page's body. */
 static void send_page(struct pil_console *console, struct client *client, struct pil_exchange *exchange,
                       const struct pil_page *page) {
@@ -186,7 +203,7 @@ static void send_page(struct pil_console *console, struct client *client, struct
     bool has_body = !exchange->head.omits_length && page->body.len > 0;
     exchange->head.status = page->status;
     exchange->head.content_type = page->content_type;
-    exchange->head.fields = page->fields;
+    exchange->head.fields = page->fields != NULL ? page->fields : exchange->head.fields;
     uint8_t *length = pil_http_put_head(&sink, &exchange->head);
     if (has_body) {
         pil_http_patch_length(length, page->body.len);
@@ -194,13 +211,9 @@ static void send_page(struct pil_console *console, struct client *client, struct
     PIL_ASSERT(!sink.failed);
     pil_text_deinit(&client->body);
     client->body = page->body;
-    struct iovec parts[2] = {{.iov_base = client->head, .iov_len = (size_t)(sink.at - client->head)},
-                             {.iov_base = client->body.data, .iov_len = client->body.len}};
-    client->is_sending = true;
     client->since_ns = pil_clock_monotonic_ns();
     client->is_closing = !exchange->head.keep_alive;
-    pil_engine_pause(console->engine, client->handle);
-    pil_engine_send(console->engine, client->handle, parts, has_body ? 2 : 1);
+    send_parts(console, client, (size_t)(sink.at - client->head), has_body);
 }
 
 /* Serves one request at a time: the next one waits until the answer has been sent. */
@@ -208,19 +221,25 @@ static void serve(struct pil_console *console, struct client *client) {
     struct pil_http_request request;
     struct pil_exchange exchange;
     struct pil_page page = {.content_type = "text/plain; charset=utf-8"};
-    if (client->is_sending || client->is_closing || client->is_closed || client->input_len == 0 ||
-        pil_exchange_decode(&client->cursor, pil_bytes_from(client->input, client->input_len), BODY_BYTES_MAX, &request,
-                            &exchange) == PIL_STATUS_AGAIN) {
+    if (client->is_sending || client->is_closing || client->is_closed || client->input_len == 0) {
+        return;
+    }
+    pil_status status = pil_exchange_decode(&client->cursor, pil_bytes_from(client->input, client->input_len),
+                                            BODY_BYTES_MAX, &request, &exchange);
+    if (status != PIL_STATUS_OK) {
+        if (client->cursor.expect_continue) {
+            send_continue(console, client);
+        }
         return;
     }
     if (client->is_probe) {
         exchange.head.keep_alive = false;
     }
-    if (exchange.is_framed && client->is_probe && !pil_page_is_health(&request)) {
+    if (exchange.error == NULL && client->is_probe && !pil_page_is_health(&request)) {
         page.status = 503;
         pil_text_format(&page.body, "all %d places of the admin listeners are taken; only health is answered\n",
                         PIL_CONSOLE_CLIENTS_MAX - PROBE_PLACES);
-    } else if (exchange.is_framed) {
+    } else if (exchange.error == NULL) {
         pil_page_answer(console->node, &request, &page);
     } else {
         page.status = exchange.head.status;

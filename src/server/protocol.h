@@ -55,7 +55,8 @@ struct pil_protocol {
     /* A connection was accepted: sets up its private state. Any status but OK closes it at once. NULL: nothing to
      * do. */
     pil_status (*open)(struct pil_turn *turn, struct pil_connection *connection);
-    /* Takes one request off the front of `data`, which stay in place until the batch ends.
+    /* Takes one request off the front of `data`, which stay in place until the batch ends. Bytes that it consumes are
+     * its own: it may change them.
      *   OK     *ret_consumed bytes are done; a request was added to the batch, or they held none
      *   AGAIN  the request is incomplete, or waits for the next turn (pil_connection_yield); *ret_consumed bytes of it,
      *          usually none, are done and not needed any more

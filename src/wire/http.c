@@ -9,7 +9,10 @@ const struct pil_http_limits pil_http_limits_default = {
     .head_bytes_max = 32 << 10,
     .fields_max = 100,
     .body_bytes_max = 16 << 20,
+    .framing_bytes_max = 16 << 10,
 };
+
+enum { CHUNK_LINE_BYTES_MAX = 256 }; /* a size and its extensions */
 
 /* What is wrong with a message, and the HTTP status to answer. */
 struct refusal {
@@ -38,6 +41,16 @@ static bool is_token(struct pil_bytes text) {
     return text.len > 0;
 }
 
+/* Whether a field value or an extension holds no control characters. */
+static bool is_text(struct pil_bytes text) {
+    for (size_t i = 0; i < text.len; i++) {
+        if ((text.data[i] < 0x20 && text.data[i] != '\t') || text.data[i] == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static struct pil_bytes cut(struct pil_bytes text, size_t begin, size_t end) {
     return pil_bytes_from(text.data + begin, end - begin);
 }
@@ -51,6 +64,10 @@ static struct pil_bytes trim(struct pil_bytes text) {
         end--;
     }
     return cut(text, begin, end);
+}
+
+static size_t at_most(size_t value, size_t max) {
+    return value < max ? value : max;
 }
 
 /* Index of the first `byte`, or the length. */
@@ -73,36 +90,45 @@ static struct pil_bytes take_line(struct pil_bytes *text) {
     return cut(line, 0, line.len > 0 ? line.len - 1 : 0);
 }
 
-/* ---- The end of the head. */
+/* ---- Lines. */
 
-/* Examines each line end once. OK: cursor->head_bytes is set. */
+/* Takes the line at cursor->line_begin, without its CRLF. AGAIN: its end is not in the window, which begins where the
+ * input does. Examines each byte once. */
+static pil_status next_line(struct pil_http_cursor *cursor, struct pil_bytes window, struct pil_bytes *ret_line,
+                            struct refusal *refusal) {
+    const uint8_t *newline = memchr(window.data + cursor->scanned, '\n', window.len - cursor->scanned);
+    if (newline == NULL) {
+        cursor->scanned = window.len;
+        return PIL_STATUS_AGAIN;
+    }
+    size_t at = (size_t)(newline - window.data);
+    if (at == cursor->line_begin || newline[-1] != '\r') {
+        return refuse(refusal, 400, "a line ends without CR");
+    }
+    *ret_line = cut(window, cursor->line_begin, at - 1);
+    cursor->scanned = cursor->line_begin = at + 1;
+    return PIL_STATUS_OK;
+}
+
+/* OK: cursor->head_bytes is set. */
 static pil_status scan_head(struct pil_http_cursor *cursor, struct pil_bytes input,
                             const struct pil_http_limits *limits, struct refusal *refusal) {
-    size_t window = input.len < limits->head_bytes_max ? input.len : limits->head_bytes_max;
+    struct pil_bytes line, window = cut(input, 0, at_most(input.len, limits->head_bytes_max));
     if (!is_token_char(input.data[0]) && input.data[0] != '\r') {
         return refuse(refusal, 400, "this is not HTTP");
     }
     for (;;) {
-        const uint8_t *newline = memchr(input.data + cursor->scanned, '\n', window - cursor->scanned);
-        if (newline == NULL) {
-            cursor->scanned = window;
-            if (window < limits->head_bytes_max) {
-                return PIL_STATUS_AGAIN;
-            }
+        pil_status status = next_line(cursor, window, &line, refusal);
+        if (status == PIL_STATUS_AGAIN && window.len == limits->head_bytes_max) {
             return cursor->line_count == 0 ? refuse(refusal, 414, "the request line is too long")
                                            : refuse(refusal, 431, "the header fields are too long");
         }
-        size_t at = (size_t)(newline - input.data);
-        if (at == cursor->line_begin || newline[-1] != '\r') {
-            return refuse(refusal, 400, "a line ends without CR");
-        }
-        bool is_empty = at == cursor->line_begin + 1;
-        cursor->scanned = cursor->line_begin = at + 1;
-        if (is_empty && cursor->line_count > 0) {
-            cursor->head_bytes = at + 1;
+        PIL_TRY(status);
+        if (line.len == 0 && cursor->line_count > 0) {
+            cursor->head_bytes = cursor->line_begin;
             return PIL_STATUS_OK;
         }
-        cursor->line_count += !is_empty; /* empty lines before the request line are skipped: RFC 9112 §2.2 */
+        cursor->line_count += line.len > 0; /* empty lines before the request line are skipped: RFC 9112 §2.2 */
         if (cursor->line_count > limits->fields_max + 1) {
             return refuse(refusal, 431, "there are too many header fields");
         }
@@ -123,10 +149,12 @@ static struct pil_bytes head_of(struct pil_bytes input, size_t head_bytes) {
 /* What the header fields say about framing and the connection. */
 struct facts {
     size_t body_bytes;
+    struct pil_bytes encoding; /* as in struct pil_http_request */
     uint32_t host_count;
     bool has_length;
-    bool has_encoding;
-    bool is_chunked; /* "chunked" is the only encoding */
+    bool has_encoding;     /* Transfer-Encoding */
+    bool is_chunked;       /* "chunked" is the only encoding */
+    bool ends_with_chunks; /* "chunked" is the last one */
     bool says_close;
     bool says_keep_alive;
     bool expects_continue;
@@ -152,6 +180,16 @@ static pil_status read_length(struct facts *facts, struct pil_bytes value, struc
     facts->has_length = true;
     facts->body_bytes = length;
     return PIL_STATUS_OK;
+}
+
+static void read_transfer_encoding(struct facts *facts, struct pil_bytes value) {
+    struct pil_bytes last = value;
+    for (size_t comma = find(last, ','); comma < last.len; comma = find(last, ',')) {
+        last = cut(last, comma + 1, last.len);
+    }
+    facts->is_chunked = !facts->has_encoding && pil_bytes_equal_nocase(value, "chunked");
+    facts->ends_with_chunks = pil_bytes_equal_nocase(trim(last), "chunked");
+    facts->has_encoding = true;
 }
 
 static void read_connection(struct facts *facts, struct pil_bytes value) {
@@ -206,8 +244,9 @@ static pil_status read_field(struct facts *facts, struct pil_bytes name, struct 
         return read_length(facts, value, refusal);
     }
     if (pil_bytes_equal_nocase(name, "transfer-encoding")) {
-        facts->is_chunked = !facts->has_encoding && pil_bytes_equal_nocase(value, "chunked");
-        facts->has_encoding = true;
+        read_transfer_encoding(facts, value);
+    } else if (pil_bytes_equal_nocase(name, "content-encoding")) {
+        facts->encoding = value.len > 0 && !pil_bytes_equal_nocase(value, "identity") ? value : facts->encoding;
     } else if (pil_bytes_equal_nocase(name, "connection")) {
         read_connection(facts, value);
     } else if (pil_bytes_equal_nocase(name, "host")) {
@@ -221,26 +260,151 @@ static pil_status read_field(struct facts *facts, struct pil_bytes name, struct 
     return PIL_STATUS_OK;
 }
 
+/* Splits a line of the head or of the trailer. */
+static pil_status split_field(struct pil_bytes line, struct pil_bytes *ret_name, struct pil_bytes *ret_value,
+                              struct refusal *refusal) {
+    if (line.data[0] == ' ' || line.data[0] == '\t') {
+        return refuse(refusal, 400, "a header field is folded");
+    }
+    bool has_colon = find(line, ':') < line.len;
+    struct pil_bytes name = take_until(&line, ':');
+    if (!has_colon || !is_token(name)) {
+        return refuse(refusal, 400, "a header field has no valid name");
+    }
+    struct pil_bytes value = trim(line);
+    if (!is_text(value)) {
+        return refuse(refusal, 400, "a header field holds a control character");
+    }
+    *ret_name = name;
+    *ret_value = value;
+    return PIL_STATUS_OK;
+}
+
 static pil_status read_fields(struct pil_bytes fields, struct facts *facts, struct refusal *refusal) {
     while (fields.len > 0) {
-        struct pil_bytes value = take_line(&fields);
-        if (value.data[0] == ' ' || value.data[0] == '\t') {
-            return refuse(refusal, 400, "a header field is folded");
-        }
-        bool has_colon = find(value, ':') < value.len;
-        struct pil_bytes name = take_until(&value, ':');
-        if (!has_colon || !is_token(name)) {
-            return refuse(refusal, 400, "a header field has no valid name");
-        }
-        value = trim(value);
-        for (size_t i = 0; i < value.len; i++) {
-            if ((value.data[i] < 0x20 && value.data[i] != '\t') || value.data[i] == 0x7f) {
-                return refuse(refusal, 400, "a header field holds a control character");
-            }
-        }
+        struct pil_bytes name, value;
+        PIL_TRY(split_field(take_line(&fields), &name, &value, refusal));
         PIL_TRY(read_field(facts, name, value, refusal));
     }
     return PIL_STATUS_OK;
+}
+
+/* ---- Chunks (RFC 9112 §7.1). */
+
+/* The size in a chunk's first line, and the length of the extensions behind it, which are not used. */
+static pil_status read_chunk_size(struct pil_bytes line, size_t *ret_bytes, size_t *ret_extra_bytes,
+                                  struct refusal *refusal) {
+    size_t bytes = 0, at = 0;
+    for (; at < line.len && pil_character_hex_digit(line.data[at]) >= 0; at++) {
+        if (bytes > SIZE_MAX >> 4) {
+            return refuse(refusal, 413, "a chunk is too large");
+        }
+        bytes = bytes << 4 | (size_t)pil_character_hex_digit(line.data[at]);
+    }
+    if (at == 0 || (at < line.len && line.data[at] != ';')) {
+        return refuse(refusal, 400, "the size of a chunk is not a hexadecimal number");
+    }
+    if (!is_text(cut(line, at, line.len))) {
+        return refuse(refusal, 400, "a chunk extension holds a control character");
+    }
+    *ret_bytes = bytes;
+    *ret_extra_bytes = line.len - at;
+    return PIL_STATUS_OK;
+}
+
+/* The longest input that a chunked request with this head may have. */
+static size_t chunked_bytes_max(const struct pil_http_cursor *cursor, const struct pil_http_limits *limits) {
+    return cursor->head_bytes + limits->body_bytes_max + limits->framing_bytes_max;
+}
+
+static pil_status scan_chunk_size(struct pil_http_cursor *cursor, struct pil_bytes input,
+                                  const struct pil_http_limits *limits, struct refusal *refusal) {
+    size_t line_end_max = cursor->line_begin + CHUNK_LINE_BYTES_MAX + 2;
+    struct pil_bytes line;
+    pil_status status = next_line(cursor, cut(input, 0, at_most(input.len, line_end_max)), &line, refusal);
+    if (status == PIL_STATUS_AGAIN && input.len >= line_end_max) {
+        return refuse(refusal, 400, "the line with the size of a chunk is too long");
+    }
+    PIL_TRY(status);
+    size_t extra_bytes = 0;
+    PIL_TRY(read_chunk_size(line, &cursor->chunk_bytes, &extra_bytes, refusal));
+    cursor->extra_bytes += extra_bytes;
+    if (cursor->extra_bytes > limits->framing_bytes_max) {
+        return refuse(refusal, 413, "the chunk extensions are too long");
+    }
+    if (cursor->chunk_bytes > limits->body_bytes_max - cursor->body_bytes) {
+        return refuse(refusal, 413, "the body is too large");
+    }
+    if (cursor->line_begin + cursor->chunk_bytes + 2 > chunked_bytes_max(cursor, limits)) {
+        return refuse(refusal, 413, "the chunks of the body are too small: their framing is too large");
+    }
+    cursor->body_bytes += cursor->chunk_bytes;
+    cursor->part = cursor->chunk_bytes > 0 ? PIL_HTTP_CHUNK_DATA : PIL_HTTP_CHUNK_TRAILER;
+    cursor->line_count = 0;
+    return PIL_STATUS_OK;
+}
+
+static pil_status scan_chunk_data(struct pil_http_cursor *cursor, struct pil_bytes input, struct refusal *refusal) {
+    size_t end = cursor->line_begin + cursor->chunk_bytes;
+    if (input.len < end + 2) {
+        return PIL_STATUS_AGAIN;
+    }
+    if (input.data[end] != '\r' || input.data[end + 1] != '\n') {
+        return refuse(refusal, 400, "a chunk is longer than its size says");
+    }
+    cursor->scanned = cursor->line_begin = end + 2;
+    cursor->part = PIL_HTTP_CHUNK_SIZE;
+    return PIL_STATUS_OK;
+}
+
+/* Checks the fields after the last chunk. They are not used: no field that this server reads may be there. */
+static pil_status scan_trailer(struct pil_http_cursor *cursor, struct pil_bytes input,
+                               const struct pil_http_limits *limits, struct refusal *refusal) {
+    size_t end_max = at_most(cursor->line_begin + limits->framing_bytes_max - cursor->extra_bytes,
+                             chunked_bytes_max(cursor, limits));
+    struct pil_bytes window = cut(input, 0, at_most(input.len, end_max));
+    for (;;) {
+        struct pil_bytes line, name, value;
+        pil_status status = next_line(cursor, window, &line, refusal);
+        if (status == PIL_STATUS_AGAIN && window.len == end_max) {
+            return refuse(refusal, 431, "the trailer fields are too long");
+        }
+        PIL_TRY(status);
+        if (line.len == 0) {
+            return PIL_STATUS_OK;
+        }
+        cursor->extra_bytes += line.len + 2;
+        PIL_TRY(split_field(line, &name, &value, refusal));
+        if (++cursor->line_count > limits->fields_max) {
+            return refuse(refusal, 431, "there are too many trailer fields");
+        }
+    }
+}
+
+/* OK: the body ends at cursor->line_begin. */
+static pil_status scan_chunks(struct pil_http_cursor *cursor, struct pil_bytes input,
+                              const struct pil_http_limits *limits, struct refusal *refusal) {
+    while (cursor->part != PIL_HTTP_CHUNK_TRAILER) {
+        PIL_TRY(cursor->part == PIL_HTTP_CHUNK_DATA ? scan_chunk_data(cursor, input, refusal)
+                                                    : scan_chunk_size(cursor, input, limits, refusal));
+    }
+    return scan_trailer(cursor, input, limits, refusal);
+}
+
+struct pil_bytes pil_http_unchunk(struct pil_bytes chunks, uint8_t *to) {
+    uint8_t *at = to;
+    for (;;) {
+        struct refusal refusal;
+        size_t bytes = 0, extra_bytes = 0;
+        pil_status status = read_chunk_size(take_line(&chunks), &bytes, &extra_bytes, &refusal);
+        PIL_ASSERT(status == PIL_STATUS_OK && bytes <= chunks.len); /* pil_http_decode has read them */
+        if (bytes == 0) {
+            return pil_bytes_from(to, (size_t)(at - to));
+        }
+        memmove(at, chunks.data, bytes);
+        at += bytes;
+        chunks = cut(chunks, bytes + 2, chunks.len);
+    }
 }
 
 /* ---- Requests. */
@@ -319,9 +483,9 @@ static pil_status check_request_framing(const struct facts *facts, const struct 
     if (facts->has_encoding && (facts->has_length || request->minor == 0)) {
         return refuse(refusal, 400, "Transfer-Encoding with Content-Length or with HTTP/1.0 is ambiguous");
     }
-    if (facts->has_encoding) {
-        return facts->is_chunked ? refuse(refusal, 411, "send the body with Content-Length, not chunked")
-                                 : refuse(refusal, 501, "this Transfer-Encoding is not supported");
+    if (facts->has_encoding && !facts->is_chunked) {
+        return facts->ends_with_chunks ? refuse(refusal, 501, "this Transfer-Encoding is not supported, only chunked")
+                                       : refuse(refusal, 400, "Transfer-Encoding does not end with chunked");
     }
     return facts->body_bytes > limits->body_bytes_max ? refuse(refusal, 413, "the body is too large") : PIL_STATUS_OK;
 }
@@ -333,7 +497,27 @@ static pil_status parse_request_head(struct pil_bytes head, const struct pil_htt
     PIL_TRY(read_fields(request->fields, facts, refusal));
     PIL_TRY(check_request_framing(facts, request, limits, refusal));
     request->keep_alive = !facts->says_close && (request->minor == 1 || facts->says_keep_alive);
+    request->encoding = facts->encoding;
+    request->is_chunked = facts->is_chunked;
     return PIL_STATUS_OK;
+}
+
+static void begin_body(struct pil_http_cursor *cursor, const struct facts *facts, uint8_t minor) {
+    cursor->body_bytes = facts->body_bytes;
+    cursor->part = facts->is_chunked ? PIL_HTTP_CHUNK_SIZE : PIL_HTTP_CHUNK_NONE;
+    cursor->expect_continue = facts->expects_continue && minor == 1 && (facts->body_bytes > 0 || facts->is_chunked);
+}
+
+/* OK: the body is complete and ends at *ret_end. */
+static pil_status scan_body(struct pil_http_cursor *cursor, struct pil_bytes input,
+                            const struct pil_http_limits *limits, size_t *ret_end, struct refusal *refusal) {
+    if (cursor->part != PIL_HTTP_CHUNK_NONE) {
+        PIL_TRY(scan_chunks(cursor, input, limits, refusal));
+        *ret_end = cursor->line_begin;
+        return PIL_STATUS_OK;
+    }
+    *ret_end = cursor->head_bytes + cursor->body_bytes;
+    return input.len < *ret_end ? PIL_STATUS_AGAIN : PIL_STATUS_OK;
 }
 
 /* The head is parsed when its end is found, for the length of the body, and again when the body is complete: the input
@@ -341,22 +525,19 @@ static pil_status parse_request_head(struct pil_bytes head, const struct pil_htt
 static pil_status decode(struct pil_http_cursor *cursor, struct pil_bytes input, const struct pil_http_limits *limits,
                          struct pil_http_request *request, struct refusal *refusal) {
     bool is_known = cursor->head_bytes > 0;
+    struct facts facts = {0};
+    size_t end = 0;
     if (!is_known) {
         PIL_TRY(scan_head(cursor, input, limits, refusal));
-    } else if (input.len < cursor->head_bytes + cursor->body_bytes) {
-        return PIL_STATUS_AGAIN;
+        PIL_TRY(parse_request_head(head_of(input, cursor->head_bytes), limits, request, &facts, refusal));
+        begin_body(cursor, &facts, request->minor);
     }
-    struct facts facts = {0};
-    PIL_TRY(parse_request_head(head_of(input, cursor->head_bytes), limits, request, &facts, refusal));
-    if (!is_known) {
-        cursor->body_bytes = facts.body_bytes;
-        cursor->expect_continue = facts.expects_continue && request->minor == 1 && facts.body_bytes > 0;
-        if (input.len < cursor->head_bytes + cursor->body_bytes) {
-            return PIL_STATUS_AGAIN;
-        }
+    PIL_TRY(scan_body(cursor, input, limits, &end, refusal));
+    if (is_known) {
+        PIL_TRY(parse_request_head(head_of(input, cursor->head_bytes), limits, request, &facts, refusal));
     }
-    request->body = cut(input, cursor->head_bytes, cursor->head_bytes + cursor->body_bytes);
-    request->consumed = cursor->head_bytes + cursor->body_bytes;
+    request->body = cut(input, cursor->head_bytes, end);
+    request->consumed = end;
     *cursor = (struct pil_http_cursor){0};
     return PIL_STATUS_OK;
 }
@@ -410,7 +591,6 @@ const char *pil_http_reason(int status) {
         {405, "Method Not Allowed"},
         {406, "Not Acceptable"},
         {408, "Request Timeout"},
-        {411, "Length Required"},
         {413, "Content Too Large"},
         {414, "URI Too Long"},
         {415, "Unsupported Media Type"},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * HTTP/1.0 and 1.1 messages with a Content-Length: requests into spans, response heads into bytes, responses into spans
- * for our own clients. Pure: no input or output, no allocation. Strict: a message about whose end two readers could
- * disagree is an error, and the connection must be closed. Chunked requests are refused with 411. Source: RFC 9110, RFC
- * 9112. */
+ * HTTP/1.0 and 1.1 messages: requests, with a Content-Length or chunked, into spans; response heads into bytes;
+ * responses with a Content-Length into spans for our own clients. Pure: no input or output, no allocation. Strict: a
+ * message about whose end two readers could disagree is an error, and the connection must be closed. Source: RFC 9110,
+ * RFC 9112. */
 #pragma once
 
 #include "base/sink.h"
@@ -18,18 +18,31 @@ typedef enum pil_http_method {
 struct pil_http_limits {
     uint32_t head_bytes_max;
     uint32_t fields_max;
-    size_t body_bytes_max;
+    size_t body_bytes_max;      /* without the framing of chunks */
+    uint32_t framing_bytes_max; /* of a chunked body: all extensions and the trailer together; also what framing may
+                                   add to body_bytes_max */
 };
-extern const struct pil_http_limits pil_http_limits_default; /* 32 KiB, 100 fields, 16 MiB */
+extern const struct pil_http_limits pil_http_limits_default; /* 32 KiB, 100 fields, 16 MiB, 16 KiB */
+
+/* What comes next in a chunked body. */
+typedef enum pil_http_chunk_part {
+    PIL_HTTP_CHUNK_NONE, /* the body is not chunked */
+    PIL_HTTP_CHUNK_SIZE,
+    PIL_HTTP_CHUNK_DATA,
+    PIL_HTTP_CHUNK_TRAILER,
+} pil_http_chunk_part;
 
 /* Progress in the request at the start of the input; one per connection. Zero-initialised: at its start. Decode resets
  * the cursor when a request is complete. */
 struct pil_http_cursor {
-    size_t scanned;      /* bytes already searched for the end of the head */
-    size_t line_begin;   /* start of the line being scanned */
-    uint32_t line_count; /* complete lines of the head */
+    size_t scanned;      /* bytes already searched for the end of the line */
+    size_t line_begin;   /* start of the line being scanned, or of the data of a chunk */
+    uint32_t line_count; /* complete lines of the head, then of the trailer */
     size_t head_bytes;   /* 0: the end of the head has not arrived */
-    size_t body_bytes;
+    size_t body_bytes;   /* chunked: of the chunks so far */
+    pil_http_chunk_part part;
+    size_t chunk_bytes;   /* of the chunk whose data come next */
+    size_t extra_bytes;   /* extensions and trailer lines so far */
     bool expect_continue; /* the client waits for "100 Continue": after AGAIN send it once, then clear this */
 };
 
@@ -40,9 +53,11 @@ struct pil_http_request {
     struct pil_bytes path;   /* starts with one '/' (more leading ones are skipped), or is "*"; still percent-encoded */
     struct pil_bytes query;  /* after '?', still percent-encoded */
     struct pil_bytes fields; /* the checked header lines; see pil_http_field */
-    struct pil_bytes body;
+    struct pil_bytes encoding; /* the Content-Encoding; empty: none, or "identity" */
+    struct pil_bytes body;     /* chunked: still with the framing of its chunks; see pil_http_unchunk */
+    bool is_chunked;
     size_t consumed;   /* length of the request in the input */
-    int error_status;  /* output for INVALID and TOO_LARGE: 400, 411, 413, 414, 417, 431, 501 or 505 */
+    int error_status;  /* output for INVALID and TOO_LARGE: 400, 413, 414, 417, 431, 501 or 505 */
     const char *error; /* likewise: a phrase that says what is wrong */
 };
 
@@ -52,6 +67,10 @@ struct pil_http_request {
  * per byte overall. */
 pil_status pil_http_decode(struct pil_http_cursor *cursor, struct pil_bytes input, const struct pil_http_limits *limits,
                            struct pil_http_request *request) PIL_CHECKED;
+
+/* Copies the data of the chunks of a decoded body to `to`, one after the other, and returns them. `to` has room for as
+ * many bytes as the chunks have, and may be where they are. The trailer is dropped. */
+struct pil_bytes pil_http_unchunk(struct pil_bytes chunks, uint8_t *to);
 
 /* The value of the first field with this name (ASCII case folded), without white space around it. */
 bool pil_http_field(struct pil_bytes fields, const char *name, struct pil_bytes *ret_value);

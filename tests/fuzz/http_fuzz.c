@@ -6,7 +6,8 @@
 #include "wire/http.h"
 
 enum { INPUT_MAX = 4096 };
-static const struct pil_http_limits limits = {.head_bytes_max = 1024, .fields_max = 16, .body_bytes_max = 2048};
+static const struct pil_http_limits limits = {
+    .head_bytes_max = 1024, .fields_max = 16, .body_bytes_max = 1024, .framing_bytes_max = 1024};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,7 +30,8 @@ static void check_same(const struct pil_http_request *a, const struct pil_http_r
 
 static void check_again(const struct pil_http_request *request) {
     static const char *const methods[] = {"GET", "HEAD", "POST", "PUT"};
-    static const struct pil_http_limits roomy = {.head_bytes_max = 4096, .fields_max = 16, .body_bytes_max = 2048};
+    static const struct pil_http_limits roomy = {
+        .head_bytes_max = 4096, .fields_max = 16, .body_bytes_max = 2048, .framing_bytes_max = 2048};
     struct collect out;
     collect_init(&out);
     pil_sink_write_text(&out.sink, methods[request->method]);
@@ -47,6 +49,17 @@ static void check_again(const struct pil_http_request *request) {
     PIL_ASSERT(again.consumed == out.len);
     check_same(request, &again);
     collect_deinit(&out);
+}
+
+/* Chunks joined where they are hold what chunks joined elsewhere hold. */
+static void check_chunks(const struct pil_http_request *request) {
+    uint8_t apart[INPUT_MAX], place[INPUT_MAX];
+    PIL_ASSERT(request->body.len <= sizeof place);
+    memcpy(place, request->body.data, request->body.len);
+    struct pil_bytes body = pil_http_unchunk(request->body, apart);
+    PIL_ASSERT(body.len <= limits.body_bytes_max);
+    PIL_ASSERT(request->body.len <= limits.body_bytes_max + limits.framing_bytes_max);
+    PIL_ASSERT(pil_bytes_equal(body, pil_http_unchunk(pil_bytes_from(place, request->body.len), place)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -70,6 +83,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         PIL_ASSERT(whole.consumed == slow.consumed && whole.consumed > 0 && whole.consumed <= rest.len);
         check_same(&whole, &slow);
         check_again(&whole);
+        if (whole.is_chunked) {
+            check_chunks(&whole);
+        }
         rest = pil_bytes_from(rest.data + whole.consumed, rest.len - whole.consumed);
     }
     return 0;

@@ -9,6 +9,13 @@ enum { SMALL_BODY_BYTES = 65536 };
 
 /* ---- Any thread. */
 
+/* A body is taken as it is: decompressing one would take memory and time that nothing bounds in advance. */
+static void refuse_encoding(struct pil_exchange *exchange) {
+    exchange->head.status = 415;
+    exchange->head.fields = "accept-encoding: identity\r\n"; /* RFC 9110 §15.5.16 */
+    exchange->error = "this content-encoding is not supported: send the body as it is, without compression";
+}
+
 pil_status pil_exchange_decode(struct pil_http_cursor *cursor, struct pil_bytes data, size_t body_bytes_max,
                                struct pil_http_request *ret_http, struct pil_exchange *ret_exchange) {
     struct pil_http_limits limits = pil_http_limits_default;
@@ -27,6 +34,9 @@ pil_status pil_exchange_decode(struct pil_http_cursor *cursor, struct pil_bytes 
                                                        .keep_alive = http.keep_alive,
                                                        .omits_length = http.method == PIL_HTTP_METHOD_HEAD},
                                               .is_framed = true};
+        if (http.encoding.len > 0 && http.body.len > 0) {
+            refuse_encoding(ret_exchange);
+        }
     }
     *ret_http = http;
     return PIL_STATUS_OK;
@@ -41,6 +51,13 @@ static pil_status wait_for_rest(struct pil_turn *turn, struct pil_connection *co
         cursor->expect_continue = false;
     }
     return PIL_STATUS_AGAIN;
+}
+
+/* The chunks of the body become one piece where they are, so that a chunked body may be as long as any other. */
+static void join_chunks(struct pil_http_request *http) {
+    if (http->is_chunked) {
+        http->body = pil_http_unchunk(http->body, (uint8_t *)(uintptr_t)http->body.data);
+    }
 }
 
 pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *connection,
@@ -64,7 +81,8 @@ pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *co
     struct pil_exchange_call *call = request->body;
     call->exchange = exchange;
     *ret_consumed = http.consumed;
-    if (exchange.is_framed) {
+    if (exchange.error == NULL) {
+        join_chunks(&http);
         service->prepare(turn, request, &http);
         if (call->exchange.head.status >= 400) {
             pil_batch_drop_lookups(turn, request);
@@ -125,6 +143,17 @@ void pil_exchange_refuse(struct pil_turn *turn, struct pil_request *request, con
 }
 
 /* ---- Errors. */
+
+bool pil_exchange_takes(struct pil_request *request, const struct pil_http_request *http, pil_http_method method) {
+    struct pil_exchange_call *call = request->body;
+    bool is_get = method == PIL_HTTP_METHOD_GET;
+    if (http->method == method || (is_get && http->method == PIL_HTTP_METHOD_HEAD)) {
+        return true;
+    }
+    pil_exchange_fail(request, 405);
+    call->exchange.head.fields = is_get ? "allow: GET, HEAD\r\n" : "allow: POST\r\n";
+    return false;
+}
 
 struct pil_sink pil_exchange_error_sink(struct pil_turn *turn) {
     void *body = pil_arena_alloc(&turn->batch->arena, PIL_EXCHANGE_ERROR_BYTES, 1);

@@ -14,12 +14,12 @@
 struct pil_exchange {
     struct pil_http_head head; /* the protocol sets `status`, `content_type` and `fields`; omits_length: no body */
     bool is_framed;            /* false: these bytes are not a request; nothing behind them can be read */
-    const char *error;         /* when is_framed is false: what is wrong, a phrase */
+    const char *error;         /* what is wrong, a phrase: the answer is head.status with it; NULL: nothing */
 };
 
 /* Takes one request off the front of `data`. AGAIN: it is incomplete. OK: *ret_consumed bytes are done, and
- * *ret_exchange is initialised: with status 200 for a request (*ret_http), or with the status that says what is wrong
- * when is_framed is false. */
+ * *ret_exchange is initialised: with status 200 for a request (*ret_http) that a protocol can answer, else with the
+ * status and the error that say what is wrong: bytes that are no request, or a compressed body (415). */
 pil_status pil_exchange_decode(struct pil_http_cursor *cursor, struct pil_bytes data, size_t body_bytes_max,
                                struct pil_http_request *ret_http, struct pil_exchange *ret_exchange) PIL_CHECKED;
 
@@ -55,6 +55,9 @@ void pil_exchange_answer(struct pil_turn *turn, struct pil_request *request, con
 /* The same for a refused request, whose body or detail says why. The request may be incomplete. */
 void pil_exchange_refuse(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
                          struct pil_sink *sink);
+/* Whether the request has this method, GET or POST. HEAD will do for GET: its answer is the same without the body. If
+ * not, makes the answer 405 with the methods that would do. */
+bool pil_exchange_takes(struct pil_request *request, const struct pil_http_request *http, pil_http_method method);
 /* Turns a call into an error: its body is dropped, and the detail is the status' reason phrase. */
 void pil_exchange_fail(struct pil_request *request, int status);
 

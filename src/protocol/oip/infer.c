@@ -153,11 +153,6 @@ static bool split_body(struct pil_turn *turn, struct pil_oip_call *call, const s
                        struct pil_bytes *json, struct pil_bytes *binary) {
     struct pil_bytes value;
     int64_t len = 0;
-    if (pil_http_field(http->fields, "content-encoding", &value) && !pil_bytes_equal_nocase(value, "identity")) {
-        pil_oip_fail(turn, call, 415, "content-encoding %.*s is not supported: send the body as it is",
-                     (int)(value.len < 64 ? value.len : 64), (const char *)value.data);
-        return false;
-    }
     *json = http->body;
     *binary = (struct pil_bytes){0};
     if (!pil_http_field(http->fields, "inference-header-content-length", &value)) {

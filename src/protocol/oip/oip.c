@@ -82,9 +82,8 @@ static void prepare(struct pil_turn *turn, struct pil_request *request, const st
         return;
     }
     bool is_post = routes[route.kind].is_post;
-    if (http->method != (is_post ? PIL_HTTP_METHOD_POST : PIL_HTTP_METHOD_GET)) {
+    if (!pil_exchange_takes(request, http, is_post ? PIL_HTTP_METHOD_POST : PIL_HTTP_METHOD_GET)) {
         pil_oip_fail(turn, call, 405, "this path takes %s", is_post ? "POST" : "GET");
-        call->http.exchange.head.fields = is_post ? "allow: POST\r\n" : "allow: GET\r\n";
         return;
     }
     if (route.version.len > 0 && !pil_bytes_equal_text(route.version, "1")) {

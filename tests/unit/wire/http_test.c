@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-static const struct pil_http_limits limits = {.head_bytes_max = 512, .fields_max = 8, .body_bytes_max = 100};
+static const struct pil_http_limits limits = {
+    .head_bytes_max = 512, .fields_max = 8, .body_bytes_max = 100, .framing_bytes_max = 600};
 
 struct decoded {
     pil_status status;
@@ -33,7 +34,9 @@ static void show(const struct pil_http_request *request, struct decoded *decoded
     pil_sink_write_text(&out.sink, " ?");
     pil_sink_write_bytes(&out.sink, request->query);
     pil_sink_put(&out.sink, ' ');
-    pil_sink_write_bytes(&out.sink, request->body);
+    uint8_t joined[1024];
+    assert_true(request->body.len <= sizeof joined);
+    pil_sink_write_bytes(&out.sink, request->is_chunked ? pil_http_unchunk(request->body, joined) : request->body);
     decoded->shown = strdup(collect_text(&out));
     collect_deinit(&out);
 }
@@ -169,9 +172,122 @@ static void refuses_ambiguous_framing(void **state) {
     expect_error("\rPOST / HTTP/1.1\r\nHost: x\r\n\r\n", 400);
     const char nul[] = POST "A: b\0c\r\n\r\n";
     expect_error_bytes(nul, sizeof nul - 1, 400);
-    expect_error(POST "Transfer-Encoding: chunked\r\n\r\n", 411);
     expect_error(POST "Transfer-Encoding: gzip, chunked\r\n\r\n", 501);
     expect_error(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 501);
+    static const char *const endless[] = {"chunked, gzip", "gzip",        "identity", "chunked,",
+                                          "xchunked",      "\"chunked\"", ""};
+    for (size_t i = 0; i < sizeof endless / sizeof *endless; i++) {
+        char request[200];
+        snprintf(request, sizeof request, POST "Transfer-Encoding: %s\r\n\r\n0\r\n\r\n", endless[i]);
+        expect_error(request, 400); /* nobody can tell where the body ends: RFC 9112 §6.3 */
+    }
+}
+
+#define CHUNKED POST "Transfer-Encoding: chunked\r\n\r\n"
+
+static void reads_chunked_bodies(void **state) {
+    (void)state;
+    expect(CHUNKED "0\r\n\r\n", "POST 1.1 keep / ? ");
+    expect(CHUNKED "3\r\nabc\r\n0\r\n\r\n", "POST 1.1 keep / ? abc");
+    expect(CHUNKED "00003\r\nabc\r\nA;a=b;c=\"d e\"\r\n0123456789\r\n1\r\nz\r\n000\r\n\r\n",
+           "POST 1.1 keep / ? abc0123456789z");
+    expect(CHUNKED "4\r\n\r\n0\r\r\n0\r\n\r\n", "POST 1.1 keep / ? \r\n0\r");
+    expect(CHUNKED "1\r\na\r\n0;last\r\nContent-Length: 9\r\nDigest:\r\n\r\n", "POST 1.1 keep / ? a");
+    expect("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: CHUNKED \r\n\r\n0\r\n\r\n",
+           "GET 1.1 close /a ? ");
+}
+
+static void refuses_chunks_that_two_readers_could_frame_differently(void **state) {
+    (void)state;
+    static const char *const bad[] = {
+        "\r\n",
+        "3\nabc\r\n0\r\n\r\n",
+        "3\r\nabc\n0\r\n\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "3\r\nab\r\n0\r\n\r\n",
+        "-1\r\n",
+        "+1\r\na\r\n",
+        "0x1\r\na\r\n",
+        " 1\r\na\r\n",
+        "1 \r\na\r\n",
+        "1 ;a\r\na\r\n",
+        "1\t\r\na\r\n",
+        "g\r\n",
+        ";a\r\n",
+        "1;a\nb\r\na\r\n",
+        "1;a\rb\r\na",
+        "1;\x7f\r\na\r\n",
+        "0\r\na\n\r\n",
+        "0\r\n a: b\r\n\r\n",
+        "0\r\na b\r\n\r\n",
+        "0\r\na : b\r\n\r\n",
+        "0\r\na:\x01\r\n\r\n",
+        "0\r\n\n",
+        "0\n\n",
+        "1\r\na0\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char request[300];
+        snprintf(request, sizeof request, CHUNKED "%s", bad[i]);
+        expect_error(request, 400);
+    }
+}
+
+static void bounds_chunks_and_all_that_is_around_them(void **state) {
+    (void)state;
+    char request[4096], shown[200];
+    snprintf(request, sizeof request, CHUNKED "32\r\n%050d\r\n32\r\n%050d\r\n0\r\n\r\n", 0, 0);
+    snprintf(shown, sizeof shown, "POST 1.1 keep / ? %0100d", 0);
+    expect(request, shown);
+    snprintf(request, sizeof request, CHUNKED "32\r\n%050d\r\n33\r\n", 0);
+    expect_error(request, 413);
+    expect_error(CHUNKED "10000000000000000\r\n", 413);
+    expect_error(CHUNKED "fffffffffffffffff\r\n", 413);
+    expect_error(CHUNKED "ffffffffffffffff\r\n", 413);
+    snprintf(request, sizeof request, CHUNKED "1;%0254d\r\na\r\n0\r\n\r\n", 0);
+    expect(request, "POST 1.1 keep / ? a");
+    snprintf(request, sizeof request, CHUNKED "1;%0255d\r\na\r\n0\r\n\r\n", 0);
+    expect_error(request, 400);
+    snprintf(request, sizeof request, CHUNKED "1;%0254d\r\na\r\n1;%0254d\r\na\r\n1;%0254d\r\na\r\n", 0, 0, 0);
+    expect_error(request, 413); /* more framing than framing_bytes_max */
+    expect(CHUNKED "0\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\n\r\n", "POST 1.1 keep / ? ");
+    expect_error(CHUNKED "0\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\n\r\n", 431);
+    snprintf(request, sizeof request, CHUNKED "0\r\na: %0700d\r\n\r\n", 0);
+    expect_error(request, 431);
+}
+
+static void chunks_are_joined_where_they_are(void **state) {
+    (void)state;
+    char request[] = CHUNKED "3\r\nabc\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n";
+    struct pil_http_cursor cursor = {0};
+    struct pil_http_request decoded;
+    assert_int_equal(pil_http_decode(&cursor, pil_bytes_from_text(request), &limits, &decoded), PIL_STATUS_OK);
+    uint8_t *at = (uint8_t *)request + sizeof CHUNKED - 1;
+    assert_ptr_equal(decoded.body.data, at);
+    struct pil_bytes body = pil_http_unchunk(decoded.body, at);
+    assert_ptr_equal(body.data, at);
+    assert_true(pil_bytes_equal_text(body, "abcde"));
+    assert_string_equal(request + decoded.consumed, "GET / HTTP/1.1\r\n");
+}
+
+static void content_encodings_other_than_identity_are_seen(void **state) {
+    (void)state;
+    static const struct {
+        const char *fields, *encoding;
+    } cases[] = {{"", ""},
+                 {"Content-Encoding: identity\r\n", ""},
+                 {"Content-Encoding: Identity\r\nContent-Encoding:\r\n", ""},
+                 {"content-encoding: gzip\r\n", "gzip"},
+                 {"Content-Encoding: identity\r\nContent-Encoding: br\r\n", "br"},
+                 {"Content-Encoding: gzip, identity\r\nContent-Encoding: identity\r\n", "gzip, identity"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char request[300];
+        snprintf(request, sizeof request, POST "%s\r\n", cases[i].fields);
+        struct pil_http_cursor cursor = {0};
+        struct pil_http_request decoded;
+        assert_int_equal(pil_http_decode(&cursor, pil_bytes_from_text(request), &limits, &decoded), PIL_STATUS_OK);
+        assert_true(pil_bytes_equal_text(decoded.encoding, cases[i].encoding));
+    }
 }
 
 static void refuses_malformed_start_lines(void **state) {
@@ -275,27 +391,32 @@ static void pipelined_requests_are_told_apart(void **state) {
     free(decoded.shown);
 }
 
-static void a_client_that_waits_for_100_is_seen_while_its_body_is_missing(void **state) {
-    (void)state;
-    const char head[] = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n";
+static void expect_continue(const char *head, const char *body, const char *content) {
     char whole[256];
-    snprintf(whole, sizeof whole, "%sabc", head);
+    size_t head_bytes = strlen(head);
+    snprintf(whole, sizeof whole, "%s%s", head, body);
     struct pil_http_cursor cursor = {0};
     struct pil_http_request request;
-    for (size_t len = 0; len < sizeof head - 1; len++) {
+    for (size_t len = 0; len < head_bytes; len++) {
         assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(head, len), &limits, &request), PIL_STATUS_AGAIN);
         assert_false(cursor.expect_continue);
     }
-    assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(head, sizeof head - 1), &limits, &request),
-                     PIL_STATUS_AGAIN);
+    assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(head, head_bytes), &limits, &request), PIL_STATUS_AGAIN);
     assert_true(cursor.expect_continue);
     cursor.expect_continue = false;
     assert_int_equal(pil_http_decode(&cursor, pil_bytes_from(whole, strlen(whole) - 1), &limits, &request),
                      PIL_STATUS_AGAIN);
     assert_false(cursor.expect_continue);
     assert_int_equal(pil_http_decode(&cursor, pil_bytes_from_text(whole), &limits, &request), PIL_STATUS_OK);
-    assert_true(pil_bytes_equal_text(request.body, "abc"));
+    assert_true(pil_bytes_equal_text(request.body, content));
     assert_int_equal(cursor.head_bytes, 0);
+}
+
+static void a_client_that_waits_for_100_is_seen_while_its_body_is_missing(void **state) {
+    (void)state;
+    expect_continue(POST "Expect: 100-Continue\r\nContent-Length: 3\r\n\r\n", "abc", "abc");
+    expect_continue(POST "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n0\r\n\r\n",
+                    "1\r\na\r\n0\r\n\r\n");
 }
 
 static void fields_and_parameters_are_found_by_name(void **state) {
@@ -416,6 +537,11 @@ int main(void) {
         cmocka_unit_test(paths_are_found_in_every_form_of_target),
         cmocka_unit_test(connections_are_kept_as_each_version_says),
         cmocka_unit_test(refuses_ambiguous_framing),
+        cmocka_unit_test(reads_chunked_bodies),
+        cmocka_unit_test(refuses_chunks_that_two_readers_could_frame_differently),
+        cmocka_unit_test(bounds_chunks_and_all_that_is_around_them),
+        cmocka_unit_test(chunks_are_joined_where_they_are),
+        cmocka_unit_test(content_encodings_other_than_identity_are_seen),
         cmocka_unit_test(refuses_malformed_start_lines),
         cmocka_unit_test(allows_each_limit_and_refuses_one_more),
         cmocka_unit_test(pipelined_requests_are_told_apart),
