@@ -9,32 +9,64 @@ static void route_health(struct pil_turn *turn, struct pil_feast_call *call, str
     call->http.exchange.head.status = pil_scope_is_ready(&turn->scope) ? 200 : 503;
 }
 
+/* What Feast's server does and this one does not: the answer says what to do instead. */
+static const char to_write[] =
+    "This server takes no writes: it serves releases that are built offline. Put the rows into the view's source, then "
+    "run `pillion build` and `pillion promote`; every server that follows the channel takes the new release.";
+static const char to_materialize[] =
+    "Nothing is materialized here: run `pillion build` and `pillion promote` instead; every server that follows the "
+    "channel takes the new release.";
+static const char to_search[] =
+    "This server finds rows by their keys and has no vector search: search in a vector store, then read the features "
+    "of what it found with POST /get-online-features.";
+static const char to_chat[] = "There is no chat here: read features with POST /get-online-features.";
+
 static const struct route {
     const char *path;
-    pil_http_method method;
-    const char *allow; /* for the 405 answer to other methods */
+    pil_http_method method; /* OTHER: any */
+    bool has_children;      /* paths below this one are answered alike */
     void (*prepare)(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body);
+    const char *instead; /* where prepare is NULL: the detail of the answer 501 */
 } routes[] = {
-    {"/get-online-features", PIL_HTTP_METHOD_POST, "allow: POST\r\n", pil_feast_online_prepare},
-    {"/health", PIL_HTTP_METHOD_GET, "allow: GET\r\n", route_health},
+    {"/get-online-features", PIL_HTTP_METHOD_POST, false, pil_feast_online_prepare, NULL},
+    {"/health", PIL_HTTP_METHOD_GET, false, route_health, NULL},
+    {"/push", PIL_HTTP_METHOD_POST, false, NULL, to_write},
+    {"/write-to-online-store", PIL_HTTP_METHOD_POST, false, NULL, to_write},
+    {"/materialize", PIL_HTTP_METHOD_POST, false, NULL, to_materialize},
+    {"/materialize-incremental", PIL_HTTP_METHOD_POST, false, NULL, to_materialize},
+    {"/search", PIL_HTTP_METHOD_POST, false, NULL, to_search},
+    {"/retrieve-online-documents", PIL_HTTP_METHOD_POST, false, NULL, to_search},
+    {"/v1/vector_stores", PIL_HTTP_METHOD_OTHER, true, NULL, to_search},
+    {"/chat", PIL_HTTP_METHOD_OTHER, false, NULL, to_chat},
+    {"/ws/chat", PIL_HTTP_METHOD_OTHER, false, NULL, to_chat},
+    {"/static", PIL_HTTP_METHOD_OTHER, true, NULL, to_chat}, /* the page of the chat */
 };
+
+static const struct route *find_route(struct pil_bytes path) {
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        size_t len = strlen(routes[i].path);
+        bool is_below = routes[i].has_children && path.len > len && path.data[len] == '/';
+        if (pil_bytes_equal_text(pil_bytes_from(path.data, is_below ? len : path.len), routes[i].path)) {
+            return &routes[i];
+        }
+    }
+    return NULL;
+}
 
 static void prepare(struct pil_turn *turn, struct pil_request *request, const struct pil_http_request *http) {
     struct pil_feast_call *call = request->body;
+    const struct route *route = find_route(http->path);
     call->request = request;
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (!pil_bytes_equal_text(http->path, routes[i].path)) {
-            continue;
-        }
-        if (http->method == routes[i].method) {
-            routes[i].prepare(turn, call, http->body);
-        } else {
-            pil_exchange_fail(request, 405);
-            call->http.exchange.head.fields = routes[i].allow;
-        }
+    if (route == NULL) {
+        pil_exchange_fail(request, 404);
+    } else if (route->method != PIL_HTTP_METHOD_OTHER && !pil_exchange_takes(request, http, route->method)) {
         return;
+    } else if (route->prepare == NULL) {
+        pil_exchange_fail(request, 501);
+        call->http.detail = route->instead;
+    } else {
+        route->prepare(turn, call, http->body);
     }
-    pil_exchange_fail(request, 404);
 }
 
 /* ---- Interface to the server. */
