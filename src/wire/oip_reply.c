@@ -195,25 +195,26 @@ void pil_oip_put_null(struct pil_oip_encoder *encoder) {
     put_text(encoder->sink, "null");
 }
 
-static void put_float(struct pil_oip_encoder *encoder, pil_scalar scalar, const uint8_t *value) {
-    bool is_finite = scalar == PIL_SCALAR_FLOAT64 ? isfinite(pil_load_f64(value)) : isfinite(pil_load_f32(value));
-    if (!is_finite) {
-        pil_oip_put_null(encoder);
-        return;
-    }
-    put_comma(encoder);
-    pil_value_put_json(encoder->sink, (struct pil_type){.scalar = scalar},
-                       pil_bytes_from(value, pil_scalar_bytes(scalar)));
+static bool is_finite(pil_scalar scalar, const uint8_t *value) {
+    return scalar == PIL_SCALAR_FLOAT64 ? isfinite(pil_load_f64(value)) : isfinite(pil_load_f32(value));
 }
 
-static void put_floats(struct pil_oip_encoder *encoder, pil_scalar scalar, const uint8_t *values, size_t count) {
+static void put_floats(struct pil_oip_encoder *encoder, pil_scalar scalar, const uint8_t *values, size_t count,
+                       bool is_there) {
+    uint32_t width = pil_scalar_bytes(scalar);
     for (size_t i = 0; i < count; i++) {
-        put_float(encoder, scalar, values + i * pil_scalar_bytes(scalar));
+        if (is_there || is_finite(scalar, values + i * width)) {
+            put_comma(encoder);
+            pil_value_put_json(encoder->sink, (struct pil_type){.scalar = scalar},
+                               pil_bytes_from(values + i * width, width));
+        } else {
+            pil_oip_put_null(encoder);
+        }
     }
 }
 
 void pil_oip_put_numbers(struct pil_oip_encoder *encoder, pil_oip_datatype datatype, const uint8_t *values,
-                         size_t count) {
+                         size_t count, bool is_there) {
     switch (datatype) {
     case PIL_OIP_UINT8:
         for (size_t i = 0; i < count; i++) {
@@ -221,8 +222,8 @@ void pil_oip_put_numbers(struct pil_oip_encoder *encoder, pil_oip_datatype datat
             pil_sink_write_u64(encoder->sink, values[i]);
         }
         return;
-    case PIL_OIP_FP32: put_floats(encoder, PIL_SCALAR_FLOAT32, values, count); return;
-    case PIL_OIP_FP64: put_floats(encoder, PIL_SCALAR_FLOAT64, values, count); return;
+    case PIL_OIP_FP32: put_floats(encoder, PIL_SCALAR_FLOAT32, values, count, is_there); return;
+    case PIL_OIP_FP64: put_floats(encoder, PIL_SCALAR_FLOAT64, values, count, is_there); return;
     case PIL_OIP_BOOL:
     case PIL_OIP_UINT16:
     case PIL_OIP_UINT32:

@@ -50,10 +50,11 @@ void pil_oip_put_number_parameter(struct pil_oip_encoder *encoder, struct pil_by
 void pil_oip_put_outputs(struct pil_oip_encoder *encoder);
 /* content_type: "base64" for a BYTES tensor that JSON cannot hold directly, or NULL. */
 void pil_oip_put_output(struct pil_oip_encoder *encoder, const struct pil_oip_tensor *tensor, const char *content_type);
-/* FP32, FP64 or UINT8. NaN and infinities become null: JSON has neither, orjson (KServe) refuses the bare words that
- * Triton writes, and numpy reads null as NaN. */
+/* FP32, FP64 or UINT8. JSON has no NaN and no infinities. Where they are values (is_there), they become the strings
+ * "NaN", "Infinity" and "-Infinity", as in protobuf's JSON; where they stand for a missing value, null. numpy, and so
+ * KServe's and Triton's clients, reads all of these; orjson (KServe) refuses the bare words that Triton writes. */
 void pil_oip_put_numbers(struct pil_oip_encoder *encoder, pil_oip_datatype datatype, const uint8_t *values,
-                         size_t count);
+                         size_t count, bool is_there);
 /* Text as a string, bytes as base64. */
 void pil_oip_put_string(struct pil_oip_encoder *encoder, pil_scalar scalar, struct pil_bytes value);
 void pil_oip_put_null(struct pil_oip_encoder *encoder);

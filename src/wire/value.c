@@ -243,21 +243,6 @@ static void put_array(struct pil_sink *sink, struct pil_type type, struct pil_by
     pil_sink_put(sink, ']');
 }
 
-/* Whether Feast's client can read the array: it infers the type from the elements, and refuses nulls, quoted NaNs and
- * infinities, and empty arrays. */
-static bool is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {
-    if (pil_scalar_is_text(type.scalar)) {
-        return raw.len >= 4 && pil_load_u32(raw.data) > 0;
-    }
-    uint32_t width = pil_scalar_bytes(type.scalar), count = element_count(type, raw);
-    for (uint32_t i = 0; pil_scalar_is_float(type.scalar) && i < count; i++) {
-        if (!isfinite(load_double(type.scalar, raw.data + (size_t)i * width))) {
-            return false;
-        }
-    }
-    return count > 0;
-}
-
 /* ---- Values. */
 
 void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
@@ -342,9 +327,21 @@ void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_
         } else {
             put_number(sink, type.scalar, raw.data, STYLE_JSON);
         }
-    } else if (is_readable_by_feast(type, raw)) {
-        put_array(sink, type, raw, STYLE_JSON);
     } else {
-        pil_sink_write(sink, "null", 4);
+        put_array(sink, type, raw, STYLE_JSON);
     }
+}
+
+bool pil_value_is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {
+    bool is_scalar = type.shape == PIL_SHAPE_SCALAR;
+    if (pil_scalar_is_text(type.scalar)) {
+        return is_scalar || (raw.len >= 4 && pil_load_u32(raw.data) > 0);
+    }
+    uint32_t width = pil_scalar_bytes(type.scalar), count = is_scalar ? 1 : element_count(type, raw);
+    for (uint32_t i = 0; pil_scalar_is_float(type.scalar) && i < count; i++) {
+        if (!isfinite(load_double(type.scalar, raw.data + (size_t)i * width))) {
+            return false;
+        }
+    }
+    return count > 0;
 }

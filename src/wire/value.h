@@ -17,11 +17,13 @@ void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_
 /* The same inside a bulk string: "$3\r\n1.0\r\n". A list or vector of more than 4 KiB of text is rendered twice. */
 void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw);
 
-/* JSON as Feast's server and client want it: floats always with ".0" or an exponent, float32 widened to double first;
- * NaN and infinities as "NaN", "Infinity", "-Infinity"; bytes as base64; unix_timestamp as whole seconds (floor); a
- * list that is empty, or that holds a NaN or an infinity, as null (Feast's client cannot read it: it would fail the
- * whole reply). */
+/* JSON as Feast's server writes it: floats always with ".0" or an exponent, float32 widened to double first; NaN and
+ * infinities as "NaN", "Infinity", "-Infinity", alone or in a list; bytes as base64; unix_timestamp as whole seconds
+ * (floor). Never null: a value that is there is not nothing. */
 void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw);
+/* Whether Feast's SDK reads that JSON back as the same value. It infers types from elements, so that it takes a NaN or
+ * an infinity for a string, and an empty list, or a list with both numbers and strings, fails its whole reply. */
+bool pil_value_is_readable_by_feast(struct pil_type type, struct pil_bytes raw);
 
 /* A JSON string with its quotes: escapes as Python's json.dumps(ensure_ascii=False); a byte that is not part of valid
  * UTF-8 becomes U+FFFD. */

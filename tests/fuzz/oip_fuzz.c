@@ -114,9 +114,9 @@ static void check_answer(struct pil_bytes raw) {
     pil_oip_put_text_parameter(&encoder, (struct pil_bytes){0}, "release", raw);
     pil_oip_put_outputs(&encoder);
     pil_oip_put_output(&encoder, &tensor, NULL);
-    pil_oip_put_numbers(&encoder, PIL_OIP_FP32, raw.data, raw.len / 4);
-    pil_oip_put_numbers(&encoder, PIL_OIP_FP64, raw.data, raw.len / 8);
-    pil_oip_put_numbers(&encoder, PIL_OIP_UINT8, raw.data, raw.len);
+    pil_oip_put_numbers(&encoder, PIL_OIP_FP32, raw.data, raw.len / 4, true);
+    pil_oip_put_numbers(&encoder, PIL_OIP_FP64, raw.data, raw.len / 8, false);
+    pil_oip_put_numbers(&encoder, PIL_OIP_UINT8, raw.data, raw.len, true);
     pil_oip_put_string(&encoder, PIL_SCALAR_STRING, raw);
     pil_oip_put_string(&encoder, PIL_SCALAR_BYTES, raw);
     pil_oip_put_output_end(&encoder);

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
+from typing import Any, Iterator
 
 import harness
 import pytest
@@ -51,7 +53,8 @@ def test_services_full_names_and_paths(daemon):
         "driver_stats__f2",
     ]
     assert harness.http(daemon.feast, "GET", "/health").status == 200
-    assert harness.http(daemon.feast, "GET", "/get-online-features").status == 405
+    refused = harness.http(daemon.feast, "GET", "/get-online-features")
+    assert (refused.status, refused.headers["allow"]) == (405, "POST")
     assert harness.http(daemon.feast, "POST", "/nope", "{}").json() == {"detail": "Not Found"}
 
 
@@ -117,12 +120,58 @@ def test_statuses_by_mode(folder, store, start_pilliond):
 
 
 @pytest.mark.parametrize(
+    "method, path, part",
+    [
+        ("POST", "/push", "pillion build"),
+        ("POST", "/write-to-online-store", "pillion promote"),
+        ("POST", "/materialize", "pillion build"),
+        ("POST", "/materialize-incremental", "pillion promote"),
+        ("POST", "/search", "vector"),
+        ("POST", "/retrieve-online-documents", "vector"),
+        ("GET", "/v1/vector_stores", "vector"),
+        ("POST", "/v1/vector_stores/a/search", "vector"),
+        ("POST", "/chat", "/get-online-features"),
+        ("GET", "/chat", "/get-online-features"),
+        ("GET", "/static/chat/index.html", "/get-online-features"),
+    ],
+)
+def test_what_only_feast_s_server_does_is_told_what_to_do_instead(daemon, method, path, part):
+    connection = harness.http_connection(daemon.feast)
+    connection.request(method, path, b"{}" if method == "POST" else None)
+    answer = harness.Answer(connection.getresponse())
+    assert answer.status == 501 and list(answer.json()) == ["detail"] and part in answer.json()["detail"], answer.text
+    connection.request("GET", "/health")  # it stays open
+    assert connection.getresponse().status == 200
+    if method == "POST" and path.count("/") == 1 and path != "/chat":
+        refused = harness.http(daemon.feast, "PUT", path)
+        assert (refused.status, refused.headers["allow"]) == (405, "POST")
+    assert harness.http(daemon.feast, method, path + "x").status in (404, 501 if "/" in path[1:] else 404)
+
+
+def test_the_list_of_what_only_feast_s_server_does_is_complete(daemon):
+    if not FEAST_PYTHON.exists():
+        pytest.skip("Feast is not installed in build/feast-venv")
+    where = subprocess.run(
+        [str(FEAST_PYTHON), "-c", "import importlib.util as u; print(u.find_spec('feast').submodule_search_locations[0])"],
+        capture_output=True, text=True, check=True,
+    )
+    source = (Path(where.stdout.strip()) / "feature_server.py").read_text()
+    routes = re.findall(r'@app\.(get|post|put|delete|patch|websocket)\(\s*"([^"]+)"', source)
+    assert ("post", "/push") in routes and len(routes) > 12
+    for method, path in routes:
+        answer = harness.http(daemon.feast, "GET" if method == "websocket" else method.upper(), path.replace("{", "a"))
+        assert answer.status not in (404, 405), (method, path, answer.text)
+
+
+@pytest.mark.parametrize(
     "request_bytes",
     [
         b"POST /get-online-features HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
         b"POST /get-online-features HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
         b"content-length: 2\r\n\r\n{}",
-        b"POST /get-online-features HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /get-online-features HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}0\r\n\r\n",
+        b"POST /get-online-features HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2;a\nb\r\n{}\r\n0\r\n\r\n",
+        b"POST /get-online-features HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         b"POST /get-online-features HTTP/1.1\nhost: x\n\n",
         b"POST /get-online-features HTTP/1.1\r\nhost : x\r\n\r\n",
         b"POST /get-online-features HTTP/1.1\r\nhost: x\r\n folded\r\n\r\n",
@@ -186,15 +235,17 @@ def peer(*args: str) -> str:
     return done.stdout
 
 
-def wait_health(url_port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_health(address: str, process: subprocess.Popen[bytes]) -> None:
     def healthy() -> bool:
         assert process.poll() is None, "feast serve ended"
-        return harness.http(f"tcp:127.0.0.1:{url_port}", "GET", "/health").status == 200
+        return harness.http(address, "GET", "/health").status == 200
 
     harness.wait_until("feast serve", healthy, 120)
 
 
-def test_the_sdk_sees_the_same_frames_here_and_at_feast_s_server(folder, store, start_pilliond):
+@pytest.fixture
+def repo(folder, store) -> Path:
+    """A Feast repository, materialized, and releases of the same data."""
     if not FEAST_PYTHON.exists():
         pytest.skip("Feast is not installed in build/feast-venv")
     repo = folder / "repo"
@@ -206,21 +257,121 @@ def test_the_sdk_sees_the_same_frames_here_and_at_feast_s_server(folder, store, 
         )
     for ref in [line for line in done.stdout.splitlines() if "@" in line]:
         store.promote(ref.strip())
-    daemon = start_pilliond(store, serve=["conformance/everything@production", "conformance/by_city@production"])
-    port = harness.free_port()
+    return repo
+
+
+@pytest.fixture
+def feast_server(repo) -> Iterator[str]:
+    """Feast's own server over the repository; its address."""
+    address = f"tcp:127.0.0.1:{harness.free_port()}"
     server = subprocess.Popen(
-        [str(FEAST_PYTHON.with_name("feast")), "serve", "-h", "127.0.0.1", "-p", str(port), "--no-access-log"],
+        [str(FEAST_PYTHON.with_name("feast")), "serve", "-h", "127.0.0.1", "-p", address.rpartition(":")[2],
+         "--no-access-log"],
         cwd=repo,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_health(port, server)
-        theirs = peer("ask", str(repo), f"http://127.0.0.1:{port}").splitlines()
+        wait_health(address, server)
+        yield address
     finally:
         server.terminate()
         server.wait(30)
-    ours = peer("ask", str(repo), f"http://127.0.0.1:{daemon.feast.rpartition(':')[2]}").splitlines()
+
+
+def url_of(address: str) -> str:
+    return "http://" + address.partition(":")[2]
+
+
+def test_the_sdk_sees_the_same_frames_here_and_at_feast_s_server(repo, store, feast_server, start_pilliond):
+    daemon = start_pilliond(store, serve=["conformance/everything@production", "conformance/by_city@production"])
+    theirs = peer("ask", str(repo), url_of(feast_server)).splitlines()
+    ours = peer("ask", str(repo), url_of(daemon.feast)).splitlines()
     assert len(ours) == len(theirs) == 8
     for number, (mine, real) in enumerate(zip(ours, theirs)):
         assert json.loads(mine) == json.loads(real), f"question {number}"
+
+
+EDGES = ["l_bool", "l_int32", "l_int64", "l_float32", "l_float64", "l_string", "l_bytes", "l_unix_timestamp"]
+
+
+def columns_of(answer: harness.Answer) -> dict[str, dict[str, Any]]:
+    names = answer.json()["metadata"]["feature_names"]
+    return {name: column for name, column in zip(names, answer.json()["results"])}
+
+
+def test_no_value_that_is_present_is_null_and_lists_are_spelled_as_by_feast(repo, store, feast_server, start_pilliond):
+    """JSON has no NaN and no infinities, and Feast's SDK cannot read an empty list."""
+    daemon = start_pilliond(store, serve=["conformance/edges@production"])
+    body = {"entities": {"driver_id": [1000, 1001, 1002, 1003]}, "features": [f"edges:{name}" for name in EDGES]}
+    as_json = {"content-type": "application/json"}
+    theirs = columns_of(harness.http(feast_server, "POST", "/get-online-features", body, as_json))
+    ours = columns_of(harness.http(daemon.feast, "POST", "/get-online-features", body))
+    assert ours["l_float32"]["values"] == [["NaN", "Infinity", "-Infinity"], [0.25, "NaN"], [], [3.5, 3.5]]
+    assert ours["l_float64"]["values"] == [["Infinity"], ["NaN", 0.1], [], [1.0, 1.0]]
+    for name in EDGES:
+        assert ours[name]["values"][2] == []
+        assert ours[name]["values"] == theirs[name]["values"], name
+        assert ours[name]["statuses"] == theirs[name]["statuses"] == ["PRESENT"] * 4
+    body = {"entities": {"driver_id": [1000, 1001, 1003, 1004, 7]}, "features": ["edges:s_float32", "edges:l_int64"]}
+    scalars = columns_of(harness.http(daemon.feast, "POST", "/get-online-features", body))
+    assert scalars["s_float32"]["values"] == ["Infinity", "NaN", 0.25, None, None]
+    assert scalars["s_float32"]["statuses"] == ["PRESENT"] * 3 + ["NULL_VALUE", "NOT_FOUND"]
+    assert scalars["l_int64"]["statuses"] == ["PRESENT"] * 3 + ["NULL_VALUE", "NOT_FOUND"]
+
+
+def test_the_sdk_reads_whatever_a_listener_for_it_answers(folder, repo, store, start_pilliond):
+    """`statuses: feast-python`: what the SDK would take for another value, or fail on, is null with NULL_VALUE."""
+    address = f"tcp:127.0.0.1:{harness.free_port()}"
+    config = folder / "sdk.yaml"
+    config.write_text(f'listen:\n  - {{protocol: feast, address: "{address}", statuses: feast-python}}\n')
+    start_pilliond(store, serve=["conformance/edges@production"], args=["--config", str(config)])
+    names = ["s_float32", "s_float64", *(name for name in EDGES if name != "l_bytes")]  # see below
+    body = {"entities": {"driver_id": [1000, 1001, 1002, 1003]}, "features": [f"edges:{name}" for name in names]}
+    shown = columns_of(harness.http(address, "POST", "/get-online-features", body))
+    for column in shown.values():
+        for value, status in zip(column["values"], column["statuses"]):
+            assert status == ("NULL_VALUE" if value is None else "PRESENT")
+    assert [v is None for v in shown["s_float64"]["values"]] == [True, True, False, False]
+    assert [v is None for v in shown["l_float32"]["values"]] == [True, True, True, False]
+    assert [v is None for v in shown["l_string"]["values"]] == [False, False, True, False]
+    told = {}
+    for line in peer("read", str(repo), url_of(address), "edges", "1000,1001,1002,1003", *names).splitlines():
+        told.update(json.loads(line))
+    assert told["get_online_features"]["s_float32"] == [None, None, 0.5, 0.25]
+    assert told["get_online_features"]["l_float64"] == [None, None, None, [1.0, 1.0]]
+    assert told["get_online_features"]["l_string"][2] is None
+    rows = told["online_read"]
+    assert [row["s_float64"] for row in rows] == [None, None, ["double_val", "0.5"], ["double_val", "0.1"]]
+    assert rows[3]["l_float32"] == ["float_list_val", "[3.5, 3.5]"] and rows[2]["l_int64"] is None
+    # Its online_read reads bytes neither here nor at Feast's own server: it expects bytes where JSON has base64.
+    lines = peer("read", str(repo), url_of(address), "edges", "1003", "l_bytes").splitlines()
+    assert json.loads(lines[0])["get_online_features"]["l_bytes"] == [["AwD/", "AwD/"]]
+    assert json.loads(lines[1]) == {"online_read": {"error": "TypeError"}}
+
+
+def test_what_the_sdk_sees_of_an_expired_row(folder, repo, store, start_pilliond):
+    """Rows: fresh, expired, missing. online_read looks at nothing but PRESENT, so that an expired row has no values for
+    it, as a missing one; get_online_features shows the values of an expired row that is served, and hides the status.
+    """
+    cases = [  # keys of the listener, statuses, what get_online_features shows, what online_read shows
+        ({}, ["PRESENT", "OUTSIDE_MAX_AGE", "NOT_FOUND"], [7, 8, None], [7, None, None]),
+        ({"expired": "hide"}, ["PRESENT", "NOT_FOUND", "NOT_FOUND"], [7, None, None], [7, None, None]),
+        # Feast's own server serves expired rows as if they were fresh.
+        ({"statuses": "feast-python"}, ["PRESENT", "PRESENT", "NOT_FOUND"], [7, 8, None], [7, 8, None]),
+    ]
+    addresses = [f"tcp:127.0.0.1:{port}" for port in harness.free_ports(len(cases))]
+    listen = [{"protocol": "feast", "address": a, **case[0]} for a, case in zip(addresses, cases)]
+    config = folder / "expired.yaml"
+    config.write_text(json.dumps({"listen": listen}))
+    start_pilliond(store, serve=["conformance/hourly@production"], args=["--config", str(config)])
+    for address, (keys, statuses, by_features, by_read) in zip(addresses, cases):
+        body = {"entities": {"driver_id": [1000, 1001, 7]}, "features": ["hourly:trips", "hourly:rate"]}
+        shown = columns_of(harness.http(address, "POST", "/get-online-features", body))
+        assert shown["trips"]["statuses"] == shown["rate"]["statuses"] == statuses, keys
+        told = {}
+        for line in peer("read", str(repo), url_of(address), "hourly", "1000,1001,7", "trips", "rate").splitlines():
+            told.update(json.loads(line))
+        assert told["get_online_features"]["trips"] == by_features, keys
+        read = [row["trips"] for row in told["online_read"]]
+        assert read == [["int64_val", str(trip)] if trip is not None else None for trip in by_read], keys

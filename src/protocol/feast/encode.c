@@ -7,6 +7,7 @@
 #include "cache/source.h"
 #include "schema/view.h"
 #include "snapshot/reader.h"
+#include "wire/value.h"
 
 /* A key column is echoed in its entity's type: an int64 key that was sent as "1002" comes back as 1002. */
 static const struct pil_entity *entity_of_column(const struct pil_feast_call *call, struct pil_bytes name) {
@@ -55,16 +56,35 @@ static void put_key_column(struct pil_feast_encoder *encoder, const struct pil_f
     }
 }
 
+/* What a row has to show of a feature. */
+typedef enum row_content {
+    CONTENT_VALUE,
+    CONTENT_NULL,       /* a null, or no row */
+    CONTENT_UNREADABLE, /* a value that Feast's SDK cannot read, for a listener that answers as Feast's Python server */
+} row_content;
+
+static row_content content_of(pil_status_mode mode, const struct pil_view *schema, uint32_t feature,
+                              const struct pil_row *row) {
+    if (row->fields == NULL || pil_row_is_null(schema, row->fields, feature)) {
+        return CONTENT_NULL;
+    }
+    const struct pil_feature *described = &schema->features[feature];
+    bool is_unreadable = mode == PIL_STATUS_MODE_FEAST_PYTHON &&
+                         !pil_value_is_readable_by_feast(described->type, pil_row_value(row, described));
+    return is_unreadable ? CONTENT_UNREADABLE : CONTENT_VALUE;
+}
+
 /* The status that each mode shows. Feast's Python server reports neither expired rows nor nulls; its Go server reports
- * nulls as NOT_FOUND. */
-static pil_value_status shown_status(pil_status_mode mode, pil_value_status of_row, bool is_null) {
+ * nulls as NOT_FOUND. A value that is shown as null, because the SDK would fail the whole reply or read another value,
+ * is never PRESENT. */
+static pil_value_status shown_status(pil_status_mode mode, pil_value_status of_row, row_content content) {
     if (of_row == PIL_VALUE_NOT_FOUND) {
         return PIL_VALUE_NOT_FOUND;
     }
     switch (mode) {
-    case PIL_STATUS_MODE_FEAST_PYTHON: return PIL_VALUE_PRESENT;
-    case PIL_STATUS_MODE_FEAST_GO: return is_null ? PIL_VALUE_NOT_FOUND : of_row;
-    case PIL_STATUS_MODE_STRICT: return is_null ? PIL_VALUE_NULL_VALUE : of_row;
+    case PIL_STATUS_MODE_FEAST_PYTHON: return content == CONTENT_UNREADABLE ? PIL_VALUE_NULL_VALUE : PIL_VALUE_PRESENT;
+    case PIL_STATUS_MODE_FEAST_GO: return content == CONTENT_NULL ? PIL_VALUE_NOT_FOUND : of_row;
+    case PIL_STATUS_MODE_STRICT: return content == CONTENT_NULL ? PIL_VALUE_NULL_VALUE : of_row;
     }
     PIL_UNREACHABLE("status mode");
 }
@@ -117,7 +137,7 @@ static struct view_rows make_rows(struct pil_turn *turn, const struct pil_feast_
     struct pil_feast_encoder encoder = {.sink = &statuses};
     for (uint32_t row = 0; row < call->row_count; row++) {
         rows.counts[lookups[row].status]++;
-        pil_feast_put_status(&encoder, shown_status(mode, lookups[row].status, false));
+        pil_feast_put_status(&encoder, shown_status(mode, lookups[row].status, CONTENT_VALUE));
     }
     encoder = (struct pil_feast_encoder){.sink = &timestamps};
     put_timestamps(turn, &encoder, call, view);
@@ -128,21 +148,21 @@ static struct view_rows make_rows(struct pil_turn *turn, const struct pil_feast_
     return rows;
 }
 
-/* Returns how many of the rows found have a null here. */
+/* Returns how many of the rows found show a null here. */
 static uint32_t put_values(struct pil_turn *turn, struct pil_feast_encoder *encoder, const struct pil_feast_call *call,
                            const struct pil_selection_feature *selected) {
     const struct pil_selection_view *view = &call->selection.views[selected->slot];
     const struct pil_view *schema = view->serving->chain.view;
     const struct pil_feature *feature = &schema->features[selected->feature];
     const struct pil_lookup *lookups = lookups_of(turn, call, view);
+    pil_status_mode mode = call->request->connection->listener->statuses;
     uint32_t nulls = 0;
     for (uint32_t row = 0; row < call->row_count; row++) {
         const struct pil_row *found = &lookups[row].row;
-        bool is_null = found->fields != NULL && pil_row_is_null(schema, found->fields, selected->feature);
-        nulls += is_null;
-        if (found->fields != NULL && !is_null) {
+        if (content_of(mode, schema, selected->feature, found) == CONTENT_VALUE) {
             pil_feast_put_value(encoder, feature->type, pil_row_value(found, feature));
         } else {
+            nulls += found->fields != NULL;
             pil_feast_put_null(encoder);
         }
     }
@@ -156,10 +176,9 @@ static void put_statuses(struct pil_turn *turn, struct pil_feast_encoder *encode
     pil_status_mode mode = call->request->connection->listener->statuses;
     uint64_t *counts = turn->value_counts[view->view->index];
     for (uint32_t row = 0; row < call->row_count; row++) {
-        const uint8_t *fields = lookups[row].row.fields;
-        bool is_null = fields != NULL && pil_row_is_null(view->serving->chain.view, fields, selected->feature);
-        counts[shown_status(PIL_STATUS_MODE_STRICT, lookups[row].status, is_null)]++;
-        pil_feast_put_status(encoder, shown_status(mode, lookups[row].status, is_null));
+        row_content content = content_of(mode, view->serving->chain.view, selected->feature, &lookups[row].row);
+        counts[shown_status(PIL_STATUS_MODE_STRICT, lookups[row].status, content)]++;
+        pil_feast_put_status(encoder, shown_status(mode, lookups[row].status, content));
     }
 }
 

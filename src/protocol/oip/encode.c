@@ -38,6 +38,19 @@ static void put_row(struct pil_turn *turn, const struct pil_oip_call *call, cons
     }
 }
 
+/* The values of a row, column by column; a vector is a column of several elements. */
+static void put_json_features(struct pil_turn *turn, const struct pil_oip_call *call, struct pil_oip_encoder *encoder,
+                              const struct pil_oip_answer *output, uint32_t i) {
+    const struct pil_vector_plan *plan = pil_oip_plan(call);
+    const uint8_t *at = call->row;
+    put_row(turn, call, output, i, call->row);
+    for (uint32_t c = 0; c < plan->feature_count; c++) {
+        uint32_t count = plan->columns[c].count;
+        pil_oip_put_numbers(encoder, output->tensor.datatype, at, count, row_of(call, c, i) != NULL);
+        at += (size_t)count * pil_vector_dtype_bytes(plan->dtype);
+    }
+}
+
 /* The "content_type" of a text column whose JSON is encoded; NULL when the text stands as it is. */
 static const char *content_type_of(pil_scalar scalar) {
     return pil_scalar_is_text(scalar) && !pil_scalar_is_utf8(scalar) ? "base64" : NULL;
@@ -49,9 +62,12 @@ static void put_json_output(struct pil_turn *turn, const struct pil_oip_call *ca
     pil_scalar scalar = output->column != PIL_OIP_NO_COLUMN ? columns[output->column].type.scalar : PIL_SCALAR_FLOAT32;
     pil_oip_put_output(encoder, &output->tensor, content_type_of(scalar));
     for (uint32_t i = 0; i < call->rows.row_count; i++) {
-        if (output->column == PIL_OIP_NO_COLUMN) {
+        if (output->is_statuses) {
             put_row(turn, call, output, i, call->row);
-            pil_oip_put_numbers(encoder, output->tensor.datatype, call->row, (size_t)output->tensor.dimensions[1]);
+            pil_oip_put_numbers(encoder, output->tensor.datatype, call->row, (size_t)output->tensor.dimensions[1],
+                                true);
+        } else if (output->column == PIL_OIP_NO_COLUMN) {
+            put_json_features(turn, call, encoder, output, i);
         } else if (row_of(call, (uint32_t)output->column, i) != NULL) {
             pil_oip_put_string(encoder, scalar, string_at(call, (uint32_t)output->column, i));
         } else {

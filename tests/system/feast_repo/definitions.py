@@ -39,4 +39,25 @@ by_city = FeatureView(
     source=FileSource(path="by_city.parquet", timestamp_field="event_timestamp", created_timestamp_column="created"),
 )
 
+# Values that JSON, or Feast's SDK, cannot hold
+edges = FeatureView(
+    name="edges",
+    entities=[driver],
+    ttl=timedelta(0),
+    online=True,
+    schema=[Field(name=f"s_{name}", dtype=SCALARS[name]) for name in ("float32", "float64")]
+    + [Field(name=f"l_{name}", dtype=Array(dtype)) for name, dtype in SCALARS.items()],
+    source=FileSource(path="edges.parquet", timestamp_field="event_timestamp", created_timestamp_column="created"),
+)
+
+# One row of today, one of last year
+hourly = FeatureView(
+    name="hourly",
+    entities=[driver],
+    ttl=timedelta(hours=1),
+    online=True,
+    schema=[Field(name="trips", dtype=Int64), Field(name="rate", dtype=Float32)],
+    source=FileSource(path="hourly.parquet", timestamp_field="event_timestamp", created_timestamp_column="created"),
+)
+
 mixed = FeatureService(name="mixed", features=[everything[["s_float32", "s_string", "l_int64"]], by_city[["rate"]]])

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in Feast's own environment. `prepare FOLDER`: data and an applied, materialized repository. `ask FOLDER [URL]`:
 what the unmodified SDK sees, one JSON line for each question: in its own online store, or with `online_store: {type:
-remote}` at URL.
+remote}` at URL. `read FOLDER URL VIEW IDS FEATURE…`: the same by both ways in which the SDK reads, one JSON line each:
+get_online_features, and online_read, which also has the values that a push or an on-demand view reads.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Optional
 
 HERE = Path(__file__).parent
 NOW = dt.datetime(2026, 11, 1, 12, tzinfo=dt.timezone.utc)
+NAN, INF = float("nan"), float("inf")
 SCALARS = ("bool", "int32", "int64", "float32", "float64", "string", "bytes", "unix_timestamp")
 
 
@@ -73,6 +75,37 @@ def write_data(folder: Path) -> None:
             }
         ),
         folder / "by_city.parquet",
+    )
+    write_edges(folder, types)
+
+
+def write_edges(folder: Path, types: dict[str, Any]) -> None:
+    """Rows: NaN and infinities; NaN among numbers; empty lists; values that everybody can read; nulls."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    floats = {"float32": [INF, NAN, 0.5, 0.25, None], "float64": [NAN, -INF, 0.5, 0.1, None]}
+    lists = {name: [[scalar(name, 1)], [scalar(name, 2)], [], [scalar(name, 3)] * 2, None] for name in SCALARS}
+    lists["float32"][:2] = [[NAN, INF, -INF], [0.25, NAN]]
+    lists["float64"][:2] = [[INF], [NAN, 0.1]]
+    columns: dict[str, Any] = {"driver_id": pa.array([1000 + i for i in range(5)], pa.int64())}
+    columns.update({f"s_{name}": pa.array(values, types[name]) for name, values in floats.items()})
+    columns.update({f"l_{name}": pa.array(values, pa.list_(types[name])) for name, values in lists.items()})
+    stamps = pa.array([NOW] * 5, pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({**columns, "event_timestamp": stamps, "created": stamps}), folder / "edges.parquet")
+    today = dt.datetime.now(dt.timezone.utc)
+    stamps = pa.array([today, NOW - dt.timedelta(days=365)], pa.timestamp("us", "UTC"))
+    pq.write_table(
+        pa.table(
+            {
+                "driver_id": pa.array([1000, 1001], pa.int64()),
+                "trips": pa.array([7, 8], pa.int64()),
+                "rate": pa.array([0.5, 0.75], pa.float32()),
+                "event_timestamp": stamps,
+                "created": stamps,
+            }
+        ),
+        folder / "hourly.parquet",
     )
 
 
@@ -145,8 +178,41 @@ def ask(folder: Path, url: Optional[str]) -> None:
         print(json.dumps(seen, sort_keys=True, default=str))
 
 
+def plain(value: Any) -> Any:
+    """A ValueProto as what it holds, with its type; None when it holds nothing."""
+    which = value.WhichOneof("val")
+    held = getattr(value, which) if which else None
+    return [which, repr(list(held.val) if which.endswith("_list_val") else held)] if which else None
+
+
+def read(folder: Path, url: str, view: str, ids: list[int], features: list[str]) -> None:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    store = open_remote(folder, url)
+    keys = [EntityKey(join_keys=["driver_id"], entity_values=[Value(int64_val=i)]) for i in ids]
+    ways = {
+        "get_online_features": lambda: store.get_online_features(
+            features=[f"{view}:{name}" for name in features], entity_rows=[{"driver_id": i} for i in ids]
+        ).to_dict(),
+        "online_read": lambda: [
+            {name: plain(value) for name, value in row.items()}
+            for _, row in store._get_provider().online_read(
+                store.config, store.get_feature_view(view), keys, requested_features=features
+            )
+        ],
+    }
+    for name, way in ways.items():
+        try:
+            print(json.dumps({name: way()}, sort_keys=True, default=str))
+        except Exception as error:  # noqa: BLE001
+            print(json.dumps({name: {"error": type(error).__name__}}))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "prepare":
         prepare(Path(sys.argv[2]))
+    elif sys.argv[1] == "read":
+        read(Path(sys.argv[2]), sys.argv[3], sys.argv[4], [int(i) for i in sys.argv[5].split(",")], sys.argv[6:])
     else:
         ask(Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)

@@ -407,7 +407,7 @@ static void knows_the_paths(void **state) {
 
 /* ---- Answers. */
 
-static void writes_json_tensors_with_null_for_what_is_no_number(void **state) {
+static void writes_json_tensors_with_null_for_what_is_missing(void **state) {
     (void)state;
     struct collect out;
     collect_init(&out);
@@ -421,16 +421,18 @@ static void writes_json_tensors_with_null_for_what_is_no_number(void **state) {
     pil_oip_put_outputs(&encoder);
     struct pil_oip_tensor tensor = {pil_bytes_from_text("features"), PIL_OIP_FP32, 2, {2, 2}};
     pil_oip_put_output(&encoder, &tensor, NULL);
-    pil_oip_put_numbers(&encoder, PIL_OIP_FP32, (const uint8_t *)floats, 2);
-    pil_oip_put_numbers(&encoder, PIL_OIP_FP32, (const uint8_t *)(floats + 2), 2);
+    pil_oip_put_numbers(&encoder, PIL_OIP_FP32, (const uint8_t *)floats, 2, false);
+    pil_oip_put_numbers(&encoder, PIL_OIP_FP32, (const uint8_t *)(floats + 2), 2, true);
+    pil_oip_put_numbers(&encoder, PIL_OIP_FP32, (const uint8_t *)(floats + 1), 1, true);
     pil_oip_put_output_end(&encoder);
     tensor = (struct pil_oip_tensor){pil_bytes_from_text("d"), PIL_OIP_FP64, 1, {2, 0}};
     pil_oip_put_output(&encoder, &tensor, NULL);
-    pil_oip_put_numbers(&encoder, PIL_OIP_FP64, (const uint8_t *)doubles, 2);
+    pil_oip_put_numbers(&encoder, PIL_OIP_FP64, (const uint8_t *)doubles, 2, true);
+    pil_oip_put_numbers(&encoder, PIL_OIP_FP64, (const uint8_t *)doubles, 2, false);
     pil_oip_put_output_end(&encoder);
     tensor = (struct pil_oip_tensor){pil_bytes_from_text("statuses"), PIL_OIP_UINT8, 2, {1, 2}};
     pil_oip_put_output(&encoder, &tensor, NULL);
-    pil_oip_put_numbers(&encoder, PIL_OIP_UINT8, statuses, 2);
+    pil_oip_put_numbers(&encoder, PIL_OIP_UINT8, statuses, 2, true);
     pil_oip_put_output_end(&encoder);
     tensor = (struct pil_oip_tensor){pil_bytes_from_text("v:s"), PIL_OIP_BYTES, 1, {2, 0}};
     pil_oip_put_output(&encoder, &tensor, "base64");
@@ -442,7 +444,8 @@ static void writes_json_tensors_with_null_for_what_is_no_number(void **state) {
         collect_text(&out),
         "{\"model_name\":\"eta\",\"model_version\":\"1\",\"id\":\"\\\"7\",\"parameters\":{\"v.release\":\"00ff\","
         "\"worst_age_us\":-1},\"outputs\":[{\"name\":\"features\",\"datatype\":\"FP32\",\"shape\":[2,2],\"data\":["
-        "0.10000000149011612,null,null,3.0]},{\"name\":\"d\",\"datatype\":\"FP64\",\"shape\":[2],\"data\":[0.1,null]},"
+        "0.10000000149011612,null,\"-Infinity\",3.0,\"NaN\"]},{\"name\":\"d\",\"datatype\":\"FP64\",\"shape\":[2],"
+        "\"data\":[0.1,\"Infinity\",0.1,null]},"
         "{\"name\":\"statuses\",\"datatype\":\"UINT8\",\"shape\":[1,2],\"data\":[1,4]},{\"name\":\"v:s\",\"datatype\":"
         "\"BYTES\",\"shape\":[2],\"parameters\":{\"content_type\":\"base64\"},\"data\":[\"aGk=\",null]}]}");
     collect_deinit(&out);
@@ -521,7 +524,7 @@ int main(void) {
         cmocka_unit_test(refuses_binary_that_does_not_add_up),
         cmocka_unit_test(a_request_is_whole_at_its_last_byte_only),
         cmocka_unit_test(knows_the_paths),
-        cmocka_unit_test(writes_json_tensors_with_null_for_what_is_no_number),
+        cmocka_unit_test(writes_json_tensors_with_null_for_what_is_missing),
         cmocka_unit_test(writes_binary_tensors),
         cmocka_unit_test(writes_metadata_index_and_health),
     };

@@ -138,8 +138,11 @@ static void lists_are_json_arrays(void **state) {
     const int64_t times[] = {1500000, 2000000};
     CHECK(list(PIL_SCALAR_UNIX_TIMESTAMP), times, "[1.5,2]", "[1,2]");
     const double broken[] = {1.0, (double)NAN, -(double)INFINITY};
-    CHECK(list(PIL_SCALAR_FLOAT64), broken, "[1.0,\"NaN\",\"-Infinity\"]", "null");
-    check(list(PIL_SCALAR_INT32), "", 0, "[]", "null");
+    CHECK(list(PIL_SCALAR_FLOAT64), broken, "[1.0,\"NaN\",\"-Infinity\"]", "[1.0,\"NaN\",\"-Infinity\"]");
+    const float broken32[] = {0.1f, INFINITY, NAN};
+    CHECK(list(PIL_SCALAR_FLOAT32), broken32, "[0.1,\"Infinity\",\"NaN\"]",
+          "[0.10000000149011612,\"Infinity\",\"NaN\"]");
+    check(list(PIL_SCALAR_INT32), "", 0, "[]", "[]");
 }
 
 /* u32 count, u32 end[count], bytes. */
@@ -162,8 +165,45 @@ static void lists_of_texts_are_json_arrays(void **state) {
     len = text_list(raw, 2, (const char *const[]){"a", "abc"});
     check(list(PIL_SCALAR_BYTES), raw, len, "[\"YQ==\",\"YWJj\"]", "[\"YQ==\",\"YWJj\"]");
     len = text_list(raw, 0, NULL);
-    check(list(PIL_SCALAR_STRING), raw, len, "[]", "null");
-    check(list(PIL_SCALAR_STRING), "", 0, "[]", "null");
+    check(list(PIL_SCALAR_STRING), raw, len, "[]", "[]");
+    check(list(PIL_SCALAR_STRING), "", 0, "[]", "[]");
+}
+
+/* What Feast 0.67's SDK does with each is in tests/system/test_feast.py. */
+static void the_sdk_of_feast_reads_finite_numbers_and_lists_that_are_not_empty(void **state) {
+    (void)state;
+    const float f32[] = {1.0f, NAN};
+    const double f64[] = {1.0, (double)INFINITY};
+    const uint16_t f16[] = {0x3c00, 0x7c00};
+    const int64_t integers[] = {INT64_MIN, 0};
+    uint8_t raw[64];
+    size_t len = text_list(raw, 1, (const char *const[]){""});
+    const struct {
+        struct pil_type type;
+        struct pil_bytes raw;
+        bool is_readable;
+    } cases[] = {
+        {scalar(PIL_SCALAR_FLOAT32), pil_bytes_from(f32, 4), true},
+        {scalar(PIL_SCALAR_FLOAT32), pil_bytes_from(f32 + 1, 4), false},
+        {scalar(PIL_SCALAR_FLOAT64), pil_bytes_from(f64 + 1, 8), false},
+        {scalar(PIL_SCALAR_INT64), pil_bytes_from(integers, 8), true},
+        {scalar(PIL_SCALAR_STRING), pil_bytes_from("", 0), true},
+        {scalar(PIL_SCALAR_BYTES), pil_bytes_from("", 0), true},
+        {list(PIL_SCALAR_FLOAT32), pil_bytes_from(f32, 4), true},
+        {list(PIL_SCALAR_FLOAT32), pil_bytes_from(f32, 8), false},
+        {list(PIL_SCALAR_FLOAT64), pil_bytes_from(f64, 16), false},
+        {list(PIL_SCALAR_FLOAT64), pil_bytes_from(f64, 0), false},
+        {list(PIL_SCALAR_INT64), pil_bytes_from(integers, 16), true},
+        {list(PIL_SCALAR_BOOL), pil_bytes_from("", 0), false},
+        {vector(PIL_SCALAR_FLOAT16, 1), pil_bytes_from(f16, 4), true},
+        {vector(PIL_SCALAR_FLOAT16, 2), pil_bytes_from(f16, 4), false},
+        {list(PIL_SCALAR_STRING), pil_bytes_from(raw, len), true},
+        {list(PIL_SCALAR_STRING), pil_bytes_from("\0\0\0", 4), false},
+        {list(PIL_SCALAR_BYTES), pil_bytes_from("", 0), false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(pil_value_is_readable_by_feast(cases[i].type, cases[i].raw), cases[i].is_readable);
+    }
 }
 
 static void damaged_lists_end_early(void **state) {
@@ -200,7 +240,8 @@ static void vectors_have_their_dimension(void **state) {
     CHECK(vector(PIL_SCALAR_FLOAT16, 6), halves, "[1.0,-2.0,0.099975586,5.9604645e-08,65504.0,-0.0]",
           "[1.0,-2.0,0.0999755859375,5.960464477539063e-08,65504.0,-0.0]");
     const uint16_t infinite[] = {0x7c00, 0xfc00, 0x7e00};
-    CHECK(vector(PIL_SCALAR_FLOAT16, 3), infinite, "[\"Infinity\",\"-Infinity\",\"NaN\"]", "null");
+    CHECK(vector(PIL_SCALAR_FLOAT16, 3), infinite, "[\"Infinity\",\"-Infinity\",\"NaN\"]",
+          "[\"Infinity\",\"-Infinity\",\"NaN\"]");
     const uint16_t brain[] = {0x3f80, 0x3dcc, 0xc2f7};
     CHECK(vector(PIL_SCALAR_BFLOAT16, 3), brain, "[1.0,0.099609375,-123.5]", "[1.0,0.099609375,-123.5]");
 }
@@ -234,6 +275,7 @@ int main(void) {
         cmocka_unit_test(bytes_are_base64_in_json),
         cmocka_unit_test(lists_are_json_arrays),
         cmocka_unit_test(lists_of_texts_are_json_arrays),
+        cmocka_unit_test(the_sdk_of_feast_reads_finite_numbers_and_lists_that_are_not_empty),
         cmocka_unit_test(damaged_lists_end_early),
         cmocka_unit_test(vectors_have_their_dimension),
         cmocka_unit_test(long_vectors_have_a_right_bulk_length),
