@@ -11,6 +11,26 @@ struct pil_sink pil_sink_fixed(void *data, size_t bytes) {
     return (struct pil_sink){.at = at, .end = at != NULL ? at + bytes : NULL, .grow = no_growth};
 }
 
+static bool measure_grow(struct pil_sink *sink) {
+    struct pil_sink_measure *measure = (struct pil_sink_measure *)(void *)sink;
+    measure->counted = pil_sink_measured(measure);
+    sink->at = measure->bytes;
+    sink->end = measure->bytes + sizeof measure->bytes;
+    return true;
+}
+
+void pil_sink_measure_begin(struct pil_sink_measure *measure) {
+    measure->sink.at = measure->bytes;
+    measure->sink.end = measure->bytes + sizeof measure->bytes;
+    measure->sink.grow = measure_grow;
+    measure->sink.failed = false;
+    measure->counted = 0;
+}
+
+uint64_t pil_sink_measured(const struct pil_sink_measure *measure) {
+    return measure->counted + (uint64_t)(measure->sink.at - measure->bytes);
+}
+
 void pil_sink_write(struct pil_sink *sink, const void *data, size_t len) {
     const uint8_t *from = data;
     while (len > 0) {

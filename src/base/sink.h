@@ -40,6 +40,15 @@ static inline void pil_sink_put(struct pil_sink *sink, uint8_t byte) {
 }
 /* A sink over memory of fixed size; with NULL it fails at the first byte. */
 struct pil_sink pil_sink_fixed(void *data, size_t bytes);
+/* A sink that counts what is written to it, and keeps the first PIL_SINK_MEASURE_BYTES. */
+enum { PIL_SINK_MEASURE_BYTES = 4096 };
+struct pil_sink_measure {
+    struct pil_sink sink; /* first: grow gets its address */
+    uint64_t counted;     /* bytes that were overwritten; 0: `bytes` holds all that was written */
+    uint8_t bytes[PIL_SINK_MEASURE_BYTES];
+};
+void pil_sink_measure_begin(struct pil_sink_measure *measure);
+uint64_t pil_sink_measured(const struct pil_sink_measure *measure);
 /* Writes any length; the bytes may be split over runs. */
 void pil_sink_write(struct pil_sink *sink, const void *data, size_t len);
 static inline void pil_sink_write_bytes(struct pil_sink *sink, struct pil_bytes bytes) {

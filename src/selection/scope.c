@@ -86,6 +86,18 @@ const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, ui
     return is_first ? pil_projects_find(scope->projects, view->project) : NULL;
 }
 
+bool pil_scope_awaits(const struct pil_scope *scope, struct pil_bytes project) {
+    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
+        const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
+        bool is_meant = project.len == 0 || pil_bytes_equal_text(project, view->project);
+        if (is_meant && pil_cache_view_is_served(view) && pil_cache_live(view) == NULL &&
+            pil_projects_find(scope->projects, view->project) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes full,
                              const struct pil_project **ret_project, const struct pil_service **ret_service) {
     const struct full_name wanted = split(full);
@@ -99,12 +111,19 @@ pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes ful
             *ret_service = service;
         }
     }
-    return found_count == 1 ? PIL_STATUS_OK : found_count == 0 ? PIL_STATUS_NOT_FOUND : PIL_STATUS_INVALID;
+    if (found_count == 0) {
+        return pil_scope_awaits(scope, wanted.project) ? PIL_STATUS_AGAIN : PIL_STATUS_NOT_FOUND;
+    }
+    return found_count == 1 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
 }
 
 pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, struct pil_error *ret_error) {
     int len = shown(name);
     const char *text = (const char *)name.data;
+    if (status == PIL_STATUS_AGAIN) {
+        return pil_fail(ret_error, status, "feature service %.*s is not known: its project was not read yet", len,
+                        text);
+    }
     return status == PIL_STATUS_INVALID
                ? pil_fail(ret_error, status, "service %.*s is ambiguous: say project/service", len, text)
                : pil_fail(ret_error, status, "there is no feature service %.*s", len, text);

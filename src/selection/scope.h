@@ -42,12 +42,15 @@ static inline const struct pil_release *pil_scope_live(struct pil_scope *scope, 
 }
 
 /* The service of that name: "project/service", or "service" where one served project has it. NOT_FOUND: no project has
- * such a service. INVALID: several projects have one. */
+ * such a service. AGAIN: none that is known yet; see pil_scope_awaits. INVALID: several projects have one. */
 pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes name,
                              const struct pil_project **ret_project,
                              const struct pil_service **ret_service) PIL_CHECKED;
 /* The same as a sentence. */
 pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, struct pil_error *ret_error) PIL_CHECKED;
+/* Whether a served project, or the one of that name, may still become known: it is not, and one of its views has no
+ * release yet. Views get their first release after their project, or after the store was seen to have none. */
+bool pil_scope_awaits(const struct pil_scope *scope, struct pil_bytes project);
 /* The project of the view at view_index if it is the first served view of its project and the project is applied; else
  * NULL. So a loop over all views meets each project once. */
 const struct pil_project *pil_scope_project_at(const struct pil_scope *scope, uint32_t view_index);

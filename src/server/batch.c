@@ -9,26 +9,53 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-enum { REPLIES_PER_FLUSH = 32, SLOW_PER_BATCH_MAX = 16, BODY_ALIGNMENT = 16, ANSWER_DECAY = 16, LATE_NS = 5000000 };
+enum {
+    REPLIES_PER_FLUSH = 32,
+    SLOW_PER_BATCH_MAX = 16,
+    BODY_ALIGNMENT = 16,
+    REQUEST_BYTES_USUAL = 4 << 20,
+    KEYS_USUAL = 16384,
+    ARENA_BYTES_PER_KEY = 256,
+    ANSWER_DECAY = 16,
+    LATE_NS = 5000000,
+};
 
 PIL_STATIC_ASSERT(PIL_BATCH_ROOM_BYTES <= PIL_BATCH_ARENA_BYTES);
 
 /* ---- Life. */
 
+/* What limits wider than the defaults add: unescaped text as long as the longest request, and for each key its parsed
+ * value, its canonical bytes, and the texts that the answer repeats for its row. */
+static size_t arena_bytes_of(const struct pil_limits *limits) {
+    size_t bytes = PIL_BATCH_ARENA_BYTES;
+    bytes += limits->request_bytes_max > REQUEST_BYTES_USUAL ? limits->request_bytes_max - REQUEST_BYTES_USUAL : 0;
+    bytes += limits->keys_per_request_max > KEYS_USUAL
+                 ? (size_t)(limits->keys_per_request_max - KEYS_USUAL) * ARENA_BYTES_PER_KEY
+                 : 0;
+    return bytes;
+}
+
 /* Several megabytes, of which most batches touch little: mmap, so that only the pages in use take memory. */
-struct pil_batch *pil_batch_create(void) {
-    struct pil_batch *batch = mmap(NULL, sizeof *batch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (batch == MAP_FAILED) {
+struct pil_batch *pil_batch_create(const struct pil_limits *limits) {
+    uint32_t lookup_max = PIL_BATCH_LOOKUPS_RUN + limits->keys_per_request_max;
+    size_t lookups_at = pil_align_up(sizeof(struct pil_batch), 64);
+    size_t arena_at = lookups_at + lookup_max * sizeof(struct pil_lookup), arena_bytes = arena_bytes_of(limits);
+    uint8_t *memory = mmap(NULL, arena_at + arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
         return NULL;
     }
+    struct pil_batch *batch = (struct pil_batch *)(void *)memory;
     batch->number = 1; /* 0 stands for "points into no batch" */
-    pil_arena_init(&batch->arena, batch->memory, sizeof batch->memory);
+    batch->lookups = (struct pil_lookup *)(void *)(memory + lookups_at);
+    batch->lookup_max = lookup_max;
+    batch->mapped_bytes = arena_at + arena_bytes;
+    pil_arena_init(&batch->arena, memory + arena_at, arena_bytes);
     return batch;
 }
 
 void pil_batch_destroy(struct pil_batch **batch) {
     if (*batch != NULL) {
-        munmap(*batch, sizeof **batch);
+        munmap(*batch, (*batch)->mapped_bytes);
         *batch = NULL;
     }
 }
@@ -38,13 +65,13 @@ bool pil_batch_validate(const struct pil_batch *batch) {
     for (uint32_t i = 0; i < batch->request_count; i++) {
         const struct pil_request *request = &batch->requests[i];
         if (request->lookup_first != lookups || request->connection->magic != PIL_CONNECTION_MAGIC ||
-            (const uint8_t *)request->body < batch->memory ||
-            (const uint8_t *)request->body > batch->memory + batch->arena.used) {
+            (const uint8_t *)request->body < batch->arena.data ||
+            (const uint8_t *)request->body > batch->arena.data + batch->arena.used) {
             return false;
         }
         lookups += request->lookup_count;
     }
-    return batch->request_count <= PIL_BATCH_REQUESTS_MAX && batch->lookup_count <= PIL_BATCH_LOOKUPS_MAX &&
+    return batch->request_count <= PIL_BATCH_REQUESTS_MAX && batch->lookup_count <= batch->lookup_max &&
            lookups == batch->lookup_count && batch->arena.used <= batch->arena.capacity;
 }
 
@@ -74,7 +101,7 @@ struct pil_lookup *pil_batch_lookup(struct pil_turn *turn, struct pil_request *r
     struct pil_batch *batch = turn->batch;
     uint32_t limit = turn->settings->limits.keys_per_request_max;
     PIL_ASSERT(request == &batch->requests[batch->request_count - 1]);
-    if (request->lookup_count == limit || batch->lookup_count == PIL_BATCH_LOOKUPS_MAX) {
+    if (request->lookup_count == limit || batch->lookup_count == batch->lookup_max) {
         request->refusal = (struct pil_refusal){.reason = PIL_REFUSAL_LOOKUPS, .limit = limit};
         return NULL;
     }

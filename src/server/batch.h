@@ -8,14 +8,11 @@
 #include "server/connection.h"
 #include "server/protocol.h"
 
-#include <stdalign.h>
-
 enum {
     PIL_BATCH_REQUESTS_MAX = 1024,
-    PIL_BATCH_LOOKUPS_RUN = 1024,      /* a batch with this many lookups takes no more requests */
-    PIL_BATCH_LOOKUPS_MAX = 2 * 16384, /* so that one more whole request fits (limits.keys_per_request) */
-    PIL_BATCH_ARENA_BYTES = 16 << 20,
-    PIL_BATCH_ROOM_BYTES = 8 << 20, /* each request that is added finds at least this much of the arena free */
+    PIL_BATCH_LOOKUPS_RUN = 1024,     /* a batch with this many lookups takes no more requests */
+    PIL_BATCH_ARENA_BYTES = 16 << 20, /* for the default limits; wider ones make it larger */
+    PIL_BATCH_ROOM_BYTES = 8 << 20,   /* each request that is added finds at least this much of the arena free */
 };
 
 struct pil_request {
@@ -36,10 +33,10 @@ struct pil_batch {
     uint64_t number;
     struct pil_request requests[PIL_BATCH_REQUESTS_MAX];
     uint32_t request_count;
-    struct pil_lookup lookups[PIL_BATCH_LOOKUPS_MAX];
-    uint32_t lookup_count;
+    struct pil_lookup *lookups; /* lookup_max of them: one more whole request fits (limits.keys_per_request) */
+    uint32_t lookup_count, lookup_max;
     struct pil_arena arena;
-    alignas(64) uint8_t memory[PIL_BATCH_ARENA_BYTES];
+    size_t mapped_bytes; /* the batch, its lookups and its arena are one mapping */
 };
 
 /* ---- Protocols. */
@@ -62,7 +59,8 @@ static inline struct pil_lookup *pil_request_lookups(const struct pil_turn *turn
 
 /* ---- The worker. */
 
-struct pil_batch *pil_batch_create(void);
+/* The sizes follow the limits. NULL when memory is short. */
+struct pil_batch *pil_batch_create(const struct pil_limits *limits);
 void pil_batch_destroy(struct pil_batch **batch);
 /* Runs the lookups, encodes, sends, measures, and empties the batch, which may be empty already. keep_moment: the next
  * batch reads the same releases; the worker must not pass a quiescent state in between. */

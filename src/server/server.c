@@ -41,7 +41,7 @@ static pil_status init_worker(struct pil_server *server, uint32_t index) {
         .worker = worker,
         .server = server,
         .settings = server->settings,
-        .batch = pil_batch_create(),
+        .batch = pil_batch_create(&server->settings->limits),
         .scope = {.cache = server->cache, .projects = server->projects, .batch_number = 1, .readable = UINT64_MAX},
         .prepared = pil_prepared_cache_create()};
     if (worker->turn.batch == NULL || worker->turn.prepared == NULL) {

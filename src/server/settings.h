@@ -61,11 +61,12 @@ struct pil_limits {
     uint32_t arguments_max;     /* of one RESP request */
     uint32_t requests_per_turn; /* of one connection, before other connections get their turn */
     uint32_t keys_per_request_max;
-    uint32_t output_bytes_max;   /* of one answer; with as much unsent, the requests of a connection wait */
-    uint32_t output_stall_ms;    /* a connection is closed when its peer takes none of its output for this long */
-    uint64_t client_memory_max;  /* what all connections hold (server/account.h) */
-    uint32_t idle_timeout_ms;    /* 0: never */
-    uint32_t request_timeout_ms; /* from the first byte of a request to its last */
+    uint32_t values_per_request_max; /* of an answer in JSON: rows x features, elements of vectors counted */
+    uint32_t output_bytes_max;       /* of one answer; with as much unsent, the requests of a connection wait */
+    uint32_t output_stall_ms;        /* a connection is closed when its peer takes none of its output for this long */
+    uint64_t client_memory_max;      /* what all connections hold (server/account.h) */
+    uint32_t idle_timeout_ms;        /* 0: never */
+    uint32_t request_timeout_ms;     /* from the first byte of a request to its last */
     uint32_t mapped_sessions_max;
 };
 

@@ -14,6 +14,7 @@ struct parser {
     struct pil_feast_rejection mistakes[MISTAKES_MAX]; /* in order; all mistakes unless the array is full */
     uint32_t mistake_count;
     uint32_t value_count;
+    uint32_t limit; /* what there was too much of could have been so many */
     bool has_entities;
 };
 
@@ -44,8 +45,9 @@ static void forget(struct parser *parser, const char *member, const struct pil_b
     parser->mistake_count = kept;
 }
 
-static pil_status too_many(struct parser *parser, const char *error) {
+static pil_status too_many(struct parser *parser, const char *error, uint32_t limit) {
     parser->json.error = error;
+    parser->limit = limit;
     return PIL_STATUS_TOO_LARGE;
 }
 
@@ -103,7 +105,7 @@ static struct pil_feast_column *column_of(struct parser *parser, struct pil_byte
 static pil_status read_column(struct parser *parser, struct pil_bytes name, const char *member) {
     struct pil_feast_column *column = column_of(parser, name);
     if (column == NULL) {
-        return too_many(parser, "too many lists in entities");
+        return too_many(parser, "too many lists in entities", parser->buffers->column_max);
     }
     forget(parser, member, &name);
     column->value_first = parser->value_count;
@@ -122,10 +124,10 @@ static pil_status read_column(struct parser *parser, struct pil_bytes name, cons
             column->value_count = parser->value_count - column->value_first;
             return PIL_STATUS_OK;
         }
-        if (parser->value_count == parser->buffers->value_max) {
-            return too_many(parser, "too many values in entities");
-        }
-        PIL_TRY(read_value(parser, &parser->buffers->values[parser->value_count]));
+        struct pil_feast_value dropped;
+        bool is_cut = parser->value_count >= parser->buffers->value_max;
+        PIL_TRY(read_value(parser, is_cut ? &dropped : &parser->buffers->values[parser->value_count]));
+        parser->request.is_cut |= is_cut;
         parser->value_count++;
     }
 }
@@ -133,6 +135,7 @@ static pil_status read_column(struct parser *parser, struct pil_bytes name, cons
 static pil_status read_entities(struct parser *parser, const char *member) {
     parser->has_entities = true;
     parser->request.column_count = 0;
+    parser->request.is_cut = false;
     parser->value_count = 0;
     if (pil_json_peek(&parser->json) != PIL_JSON_OBJECT) {
         return refuse_value(parser, (struct pil_feast_rejection){.type = "dict_type",
@@ -168,7 +171,7 @@ static pil_status read_features(struct parser *parser, const char *member) {
             return PIL_STATUS_OK;
         }
         if (request->feature_count == parser->buffers->feature_max) {
-            return too_many(parser, "too many features");
+            return too_many(parser, "too many features", parser->buffers->feature_max);
         }
         if (pil_json_peek(&parser->json) == PIL_JSON_STRING) {
             PIL_TRY(pil_json_read_string(&parser->json, &parser->buffers->features[request->feature_count]));
@@ -336,6 +339,7 @@ pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers
     pil_status status = read_body(&parser);
     if (status != PIL_STATUS_OK) {
         *ret_rejection = reject_json(status, &parser.json);
+        ret_rejection->limit = parser.limit;
         return status;
     }
     if (parser.mistake_count > 0) {

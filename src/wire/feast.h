@@ -40,7 +40,7 @@ struct pil_feast_buffers {
     struct pil_bytes *features;
     uint8_t *scratch; /* the length of the longest body is always enough */
     uint32_t column_max;
-    uint32_t value_max; /* of all columns together */
+    uint32_t value_max; /* of all columns together; see pil_feast_request.is_cut */
     uint32_t feature_max;
     size_t scratch_bytes;
 };
@@ -55,12 +55,15 @@ struct pil_feast_request {
     struct pil_bytes feature_service; /* empty when missing, null or ""; otherwise it takes precedence over features */
     bool full_feature_names;
     bool include_view_metadata; /* include_feature_view_version_metadata */
+    bool is_cut; /* there are more values than value_max: the columns' counts are right, but only the first
+                    value_max values were kept */
 };
 
 /* Why a body was rejected, in FastAPI's form: what is wrong, and where. The server also makes rejections for keys that
  * cannot be coerced. */
 struct pil_feast_rejection {
     int http_status;  /* 422; 400 for bytes that are not UTF-8; 413 for more than the buffers hold */
+    uint32_t limit;   /* 413: the most that is possible */
     const char *type; /* "json_invalid", "missing", "list_type", "int_parsing", …; NULL: there is only the message */
     const char *message;
     const char *member;     /* loc[1]: "entities", "features", …; NULL: the body itself */
@@ -106,10 +109,13 @@ void pil_feast_put_detail(struct pil_sink *sink, const char *text);
       "Duplicate features named %1 found.\nTo resolve this " \
       "collision, please ensure that the feature views or their own features have different names.") \
     X(VIEW_NOT_LOADED, 503, NULL, "Feature view %1 has no release loaded yet") \
+    X(SERVICE_NOT_KNOWN, 503, NULL, "Feature service %1 is not known: its project was not read yet") \
     X(VIEW_DENIED, 403, "FeastPermissionError", "Permission error:\nyou may not read feature view %1") \
     X(VIEW_AMBIGUOUS, 400, NULL, "Feature view %1 is ambiguous: say project/view") \
     X(SERVICE_AMBIGUOUS, 400, NULL, "Feature service %1 is ambiguous: say project/service") \
-    X(TOO_LARGE, 413, NULL, "The request is over the limit of %1: %2") \
+    X(TOO_LARGE, 413, NULL, "The request has %1; at most %2 are possible in one request") \
+    X(NO_ROOM, 413, NULL, "The request needs more memory than one batch has: ask for fewer rows or features") \
+    X(ANSWER_TOO_LARGE, 413, NULL, "The answer is longer than %1: ask for fewer rows or features in one request") \
     X(NO_PLACE, 503, NULL, "There is no place for one more connection: see %1") \
     X(MEMORY_SHARE, 503, NULL, "This client holds its share of %1: take answers before you ask for more")
 
@@ -124,6 +130,9 @@ int pil_feast_error_http_status(pil_feast_error error);
 /* The arguments come from the request, so each is cut to PIL_FEAST_ARGUMENT_BYTES. */
 enum { PIL_FEAST_ARGUMENT_BYTES = 192 };
 void pil_feast_put_error(struct pil_sink *sink, pil_feast_error error, struct pil_bytes first, struct pil_bytes second);
+
+/* No value of an answer takes fewer bytes, with its status and its time: 1,"PRESENT","1970-01-01T00:00:00Z", */
+enum { PIL_FEAST_VALUE_BYTES_MIN = 35, PIL_FEAST_STATUS_BYTES_MAX = 24, PIL_FEAST_TIME_BYTES_MAX = 40 };
 
 /* ---- Response. The calls, in this order:
  *

@@ -24,6 +24,14 @@ void pil_feast_put_detail(struct pil_sink *sink, const char *text) {
 }
 
 void pil_feast_put_rejection(struct pil_sink *sink, const struct pil_feast_rejection *rejection) {
+    if (rejection->limit > 0) {
+        put_text(sink, "{\"detail\":\"");
+        put_text(sink, rejection->message);
+        put_text(sink, ": at most ");
+        pil_sink_write_u64(sink, rejection->limit);
+        put_text(sink, " are possible in one request\"}");
+        return;
+    }
     if (rejection->type == NULL) {
         pil_feast_put_detail(sink, rejection->message);
         return;

@@ -17,7 +17,11 @@ typedef enum text_style {
     STYLE_JSON,
 } text_style;
 
-enum { NUMBER_BYTES = 40, BUFFER_BYTES = 4096 };
+enum {
+    NUMBER_BYTES = 40,      /* room to write one */
+    JSON_NUMBER_BYTES = 24, /* the longest: -2.2250738585072014e-308 */
+    ESCAPED_BYTES = 6,      /* the longest escape: \u001f */
+};
 PIL_STATIC_ASSERT((int)NUMBER_BYTES >= (int)PIL_DECIMAL_BYTES);
 
 /* ---- Numbers. */
@@ -255,22 +259,6 @@ void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_
     }
 }
 
-/* A sink that measures a text and keeps it if it has at most BUFFER_BYTES. */
-struct measure {
-    struct pil_sink sink; /* first: grow gets its address */
-    size_t counted;       /* bytes that were overwritten; 0: `bytes` holds the whole text */
-    uint8_t *begin;       /* start of the bytes not counted yet */
-    uint8_t bytes[BUFFER_BYTES];
-};
-
-static bool measure_grow(struct pil_sink *sink) {
-    struct measure *measure = (struct measure *)(void *)sink;
-    measure->counted += (size_t)(sink->at - measure->begin);
-    sink->at = measure->bytes;
-    sink->end = measure->bytes + sizeof measure->bytes;
-    return true;
-}
-
 static void put_bulk_head(struct pil_sink *sink, size_t len) {
     pil_sink_put(sink, '$');
     pil_sink_write_u64(sink, len);
@@ -278,17 +266,13 @@ static void put_bulk_head(struct pil_sink *sink, size_t len) {
 }
 
 static void put_array_bulk(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
-    struct measure measure;
-    measure.sink.at = measure.begin = measure.bytes;
-    measure.sink.end = measure.bytes + sizeof measure.bytes;
-    measure.sink.grow = measure_grow;
-    measure.sink.failed = false;
-    measure.counted = 0;
+    struct pil_sink_measure measure;
+    pil_sink_measure_begin(&measure);
     put_array(&measure.sink, type, raw, STYLE_RESP_LIST);
-    size_t in_buffer = (size_t)(measure.sink.at - measure.begin);
-    put_bulk_head(sink, measure.counted + in_buffer);
+    size_t len = (size_t)pil_sink_measured(&measure);
+    put_bulk_head(sink, len);
     if (measure.counted == 0) {
-        pil_sink_write(sink, measure.bytes, in_buffer);
+        pil_sink_write(sink, measure.bytes, len);
     } else {
         put_array(sink, type, raw, STYLE_RESP_LIST);
     }
@@ -330,6 +314,14 @@ void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_
     } else {
         put_array(sink, type, raw, STYLE_JSON);
     }
+}
+
+uint64_t pil_value_json_bytes_max(struct pil_type type, size_t raw_bytes) {
+    if (pil_scalar_is_text(type.scalar)) {
+        return raw_bytes * ESCAPED_BYTES + 2; /* in a list, the counts and ends of texts stand for quotes and commas */
+    }
+    uint64_t count = type.shape == PIL_SHAPE_SCALAR ? 1 : raw_bytes / pil_scalar_bytes(type.scalar);
+    return count * (JSON_NUMBER_BYTES + 1) + 2;
 }
 
 bool pil_value_is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {

@@ -285,6 +285,7 @@ static bool take_head(struct answers *answers, struct pil_http_response *ret_res
     PIL_ASSERT(memcmp(out.data, "HTTP/1.1 ", 9) == 0);
     *ret_response = (struct pil_http_response){.status = (int)strtol((const char *)out.data + 9, NULL, 10),
                                                .fields = pil_bytes_from(first + 2, (size_t)(end - first)),
+                                               .body = pil_bytes_from(end, 0),
                                                .consumed = (size_t)(end - out.data) + 4};
     ret_response->keep_alive =
         !pil_http_field(ret_response->fields, "connection", &field) || !pil_bytes_equal_text(field, "close");
@@ -313,7 +314,7 @@ static bool take_response(struct answers *answers, struct pil_http_response *ret
     }
 }
 
-static void check_response(const struct answers *answers, const struct question *question,
+static void check_response(struct answers *answers, const struct question *question,
                            const struct pil_http_response *response) {
     struct origins origins = {0};
     struct pil_bytes field, json = response->body;
@@ -329,6 +330,11 @@ static void check_response(const struct answers *answers, const struct question 
         pil_http_field(response->fields, "content-type", &field) && pil_bytes_equal_text(field, "application/json");
     if ((is_json || is_binary) && response->body.len > 0) {
         check_json(json);
+    }
+    /* What earlier answers take of the output depends on when they are read. */
+    static const char no_room[] = "limits.output_bytes";
+    if (response->status == 503 && memmem(json.data, json.len, no_room, sizeof no_room - 1) != NULL) {
+        answers->is_repeatable = false;
     }
     if (answers->has_origins && response->status == 200) {
         note_text(&origins, json);

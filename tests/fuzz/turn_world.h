@@ -431,6 +431,7 @@ static void world_set_limits(bool is_narrow) {
                                                 .arguments_max = is_narrow ? 64 : 32768,
                                                 .requests_per_turn = is_narrow ? 3 : 256,
                                                 .keys_per_request_max = is_narrow ? 16 : 4096,
+                                                .values_per_request_max = is_narrow ? 40 : 8192,
                                                 .output_bytes_max = is_narrow ? 1 << 10 : 1 << 24,
                                                 .output_stall_ms = 10000,
                                                 .client_memory_max = is_narrow ? 1 << 20 : 1 << 28,

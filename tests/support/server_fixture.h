@@ -26,6 +26,7 @@ static inline struct pil_settings fixture_settings(uint32_t view_count, char fir
                                                .arguments_max = 32768,
                                                .requests_per_turn = 256,
                                                .keys_per_request_max = 16384,
+                                               .values_per_request_max = 300000,
                                                .output_bytes_max = 1 << 26,
                                                .output_stall_ms = 10000,
                                                .client_memory_max = 1 << 28,

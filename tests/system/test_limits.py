@@ -6,6 +6,8 @@ served on, and a metric counts it by name.
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import socket
 import threading
 from typing import Any, Callable
@@ -132,6 +134,93 @@ def test_keys_per_request(start):
     assert answer.status == 413 and "limits.keys_per_request" in answer.text
     assert daemon.metrics()['pillion_requests_total{protocol="resp",code="error"}'] == 1
     assert daemon.metrics()['pillion_requests_total{protocol="feast",code="error"}'] == 1
+
+
+def infer(count: int, binary: bool = False) -> dict[str, Any]:
+    return {"inputs": [{"name": "id", "datatype": "INT64", "shape": [count], "data": list(range(count))}],
+            "parameters": {"binary_data_output": binary}}
+
+
+def ask_oip(daemon: harness.Pilliond, count: int, binary: bool = False) -> harness.Answer:
+    return harness.http(daemon.oip, "POST", "/v2/models/every/infer", infer(count, binary))
+
+
+def features(count: int) -> list[str]:
+    return [f"driver_stats:f{i}" for i in range(count)]
+
+
+def test_more_keys_than_the_default_may_be_allowed(start):
+    """The error names what was sent, the limit and the option, however much was sent; the connection stays open."""
+    daemon = start()
+    connection = harness.http_connection(daemon.feast)
+    for rows, status in ((16384, 200), (16385, 413), (400_000, 413), (1, 200)):
+        body = json.dumps({"entities": {"id": list(range(rows))}, "features": features(1)}).encode()
+        connection.request("POST", "/get-online-features", body)
+        answer = harness.Answer(connection.getresponse())
+        assert answer.status == status, answer.text
+        if status == 413:
+            assert f"{rows} entity lookups" in answer.text and "16384 (limits.keys_per_request)" in answer.text
+    answer = ask_oip(daemon, 100_000)
+    assert answer.status == 413 and "100000 rows of 1 views are over the limit of 16384" in answer.text
+    daemon.destroy()
+    daemon = start("keys_per_request=200000", "values_per_request=1000000", "request_bytes=16M")
+    answer = daemon.online_features({"id": list(range(200_000))}, features(1))
+    values = answer.json()["results"][1]["values"]
+    assert values[:100] == [float(key * 31 + 1) for key in range(100)] and values[100:] == [None] * 199_900
+    assert daemon.online_features({"id": list(range(200_001))}, features(1)).status == 413
+    names = [f"{i:040}" for i in range(150_000)]  # 6 MB, more than fits where the defaults hold
+    answer = daemon.online_features({"id": names}, features(2))
+    assert answer.status == 200 and len(answer.json()["results"][2]["values"]) == 150_000
+    answer = ask_oip(daemon, 200_000, binary=True)
+    assert answer.status == 200 and len(answer.body) > 200_000 * 250
+    assert ask_oip(daemon, 200_001, binary=True).status == 413
+
+
+def test_values_per_request(start):
+    daemon = start("values_per_request=100")
+    assert daemon.online_features({"id": list(range(10))}, features(10)).status == 200
+    for rows, columns in ((11, 10), (10, 11), (101, 1)):
+        answer = daemon.online_features({"id": list(range(rows))}, features(columns))
+        assert answer.status == 413 and "limits.values_per_request (100)" in answer.text
+        assert f"{rows} rows of {columns} values are {rows * columns} values" in answer.text
+    assert ask_oip(daemon, 2).status == 200 and ask_oip(daemon, 3, binary=True).status == 200
+    answer = ask_oip(daemon, 3)
+    assert answer.status == 413 and "3 rows of 50 values are 150 values, over limits.values_per_request" in answer.text
+
+
+@pytest.mark.parametrize("protocol", ["feast", "oip", "oip-binary"])
+def test_an_answer_that_will_not_fit_is_an_error_that_names_the_limit(start, protocol):
+    """Nothing is dropped silently, nor closed: 413; what fits waits for the answers before it."""
+    daemon = start("output_bytes=65536", "values_per_request=1000000000")
+    address = daemon.feast if protocol == "feast" else daemon.oip
+    path = "/get-online-features" if protocol == "feast" else "/v2/models/every/infer"
+
+    def request(rows: int) -> bytes:
+        body = json.dumps({"entities": {"id": list(range(rows))}, "features": features(50)} if protocol == "feast"
+                          else infer(rows, protocol == "oip-binary")).encode()
+        return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(body), body)
+
+    connection = harness.http_connection(address)
+
+    def ask(rows: int) -> harness.Answer:
+        connection.request("POST", path, request(rows).partition(b"\r\n\r\n")[2])
+        return harness.Answer(connection.getresponse())
+
+    fitting = 1
+    while (answer := ask(fitting * 2)).status == 200:  # on one connection, which stays open
+        assert len(answer.body) <= 65536
+        fitting *= 2
+    for rows in (fitting * 2, fitting * 3, 10_000):
+        answer = ask(rows)
+        assert answer.status == 413 and "limits.output_bytes" in answer.text, answer.text
+    assert ask(fitting).status == 200
+    with harness.connect(address) as sock:  # a pipeline, of which one answer fits at a time
+        sock.sendall(request(fitting) * 6 + b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        got = sock.makefile("rb").read()
+    statuses = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", got)]
+    assert statuses == [200] * 6 + [404]
+    answered = sum(v for k, v in daemon.metrics().items() if "connections_closed" in k and "output" in k)
+    assert answered == 0
 
 
 def ask_without_reading(address: str, rows: int) -> socket.socket:

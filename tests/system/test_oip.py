@@ -311,7 +311,8 @@ def test_not_ready_before_the_first_release(store, start_pilliond, engine, clien
     harness.wait_until("the listener", lambda: harness.connect(daemon.oip).close() or True)
     client = clients(daemon)
     assert client.is_server_live() and not client.is_server_ready()
-    harness.wait_until("the project", lambda: client.get_model_repository_index())
+    index = ("POST", "/v2/repository/index")
+    harness.wait_until("the project", lambda: harness.http(daemon.oip, *index).status == 200)
     assert client.get_model_repository_index()[0]["reason"] == "view driver_stats has no release loaded yet"
     with pytest.raises(InferenceServerException, match="has no release loaded yet") as refused:
         client.infer("every", [tensor("id", [1], "INT64", True)])
@@ -427,7 +428,7 @@ def key_input(**members: Any) -> dict[str, Any]:
         (key_input(data=[None]), 400, "inputs[0] (id): element 0 is null; keys are whole numbers within int64"),
         (key_input(data=None), 400, "inputs[0] (id) has no data"),
         (key_input(shape=[20000], data=[1] * 20000), 413, "20000 rows of 1 views are over the limit of 16384 lookups"),
-        (key_input(shape=[70000], data=[1] * 70000), 413, "inputs[0] (id): the inputs have over 65536 elements"),
+        (key_input(shape=[70000], data=[1] * 70000), 413, "70000 rows of 1 views are over the limit of 16384 lookups"),
         ({**key_input(), "outputs": [{"name": "x"}]}, 400, "the model has no output x; its metadata lists"),
         ({**key_input(), "outputs": [{"name": "features"}] * 2}, 400, "output features is asked for twice"),
         ({**key_input(), "parameters": {"datatype": "FP16"}}, 400, "parameters.datatype is FP16"),
@@ -473,12 +474,12 @@ def test_an_answer_over_the_output_limit_is_refused(store, start_pilliond, engin
     )
     limits = ("--limits.output_bytes", "65536")
     daemon = start_pilliond(store, serve=["rides/all_types@production"], engine=engine, args=limits)
-    cases = (("numbers", 1300, 413), ("numbers", 1200, 200), ("words", 8000, 413), ("words", 500, 200))
+    cases = (("numbers", 8000, 413), ("numbers", 1200, 200), ("words", 8000, 413), ("words", 500, 200))
     for model, rows, status in cases:
         answer = infer(daemon, key_input(shape=[rows], data=[key % 400 for key in range(rows)]), model)
         assert answer.status == status, (model, rows)
         if status == 413:
-            assert "over the limit of 65536: ask for fewer rows or as binary" in answer.json()["error"]
+            assert "limits.output_bytes (65536): ask for fewer rows" in answer.json()["error"]
 
 
 def test_paths_methods_and_encodings(daemon):
@@ -500,6 +501,34 @@ def test_paths_methods_and_encodings(daemon):
             sock.sendall(b"%s %s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"HEAD", path) + b"GET /x HTTP/1.0\r\n\r\n")
             head, _, rest = sock.makefile("rb").read().partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ") and rest.startswith(b"HTTP/1.1 404 ")
+
+
+def test_before_the_first_project_is_known_nothing_is_said_to_be_missing(store, start_pilliond, engine):
+    """503, which clients and probes try again, not 404, which they believe; Feast and the index alike."""
+    daemon = start_pilliond(store, engine=engine, ready=False, args=["--poll_interval", "100ms"])
+    harness.wait_until("it listens", lambda: harness.http(daemon.oip, "GET", "/v2/health/live").status == 200)
+
+    def statuses(model: str) -> list[int]:
+        service = {"entities": {"id": [1]}, "feature_service": model}
+        return [
+            infer(daemon, key_input(), model).status,
+            harness.http(daemon.oip, "GET", f"/v2/models/{model}").status,
+            harness.http(daemon.oip, "GET", f"/v2/models/{model}/ready").status,
+            harness.http(daemon.oip, "HEAD", f"/v2/models/{model}/ready").status,
+            harness.http(daemon.feast, "POST", "/get-online-features", service).status,
+        ]
+
+    def index() -> harness.Answer:
+        return harness.http(daemon.oip, "POST", "/v2/repository/index")
+
+    assert harness.http(daemon.oip, "GET", "/v2/health/ready").status == 503
+    assert statuses("every") == statuses("rides%2Fevery") == [503] * 5 and index().status == 503
+    assert "not read yet" in infer(daemon, key_input()).json()["error"]
+    assert infer(daemon, key_input(), "elsewhere%2Fevery").status == 404  # none of its views is served here
+    store.make_release(rows=100)
+    daemon.wait_ready()
+    assert statuses("every") == [200] * 5 and statuses("nobody") == [404] * 5
+    assert [model["name"] for model in index().json()] == ["every"]
 
 
 def read_answer(file: Any) -> tuple[int, dict[str, str], bytes]:

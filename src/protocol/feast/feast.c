@@ -80,27 +80,25 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
 
 static void encode(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
     const struct pil_feast_call *call = request->body;
-    pil_exchange_answer(turn, request, &service, call->is_online ? pil_feast_online_put : NULL, sink);
+    bool is_put = call->is_online &&
+                  pil_exchange_fits(turn, request, pil_feast_online_bytes_max(turn, call), pil_feast_online_put);
+    pil_exchange_answer(turn, request, &service, is_put ? pil_feast_online_put : NULL, sink);
 }
 
 static void refuse(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
     struct pil_feast_call *call = request->body;
     switch (request->refusal.reason) {
-    case PIL_REFUSAL_LOOKUPS:
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("entity lookups in one request"),
-                       pil_bytes_from_text("rows times views, see limits.keys_per_request"));
-        break;
+    case PIL_REFUSAL_LOOKUPS: /* the limit was checked before: the batch has less room */
     case PIL_REFUSAL_ROOM:
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("bytes of keys in one request"),
-                       pil_bytes_from_text("4 MiB, with the body"));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_NO_ROOM, (struct pil_bytes){0}, (struct pil_bytes){0});
         break;
     case PIL_REFUSAL_CONNECTIONS:
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_NO_PLACE, pil_bytes_from_text("limits.connections"),
                        (struct pil_bytes){0});
         break;
     case PIL_REFUSAL_OUTPUT:
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("bytes in one answer"),
-                       pil_bytes_from_text("limits.output_bytes"));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_ANSWER_TOO_LARGE, pil_bytes_from_text("limits.output_bytes"),
+                       (struct pil_bytes){0});
         break;
     case PIL_REFUSAL_MEMORY:
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_MEMORY_SHARE, pil_bytes_from_text("limits.client_memory"),

@@ -9,9 +9,7 @@
 #include <stdio.h>
 
 enum {
-    BODY_BYTES_MAX = 4 << 20, /* larger bodies are refused */
     COLUMNS_MAX = 256,
-    VALUES_MAX = 65536,
     KEY_PARTS_MAX = PIL_ENTITIES_MAX,
     KEY_PART_BYTES = 24, /* encoded size of a key part that is not text */
 };
@@ -29,6 +27,10 @@ static struct pil_bytes project_name(const struct pil_turn *turn) {
     return (struct pil_bytes){0};
 }
 
+static void fail_limit(struct pil_turn *turn, struct pil_feast_call *call, const char *sent, const char *limit) {
+    pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text(sent), pil_bytes_from_text(limit));
+}
+
 static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes view,
                            struct pil_bytes feature) {
     pil_status status = pil_selection_add(&turn->scope, &call->selection, view, feature);
@@ -44,8 +46,8 @@ static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, s
     } else if (status == PIL_STATUS_INVALID) {
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_AMBIGUOUS, view, (struct pil_bytes){0});
     } else if (status == PIL_STATUS_TOO_LARGE) {
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("features in one request"),
-                       pil_bytes_from_text("4096"));
+        fail_limit(turn, call, pil_batch_text(turn->batch, "%u features", call->body.feature_count),
+                   pil_batch_text(turn->batch, "%d", PIL_SERVICE_FEATURES_MAX));
     } else {
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_UNKNOWN, view, project_name(turn));
     }
@@ -79,6 +81,10 @@ static bool select_service(struct pil_turn *turn, struct pil_feast_call *call, s
     pil_status status = pil_scope_service(&turn->scope, name, &project, &service);
     if (status == PIL_STATUS_INVALID) {
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_SERVICE_AMBIGUOUS, name, (struct pil_bytes){0});
+        return false;
+    }
+    if (status == PIL_STATUS_AGAIN) {
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_SERVICE_NOT_KNOWN, name, (struct pil_bytes){0});
         return false;
     }
     if (status != PIL_STATUS_OK) {
@@ -192,6 +198,46 @@ static bool count_rows(struct pil_turn *turn, struct pil_feast_call *call) {
     return true;
 }
 
+/* The answer's numbers of one row; a list counts as one, because its length is not known yet. */
+static uint64_t values_of_row(const struct pil_feast_call *call) {
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < call->selection.feature_count; i++) {
+        const struct pil_selection_feature *selected = &call->selection.features[i];
+        const struct pil_type type =
+            pil_selection_schema(&call->selection, selected->slot)->features[selected->feature].type;
+        count += type.shape == PIL_SHAPE_VECTOR ? type.dimension : 1;
+    }
+    return count;
+}
+
+/* Checks what the request asks for against the limits, before any key is read. */
+static bool is_within_limits(struct pil_turn *turn, struct pil_feast_call *call) {
+    const struct pil_limits *limits = &turn->settings->limits;
+    uint64_t rows = call->row_count, views = call->selection.view_count;
+    uint64_t bytes_min = rows * call->selection.feature_count * PIL_FEAST_VALUE_BYTES_MIN;
+    if (rows * views > limits->keys_per_request_max) {
+        fail_limit(turn, call,
+                   pil_batch_text(turn->batch, "%llu entity lookups (%llu rows of %llu feature views)",
+                                  (unsigned long long)(rows * views), (unsigned long long)rows,
+                                  (unsigned long long)views),
+                   pil_batch_text(turn->batch, "%u (limits.keys_per_request)", limits->keys_per_request_max));
+        return false;
+    }
+    if (!pil_exchange_may_ask(turn, call->request, rows, values_of_row(call))) {
+        return false;
+    }
+    if (bytes_min > limits->output_bytes_max) {
+        fail_limit(turn, call,
+                   pil_batch_text(turn->batch, "an answer of over %llu bytes", (unsigned long long)bytes_min),
+                   pil_batch_text(turn->batch, "%u (limits.output_bytes)", limits->output_bytes_max));
+        return false;
+    }
+    if (call->body.is_cut) {
+        call->request->refusal.reason = PIL_REFUSAL_ROOM;
+    }
+    return !call->body.is_cut;
+}
+
 static bool to_part(const struct pil_feast_value *value, struct pil_key_part *ret_part) {
     switch (value->kind) {
     case PIL_FEAST_KIND_INTEGER:
@@ -292,20 +338,22 @@ static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, co
 
 /* ---- The body. */
 
-/* Allocates arrays for the longest body that is accepted. The values come last, so that their unused part can be
- * returned to the arena. */
+/* Allocates arrays for a body of this length. The values come last and take what is left, so that their unused part
+ * can be returned to the arena. */
 static bool make_buffers(struct pil_arena *arena, struct pil_bytes body, struct pil_feast_buffers *ret_buffers) {
     size_t scratch_bytes = body.len + 1;
     *ret_buffers = (struct pil_feast_buffers){
-        .scratch = body.len < BODY_BYTES_MAX ? pil_arena_alloc(arena, scratch_bytes, 1) : NULL,
+        .scratch = pil_arena_alloc(arena, scratch_bytes, 1),
         .scratch_bytes = scratch_bytes,
         .columns = PIL_ARENA_NEW(arena, struct pil_feast_column, COLUMNS_MAX),
         .column_max = COLUMNS_MAX,
         .features = PIL_ARENA_NEW(arena, struct pil_bytes, PIL_SERVICE_FEATURES_MAX),
         .feature_max = PIL_SERVICE_FEATURES_MAX,
-        .values = PIL_ARENA_NEW(arena, struct pil_feast_value, VALUES_MAX),
-        .value_max = VALUES_MAX,
     };
+    size_t value_max = body.len / 2 + 1; /* each has a character and a comma */
+    size_t room = pil_arena_left(arena) / sizeof(struct pil_feast_value);
+    ret_buffers->value_max = (uint32_t)(value_max < room ? value_max : room - (room > 0));
+    ret_buffers->values = PIL_ARENA_NEW(arena, struct pil_feast_value, ret_buffers->value_max);
     return ret_buffers->scratch != NULL && ret_buffers->columns != NULL && ret_buffers->features != NULL &&
            ret_buffers->values != NULL;
 }
@@ -316,11 +364,11 @@ static bool parse(struct pil_turn *turn, struct pil_feast_call *call, struct pil
     struct pil_feast_rejection rejection;
     uint32_t value_count = 0;
     if (!make_buffers(arena, body, &buffers)) {
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_TOO_LARGE, pil_bytes_from_text("body bytes"),
-                       pil_bytes_from_text("4 MiB"));
+        call->request->refusal.reason = PIL_REFUSAL_ROOM;
         return false;
     }
     if (pil_feast_parse(body, &buffers, &call->body, &rejection) != PIL_STATUS_OK) {
+        pil_arena_rewind(arena, (size_t)((uint8_t *)buffers.values - arena->data)); /* room for the error */
         pil_feast_reject(turn, call, &rejection);
         return false;
     }
@@ -328,12 +376,14 @@ static bool parse(struct pil_turn *turn, struct pil_feast_call *call, struct pil
         uint32_t end = call->body.columns[i].value_first + call->body.columns[i].value_count;
         value_count = end > value_count ? end : value_count;
     }
+    value_count = value_count < buffers.value_max ? value_count : buffers.value_max;
     pil_arena_rewind(arena, (size_t)((uint8_t *)(buffers.values + value_count) - arena->data));
     return true;
 }
 
 void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body) {
     call->http.exchange.head.content_type = "application/json";
+    call->body_bytes = body.len;
     if (!parse(turn, call, body)) {
         return;
     }
@@ -342,7 +392,7 @@ void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call
         call->request->refusal.reason = PIL_REFUSAL_ROOM;
         return;
     }
-    if (!select_all(turn, call) || !count_rows(turn, call)) {
+    if (!select_all(turn, call) || !count_rows(turn, call) || !is_within_limits(turn, call)) {
         return;
     }
     for (uint32_t slot = 0; slot < call->selection.view_count; slot++) {

@@ -5,7 +5,7 @@
 
 /* A body up to this size fits any batch that has room for another request. A larger one must be the first of its
  * batch. */
-enum { SMALL_BODY_BYTES = 65536 };
+enum { SMALL_BODY_BYTES = 65536, HEAD_BYTES_MAX = 512 };
 
 /* ---- Any thread. */
 
@@ -99,6 +99,56 @@ pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *co
     return PIL_STATUS_OK;
 }
 
+/* ---- Limits of answers. */
+
+/* The numbers of values that `put` adds to the metrics count once, when the body is written. */
+static uint64_t measure(struct pil_turn *turn, struct pil_request *request, pil_exchange_put_fn put) {
+    uint64_t counts[PIL_SETTINGS_VIEWS_MAX][PIL_VALUE_STATUS_COUNT];
+    struct pil_sink_measure body;
+    memcpy(counts, turn->value_counts, sizeof counts);
+    pil_sink_measure_begin(&body);
+    put(turn, request, &body.sink);
+    memcpy(turn->value_counts, counts, sizeof counts);
+    return pil_sink_measured(&body);
+}
+
+bool pil_exchange_fits(struct pil_turn *turn, struct pil_request *request, uint64_t bytes_max,
+                       pil_exchange_put_fn put) {
+    struct pil_exchange_call *call = request->body;
+    uint64_t limit = turn->settings->limits.output_bytes_max;
+    if (bytes_max + HEAD_BYTES_MAX <= limit) {
+        return true;
+    }
+    uint64_t bytes = measure(turn, request, put);
+    PIL_ASSERT_SLOW(bytes <= bytes_max);
+    if (bytes + HEAD_BYTES_MAX <= limit) {
+        return true;
+    }
+    pil_exchange_fail(request, 413);
+    call->detail = pil_batch_text(turn->batch,
+                                  "the answer has %llu bytes, over limits.output_bytes (%llu): ask for fewer rows or "
+                                  "features in one request",
+                                  (unsigned long long)bytes, (unsigned long long)limit);
+    return false;
+}
+
+bool pil_exchange_may_ask(struct pil_turn *turn, struct pil_request *request, uint64_t rows, uint64_t columns) {
+    struct pil_exchange_call *call = request->body;
+    uint32_t limit = turn->settings->limits.values_per_request_max;
+    if (columns == 0 || rows <= limit / columns) {
+        return true;
+    }
+    pil_exchange_fail(request, 413);
+    call->detail = pil_batch_text(turn->batch,
+                                  "%llu rows of %llu values are %llu values, over limits.values_per_request (%u): ask "
+                                  "for fewer rows or features in one request",
+                                  (unsigned long long)rows, (unsigned long long)columns,
+                                  (unsigned long long)(rows * columns), limit);
+    return false;
+}
+
+/* ---- Answers. */
+
 static void put_own_body(const struct pil_exchange_call *call, const struct pil_exchange_service *service,
                          struct pil_sink *sink) {
     if (call->body.len > 0) {
@@ -109,8 +159,7 @@ static void put_own_body(const struct pil_exchange_call *call, const struct pil_
 }
 
 void pil_exchange_answer(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
-                         void (*put_body)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink),
-                         struct pil_sink *sink) {
+                         pil_exchange_put_fn put_body, struct pil_sink *sink) {
     struct pil_output_sink *output = (struct pil_output_sink *)(void *)sink;
     struct pil_exchange_call *call = request->body;
     bool has_body =

@@ -6,6 +6,12 @@
 #include "schema/view.h"
 #include "server/output.h"
 #include "snapshot/reader.h"
+#include "wire/value.h"
+
+enum {
+    STRING_LENGTH_BYTES = 4,
+    FRAME_BYTES_MAX = 1024, /* what is around the values of an output; a view's parameters */
+};
 
 static const char inner_length[] = "inference-header-content-length: ";
 static const char inner_length_field[] = "inference-header-content-length: 0         \r\n";
@@ -77,14 +83,32 @@ static void put_json_output(struct pil_turn *turn, const struct pil_oip_call *ca
     pil_oip_put_output_end(encoder);
 }
 
+uint32_t pil_oip_element_bytes(const struct pil_oip_call *call, const struct pil_oip_answer *output) {
+    return output->column != PIL_OIP_NO_COLUMN ? STRING_LENGTH_BYTES
+           : output->is_statuses               ? 1
+                                               : pil_vector_dtype_bytes(pil_oip_plan(call)->dtype);
+}
+
+static uint64_t element_count(const struct pil_oip_call *call, const struct pil_oip_answer *output) {
+    uint64_t row = output->column != PIL_OIP_NO_COLUMN ? 1 : (uint64_t)output->tensor.dimensions[1];
+    return call->rows.row_count * row;
+}
+
 static uint64_t binary_bytes(const struct pil_oip_call *call, const struct pil_oip_answer *output) {
-    uint64_t bytes = 0;
-    if (output->column == PIL_OIP_NO_COLUMN) {
-        uint32_t element = output->is_statuses ? 1 : pil_vector_dtype_bytes(pil_oip_plan(call)->dtype);
-        return (uint64_t)call->rows.row_count * (uint64_t)output->tensor.dimensions[1] * element;
+    uint64_t bytes = element_count(call, output) * pil_oip_element_bytes(call, output);
+    for (uint32_t i = 0; output->column != PIL_OIP_NO_COLUMN && i < call->rows.row_count; i++) {
+        bytes += string_at(call, (uint32_t)output->column, i).len;
     }
-    for (uint32_t i = 0; i < call->rows.row_count; i++) {
-        bytes += 4 + string_at(call, (uint32_t)output->column, i).len;
+    return bytes;
+}
+
+/* No JSON of this output is longer. */
+static uint64_t json_bytes_max(const struct pil_oip_call *call, const struct pil_oip_answer *output) {
+    static const struct pil_type number = {.scalar = PIL_SCALAR_FLOAT64, .shape = PIL_SHAPE_SCALAR};
+    static const struct pil_type text = {.scalar = PIL_SCALAR_STRING, .shape = PIL_SHAPE_SCALAR};
+    uint64_t bytes = element_count(call, output) * (1 + pil_value_json_bytes_max(number, sizeof(double)));
+    for (uint32_t i = 0; output->column != PIL_OIP_NO_COLUMN && i < call->rows.row_count; i++) {
+        bytes += pil_value_json_bytes_max(text, string_at(call, (uint32_t)output->column, i).len);
     }
     return bytes;
 }
@@ -160,18 +184,28 @@ bool pil_oip_has_binary(const struct pil_oip_call *call) {
     return false;
 }
 
-/* JSON escapes are not counted: an answer that grows over the limit by them closes the connection. */
+/* The JSON part and the binary tensors, as one body. */
+static void put_all(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
+    struct pil_oip_call *call = request->body;
+    pil_oip_infer_put(turn, call, sink);
+    for (uint32_t i = 0; i < call->output_count; i++) {
+        if (call->outputs[i].is_binary) {
+            put_binary(turn, call, &call->outputs[i], sink);
+        }
+    }
+}
+
 bool pil_oip_infer_fits(struct pil_turn *turn, struct pil_oip_call *call) {
-    uint64_t bytes = 0;
+    uint64_t frames = 2 + call->output_count + pil_oip_plan(call)->view_count;
+    uint64_t bytes_max =
+        frames * FRAME_BYTES_MAX +
+        pil_value_json_bytes_max((struct pil_type){.scalar = PIL_SCALAR_STRING, .shape = PIL_SHAPE_SCALAR},
+                                 call->model.len + call->id.len);
     for (uint32_t i = 0; i < call->output_count; i++) {
         const struct pil_oip_answer *output = &call->outputs[i];
-        bytes += output->column != PIL_OIP_NO_COLUMN ? binary_bytes(call, output) : 0;
+        bytes_max += output->is_binary ? binary_bytes(call, output) : json_bytes_max(call, output);
     }
-    if (bytes >= turn->settings->limits.output_bytes_max) {
-        pil_oip_fail_size(turn, call, bytes);
-        return false;
-    }
-    return true;
+    return pil_exchange_fits(turn, call->request, bytes_max, put_all);
 }
 
 void pil_oip_infer_put_binary(struct pil_turn *turn, struct pil_oip_call *call, struct pil_sink *sink) {

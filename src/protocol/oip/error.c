@@ -16,9 +16,3 @@ void pil_oip_fail(struct pil_turn *turn, struct pil_oip_call *call, int status, 
     pil_exchange_keep(turn, call->request, status, &sink);
     call->is_routed = false;
 }
-
-void pil_oip_fail_size(struct pil_turn *turn, struct pil_oip_call *call, uint64_t bytes) {
-    pil_oip_fail(turn, call, 413,
-                 "the answer may have %llu bytes, over the limit of %u: ask for fewer rows or as binary",
-                 (unsigned long long)bytes, turn->settings->limits.output_bytes_max);
-}

@@ -7,11 +7,9 @@
 #include <stdio.h>
 
 enum {
-    JSON_BYTES_MAX = 4 << 20, /* requests with more keys send them as binary tensors */
-    JSON_NUMBER_BYTES = 25,
+    JSON_BYTES_MIN = 2, /* of a value: a digit and a comma */
     INPUTS_MAX = 32,
     OUTPUTS_MAX = 1024, /* that a request can name */
-    VALUES_MAX = 65536,
 };
 
 /* ---- Keys. */
@@ -101,7 +99,8 @@ static bool add_rows(struct pil_turn *turn, struct pil_oip_call *call, const str
         return false;
     }
     if ((uint64_t)parsed->row_count * plan->view_count > limit) {
-        pil_oip_fail(turn, call, 413, "%u rows of %u views are over the limit of %u lookups in one request",
+        pil_oip_fail(turn, call, 413,
+                     "%u rows of %u views are over the limit of %u lookups in one request (limits.keys_per_request)",
                      parsed->row_count, plan->view_count, limit);
         return false;
     }
@@ -119,22 +118,43 @@ static bool add_rows(struct pil_turn *turn, struct pil_oip_call *call, const str
 
 /* ---- Room. */
 
-/* Checks that the answer fits the connection's output, and allocates a row. Strings are counted after the lookups. */
-static bool has_room(struct pil_turn *turn, struct pil_oip_call *call) {
-    const struct pil_vector_plan *plan = pil_oip_plan(call);
-    uint64_t limit = turn->settings->limits.output_bytes_max, bytes = 0;
-    size_t row_bytes = (size_t)plan->width * pil_vector_dtype_bytes(plan->dtype);
+/* The values of a row that the answer has as JSON, the statuses apart, which cost little. */
+static uint64_t json_values_of_row(const struct pil_oip_call *call) {
+    uint64_t count = 0;
     for (uint32_t i = 0; i < call->output_count; i++) {
         const struct pil_oip_answer *output = &call->outputs[i];
-        uint64_t count = output->column != PIL_OIP_NO_COLUMN
-                             ? 0
-                             : (uint64_t)call->rows.row_count * (uint64_t)output->tensor.dimensions[1];
-        bytes += count * (output->is_binary     ? output->is_statuses ? 1 : pil_vector_dtype_bytes(plan->dtype)
-                              : output->is_statuses ? 2
-                                                : JSON_NUMBER_BYTES);
+        if (!output->is_binary && !output->is_statuses) {
+            count += output->column != PIL_OIP_NO_COLUMN ? 1 : (uint64_t)output->tensor.dimensions[1];
+        }
     }
-    if (bytes >= limit) {
-        pil_oip_fail_size(turn, call, bytes);
+    return count;
+}
+
+/* The bytes that the answer has at least; what strings take is known after the lookups. */
+static uint64_t bytes_min(const struct pil_oip_call *call) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < call->output_count; i++) {
+        const struct pil_oip_answer *output = &call->outputs[i];
+        uint64_t row = output->column != PIL_OIP_NO_COLUMN ? 1 : (uint64_t)output->tensor.dimensions[1];
+        bytes +=
+            call->rows.row_count * row * (output->is_binary ? pil_oip_element_bytes(call, output) : JSON_BYTES_MIN);
+    }
+    return bytes;
+}
+
+/* Checks what the request asks for against the limits, and allocates a row. */
+static bool has_room(struct pil_turn *turn, struct pil_oip_call *call) {
+    const struct pil_vector_plan *plan = pil_oip_plan(call);
+    uint32_t limit = turn->settings->limits.output_bytes_max;
+    size_t row_bytes = (size_t)plan->width * pil_vector_dtype_bytes(plan->dtype);
+    if (!pil_exchange_may_ask(turn, call->request, call->rows.row_count, json_values_of_row(call))) {
+        return false;
+    }
+    if (bytes_min(call) > limit) {
+        pil_oip_fail(turn, call, 413,
+                     "the answer has over %llu bytes, over limits.output_bytes (%u): ask for fewer rows, or for binary "
+                     "tensors",
+                     (unsigned long long)bytes_min(call), limit);
         return false;
     }
     size_t room = row_bytes > plan->feature_count ? row_bytes : plan->feature_count;
@@ -168,19 +188,22 @@ static bool split_body(struct pil_turn *turn, struct pil_oip_call *call, const s
     return true;
 }
 
-/* Allocates arrays for the longest request that is accepted. The last one is the largest, so that its unused part can
- * be returned to the arena. */
-static bool make_buffers(struct pil_arena *arena, struct pil_bytes json, struct pil_oip_buffers *ret_buffers) {
+/* Allocates arrays for a body of this length. The values come last and take what is left, so that their unused part
+ * can be returned to the arena. */
+static bool make_buffers(struct pil_arena *arena, struct pil_bytes json, size_t body_bytes,
+                         struct pil_oip_buffers *ret_buffers) {
     *ret_buffers = (struct pil_oip_buffers){
-        .scratch = json.len < JSON_BYTES_MAX ? pil_arena_alloc(arena, json.len + 1, 1) : NULL,
+        .scratch = pil_arena_alloc(arena, json.len + 1, 1),
         .scratch_bytes = json.len + 1,
         .inputs = PIL_ARENA_NEW(arena, struct pil_oip_input, INPUTS_MAX),
         .input_max = INPUTS_MAX,
         .outputs = PIL_ARENA_NEW(arena, struct pil_oip_output, OUTPUTS_MAX),
         .output_max = OUTPUTS_MAX,
-        .values = PIL_ARENA_NEW(arena, struct pil_key_part, VALUES_MAX),
-        .value_max = VALUES_MAX,
     };
+    size_t value_max = body_bytes + 1; /* binary ones may have one byte each */
+    size_t room = pil_arena_left(arena) / sizeof(struct pil_key_part);
+    ret_buffers->value_max = (uint32_t)(value_max < room ? value_max : room - (room > 0));
+    ret_buffers->values = PIL_ARENA_NEW(arena, struct pil_key_part, ret_buffers->value_max);
     return ret_buffers->scratch != NULL && ret_buffers->inputs != NULL && ret_buffers->outputs != NULL &&
            ret_buffers->values != NULL;
 }
@@ -195,12 +218,13 @@ static bool parse(struct pil_turn *turn, struct pil_oip_call *call, const struct
     if (!split_body(turn, call, http, &json, &binary)) {
         return false;
     }
-    if (!make_buffers(arena, json, &buffers)) {
+    if (!make_buffers(arena, json, http->body.len, &buffers)) {
         pil_oip_fail(turn, call, 413, "%zu bytes of JSON are too many: send keys as binary tensors", json.len);
         return false;
     }
     pil_status status = pil_oip_parse(json, binary, &buffers, ret_parsed, &error);
     if (status != PIL_STATUS_OK) {
+        pil_arena_rewind(arena, (size_t)((uint8_t *)buffers.values - arena->data)); /* room for the error */
         pil_oip_fail(turn, call, status == PIL_STATUS_TOO_LARGE ? 413 : 400, "%s", error.text);
         return false;
     }

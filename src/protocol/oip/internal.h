@@ -45,8 +45,6 @@ static inline const struct pil_vector_plan *pil_oip_plan(const struct pil_oip_ca
 /* Makes the answer an error: {"error": "…"}. */
 void pil_oip_fail(struct pil_turn *turn, struct pil_oip_call *call, int status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* Makes the answer the error for an answer over limits.output_bytes. */
-void pil_oip_fail_size(struct pil_turn *turn, struct pil_oip_call *call, uint64_t bytes);
 
 /* ---- models.c */
 
@@ -63,8 +61,10 @@ void pil_oip_put_index(struct pil_turn *turn, struct pil_oip_call *call, struct 
 
 /* Parses the body and adds the lookups; sets is_routed, or makes the answer an error. */
 void pil_oip_infer_prepare(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http);
-/* Call after the lookups: whether the strings of the answer fit. Returns false with the error set. */
+/* Call after the lookups: whether the answer fits into the output. Returns false with the error set. */
 bool pil_oip_infer_fits(struct pil_turn *turn, struct pil_oip_call *call);
+/* Of an element of a binary tensor; of a string, without its characters. */
+uint32_t pil_oip_element_bytes(const struct pil_oip_call *call, const struct pil_oip_answer *output);
 /* Writes head and body of an answer with binary tensors. */
 void pil_oip_infer_put_binary(struct pil_turn *turn, struct pil_oip_call *call, struct pil_sink *sink);
 /* Writes the JSON part, including the tensors that are not binary. */

@@ -223,21 +223,32 @@ void pil_oip_put_model(struct pil_turn *turn, struct pil_oip_call *call, struct 
     pil_oip_put_model_end(&encoder);
 }
 
+/* Says why a view cannot be read now; leaves the reason as it is when it can. */
+static void state_of_view(struct pil_turn *turn, const struct pil_project *project, const struct pil_view *view,
+                          char reason[2 * PIL_OIP_NAME_BYTES]) {
+    const struct pil_cache_view *served = NULL;
+    char full[PIL_OIP_NAME_BYTES];
+    int len = snprintf(full, sizeof full, "%s/%s", project->name, view->name);
+    bool is_served = pil_scope_view(&turn->scope, pil_bytes_from(full, (size_t)len), &served) == PIL_STATUS_OK;
+    if (!is_served || pil_scope_live(&turn->scope, served) == NULL) {
+        snprintf(reason, 2 * PIL_OIP_NAME_BYTES, "view %s %s", view->name,
+                 is_served ? "has no release loaded yet" : "is not served here");
+    }
+}
+
 /* Says why a service cannot answer now, without compiling it; "" when it can. */
 static void state_of(struct pil_turn *turn, const struct pil_project *project, const struct pil_service *service,
                      char reason[2 * PIL_OIP_NAME_BYTES]) {
+    const struct pil_view *checked = NULL; /* features of one view follow each other: its name is resolved once */
     reason[0] = '\0';
     for (uint32_t i = 0; i < service->feature_count && reason[0] == '\0'; i++) {
         const struct pil_view *view = project->views[service->features[i].view_index].view;
         const struct pil_feature *feature = &view->features[service->features[i].feature_index];
-        const struct pil_cache_view *served = NULL;
-        char full[PIL_OIP_NAME_BYTES];
-        int len = snprintf(full, sizeof full, "%s/%s", project->name, view->name);
-        bool is_served = pil_scope_view(&turn->scope, pil_bytes_from(full, (size_t)len), &served) == PIL_STATUS_OK;
-        if (!is_served || pil_scope_live(&turn->scope, served) == NULL) {
-            snprintf(reason, 2 * PIL_OIP_NAME_BYTES, "view %s %s", view->name,
-                     is_served ? "has no release loaded yet" : "is not served here");
-        } else if (feature->type.shape == PIL_SHAPE_LIST) {
+        if (view != checked) {
+            state_of_view(turn, project, view, reason);
+            checked = view;
+        }
+        if (reason[0] == '\0' && feature->type.shape == PIL_SHAPE_LIST) {
             snprintf(reason, 2 * PIL_OIP_NAME_BYTES, "%s:%s is a list, which no tensor holds", view->name,
                      feature->name);
         }

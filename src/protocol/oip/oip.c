@@ -14,6 +14,25 @@ static void prepare_nothing(struct pil_turn *turn, struct pil_oip_call *call, co
     call->is_routed = true;
 }
 
+static bool knows_a_project(const struct pil_scope *scope) {
+    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
+        if (pil_scope_project_at(scope, i) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Before the first project is known, an empty index would say that there are no models. */
+static void prepare_index(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http) {
+    (void)http;
+    if (pil_scope_awaits(&turn->scope, (struct pil_bytes){0}) && !knows_a_project(&turn->scope)) {
+        pil_oip_fail(turn, call, 503, "no project of the served views was read yet: the models are not known");
+        return;
+    }
+    call->is_routed = true;
+}
+
 static void prepare_model(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http) {
     (void)http;
     if (!pil_oip_find_model(turn, call, PIL_VECTOR_FLOAT32)) {
@@ -53,7 +72,7 @@ static const struct route {
     [PIL_OIP_ROUTE_SERVER] = {false, prepare_nothing, put_server},
     [PIL_OIP_ROUTE_LIVE] = {false, prepare_nothing, put_live},
     [PIL_OIP_ROUTE_READY] = {false, prepare_ready, put_ready},
-    [PIL_OIP_ROUTE_INDEX] = {true, prepare_nothing, pil_oip_put_index},
+    [PIL_OIP_ROUTE_INDEX] = {true, prepare_index, pil_oip_put_index},
     [PIL_OIP_ROUTE_MODEL] = {false, prepare_model, pil_oip_put_model},
     [PIL_OIP_ROUTE_MODEL_READY] = {false, prepare_model, put_model_ready},
     [PIL_OIP_ROUTE_INFER] = {true, pil_oip_infer_prepare, pil_oip_infer_put},
@@ -114,10 +133,18 @@ static void put_routed(struct pil_turn *turn, struct pil_request *request, struc
     routes[call->kind].put(turn, call, sink);
 }
 
+static bool fits(struct pil_turn *turn, struct pil_request *request) {
+    struct pil_oip_call *call = request->body;
+    return call->kind == PIL_OIP_ROUTE_INFER ? pil_oip_infer_fits(turn, call)
+                                             : pil_exchange_fits(turn, request, UINT64_MAX / 2, put_routed);
+}
+
 static void encode(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
     struct pil_oip_call *call = request->body;
-    bool is_infer = call->is_routed && call->kind == PIL_OIP_ROUTE_INFER;
-    if (is_infer && pil_oip_infer_fits(turn, call) && pil_oip_has_binary(call)) {
+    if (call->is_routed) {
+        call->is_routed = fits(turn, request);
+    }
+    if (call->is_routed && call->kind == PIL_OIP_ROUTE_INFER && pil_oip_has_binary(call)) {
         pil_oip_infer_put_binary(turn, call, sink);
     } else {
         pil_exchange_answer(turn, request, &service, call->is_routed ? put_routed : NULL, sink);
@@ -128,7 +155,7 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
     struct pil_oip_call *call = request->body;
     switch (request->refusal.reason) {
     case PIL_REFUSAL_LOOKUPS:
-        pil_oip_fail(turn, call, 413, "more than %llu lookups in one request; ask for fewer rows",
+        pil_oip_fail(turn, call, 413, "more than %llu lookups in one request (limits.keys_per_request)",
                      (unsigned long long)request->refusal.limit);
         break;
     case PIL_REFUSAL_ROOM:

@@ -120,8 +120,8 @@ static void services_are_found_by_either_name(void **state) {
     assert_int_equal(service_of(f, "every", &project), PIL_STATUS_OK);
     assert_string_equal(project->name, "p");
     assert_int_equal(service_of(f, "p/every", &project), PIL_STATUS_OK);
-    assert_int_equal(service_of(f, "q/every", &project), PIL_STATUS_NOT_FOUND);
-    assert_int_equal(service_of(f, "none", &project), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(service_of(f, "p/none", &project), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(service_of(f, "r/every", &project), PIL_STATUS_NOT_FOUND);
     assert_ptr_equal(pil_scope_project_at(&f->scope, 0), project);
     assert_null(pil_scope_project_at(&f->scope, 1)); /* q is not applied */
     struct pil_project *other = fixture_project(FEATURES);
@@ -131,9 +131,34 @@ static void services_are_found_by_either_name(void **state) {
     assert_int_equal(service_of(f, "q/every", &project), PIL_STATUS_OK);
     assert_string_equal(project->name, "q");
     assert_int_equal(service_of(f, "every", &project), PIL_STATUS_INVALID);
+    assert_int_equal(service_of(f, "none", &project), PIL_STATUS_NOT_FOUND);
     assert_int_equal(pil_scope_explain_service(PIL_STATUS_INVALID, pil_bytes_from_text("every"), &error),
                      PIL_STATUS_INVALID);
     assert_string_equal(error.text, "service every is ambiguous: say project/service");
+}
+
+/* A view has its first release after its project was read, or was seen to be missing. */
+static void a_service_of_a_project_that_was_not_read_yet_is_not_known(void **state) {
+    struct fixture *f = *state;
+    struct pil_error error;
+    struct pil_project *document = fixture_project(FEATURES);
+    const struct pil_project *project = NULL;
+    const struct pil_bytes p = pil_bytes_from_text("p"), q = pil_bytes_from_text("q"), any = {0};
+    assert_int_equal(service_of(f, "q/every", &project), PIL_STATUS_AGAIN);
+    assert_int_equal(service_of(f, "none", &project), PIL_STATUS_AGAIN);
+    assert_int_equal(service_of(f, "every", &project), PIL_STATUS_OK);
+    assert_true(pil_scope_awaits(&f->scope, any) && pil_scope_awaits(&f->scope, q));
+    assert_false(pil_scope_awaits(&f->scope, p));
+    assert_int_equal(pil_scope_explain_service(PIL_STATUS_AGAIN, pil_bytes_from_text("none"), &error),
+                     PIL_STATUS_AGAIN);
+    assert_string_equal(error.text, "feature service none is not known: its project was not read yet");
+    for (uint32_t view = 1; view <= 2; view++) { /* q has none */
+        fixture_publish(f->cache, view, fixture_release(document->views[0].view, 10, 1, 0));
+    }
+    pil_project_destroy(&document);
+    assert_int_equal(service_of(f, "q/every", &project), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(service_of(f, "none", &project), PIL_STATUS_NOT_FOUND);
+    assert_false(pil_scope_awaits(&f->scope, any));
 }
 
 static void a_selection_holds_what_was_asked_in_order(void **state) {
@@ -180,6 +205,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_a_peer_may_not_read_is_denied, setup, teardown),
         cmocka_unit_test_setup_teardown(the_served_slot_of_a_view_says_who_may_read_its_services, setup, teardown),
         cmocka_unit_test_setup_teardown(services_are_found_by_either_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_service_of_a_project_that_was_not_read_yet_is_not_known, setup, teardown),
         cmocka_unit_test_setup_teardown(a_selection_holds_what_was_asked_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_selection_says_what_is_wrong, setup, teardown),
     };

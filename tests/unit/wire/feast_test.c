@@ -289,14 +289,29 @@ static void allows_each_limit_and_refuses_one_more(void **state) {
     assert_int_equal(f.status, PIL_STATUS_OK);
     end(&f);
     static const char *const cases[][2] = {
-        {"{\"entities\":{\"a\":[1,2,3,4,5,6,7,8,9]}}", "{\"detail\":\"too many values in entities\"}"},
         {"{\"entities\":{\"a\":[],\"b\":[],\"c\":[],\"d\":[],\"e\":[]}}",
-         "{\"detail\":\"too many lists in entities\"}"},
-        {"{\"entities\":{},\"features\":[\"a\",\"b\",\"c\",\"d\"]}", "{\"detail\":\"too many features\"}"},
+         "{\"detail\":\"too many lists in entities: at most 4 are possible in one request\"}"},
+        {"{\"entities\":{},\"features\":[\"a\",\"b\",\"c\",\"d\"]}",
+         "{\"detail\":\"too many features: at most 3 are possible in one request\"}"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         expect_rejection(cases[i][0], strlen(cases[i][0]), 413, cases[i][1]);
     }
+}
+
+static void values_over_the_limit_are_counted(void **state) {
+    (void)state;
+    struct fixture f;
+    parse(&f, "{\"entities\":{\"a\":[1,2,3,4,5,6],\"b\":[7,8,9]}}");
+    assert_int_equal(f.status, PIL_STATUS_OK);
+    assert_true(f.request.is_cut);
+    assert_int_equal(f.request.columns[0].value_count, 6);
+    assert_int_equal(f.request.columns[1].value_count, 3);
+    assert_int_equal(f.request.values[VALUE_MAX - 1].integer, 8);
+    end(&f);
+    parse(&f, "{\"entities\":{\"a\":[1,2,3,4,5,6,7,8,9]},\"entities\":{\"a\":[1,2,3,4,5,6,7,8]}}");
+    assert_false(f.request.is_cut); /* the last one counts */
+    end(&f);
 }
 
 /* As the server builds them for keys that the schema refuses. */
@@ -502,6 +517,7 @@ int main(void) {
         cmocka_unit_test(a_member_that_comes_again_hides_no_other_mistake),
         cmocka_unit_test(long_inputs_are_not_echoed),
         cmocka_unit_test(allows_each_limit_and_refuses_one_more),
+        cmocka_unit_test(values_over_the_limit_are_counted),
         cmocka_unit_test(every_part_of_a_place_is_named),
         cmocka_unit_test(errors_are_json_in_a_json_string),
         cmocka_unit_test(errors_fit_whatever_their_arguments),
