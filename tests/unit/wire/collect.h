@@ -10,13 +10,16 @@ struct collect {
     struct pil_sink sink; /* first: grow gets its address */
     uint8_t run[PIL_SINK_RESERVE_MAX];
     char *text;
-    size_t len;
+    size_t len, capacity;
 };
 
 static inline bool collect_grow(struct pil_sink *sink) {
     struct collect *collect = (struct collect *)(void *)sink;
     size_t run_len = collect->sink.at != NULL ? (size_t)(collect->sink.at - collect->run) : 0;
-    collect->text = realloc(collect->text, collect->len + run_len + 1);
+    if (collect->len + run_len + 1 > collect->capacity) {
+        collect->capacity = 2 * collect->capacity + sizeof collect->run + 1;
+        collect->text = realloc(collect->text, collect->capacity);
+    }
     if (collect->text == NULL) {
         abort();
     }
