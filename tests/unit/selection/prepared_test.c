@@ -79,9 +79,11 @@ static struct pil_prepared *must_find(struct fixture *f, const char *service, st
 static void says_what_is_missing(void **state) {
     struct fixture *f = *state;
     struct pil_prepared *prepared = NULL;
-    assert_int_equal(find(f, "every", float32, &prepared), PIL_STATUS_NOT_FOUND);
-    assert_string_equal(f->error.text, "there is no feature service every");
+    assert_int_equal(find(f, "every", float32, &prepared), PIL_STATUS_AGAIN);
+    assert_string_equal(f->error.text, "feature service every is not known: its project was not read yet");
     set_project(f, fixture_project(FEATURES));
+    assert_int_equal(find(f, "none", float32, &prepared), PIL_STATUS_NOT_FOUND);
+    assert_string_equal(f->error.text, "there is no feature service none");
     assert_int_equal(find(f, "every", float32, &prepared), PIL_STATUS_AGAIN);
     assert_string_equal(f->error.text, "service every: view p/v has no release loaded yet");
     publish(f, FEATURES - 1, 1);
