@@ -207,7 +207,10 @@ uint64_t pil_sys_collapse(void *data, size_t bytes) {
 
 pil_status pil_sys_run_in_background(struct pil_error *ret_error) {
     const struct sched_param none = {0};
-    if (sched_setscheduler(0, SCHED_BATCH, &none) != 0 || setpriority(PRIO_PROCESS, 0, BACKGROUND_NICE) != 0) {
+    /* A thread that is nicer already may not come back to BACKGROUND_NICE, and need not. */
+    bool is_nice = getpriority(PRIO_PROCESS, 0) >= BACKGROUND_NICE;
+    if (sched_setscheduler(0, SCHED_BATCH, &none) != 0 ||
+        (!is_nice && setpriority(PRIO_PROCESS, 0, BACKGROUND_NICE) != 0)) {
         return pil_fail(ret_error, pil_status_from_errno(errno), "SCHED_BATCH, nice %d: %s", BACKGROUND_NICE,
                         strerror(errno));
     }

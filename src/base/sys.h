@@ -45,8 +45,9 @@ pil_status pil_sys_map_aligned(int fd, size_t bytes, void **ret_data, struct pil
  * copies each page, 0.3 to 3 s per GiB. */
 uint64_t pil_sys_collapse(void *data, size_t bytes);
 
-/* Makes the calling thread yield to threads that run promptly (SCHED_BATCH, nice 5): it has a third of the weight of
- * other threads and does not preempt them. Needs no privilege, but cannot be undone without one. */
+/* Makes the calling thread yield to threads that run promptly (SCHED_BATCH, nice 5 unless it is nicer already): it has
+ * a third of the weight of other threads and does not preempt them. Needs no privilege, but cannot be undone without
+ * one. */
 pil_status pil_sys_run_in_background(struct pil_error *ret_error) PIL_CHECKED;
 /* Requests short time slices (0.1 ms) for the calling thread, so that it preempts threads with longer slices as soon as
  * it wakes up (EEVDF, Linux 6.12). No effect on older kernels. */

@@ -20,7 +20,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, ClassVar, Iterable, Mapping, Sequence
 
 import pytest
 
@@ -59,7 +59,7 @@ def run(argv: Sequence[str], code: int | None = 0, timeout: float = 120,
 
 
 def wait_until(what: str, check: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
-    """The first true answer of `check`. OSError counts as "not yet"."""
+    """The first true answer of `check`. OSError counts as "not yet". A failure shows the logs of what still runs."""
     end = time.monotonic() + deadline_s
     last: object = None
     while True:
@@ -70,7 +70,8 @@ def wait_until(what: str, check: Callable[[], Any], deadline_s: float = DEADLINE
         except OSError as error:
             last = error
         if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {deadline_s:g} s; last: {last!r}")
+            logs = "".join(f"\n--- {process.name} (pid {process.pid})\n{process.log}" for process in Process.started)
+            raise AssertionError(f"{what}: not within {deadline_s:g} s; last: {last!r}{logs}")
         time.sleep(0.01)
 
 
@@ -160,6 +161,8 @@ def http(address: str, method: str, path: str, body: Any = None, headers: Mappin
 class Process:
     """A program in the background with its output in a file."""
 
+    started: ClassVar[list["Process"]] = []  # and not yet destroyed
+
     def __init__(self, name: str, argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None,
                  pass_fds: Iterable[int] = ()):
         self.name = name
@@ -168,6 +171,7 @@ class Process:
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                           env={**os.environ, **(env or {})}, pass_fds=tuple(pass_fds))
+        Process.started.append(self)
 
     @property
     def pid(self) -> int:
@@ -199,6 +203,8 @@ class Process:
         if self.alive():
             self.popen.kill()
             self.popen.wait()
+        if self in Process.started:
+            Process.started.remove(self)
 
 
 def children_of(pid: int) -> dict[str, int]:
