@@ -82,31 +82,17 @@ pil_status pil_shard_file_fetch(struct pil_store *store, const struct pil_manife
     return PIL_STATUS_OK;
 }
 
-static pil_status check_place(const struct pil_shard_file *file, const struct pil_manifest *manifest, uint32_t index,
-                              struct pil_error *error) {
-    struct pil_superblock superblock;
-    memcpy(&superblock, file->data, sizeof superblock); /* pil_verify has checked the length */
-    if (1u << superblock.shard_bits != manifest->shard_count || superblock.shard_index != index ||
-        superblock.row_count != manifest->shards[index].row_count) {
-        return pil_fail(error, PIL_STATUS_CORRUPT,
-                        "it is shard %u of %u with %llu rows, and the manifest means shard %u of %u with %llu rows",
-                        superblock.shard_index, 1u << superblock.shard_bits, (unsigned long long)superblock.row_count,
-                        index, manifest->shard_count, (unsigned long long)manifest->shards[index].row_count);
-    }
-    return PIL_STATUS_OK;
-}
-
 pil_status pil_shard_file_fetch_verified(struct pil_store *store, const struct pil_manifest *manifest, uint32_t index,
                                          struct pil_shard_file *ret_file, struct pil_error *ret_error) {
-    const struct pil_verify_options options = {
-        .id = &manifest->shards[index].id, .view = manifest->view, .schema = pil_text_bytes(&manifest->schema)};
+    const struct pil_verify_place place = pil_manifest_place(manifest, index);
+    const struct pil_verify_options options = {.id = &manifest->shards[index].id,
+                                               .view = manifest->view,
+                                               .schema = pil_text_bytes(&manifest->schema),
+                                               .place = &place};
     struct pil_shard_file file;
     char name[PIL_STORE_NAME_BYTES];
     PIL_TRY(pil_shard_file_fetch(store, &manifest->shards[index], &file, ret_error));
     pil_status status = pil_verify(pil_bytes_from(file.data, file.bytes), &options, ret_error);
-    if (status == PIL_STATUS_OK) {
-        status = check_place(&file, manifest, index, ret_error);
-    }
     if (status != PIL_STATUS_OK) {
         pil_shard_file_deinit(&file);
         pil_layout_shard(&manifest->shards[index].id, name);

@@ -105,13 +105,17 @@ static pil_status fetch_shard(struct pil_job *job, const struct pil_job_runner *
     return pil_shard_io_transfer(runner->store, shard, &sink, error);
 }
 
-/* Verifies and seals a shard. Each shard's schema is compared with the manifest's, so that all shards agree. */
+/* Verifies and seals a shard. Each shard's schema and place are compared with the manifest's, so that all shards agree.
+ */
 static pil_status verify_shard(struct pil_job *job, struct pil_error *error) {
     const struct pil_manifest_shard *shard = &job->manifest->shards[job->task.shard];
     void *data = NULL;
     PIL_TRY(pil_sys_map_aligned(job->fd, shard->bytes, &data, error));
-    struct pil_verify_options options = {
-        .id = &shard->id, .view = job->manifest->view, .schema = pil_text_bytes(&job->manifest->schema)};
+    const struct pil_verify_place place = pil_manifest_place(job->manifest, job->task.shard);
+    const struct pil_verify_options options = {.id = &shard->id,
+                                               .view = job->manifest->view,
+                                               .schema = pil_text_bytes(&job->manifest->schema),
+                                               .place = &place};
     pil_status status = pil_verify(pil_bytes_from(data, shard->bytes), &options, error);
     munmap(data, shard->bytes);
     return status == PIL_STATUS_OK ? pil_sys_memfd_seal(job->fd, error) : status;

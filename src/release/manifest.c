@@ -222,6 +222,25 @@ pil_status pil_manifest_read(struct pil_store *store, const struct pil_release_r
     return PIL_STATUS_OK;
 }
 
+struct pil_verify_place pil_manifest_place(const struct pil_manifest *manifest, uint32_t shard_index) {
+    return (struct pil_verify_place){.shard_index = shard_index,
+                                     .shard_count = manifest->shard_count,
+                                     .row_count = manifest->shards[shard_index].row_count};
+}
+
+/* Reads the beginning of a shard whose size is known to be right. */
+static pil_status check_place(struct pil_store *store, const char *name, const struct pil_manifest *manifest,
+                              uint32_t shard_index, struct pil_error *error) {
+    uint8_t head[PIL_FORMAT_SUPERBLOCK_BYTES] = {0};
+    const struct pil_verify_place place = pil_manifest_place(manifest, shard_index);
+    size_t len = 0;
+    struct pil_store_range range = {.name = name, .buffer = head, .bytes = sizeof head};
+    PIL_TRY(pil_store_get_range(store, &range, &len, error));
+    uint64_t bytes = len < sizeof head ? len : manifest->shards[shard_index].bytes;
+    pil_status status = pil_verify_place(head, bytes, &place, error);
+    return status == PIL_STATUS_OK ? status : pil_fail_in(error, status, "%s in %s", name, pil_store_url(store));
+}
+
 pil_status pil_manifest_check_shards(struct pil_store *store, const struct pil_manifest *manifest,
                                      struct pil_error *ret_error) {
     for (uint32_t i = 0; i < manifest->shard_count; i++) {
@@ -240,6 +259,7 @@ pil_status pil_manifest_check_shards(struct pil_store *store, const struct pil_m
                             name, pil_store_url(store), (unsigned long long)bytes,
                             (unsigned long long)manifest->shards[i].bytes);
         }
+        PIL_TRY(check_place(store, name, manifest, i, ret_error));
     }
     return PIL_STATUS_OK;
 }

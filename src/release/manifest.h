@@ -6,6 +6,7 @@
 #pragma once
 
 #include "release/layout.h"
+#include "snapshot/verify.h"
 #include "schema/view.h"
 
 #include <jansson.h>
@@ -45,7 +46,10 @@ void pil_manifest_destroy(struct pil_manifest **manifest);
 /* Reads and parses a release's manifest; NOT_FOUND names the release. */
 pil_status pil_manifest_read(struct pil_store *store, const struct pil_release_ref *ref,
                              struct pil_manifest **ret_manifest, struct pil_error *ret_error) PIL_CHECKED;
-/* Checks that all shards are in the store with the right sizes. IO: the message names one that is not. */
+/* The place that a shard of the manifest must have. */
+struct pil_verify_place pil_manifest_place(const struct pil_manifest *manifest, uint32_t shard_index);
+/* Checks that all shards are in the store, with the right sizes, and say that they are in their places. IO: the message
+ * names one that is not there or has another size. CORRUPT: one that is another shard. Cost: 4 KiB of each shard. */
 pil_status pil_manifest_check_shards(struct pil_store *store, const struct pil_manifest *manifest,
                                      struct pil_error *ret_error) PIL_CHECKED;
 /* Puts manifest->document (if NULL, the required members) once all its shards are in the store (IO: the message names a

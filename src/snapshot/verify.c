@@ -15,6 +15,25 @@ static void report(const struct pil_verify_options *options, uint64_t done, uint
     }
 }
 
+static pil_status check_place(const struct pil_superblock *block, const struct pil_verify_place *place,
+                              struct pil_error *error) {
+    if (place->shard_count == 1u << block->shard_bits && place->shard_index == block->shard_index &&
+        place->row_count == block->row_count) {
+        return PIL_STATUS_OK;
+    }
+    return pil_fail(error, PIL_STATUS_CORRUPT,
+                    "it is shard %u of %u with %llu rows, and the manifest means shard %u of %u with %llu rows",
+                    block->shard_index, 1u << block->shard_bits, (unsigned long long)block->row_count,
+                    place->shard_index, place->shard_count, (unsigned long long)place->row_count);
+}
+
+pil_status pil_verify_place(const uint8_t superblock[PIL_FORMAT_SUPERBLOCK_BYTES], uint64_t file_bytes,
+                            const struct pil_verify_place *place, struct pil_error *ret_error) {
+    struct pil_superblock block;
+    PIL_TRY(pil_superblock_read(pil_bytes_from(superblock, file_bytes), &block, ret_error));
+    return check_place(&block, place, ret_error);
+}
+
 /* Block sums and range hashes in one pass over the body, then the id. */
 static pil_status check_sums(struct pil_bytes file, const struct pil_superblock *block,
                              const struct pil_verify_options *options, struct pil_error *error) {
@@ -232,6 +251,9 @@ static pil_status check_rows(const struct pil_shard *shard, struct pil_error *er
 pil_status pil_verify(struct pil_bytes file, const struct pil_verify_options *options, struct pil_error *ret_error) {
     struct pil_superblock block;
     PIL_TRY(pil_superblock_read(file, &block, ret_error));
+    if (options->place != NULL) {
+        PIL_TRY(check_place(&block, options->place, ret_error));
+    }
     PIL_TRY(check_sums(file, &block, options, ret_error));
     PIL_TRY(check_padding(file, &block, ret_error));
     const struct pil_shard_schema known = {.text = options->schema, .view = options->view};
