@@ -100,6 +100,12 @@ static pil_status on_message(struct process *process, const struct pil_message *
                              message->taken.is_taken ? PIL_STATUS_OK : PIL_STATUS_NO_MEMORY, message->taken.why);
         }
         break;
+    case PIL_MESSAGE_PUBLISHED:
+        if (find_view(process, message->published.view_index, &view)) {
+            pil_follow_published(process->follow, view, message->published.release,
+                                 (pil_fetch_result)message->published.outcome, message->published.why);
+        }
+        break;
     case PIL_MESSAGE_BEGIN: break; /* begin() waits for it */
     case PIL_MESSAGE_NONE:
     case PIL_MESSAGE_LISTENER:
@@ -113,8 +119,8 @@ static pil_status on_message(struct process *process, const struct pil_message *
     case PIL_MESSAGE_HELD:
     case PIL_MESSAGE_ADMIT:
     case PIL_MESSAGE_GIVEN_UP:
+    case PIL_MESSAGE_APPLIED:
     case PIL_MESSAGE_RECLAIMED:
-    case PIL_MESSAGE_LATER:
     case PIL_MESSAGE_READINESS:
     case PIL_MESSAGE_KIND_COUNT: break; /* the decoder rejects these kinds here */
     }

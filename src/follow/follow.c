@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "follow/held.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { NOBODY = UINT32_MAX };
@@ -203,6 +204,17 @@ void pil_follow_taken(struct pil_follow *follow, uint32_t view_index, const char
         finish_answer(follow, view, status, why);
     } else if (release[0] == '\0' && view_index < follow->options.view_count) {
         follow->views[view_index].is_project_lost = true;
+    }
+}
+
+void pil_follow_published(struct pil_follow *follow, uint32_t view_index, const char *release, pil_fetch_result result,
+                          const char *why) {
+    const struct pil_follow_hooks *hooks = follow->options.hooks;
+    struct pil_fetch_report report;
+    if (view_index < follow->options.view_count &&
+        pil_target_published(&follow->views[view_index].target, release, result, now_ns(follow), &report)) {
+        snprintf(report.text, sizeof report.text, "%s", why);
+        hooks->reported(hooks->context, view_index, &report);
     }
 }
 

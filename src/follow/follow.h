@@ -23,7 +23,8 @@ struct pil_follow_hooks {
                             int fd);
     /* Some shards of a release were handed over, and the rest will not follow. */
     void (*given_up)(void *context, uint32_t view_index, const char *release);
-    /* All shards of the release are held: serve it. created_us comes from the manifest; 0: that was not read. */
+    /* All shards of the release are held: serve it. created_us comes from the manifest; 0: that was not read. OK: it
+     * was sent, and pil_follow_published brings the answer. */
     pil_status (*publish)(void *context, uint32_t view_index, const char *release, int64_t created_us);
     /* The channel was read successfully just now. */
     void (*checked)(void *context, uint32_t view_index, const struct pil_channel *channel);
@@ -65,6 +66,10 @@ void pil_follow_admitted(struct pil_follow *follow, uint32_t view_index, const c
  * handed over, and the next reading hands it over again. An answer that no view waits for is ignored. */
 void pil_follow_taken(struct pil_follow *follow, uint32_t view_index, const char *release, pil_status status,
                       const char *why);
+/* The answer to publish, from whoever serves the release: OK, or what is wrong and why. Also called for a release that
+ * was published by an earlier fetcher, or that a new server does not serve. */
+void pil_follow_published(struct pil_follow *follow, uint32_t view_index, const char *release, pil_fetch_result result,
+                          const char *why);
 /* A release is no longer held. */
 void pil_follow_dropped(struct pil_follow *follow, uint32_t view_index, const char *release);
 /* Channels or projects may have changed. */

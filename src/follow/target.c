@@ -129,17 +129,22 @@ static const char *why(const struct pil_outcome *outcome) {
     return outcome->error.text[0] != '\0' ? outcome->error.text : pil_status_text(outcome->status);
 }
 
+/* The release is not tried again before its back-off has passed. */
+static void back_off(struct pil_target *target, const char *release, uint64_t now_ns) {
+    if (!same(target->refused, release)) {
+        pil_backoff_reset(&target->backoff);
+        set_release(target->refused, release);
+    }
+    pil_backoff_fail(&target->backoff, now_ns);
+}
+
 static void refuse(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
     give_up(target);
     if (outcome->status == PIL_STATUS_CLOSED) { /* cancelled, which says nothing about the release */
         wait(target);
         return;
     }
-    if (!same(target->refused, target->fetch.release)) {
-        pil_backoff_reset(&target->backoff);
-        set_release(target->refused, target->fetch.release);
-    }
-    pil_backoff_fail(&target->backoff, now_ns);
+    back_off(target, target->fetch.release, now_ns);
     wait(target);
     report(target, &target->fetch, pil_fetch_result_of(outcome->status), why(outcome));
 }
@@ -175,7 +180,11 @@ static void polled(struct pil_target *target, const struct pil_outcome *outcome,
         return;
     }
     give_up(target);
-    if (same(wanted, target->live)) {
+    if (same(wanted, target->offered.release)) { /* the answer decides */
+        wait(target);
+        return;
+    }
+    if (target->offered.release[0] == '\0' && same(wanted, target->live)) {
         forget_refusal(target);
         wait(target);
         return;
@@ -201,11 +210,9 @@ static void handed_over(struct pil_target *target) {
     }
 }
 
-static void published(struct pil_target *target) {
-    set_release(target->live, target->fetch.release);
-    forget_refusal(target);
+static void offered(struct pil_target *target) {
+    target->offered = target->fetch;
     wait(target);
-    report(target, &target->fetch, PIL_FETCH_OK, "");
 }
 
 /* A step of the fetch, or its publication, succeeded. */
@@ -233,7 +240,7 @@ static void advance(struct pil_target *target, const struct pil_outcome *outcome
         target->step = PIL_FOLLOW_HAND_OVER;
         return;
     case PIL_FOLLOW_HAND_OVER: handed_over(target); return;
-    case PIL_FOLLOW_PUBLISH: published(target); return;
+    case PIL_FOLLOW_PUBLISH: offered(target); return;
     case PIL_FOLLOW_WAIT:
     case PIL_FOLLOW_READ_PROJECT:
     case PIL_FOLLOW_POLL:
@@ -277,9 +284,41 @@ void pil_target_nudge(struct pil_target *target) {
     target->is_nudged = true;
 }
 
+bool pil_target_published(struct pil_target *target, const char *release, pil_fetch_result result, uint64_t now_ns,
+                          struct pil_fetch_report *ret_report) {
+    bool is_offer = same(target->offered.release, release), was_live = same(target->live, release);
+    struct pil_fetch_report report = {0};
+    if (is_offer) {
+        report = result == PIL_FETCH_OK ? target->offered : report; /* its times count once, when it is served */
+        target->offered = (struct pil_fetch_report){0};
+    }
+    set_release(report.release, release);
+    report.result = result;
+    if (result == PIL_FETCH_OK) {
+        set_release(target->live, release); /* also if another release was offered since */
+        if (same(target->refused, release)) {
+            forget_refusal(target);
+        }
+    } else if (is_offer || was_live) {
+        if (!is_offer) { /* a new server does not serve what the one before has served */
+            target->live[0] = '\0';
+        }
+        back_off(target, release, now_ns);
+    }
+    if (!target->is_busy && target->step == PIL_FOLLOW_WAIT) {
+        wait(target);
+    }
+    *ret_report = report;
+    return is_offer || (was_live && result != PIL_FETCH_OK);
+}
+
 void pil_target_dropped(struct pil_target *target, const char *release) {
     if (same(target->live, release)) {
         target->live[0] = '\0';
+        target->is_nudged = true;
+    }
+    if (same(target->offered.release, release)) {
+        target->offered = (struct pil_fetch_report){0};
         target->is_nudged = true;
     }
     if (target->step == PIL_FOLLOW_PUBLISH && !target->is_busy && same(target->fetch.release, release)) {

@@ -6,13 +6,16 @@
  *      ▲                       │ ▲                                ▲                                       │
  *      │                       │ │                                └──────────── next shard ───────────────┤
  *      │                       │ └──────────── all shards: is it still wanted? ───────────────────────────┘
- *      └────── REPORT ◄─ PUBLISH ◄─ (wanted and held)
+ *      ├────── REPORT ◄─ (a step failed)                                   PUBLISH ◄─ (wanted and held)
+ *      └──────────────────────────────────────────────────────────────────────┘
  *
  * A project that exists but cannot be read stops its views, as an unreadable channel does, until the project was read
  * for the first time: it says who may map their releases. A release is published only right after a POLL that wanted
- * it, when all its shards were verified and handed over. A POLL is also due between two shards, when the poll interval
- * has passed or something has changed; a release that is no longer wanted is given up there. No failure affects the
- * live release: the release that failed is refused, reported, and tried again after a back-off. Thread: one. */
+ * it, when all its shards were verified and handed over. PUBLISH only offers it: the release is live, and its fetch
+ * a success, when pil_target_published says that it is served. Until then the channel is read as ever. A POLL is also
+ * due between two shards, when the poll interval has passed or something has changed; a release that is no longer
+ * wanted is given up there. No failure affects the live release: the release that failed is refused, reported, and
+ * tried again after a back-off. Thread: one. */
 #pragma once
 
 #include "base/backoff.h"
@@ -31,8 +34,8 @@ typedef enum pil_follow_kind {
     PIL_FOLLOW_VERIFY, /* and seal */
     PIL_FOLLOW_COLLAPSE,
     PIL_FOLLOW_HAND_OVER, /* until the supervisor says that it holds the shard */
-    PIL_FOLLOW_PUBLISH,
-    PIL_FOLLOW_REPORT, /* target->report */
+    PIL_FOLLOW_PUBLISH,   /* offer the release to the server, through the supervisor */
+    PIL_FOLLOW_REPORT,    /* target->report */
 } pil_follow_kind;
 
 struct pil_task {
@@ -85,7 +88,8 @@ struct pil_target {
     pil_follow_kind resume;                 /* the next step of a fetch that a POLL interrupts */
     uint32_t shard_count;                   /* of the release that is being fetched */
     uint32_t shards_whole;                  /* of these, how many were verified and handed over */
-    char live[PIL_RELEASE_ID_CHARS + 1];    /* "": none */
+    char live[PIL_RELEASE_ID_CHARS + 1];    /* the server serves it; "": none */
+    struct pil_fetch_report offered;        /* release: was published, and not answered yet; "": none */
     char refused[PIL_RELEASE_ID_CHARS + 1]; /* "": none */
     struct pil_backoff backoff;             /* of the refused release */
     struct pil_fetch_report fetch;          /* of the release that is being fetched or waits to be published */
@@ -111,6 +115,10 @@ void pil_target_done(struct pil_target *target, const struct pil_outcome *outcom
 
 /* The channel or the project may have changed. */
 void pil_target_nudge(struct pil_target *target);
+/* The server serves a release, or does not. Returns whether that answers the offer, or ends what was live: then
+ * ret_report is to be reported, without its text. */
+bool pil_target_published(struct pil_target *target, const char *release, pil_fetch_result result, uint64_t now_ns,
+                          struct pil_fetch_report *ret_report);
 /* A release is no longer held. If it was dropped while its publication was under way, it is fetched again. */
 void pil_target_dropped(struct pil_target *target, const char *release);
 

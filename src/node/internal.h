@@ -4,10 +4,22 @@
 
 #include "node/node.h"
 
-/* Asks the supervisor to send a release of the view, or its project (""), again after a back-off. */
-static inline void pil_node_tell_later(const struct pil_node *node, uint32_t view_index, const char *release) {
-    struct pil_message message = {.kind = PIL_MESSAGE_LATER, .later = {.view_index = view_index}};
-    memcpy(message.later.release, release, strlen(release) + 1);
+#include <stdio.h>
+
+/* Answers PUBLISH. OK: the release is served, and why is "". */
+static inline void pil_node_tell_published(const struct pil_node *node, uint32_t view_index, const char *release,
+                                           pil_fetch_outcome outcome, const char *why) {
+    struct pil_message message = {.kind = PIL_MESSAGE_PUBLISHED,
+                                  .published = {.view_index = view_index, .outcome = outcome}};
+    snprintf(message.published.release, sizeof message.published.release, "%s", release);
+    snprintf(message.published.why, sizeof message.published.why, "%s", why);
+    node->options.tell(node->options.context, &message);
+}
+
+/* Answers PROJECT. */
+static inline void pil_node_tell_applied(const struct pil_node *node, uint32_t view_index, pil_fetch_outcome outcome) {
+    struct pil_message message = {.kind = PIL_MESSAGE_APPLIED,
+                                  .applied = {.view_index = view_index, .outcome = outcome}};
     node->options.tell(node->options.context, &message);
 }
 

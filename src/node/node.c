@@ -184,10 +184,12 @@ static void on_held(struct pil_node *node, const struct pil_message_held *held) 
     count_restarts(node, "fetcher", held->fetcher_restarts);
 }
 
-/* Handles a message about a view that was removed in the meantime: each PUBLISH must be answered. */
+/* Handles a message about a view that was removed in the meantime, or could not be added. */
 static void on_stray(struct pil_node *node, const struct pil_message *message) {
     if (message->kind == PIL_MESSAGE_PUBLISH) {
         pil_retire_tell(node, message->publish.view_index, message->publish.release);
+        pil_node_tell_published(node, message->publish.view_index, message->publish.release, PIL_OUTCOME_ERROR,
+                                "the server does not serve this view");
     }
 }
 
@@ -232,8 +234,9 @@ void pil_node_take(struct pil_node *node, struct pil_message *message) {
     case PIL_MESSAGE_ADMITTED:
     case PIL_MESSAGE_TAKEN:
     case PIL_MESSAGE_GIVEN_UP:
+    case PIL_MESSAGE_PUBLISHED:
+    case PIL_MESSAGE_APPLIED:
     case PIL_MESSAGE_RECLAIMED:
-    case PIL_MESSAGE_LATER:
     case PIL_MESSAGE_READINESS:
     case PIL_MESSAGE_KIND_COUNT: break;
     }

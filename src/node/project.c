@@ -29,9 +29,7 @@ static void refuse(struct pil_node *node, uint32_t view_index, pil_status status
     if (node->mapped != NULL) {
         pil_mapped_miss_project(node->mapped, view_index);
     }
-    if (may_pass) {
-        pil_node_tell_later(node, view_index, "");
-    }
+    pil_node_tell_applied(node, view_index, may_pass ? PIL_OUTCOME_SHORTAGE : PIL_OUTCOME_ERROR);
 }
 
 void pil_node_take_project(struct pil_node *node, uint32_t view_index, int fd) {
@@ -51,6 +49,8 @@ void pil_node_take_project(struct pil_node *node, uint32_t view_index, int fd) {
     if (status != PIL_STATUS_OK) {
         pil_project_destroy(&project);
         refuse(node, view_index, status, status == PIL_STATUS_TOO_LARGE ? "too many projects" : "no memory");
+        return;
     }
     node->services_changed = true;
+    pil_node_tell_applied(node, view_index, PIL_OUTCOME_OK);
 }

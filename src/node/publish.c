@@ -80,6 +80,7 @@ static void publish(struct pil_publication *publication) {
         close_fds(publication); /* the mappings stay, and the supervisor has duplicates of the descriptors */
     }
     set_release_info(node, view_index, release->id);
+    pil_node_tell_published(node, view_index, release->id, PIL_OUTCOME_OK, "");
     pil_huge_pages_changed(&node->huge_pages);
     pil_log(PIL_LOG_INFO, "release published", "view", view->name, "release", release->id, "rows",
             PIL_LOG_NUM(release->row_count), "generation", PIL_LOG_NUM(release->generation), NULL);
@@ -167,8 +168,8 @@ static bool is_waiting(const struct pil_node_view *view, const char *release) {
     return view->refused_outcome == PIL_OUTCOME_SHORTAGE && strcmp(view->refused, release) == 0;
 }
 
-/* After a shortage the release is requested again, and the shortage is logged once; any other error is about the
- * release itself. */
+/* After a shortage the release comes again, and the shortage is logged once; any other error is about the release
+ * itself. */
 static void fail(struct pil_node *node, const struct pil_message_publish *message, pil_status status, const char *why) {
     const char *name = node->options.settings->views[message->view_index].view;
     bool may_pass = pil_status_may_pass(status);
@@ -178,12 +179,10 @@ static void fail(struct pil_node *node, const struct pil_message_publish *messag
         pil_log(PIL_LOG_WARN, "release waits, it is tried again", "view", name, "release", message->release, "why", why,
                 NULL);
     }
-    pil_publish_refused(node, message->view_index, message->release,
-                        may_pass ? PIL_OUTCOME_SHORTAGE : PIL_OUTCOME_ERROR, why);
+    pil_fetch_outcome outcome = may_pass ? PIL_OUTCOME_SHORTAGE : PIL_OUTCOME_ERROR;
+    pil_publish_refused(node, message->view_index, message->release, outcome, why);
     pil_retire_tell(node, message->view_index, message->release);
-    if (may_pass) {
-        pil_node_tell_later(node, message->view_index, message->release);
-    }
+    pil_node_tell_published(node, message->view_index, message->release, outcome, why);
 }
 
 void pil_publication_begin(struct pil_node *node, const struct pil_message_publish *message) {

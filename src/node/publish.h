@@ -7,7 +7,8 @@
 #include "node/node.h"
 
 /* Handles PUBLISH: publishes the view's arrival if it is whole. An unfinished publication of the view is cancelled: the
- * newest release counts. If this one fails, the supervisor gets RECLAIMED, and after a shortage LATER. */
+ * newest release counts. PUBLISHED tells the supervisor when the release is served, or why it is not; in that case
+ * RECLAIMED comes before it. */
 void pil_publication_begin(struct pil_node *node, const struct pil_message_publish *publish);
 /* Records a release that was refused, and why: shown until a release is published. */
 void pil_publish_refused(struct pil_node *node, uint32_t view_index, const char *release, pil_fetch_outcome outcome,

@@ -19,10 +19,10 @@ struct pil_admission {
     char why[PIL_ADMISSION_TEXT_BYTES]; /* the sum in bytes when it is not admitted; else "" */
 };
 
-/* An arriving release counts and is never evicted: only one arrives at a time, and the fetcher reports when it gives a
- * release up. */
+/* A release that arrives or is offered counts and is never evicted: only one arrives at a time, the fetcher reports
+ * when it gives a release up, and the server answers an offer. */
 void pil_admission_ask(struct pil_holder *holder, uint64_t budget, uint64_t wanted, const char *release,
                        const struct pil_eviction_hook *hook, struct pil_admission *ret_admission);
-/* Evicts kept releases until live and kept ones together have at most `bytes`. Releases that are being unmapped do not
- * count here: they go by themselves. */
+/* Evicts kept releases until live, offered and kept ones together have at most `bytes`. Releases that are being
+ * unmapped do not count here: they go by themselves. */
 void pil_admission_trim(struct pil_holder *holder, uint64_t bytes, const struct pil_eviction_hook *hook);

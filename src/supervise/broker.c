@@ -84,7 +84,7 @@ static void evict_beyond_keep(struct pil_broker *broker, uint32_t view_index) {
     }
 }
 
-/* Does nothing while no server runs: a new server gets every live release (pil_broker_greet_server). */
+/* Does nothing while no server runs. */
 static void send_release(struct pil_broker *broker, struct pil_held_release *held) {
     if (broker->server.socket < 0) {
         return;
@@ -171,6 +171,7 @@ void pil_broker_set_view(struct pil_broker *broker, uint32_t view_index, bool is
     struct pil_broker_view *view = &broker->views[view_index];
     if (view->is_served && !is_served) {
         pil_holder_drop_view(&broker->holder, view_index);
+        view->is_confirmed = false;
         hand_over_project(broker, view);
         view->checked.kind = PIL_MESSAGE_NONE;
     }
@@ -225,15 +226,41 @@ static void on_shard(struct pil_broker *broker, struct pil_message *message) {
     tell_taken(broker, shard->view_index, shard->release, why);
 }
 
+static bool is_named(const struct pil_held_release *held, const char *release) {
+    return held != NULL && strcmp(held->release, release) == 0;
+}
+
+/* Tells the fetcher whether the release that it published is served. why "": it is. */
+static void tell_published(struct pil_broker *broker, uint32_t view_index, const char *release, const char *why) {
+    struct pil_message answer = {.kind = PIL_MESSAGE_PUBLISHED, .published = {.view_index = view_index}};
+    answer.published.outcome = why[0] == '\0' ? PIL_OUTCOME_OK : PIL_OUTCOME_SHORTAGE;
+    snprintf(answer.published.release, sizeof answer.published.release, "%s", release);
+    snprintf(answer.published.why, sizeof answer.published.why, "%s", why);
+    pil_child_send(&broker->fetcher, &answer);
+}
+
+/* Offers the release to the server, whose answer comes later. */
 static void on_publish(struct pil_broker *broker, const struct pil_message_publish *publish) {
     uint32_t view_index = publish->view_index;
-    if (pil_holder_publish(&broker->holder, view_index, publish->release, publish->created_us) != PIL_STATUS_OK) {
-        pil_log(PIL_LOG_ERROR, "fetcher published a release that is not held", "release", publish->release, NULL);
+    const struct pil_held_release *offered = pil_holder_offered(&broker->holder, view_index);
+    const struct pil_held_release *live = pil_holder_live(&broker->holder, view_index);
+    if (is_named(offered, publish->release)) {
+        return; /* by an earlier fetcher: the server's answer is under way */
+    }
+    if (offered == NULL && is_named(live, publish->release) && !live->is_offered_again &&
+        broker->views[view_index].is_confirmed) {
+        tell_published(broker, view_index, publish->release, "");
         return;
     }
-    again_init(&broker->views[view_index].release_again); /* the back-off was the previous release's */
-    send_release(broker, pil_holder_live(&broker->holder, view_index));
-    evict_beyond_keep(broker, view_index);
+    if (broker->server.socket < 0) {
+        tell_published(broker, view_index, publish->release, "the server is not running at the moment");
+        return;
+    }
+    if (pil_holder_offer(&broker->holder, view_index, publish->release, publish->created_us) != PIL_STATUS_OK) {
+        tell_published(broker, view_index, publish->release, "the supervisor does not hold it any more");
+        return;
+    }
+    send_release(broker, pil_holder_find(&broker->holder, view_index, publish->release));
     tell_held(broker, view_index);
 }
 
@@ -308,21 +335,49 @@ void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message 
     case PIL_MESSAGE_DROPPED:
     case PIL_MESSAGE_ADMITTED:
     case PIL_MESSAGE_TAKEN:
+    case PIL_MESSAGE_PUBLISHED:
+    case PIL_MESSAGE_APPLIED:
     case PIL_MESSAGE_RECLAIMED:
-    case PIL_MESSAGE_LATER:
     case PIL_MESSAGE_READINESS:
     case PIL_MESSAGE_KIND_COUNT: break; /* the decoder rejects these kinds from a fetcher */
     }
     pil_message_close(message);
 }
 
-static void on_later(struct pil_broker *broker, const struct pil_message_later *later, uint64_t now_ns) {
-    struct pil_broker_view *view = &broker->views[later->view_index];
-    const struct pil_held_release *live = pil_holder_live(&broker->holder, later->view_index);
-    if (later->release[0] == '\0') {
-        again_later(&view->project_again, now_ns);
-    } else if (live != NULL && strcmp(live->release, later->release) == 0) {
+/* The server does not serve a release that it was sent. Returns whether the fetcher has to know. */
+static bool on_refused(struct pil_broker *broker, const struct pil_message_published *answer, uint64_t now_ns) {
+    struct pil_broker_view *view = &broker->views[answer->view_index];
+    struct pil_held_release *live = pil_holder_live(&broker->holder, answer->view_index);
+    if (!is_named(live, answer->release)) {
+        return pil_holder_refused(&broker->holder, answer->view_index, answer->release); /* false: an earlier offer */
+    }
+    if (view->is_confirmed) { /* it was offered again, and the server goes on to serve it */
+        bool was_offered = live->is_offered_again;
+        live->is_offered_again = false;
+        return was_offered;
+    }
+    if (answer->outcome == PIL_OUTCOME_SHORTAGE) {
         again_later(&view->release_again, now_ns);
+        return false;
+    }
+    return pil_holder_refused(&broker->holder, answer->view_index, answer->release);
+}
+
+static void on_published(struct pil_broker *broker, const struct pil_message *message, uint64_t now_ns) {
+    const struct pil_message_published *answer = &message->published;
+    struct pil_broker_view *view = &broker->views[answer->view_index];
+    bool is_news;
+    if (answer->outcome == PIL_OUTCOME_OK) {
+        is_news = pil_holder_accepted(&broker->holder, answer->view_index, answer->release);
+        view->is_confirmed |= is_news;
+        again_init(&view->release_again);
+    } else {
+        is_news = on_refused(broker, answer, now_ns);
+    }
+    if (is_news) {
+        evict_beyond_keep(broker, answer->view_index);
+        tell_held(broker, answer->view_index);
+        pil_child_send(&broker->fetcher, message);
     }
 }
 
@@ -332,9 +387,14 @@ void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *
         pil_holder_unmapped(&broker->holder, message->reclaimed.view_index, message->reclaimed.release);
         tell_held(broker, message->reclaimed.view_index);
         break;
-    case PIL_MESSAGE_LATER:
-        if (is_served(broker, message->later.view_index)) {
-            on_later(broker, &message->later, now_ns);
+    case PIL_MESSAGE_PUBLISHED:
+        if (is_served(broker, message->published.view_index)) {
+            on_published(broker, message, now_ns);
+        }
+        break;
+    case PIL_MESSAGE_APPLIED:
+        if (is_served(broker, message->applied.view_index) && message->applied.outcome == PIL_OUTCOME_SHORTAGE) {
+            again_later(&broker->views[message->applied.view_index].project_again, now_ns);
         }
         break;
     case PIL_MESSAGE_READINESS:
@@ -370,10 +430,13 @@ uint64_t pil_broker_step(struct pil_broker *broker, uint64_t now_ns) {
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
         struct pil_broker_view *view = &broker->views[i];
         struct pil_held_release *live = pil_holder_live(&broker->holder, i);
+        /* The server prepares one release of a view at a time: an offer comes first, and its answer leads here again.
+         */
+        bool has_offer = pil_holder_offered(&broker->holder, i) != NULL;
         if (again_is_due(&view->project_again, now_ns, &due_ns)) {
             send_project(broker, i);
         }
-        if (again_is_due(&view->release_again, now_ns, &due_ns) && live != NULL) {
+        if (!has_offer && again_is_due(&view->release_again, now_ns, &due_ns) && live != NULL) {
             send_release(broker, live);
         }
     }
@@ -381,5 +444,18 @@ uint64_t pil_broker_step(struct pil_broker *broker, uint64_t now_ns) {
 }
 
 void pil_broker_server_ended(struct pil_broker *broker) {
+    static const char why[] = "the server ended before it served the release";
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        struct pil_held_release *live = pil_holder_live(&broker->holder, i);
+        struct pil_held_release *offered = pil_holder_offered(&broker->holder, i);
+        broker->views[i].is_confirmed = false;
+        if (offered != NULL) {
+            offered->residency = PIL_RESIDENCY_KEPT;
+            tell_published(broker, i, offered->release, why);
+        } else if (live != NULL && live->is_offered_again) {
+            live->is_offered_again = false;
+            tell_published(broker, i, live->release, why);
+        }
+    }
     pil_holder_unmapped_all(&broker->holder);
 }

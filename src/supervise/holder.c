@@ -33,7 +33,8 @@ void pil_holder_deinit(struct pil_holder *holder) {
 }
 
 static bool is_whole(const struct pil_held_release *held) {
-    return held->residency == PIL_RESIDENCY_LIVE || held->residency == PIL_RESIDENCY_KEPT;
+    return held->residency == PIL_RESIDENCY_OFFERED || held->residency == PIL_RESIDENCY_LIVE ||
+           held->residency == PIL_RESIDENCY_KEPT;
 }
 
 static void validate_release(const struct pil_holder *holder, const struct pil_held_release *held) {
@@ -48,9 +49,11 @@ static void validate_release(const struct pil_holder *holder, const struct pil_h
     PIL_ASSERT(held->residency == PIL_RESIDENCY_UNMAPPING ? open == 0 && held->map_count > 0
                                                           : open == held->shards_here);
     PIL_ASSERT(held->used <= holder->use_counter);
+    PIL_ASSERT(!held->is_offered_again || held->residency == PIL_RESIDENCY_LIVE);
     EACH(other, holder) {
         bool is_same = other != held && other->view_index == held->view_index;
-        PIL_ASSERT(!is_same || held->residency != PIL_RESIDENCY_LIVE || other->residency != PIL_RESIDENCY_LIVE);
+        bool is_single = held->residency == PIL_RESIDENCY_LIVE || held->residency == PIL_RESIDENCY_OFFERED;
+        PIL_ASSERT(!is_same || !is_single || other->residency != held->residency);
         PIL_ASSERT(!is_same || held->residency == PIL_RESIDENCY_UNMAPPING ||
                    other->residency == PIL_RESIDENCY_UNMAPPING || strcmp(held->release, other->release) != 0);
     }
@@ -85,13 +88,23 @@ bool pil_holder_has(const struct pil_holder *holder, uint32_t view_index, const 
     return held != NULL && is_whole(held);
 }
 
-struct pil_held_release *pil_holder_live(const struct pil_holder *holder, uint32_t view_index) {
+/* For residencies that at most one release of a view has. */
+static struct pil_held_release *find_single(const struct pil_holder *holder, uint32_t view_index,
+                                            pil_residency residency) {
     EACH(held, holder) {
-        if (held->view_index == view_index && held->residency == PIL_RESIDENCY_LIVE) {
+        if (held->view_index == view_index && held->residency == residency) {
             return held;
         }
     }
     return NULL;
+}
+
+struct pil_held_release *pil_holder_live(const struct pil_holder *holder, uint32_t view_index) {
+    return find_single(holder, view_index, PIL_RESIDENCY_LIVE);
+}
+
+struct pil_held_release *pil_holder_offered(const struct pil_holder *holder, uint32_t view_index) {
+    return find_single(holder, view_index, PIL_RESIDENCY_OFFERED);
 }
 
 uint64_t pil_holder_bytes(const struct pil_holder *holder, pil_residency residency) {
@@ -185,19 +198,54 @@ pil_status pil_holder_add(struct pil_holder *holder, uint32_t view_index, const 
     return status == PIL_STATUS_EXISTS ? PIL_STATUS_OK : status; /* the same shard again: keep the first */
 }
 
-pil_status pil_holder_publish(struct pil_holder *holder, uint32_t view_index, const char *release, int64_t created_us) {
+/* Ends the offer of a view, if there is one. */
+static void withdraw(const struct pil_holder *holder, uint32_t view_index) {
+    struct pil_held_release *offered = pil_holder_offered(holder, view_index);
+    struct pil_held_release *live = pil_holder_live(holder, view_index);
+    if (offered != NULL) {
+        offered->residency = PIL_RESIDENCY_KEPT;
+    }
+    if (live != NULL) {
+        live->is_offered_again = false;
+    }
+}
+
+pil_status pil_holder_offer(struct pil_holder *holder, uint32_t view_index, const char *release, int64_t created_us) {
     if (!pil_holder_has(holder, view_index, release)) {
         return PIL_STATUS_NOT_FOUND;
     }
     struct pil_held_release *held = pil_holder_find(holder, view_index, release);
-    struct pil_held_release *before = pil_holder_live(holder, view_index);
-    if (before != NULL) {
-        before->residency = PIL_RESIDENCY_KEPT;
-    }
-    held->residency = PIL_RESIDENCY_LIVE;
+    withdraw(holder, view_index);
+    held->is_offered_again = held->residency == PIL_RESIDENCY_LIVE;
+    held->residency = held->is_offered_again ? PIL_RESIDENCY_LIVE : PIL_RESIDENCY_OFFERED;
     held->used = ++holder->use_counter;
     held->created_us = created_us != 0 ? created_us : held->created_us;
     return PIL_STATUS_OK;
+}
+
+bool pil_holder_accepted(struct pil_holder *holder, uint32_t view_index, const char *release) {
+    if (!pil_holder_has(holder, view_index, release)) {
+        return false;
+    }
+    struct pil_held_release *held = pil_holder_find(holder, view_index, release);
+    struct pil_held_release *before = pil_holder_live(holder, view_index);
+    if (before != NULL && before != held) {
+        before->residency = before->is_offered_again ? PIL_RESIDENCY_OFFERED : PIL_RESIDENCY_KEPT;
+        before->is_offered_again = false;
+    }
+    held->residency = PIL_RESIDENCY_LIVE;
+    held->is_offered_again = false;
+    return true;
+}
+
+bool pil_holder_refused(struct pil_holder *holder, uint32_t view_index, const char *release) {
+    struct pil_held_release *held = pil_holder_find(holder, view_index, release);
+    if (held == NULL || (held->residency != PIL_RESIDENCY_OFFERED && held->residency != PIL_RESIDENCY_LIVE)) {
+        return false;
+    }
+    held->residency = PIL_RESIDENCY_KEPT;
+    held->is_offered_again = false;
+    return true;
 }
 
 static void drop(struct pil_held_release *held) {
@@ -207,6 +255,7 @@ static void drop(struct pil_held_release *held) {
     }
     close_fds(held);
     held->residency = PIL_RESIDENCY_UNMAPPING; /* until pil_holder_unmapped */
+    held->is_offered_again = false;
 }
 
 static bool evict(struct pil_held_release *held, struct pil_evicted *ret_evicted) {

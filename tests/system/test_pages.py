@@ -75,7 +75,7 @@ def test_what_is_served_is_replaced_in_the_background(store, start_pilliond):
 def test_a_daemon_that_is_nicer_already_fetches_in_the_background_too(store, start_pilliond):
     """It may not raise its priority to that of the background, and need not."""
     store.make_release(rows=100)
-    daemon = start_pilliond(store, through=[harness.tool("nice"), "-n", "12"])
+    daemon = start_pilliond(store, wrap=[harness.tool("nice"), "-n", "12"])
     nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 12)
     harness.wait_until("background", lambda: policy(daemon.child("fetcher")) == os.SCHED_BATCH)
     daemon.wait_serving(store.make_release(rows=100, seed=2))

@@ -59,6 +59,8 @@ static void world_init(struct world *world, uint64_t seed) {
         *view = (struct model_view){.wanted = (uint32_t)below(world, RELEASES),
                                     .pinned = RELEASES,
                                     .live = RELEASES,
+                                    .offered = RELEASES,
+                                    .told_live = RELEASES,
                                     .checked = RELEASES,
                                     .refused = RELEASES};
         for (uint32_t r = 0; r < RELEASES; r++) { /* a follower that was restarted: some releases are held */
@@ -66,6 +68,7 @@ static void world_init(struct world *world, uint64_t seed) {
                 bool is_live = view->live == RELEASES && below(world, 2) == 0;
                 view->shards_here[r] = (1u << SHARDS) - 1;
                 view->live = is_live ? r : view->live;
+                view->told_live = view->live;
                 PIL_ASSERT(pil_follow_hold(world->follow, v, golden[v][r].ref.release, is_live) == PIL_STATUS_OK);
             }
         }
@@ -93,9 +96,9 @@ static void check(struct world *world) {
         const struct model_view *view = &world->views[v];
         CHECK(world, target->backoff.wait_ms <= PIL_BACKOFF_RELEASE_MS_MAX);
         CHECK(world, target->backoff.until_ns <= world->now_ns + PIL_BACKOFF_RELEASE_MS_MAX * ms);
-        uint32_t live = golden_find(v, target->live);
+        uint32_t live = golden_find(v, target->live); /* what the server said, and nothing that was only offered */
         bool crossed = live < RELEASES && view->was_dropped[live] > 0;
-        CHECK(world, live == view->live || crossed || target->live[0] == '\0');
+        CHECK(world, live == view->told_live || crossed || target->live[0] == '\0');
         for (uint32_t r = 0; r < RELEASES; r++) { /* what came in part is on its way, or was given up and is gone */
             bool is_coming = is_loading(world) && world->admitted_view == v && world->admitted_release == r;
             CHECK(world, view->shards_here[r] == 0 || is_whole(view, r) || is_coming);
@@ -118,6 +121,13 @@ static void take_event(struct world *world, uint32_t index) {
         pil_follow_taken(world->follow, event.view, release, event.is_yes ? PIL_STATUS_OK : PIL_STATUS_NO_MEMORY,
                          "no memory");
         break;
+    case EVENT_PUBLISHED:
+        if (event.is_yes) {
+            world->views[event.view].told_live = event.release;
+        }
+        pil_follow_published(world->follow, event.view, release, event.is_yes ? PIL_FETCH_OK : PIL_FETCH_SHORTAGE,
+                             "the server is short");
+        break;
     case EVENT_DROPPED:
         world->views[event.view].was_dropped[event.release]--;
         pil_follow_dropped(world->follow, event.view, release);
@@ -126,11 +136,11 @@ static void take_event(struct world *world, uint32_t index) {
     }
 }
 
-/* The supervisor drops a release that is held and not live; the follower hears of it later. */
+/* The supervisor drops a release that is held, and neither live nor offered; the follower hears of it later. */
 static void drop(struct world *world) {
     uint32_t v = (uint32_t)below(world, VIEWS), r = (uint32_t)below(world, RELEASES);
     struct model_view *view = &world->views[v];
-    if (is_whole(view, r) && view->live != r && world->event_count < EVENTS_MAX / 2) {
+    if (is_whole(view, r) && view->live != r && view->offered != r && world->event_count < EVENTS_MAX / 2) {
         view->shards_here[r] = 0;
         view->was_dropped[r]++;
         add_event(world, (struct event){.kind = EVENT_DROPPED, .view = v, .release = r});
@@ -138,13 +148,15 @@ static void drop(struct world *world) {
 }
 
 static void disturb(struct world *world) {
-    switch (below(world, 12)) {
+    switch (below(world, 14)) {
     case 0: damage(world); break;
     case 1: repair(world); break;
     case 2: world->is_out = !world->is_out; break;
     case 3: world->refuses_admission = !world->refuses_admission; break;
     case 4:
     case 5: drop(world); break;
+    case 7:
+    case 8: server_answers(world, (uint32_t)below(world, VIEWS)); break;
     case 6: pil_follow_set_poll(world->follow, 1000 + below(world, POLL_MS)); break;
     default: change_channel(world);
     }
@@ -204,6 +216,9 @@ static void live_through(struct world *world) {
     for (; !has_settled(world); world->step++) {
         uint64_t deadline_ns = pil_follow_step(world->follow);
         check(world);
+        for (uint32_t v = 0; v < VIEWS; v++) {
+            server_answers(world, v);
+        }
         pass_time(world, deadline_ns);
         CHECK(world, world->now_ns < until_ns);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The world around a follower, simulated: a store in memory whose calls fail at random, a supervisor that admits,
- * holds, drops and publishes, threads as a list of jobs that end later, and a clock that the test moves. */
+ * holds and drops, a server that serves or does not, threads as a list of jobs that end later, and a clock that the
+ * test moves. */
 #pragma once
 
 #include "base/sys.h"
@@ -137,7 +138,9 @@ WORLD uint32_t golden_find(uint32_t v, const char *release) {
 struct model_view {
     uint64_t sequence;              /* of the channel in the store */
     uint32_t wanted, pinned;        /* RELEASES: none */
-    uint32_t live;                  /* as the supervisor has it; RELEASES: none */
+    uint32_t live;                  /* as the server has it; RELEASES: none */
+    uint32_t offered;               /* to the server, which has not answered; RELEASES: none */
+    uint32_t told_live;             /* as the follower must have it: the last answer OK that it got; RELEASES: none */
     uint32_t shards_here[RELEASES]; /* bits: verified shards that the supervisor holds */
     uint32_t was_dropped[RELEASES]; /* how often, and the follower is not told yet */
     uint32_t checked;               /* release of the last POLL; RELEASES: none since the last hand-over */
@@ -148,12 +151,18 @@ struct model_view {
     bool project_seen; /* the supervisor has it, or there is none */
 };
 
-typedef enum event_kind { EVENT_ADMITTED, EVENT_TAKEN, EVENT_DROPPED, EVENT_NUDGE } event_kind;
+typedef enum event_kind {
+    EVENT_ADMITTED,
+    EVENT_TAKEN,
+    EVENT_PUBLISHED,
+    EVENT_DROPPED,
+    EVENT_NUDGE,
+} event_kind;
 struct event {
     uint64_t at_ns;
     event_kind kind;
     uint32_t view, release;
-    bool is_yes; /* of ADMITTED and TAKEN */
+    bool is_yes; /* of ADMITTED, TAKEN and PUBLISHED */
 };
 
 struct running {
@@ -391,12 +400,26 @@ WORLD pil_status model_publish(void *context, uint32_t v, const char *release, i
     CHECK(world, view->checked_sequence >= view->published_sequence);
     view->published_sequence = view->checked_sequence;
     world->published++;
-    if (!is_whole(view, r)) {
-        CHECK(world, view->was_dropped[r] > 0); /* the only reason, and the follower learns of it */
-        return PIL_STATUS_OK;
+    CHECK(world, view->refused != r || world->now_ns >= view->refused_ns + second); /* no hot loop */
+    bool is_held = is_whole(view, r);
+    CHECK(world, is_held || view->was_dropped[r] > 0); /* the only reason, and the follower learns of it */
+    view->offered = is_held ? r : view->offered;       /* in place of an earlier one */
+    if (!is_held) {
+        add_event(world, (struct event){.kind = EVENT_PUBLISHED, .view = v, .release = r});
     }
-    view->live = r;
     return PIL_STATUS_OK;
+}
+
+/* The server serves what it was offered, or does not; sometimes it ends before it answers, which is a refusal. */
+WORLD void server_answers(struct world *world, uint32_t v) {
+    struct model_view *view = &world->views[v];
+    bool serves = world->is_calm || below(world, 3) != 0;
+    if (view->offered < RELEASES && world->event_count < EVENTS_MAX / 2) {
+        view->live = serves ? view->offered : view->live;
+        add_event(world,
+                  (struct event){.kind = EVENT_PUBLISHED, .view = v, .release = view->offered, .is_yes = serves});
+        view->offered = RELEASES;
+    }
 }
 
 WORLD void model_checked(void *context, uint32_t v, const struct pil_channel *channel) {

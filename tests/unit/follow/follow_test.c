@@ -239,6 +239,13 @@ static void a_shard_is_whole_when_the_supervisor_holds_it(void **state) {
     poll_says(0, A);
     assert_string_equal(published, A);
     assert_string_equal(given_up, "");
+    assert_string_equal(pil_follow_target(follow, 0)->live, ""); /* until the server says so */
+    pil_follow_published(follow, VIEWS, A, PIL_FETCH_OK, "");    /* no such view */
+    pil_follow_published(follow, 0, A, PIL_FETCH_SHORTAGE, "the server is short");
+    assert_int_equal(last_report.result, PIL_FETCH_SHORTAGE);
+    assert_string_equal(last_report.text, "the server is short");
+    pil_follow_published(follow, 0, A, PIL_FETCH_OK, ""); /* it was offered by nobody, and is true all the same */
+    assert_string_equal(pil_follow_target(follow, 0)->live, A);
 }
 
 static void a_shard_that_is_not_held_is_fetched_again_after_a_while(void **state) {

@@ -18,6 +18,7 @@ static const uint64_t second = 1000000000;
 #define B "bbbbbbbbbbbbbbbb"
 
 static struct pil_target target;
+static struct pil_fetch_report said; /* the last answer to an offer */
 static uint64_t now_ns;
 
 static int setup(void **state) {
@@ -72,12 +73,24 @@ static void fetch(const char *release) {
     shard_goes();
 }
 
+/* It is offered, and the server answers; returns whether that is to be reported, as `said`. */
+static bool answer(const char *release, pil_fetch_result result) {
+    bool is_news = pil_target_published(&target, release, result, now_ns, &said);
+    pil_target_validate(&target);
+    return is_news;
+}
+
+static void offer_is_served(const char *release) {
+    ok(PIL_FOLLOW_PUBLISH);
+    assert_string_not_equal(target.live, release); /* not before the answer */
+    assert_true(answer(release, PIL_FETCH_OK));
+    assert_string_equal(target.live, release);
+}
+
 static void serve(const char *release) {
     fetch(release);
     poll_says(release, true);
-    ok(PIL_FOLLOW_PUBLISH);
-    ok(PIL_FOLLOW_REPORT);
-    assert_string_equal(target.live, release);
+    offer_is_served(release);
 }
 
 static void expect_wait_s(uint64_t seconds) {
@@ -89,16 +102,14 @@ static void a_release_goes_all_the_way(void **state) {
     (void)state;
     fetch(A);
     poll_says(A, true);
-    assert_string_equal(target.live, "");
-    ok(PIL_FOLLOW_PUBLISH);
-    assert_int_equal(target.report.result, PIL_FETCH_OK);
-    assert_string_equal(target.report.release, A);
-    assert_int_equal(target.report.bytes, 1000);
-    assert_int_equal(target.report.created_us, 77);
-    assert_int_equal(target.report.copy_ns, 10); /* of two shards */
-    assert_int_equal(target.report.verify_ns, 10);
-    assert_int_equal(target.report.collapse_ns, 10);
-    ok(PIL_FOLLOW_REPORT);
+    offer_is_served(A);
+    assert_int_equal(said.result, PIL_FETCH_OK);
+    assert_string_equal(said.release, A);
+    assert_int_equal(said.bytes, 1000);
+    assert_int_equal(said.created_us, 77);
+    assert_int_equal(said.copy_ns, 10); /* of two shards */
+    assert_int_equal(said.verify_ns, 10);
+    assert_int_equal(said.collapse_ns, 10);
     expect_wait_s(POLL_S);
     now_ns += POLL_S * second;
     poll_says(A, true); /* nothing new */
@@ -110,10 +121,9 @@ static void a_held_release_needs_no_fetch(void **state) {
     serve(A);
     pil_target_nudge(&target);
     poll_says(B, true);
-    ok(PIL_FOLLOW_PUBLISH);
-    assert_string_equal(target.live, B);
-    assert_int_equal(target.report.bytes, 0);
-    assert_int_equal(target.report.created_us, 0);
+    offer_is_served(B);
+    assert_int_equal(said.bytes, 0);
+    assert_int_equal(said.created_us, 0);
 }
 
 static void without_huge_pages_nothing_is_collapsed(void **state) {
@@ -222,8 +232,7 @@ static void what_is_not_wanted_any_more_is_not_published(void **state) {
     now_ns += POLL_S * second;
     poll_says(B, true);
     assert_int_equal(target.fetch.bytes, 1000); /* its numbers were kept */
-    ok(PIL_FOLLOW_PUBLISH);
-    assert_string_equal(target.live, B);
+    offer_is_served(B);
 }
 
 static void between_shards_the_channel_is_read_when_that_is_due(void **state) {
@@ -286,8 +295,8 @@ static void a_project_is_read_before_each_poll(void **state) {
     fail_with(PIL_FOLLOW_READ_PROJECT, PIL_STATUS_NOT_FOUND); /* without one views are served, too */
     pil_target_nudge(&target);                                /* after the project was read: it is read again */
     poll_says(A, true);
-    ok(PIL_FOLLOW_PUBLISH);
-    ok(PIL_FOLLOW_REPORT);
+    offer_is_served(A);
+    pil_target_nudge(&target);
     ok(PIL_FOLLOW_READ_PROJECT);
     poll_says(A, true);
     expect_wait_s(POLL_S);
@@ -312,13 +321,96 @@ static void a_project_that_cannot_be_read_stops_its_views_until_it_was_read_once
         now_ns += 2 * second;
         ok(PIL_FOLLOW_READ_PROJECT);
         poll_says(A, true);
-        ok(PIL_FOLLOW_PUBLISH);
-        ok(PIL_FOLLOW_REPORT);
+        offer_is_served(A);
         now_ns += POLL_S * second;
         fail_with(PIL_FOLLOW_READ_PROJECT, statuses[i]); /* what it said goes on */
         poll_says(B, true);
         ok(PIL_FOLLOW_PUBLISH);
     }
+}
+
+/* ---- Offers */
+
+static void while_the_server_has_not_answered_the_channel_is_read(void **state) {
+    (void)state;
+    serve(A);
+    now_ns += POLL_S * second;
+    fetch(B);
+    poll_says(B, true);
+    ok(PIL_FOLLOW_PUBLISH);
+    expect_wait_s(POLL_S); /* no report: nobody knows yet */
+    now_ns += POLL_S * second;
+    poll_says(B, true);
+    expect_wait_s(POLL_S); /* it is not offered twice */
+    now_ns += POLL_S * second;
+    poll_says(A, true); /* rolled back: the live release is offered in place of B */
+    ok(PIL_FOLLOW_PUBLISH);
+    assert_false(answer(B, PIL_FETCH_OK)); /* crossed; for a moment it is served */
+    assert_string_equal(target.live, B);
+    assert_true(answer(A, PIL_FETCH_OK));
+    assert_string_equal(target.live, A);
+    assert_false(answer(B, PIL_FETCH_ERROR)); /* nobody waits for that any more */
+    assert_string_equal(target.refused, "");
+}
+
+static void a_refused_offer_is_made_again_after_a_while(void **state) {
+    (void)state;
+    serve(A);
+    now_ns += POLL_S * second;
+    fetch(B);
+    poll_says(B, true);
+    for (uint64_t wait_s = 1; wait_s <= 4; wait_s *= 2) {
+        ok(PIL_FOLLOW_PUBLISH);
+        assert_true(answer(B, PIL_FETCH_SHORTAGE));
+        assert_int_equal(said.result, PIL_FETCH_SHORTAGE);
+        assert_string_equal(said.release, B);
+        assert_int_equal(said.bytes, 0);
+        assert_string_equal(target.live, A);
+        expect_wait_s(wait_s);
+        now_ns += wait_s * second;
+        poll_says(B, true);
+    }
+    offer_is_served(B);
+    assert_int_equal(said.bytes, 1000); /* of its one fetch */
+    assert_string_equal(target.refused, "");
+}
+
+static void a_refusal_does_not_wait_for_the_next_poll(void **state) {
+    (void)state;
+    fetch(A);
+    poll_says(A, true);
+    ok(PIL_FOLLOW_PUBLISH);
+    struct pil_task task;
+    now_ns += POLL_S * second;
+    task = pil_target_next(&target, now_ns);
+    pil_target_start(&target, &task); /* the answer comes while the channel is read */
+    assert_true(answer(A, PIL_FETCH_ERROR));
+    struct pil_outcome outcome = {.is_held = true, .release = A};
+    pil_target_done(&target, &outcome, now_ns);
+    expect_wait_s(1);
+}
+
+static void what_a_new_server_does_not_serve_is_not_live(void **state) {
+    (void)state;
+    serve(A);
+    assert_true(answer(A, PIL_FETCH_ERROR));
+    assert_string_equal(target.live, "");
+    expect_wait_s(1);
+    now_ns += second;
+    poll_says(A, true);
+    offer_is_served(A);
+    assert_false(answer(A, PIL_FETCH_OK)); /* of yet another server */
+}
+
+static void an_offer_that_was_dropped_is_fetched_again(void **state) {
+    (void)state;
+    fetch(A);
+    poll_says(A, true);
+    ok(PIL_FOLLOW_PUBLISH);
+    pil_target_dropped(&target, A);
+    assert_false(answer(A, PIL_FETCH_SHORTAGE));
+    poll_says(A, false);
+    expect_kind(PIL_FOLLOW_READ_MANIFEST);
 }
 
 int main(void) {
@@ -337,6 +429,11 @@ int main(void) {
         cmocka_unit_test_setup(what_was_dropped_is_fetched_again, setup),
         cmocka_unit_test_setup(a_project_is_read_before_each_poll, setup),
         cmocka_unit_test_setup(a_project_that_cannot_be_read_stops_its_views_until_it_was_read_once, setup),
+        cmocka_unit_test_setup(while_the_server_has_not_answered_the_channel_is_read, setup),
+        cmocka_unit_test_setup(a_refused_offer_is_made_again_after_a_while, setup),
+        cmocka_unit_test_setup(a_refusal_does_not_wait_for_the_next_poll, setup),
+        cmocka_unit_test_setup(what_a_new_server_does_not_serve_is_not_live, setup),
+        cmocka_unit_test_setup(an_offer_that_was_dropped_is_fetched_again, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

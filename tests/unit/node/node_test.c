@@ -163,12 +163,24 @@ static uint32_t count_reclaimed(const struct fixture *f, uint32_t view, uint64_t
     return count;
 }
 
-/* How often the supervisor was asked for a release again, or for the project (""). */
-static uint32_t count_later(const struct fixture *f, uint32_t view, const char *release) {
+/* How often the supervisor got this answer about a release of view 0. */
+static uint32_t count_answers(const struct fixture *f, uint64_t number, pil_fetch_outcome outcome) {
+    char release[PIL_RELEASE_ID_CHARS + 1];
+    uint32_t count = 0;
+    name_release(number, &release);
+    for (uint32_t i = 0; i < f->told_count; i++) {
+        const struct pil_message_published *answer = &f->told[i].published;
+        count += f->told[i].kind == PIL_MESSAGE_PUBLISHED && answer->view_index == 0 && answer->outcome == outcome &&
+                 strcmp(answer->release, release) == 0;
+    }
+    return count;
+}
+
+/* The answers about the project. */
+static uint32_t count_applied(const struct fixture *f, pil_fetch_outcome outcome) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < f->told_count; i++) {
-        count += f->told[i].kind == PIL_MESSAGE_LATER && f->told[i].later.view_index == view &&
-                 strcmp(f->told[i].later.release, release) == 0;
+        count += f->told[i].kind == PIL_MESSAGE_APPLIED && f->told[i].applied.outcome == outcome;
     }
     return count;
 }
@@ -218,8 +230,10 @@ static void a_release_that_replaces_another_is_ready_before_it_answers(void **st
     assert_int_equal(live_number(f, 0), 1);
     assert_true(pil_node_work(f->node)); /* one slice is not enough */
     assert_int_equal(live_number(f, 0), 1);
+    assert_int_equal(count_answers(f, 2, PIL_OUTCOME_OK), 0); /* and the supervisor does not take it for served */
     settle(f);
     assert_int_equal(live_number(f, 0), 2);
+    assert_int_equal(count_answers(f, 2, PIL_OUTCOME_OK), 1);
     assert_int_equal(live(f, 0)->generation, 2);
     assert_metric(f, "release=\"0000000000000001\"", false);
     assert_int_equal(count_reclaimed(f, 0, 1), 1);
@@ -267,6 +281,8 @@ static void the_newest_release_counts_and_the_other_is_given_back(void **state) 
     assert_int_equal(live_number(f, 0), 3);
     assert_int_equal(count_reclaimed(f, 0, 1), 1);
     assert_int_equal(count_reclaimed(f, 0, 2), 1);
+    assert_int_equal(count_answers(f, 2, PIL_OUTCOME_OK), 0);
+    assert_int_equal(count_answers(f, 3, PIL_OUTCOME_OK), 1);
     send_release(f, 0, 3); /* the same again: each mapping is told on its own */
     settle(f);
     assert_int_equal(count_reclaimed(f, 0, 3), 1);
@@ -309,7 +325,8 @@ static void shards_that_make_no_release_are_refused(void **state) {
     assert_non_null(strstr(f->node->views[0].refused_why, "shard 0"));
     assert_term(f, "[-] p/v@c: no release; release 0000000000000006, shard 0", false);
     assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_ERROR);
-    assert_int_equal(count_later(f, 0, "0000000000000006"), 0); /* a verdict: it is not asked for again */
+    assert_int_equal(count_answers(f, 6, PIL_OUTCOME_ERROR), 1);
+    assert_int_equal(count_answers(f, 6, PIL_OUTCOME_SHORTAGE), 0);
     assert_metric(f, "pillion_release_waiting{view=\"p/v\"} 0\n", true);
 }
 
@@ -334,7 +351,7 @@ static void a_release_without_room_is_asked_for_until_it_is_mapped(void **state)
         send_endless_shard(f, 2);
         send_publish(f, 0, 2);
         assert_int_equal(count_reclaimed(f, 0, 2), failures);
-        assert_int_equal(count_later(f, 0, "0000000000000002"), failures);
+        assert_int_equal(count_answers(f, 2, PIL_OUTCOME_SHORTAGE), failures);
         assert_int_equal(live_number(f, 0), 1);
     }
     assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_SHORTAGE);
@@ -346,7 +363,8 @@ static void a_release_without_room_is_asked_for_until_it_is_mapped(void **state)
     settle(f);
     assert_int_equal(live_number(f, 0), 2);
     assert_int_equal(f->node->views[0].refused_outcome, PIL_OUTCOME_OK);
-    assert_int_equal(count_later(f, 0, "0000000000000002"), 3);
+    assert_int_equal(count_answers(f, 2, PIL_OUTCOME_SHORTAGE), 3);
+    assert_int_equal(count_answers(f, 2, PIL_OUTCOME_OK), 1);
     assert_metric(f, "pillion_release_waiting{view=\"p/v\"} 0\n", true);
 }
 
@@ -357,7 +375,7 @@ static void a_shard_whose_descriptor_was_lost_is_asked_for_again(void **state) {
     take(f, lost);
     send_shard(f, 0, 1, 1);
     send_publish(f, 0, 1);
-    assert_int_equal(count_later(f, 0, "0000000000000001"), 1);
+    assert_int_equal(count_answers(f, 1, PIL_OUTCOME_SHORTAGE), 1);
     assert_term(f, "[-] p/v@c: no release; no memory or descriptors for its shards", false);
     send_release(f, 0, 1);
     assert_int_equal(live_number(f, 0), 1);
@@ -432,6 +450,7 @@ static void readiness_names_every_term_and_is_told_when_it_turns(void **state) {
     assert_term(f, "[+] p/v@c: channel read 0 s ago, bound 60 s", false);
     send_checked(f, 1, 1);
     assert_term(f, "[+] workers run", true);
+    f->told_count = 0; /* two answers */
     pil_node_tick(f->node);
     assert_int_equal(f->told_count, 1);
     assert_true(f->told[0].kind == PIL_MESSAGE_READINESS && f->told[0].readiness.is_ready);
@@ -534,18 +553,21 @@ static void a_project_that_is_refused_leaves_the_one_before(void **state) {
     assert_int_equal(pil_sys_memfd_create("unsealed", &fd, &error), PIL_STATUS_OK);
     take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {0}});
     assert_ptr_equal(pil_server_project(f->node->server, "p"), before);
-    assert_int_equal(count_later(f, 0, ""), 0); /* they would be no better the next time */
+    assert_int_equal(count_applied(f, PIL_OUTCOME_OK), 1);
+    assert_int_equal(count_applied(f, PIL_OUTCOME_ERROR), 2);
+    assert_int_equal(count_applied(f, PIL_OUTCOME_SHORTAGE), 0); /* they would be no better the next time */
 }
 
 static void a_project_whose_descriptor_was_lost_is_asked_for_again(void **state) {
     struct fixture *f = *state;
     char *good = document_of(f->project);
     take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = -1, .project = {0}});
-    assert_int_equal(count_later(f, 0, ""), 1);
+    assert_int_equal(count_applied(f, PIL_OUTCOME_SHORTAGE), 1);
     send_project(f, good);
     free(good);
     assert_non_null(pil_server_project(f->node->server, "p"));
-    assert_int_equal(count_later(f, 0, ""), 1);
+    assert_int_equal(count_applied(f, PIL_OUTCOME_SHORTAGE), 1);
+    assert_int_equal(count_applied(f, PIL_OUTCOME_OK), 1);
 }
 
 /* Applies a project whose view has that many features; the releases of the fixture have three. */
@@ -622,6 +644,7 @@ static void a_view_that_is_removed_lets_go_of_everything(void **state) {
     /* What was on its way for it goes back at once. */
     send_release(f, 0, 5);
     assert_int_equal(count_reclaimed(f, 0, 5), 1);
+    assert_int_equal(count_answers(f, 5, PIL_OUTCOME_ERROR), 1);
     assert_null(live(f, 0));
 }
 

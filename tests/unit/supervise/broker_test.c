@@ -96,6 +96,20 @@ static void publish(struct fixture *f, uint32_t view, uint32_t number) {
     from_fetcher(f, message);
 }
 
+static void answer(struct fixture *f, uint32_t view, uint32_t number, pil_fetch_outcome outcome) {
+    struct pil_message message = {.kind = PIL_MESSAGE_PUBLISHED, .published = {view, "", outcome, ""}};
+    name_release(number, &message.published.release);
+    snprintf(message.published.why, sizeof message.published.why, "%s", outcome == PIL_OUTCOME_OK ? "" : "because");
+    pil_broker_take_from_server(&f->broker, &message, f->now_ns);
+    pil_holder_validate(&f->broker.holder);
+}
+
+/* Published by the fetcher and served by the server. */
+static void serve(struct fixture *f, uint32_t view, uint32_t number) {
+    publish(f, view, number);
+    answer(f, view, number, PIL_OUTCOME_OK);
+}
+
 static void reclaimed(struct fixture *f, uint32_t view, uint32_t number) {
     struct pil_message message = {.kind = PIL_MESSAGE_RECLAIMED, .reclaimed = {view, ""}};
     name_release(number, &message.reclaimed.release);
@@ -125,6 +139,10 @@ static size_t describe(const struct pil_message *message, char *to, size_t room)
     case PIL_MESSAGE_PUBLISH:
         return (size_t)snprintf(to, room, "%s %u/%s ", name, message->publish.view_index,
                                 last_digit(message->publish.release));
+    case PIL_MESSAGE_PUBLISHED:
+        return (size_t)snprintf(to, room, "%s %u/%s %s ", name, message->published.view_index,
+                                last_digit(message->published.release),
+                                pil_fetch_outcome_text(message->published.outcome));
     case PIL_MESSAGE_HELD:
         return (size_t)snprintf(to, room, "%s %u=%llu/%u ", name, message->held.view_index,
                                 (unsigned long long)message->held.bytes, message->held.release_count);
@@ -169,18 +187,24 @@ static void a_release_that_was_fetched_is_held_and_passed_on(void **state) {
     fetch(f, 5, 1, 100);
     assert_string_equal(SERVER(f), "");
     assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 100);
-    assert_string_equal(FETCHER(f), "taken yes ");
+    assert_string_equal(FETCHER(f), "taken yes published 0/7 shortage ");
+    assert_null(pil_holder_live(&f->broker.holder, 0)); /* it was only offered */
+    answer(f, 0, 1, PIL_OUTCOME_OK);
+    assert_string_equal(pil_holder_live(&f->broker.holder, 0)->release, "0000000000000001");
+    assert_string_equal(FETCHER(f), "published 0/1 ok ");
 }
 
 static void releases_beyond_those_to_keep_go_and_both_children_hear_it(void **state) {
     struct fixture *f = *state;
     for (uint32_t i = 1; i <= 3; i++) {
         fetch(f, 0, i, 10);
-        publish(f, 0, i);
+        serve(f, 0, i);
     }
-    assert_string_equal(FETCHER(f), "taken yes taken yes taken yes dropped 0/1 ");
-    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=10/1 shard 0/2 publish 0/2 held 0=20/2 "
-                                   "shard 0/3 publish 0/3 held 0=30/2 held 0=30/2 ");
+    assert_string_equal(FETCHER(f), "taken yes published 0/1 ok taken yes published 0/2 ok taken yes dropped 0/1 "
+                                    "published 0/3 ok ");
+    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=10/1 held 0=10/1 "
+                                   "shard 0/2 publish 0/2 held 0=20/2 held 0=20/2 "
+                                   "shard 0/3 publish 0/3 held 0=30/3 held 0=30/2 held 0=30/2 ");
     reclaimed(f, 0, 1); /* its memory is free only now */
     assert_string_equal(SERVER(f), "held 0=20/2 ");
     pil_broker_set_limits(&f->broker, BUDGET, 1);
@@ -193,9 +217,9 @@ static void a_server_that_starts_anew_is_told_everything_in_order(void **state) 
     project_comes(f, 0, "p");
     from_fetcher(f, checked);
     fetch(f, 0, 1, 10);
-    publish(f, 0, 1);
+    serve(f, 0, 1);
     fetch(f, 0, 2, 10);
-    publish(f, 0, 2);
+    serve(f, 0, 2);
     fetch(f, 1, 3, 10); /* held, and not published yet */
     (void)SERVER(f);
     pil_broker_server_ended(&f->broker);
@@ -209,17 +233,21 @@ static void a_server_that_starts_anew_is_told_everything_in_order(void **state) 
     assert_string_equal(FETCHER(f), "holding 1/3 holding 0/2* holding 0/1 begin ");
 }
 
-static void a_server_that_does_not_run_maps_nothing(void **state) {
+static void a_server_that_does_not_run_is_offered_nothing(void **state) {
     struct fixture *f = *state;
-    pil_sys_close(&f->broker.server.socket);
     fetch(f, 0, 1, 10);
-    publish(f, 0, 1);
-    fetch(f, 0, 2, 10);
-    publish(f, 0, 2);
-    fetch(f, 0, 3, 10);
-    publish(f, 0, 3);
+    serve(f, 0, 1);
+    (void)FETCHER(f);
+    pil_broker_server_ended(&f->broker);
+    pil_sys_close(&f->broker.server.socket);
+    for (uint32_t i = 2; i <= 4; i++) {
+        fetch(f, 0, i, 10);
+        publish(f, 0, i);
+    }
+    assert_string_equal(FETCHER(f), "taken yes published 0/2 shortage taken yes published 0/3 shortage "
+                                    "taken yes published 0/4 shortage ");
     assert_int_equal(pil_holder_bytes(&f->broker.holder, PIL_RESIDENCY_UNMAPPING), 0);
-    assert_int_equal(pil_holder_bytes_total(&f->broker.holder), 20);
+    assert_string_equal(pil_holder_live(&f->broker.holder, 0)->release, "0000000000000001");
 }
 
 static void what_a_fetcher_left_half_is_dropped_when_the_next_one_starts(void **state) {
@@ -270,12 +298,17 @@ static void a_shard_that_cannot_be_held_is_answered(void **state) {
     assert_int_not_equal(fcntl(document, F_GETFD), -1); /* the one before stays */
 }
 
-static void later(struct fixture *f, uint32_t view, uint32_t number) {
-    struct pil_message message = {.kind = PIL_MESSAGE_LATER, .later = {.view_index = view}};
-    if (number != 0) {
-        name_release(number, &message.later.release);
-    }
+static void applied(struct fixture *f, uint32_t view, pil_fetch_outcome outcome) {
+    struct pil_message message = {.kind = PIL_MESSAGE_APPLIED, .applied = {view, outcome}};
     pil_broker_take_from_server(&f->broker, &message, f->now_ns);
+}
+
+/* A new server takes the place of the old one. */
+static void restart_server(struct fixture *f) {
+    pil_broker_server_ended(&f->broker);
+    pil_holder_validate(&f->broker.holder);
+    connect_child(&f->broker.server, &f->server);
+    pil_broker_greet_server(&f->broker);
 }
 
 /* Nothing until `seconds` from now, and then this. */
@@ -290,46 +323,51 @@ static void expect_again(struct fixture *f, uint64_t seconds, const char *what) 
     pil_holder_validate(&f->broker.holder);
 }
 
-static void a_release_that_the_server_has_no_room_for_is_sent_again_and_again(void **state) {
+static void what_was_live_is_sent_to_a_new_server_that_is_short_again_and_again(void **state) {
     struct fixture *f = *state;
     f->now_ns = 50 * second;
     fetch(f, 0, 1, 10);
-    publish(f, 0, 1);
+    serve(f, 0, 1);
+    restart_server(f);
     (void)SERVER(f);
+    (void)FETCHER(f);
     assert_int_equal(pil_broker_step(&f->broker, f->now_ns), UINT64_MAX);
     for (uint64_t wait_s = 1, i = 0; i < 9; i++) {
         reclaimed(f, 0, 1); /* as the server does for a release that it did not map */
         (void)SERVER(f);
-        later(f, 0, 1);
+        answer(f, 0, 1, PIL_OUTCOME_SHORTAGE);
         expect_again(f, wait_s, "shard 0/1 publish 0/1 ");
         assert_int_equal(pil_holder_live(&f->broker.holder, 0)->map_count, 1);
         wait_s = 2 * wait_s < 60 ? 2 * wait_s : 60;
     }
-    /* The channel moves on: the next release is not held responsible. */
-    later(f, 0, 1);
+    answer(f, 0, 1, PIL_OUTCOME_SHORTAGE);
+    assert_string_equal(FETCHER(f), ""); /* it is not the fetcher's to offer that again */
+    /* The channel moves on: nothing comes between its offer and the answer. */
     fetch(f, 0, 2, 10);
     publish(f, 0, 2);
     (void)SERVER(f);
     assert_int_equal(pil_broker_step(&f->broker, f->now_ns + 100 * second), UINT64_MAX);
-    later(f, 0, 1); /* crossed */
+    assert_string_equal(SERVER(f), "");
+    answer(f, 0, 2, PIL_OUTCOME_OK);
+    (void)SERVER(f);
     assert_int_equal(pil_broker_step(&f->broker, f->now_ns + 100 * second), UINT64_MAX);
     assert_string_equal(SERVER(f), "");
-    later(f, 0, 2);
-    expect_again(f, 1, "shard 0/2 publish 0/2 ");
 }
 
 static void views_wait_each_on_its_own(void **state) {
     struct fixture *f = *state;
     project_comes(f, 0, "p");
     fetch(f, 0, 1, 10);
-    publish(f, 0, 1);
+    serve(f, 0, 1);
     fetch(f, 1, 2, 10);
-    publish(f, 1, 2);
+    serve(f, 1, 2);
+    restart_server(f);
     (void)SERVER(f);
-    later(f, 0, 1);
+    answer(f, 0, 1, PIL_OUTCOME_SHORTAGE);
     f->now_ns += second / 2;
-    later(f, 1, 2);
-    later(f, 0, 0);
+    answer(f, 1, 2, PIL_OUTCOME_SHORTAGE);
+    applied(f, 0, PIL_OUTCOME_SHORTAGE);
+    applied(f, 1, PIL_OUTCOME_ERROR); /* a verdict: it would be no better the next time */
     assert_int_equal(pil_broker_step(&f->broker, second), f->now_ns + second);
     assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 ");
     expect_again(f, 1, "project 0 shard 1/2 publish 1/2 ");
@@ -338,26 +376,133 @@ static void views_wait_each_on_its_own(void **state) {
 static void nothing_waits_for_a_server_or_a_view_that_is_gone(void **state) {
     struct fixture *f = *state;
     fetch(f, 0, 1, 10);
-    publish(f, 0, 1);
-    later(f, 0, 1);
-    pil_broker_server_ended(&f->broker);
-    connect_child(&f->broker.server, &f->server);
-    pil_broker_greet_server(&f->broker); /* sends it anyway */
+    serve(f, 0, 1);
+    restart_server(f);
+    answer(f, 0, 1, PIL_OUTCOME_SHORTAGE);
+    (void)SERVER(f);
+    restart_server(f); /* sends it anyway */
     assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=10/1 held 1=0/0 start ");
     assert_int_equal(pil_broker_step(&f->broker, 100 * second), UINT64_MAX);
-    later(f, 0, 1);
+    answer(f, 0, 1, PIL_OUTCOME_SHORTAGE);
     assert_int_equal(pil_broker_step(&f->broker, f->now_ns), second); /* not two: that server had no failure yet */
     pil_broker_set_view(&f->broker, 0, false, "p");
-    later(f, 0, 1);
+    answer(f, 0, 1, PIL_OUTCOME_SHORTAGE);
     assert_int_equal(pil_broker_step(&f->broker, 100 * second), UINT64_MAX);
     assert_string_equal(SERVER(f), "");
+}
+
+/* ---- Ownership passes with the server's answer. */
+
+static const char *live_of(struct fixture *f) {
+    const struct pil_held_release *live = pil_holder_live(&f->broker.holder, 0);
+    return live != NULL ? last_digit(live->release) : "";
+}
+
+static void a_server_that_refuses_keeps_what_it_serves(void **state) {
+    static const pil_fetch_outcome outcomes[] = {PIL_OUTCOME_SHORTAGE, PIL_OUTCOME_CORRUPT, PIL_OUTCOME_ERROR};
+    struct fixture *f = *state;
+    fetch(f, 0, 1, 10);
+    serve(f, 0, 1);
+    for (uint32_t i = 2; i <= 6; i++) { /* more promotions than releases are kept */
+        fetch(f, 0, i, 10);
+        publish(f, 0, i);
+        reclaimed(f, 0, i);
+        (void)FETCHER(f);
+        answer(f, 0, i, outcomes[i % 3]);
+        assert_non_null(strstr(FETCHER(f), pil_fetch_outcome_text(outcomes[i % 3])));
+        assert_string_equal(live_of(f), "1");
+    }
+    assert_int_equal(pil_holder_count_of(&f->broker.holder, 0), KEEP);
+    struct pil_message admit = {.kind = PIL_MESSAGE_ADMIT, .admit = {.view_index = 0, .bytes = BUDGET - 10}};
+    name_release(9, &admit.admit.release);
+    from_fetcher(f, admit);
+    assert_string_equal(live_of(f), "1"); /* for memory neither: only the refused one went */
+    (void)SERVER(f);
+    restart_server(f);
+    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=10/1 held 1=0/0 start ");
+}
+
+static void a_server_that_ends_before_it_answers_has_refused(void **state) {
+    struct fixture *f = *state;
+    fetch(f, 0, 1, 10);
+    serve(f, 0, 1);
+    fetch(f, 0, 2, 10);
+    publish(f, 0, 2);
+    (void)SERVER(f);
+    (void)FETCHER(f);
+    restart_server(f);
+    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=20/2 held 1=0/0 start ");
+    assert_string_equal(FETCHER(f), "published 0/2 shortage "); /* which offers it again, after a while */
+    answer(f, 0, 1, PIL_OUTCOME_OK);
+    publish(f, 0, 2);
+    answer(f, 0, 2, PIL_OUTCOME_OK);
+    assert_string_equal(live_of(f), "2");
+}
+
+static void a_late_answer_counts(void **state) {
+    struct fixture *f = *state;
+    fetch(f, 0, 1, 10);
+    serve(f, 0, 1);
+    for (uint32_t i = 2; i <= 3; i++) { /* 3 before the server has answered about 2 */
+        fetch(f, 0, i, 10);
+        publish(f, 0, i);
+    }
+    (void)FETCHER(f);
+    answer(f, 0, 2, PIL_OUTCOME_OK);
+    assert_string_equal(live_of(f), "2");
+    answer(f, 0, 3, PIL_OUTCOME_ERROR); /* so it is still 2 that is served */
+    assert_string_equal(live_of(f), "2");
+    answer(f, 0, 3, PIL_OUTCOME_ERROR); /* an answer too many */
+    answer(f, 0, 8, PIL_OUTCOME_OK);    /* of a release that went long ago */
+    assert_string_equal(live_of(f), "2");
+    assert_string_equal(FETCHER(f), "dropped 0/1 published 0/2 ok published 0/3 error ");
+}
+
+static void what_is_offered_or_live_is_not_offered_twice(void **state) {
+    struct fixture *f = *state;
+    fetch(f, 0, 1, 10);
+    publish(f, 0, 1);
+    (void)SERVER(f);
+    connect_child(&f->broker.fetcher, &f->fetcher); /* a new fetcher knows of no offer */
+    pil_broker_greet_fetcher(&f->broker);
+    assert_string_equal(FETCHER(f), "holding 0/1 begin ");
+    (void)SERVER(f);
+    publish(f, 0, 1);
+    assert_string_equal(SERVER(f), "");
+    answer(f, 0, 1, PIL_OUTCOME_OK);
+    assert_string_equal(FETCHER(f), "published 0/1 ok ");
+    (void)SERVER(f);
+    publish(f, 0, 1); /* crossed */
+    assert_string_equal(SERVER(f), "");
+    assert_string_equal(FETCHER(f), "published 0/1 ok ");
+}
+
+/* Rolled back while the next release is on its way: the server is told, and what it refuses then it serves anyway. */
+static void the_live_release_is_offered_in_place_of_another(void **state) {
+    struct fixture *f = *state;
+    fetch(f, 0, 1, 10);
+    serve(f, 0, 1);
+    fetch(f, 0, 2, 10);
+    publish(f, 0, 2);
+    (void)SERVER(f);
+    publish(f, 0, 1);
+    assert_string_equal(SERVER(f), "shard 0/1 publish 0/1 held 0=20/2 ");
+    (void)FETCHER(f);
+    answer(f, 0, 1, PIL_OUTCOME_SHORTAGE);
+    assert_string_equal(live_of(f), "1");
+    assert_string_equal(FETCHER(f), "published 0/1 shortage ");
+    publish(f, 0, 2);
+    publish(f, 0, 1);
+    restart_server(f);
+    assert_string_equal(FETCHER(f), "published 0/1 shortage ");
+    assert_string_equal(live_of(f), "1");
 }
 
 /* The view that it was asked for is removed, and another one has it now. */
 static void a_document_that_waits_goes_along(void **state) {
     struct fixture *f = *state;
     project_comes(f, 0, "p");
-    later(f, 0, 0);
+    applied(f, 0, PIL_OUTCOME_SHORTAGE);
     pil_broker_set_view(&f->broker, 0, false, "p");
     (void)SERVER(f);
     expect_again(f, 1, "project 1 ");
@@ -368,10 +513,10 @@ static void admission_is_answered_and_evictions_are_told_first(void **state) {
     struct pil_message admit = {.kind = PIL_MESSAGE_ADMIT, .admit = {.view_index = 1, .bytes = 700}};
     name_release(9, &admit.admit.release);
     fetch(f, 0, 1, 200);
-    publish(f, 0, 1);
+    serve(f, 0, 1);
     reclaimed(f, 0, 1);
     fetch(f, 0, 2, 200);
-    publish(f, 0, 2);
+    serve(f, 0, 2);
     (void)FETCHER(f);
     from_fetcher(f, admit);
     assert_string_equal(FETCHER(f), "dropped 0/1 admitted yes ");
@@ -386,9 +531,9 @@ static void a_view_that_is_removed_is_forgotten(void **state) {
     int document = project_comes(f, 0, "p");
     from_fetcher(f, checked);
     fetch(f, 0, 1, 10);
-    publish(f, 0, 1);
+    serve(f, 0, 1);
     fetch(f, 1, 2, 10);
-    publish(f, 1, 2);
+    serve(f, 1, 2);
     (void)SERVER(f);
     pil_broker_set_view(&f->broker, 0, false, "p");
     assert_int_equal(pil_holder_bytes(&f->broker.holder, PIL_RESIDENCY_UNMAPPING), 10);
@@ -486,11 +631,16 @@ int main(void) {
         TEST(a_release_that_was_fetched_is_held_and_passed_on),
         TEST(releases_beyond_those_to_keep_go_and_both_children_hear_it),
         TEST(a_server_that_starts_anew_is_told_everything_in_order),
-        TEST(a_server_that_does_not_run_maps_nothing),
+        TEST(a_server_that_does_not_run_is_offered_nothing),
         TEST(what_a_fetcher_left_half_is_dropped_when_the_next_one_starts),
         TEST(what_is_given_up_is_dropped_at_once),
         TEST(a_shard_that_cannot_be_held_is_answered),
-        TEST(a_release_that_the_server_has_no_room_for_is_sent_again_and_again),
+        TEST(what_was_live_is_sent_to_a_new_server_that_is_short_again_and_again),
+        TEST(a_server_that_refuses_keeps_what_it_serves),
+        TEST(a_server_that_ends_before_it_answers_has_refused),
+        TEST(a_late_answer_counts),
+        TEST(what_is_offered_or_live_is_not_offered_twice),
+        TEST(the_live_release_is_offered_in_place_of_another),
         TEST(views_wait_each_on_its_own),
         TEST(nothing_waits_for_a_server_or_a_view_that_is_gone),
         TEST(a_document_that_waits_goes_along),

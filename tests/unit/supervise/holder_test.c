@@ -47,8 +47,10 @@ static void add(struct pil_holder *holder, uint32_t view, uint32_t number, size_
 }
 
 static void publish(struct pil_holder *holder, uint32_t view, uint32_t number) {
-    assert_int_equal(pil_holder_publish(holder, view, name_of(number), 0), PIL_STATUS_OK);
-    pil_holder_mapped(holder, pil_holder_live(holder, view));
+    assert_int_equal(pil_holder_offer(holder, view, name_of(number), 0), PIL_STATUS_OK);
+    pil_holder_mapped(holder, pil_holder_find(holder, view, name_of(number)));
+    pil_holder_validate(holder);
+    assert_true(pil_holder_accepted(holder, view, name_of(number)));
     pil_holder_validate(holder);
 }
 
@@ -70,16 +72,19 @@ static void a_release_is_held_once_all_its_shards_are_here(void **state) {
     pil_holder_init(&holder);
     assert_int_equal(add_shard(&holder, 1, 7, 1, 2, 100), PIL_STATUS_OK);
     assert_false(pil_holder_has(&holder, 1, name_of(7)));
-    assert_int_equal(pil_holder_publish(&holder, 1, name_of(7), 0), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(pil_holder_offer(&holder, 1, name_of(7), 0), PIL_STATUS_NOT_FOUND);
+    assert_false(pil_holder_accepted(&holder, 1, name_of(7)));
     assert_int_equal(pil_holder_bytes(&holder, PIL_RESIDENCY_ARRIVING), 100);
     assert_int_equal(add_shard(&holder, 1, 7, 1, 2, 100), PIL_STATUS_OK); /* again: counted once */
     assert_int_equal(add_shard(&holder, 1, 7, 0, 2, 50), PIL_STATUS_OK);
     assert_true(pil_holder_has(&holder, 1, name_of(7)));
     assert_false(pil_holder_has(&holder, 0, name_of(7)));
     assert_int_equal(pil_holder_bytes(&holder, PIL_RESIDENCY_KEPT), 150);
-    assert_int_equal(pil_holder_publish(&holder, 1, name_of(7), 1234), PIL_STATUS_OK);
+    assert_int_equal(pil_holder_offer(&holder, 1, name_of(7), 1234), PIL_STATUS_OK);
+    assert_null(pil_holder_live(&holder, 1));
+    assert_true(pil_holder_accepted(&holder, 1, name_of(7)));
     assert_int_equal(pil_holder_live(&holder, 1)->created_us, 1234);
-    assert_int_equal(pil_holder_publish(&holder, 1, name_of(7), 0), PIL_STATUS_OK);
+    assert_int_equal(pil_holder_offer(&holder, 1, name_of(7), 0), PIL_STATUS_OK);
     assert_int_equal(pil_holder_live(&holder, 1)->created_us, 1234); /* 0: as known before */
     assert_int_equal(pil_holder_count_of(&holder, 1), 1);
     pil_holder_validate(&holder);
@@ -322,6 +327,67 @@ static void a_smaller_budget_gives_up_kept_releases_only(void **state) {
     pil_holder_deinit(&holder);
 }
 
+static bool is_live(const struct pil_holder *holder, uint32_t number) {
+    const struct pil_held_release *live = pil_holder_live(holder, 0);
+    return number == 0 ? live == NULL : live != NULL && strcmp(live->release, name_of(number)) == 0;
+}
+
+static bool is_offered(const struct pil_holder *holder, uint32_t number) {
+    const struct pil_held_release *offered = pil_holder_offered(holder, 0);
+    return number == 0 ? offered == NULL : offered != NULL && strcmp(offered->release, name_of(number)) == 0;
+}
+
+static void offer(struct pil_holder *holder, uint32_t number) {
+    assert_int_equal(pil_holder_offer(holder, 0, name_of(number), 0), PIL_STATUS_OK);
+    pil_holder_validate(holder);
+}
+
+static void a_release_is_live_when_the_server_says_so_and_not_before(void **state) {
+    struct pil_holder holder;
+    struct pil_evicted evicted;
+    (void)state;
+    pil_holder_init(&holder);
+    for (uint32_t i = 1; i <= 3; i++) {
+        add(&holder, 0, i, 100);
+    }
+    offer(&holder, 1);
+    assert_true(is_live(&holder, 0) && is_offered(&holder, 1));
+    assert_true(pil_holder_accepted(&holder, 0, name_of(1)));
+    offer(&holder, 2);
+    assert_true(is_live(&holder, 1) && is_offered(&holder, 2));
+    assert_true(pil_holder_refused(&holder, 0, name_of(2)));
+    assert_false(pil_holder_refused(&holder, 0, name_of(2))); /* it is neither offered nor live any more */
+    assert_true(is_live(&holder, 1) && is_offered(&holder, 0));
+    offer(&holder, 2);
+    offer(&holder, 3); /* in its place */
+    assert_true(is_live(&holder, 1) && is_offered(&holder, 3));
+    assert_true(pil_holder_accepted(&holder, 0, name_of(2))); /* late: it is served, if not for long */
+    assert_true(is_live(&holder, 2) && is_offered(&holder, 3));
+    assert_true(pil_holder_evict_any(&holder, &evicted));
+    assert_string_equal(evicted.release, name_of(1));
+    assert_false(pil_holder_evict_any(&holder, &evicted)); /* neither what is live nor what is offered */
+    pil_holder_deinit(&holder);
+}
+
+/* Back to the live release while another one is offered: whatever the server does first, both are safe. */
+static void the_live_release_may_be_offered_again(void **state) {
+    struct pil_holder holder;
+    (void)state;
+    pil_holder_init(&holder);
+    add_live(&holder, 0, 1, 100);
+    add(&holder, 0, 2, 100);
+    offer(&holder, 2);
+    offer(&holder, 1);
+    assert_true(is_live(&holder, 1) && is_offered(&holder, 0));
+    assert_true(pil_holder_accepted(&holder, 0, name_of(2))); /* before it saw the other offer */
+    pil_holder_validate(&holder);
+    assert_true(is_live(&holder, 2) && is_offered(&holder, 1));
+    assert_true(pil_holder_accepted(&holder, 0, name_of(1)));
+    assert_true(is_live(&holder, 1) && is_offered(&holder, 0));
+    pil_holder_validate(&holder);
+    pil_holder_deinit(&holder);
+}
+
 /* ---- Random steps. */
 
 static uint32_t below(uint64_t *seed, uint32_t bound) {
@@ -342,14 +408,22 @@ static void random_steps_never_contradict_themselves(void **state) {
     for (int step = 0; step < 20000; step++) {
         uint32_t view = below(&seed, 3), number = below(&seed, 6), before = gone.count;
         uint64_t live_before = pil_holder_bytes(&holder, PIL_RESIDENCY_LIVE);
-        switch (below(&seed, 9)) {
+        uint64_t offered_before = pil_holder_bytes(&holder, PIL_RESIDENCY_OFFERED);
+        switch (below(&seed, 11)) {
         case 0:
         case 1: (void)add_shard(&holder, view, number, below(&seed, 2), 2, 1 + number); break;
         case 2:
-            if (pil_holder_publish(&holder, view, name_of(number), step) == PIL_STATUS_OK) {
-                pil_holder_mapped(&holder, pil_holder_live(&holder, view));
+            offered_before = 0;
+            if (pil_holder_offer(&holder, view, name_of(number), step) == PIL_STATUS_OK) {
+                pil_holder_mapped(&holder, pil_holder_find(&holder, view, name_of(number)));
             }
-            live_before = 0;
+            break;
+        case 8:
+        case 9:
+            /* Answers, also old ones and such as nobody asked for. */
+            (void)(below(&seed, 2) == 0 ? pil_holder_accepted(&holder, view, name_of(number))
+                                        : pil_holder_refused(&holder, view, name_of(number)));
+            live_before = offered_before = 0;
             break;
         case 3: pil_holder_unmapped(&holder, view, name_of(number)); break;
         case 4: pil_admission_ask(&holder, 20, below(&seed, 20), name_of(number), &hook, &answer); break;
@@ -365,18 +439,21 @@ static void random_steps_never_contradict_themselves(void **state) {
                 pil_holder_unmapped_all(&holder);
             } else if (below(&seed, 20) == 0) {
                 pil_holder_drop_view(&holder, view);
-                live_before = 0;
+                live_before = offered_before = 0;
             }
         }
         pil_holder_validate(&holder);
         assert_true(gone.count >= before);
-        assert_true(pil_holder_bytes(&holder, PIL_RESIDENCY_LIVE) >= live_before); /* what is served stays */
+        assert_true(pil_holder_bytes(&holder, PIL_RESIDENCY_LIVE) >= live_before);       /* what is served stays */
+        assert_true(pil_holder_bytes(&holder, PIL_RESIDENCY_OFFERED) >= offered_before); /* and what may be soon */
     }
     pil_holder_deinit(&holder);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_release_is_live_when_the_server_says_so_and_not_before),
+        cmocka_unit_test(the_live_release_may_be_offered_again),
         cmocka_unit_test(a_release_is_held_once_all_its_shards_are_here),
         cmocka_unit_test(shards_that_do_not_fit_are_refused_and_closed),
         cmocka_unit_test(the_longest_unused_goes_first_and_the_live_one_never),
