@@ -137,6 +137,33 @@ static void only_whole_releases_are_pointed_to(void **state) {
     assert_string_equal(channel.release, releases[1].release);
 }
 
+/* The shards are sound, and the manifest names them in places that they are not made for. */
+static void a_release_whose_shards_are_in_the_wrong_places_cannot_be_promoted(void **state) {
+    struct pil_store *store = *state;
+    struct pil_error error = {0};
+    char name[PIL_STORE_NAME_BYTES];
+    struct pil_manifest *manifest = fixture_manifest(store, 7);
+    manifest->shards = realloc(manifest->shards, 2 * sizeof *manifest->shards);
+    assert_non_null(manifest->shards);
+    manifest->shards[1] = manifest->shards[0]; /* each says that it is the only one */
+    manifest->shard_count = 2;
+    manifest->row_count *= 2;
+    manifest->bytes *= 2;
+    assert_int_equal(pil_manifest_identify(manifest->view, manifest->shards, 2, manifest->ref.release, NULL),
+                     PIL_STATUS_OK);
+    assert_int_equal(pil_manifest_publish(store, manifest, &error), PIL_STATUS_CORRUPT);
+    json_t *document = pil_manifest_to_json(manifest, NULL);
+    char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
+    pil_layout_manifest(&manifest->ref, name);
+    assert_int_equal(pil_store_put(store, name, pil_bytes_from_text(text), pil_store_always(), NULL, NULL),
+                     PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &manifest->ref, "production", &channel, &error), PIL_STATUS_CORRUPT);
+    assert_non_null(strstr(error.text, "it is shard 0 of 1 with 16 rows, and the manifest means shard 0 of 2"));
+    free(text);
+    json_decref(document);
+    pil_manifest_destroy(&manifest);
+}
+
 /* Somebody who may write channels only; and a collector, between the check of a release and the pointer to it. */
 struct collected {
     struct pil_store *store; /* without this hook */
@@ -349,6 +376,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_pin_holds_until_unpin, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(only_whole_releases_are_pointed_to, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(who_cannot_lease_learns_that_a_release_was_removed_meanwhile, setup,
+                                        folder_teardown),
+        cmocka_unit_test_setup_teardown(a_release_whose_shards_are_in_the_wrong_places_cannot_be_promoted, setup,
                                         folder_teardown),
         cmocka_unit_test_setup_teardown(history_keeps_the_newest, setup, folder_teardown),
         cmocka_unit_test_setup_teardown(no_version_comes_back, setup, folder_teardown),

@@ -226,6 +226,28 @@ static void a_known_schema_is_not_parsed_again(void **state) {
     victim_deinit(&victim);
 }
 
+/* A sound shard in the place of another one, of a release with more or fewer shards, or with other rows. */
+static void a_shard_is_what_its_manifest_means(void **state) {
+    (void)state;
+    struct victim victim = victim_named("scalars");
+    struct pil_bytes file = pil_bytes_from(victim.file, victim.bytes);
+    const struct pil_superblock *block = (const struct pil_superblock *)(const void *)victim.file;
+    const struct pil_verify_place right = {block->shard_index, 1u << block->shard_bits, block->row_count};
+    struct pil_verify_place places[4] = {right, right, right, right};
+    places[1].shard_index++;
+    places[2].shard_count *= 2;
+    places[3].row_count--;
+    for (size_t i = 0; i < 4; i++) {
+        const struct pil_verify_options options = {.place = &places[i]};
+        struct pil_error error = {0};
+        pil_status wanted = i == 0 ? PIL_STATUS_OK : PIL_STATUS_CORRUPT;
+        assert_int_equal(pil_verify(file, &options, &error), wanted);
+        assert_int_equal(pil_verify_place(victim.file, victim.bytes, &places[i], &error), wanted);
+        assert_true(i == 0 || strstr(error.text, "and the manifest means shard") != NULL);
+    }
+    victim_deinit(&victim);
+}
+
 static void padding_between_sections_is_zero(void **state) {
     (void)state;
     struct victim victim = victim_named("composite_keys");
@@ -431,6 +453,7 @@ int main(void) {
         cmocka_unit_test(checksums_and_ids_are_compared),
         cmocka_unit_test(schemas_are_compared),
         cmocka_unit_test(a_known_schema_is_not_parsed_again),
+        cmocka_unit_test(a_shard_is_what_its_manifest_means),
         cmocka_unit_test(padding_between_sections_is_zero),
         cmocka_unit_test(rules_for_rows_are_checked),
         cmocka_unit_test(a_heap_is_neither_shared_nor_left_over),
