@@ -98,6 +98,13 @@ static bool add_refusal(json_t *json, const struct pil_node_view *view) {
                                          "when_us", (json_int_t)view->refused_us)) == 0;
 }
 
+static bool add_project(json_t *json, const struct pil_node_view *view) {
+    return (view->project_refused[0] == '\0' ||
+            json_object_set_new(json, "project_refused", json_string(view->project_refused)) == 0) &&
+           (view->services_gone[0] == '\0' ||
+            json_object_set_new(json, "services_gone", json_string(view->services_gone)) == 0);
+}
+
 /* NULL when memory is short. */
 static json_t *view_status(const struct pil_node *node, uint32_t index) {
     const struct pil_view_settings *settings = &pil_server_settings(node->server)->views[index];
@@ -108,7 +115,7 @@ static json_t *view_status(const struct pil_node *node, uint32_t index) {
                   "channel", settings->channel, "channel_release", view->effective, "pinned", view->is_pinned,
                   "channel_sequence", (json_int_t)view->sequence, "checked_us", (json_int_t)view->checked_us,
                   "held_bytes", (json_int_t)view->held_bytes, "held_releases", (int)view->held_count);
-    if ((release != NULL && !add_release(json, release)) ||
+    if ((release != NULL && !add_release(json, release)) || !add_project(json, view) ||
         (view->refused_outcome != PIL_OUTCOME_OK && !add_refusal(json, view))) {
         json_decref(json);
         return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The fetcher's process, between the store and the supervisor's socket. */
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/panic.h"
 #include "base/sys.h"
 #include "daemon/privilege.h"
@@ -119,6 +120,7 @@ static pil_status on_message(struct process *process, const struct pil_message *
     case PIL_MESSAGE_HELD:
     case PIL_MESSAGE_ADMIT:
     case PIL_MESSAGE_GIVEN_UP:
+    case PIL_MESSAGE_NO_PROJECT:
     case PIL_MESSAGE_APPLIED:
     case PIL_MESSAGE_RECLAIMED:
     case PIL_MESSAGE_READINESS:
@@ -225,7 +227,8 @@ static pil_status project(void *context, uint32_t view, struct pil_bytes documen
     int fd = -1;
     pil_status status = pil_message_blob(document.data, document.len, &fd, &error);
     if (status == PIL_STATUS_OK) {
-        struct pil_message message = {.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {process->slots[view]}};
+        struct pil_message message = {
+            .kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {process->slots[view], pil_hash_block(document)}};
         status = send_message(process, &message);
         pil_sys_close(&fd);
     }
@@ -234,6 +237,19 @@ static pil_status project(void *context, uint32_t view, struct pil_bytes documen
                 error.text[0] != '\0' ? error.text : pil_status_text(status), NULL);
     }
     return status;
+}
+
+static void no_project(void *context, uint32_t view, const struct pil_outcome *outcome) {
+    struct process *process = context;
+    struct pil_message message = {.kind = PIL_MESSAGE_NO_PROJECT, .no_project = {.view_index = process->slots[view]}};
+    message.no_project.outcome = (pil_fetch_outcome)pil_fetch_result_of(outcome->status);
+    snprintf(message.no_project.why, sizeof message.no_project.why, "%.*s", (int)sizeof message.no_project.why - 1,
+             outcome->error.text);
+    if (outcome->status != PIL_STATUS_NOT_FOUND) {
+        pil_log(PIL_LOG_ERROR, "project refused, the one before goes on", "project", process->views[view].project,
+                "why", outcome->error.text, NULL);
+    }
+    pil_ignore(send_message(process, &message), "a supervisor that is gone ends this process");
 }
 
 static pil_status open_store(void *context, struct pil_store **ret_store, struct pil_error *ret_error) {
@@ -251,7 +267,8 @@ static pil_status create_follow(struct process *process) {
                                                .publish = publish,
                                                .checked = checked,
                                                .reported = reported,
-                                               .project = project};
+                                               .project = project,
+                                               .no_project = no_project};
     memcpy(process->store, process->config.store, sizeof process->store);
     for (uint32_t slot = 0; slot < settings->view_count; slot++) {
         const struct pil_view_settings *view = &settings->views[slot];
@@ -342,13 +359,14 @@ static pil_status run(struct process *process, struct pil_error *error) {
         settle_priority(process);
         pil_watcher_attend(&process->watcher);
         uint64_t until_ns = process->view_count > 0 ? pil_follow_step(process->follow) : UINT64_MAX;
+        int watched = pil_watcher_descriptor(&process->watcher, pil_clock_monotonic_ns(), &until_ns);
         struct pollfd waits[] = {{.fd = process->signals, .events = POLLIN},
                                  {.fd = process->control, .events = POLLIN},
-                                 {.fd = process->watcher.fd, .events = POLLIN},
+                                 {.fd = watched, .events = POLLIN},
                                  {.fd = pil_executor_fd(process->executor), .events = POLLIN}};
         poll(waits, 4, wait_ms(until_ns));
         if (waits[2].revents != 0) {
-            pil_watcher_drain(&process->watcher);
+            pil_watcher_drain(&process->watcher, pil_clock_monotonic_ns());
             pil_follow_nudge(process->follow);
         }
         for (struct pil_job *job; (job = pil_executor_take(process->executor)) != NULL;) {

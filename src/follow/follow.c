@@ -16,6 +16,7 @@ struct view {
     struct pil_held held;
     uint32_t project_reader; /* the view that reads this one's project */
     bool is_project_lost;    /* the project was handed over, but the supervisor could not hold it */
+    pil_status no_project;   /* as the hook was told; OK: there is a project, or nothing is known yet */
 };
 
 struct pil_follow {
@@ -137,6 +138,13 @@ static void take_project(struct pil_follow *follow, struct pil_job *job) {
         }
     }
     pil_text_deinit(&job->project);
+    if (pil_target_project_is_settled(&job->outcome)) {
+        pil_status before = follow->views[job->task.view].no_project;
+        follow->views[job->task.view].no_project = job->outcome.status;
+        if (job->outcome.status != before && job->outcome.status != PIL_STATUS_OK) {
+            hooks->no_project(hooks->context, job->task.view, &job->outcome);
+        }
+    }
 }
 
 /* Reading a project failed for the first time: each idle view that waits for it reports the failure. */

@@ -32,6 +32,9 @@ struct pil_follow_hooks {
     /* The applied project has changed: its document, and the first view of that project. If this fails, the project is
      * read and handed over again. */
     pil_status (*project)(void *context, uint32_t view_index, struct pil_bytes document);
+    /* There is no applied project (NOT_FOUND), or its document cannot be used, and why. What was handed over before
+     * stays in force. Called when that becomes so. */
+    void (*no_project)(void *context, uint32_t view_index, const struct pil_outcome *outcome);
 };
 
 struct pil_follow_options {

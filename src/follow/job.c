@@ -3,6 +3,7 @@
 
 #include "base/panic.h"
 #include "base/sys.h"
+#include "release/project.h"
 #include "release/shard_io.h"
 #include "snapshot/verify.h"
 
@@ -10,8 +11,6 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-enum { PROJECT_BYTES_MAX = 64 << 20 };
 
 void pil_job_init(struct pil_job *job, const struct pil_follow_view *view) {
     *job = (struct pil_job){.view = view, .fd = -1};
@@ -33,19 +32,31 @@ struct pil_release_ref pil_job_ref(const struct pil_job *job) {
 
 /* ---- Documents */
 
+/* Each version is parsed once, in this process, which holds nothing that clients wait for. The server gets a document
+ * that was made here. */
 static pil_status read_project(struct pil_job *job, struct pil_store *store, struct pil_error *error) {
     char name[PIL_STORE_NAME_BYTES];
     struct pil_store_content content;
+    struct pil_outcome *verdict = &job->project_verdict;
     pil_text_deinit(&job->project);
     job->is_project_new = false;
     pil_layout_project(job->view->project, name);
-    PIL_TRY(pil_store_get_if_changed(store, name, PROJECT_BYTES_MAX, &job->project_tag, &content, error));
-    job->is_project_new = !content.is_unchanged;
-    if (job->is_project_new) {
-        job->project = content.text;
-        job->project_tag = content.tag;
+    PIL_TRY(pil_store_get_if_changed(store, name, PIL_PROJECT_BYTES_MAX, &job->project_tag, &content, error));
+    job->project_tag = content.tag;
+    if (!content.is_unchanged) {
+        *verdict = (struct pil_outcome){0};
+        verdict->status = pil_project_document_clean(pil_text_bytes(&content.text), job->view->project, &job->project,
+                                                     &verdict->error);
+        pil_text_deinit(&content.text);
+        job->is_project_new = verdict->status == PIL_STATUS_OK;
     }
-    return PIL_STATUS_OK;
+    if (verdict->status == PIL_STATUS_OK) {
+        return PIL_STATUS_OK;
+    }
+    if (pil_status_may_pass(verdict->status)) {
+        job->project_tag = (struct pil_store_tag){0}; /* the next reading tries again */
+    }
+    return pil_fail(error, verdict->status, "%s: %s", name, verdict->error.text);
 }
 
 static pil_status poll_channel(struct pil_job *job, struct pil_store *store, struct pil_error *error) {

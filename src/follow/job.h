@@ -27,8 +27,9 @@ struct pil_job {
 
     struct pil_channel_version channel; /* as the last POLL found it */
     struct pil_store_tag project_tag;   /* of the project as the last READ_PROJECT found it */
+    struct pil_outcome project_verdict; /* about the version of that tag */
     bool is_project_new;                /* READ_PROJECT found that the project has changed */
-    struct pil_text project;            /* the document if it has changed; READ_PROJECT empties it first */
+    struct pil_text project;            /* for the server, if it has changed; READ_PROJECT empties it first */
     struct pil_manifest *manifest;      /* from READ_MANIFEST; NULL: none */
     int fd;                             /* from FETCH: a shard's memfd; -1: none */
 };

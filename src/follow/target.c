@@ -249,11 +249,34 @@ static void advance(struct pil_target *target, const struct pil_outcome *outcome
     PIL_UNREACHABLE("not a step of a fetch");
 }
 
-/* Views are served also if the store has no project document. Once the project is known, a failure to read it again
- * changes nothing: its last document stays in force. */
+bool pil_target_project_is_settled(const struct pil_outcome *outcome) {
+    switch (outcome->status) {
+    case PIL_STATUS_OK: return true;
+    case PIL_STATUS_NOT_FOUND: return !outcome->is_store_away;
+    case PIL_STATUS_CORRUPT:
+    case PIL_STATUS_UNSUPPORTED:
+    case PIL_STATUS_INVALID:
+    case PIL_STATUS_TOO_LARGE: return true;
+    case PIL_STATUS_NO_MEMORY:
+    case PIL_STATUS_NO_SPACE:
+    case PIL_STATUS_EXISTS:
+    case PIL_STATUS_CONFLICT:
+    case PIL_STATUS_DENIED:
+    case PIL_STATUS_BUSY:
+    case PIL_STATUS_AGAIN:
+    case PIL_STATUS_CLOSED:
+    case PIL_STATUS_TIMEOUT:
+    case PIL_STATUS_IO:
+    case PIL_STATUS_SYSTEM:
+    case PIL_STATUS_COUNT: return false;
+    }
+    PIL_UNREACHABLE("status");
+}
+
+/* Views are served also if the store has no project document, or one that cannot be used. Once the project is known, a
+ * failure to read it again changes nothing: its last document stays in force. */
 static void project_read(struct pil_target *target, const struct pil_outcome *outcome, uint64_t now_ns) {
-    target->knows_project |=
-        outcome->status == PIL_STATUS_OK || (outcome->status == PIL_STATUS_NOT_FOUND && !outcome->is_store_away);
+    target->knows_project |= pil_target_project_is_settled(outcome);
     if (target->knows_project) {
         target->step = PIL_FOLLOW_POLL;
     } else {

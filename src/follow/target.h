@@ -9,8 +9,9 @@
  *      ├────── REPORT ◄─ (a step failed)                                   PUBLISH ◄─ (wanted and held)
  *      └──────────────────────────────────────────────────────────────────────┘
  *
- * A project that exists but cannot be read stops its views, as an unreadable channel does, until the project was read
- * for the first time: it says who may map their releases. A release is published only right after a POLL that wanted
+ * A project that exists but cannot be read stops its views, as an unreadable channel does, until it was read for the
+ * first time: it says who may map their releases. A document that was read and cannot be used does not stop them: the
+ * server is told, and lets nobody map them. A release is published only right after a POLL that wanted
  * it, when all its shards were verified and handed over. PUBLISH only offers it: the release is live, and its fetch
  * a success, when pil_target_published says that it is served. Until then the channel is read as ever. A POLL is also
  * due between two shards, when the poll interval has passed or something has changed; a release that is no longer
@@ -108,6 +109,8 @@ void pil_target_set_live(struct pil_target *target, const char *release);
 
 /* Returns the task to do now. Must not be called while a task is busy. */
 struct pil_task pil_target_next(const struct pil_target *target, uint64_t now_ns);
+/* Whether the outcome of READ_PROJECT says what the store has: a project, none, or a document that cannot be used. */
+bool pil_target_project_is_settled(const struct pil_outcome *outcome);
 /* Marks the task that pil_target_next returned as busy: no other may start before pil_target_done. */
 void pil_target_start(struct pil_target *target, const struct pil_task *task);
 /* Takes the outcome of the busy task. */

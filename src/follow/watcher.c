@@ -27,7 +27,16 @@ void pil_watcher_attend(struct pil_watcher *watcher) {
     }
 }
 
-void pil_watcher_drain(struct pil_watcher *watcher) {
+int pil_watcher_descriptor(const struct pil_watcher *watcher, uint64_t now_ns, uint64_t *due_ns) {
+    if (watcher->fd < 0 || now_ns >= watcher->pause_until_ns) {
+        return watcher->fd;
+    }
+    *due_ns = watcher->pause_until_ns < *due_ns ? watcher->pause_until_ns : *due_ns;
+    return -1;
+}
+
+void pil_watcher_drain(struct pil_watcher *watcher, uint64_t now_ns) {
+    watcher->pause_until_ns = now_ns + PIL_WATCHER_PAUSE_NS;
     if (watcher->store != NULL) {
         pil_store_changed(watcher->store);
     }

@@ -44,11 +44,15 @@ static bool is_regulated_by_project(const struct pil_project_view *view) {
 void pil_mapped_grant_learn_project(struct pil_mapped *mapped, const struct pil_project *project) {
     for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
         const struct pil_view_settings *settings = &mapped->settings->views[i];
-        const struct pil_project_view *view =
-            strcmp(settings->project, project->name) == 0 ? pil_project_view_find(project, settings->view) : NULL;
+        const struct pil_project_view *view = pil_project_view_find(project, settings->view);
+        if (strcmp(settings->project, project->name) != 0) {
+            continue;
+        }
         if (view != NULL) {
             mapped->views[i].is_regulated = is_regulated_by_project(view);
             mapped->views[i].is_project_known = true;
+        } else if (!mapped->views[i].is_project_known) { /* the project says nothing about it */
+            mapped->views[i].is_regulated = false;
         }
     }
 }

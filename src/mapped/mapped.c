@@ -260,6 +260,16 @@ void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index) {
     }
 }
 
+void pil_mapped_no_project(struct pil_mapped *mapped, uint32_t view_index) {
+    const struct pil_view_settings *views = mapped->settings->views;
+    MAPPED_ASSERT_OWNER(mapped);
+    for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
+        if (strcmp(views[i].project, views[view_index].project) == 0) {
+            mapped->views[i].is_regulated &= mapped->views[i].is_project_known;
+        }
+    }
+}
+
 /* ---- Connections. */
 
 pil_status pil_mapped_listen(struct pil_mapped *mapped, int fd) {

@@ -39,9 +39,11 @@ void pil_mapped_checked(struct pil_mapped *mapped, uint32_t view_index, int64_t 
 /* Sets an applied project, which the caller keeps: the catalog shows its views and services, and its tags say which
  * views are regulated. */
 void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project *project);
-/* The project of a view cannot be read: its views count as regulated until it can, except views whose project was read
+/* The project of a view is not known: its views count as regulated until it is, except views whose project was read
  * before. */
 void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index);
+/* No project of a view was ever applied, so that nothing says that its views are regulated. */
+void pil_mapped_no_project(struct pil_mapped *mapped, uint32_t view_index);
 /* Whether a client still holds this generation of a view. */
 bool pil_mapped_is_held(const struct pil_mapped *mapped, uint32_t view_index, uint64_t generation);
 

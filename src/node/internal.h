@@ -17,9 +17,10 @@ static inline void pil_node_tell_published(const struct pil_node *node, uint32_t
 }
 
 /* Answers PROJECT. */
-static inline void pil_node_tell_applied(const struct pil_node *node, uint32_t view_index, pil_fetch_outcome outcome) {
+static inline void pil_node_tell_applied(const struct pil_node *node, const struct pil_message_project *project,
+                                         pil_fetch_outcome outcome) {
     struct pil_message message = {.kind = PIL_MESSAGE_APPLIED,
-                                  .applied = {.view_index = view_index, .outcome = outcome}};
+                                  .applied = {project->view_index, project->hash, outcome}};
     node->options.tell(node->options.context, &message);
 }
 

@@ -32,6 +32,13 @@ static void on_huge_pages(void *context, uint64_t bytes) {
     pil_metric_gauge(pil_server_metrics(node->server), PIL_METRIC_huge_page_bytes, NULL, (double)bytes);
 }
 
+/* Until its project was read, or seen never to have been applied, nobody may map a view that has no `map` rule. */
+static void await_project(struct pil_node *node, uint32_t view_index) {
+    if (node->mapped != NULL) {
+        pil_mapped_miss_project(node->mapped, view_index);
+    }
+}
+
 static pil_status create_server(struct pil_node *node, struct pil_error *ret_error) {
     const struct pil_settings *settings = node->options.settings;
     int fds[PIL_SETTINGS_LISTENERS_MAX];
@@ -45,6 +52,9 @@ static pil_status create_server(struct pil_node *node, struct pil_error *ret_err
     PIL_TRY(pil_server_create(settings, pil_protocols, PIL_PROTOCOL_COUNT, fds, &node->server, ret_error));
     if (has_mapped) {
         PIL_TRY(pil_mapped_create(node->server, &node->mapped, ret_error));
+    }
+    for (uint32_t i = 0; i < settings->view_count; i++) {
+        await_project(node, i);
     }
     struct pil_metric_registry *metrics = pil_server_metrics(node->server);
     pil_metric_gauge(metrics, PIL_METRIC_build_info, PIL_METRIC_LABELS(PIL_VERSION), 1);
@@ -205,7 +215,9 @@ static void take(struct pil_node *node, struct pil_message *message, uint32_t vi
     } else if (message->kind == PIL_MESSAGE_REPORT) {
         on_report(node, &message->report);
     } else if (message->kind == PIL_MESSAGE_PROJECT) {
-        pil_node_take_project(node, view_index, message->fd);
+        pil_node_take_project(node, &message->project, message->fd);
+    } else if (message->kind == PIL_MESSAGE_NO_PROJECT) {
+        pil_node_take_no_project(node, &message->no_project);
     } else if (message->kind == PIL_MESSAGE_HELD) {
         on_held(node, &message->held);
     }
@@ -218,6 +230,7 @@ void pil_node_take(struct pil_node *node, struct pil_message *message) {
     case PIL_MESSAGE_CHECKED: take(node, message, message->checked.view_index); break;
     case PIL_MESSAGE_REPORT: take(node, message, message->report.view_index); break;
     case PIL_MESSAGE_PROJECT: take(node, message, message->project.view_index); break;
+    case PIL_MESSAGE_NO_PROJECT: take(node, message, message->no_project.view_index); break;
     case PIL_MESSAGE_HELD: take(node, message, message->held.view_index); break;
     case PIL_MESSAGE_START:
         node->server_restarts = message->start.restarts;
@@ -249,6 +262,7 @@ static void forget_gauges(struct pil_node *node, uint32_t view_index) {
     static const pil_metric gauges[] = {PIL_METRIC_channel_checked_timestamp_seconds,
                                         PIL_METRIC_memory_bytes,
                                         PIL_METRIC_release_waiting,
+                                        PIL_METRIC_project_refused,
                                         PIL_METRIC_release_rows,
                                         PIL_METRIC_release_published_timestamp_seconds,
                                         PIL_METRIC_release_age_seconds};
@@ -276,6 +290,7 @@ static void add_view(struct pil_node *node, uint32_t view_index) {
         pil_log(PIL_LOG_ERROR, "view not added", "view", settings->view, "status", pil_status_text(status), NULL);
         return;
     }
+    await_project(node, view_index);
     pil_log(PIL_LOG_INFO, "view added", "project", settings->project, "view", settings->view, "channel",
             settings->channel, NULL);
 }
@@ -468,6 +483,7 @@ void pil_node_update_metrics(const struct pil_node *node) {
         pil_metric_gauge(metrics, PIL_METRIC_memory_bytes, labels, (double)node->views[i].held_bytes);
         pil_metric_gauge(metrics, PIL_METRIC_release_waiting, labels,
                          node->views[i].refused_outcome == PIL_OUTCOME_SHORTAGE);
+        pil_metric_gauge(metrics, PIL_METRIC_project_refused, labels, node->views[i].project_refused[0] != '\0');
         if (release != NULL) {
             pil_metric_gauge(metrics, PIL_METRIC_release_rows, labels, (double)release->row_count);
             pil_metric_gauge(metrics, PIL_METRIC_release_published_timestamp_seconds, labels,

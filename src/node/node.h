@@ -14,6 +14,8 @@
 struct pil_publication; /* publish.h */
 struct pil_retired;     /* retire.h */
 
+enum { PIL_NODE_SERVICES_GONE_BYTES = 512 };
+
 struct pil_node_view {
     int64_t checked_us;                       /* when the channel was last read; 0: never */
     char effective[PIL_RELEASE_ID_CHARS + 1]; /* the release that the channel points to; "": not known */
@@ -26,6 +28,10 @@ struct pil_node_view {
     char refused_why[PIL_MESSAGE_TEXT_BYTES];
     pil_fetch_outcome refused_outcome; /* OK: no release is refused */
     int64_t refused_us;
+
+    /* Of the view's project: why its newest document is not in force; "": it is, or there is none. */
+    char project_refused[PIL_MESSAGE_TEXT_BYTES];
+    char services_gone[PIL_NODE_SERVICES_GONE_BYTES]; /* names that its last document dropped, with commas; "": none */
 
     struct pil_arrival arrival;
     struct pil_retired *live;            /* the record of the live release; NULL: no release is served */
@@ -81,8 +87,8 @@ void pil_node_destroy(struct pil_node **node);
 /* Panics when the node contradicts itself. Walks all views. */
 void pil_node_validate(const struct pil_node *node);
 
-/* Handles SHARD, PUBLISH, CHECKED, REPORT, PROJECT, HELD and START (which only counts restarts here), and ignores other
- * kinds. Takes ownership of the message's descriptor. */
+/* Handles SHARD, PUBLISH, CHECKED, REPORT, PROJECT, NO_PROJECT, HELD and START (which only counts restarts here), and
+ * ignores other kinds. Takes ownership of the message's descriptor. */
 void pil_node_take(struct pil_node *node, struct pil_message *message);
 /* Call it when the views of the settings have changed: serves new views and drops removed ones. */
 void pil_node_views_changed(struct pil_node *node);

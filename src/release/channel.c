@@ -158,6 +158,7 @@ pil_status pil_channel_refresh(struct pil_store *store, const struct pil_release
     }
     PIL_TRY(status);
     if (content.is_unchanged) {
+        version->tag = content.tag; /* the next reading may be cheaper */
         return PIL_STATUS_OK;
     }
     read.tag = content.tag;

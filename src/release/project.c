@@ -100,6 +100,14 @@ static pil_status put_project(struct pil_store *store, const struct pil_project 
                                  (json_int_t)(before->sequence + 1), "nonce", nonce, "changed_us",
                                  (json_int_t)pil_clock_wall_us(), "project", json);
     PIL_TRY(pil_document_format(document, &text, error));
+    if (text.len > PIL_PROJECT_BYTES_MAX) {
+        size_t len = text.len;
+        pil_text_deinit(&text);
+        return pil_fail(error, PIL_STATUS_TOO_LARGE,
+                        "project %s has %zu bytes as a document, and nodes read at most %d; divide it, or shorten its "
+                        "descriptions",
+                        project->name, len, PIL_PROJECT_BYTES_MAX);
+    }
     struct pil_store_condition condition =
         before->project != NULL ? pil_store_if_match(&before->tag) : pil_store_if_absent();
     pil_status status = pil_store_put(store, name, pil_text_bytes(&text), condition, NULL, error);
@@ -171,9 +179,30 @@ pil_status pil_project_publish(struct pil_store *store, const struct pil_project
     return PIL_STATUS_OK;
 }
 
+pil_status pil_project_document_clean(struct pil_bytes text, const char *name, struct pil_text *ret_text,
+                                      struct pil_error *ret_error) {
+    struct pil_project *project = NULL;
+    PIL_TRY(pil_project_document_parse(text, &project, ret_error));
+    pil_status status = PIL_STATUS_OK;
+    if (strcmp(project->name, name) != 0) {
+        status = pil_fail(ret_error, PIL_STATUS_CORRUPT, "it says that it is project %s", project->name);
+    } else {
+        json_t *json = pil_project_to_json(project);
+        status = pil_document_format(
+            json != NULL ? json_pack("{s:i, s:o}", "format", PIL_DOCUMENT_FORMAT, "project", json) : NULL, ret_text,
+            ret_error);
+    }
+    pil_project_destroy(&project);
+    return status;
+}
+
 pil_status pil_project_document_parse(struct pil_bytes text, struct pil_project **ret_project,
                                       struct pil_error *ret_error) {
     json_t *document = NULL;
+    if (text.len > PIL_PROJECT_BYTES_MAX) {
+        return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "the project's document has %zu bytes, at most %d are read",
+                        text.len, PIL_PROJECT_BYTES_MAX);
+    }
     PIL_TRY(pil_document_parse(text, &document, ret_error));
     pil_status status = pil_project_from_json(json_object_get(document, "project"), ret_project, ret_error);
     json_decref(document);

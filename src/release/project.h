@@ -6,6 +6,11 @@
 #include "release/layout.h"
 #include "schema/project.h"
 
+enum {
+    /* Of a project's document. Its JSON takes some thirty times as much memory while it is parsed. */
+    PIL_PROJECT_BYTES_MAX = 4 << 20,
+};
+
 struct pil_project_published {
     uint64_t sequence; /* of the version that is in the store now */
     bool changed;      /* false: the store had the same project, and nothing was written */
@@ -14,7 +19,7 @@ struct pil_project_published {
 
 /* Makes `project` the applied one. A view is in use if it has a channel. BUSY: views in use would change incompatibly
  * and `force` is not set; *lines holds one line for each such change (with `force`, too). CONFLICT: others keep
- * changing the project. */
+ * changing the project. TOO_LARGE: nodes would not read it. */
 pil_status pil_project_publish(struct pil_store *store, const struct pil_project *project, bool force,
                                struct pil_project_published *ret_published, struct pil_text *lines,
                                struct pil_error *ret_error) PIL_CHECKED;
@@ -23,7 +28,10 @@ pil_status pil_project_publish(struct pil_store *store, const struct pil_project
 pil_status pil_project_read(struct pil_store *store, const char *name, struct pil_project **ret_project,
                             uint64_t *ret_sequence, struct pil_error *ret_error) PIL_CHECKED;
 
-/* Parses the document, which the fetcher passes to the server as text. Hostile text: CORRUPT, UNSUPPORTED, TOO_LARGE,
- * NO_MEMORY. Owns: caller. */
+/* From the document of project `name` makes the one that a server gets: what Pillion knows, in canonical form, without
+ * members that it does not know. Hostile text: CORRUPT, UNSUPPORTED, TOO_LARGE, NO_MEMORY. Owns: caller. */
+pil_status pil_project_document_clean(struct pil_bytes text, const char *name, struct pil_text *ret_text,
+                                      struct pil_error *ret_error) PIL_CHECKED;
+/* Parses either document. Errors as above. Owns: caller. */
 pil_status pil_project_document_parse(struct pil_bytes text, struct pil_project **ret_project,
                                       struct pil_error *ret_error) PIL_CHECKED;

@@ -4,6 +4,7 @@
  * tags mean equal versions. Writing is in directory_put.c, listing in directory_list.c, names in directory_path.c. */
 #include "store/directory.h"
 
+#include "base/clock.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -14,7 +15,10 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-enum { BLOCK_BYTES = 1 << 20 }; /* bytes read between two checks of is_cancelled */
+enum {
+    BLOCK_BYTES = 1 << 20,  /* bytes read between two checks of is_cancelled */
+    SETTLED_NS = 100000000, /* times of files have the resolution of a tick of the kernel, 10 ms or less */
+};
 
 static pil_status object_open(const struct pil_directory *directory, const char *name, int *ret_fd,
                               struct pil_error *error) {
@@ -69,29 +73,6 @@ static pil_status directory_stat(struct pil_store *store, const char *name, uint
     return status;
 }
 
-static pil_status directory_get(struct pil_store *store, const struct pil_store_get *get,
-                                struct pil_store_content *ret_content, struct pil_error *ret_error) {
-    struct pil_directory *directory = pil_directory_of(store);
-    struct pil_store_content content = {0};
-    int fd;
-    PIL_TRY(object_open(directory, get->name, &fd, ret_error));
-    pil_text_append(&content.text, "", 0);
-    struct pil_directory_file file = {.fd = fd, .name = get->name, .bytes_max = get->bytes_max};
-    pil_status status = pil_directory_read_whole(directory, &file, &content.text, &content.tag, ret_error);
-    pil_sys_close(&fd);
-    content.is_unchanged = status == PIL_STATUS_OK && get->if_not != NULL && get->if_not->text[0] != '\0' &&
-                           strcmp(get->if_not->text, content.tag.text) == 0;
-    if (status != PIL_STATUS_OK || content.is_unchanged) {
-        pil_text_deinit(&content.text);
-    }
-    if (status == PIL_STATUS_OK) {
-        *ret_content = content;
-    }
-    return status;
-}
-
-/* ---- Life */
-
 /* Whether the folder is on a file system where changes by other machines raise no inotify event. */
 static bool is_remote(int fd) {
     struct statfs status;
@@ -108,6 +89,68 @@ static bool is_remote(int fd) {
     }
     return false;
 }
+
+/* Call it before the file is read, so that a change meanwhile is seen the next time. A file that was changed just now
+ * gets no stamp: another change could still get the same time. Neither does a file that other machines change. */
+static void stamp(int fd, const struct stat *file, struct pil_store_tag *tag) {
+    int64_t changed_ns = (int64_t)file->st_ctim.tv_sec * 1000000000 + file->st_ctim.tv_nsec;
+    bool is_settled = pil_clock_wall_us() * 1000 - changed_ns >= SETTLED_NS && !is_remote(fd);
+    tag->stamp.device = file->st_dev;
+    tag->stamp.inode = file->st_ino;
+    tag->stamp.bytes = (uint64_t)file->st_size;
+    tag->stamp.changed_ns = is_settled ? changed_ns : 0;
+}
+
+static bool is_same_stamp(const struct pil_store_tag *a, const struct pil_store_tag *b) {
+    return a->stamp.changed_ns != 0 && a->stamp.changed_ns == b->stamp.changed_ns &&
+           a->stamp.device == b->stamp.device && a->stamp.inode == b->stamp.inode && a->stamp.bytes == b->stamp.bytes;
+}
+
+/* Fills content->tag, and reads the file unless its stamp says that it still is the version `get->if_not`. */
+static pil_status get_open(struct pil_directory *directory, const struct pil_store_get *get, int fd,
+                           struct pil_store_content *content, struct pil_error *error) {
+    struct pil_store_tag seen = {0};
+    struct stat now;
+    if (fstat(fd, &now) != 0) {
+        return pil_directory_fail(directory, error, "look at", get->name);
+    }
+    if ((uint64_t)now.st_size > get->bytes_max) {
+        return pil_fail(error, PIL_STATUS_TOO_LARGE, "%s/%s has %llu bytes, at most %zu are read", directory->path,
+                        get->name, (unsigned long long)now.st_size, get->bytes_max);
+    }
+    stamp(fd, &now, &seen);
+    if (get->if_not != NULL && is_same_stamp(&seen, get->if_not)) {
+        content->tag = *get->if_not;
+        content->is_unchanged = true;
+        return PIL_STATUS_OK;
+    }
+    struct pil_directory_file file = {.fd = fd, .name = get->name, .bytes_max = get->bytes_max};
+    pil_text_append(&content->text, "", 0);
+    PIL_TRY(pil_directory_read_whole(directory, &file, &content->text, &content->tag, error));
+    content->tag.stamp = seen.stamp;
+    content->is_unchanged =
+        get->if_not != NULL && get->if_not->text[0] != '\0' && strcmp(get->if_not->text, content->tag.text) == 0;
+    return PIL_STATUS_OK;
+}
+
+static pil_status directory_get(struct pil_store *store, const struct pil_store_get *get,
+                                struct pil_store_content *ret_content, struct pil_error *ret_error) {
+    struct pil_directory *directory = pil_directory_of(store);
+    struct pil_store_content content = {0};
+    int fd;
+    PIL_TRY(object_open(directory, get->name, &fd, ret_error));
+    pil_status status = get_open(directory, get, fd, &content, ret_error);
+    pil_sys_close(&fd);
+    if (status != PIL_STATUS_OK || content.is_unchanged) {
+        pil_text_deinit(&content.text);
+    }
+    if (status == PIL_STATUS_OK) {
+        *ret_content = content;
+    }
+    return status;
+}
+
+/* ---- Life */
 
 static int directory_watch(struct pil_store *store, const char *prefix) {
     struct pil_directory *directory = pil_directory_of(store);

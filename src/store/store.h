@@ -15,6 +15,11 @@ enum { PIL_STORE_TAG_BYTES = 72, PIL_STORE_NAME_BYTES = 1024 };
 /* Identifies one version of one object. Opaque; equal text = same version; "" means no version. */
 struct pil_store_tag {
     char text[PIL_STORE_TAG_BYTES];
+    /* By which a directory knows without reading that its file is still that version; changed_ns 0: it has to read. */
+    struct {
+        uint64_t device, inode, bytes;
+        int64_t changed_ns;
+    } stamp;
 };
 
 struct pil_store_object {
@@ -45,7 +50,7 @@ static inline struct pil_store_condition pil_store_if_match(const struct pil_sto
 struct pil_store_content {
     struct pil_text text; /* owned by the caller: pil_text_deinit */
     struct pil_store_tag tag;
-    bool is_unchanged; /* the object still has the caller's version; `text` is empty */
+    bool is_unchanged; /* the object still has the caller's version; `text` is empty, and `tag` is to be kept */
 };
 
 struct pil_store_range {

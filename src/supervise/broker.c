@@ -36,7 +36,7 @@ void pil_broker_init(struct pil_broker *broker, void (*ready)(void *context), vo
     pil_child_init(&broker->fetcher, "fetcher");
     pil_holder_init(&broker->holder);
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
-        broker->views[i].project_fd = -1;
+        pil_project_offer_init(&broker->views[i].offer);
         again_init(&broker->views[i].release_again);
         again_init(&broker->views[i].project_again);
     }
@@ -44,7 +44,7 @@ void pil_broker_init(struct pil_broker *broker, void (*ready)(void *context), vo
 
 void pil_broker_deinit(struct pil_broker *broker) {
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
-        pil_sys_close(&broker->views[i].project_fd);
+        pil_project_offer_deinit(&broker->views[i].offer);
     }
     pil_outbox_clear(&broker->server.outbox);
     pil_outbox_clear(&broker->fetcher.outbox);
@@ -103,11 +103,33 @@ static void send_release(struct pil_broker *broker, struct pil_held_release *hel
     pil_holder_mapped(&broker->holder, held);
 }
 
+static void send_document(struct pil_broker *broker, uint32_t view_index, int fd, uint64_t hash) {
+    struct pil_message message = {.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {view_index, hash}};
+    pil_child_send(&broker->server, &message);
+}
+
+/* Sends whatever the running server has not got. */
 static void send_project(struct pil_broker *broker, uint32_t view_index) {
-    struct pil_message message = {
-        .kind = PIL_MESSAGE_PROJECT, .fd = broker->views[view_index].project_fd, .project = {.view_index = view_index}};
-    if (message.fd >= 0) {
-        pil_child_send(&broker->server, &message);
+    struct pil_project_offer *offer = &broker->views[view_index].offer;
+    if (broker->server.socket < 0) {
+        return;
+    }
+    if (offer->fd >= 0 && !offer->is_sent) {
+        send_document(broker, view_index, offer->fd, offer->hash);
+        offer->is_sent = true;
+    }
+    if (offer->newer_fd >= 0 && !offer->is_newer_sent) {
+        send_document(broker, view_index, offer->newer_fd, offer->newer_hash);
+        offer->is_newer_sent = true;
+        offer->sent = ++broker->documents_sent;
+    }
+}
+
+static void send_missing(struct pil_broker *broker, uint32_t view_index) {
+    struct pil_message *missing = &broker->views[view_index].offer.missing;
+    if (missing->kind != PIL_MESSAGE_NONE) {
+        missing->no_project.view_index = view_index;
+        pil_child_send(&broker->server, missing);
     }
 }
 
@@ -116,10 +138,12 @@ void pil_broker_greet_server(struct pil_broker *broker) {
         struct pil_held_release *live = pil_holder_live(&broker->holder, i);
         again_init(&broker->views[i].release_again); /* this server was sent nothing yet */
         again_init(&broker->views[i].project_again);
+        broker->views[i].offer.is_sent = broker->views[i].offer.is_newer_sent = false;
         if (!broker->views[i].is_served) {
             continue;
         }
         send_project(broker, i); /* before its releases: the project says who may map them */
+        send_missing(broker, i);
         if (live != NULL) {
             send_release(broker, live);
         }
@@ -153,18 +177,36 @@ void pil_broker_greet_fetcher(struct pil_broker *broker) {
 
 /* ---- Configuration. */
 
-/* A project's only document is kept with the view that it was sent for. When that view goes, another served view of the
- * project takes the document over. */
+static void move_offer(struct pil_broker_view *from, struct pil_broker_view *to) {
+    pil_project_offer_deinit(&to->offer);
+    to->offer = from->offer;
+    to->project_again = from->project_again;
+    pil_project_offer_init(&from->offer);
+    again_init(&from->project_again);
+}
+
+/* A project's documents are kept with one of its views. When that view goes, another served view of the project takes
+ * them over. */
 static void hand_over_project(struct pil_broker *broker, struct pil_broker_view *from) {
-    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX && from->project_fd >= 0; i++) {
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX && !pil_project_offer_is_empty(&from->offer); i++) {
         struct pil_broker_view *view = &broker->views[i];
         if (view != from && view->is_served && strcmp(view->project, from->project) == 0) {
-            view->project_fd = from->project_fd;
-            view->project_again = from->project_again;
-            from->project_fd = -1;
+            move_offer(from, view);
         }
     }
-    pil_sys_close(&from->project_fd);
+    pil_project_offer_deinit(&from->offer);
+}
+
+/* The view that news about its project came for takes over what another view of the project keeps. */
+static struct pil_broker_view *gather_project(struct pil_broker *broker, uint32_t view_index) {
+    struct pil_broker_view *view = &broker->views[view_index];
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        struct pil_broker_view *other = &broker->views[i];
+        if (other != view && strcmp(other->project, view->project) == 0 && !pil_project_offer_is_empty(&other->offer)) {
+            move_offer(other, view);
+        }
+    }
+    return view;
 }
 
 void pil_broker_set_view(struct pil_broker *broker, uint32_t view_index, bool is_served, const char *project) {
@@ -266,22 +308,25 @@ static void on_publish(struct pil_broker *broker, const struct pil_message_publi
 
 /* The newest document of a project replaces an earlier one, whichever view of the project that was sent for. */
 static void on_project(struct pil_broker *broker, struct pil_message *message) {
-    struct pil_broker_view *view = &broker->views[message->project.view_index];
+    struct pil_broker_view *view = gather_project(broker, message->project.view_index);
     if (message->fd < 0) {
         pil_log(PIL_LOG_ERROR, "project not held, it is read again", "project", view->project, "why", "no descriptors",
                 NULL);
         tell_taken(broker, message->project.view_index, "", "no descriptors");
         return;
     }
-    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
-        if (strcmp(broker->views[i].project, view->project) == 0) {
-            pil_sys_close(&broker->views[i].project_fd);
-        }
-    }
-    view->project_fd = message->fd;
-    message->fd = -1;
     again_init(&view->project_again);
-    send_project(broker, message->project.view_index);
+    if (pil_project_offer_take(&view->offer, message->fd, message->project.hash)) {
+        send_project(broker, message->project.view_index);
+    } else {
+        send_missing(broker, message->project.view_index);
+    }
+    message->fd = -1;
+}
+
+static void on_no_project(struct pil_broker *broker, const struct pil_message *message) {
+    gather_project(broker, message->no_project.view_index)->offer.missing = *message;
+    send_missing(broker, message->no_project.view_index);
 }
 
 static bool is_served(const struct pil_broker *broker, uint32_t view_index) {
@@ -298,6 +343,11 @@ void pil_broker_take_from_fetcher(struct pil_broker *broker, struct pil_message 
     case PIL_MESSAGE_PROJECT:
         if (is_served(broker, message->project.view_index)) {
             on_project(broker, message);
+        }
+        break;
+    case PIL_MESSAGE_NO_PROJECT:
+        if (is_served(broker, message->no_project.view_index)) {
+            on_no_project(broker, message);
         }
         break;
     case PIL_MESSAGE_ADMIT:
@@ -381,6 +431,15 @@ static void on_published(struct pil_broker *broker, const struct pil_message *me
     }
 }
 
+static void on_applied(struct pil_broker *broker, const struct pil_message_applied *applied, uint64_t now_ns) {
+    struct pil_broker_view *view = &broker->views[applied->view_index];
+    if (applied->outcome != PIL_OUTCOME_SHORTAGE) {
+        pil_project_offer_answered(&view->offer, applied->hash, applied->outcome == PIL_OUTCOME_OK);
+    } else if (pil_project_offer_waits(&view->offer, applied->hash)) {
+        again_later(&view->project_again, now_ns);
+    }
+}
+
 void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *message, uint64_t now_ns) {
     switch (message->kind) {
     case PIL_MESSAGE_RECLAIMED:
@@ -393,10 +452,11 @@ void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *
         }
         break;
     case PIL_MESSAGE_APPLIED:
-        if (is_served(broker, message->applied.view_index) && message->applied.outcome == PIL_OUTCOME_SHORTAGE) {
-            again_later(&broker->views[message->applied.view_index].project_again, now_ns);
+        if (is_served(broker, message->applied.view_index)) {
+            on_applied(broker, &message->applied, now_ns);
         }
         break;
+    case PIL_MESSAGE_NO_PROJECT:
     case PIL_MESSAGE_READINESS:
         if (message->readiness.is_ready) {
             broker->ready(broker->context);
@@ -443,6 +503,24 @@ uint64_t pil_broker_step(struct pil_broker *broker, uint64_t now_ns) {
     return due_ns;
 }
 
+/* Servers take documents in the order in which they were sent, and answer each: the first one without an answer is the
+ * one that the server was at. */
+static void judge_documents(struct pil_broker *broker) {
+    uint64_t first = UINT64_MAX;
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        const struct pil_project_offer *offer = &broker->views[i].offer;
+        first = offer->is_newer_sent && offer->sent < first ? offer->sent : first;
+    }
+    for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
+        struct pil_broker_view *view = &broker->views[i];
+        bool is_first = view->offer.is_newer_sent && view->offer.sent == first;
+        if (pil_project_offer_server_ended(&view->offer, is_first)) {
+            pil_log(PIL_LOG_ERROR, "project set aside", "project", view->project, "why",
+                    view->offer.missing.no_project.why, NULL);
+        }
+    }
+}
+
 void pil_broker_server_ended(struct pil_broker *broker) {
     static const char why[] = "the server ended before it served the release";
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
@@ -457,5 +535,6 @@ void pil_broker_server_ended(struct pil_broker *broker) {
             tell_published(broker, i, live->release, why);
         }
     }
+    judge_documents(broker);
     pil_holder_unmapped_all(&broker->holder);
 }

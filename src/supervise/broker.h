@@ -9,6 +9,7 @@
 #include "base/backoff.h"
 #include "supervise/admission.h"
 #include "supervise/child.h"
+#include "supervise/project_offer.h"
 
 /* A live release or a project that the server could not take because memory or descriptors were short. */
 struct pil_broker_again {
@@ -19,10 +20,10 @@ struct pil_broker_again {
 struct pil_broker_view {
     bool is_served;
     char project[PIL_NAME_BYTES_MAX + 1];
-    struct pil_message checked; /* the last CHECKED; kind NONE: none yet */
-    bool is_confirmed;          /* the running server has said that it serves the live release */
-    int project_fd;             /* the document of its project; -1: none, or kept with another view of the project */
-    struct pil_broker_again release_again, project_again; /* of the live release; of project_fd */
+    struct pil_message checked;     /* the last CHECKED; kind NONE: none yet */
+    bool is_confirmed;              /* the running server has said that it serves the live release */
+    struct pil_project_offer offer; /* the documents of its project; empty: none, or kept with another of its views */
+    struct pil_broker_again release_again, project_again; /* of the live release; of the documents */
 };
 
 struct pil_broker {
@@ -31,6 +32,7 @@ struct pil_broker {
     uint64_t memory_budget;
     uint32_t keep_releases; /* for each view, including the live one */
     struct pil_broker_view views[PIL_SERVED_VIEWS_MAX];
+    uint64_t documents_sent;      /* counts them */
     void (*ready)(void *context); /* called when the server reports that the node is ready */
     void *context;
 };

@@ -43,7 +43,8 @@ static void world_init(struct world *world, uint64_t seed) {
                                              .publish = model_publish,
                                              .checked = model_checked,
                                              .reported = model_reported,
-                                             .project = model_project};
+                                             .project = model_project,
+                                             .no_project = model_no_project};
     world->plan = FAULT_PLAN_NONE;
     world->plan.choose = choose_fault;
     world->plan.context = world;
@@ -259,7 +260,13 @@ int main(void) {
     shared = memory_store_open();
     struct world making = {.plain = shared};
     repair(&making);
-    put_object(&making, "projects/alpha.json", pil_bytes_from_text("{\"format\":1}"));
+    struct pil_project *project = golden_project(0);
+    json_t *document = json_pack("{s:i, s:o}", "format", 1, "project", pil_project_to_json(project));
+    char *text = json_dumps(document, JSON_COMPACT);
+    put_object(&making, "projects/alpha.json", pil_bytes_from_text(text));
+    free(text);
+    json_decref(document);
+    pil_project_destroy(&project);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_history_ends_with_what_the_channels_want),
     };

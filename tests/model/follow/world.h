@@ -445,6 +445,12 @@ WORLD void model_reported(void *context, uint32_t v, const struct pil_fetch_repo
     }
 }
 
+WORLD void model_no_project(void *context, uint32_t v, const struct pil_outcome *outcome) {
+    struct world *world = context;
+    CHECK(world, v == 0 || v == 2);
+    CHECK(world, outcome->status == PIL_STATUS_NOT_FOUND && !outcome->is_store_away);
+}
+
 WORLD pil_status model_project(void *context, uint32_t v, struct pil_bytes document) {
     struct world *world = context;
     CHECK(world, v == 0 && document.len > 0); /* beta has none */

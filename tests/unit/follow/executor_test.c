@@ -3,6 +3,7 @@
  * cancelling ends a download in its middle. Method: a store in memory, whose calls a plan can hold up; the test waits
  * for semaphores and for the executor's descriptor, never for a time. */
 #include "follow/executor.h"
+#include "release/project.h"
 #include "release/shard_io.h"
 #include "support/fault_store.h"
 
@@ -124,19 +125,64 @@ static void jobs_come_back_and_handles_are_kept(void **state) {
     assert_int_equal(jobs[1].channel.channel.sequence, 2);
 }
 
+/* The project p, as a store has it: with a member that nobody knows. */
+static void put_project(const char *name, const char *more) {
+    struct pil_text document = {0};
+    pil_text_format(&document,
+                    "{\"more\":%s,\"format\":1, \"project\":{\"project\":\"%s\",\"entities\":[{\"name\":\"driver\","
+                    "\"join_key\":\"driver_id\",\"type\":\"int64\"}],\"feature_views\":[{\"name\":\"v0\","
+                    "\"entities\":[\"driver\"],\"ttl\":86400,\"source\":{\"type\":\"parquet\",\"path\":\"x\","
+                    "\"timestamp_field\":\"ts\"},\"features\":[{\"name\":\"rate\",\"type\":\"float32\"}]}]}}",
+                    more, name);
+    assert_int_equal(
+        pil_store_put(shared, "projects/p.json", pil_text_bytes(&document), pil_store_always(), NULL, NULL),
+        PIL_STATUS_OK);
+    pil_text_deinit(&document);
+}
+
+static pil_status read_project(void) {
+    submit(0, PIL_FOLLOW_READ_PROJECT);
+    return wait_for_job()->outcome.status;
+}
+
 static void a_project_is_told_once_for_each_change(void **state) {
     (void)state;
     start(1);
-    submit(0, PIL_FOLLOW_READ_PROJECT);
-    assert_int_equal(wait_for_job()->outcome.status, PIL_STATUS_NOT_FOUND);
-    assert_int_equal(
-        pil_store_put(shared, "projects/p.json", pil_bytes_from_text("{}"), pil_store_always(), NULL, NULL),
-        PIL_STATUS_OK);
-    submit(0, PIL_FOLLOW_READ_PROJECT);
-    assert_string_equal(pil_text_chars(&wait_for_job()->project), "{}");
-    submit(0, PIL_FOLLOW_READ_PROJECT);
-    assert_int_equal(wait_for_job()->outcome.status, PIL_STATUS_OK);
+    assert_int_equal(read_project(), PIL_STATUS_NOT_FOUND);
+    put_project("p", "[[],[],[]]");
+    assert_int_equal(read_project(), PIL_STATUS_OK);
+    assert_true(jobs[0].is_project_new);
+    /* The server gets what is known, and nothing else. */
+    assert_non_null(strstr(pil_text_chars(&jobs[0].project), "{\"format\":1,\"project\":{\"entities\":["));
+    assert_null(strstr(pil_text_chars(&jobs[0].project), "more"));
+    assert_int_equal(read_project(), PIL_STATUS_OK);
+    assert_false(jobs[0].is_project_new);
     assert_int_equal(jobs[0].project.len, 0);
+}
+
+static void a_document_that_cannot_be_used_goes_to_nobody(void **state) {
+    struct pil_text large = {0};
+    (void)state;
+    start(1);
+    put_project("other", "0");
+    for (int i = 0; i < 2; i++) { /* the second time it is not parsed, and the verdict is the same */
+        assert_int_equal(read_project(), PIL_STATUS_CORRUPT);
+        assert_non_null(strstr(jobs[0].outcome.error.text, "projects/p.json: it says that it is project other"));
+        assert_int_equal(jobs[0].project.len, 0);
+    }
+    put_project("p", "[");
+    assert_int_equal(read_project(), PIL_STATUS_CORRUPT);
+    pil_text_append(&large, "\"", 1);
+    for (uint32_t i = 0; i < PIL_PROJECT_BYTES_MAX; i++) {
+        pil_text_append(&large, "x", 1);
+    }
+    pil_text_append(&large, "\"", 1);
+    put_project("p", pil_text_chars(&large));
+    assert_int_equal(read_project(), PIL_STATUS_TOO_LARGE);
+    pil_text_deinit(&large);
+    put_project("p", "0");
+    assert_int_equal(read_project(), PIL_STATUS_OK);
+    assert_true(jobs[0].is_project_new);
 }
 
 static void a_store_that_is_away_is_an_outcome_and_tried_again(void **state) {
@@ -220,6 +266,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(jobs_come_back_and_handles_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(a_project_is_told_once_for_each_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_document_that_cannot_be_used_goes_to_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_is_away_is_an_outcome_and_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_download_ends_in_its_middle, setup, teardown),
         cmocka_unit_test_setup_teardown(jobs_that_nobody_takes_are_let_go, setup, teardown),

@@ -26,7 +26,9 @@ static struct pil_job *jobs[VIEWS]; /* that are out; NULL: none */
 static uint64_t now_ns;
 static uint32_t reports[VIEWS], projects, asked; /* asked: who asked for admission last; VIEWS: nobody */
 static pil_status hand_over_status;              /* of the project */
-static uint32_t handed_over;                     /* shards, to a supervisor that answers later */
+static uint32_t no_projects;                     /* how often it was said that there is none to use, and why */
+static pil_status no_project_status;
+static uint32_t handed_over; /* shards, to a supervisor that answers later */
 static char given_up[PIL_RELEASE_ID_CHARS + 1], published[PIL_RELEASE_ID_CHARS + 1];
 static struct pil_fetch_report last_report;
 
@@ -85,6 +87,13 @@ static pil_status take_project(void *context, uint32_t v, struct pil_bytes docum
     return hand_over_status;
 }
 
+static void take_no_project(void *context, uint32_t v, const struct pil_outcome *outcome) {
+    (void)context;
+    assert_int_equal(v, 0);
+    no_projects++;
+    no_project_status = outcome->status;
+}
+
 static const struct pil_clock test_clock = {.monotonic_ns = test_ns};
 static const struct pil_follow_hooks test_hooks = {.submit = take_job,
                                                    .ask_admission = ask,
@@ -93,7 +102,8 @@ static const struct pil_follow_hooks test_hooks = {.submit = take_job,
                                                    .publish = publish,
                                                    .checked = see_checked,
                                                    .reported = see_report,
-                                                   .project = take_project};
+                                                   .project = take_project,
+                                                   .no_project = take_no_project};
 
 static int setup(void **state) {
     (void)state;
@@ -102,7 +112,7 @@ static int setup(void **state) {
     now_ns = 100000 * ms;
     memset(jobs, 0, sizeof jobs);
     memset(reports, 0, sizeof reports);
-    projects = handed_over = 0;
+    projects = handed_over = no_projects = 0;
     given_up[0] = published[0] = '\0';
     asked = VIEWS;
     hand_over_status = PIL_STATUS_OK;
@@ -294,6 +304,26 @@ static void a_project_that_is_not_held_is_handed_over_again(void **state) {
     end(1, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
 }
 
+/* Each change of what the store has is told once; a failure to read it says nothing about that. */
+static void a_document_that_cannot_be_used_is_told_once_and_stops_no_view(void **state) {
+    static const struct {
+        pil_status status;
+        uint32_t told;
+    } steps[] = {{PIL_STATUS_CORRUPT, 1},   {PIL_STATUS_CORRUPT, 1},   {PIL_STATUS_IO, 1},
+                 {PIL_STATUS_CORRUPT, 1},   {PIL_STATUS_OK, 1},        {PIL_STATUS_TOO_LARGE, 2},
+                 {PIL_STATUS_NOT_FOUND, 3}, {PIL_STATUS_NOT_FOUND, 3}, {PIL_STATUS_CORRUPT, 4}};
+    (void)state;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        end(0, PIL_FOLLOW_READ_PROJECT, (struct pil_outcome){.status = steps[i].status});
+        assert_int_equal(no_projects, steps[i].told);
+        assert_true(steps[i].status == PIL_STATUS_OK || steps[i].status == PIL_STATUS_IO ||
+                    no_project_status == steps[i].status);
+        end(0, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+        end(1, PIL_FOLLOW_POLL, (struct pil_outcome){.status = PIL_STATUS_IO});
+        now_ns += POLL_MS * ms;
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(views_wait_for_their_project_and_say_so, setup, teardown),
@@ -301,6 +331,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_shard_is_whole_when_the_supervisor_holds_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_shard_that_is_not_held_is_fetched_again_after_a_while, setup, teardown),
         cmocka_unit_test_setup_teardown(a_project_that_is_not_held_is_handed_over_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_document_that_cannot_be_used_is_told_once_and_stops_no_view, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -292,7 +292,11 @@ static void what_was_dropped_is_fetched_again(void **state) {
 static void a_project_is_read_before_each_poll(void **state) {
     (void)state;
     target.reads_project = true;
-    fail_with(PIL_FOLLOW_READ_PROJECT, PIL_STATUS_NOT_FOUND); /* without one views are served, too */
+    fail_with(PIL_FOLLOW_READ_PROJECT, PIL_STATUS_CORRUPT); /* with one that nobody can use views are served, too */
+    pil_target_nudge(&target);
+    fail_with(PIL_FOLLOW_POLL, PIL_STATUS_IO);
+    ok(PIL_FOLLOW_REPORT);
+    fail_with(PIL_FOLLOW_READ_PROJECT, PIL_STATUS_NOT_FOUND); /* and without one */
     pil_target_nudge(&target);                                /* after the project was read: it is read again */
     poll_says(A, true);
     offer_is_served(A);
@@ -304,7 +308,7 @@ static void a_project_is_read_before_each_poll(void **state) {
 
 /* What it says about mapping is not known: nothing is published before it was read. */
 static void a_project_that_cannot_be_read_stops_its_views_until_it_was_read_once(void **state) {
-    static const pil_status statuses[] = {PIL_STATUS_IO, PIL_STATUS_DENIED, PIL_STATUS_TOO_LARGE, PIL_STATUS_TIMEOUT};
+    static const pil_status statuses[] = {PIL_STATUS_IO, PIL_STATUS_DENIED, PIL_STATUS_NO_MEMORY, PIL_STATUS_TIMEOUT};
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         setup(state);
         target.reads_project = true;

@@ -21,7 +21,7 @@ static struct pil_watcher make(const char *name) {
 
 static void expect_change(struct pil_watcher *watcher) {
     assert_true(becomes_readable(watcher->fd));
-    pil_watcher_drain(watcher);
+    pil_watcher_drain(watcher, 0);
     assert_false(is_readable(watcher->fd));
 }
 
@@ -36,9 +36,27 @@ static void channels_and_projects_are_watched_and_nothing_else(void **state) {
     put_text(*state, "projects/rides.json", "1");
     expect_change(&watcher);
     put_text(*state, "shards/ab/x", "1");
-    pil_watcher_drain(&watcher); /* the folder is new */
+    pil_watcher_drain(&watcher, 0); /* the folder is new */
     put_text(*state, "shards/ab/y", "1");
     assert_false(is_readable(watcher.fd));
+    pil_watcher_deinit(&watcher);
+}
+
+/* A storm of changes costs one reading in each pause; none is lost. */
+static void a_storm_is_one_change(void **state) {
+    struct pil_watcher watcher = make("");
+    const uint64_t now_ns = 5000000000;
+    uint64_t due_ns = UINT64_MAX;
+    pil_watcher_attend(&watcher);
+    assert_int_equal(pil_watcher_descriptor(&watcher, now_ns, &due_ns), watcher.fd); /* the first one is seen at once */
+    put_text(*state, "projects/rides.json", "1");
+    assert_true(becomes_readable(watcher.fd));
+    pil_watcher_drain(&watcher, now_ns);
+    put_text(*state, "projects/other.json", "1");
+    assert_int_equal(pil_watcher_descriptor(&watcher, now_ns + PIL_WATCHER_PAUSE_NS - 1, &due_ns), -1);
+    assert_int_equal(due_ns, now_ns + PIL_WATCHER_PAUSE_NS);
+    assert_int_equal(pil_watcher_descriptor(&watcher, due_ns, &due_ns), watcher.fd);
+    assert_true(is_readable(watcher.fd));
     pil_watcher_deinit(&watcher);
 }
 
@@ -73,6 +91,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(channels_and_projects_are_watched_and_nothing_else, folder_setup,
                                         folder_teardown),
+        cmocka_unit_test_setup_teardown(a_storm_is_one_change, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_store_that_comes_later_is_watched_and_followed, folder_setup,
                                         folder_teardown),
     };

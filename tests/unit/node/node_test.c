@@ -618,6 +618,51 @@ static void a_first_release_is_ready_when_every_worker_sees_it(void **state) {
     pil_qsbr_offline(qsbr_of(f), 0);
 }
 
+static void assert_project_refused(const struct fixture *f, const char *why) {
+    for (uint32_t i = 0; i < 2; i++) { /* both views are of this project */
+        assert_string_equal(f->node->views[i].project_refused, why);
+    }
+    assert_metric(f, "pillion_project_refused{view=\"p/w\"} 1\n", why[0] != '\0');
+}
+
+static void a_project_that_does_not_come_is_told(void **state) {
+    struct fixture *f = *state;
+    char *good = good_document(f);
+    struct pil_message none = {.kind = PIL_MESSAGE_NO_PROJECT,
+                               .no_project = {.view_index = 1, .outcome = PIL_OUTCOME_CORRUPT, .why = "no JSON"}};
+    take(f, none);
+    assert_project_refused(f, "no JSON");
+    send_project(f, good);
+    free(good);
+    assert_project_refused(f, "");
+    none.no_project.outcome = PIL_OUTCOME_NOT_FOUND;
+    take(f, none);
+    assert_project_refused(f, "");
+    assert_non_null(pil_server_project(f->node->server, "p")); /* it was there, and goes on */
+}
+
+static void services_that_a_project_loses_are_told(void **state) {
+    struct fixture *f = *state;
+    json_t *document = json_pack("{s:i, s:o}", "format", 1, "project", pil_project_to_json(f->project));
+    json_t *project = json_object_get(document, "project"), *services = json_array();
+    for (int i = 0; i < 3; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "s%d", i);
+        json_array_append_new(services, json_pack("{s:s, s:[s]}", "name", name, "features", "v:f0"));
+    }
+    json_object_set_new(project, "feature_services", services);
+    for (int left = 3; left >= 1; left -= 2) {
+        char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
+        send_project(f, text);
+        free(text);
+        assert_string_equal(f->node->views[0].project_refused, "");
+        assert_string_equal(f->node->views[1].services_gone, left == 3 ? "" : "s0, s2");
+        json_array_remove(services, 2);
+        json_array_remove(services, 0);
+    }
+    json_decref(document);
+}
+
 /* ---- Views that come and go. */
 
 static void a_view_that_is_removed_lets_go_of_everything(void **state) {
@@ -756,6 +801,8 @@ int main(void) {
         TEST(restarts_and_memory_are_what_the_supervisor_says),
         TEST(a_project_that_is_refused_leaves_the_one_before),
         TEST(a_project_whose_descriptor_was_lost_is_asked_for_again),
+        TEST(a_project_that_does_not_come_is_told),
+        TEST(services_that_a_project_loses_are_told),
         TEST(a_view_that_is_removed_lets_go_of_everything),
         TEST(a_view_that_is_added_takes_readiness_from_nobody),
         TEST(a_view_that_was_added_is_known_to_the_next_server),

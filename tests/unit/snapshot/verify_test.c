@@ -239,7 +239,6 @@ static void a_shard_is_what_its_manifest_means(void **state) {
     places[3].row_count--;
     for (size_t i = 0; i < 4; i++) {
         const struct pil_verify_options options = {.place = &places[i]};
-        struct pil_error error = {0};
         pil_status wanted = i == 0 ? PIL_STATUS_OK : PIL_STATUS_CORRUPT;
         assert_int_equal(pil_verify(file, &options, &error), wanted);
         assert_int_equal(pil_verify_place(victim.file, victim.bytes, &places[i], &error), wanted);

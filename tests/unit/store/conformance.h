@@ -25,7 +25,7 @@ CONFORMANCE void put_text(struct pil_store *store, const char *name, const char 
 /* The tag of the object, after checking its content. */
 CONFORMANCE struct pil_store_tag expect_text(struct pil_store *store, const char *name, const char *text) {
     struct pil_text content = {0};
-    struct pil_store_tag tag = {{0}};
+    struct pil_store_tag tag = {0};
     assert_int_equal(pil_store_get(store, name, 1 << 20, &content, &tag, NULL), PIL_STATUS_OK);
     assert_string_equal(pil_text_chars(&content), text);
     pil_text_deinit(&content);
@@ -80,7 +80,7 @@ CONFORMANCE void what_is_not_there_is_not_found(void **state) {
         assert_int_equal(pil_store_get_range(store, &(struct pil_store_range){names[i], 0, &byte, 1}, &len, NULL),
                          PIL_STATUS_NOT_FOUND);
         assert_int_equal(pil_store_remove(store, names[i], pil_store_always(), NULL), PIL_STATUS_NOT_FOUND);
-        struct pil_store_condition match = pil_store_if_match(&(struct pil_store_tag){"x"});
+        struct pil_store_condition match = pil_store_if_match(&(struct pil_store_tag){.text = "x"});
         assert_int_equal(pil_store_remove(store, names[i], match, NULL), PIL_STATUS_NOT_FOUND);
         assert_int_equal(pil_store_put(store, names[i], pil_bytes_from_text("x"), match, NULL, NULL),
                          PIL_STATUS_CONFLICT);
@@ -115,7 +115,7 @@ CONFORMANCE pil_status put_if(struct pil_store *store, const char *name, const c
 
 CONFORMANCE void only_the_matching_version_is_replaced(void **state) {
     struct pil_store *store = *state;
-    struct pil_store_tag put_a = {{0}}, put_b = {{0}}, never = {"0123"};
+    struct pil_store_tag put_a = {0}, put_b = {0}, never = {.text = "0123"};
     struct pil_bytes a = pil_bytes_from_text("a"), c = pil_bytes_from_text("c");
     assert_int_equal(put_if(store, "pointer", "a", &never, NULL), PIL_STATUS_CONFLICT); /* none is there */
     assert_int_equal(pil_store_put(store, "pointer", a, pil_store_if_absent(), &put_a, NULL), PIL_STATUS_OK);
@@ -137,7 +137,7 @@ CONFORMANCE void a_put_without_condition_replaces_anything(void **state) {
     struct pil_store *store = *state;
     assert_int_equal(pil_store_put(store, "any", pil_bytes_from_text("1"), pil_store_always(), NULL, NULL),
                      PIL_STATUS_OK);
-    struct pil_store_tag first = expect_text(store, "any", "1"), second = {{0}};
+    struct pil_store_tag first = expect_text(store, "any", "1"), second = {0};
     assert_int_equal(pil_store_put(store, "any", pil_bytes_from_text("22"), pil_store_always(), &second, NULL),
                      PIL_STATUS_OK);
     assert_string_not_equal(first.text, second.text);
@@ -160,7 +160,7 @@ CONFORMANCE void only_the_matching_version_is_removed(void **state) {
 CONFORMANCE void what_did_not_change_is_not_read_again(void **state) {
     struct pil_store *store = *state;
     struct pil_store_content content = {0};
-    struct pil_store_tag none = {{0}}, other = {"0123"};
+    struct pil_store_tag none = {0}, other = {.text = "0123"};
     put_text(store, "polled", "one");
     struct pil_store_tag tag = expect_text(store, "polled", "one");
     assert_int_equal(pil_store_get_if_changed(store, "polled", 10, &tag, &content, NULL), PIL_STATUS_OK);
@@ -240,7 +240,7 @@ CONFORMANCE void *race_run(void *context) {
     for (int round = 0; round < RACE_ROUNDS; round++) {
         char name[32], text[32];
         struct pil_text content = {0};
-        struct pil_store_tag tag = {{0}};
+        struct pil_store_tag tag = {0};
         snprintf(name, sizeof name, "race/%d", round);
         snprintf(text, sizeof text, "round %d thread %u", round, race->number);
         pthread_barrier_wait(race->barrier);

@@ -107,7 +107,7 @@ static void links_lead_nowhere(void **state) {
     assert_non_null(strstr(error.text, "symbolic link"));
     assert_int_equal(access("/etc/pillion", F_OK), -1);
     assert_int_equal(pil_store_put(store, "file", x, pil_store_if_absent(), NULL, &error), PIL_STATUS_EXISTS);
-    struct pil_store_tag tag = {"0"};
+    struct pil_store_tag tag = {.text = "0"};
     assert_int_equal(pil_store_put(store, "file", x, pil_store_if_match(&tag), NULL, &error), PIL_STATUS_DENIED);
     struct pil_text names_text = {0};
     assert_int_equal(pil_store_list(store, "", visit_name, &names_text, &error), PIL_STATUS_DENIED);
@@ -371,12 +371,40 @@ static void a_read_only_file_system_says_so(void **state) {
     expect_child(use_read_only);
 }
 
+/* A file that has not changed for a while is not read again: its stamp is enough, whatever the tag says. */
+static void an_unchanged_file_is_not_read_again(void **state) {
+    struct pil_store *store = *state;
+    struct pil_store_tag tag = {0};
+    struct pil_store_content content;
+    char path[PATH_MAX];
+    put_text(store, "polled", "1");
+    while (tag.stamp.changed_ns == 0) { /* a file that was changed just now could change again at the same time */
+        assert_int_equal(pil_store_get_if_changed(store, "polled", 10, &tag, &content, NULL), PIL_STATUS_OK);
+        tag = content.tag;
+        pil_text_deinit(&content.text);
+    }
+    tag.text[0] = 'x'; /* no content has this tag */
+    assert_int_equal(pil_store_get_if_changed(store, "polled", 10, &tag, &content, NULL), PIL_STATUS_OK);
+    assert_true(content.is_unchanged);
+    assert_string_equal(content.tag.text, tag.text);
+    snprintf(path, sizeof path, "%s", in_folder("polled"));
+    int fd = open(path, O_WRONLY | O_CLOEXEC); /* in place, and of the same size */
+    assert_int_equal(write(fd, "2", 1), 1);
+    close(fd);
+    assert_int_equal(pil_store_get_if_changed(store, "polled", 10, &tag, &content, NULL), PIL_STATUS_OK);
+    assert_false(content.is_unchanged);
+    assert_string_equal(pil_text_chars(&content.text), "2");
+    pil_text_deinit(&content.text);
+    assert_int_equal(pil_store_get_if_changed(store, "polled", 0, NULL, &content, NULL), PIL_STATUS_TOO_LARGE);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         STORE_CONFORMANCE_TESTS(folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_failed_fsync_is_reported_and_never_retried, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_listing_is_whole_or_fails, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(links_lead_nowhere, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(an_unchanged_file_is_not_read_again, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(other_kinds_of_files_are_named, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(foreign_files_are_left_alone, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_watch_survives_the_folder, folder_setup, folder_teardown),

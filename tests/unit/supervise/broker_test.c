@@ -119,7 +119,7 @@ static void reclaimed(struct fixture *f, uint32_t view, uint32_t number) {
 
 /* Returns its descriptor, which is the broker's. */
 static int project_comes(struct fixture *f, uint32_t view, const char *text) {
-    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .project = {view}};
+    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .project = {view, (uint8_t)text[0]}};
     struct pil_error error;
     assert_int_equal(pil_message_blob(text, strlen(text), &project.fd, &error), PIL_STATUS_OK);
     from_fetcher(f, project);
@@ -156,6 +156,9 @@ static size_t describe(const struct pil_message *message, char *to, size_t room)
         return (size_t)snprintf(to, room, "%s %s ", name, message->admitted.is_admitted ? "yes" : "no");
     case PIL_MESSAGE_TAKEN: return (size_t)snprintf(to, room, "%s %s ", name, message->taken.is_taken ? "yes" : "no");
     case PIL_MESSAGE_PROJECT: return (size_t)snprintf(to, room, "%s %u ", name, message->project.view_index);
+    case PIL_MESSAGE_NO_PROJECT:
+        return (size_t)snprintf(to, room, "%s %u %s ", name, message->no_project.view_index,
+                                pil_fetch_outcome_text(message->no_project.outcome));
     case PIL_MESSAGE_CHECKED: return (size_t)snprintf(to, room, "%s %u ", name, message->checked.view_index);
     default: return (size_t)snprintf(to, room, "%s ", name);
     }
@@ -299,7 +302,8 @@ static void a_shard_that_cannot_be_held_is_answered(void **state) {
 }
 
 static void applied(struct fixture *f, uint32_t view, pil_fetch_outcome outcome) {
-    struct pil_message message = {.kind = PIL_MESSAGE_APPLIED, .applied = {view, outcome}};
+    struct pil_message message = {.kind = PIL_MESSAGE_APPLIED,
+                                  .applied = {view, f->broker.views[view].offer.newer_hash, outcome}};
     pil_broker_take_from_server(&f->broker, &message, f->now_ns);
 }
 
@@ -580,6 +584,59 @@ static void the_newest_document_of_a_project_is_the_only_one(void **state) {
     assert_string_equal(SERVER(f), "held 0=0/0 project 1 held 1=0/0 start ");
 }
 
+/* ---- Documents on which a server ends. */
+
+static void a_document_on_which_a_server_ends_is_not_sent_again(void **state) {
+    struct fixture *f = *state;
+    project_comes(f, 0, "good");
+    applied(f, 0, PIL_OUTCOME_OK);
+    (void)SERVER(f);
+    project_comes(f, 1, "bad"); /* by another view of the project */
+    assert_string_equal(SERVER(f), "project 1 ");
+    restart_server(f);
+    assert_string_equal(SERVER(f), "held 0=0/0 project 1 no_project 1 corrupt held 1=0/0 start ");
+    restart_server(f);
+    assert_string_equal(SERVER(f), "held 0=0/0 project 1 no_project 1 corrupt held 1=0/0 start ");
+    project_comes(f, 0, "bad"); /* a new fetcher reads it again */
+    assert_string_equal(SERVER(f), "no_project 0 corrupt ");
+    project_comes(f, 0, "very good");
+    assert_string_equal(SERVER(f), "project 0 ");
+    applied(f, 0, PIL_OUTCOME_OK);
+    restart_server(f);
+    assert_string_equal(SERVER(f), "project 0 held 0=0/0 held 1=0/0 start ");
+    project_comes(f, 0, "bad");
+    assert_string_equal(SERVER(f), "no_project 0 corrupt ");
+}
+
+/* There is nothing to go back to, and somebody may have killed the server: once is a coincidence. */
+static void the_only_document_is_sent_twice(void **state) {
+    struct fixture *f = *state;
+    pil_broker_set_view(&f->broker, 2, true, "q");
+    project_comes(f, 0, "1");
+    project_comes(f, 2, "2"); /* not the one that the server was at */
+    for (int i = 0; i < 2; i++) {
+        (void)SERVER(f);
+        restart_server(f);
+    }
+    assert_string_equal(SERVER(f), "no_project 0 corrupt held 0=0/0 held 1=0/0 project 2 held 2=0/0 start ");
+}
+
+static void a_refused_document_leaves_the_one_before(void **state) {
+    struct fixture *f = *state;
+    int good = project_comes(f, 0, "good");
+    applied(f, 0, PIL_OUTCOME_OK);
+    int bad = project_comes(f, 0, "bad");
+    applied(f, 0, PIL_OUTCOME_ERROR);
+    assert_int_equal(fcntl(bad, F_GETFD), -1);
+    assert_int_not_equal(fcntl(good, F_GETFD), -1);
+    (void)SERVER(f);
+    struct pil_message none = {.kind = PIL_MESSAGE_NO_PROJECT, .no_project = {0, PIL_OUTCOME_NOT_FOUND, ""}};
+    from_fetcher(f, none);
+    assert_string_equal(SERVER(f), "no_project 0 not_found ");
+    restart_server(f);
+    assert_string_equal(SERVER(f), "project 0 no_project 0 not_found held 0=0/0 held 1=0/0 start ");
+}
+
 static void a_server_in_a_long_chore_is_told_everything_and_not_killed(void **state) {
     enum { MANY = 5000 };
     struct fixture *f = *state;
@@ -648,6 +705,9 @@ int main(void) {
         TEST(a_view_that_is_removed_is_forgotten),
         TEST(nothing_is_admitted_for_a_view_that_is_removed),
         TEST(the_newest_document_of_a_project_is_the_only_one),
+        TEST(a_document_on_which_a_server_ends_is_not_sent_again),
+        TEST(the_only_document_is_sent_twice),
+        TEST(a_refused_document_leaves_the_one_before),
         TEST(a_server_in_a_long_chore_is_told_everything_and_not_killed),
         TEST(a_fetcher_that_is_restarted_is_told_at_once),
         TEST(readiness_is_passed_on),
