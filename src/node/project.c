@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/project.h"
 #include "base/log.h"
+#include "base/panic.h"
 #include "base/sys.h"
 #include "node/internal.h"
 #include "release/project.h"
@@ -24,6 +25,7 @@ static pil_status parse(int fd, struct pil_project **ret_project, struct pil_err
 static void each_view(struct pil_node *node, uint32_t view_index, void (*set)(struct pil_node_view *, const char *),
                       const char *text) {
     const struct pil_settings *settings = node->options.settings;
+    PIL_ASSERT(view_index < settings->view_count);
     for (uint32_t i = 0; i < settings->view_count; i++) {
         if (strcmp(settings->views[i].project, settings->views[view_index].project) == 0) {
             set(&node->views[i], text);
@@ -77,6 +79,7 @@ void pil_node_take_project(struct pil_node *node, const struct pil_message_proje
         refuse(node, message, status, error.text);
         return;
     }
+    PIL_ASSERT(fd >= 0);
     pil_log(PIL_LOG_INFO, "project taken", "project", project->name, "services", PIL_LOG_NUM(project->service_count),
             NULL);
     tell_services_gone(node, message->view_index, project);

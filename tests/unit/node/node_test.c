@@ -646,8 +646,7 @@ static void services_that_a_project_loses_are_told(void **state) {
     json_t *document = json_pack("{s:i, s:o}", "format", 1, "project", pil_project_to_json(f->project));
     json_t *project = json_object_get(document, "project"), *services = json_array();
     for (int i = 0; i < 3; i++) {
-        char name[8];
-        snprintf(name, sizeof name, "s%d", i);
+        const char name[] = {'s', (char)('0' + i), '\0'};
         json_array_append_new(services, json_pack("{s:s, s:[s]}", "name", name, "features", "v:f0"));
     }
     json_object_set_new(project, "feature_services", services);
