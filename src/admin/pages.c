@@ -110,11 +110,11 @@ static json_t *view_status(const struct pil_node *node, uint32_t index) {
     const struct pil_view_settings *settings = &pil_server_settings(node->server)->views[index];
     const struct pil_node_view *view = &node->views[index];
     const struct pil_release *release = pil_cache_live(pil_cache_view_at(pil_server_cache(node->server), index));
-    json_t *json =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i}", "project", settings->project, "view", settings->view,
-                  "channel", settings->channel, "channel_release", view->effective, "pinned", view->is_pinned,
-                  "channel_sequence", (json_int_t)view->sequence, "checked_us", (json_int_t)view->checked_us,
-                  "held_bytes", (json_int_t)view->held_bytes, "held_releases", (int)view->held_count);
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i}", "project", settings->project, "view",
+                             settings->view, "channel", settings->channel, "channel_release", view->effective, "pinned",
+                             view->is_pinned, "channel_sequence", (json_int_t)view->sequence, "checked_us",
+                             (json_int_t)pil_node_checked_us(node, index), "held_bytes", (json_int_t)view->held_bytes,
+                             "held_releases", (int)view->held_count);
     if ((release != NULL && !add_release(json, release)) || !add_project(json, view) ||
         (view->refused_outcome != PIL_OUTCOME_OK && !add_refusal(json, view))) {
         json_decref(json);

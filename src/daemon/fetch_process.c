@@ -187,6 +187,7 @@ static void checked(void *context, uint32_t view, const struct pil_channel *chan
     struct pil_message message = {.kind = PIL_MESSAGE_CHECKED,
                                   .checked = {.view_index = process->slots[view],
                                               .checked_us = pil_clock_wall_us(),
+                                              .checked_ns = pil_clock_monotonic_ns(),
                                               .sequence = channel->sequence,
                                               .is_pinned = channel->pinned[0] != '\0'}};
     set_release(&message.checked.release, pil_channel_effective(channel));

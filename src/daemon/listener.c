@@ -7,12 +7,14 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -107,9 +109,9 @@ static void find_unix_holder(int connected, char text[HOLDER_BYTES]) {
     }
 }
 
-/* Removes a stale socket file: one that refuses connections, because no process listens. After any other error (full,
- * not permitted, another kind of socket) a process may be listening. */
-static pil_status clear_unix_path(const char *path, const struct sockaddr_un *address, int type,
+/* Whether the path is free, or has a stale socket file: one that refuses connections, because no process listens. After
+ * any other error (full, not permitted, another kind of socket) a process may be listening. */
+static pil_status check_unix_path(const char *path, const struct sockaddr_un *address, int type,
                                   struct pil_error *ret_error) {
     struct stat info;
     char holder[HOLDER_BYTES];
@@ -124,12 +126,61 @@ static pil_status clear_unix_path(const char *path, const struct sockaddr_un *ad
         probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
     find_unix_holder(probe, holder);
     pil_sys_close(&probe);
-    if (!is_left_over) {
-        return pil_fail(ret_error, PIL_STATUS_BUSY, "%s is held by %s; stop it or name another path", path, holder);
+    return is_left_over
+               ? PIL_STATUS_OK
+               : pil_fail(ret_error, PIL_STATUS_BUSY, "%s is held by %s; stop it or name another path", path, holder);
+}
+
+/* ---- The lock of a path. */
+
+static pil_status fail_locked(int fd, const char *path, struct pil_error *error) {
+    char text[32] = "", holder[HOLDER_BYTES] = "another daemon";
+    ssize_t len = pread(fd, text, sizeof text - 1, 0);
+    long pid = len > 0 ? strtol(text, NULL, 10) : 0;
+    if (pid > 0) {
+        describe_process(pid, holder);
     }
-    return unlink(path) == 0 ? PIL_STATUS_OK
-                             : pil_fail(ret_error, pil_status_from_errno(errno),
-                                        "%s is left over and cannot be removed: %s", path, strerror(errno));
+    return pil_fail(error, PIL_STATUS_BUSY, "%s is held by %s; stop it or name another path", path, holder);
+}
+
+static bool is_same_file(int fd, const char *path) {
+    struct stat ours, there;
+    return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_dev == there.st_dev &&
+           ours.st_ino == there.st_ino;
+}
+
+/* The file is removed by its last holder: a lock of a file that is not there any more is none, and is tried again. */
+static pil_status take_lock(const char *path, int *ret_fd, struct pil_error *error) {
+    char name[PATH_MAX], text[32];
+    snprintf(name, sizeof name, "%s.lock", path);
+    for (;;) {
+        int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0) {
+            return pil_fail(error, pil_status_from_errno(errno), "%s: %s", name, strerror(errno));
+        }
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            pil_status status = fail_locked(fd, path, error);
+            pil_sys_close(&fd);
+            return status;
+        }
+        if (is_same_file(fd, name)) {
+            int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
+            pil_ignore(ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) == len ? PIL_STATUS_OK : PIL_STATUS_IO,
+                       "the pid is for messages only");
+            *ret_fd = fd;
+            return PIL_STATUS_OK;
+        }
+        pil_sys_close(&fd);
+    }
+}
+
+static void give_lock(const char *path, int *fd) {
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%s.lock", path);
+    if (*fd >= 0 && is_same_file(*fd, name)) { /* the janitor, or the supervisor, may have removed it already */
+        unlink(name);
+    }
+    pil_sys_close(fd);
 }
 
 static pil_status set_group(const struct pil_listener_settings *settings, const char *path,
@@ -148,34 +199,70 @@ static pil_status set_group(const struct pil_listener_settings *settings, const 
                           settings->group, strerror(errno));
 }
 
-static pil_status open_unix(const struct pil_listener_settings *settings, const char *path, int *ret_fd,
-                            struct pil_error *ret_error) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, path, strlen(path) + 1); /* pil_address_parse has checked the length */
-    int type = settings->protocol == PIL_PROTOCOL_MAPPED ? SOCK_SEQPACKET : SOCK_STREAM;
-    PIL_TRY(clear_unix_path(path, &address, type, ret_error));
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return fail(fd, settings->address, "socket", ret_error);
-    }
-    /* Create the socket closed to others, and widen its mode only after its group is set. */
+/* A name in the same folder, by which nobody looks for a socket. Only the holder of a lock makes one, and one at a
+ * time. */
+static pil_status name_for_now(const char *path, struct sockaddr_un *address, struct pil_error *error) {
+    const char *slash = strrchr(path, '/');
+    int folder = slash != NULL ? (int)(slash - path) + 1 : 0;
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int len = snprintf(address->sun_path, sizeof address->sun_path, "%.*s.pil-%d", folder, path, (int)getpid());
+    return (size_t)len < sizeof address->sun_path
+               ? PIL_STATUS_OK
+               : pil_fail(error, PIL_STATUS_INVALID, "%s: the name of its folder is too long, by %zu bytes", path,
+                          (size_t)len + 1 - sizeof address->sun_path);
+}
+
+/* Makes the listening socket under another name, closed to others until its group is set; then gives it its path in one
+ * step, so that no client and no other daemon finds a socket there that does not listen. */
+static pil_status listen_unix(const struct pil_listener_settings *settings, const char *path, int fd,
+                              struct pil_listener_file *file, struct pil_error *error) {
+    struct sockaddr_un address;
+    struct stat info;
+    PIL_TRY(name_for_now(path, &address, error));
+    unlink(address.sun_path); /* of a process with the same pid that was killed */
     mode_t before = umask(0177);
     int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
     umask(before);
     if (bound != 0) {
-        return fail(fd, settings->address, "bind", ret_error);
+        return pil_fail(error, pil_status_from_errno(errno), "%s: bind: %s", settings->address, strerror(errno));
     }
-    pil_status status = set_group(settings, path, ret_error);
-    if (status == PIL_STATUS_OK && (chmod(path, settings->mode) != 0 || listen(fd, BACKLOG) != 0)) {
-        status = pil_fail(ret_error, pil_status_from_errno(errno), "%s: set its mode and listen: %s", settings->address,
+    pil_status status = set_group(settings, address.sun_path, error);
+    if (status == PIL_STATUS_OK &&
+        (chmod(address.sun_path, settings->mode) != 0 || lstat(address.sun_path, &info) != 0 ||
+         listen(fd, BACKLOG) != 0 || rename(address.sun_path, path) != 0)) {
+        status = pil_fail(error, pil_status_from_errno(errno), "%s: set its mode and listen: %s", settings->address,
                           strerror(errno));
     }
     if (status != PIL_STATUS_OK) {
+        unlink(address.sun_path);
+        return status;
+    }
+    file->device = info.st_dev;
+    file->inode = info.st_ino;
+    return PIL_STATUS_OK;
+}
+
+static pil_status open_unix(const struct pil_listener_settings *settings, const char *path, int *ret_fd,
+                            struct pil_listener_file *ret_file, struct pil_error *ret_error) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, strlen(path) + 1); /* pil_address_parse has checked the length */
+    int type = settings->protocol == PIL_PROTOCOL_MAPPED ? SOCK_SEQPACKET : SOCK_STREAM;
+    struct pil_listener_file file = {.lock_fd = -1};
+    PIL_TRY(take_lock(path, &file.lock_fd, ret_error));
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    pil_status status = fd >= 0 ? check_unix_path(path, &address, type, ret_error)
+                                : pil_fail(ret_error, pil_status_from_errno(errno), "%s: socket: %s", settings->address,
+                                           strerror(errno));
+    if (status == PIL_STATUS_OK) {
+        status = listen_unix(settings, path, fd, &file, ret_error);
+    }
+    if (status != PIL_STATUS_OK) {
         pil_sys_close(&fd);
-        unlink(path);
+        give_lock(path, &file.lock_fd);
         return status;
     }
     *ret_fd = fd;
+    *ret_file = file;
     return PIL_STATUS_OK;
 }
 
@@ -227,16 +314,23 @@ static pil_status open_tcp(const struct pil_listener_settings *settings, const s
     return status;
 }
 
-pil_status pil_listener_open(const struct pil_listener_settings *settings, int *ret_fd, struct pil_error *ret_error) {
+pil_status pil_listener_open(const struct pil_listener_settings *settings, int *ret_fd,
+                             struct pil_listener_file *ret_file, struct pil_error *ret_error) {
     struct pil_address address;
+    *ret_file = (struct pil_listener_file){.lock_fd = -1};
     PIL_TRY(pil_address_parse(settings->address, &address, ret_error));
-    return address.kind == PIL_ADDRESS_UNIX ? open_unix(settings, address.path, ret_fd, ret_error)
+    return address.kind == PIL_ADDRESS_UNIX ? open_unix(settings, address.path, ret_fd, ret_file, ret_error)
                                             : open_tcp(settings, &address, ret_fd, ret_error);
 }
 
-void pil_listener_remove(const struct pil_listener_settings *settings) {
+void pil_listener_remove(const struct pil_listener_settings *settings, struct pil_listener_file *file) {
     struct pil_address address;
-    if (pil_address_parse(settings->address, &address, NULL) == PIL_STATUS_OK && address.kind == PIL_ADDRESS_UNIX) {
+    struct stat there;
+    if (file->lock_fd < 0 || pil_address_parse(settings->address, &address, NULL) != PIL_STATUS_OK) {
+        return;
+    }
+    if (lstat(address.path, &there) == 0 && there.st_dev == file->device && there.st_ino == file->inode) {
         unlink(address.path);
     }
+    give_lock(address.path, &file->lock_fd);
 }

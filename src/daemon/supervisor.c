@@ -6,6 +6,7 @@
 #include "base/panic.h"
 #include "base/sys.h"
 #include "daemon/descriptors.h"
+#include "daemon/janitor.h"
 #include "daemon/listener.h"
 #include "daemon/preflight.h"
 #include "daemon/privilege.h"
@@ -29,6 +30,8 @@ struct supervisor {
     int argc;
     char **argv;
     int listener_fds[PIL_SETTINGS_LISTENERS_MAX];
+    struct pil_listener_file listener_files[PIL_SETTINGS_LISTENERS_MAX];
+    struct pil_janitor janitor; /* removes the files of listeners where this process may not */
     struct pil_broker broker;
     int signals;
     int ready_fd;
@@ -330,7 +333,8 @@ static pil_status open_listeners(struct supervisor *supervisor, struct pil_error
     uint64_t deadline_ns = pil_clock_monotonic_ns() + ADDRESS_WAIT_MS * 1000000ull;
     bool is_told = false;
     for (uint32_t i = 0; i < settings->listener_count;) {
-        pil_status status = pil_listener_open(&settings->listeners[i], &supervisor->listener_fds[i], ret_error);
+        pil_status status = pil_listener_open(&settings->listeners[i], &supervisor->listener_fds[i],
+                                              &supervisor->listener_files[i], ret_error);
         if (status == PIL_STATUS_OK) {
             i++;
         } else if (status != PIL_STATUS_BUSY || pil_clock_monotonic_ns() >= deadline_ns) {
@@ -367,8 +371,13 @@ static pil_status open_all(struct supervisor *supervisor, struct pil_error *ret_
     PIL_TRY(settle_descriptors(supervisor, ret_error));
     PIL_TRY(pil_preflight(ret_error));
     PIL_TRY(open_listeners(supervisor, ret_error));
+    const struct pil_settings *settings = &supervisor->config->settings;
+    if (supervisor->config->user[0] != '\0' && geteuid() == 0) {
+        PIL_TRY(pil_janitor_start(settings->listeners, supervisor->listener_files, settings->listener_count,
+                                  &supervisor->janitor, ret_error));
+    }
     PIL_TRY(pil_privilege_drop(supervisor->config->user, ret_error));
-    const char *lacks = pil_preflight_lacks(&supervisor->config->settings);
+    const char *lacks = pil_preflight_lacks(settings);
     if (lacks[0] != '\0') {
         pil_log(PIL_LOG_WARN, "the machine hides facts", "why", lacks, NULL);
     }
@@ -388,9 +397,10 @@ static void close_all(struct supervisor *supervisor) {
     for (uint32_t i = 0; i < settings->listener_count; i++) {
         if (supervisor->listener_fds[i] >= 0) {
             pil_sys_close(&supervisor->listener_fds[i]);
-            pil_listener_remove(&settings->listeners[i]);
+            pil_listener_remove(&settings->listeners[i], &supervisor->listener_files[i]);
         }
     }
+    pil_janitor_finish(&supervisor->janitor);
     pil_sys_close(&supervisor->signals);
     pil_sys_close(&supervisor->ready_fd);
     pil_broker_deinit(&supervisor->broker);
@@ -406,6 +416,7 @@ int pil_supervisor_run(struct pil_config *config, int argc, char **argv, int rea
     }
     *supervisor =
         (struct supervisor){.config = config, .argc = argc, .argv = argv, .ready_fd = ready_fd, .signals = -1};
+    supervisor->janitor.pipe = -1;
     memset(supervisor->listener_fds, -1, sizeof supervisor->listener_fds);
     pil_broker_init(&supervisor->broker, tell_ready, supervisor);
     configure_broker(supervisor);

@@ -169,7 +169,7 @@ static void on_report(struct pil_node *node, const struct pil_message_report *re
 static void on_checked(struct pil_node *node, const struct pil_message_checked *checked) {
     struct pil_node_view *view = &node->views[checked->view_index];
     const struct pil_release *live = pil_cache_live(pil_node_view_of(node, checked->view_index));
-    view->checked_us = checked->checked_us;
+    view->checked_ns = checked->checked_ns;
     if (node->mapped != NULL) {
         pil_mapped_checked(node->mapped, checked->view_index, checked->checked_us);
     }
@@ -398,15 +398,24 @@ static void release_term(const struct pil_node *node, uint32_t index, struct pil
     term(terms, all, release != NULL ? is_seen(node, index) : is_awaited(node, index), text);
 }
 
+/* A view whose channel was read. By the monotonic clock: a step of the wall clock makes nothing older or fresher. */
+static uint64_t checked_age_us(const struct pil_node *node, const struct pil_node_view *view) {
+    uint64_t now_ns = monotonic_ns(node);
+    PIL_ASSERT(view->checked_ns > 0);
+    return now_ns > view->checked_ns ? (now_ns - view->checked_ns) / 1000 : 0;
+}
+
+int64_t pil_node_checked_us(const struct pil_node *node, uint32_t view_index) {
+    const struct pil_node_view *view = &node->views[view_index];
+    return view->checked_ns == 0 ? 0 : pil_node_wall_us(node) - (int64_t)checked_age_us(node, view);
+}
+
 static void channel_term(const struct pil_node *node, uint32_t index, struct pil_text *terms, bool *all) {
     const struct pil_view_settings *settings = &node->options.settings->views[index];
     const struct pil_node_view *view = &node->views[index];
     char text[PIL_MESSAGE_TEXT_BYTES];
-    int64_t now_us = pil_node_wall_us(node);
-    uint64_t age_us = view->checked_us == 0       ? UINT64_MAX
-                      : now_us > view->checked_us ? (uint64_t)(now_us - view->checked_us)
-                                                  : 0;
-    if (view->checked_us == 0) {
+    uint64_t age_us = view->checked_ns == 0 ? UINT64_MAX : checked_age_us(node, view);
+    if (view->checked_ns == 0) {
         snprintf(text, sizeof text, "%s/%s@%s: channel not read yet", settings->project, settings->view,
                  settings->channel);
     } else {
@@ -479,7 +488,7 @@ void pil_node_update_metrics(const struct pil_node *node) {
         pil_view_label(&settings->views[i], label);
         const char *const *labels = PIL_METRIC_LABELS(label);
         pil_metric_gauge(metrics, PIL_METRIC_channel_checked_timestamp_seconds, labels,
-                         (double)node->views[i].checked_us / 1e6);
+                         (double)pil_node_checked_us(node, i) / 1e6);
         pil_metric_gauge(metrics, PIL_METRIC_memory_bytes, labels, (double)node->views[i].held_bytes);
         pil_metric_gauge(metrics, PIL_METRIC_release_waiting, labels,
                          node->views[i].refused_outcome == PIL_OUTCOME_SHORTAGE);

@@ -17,7 +17,7 @@ struct pil_retired;     /* retire.h */
 enum { PIL_NODE_SERVICES_GONE_BYTES = 512 };
 
 struct pil_node_view {
-    int64_t checked_us;                       /* when the channel was last read; 0: never */
+    uint64_t checked_ns;                      /* when the channel was last read, by the monotonic clock; 0: never */
     char effective[PIL_RELEASE_ID_CHARS + 1]; /* the release that the channel points to; "": not known */
     bool is_pinned;
     uint64_t sequence;
@@ -104,5 +104,7 @@ void pil_node_tick(struct pil_node *node);
  * service (ADR 35). If `terms` is not NULL, one line for each condition is appended to it: "[+] …" holds, or does not
  * count; "[-] …" does not hold. */
 bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms);
+/* When the channel of a view was last read, as the wall clock tells it now, however it was set since; 0: never. */
+int64_t pil_node_checked_us(const struct pil_node *node, uint32_t view_index);
 /* Sets the gauges that are derived from the node's state. */
 void pil_node_update_metrics(const struct pil_node *node);

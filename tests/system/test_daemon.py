@@ -429,6 +429,61 @@ def test_a_left_over_socket_is_replaced(folder, store, start_pilliond):
     start_pilliond(store, listen={"resp": f"unix:{folder}/s"})
 
 
+def starting(store: harness.Store, path: Path, folder: Path, name: str) -> harness.Pilliond:
+    own = folder / name
+    own.mkdir()
+    return harness.Pilliond(own, store, listen={"resp": f"unix:{path}"}, ready=False)
+
+
+@pytest.mark.parametrize("is_left_over", [False, True])
+def test_of_two_daemons_on_one_path_one_comes_up_and_the_other_names_it(folder, store, is_left_over):
+    store.make_release(rows=10)
+    path = folder / "s"
+    for turn in range(4):
+        if is_left_over:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.bind(str(path))
+        both = [starting(store, path, folder, f"{turn}-{side}") for side in "ab"]
+        try:
+            loser = harness.wait_until("one gives up", lambda: next((one for one in both if not one.alive()), None))
+            winner = both[1 - both.index(loser)]
+            winner.wait_ready()
+            assert loser.wait() == 3
+            assert f"{path} is held by pilliond (pid {winner.pid})" in loser.log
+            assert winner.alive() and path.exists()
+            assert winner.stop() == 0
+        finally:
+            for one in both:
+                one.destroy()
+        assert [child.name for child in folder.iterdir() if child.name.startswith(("s", "."))] == ["store"]
+
+
+def test_a_daemon_removes_no_socket_but_its_own(folder, store):
+    store.make_release(rows=10)
+    path = folder / "s"
+    first = starting(store, path, folder, "first")
+    first.wait_ready()
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        assert first.stop() == 0
+        assert path.exists()
+    first.destroy()
+
+
+def test_a_socket_that_does_not_listen_yet_is_seen_by_nobody(folder, store):
+    """Another daemon would take it for a left-over one: the path leads to a listening socket or to none."""
+    store.make_release(rows=10)
+    path = folder / "s"
+    daemon = starting(store, path, folder, "daemon")
+    harness.wait_until("the path", path.exists)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+    daemon.wait_ready()
+    assert daemon.stop() == 0
+    daemon.destroy()
+
+
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_a_taken_address_is_an_error_that_names_the_holder(folder, store, kind):
     store.make_release(rows=10)

@@ -100,6 +100,23 @@ def test_root_becomes_an_unprivileged_user(folder, store, start_pilliond):
         assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}" in status
     daemon.wait_serving(store.make_release(rows=10, seed=2))
     assert daemon.redis().hget("driver_stats:1", "f0") == b"33.0"
+    janitor = Path(f"/proc/{daemon.child('janitor')}/status").read_text()
+    assert "CapEff:\t0000000000000000" in janitor and "NoNewPrivs:\t1" in janitor
+    held = Path(daemon.resp_path)
+    assert held.is_socket() and held.parent.stat().st_uid == 0  # where nobody may not remove it
+    assert daemon.stop() == 0
+    assert not held.exists() and not held.with_name("resp.sock.lock").exists()
+
+
+def test_a_killed_root_leaves_no_socket_behind(folder, store, start_pilliond):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give up")
+    store.make_release(rows=10, seed=1)
+    for path in (folder, store.path):
+        path.chmod(0o755)
+    daemon = start_pilliond(store, args=["--user", "nobody"])
+    daemon.signal(signal.SIGKILL)
+    harness.wait_until("no socket", lambda: not Path(daemon.resp_path).exists())
 
 
 def test_the_server_opens_no_file_after_start(store, start_pilliond):

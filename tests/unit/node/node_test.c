@@ -24,6 +24,7 @@ struct fixture {
     struct pil_node *node;
     struct pil_project *project;
     uint64_t time_ns;
+    int64_t step_us;    /* by which the wall clock was set */
     uint64_t row_count; /* of the releases that come */
     bool is_stuck;      /* the worker makes no turn */
     struct pil_message told[TOLD_MAX];
@@ -41,7 +42,8 @@ static uint64_t monotonic_ns(void *context) {
 }
 
 static int64_t wall_us(void *context) {
-    return (int64_t)(((struct fixture *)context)->time_ns / 1000);
+    const struct fixture *f = context;
+    return (int64_t)(f->time_ns / 1000) + f->step_us;
 }
 
 static void tell(void *context, const struct pil_message *message) {
@@ -432,7 +434,8 @@ static void two_thousand_retired_releases_are_all_reported(void **state) {
 static void send_checked(struct fixture *f, uint32_t view, uint64_t number) {
     struct pil_message checked = {
         .kind = PIL_MESSAGE_CHECKED,
-        .checked = {.view_index = view, .checked_us = wall_us(f), .sequence = 5, .is_pinned = true}};
+        .checked = {
+            .view_index = view, .checked_us = wall_us(f), .checked_ns = f->time_ns, .sequence = 5, .is_pinned = true}};
     name_release(number, &checked.checked.release);
     take(f, checked);
 }
@@ -482,6 +485,26 @@ static void a_worker_that_makes_no_turn_makes_the_node_unready(void **state) {
     f->is_stuck = true;
     pil_server_note_turn(f->node->server, 0, 0);
     assert_term(f, "[-] workers run: worker 0 has not opened its event loop yet\n", false);
+}
+
+/* Two hours forward and back: what was fresh stays fresh, and what was not is not hidden. */
+static void staleness_is_not_a_matter_of_the_wall_clock(void **state) {
+    static const int64_t steps_us[] = {7200000000, -7200000000};
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    send_release(f, 1, 1);
+    send_checked(f, 1, 1);
+    for (size_t i = 0; i < 2; i++) {
+        f->step_us = 0;
+        send_checked(f, 0, 1);
+        send_checked(f, 1, 1);
+        f->step_us = steps_us[i];
+        assert_term(f, "[+] p/v@c: channel read 0 s ago, bound 60 s", true);
+        assert_true(wall_us(f) - pil_node_checked_us(f->node, 0) < 1000000);
+        f->time_ns += 61000000000;
+        assert_term(f, "[-] p/v@c: channel read 61 s ago, bound 60 s", false);
+        assert_true(wall_us(f) - pil_node_checked_us(f->node, 0) >= 61000000);
+    }
 }
 
 static void reports_are_counted_and_the_last_refusal_is_kept(void **state) {
@@ -796,6 +819,7 @@ int main(void) {
         TEST(a_service_that_lacks_a_feature_counts_until_the_node_was_ready),
         TEST(a_first_release_is_ready_when_every_worker_sees_it),
         TEST(readiness_names_every_term_and_is_told_when_it_turns),
+        TEST(staleness_is_not_a_matter_of_the_wall_clock),
         TEST(reports_are_counted_and_the_last_refusal_is_kept),
         TEST(restarts_and_memory_are_what_the_supervisor_says),
         TEST(a_project_that_is_refused_leaves_the_one_before),
