@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import faults
 import harness
 import pytest
 import synthetic
+
+sys.path.insert(0, str(harness.ROOT / "tests" / "python"))
+from mapped_reader import MappedClient, Refused  # noqa: E402
 
 VIEW = "rides/driver_stats"
 
@@ -131,3 +135,100 @@ def test_shards_in_the_wrong_order_are_refused_by_everybody(store, start_pillion
     kill_server(daemon)
     harness.wait_until("what was served", lambda: published(daemon, mark))
     assert daemon.serving(good)
+
+
+# ---- Projects
+
+def project_path(store: harness.Store) -> Path:
+    return store.path / "projects" / "rides.json"
+
+
+def replace(path: Path, content: str) -> None:
+    path.with_suffix(".new").write_text(content)
+    path.with_suffix(".new").rename(path)
+
+
+def serve_mapped(folder: Path) -> dict[str, str]:
+    return {"mapped": f"unix:{folder}/mapped.sock", "resp": f"unix:{folder}/resp.sock",
+            "admin": f"unix:{folder}/admin.sock"}
+
+
+def why_not_mapped(folder: Path) -> str:
+    try:
+        MappedClient(str(folder / "mapped.sock"), "test").current(VIEW)
+    except Refused as refusal:
+        return str(refusal)
+    return ""
+
+
+BAD_DOCUMENTS = {
+    "no JSON": (lambda text: text[:50], "no JSON"),
+    "another project's": (lambda text: text.replace('"project":"rides"', '"project":"other"'), "project other"),
+    "too large": (lambda text: text.rstrip()[:-1] + ',"more":"' + "x" * (4 << 20) + '"}', "at most 4194304 are read"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_DOCUMENTS)
+def test_a_document_that_cannot_be_used_opens_nothing_and_stops_nothing(folder, store, start_pilliond, what):
+    store.make_release(rows=100)
+    good = project_path(store).read_text()
+    spoil, why = BAD_DOCUMENTS[what]
+    replace(project_path(store), spoil(good))
+    daemon = start_pilliond(store, listen=serve_mapped(folder), ready=False)
+    daemon.admin, daemon.resp_unix = f"unix:{folder}/admin.sock", f"unix:{folder}/resp.sock"
+    harness.wait_until("a release", lambda: view_status(daemon).get("release"))
+    assert "it is regulated" in why_not_mapped(folder)
+    assert why in view_status(daemon)["project_refused"]
+    assert daemon.metrics()[f'pillion_project_refused{{view="{VIEW}"}}'] == 1
+    assert value(daemon) == synthetic.value("floats", 5, 3, 1)
+    replace(project_path(store), good)
+    harness.wait_until("the good one", lambda: why_not_mapped(folder) == "")
+    assert "project_refused" not in view_status(daemon)
+    replace(project_path(store), spoil(good))
+    harness.wait_until("a refusal", lambda: why in view_status(daemon).get("project_refused", ""))
+    assert why_not_mapped(folder) == ""  # the one before is in force
+    kill_server(daemon)
+    harness.wait_until("a refusal, by the next server", lambda: why in view_status(daemon).get("project_refused", ""))
+    harness.wait_until("the one before, at the next server", lambda: why_not_mapped(folder) == "")
+
+
+def test_where_no_project_was_ever_applied_nothing_is_regulated(folder, store, start_pilliond):
+    store.make_release(rows=100)
+    project_path(store).unlink()
+    start_pilliond(store, listen=serve_mapped(folder))
+    harness.wait_until("a grant", lambda: why_not_mapped(folder) == "")
+
+
+def test_a_hostile_document_does_not_reach_the_server(store, start_pilliond):
+    """A member that nobody knows: the fetcher reads it, and the server gets a document without it."""
+    store.make_release(rows=100)
+    daemon = start_pilliond(store)
+    project = json.loads(project_path(store).read_text())
+    project["more"] = [[]] * 500_000
+    project["project"]["feature_services"] = [{"name": "new", "features": [f"{VIEW.rpartition('/')[2]}:f0"]}]
+    replace(project_path(store), json.dumps(project))
+    harness.wait_until("the new service", lambda: 'event="services gone' in daemon.log)
+    assert view_status(daemon)["services_gone"]
+    server = daemon.child("server")
+    sizes = {os.stat(f"/proc/{server}/fd/{fd}").st_size for fd in os.listdir(f"/proc/{server}/fd")
+             if "pillion-blob" in os.readlink(f"/proc/{server}/fd/{fd}")}
+    assert max(sizes, default=0) < 100_000
+    assert "child ended" not in daemon.log
+
+
+def test_a_document_on_which_the_server_ends_is_set_aside(store, start_pilliond, injected):
+    store.make_release(rows=100)
+    daemon = start_pilliond(store, env=injected.env)
+    project = json.loads(project_path(store).read_text())
+    project["project"]["feature_views"][0]["ttl"] = 12345
+    with injected.armed("server", "call", 1, call="mmap", obj="pilliond", stalls=True):
+        replace(project_path(store), json.dumps(project))
+        harness.wait_until("the server is at it", lambda: injected.fired > 0)
+        os.kill(daemon.child("server"), signal.SIGKILL)
+    refused = harness.wait_until("it is said", lambda: view_status(daemon).get("project_refused"))
+    assert "which is set aside" in refused
+    assert 'event="project set aside"' in daemon.log
+    assert value(daemon) == synthetic.value("floats", 5, 3, 1)
+    project["project"]["feature_views"][0]["ttl"] = 23456
+    replace(project_path(store), json.dumps(project))
+    harness.wait_until("another one is taken", lambda: "project_refused" not in view_status(daemon))
