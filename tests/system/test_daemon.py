@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import faults
 import harness
 import pytest
 import redis
@@ -429,10 +430,10 @@ def test_a_left_over_socket_is_replaced(folder, store, start_pilliond):
     start_pilliond(store, listen={"resp": f"unix:{folder}/s"})
 
 
-def starting(store: harness.Store, path: Path, folder: Path, name: str) -> harness.Pilliond:
+def starting(store: harness.Store, path: Path, folder: Path, name: str, **options: Any) -> harness.Pilliond:
     own = folder / name
     own.mkdir()
-    return harness.Pilliond(own, store, listen={"resp": f"unix:{path}"}, ready=False)
+    return harness.Pilliond(own, store, listen={"resp": f"unix:{path}"}, ready=False, **options)
 
 
 @pytest.mark.parametrize("is_left_over", [False, True])
@@ -471,17 +472,26 @@ def test_a_daemon_removes_no_socket_but_its_own(folder, store):
     first.destroy()
 
 
-def test_a_socket_that_does_not_listen_yet_is_seen_by_nobody(folder, store):
-    """Another daemon would take it for a left-over one: the path leads to a listening socket or to none."""
+def test_a_daemon_holds_its_path_before_it_listens(folder, store):
+    """The second one comes while the first has a socket that does not listen: it would take that for a left-over."""
     store.make_release(rows=10)
-    path = folder / "s"
-    daemon = starting(store, path, folder, "daemon")
-    harness.wait_until("the path", path.exists)
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(str(path))
-    daemon.wait_ready()
-    assert daemon.stop() == 0
-    daemon.destroy()
+    path, injected = folder / "s", faults.Faults(folder)
+    first = None
+    try:
+        with injected.armed("supervisor", "call", 1, call="listen", stalls=True):
+            # No probe of io_uring, which listens, too.
+            first = starting(store, path, folder, "first", env=injected.env, engine="epoll")
+            harness.wait_until("it is about to listen", lambda: injected.fired > 0)
+            assert not path.exists()  # no client finds a socket that refuses it
+            second = starting(store, path, folder, "second")
+            assert second.wait() == 3
+            assert f"{path} is held by pilliond (pid {first.pid})" in second.log
+            second.destroy()
+        first.wait_ready()
+        assert first.stop() == 0
+    finally:
+        if first is not None:
+            first.destroy()
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
