@@ -112,7 +112,9 @@ static void on_child_ended(struct supervisor *supervisor, struct pil_child *chil
              WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
     pil_child_ended(child, pil_clock_monotonic_ns());
     if (child == &supervisor->broker.server) {
-        pil_broker_server_ended(&supervisor->broker);
+        bool has_crashed = WIFSIGNALED(wait_status) ||
+                           (WEXITSTATUS(wait_status) != EXIT_OK && WEXITSTATUS(wait_status) != EXIT_SYSTEM);
+        pil_broker_server_ended(&supervisor->broker, has_crashed);
     }
     if (!is_expected) {
         pil_log(PIL_LOG_ERROR, "child ended, restarting", "child", child->role, "how", how, "failures",

@@ -521,7 +521,7 @@ static void judge_documents(struct pil_broker *broker) {
     }
 }
 
-void pil_broker_server_ended(struct pil_broker *broker) {
+void pil_broker_server_ended(struct pil_broker *broker, bool has_crashed) {
     static const char why[] = "the server ended before it served the release";
     for (uint32_t i = 0; i < PIL_SERVED_VIEWS_MAX; i++) {
         struct pil_held_release *live = pil_holder_live(&broker->holder, i);
@@ -535,6 +535,8 @@ void pil_broker_server_ended(struct pil_broker *broker) {
             tell_published(broker, i, live->release, why);
         }
     }
-    judge_documents(broker);
+    if (has_crashed) {
+        judge_documents(broker);
+    }
     pil_holder_unmapped_all(&broker->holder);
 }

@@ -59,5 +59,6 @@ void pil_broker_take_from_server(struct pil_broker *broker, struct pil_message *
 /* Sends again each live release and project that the server could not take and whose back-off has passed. Returns the
  * time by which to call it again; UINT64_MAX: only after another message. */
 uint64_t pil_broker_step(struct pil_broker *broker, uint64_t now_ns);
-/* The server has ended, and its mappings with it: what it was offered and did not answer is refused. */
-void pil_broker_server_ended(struct pil_broker *broker);
+/* The server has ended, and its mappings with it: what it was offered and did not answer is refused.
+ * has_crashed: it did not end by itself, so that the document that it was reading counts as the reason. */
+void pil_broker_server_ended(struct pil_broker *broker, bool has_crashed);

@@ -39,7 +39,14 @@ bool pil_project_offer_take(struct pil_project_offer *offer, int fd, uint64_t ha
         note_set_aside(offer);
         return false;
     }
+    bool is_in_force = offer->missing.kind == PIL_MESSAGE_NONE && !offer->is_newer_sent;
     drop_newer(offer);
+    if (offer->fd >= 0 && hash == offer->hash) {
+        pil_sys_close(&fd);
+        offer->is_sent &= is_in_force; /* else the server has to be told that this one is the newest again */
+        offer->missing.kind = PIL_MESSAGE_NONE;
+        return true;
+    }
     offer->newer_fd = fd;
     offer->newer_hash = hash;
     offer->missing.kind = PIL_MESSAGE_NONE;

@@ -190,6 +190,8 @@ def test_a_document_that_cannot_be_used_opens_nothing_and_stops_nothing(folder, 
     kill_server(daemon)
     harness.wait_until("a refusal, by the next server", lambda: why in view_status(daemon).get("project_refused", ""))
     harness.wait_until("the one before, at the next server", lambda: why_not_mapped(folder) == "")
+    replace(project_path(store), good)
+    harness.wait_until("it is the newest again", lambda: "project_refused" not in view_status(daemon))
 
 
 def test_where_no_project_was_ever_applied_nothing_is_regulated(folder, store, start_pilliond):

@@ -225,7 +225,7 @@ static void a_server_that_starts_anew_is_told_everything_in_order(void **state) 
     serve(f, 0, 2);
     fetch(f, 1, 3, 10); /* held, and not published yet */
     (void)SERVER(f);
-    pil_broker_server_ended(&f->broker);
+    pil_broker_server_ended(&f->broker, true);
     connect_child(&f->broker.server, &f->server);
     pil_broker_greet_server(&f->broker);
     /* The project says who may map the releases: before them. Only live ones are sent; START comes last, and before any
@@ -241,7 +241,7 @@ static void a_server_that_does_not_run_is_offered_nothing(void **state) {
     fetch(f, 0, 1, 10);
     serve(f, 0, 1);
     (void)FETCHER(f);
-    pil_broker_server_ended(&f->broker);
+    pil_broker_server_ended(&f->broker, true);
     pil_sys_close(&f->broker.server.socket);
     for (uint32_t i = 2; i <= 4; i++) {
         fetch(f, 0, i, 10);
@@ -309,7 +309,7 @@ static void applied(struct fixture *f, uint32_t view, pil_fetch_outcome outcome)
 
 /* A new server takes the place of the old one. */
 static void restart_server(struct fixture *f) {
-    pil_broker_server_ended(&f->broker);
+    pil_broker_server_ended(&f->broker, true);
     pil_holder_validate(&f->broker.holder);
     connect_child(&f->broker.server, &f->server);
     pil_broker_greet_server(&f->broker);
@@ -591,7 +591,9 @@ static void a_document_on_which_a_server_ends_is_not_sent_again(void **state) {
     project_comes(f, 0, "good");
     applied(f, 0, PIL_OUTCOME_OK);
     (void)SERVER(f);
-    project_comes(f, 1, "bad"); /* by another view of the project */
+    project_comes(f, 1, "good"); /* by a new fetcher, for another view: the server has it */
+    assert_string_equal(SERVER(f), "");
+    project_comes(f, 1, "bad");
     assert_string_equal(SERVER(f), "project 1 ");
     restart_server(f);
     assert_string_equal(SERVER(f), "held 0=0/0 project 1 no_project 1 corrupt held 1=0/0 start ");
@@ -606,6 +608,36 @@ static void a_document_on_which_a_server_ends_is_not_sent_again(void **state) {
     assert_string_equal(SERVER(f), "project 0 held 0=0/0 held 1=0/0 start ");
     project_comes(f, 0, "bad");
     assert_string_equal(SERVER(f), "no_project 0 corrupt ");
+}
+
+static void the_document_before_may_come_back(void **state) {
+    struct fixture *f = *state;
+    struct pil_message refused = {.kind = PIL_MESSAGE_NO_PROJECT, .no_project = {0, PIL_OUTCOME_CORRUPT, "no JSON"}};
+    project_comes(f, 0, "good");
+    applied(f, 0, PIL_OUTCOME_OK);
+    from_fetcher(f, refused);
+    (void)SERVER(f);
+    project_comes(f, 0, "good"); /* the server must not go on to say that the newest one is refused */
+    assert_string_equal(SERVER(f), "project 0 ");
+    project_comes(f, 0, "new");
+    (void)SERVER(f);
+    project_comes(f, 0, "good"); /* the server has not answered, and may have taken the other one */
+    assert_string_equal(SERVER(f), "project 0 ");
+}
+
+/* It has said what was wrong, or was replaced: that is not the document's fault. */
+static void a_server_that_ends_by_itself_sets_nothing_aside(void **state) {
+    struct fixture *f = *state;
+    project_comes(f, 0, "good");
+    applied(f, 0, PIL_OUTCOME_OK);
+    project_comes(f, 0, "new");
+    for (int i = 0; i < 3; i++) {
+        (void)SERVER(f);
+        pil_broker_server_ended(&f->broker, false);
+        connect_child(&f->broker.server, &f->server);
+        pil_broker_greet_server(&f->broker);
+        assert_string_equal(SERVER(f), "project 0 project 0 held 0=0/0 held 1=0/0 start ");
+    }
 }
 
 /* There is nothing to go back to, and somebody may have killed the server: once is a coincidence. */
@@ -706,6 +738,8 @@ int main(void) {
         TEST(nothing_is_admitted_for_a_view_that_is_removed),
         TEST(the_newest_document_of_a_project_is_the_only_one),
         TEST(a_document_on_which_a_server_ends_is_not_sent_again),
+        TEST(the_document_before_may_come_back),
+        TEST(a_server_that_ends_by_itself_sets_nothing_aside),
         TEST(the_only_document_is_sent_twice),
         TEST(a_refused_document_leaves_the_one_before),
         TEST(a_server_in_a_long_chore_is_told_everything_and_not_killed),
