@@ -41,7 +41,12 @@ static pil_status read_project(struct pil_job *job, struct pil_store *store, str
     pil_text_deinit(&job->project);
     job->is_project_new = false;
     pil_layout_project(job->view->project, name);
-    PIL_TRY(pil_store_get_if_changed(store, name, PIL_PROJECT_BYTES_MAX, &job->project_tag, &content, error));
+    pil_status status =
+        pil_store_get_if_changed(store, name, PIL_PROJECT_BYTES_MAX, &job->project_tag, &content, error);
+    if (status == PIL_STATUS_TOO_LARGE || status == PIL_STATUS_NOT_FOUND) {
+        job->project_tag = (struct pil_store_tag){0}; /* the version before is news when it comes back */
+    }
+    PIL_TRY(status);
     job->project_tag = content.tag;
     if (!content.is_unchanged) {
         *verdict = (struct pil_outcome){0};

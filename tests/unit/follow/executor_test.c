@@ -177,12 +177,13 @@ static void a_document_that_cannot_be_used_goes_to_nobody(void **state) {
         pil_text_append(&large, "x", 1);
     }
     pil_text_append(&large, "\"", 1);
-    put_project("p", pil_text_chars(&large));
-    assert_int_equal(read_project(), PIL_STATUS_TOO_LARGE);
+    const char *const contents[] = {"0", pil_text_chars(&large), "0"};
+    for (size_t i = 0; i < 3; i++) { /* the one before is news when it comes back */
+        put_project("p", contents[i]);
+        assert_int_equal(read_project(), i == 1 ? PIL_STATUS_TOO_LARGE : PIL_STATUS_OK);
+        assert_int_equal(jobs[0].is_project_new, i != 1);
+    }
     pil_text_deinit(&large);
-    put_project("p", "0");
-    assert_int_equal(read_project(), PIL_STATUS_OK);
-    assert_true(jobs[0].is_project_new);
 }
 
 static void a_store_that_is_away_is_an_outcome_and_tried_again(void **state) {
