@@ -650,7 +650,7 @@ static void assert_project_refused(const struct fixture *f, const char *why) {
 
 static void a_project_that_does_not_come_is_told(void **state) {
     struct fixture *f = *state;
-    char *good = good_document(f);
+    char *good = document_of(f->project);
     struct pil_message none = {.kind = PIL_MESSAGE_NO_PROJECT,
                                .no_project = {.view_index = 1, .outcome = PIL_OUTCOME_CORRUPT, .why = "no JSON"}};
     take(f, none);
