@@ -70,3 +70,91 @@ int pil_clock_format_us(int64_t wall_us, char ret_text[PIL_CLOCK_TEXT_BYTES]) {
     *at = '\0';
     return (int)(at - ret_text);
 }
+
+/* ---- Reading. */
+
+/* Takes exactly `count` digits; returns false if there are fewer. */
+static bool take_digits(struct pil_bytes *text, size_t count, int64_t *ret_value) {
+    int64_t value = 0;
+    if (text->len < count) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (text->data[i] < '0' || text->data[i] > '9') {
+            return false;
+        }
+        value = value * 10 + (text->data[i] - '0');
+    }
+    *text = pil_bytes_from(text->data + count, text->len - count);
+    *ret_value = value;
+    return true;
+}
+
+static bool take(struct pil_bytes *text, const char *choice) {
+    bool is_there = text->len > 0 && text->data[0] != '\0' && strchr(choice, text->data[0]) != NULL;
+    if (is_there) {
+        *text = pil_bytes_from(text->data + 1, text->len - 1);
+    }
+    return is_there;
+}
+
+/* Civil date to days since 1970; same source as above. Returns false if the calendar has no such day. */
+static bool days_of(int64_t year, int64_t month, int64_t day, int64_t *ret_days) {
+    static const uint8_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if (month < 1 || month > 12 || day < 1 || day > lengths[month - 1] + (month == 2 && is_leap)) {
+        return false;
+    }
+    int64_t shifted = year + 400 - (month <= 2); /* never negative */
+    int64_t era = shifted / 400, year_of_era = shifted % 400;
+    int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    *ret_days = (era - 1) * 146097 + day_of_era - 719468;
+    return true;
+}
+
+/* The digits after the point; *ret_us is left alone when there is no point. */
+static bool take_fraction(struct pil_bytes *text, int64_t *ret_us) {
+    int64_t unit = 100000, us = 0;
+    if (!take(text, ".")) {
+        return true;
+    }
+    const uint8_t *begin = text->data;
+    for (int64_t digit; take_digits(text, 1, &digit); unit /= 10) {
+        if (unit == 0 && digit != 0) {
+            return false;
+        }
+        us += digit * unit;
+    }
+    *ret_us = us;
+    return text->data > begin;
+}
+
+static bool take_zone(struct pil_bytes *text, int64_t *ret_seconds) {
+    int64_t hours, minutes;
+    if (take(text, "Z")) {
+        *ret_seconds = 0;
+        return true;
+    }
+    bool is_negative = text->len > 0 && text->data[0] == '-';
+    if (!take(text, "+-") || !take_digits(text, 2, &hours) || !take(text, ":") || !take_digits(text, 2, &minutes) ||
+        hours > 23 || minutes > 59) {
+        return false;
+    }
+    *ret_seconds = (is_negative ? -1 : 1) * (hours * 3600 + minutes * 60);
+    return true;
+}
+
+bool pil_clock_parse_us(struct pil_bytes text, int64_t *ret_wall_us) {
+    int64_t year, month, day, days, hour, minute, second, us = 0, zone;
+    bool is_date = take_digits(&text, 4, &year) && take(&text, "-") && take_digits(&text, 2, &month) &&
+                   take(&text, "-") && take_digits(&text, 2, &day) && days_of(year, month, day, &days);
+    bool is_time = is_date && take(&text, "T ") && take_digits(&text, 2, &hour) && take(&text, ":") &&
+                   take_digits(&text, 2, &minute) && take(&text, ":") && take_digits(&text, 2, &second) && hour < 24 &&
+                   minute < 60 && second < 60;
+    if (!is_time || !take_fraction(&text, &us) || !take_zone(&text, &zone) || text.len > 0) {
+        return false;
+    }
+    *ret_wall_us = (((days * 24 + hour) * 60 + minute) * 60 + second - zone) * 1000000 + us;
+    return true;
+}

@@ -2,7 +2,8 @@
  * Two clocks: monotonic nanoseconds for durations and deadlines, wall microseconds for event times and TTLs. */
 #pragma once
 
-#include <stdint.h>
+#include "base/bytes.h"
+
 #include <time.h>
 
 static inline uint64_t pil_clock_monotonic_ns(void) {
@@ -31,3 +32,7 @@ extern const struct pil_clock pil_clock_system;
  * Returns the length, at most PIL_CLOCK_TEXT_BYTES - 1; years outside 0..9999 are clamped. */
 enum { PIL_CLOCK_TEXT_BYTES = 32 };
 int pil_clock_format_us(int64_t wall_us, char ret_text[PIL_CLOCK_TEXT_BYTES]);
+
+/* Reads RFC 3339: "2026-11-21T03:45:10.5+01:00", also with a blank for the T; up to 6 fraction digits, and zeros after
+ * them. The zone is required, because without it the text names no instant. Returns false for any other text. */
+bool pil_clock_parse_us(struct pil_bytes text, int64_t *ret_wall_us);

@@ -143,7 +143,8 @@ static void finish_number(struct pil_json_number *number, struct whole whole, in
     number->integer = is_negative ? whole.negative : -whole.negative;
 }
 
-pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *ret_number) {
+/* Reads a number, times 10^scale. */
+static pil_status read_scaled(struct pil_json *json, int64_t scale, struct pil_json_number *ret_number) {
     skip_space(json);
     const uint8_t *begin = json->at;
     struct pil_json_number number = {0};
@@ -155,7 +156,6 @@ pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *r
     } else if (!take_digits(json, &whole)) {
         return fail_at(json, begin, "Expecting value");
     }
-    int64_t scale = 0;
     if (json->at < json->end && *json->at == '.') {
         const uint8_t *point = json->at++;
         if (!take_digits(json, &whole)) {
@@ -175,6 +175,21 @@ pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *r
     number.text = pil_bytes_from(begin, (size_t)(json->at - begin));
     *ret_number = number;
     return PIL_STATUS_OK;
+}
+
+pil_status pil_json_read_number(struct pil_json *json, struct pil_json_number *ret_number) {
+    return read_scaled(json, 0, ret_number);
+}
+
+bool pil_json_number_scaled(struct pil_bytes text, int64_t decimals, int64_t *ret_value) {
+    struct pil_json json;
+    struct pil_json_number number;
+    pil_json_init(&json, text, NULL, 0);
+    if (read_scaled(&json, decimals, &number) != PIL_STATUS_OK || json.at != json.end || !number.is_integral) {
+        return false;
+    }
+    *ret_value = number.integer;
+    return true;
 }
 
 /* ---- Strings. */

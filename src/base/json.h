@@ -42,6 +42,8 @@ struct pil_json_number {
     bool is_integral;      /* a whole number within int64, however written: 1002, 1002.0, 1.002e3 */
     int64_t integer;       /* exact; 0 unless is_integral */
 };
+/* Whether `text`, a number as JSON writes it, times 10^decimals is a whole number within int64. */
+bool pil_json_number_scaled(struct pil_bytes text, int64_t decimals, int64_t *ret_value);
 /* Each function reads one value of its kind, or fails. */
 pil_status pil_json_read_null(struct pil_json *json) PIL_CHECKED;
 pil_status pil_json_read_bool(struct pil_json *json, bool *ret_value) PIL_CHECKED;

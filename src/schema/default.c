@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/default.h"
+#include "base/base64.h"
 #include "base/bounds.h"
 #include "base/json_value.h"
 #include "base/panic.h"
@@ -82,51 +83,10 @@ static uint16_t brain_of(double value) {
 
 /* ---- Text. */
 
-static int base64_digit(uint8_t c) {
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* RFC 4648 section 4, padded, with zero bits at the end, so that each value has only one text. */
-static bool is_base64(struct pil_bytes text) {
-    size_t len = text.len;
-    size_t pads = len > 0 && text.data[len - 1] == '=' ? (len > 1 && text.data[len - 2] == '=' ? 2 : 1) : 0;
-    if (len % 4 != 0) {
-        return false;
-    }
-    for (size_t i = 0; i < len - pads; i++) {
-        if (base64_digit(text.data[i]) < 0) {
-            return false;
-        }
-    }
-    int unused = pads == 2 ? 15 : pads == 1 ? 3 : 0;
-    return pads == 0 || (base64_digit(text.data[len - pads - 1]) & unused) == 0;
-}
-
 static void put(struct maker *maker, const void *data, size_t len) {
     if (len > 0) {
         memcpy(maker->at, data, len);
         maker->at += len;
-    }
-}
-
-static void put_base64(struct maker *maker, struct pil_bytes text) {
-    uint32_t bits = 0, count = 0;
-    for (size_t i = 0; i < text.len && text.data[i] != '='; i++) {
-        bits = bits << 6 | (uint32_t)base64_digit(text.data[i]);
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            *maker->at++ = (uint8_t)(bits >> count);
-        }
     }
 }
 
@@ -144,10 +104,10 @@ static pil_status put_text(struct maker *maker, const struct pil_json_value *val
         put(maker, text.data, text.len);
         return PIL_STATUS_OK;
     }
-    if (!is_base64(text)) {
+    if (!pil_base64_is_valid(text)) {
         return pil_fail(error, PIL_STATUS_INVALID, "must be base64 text (RFC 4648, padded with '=')");
     }
-    put_base64(maker, text);
+    maker->at += pil_base64_decode(text, maker->at);
     return PIL_STATUS_OK;
 }
 
