@@ -147,7 +147,8 @@ typedef enum pillion_key_kind {
     PILLION_KEY_INT32 = 1, /* values: int32_t[count] */
     PILLION_KEY_BYTES = 2, /* values: bytes; offsets: int32_t[count + 1] into values. Strings are UTF-8; integers may be
                               written in digits */
-    PILLION_KEY_BYTES64 = 3 /* the same with int64_t offsets, as in Arrow's large_string */
+    PILLION_KEY_BYTES64 = 3, /* the same with int64_t offsets, as in Arrow's large_string */
+    PILLION_KEY_TIME_US = 4  /* values: int64_t[count], microseconds since 1970; only for unix_timestamp keys */
 } pillion_key_kind;
 
 struct pillion_key_column {

@@ -16,7 +16,7 @@ pillion_result pil_keys_check_columns(const struct pillion_keys *keys, struct pi
     for (uint32_t i = 0; i < keys->column_count && keys->count > 0; i++) {
         const struct pillion_key_column *column = &keys->columns[i];
         bool has_slices = is_slices(column->kind);
-        if (column->kind > PILLION_KEY_BYTES64 || (has_slices ? column->offsets == NULL : column->values == NULL)) {
+        if (column->kind > PILLION_KEY_TIME_US || (has_slices ? column->offsets == NULL : column->values == NULL)) {
             return pil_result_fail(error, PILLION_INVALID, "key column %u has kind %u and no %s", i, column->kind,
                                    has_slices ? "offsets" : "values");
         }
@@ -45,7 +45,7 @@ bool pil_keys_part(const struct pillion_key_column *column, size_t row, struct p
         return slice_at(column, row, &ret_part->text);
     }
     const uint8_t *values = column->values;
-    ret_part->kind = PIL_KEY_PART_INT;
+    ret_part->kind = column->kind == PILLION_KEY_TIME_US ? PIL_KEY_PART_TIME : PIL_KEY_PART_INT;
     ret_part->integer =
         column->kind == PILLION_KEY_INT32 ? pil_load_i32(values + row * 4) : pil_load_i64(values + row * 8);
     return true;
@@ -54,18 +54,14 @@ bool pil_keys_part(const struct pillion_key_column *column, size_t row, struct p
 static pillion_result wrong_key(const struct pil_keys *keys, uint32_t join_key, size_t row) {
     const struct pil_entity *entity = keys->compiled->vector->join_keys[join_key];
     const struct pillion_key_column *column = &keys->given->columns[join_key];
+    const struct pil_key_place place = {.join_key = entity->join_key, .type = entity->type, .row = row};
+    char problem[PIL_KEY_PROBLEM_BYTES];
     struct pil_key_part part = {.text = {0}};
     if (!pil_keys_part(column, row, &part)) {
         return pil_result_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: its offsets fall", entity->join_key,
                                row);
     }
-    if (part.kind == PIL_KEY_PART_INT) {
-        return pil_result_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: %lld is not %s", entity->join_key,
-                               row, (long long)part.integer, pil_scalar_text(entity->type));
-    }
-    return pil_result_fail(keys->error, PILLION_INVALID, "join key %s, row %zu: '%.*s' is not %s", entity->join_key,
-                           row, (int)(part.text.len < 64 ? part.text.len : 64), (const char *)part.text.data,
-                           pil_scalar_text(entity->type));
+    return pil_result_fail(keys->error, PILLION_INVALID, "%s", pil_key_part_explain(&part, place, problem));
 }
 
 static pillion_result encode(const struct pil_keys *keys, size_t first, uint32_t count, struct pil_key_room room,
@@ -135,6 +131,10 @@ pillion_result pil_keys_fill(const struct pil_keys *keys, size_t first, uint32_t
     if (view->view->entity_count == 1) {
         *ret_count = count;
         if (type == PIL_SCALAR_INT64 && column->kind == PILLION_KEY_INT64) {
+            point_at_integers(column->values, first, count, 8, lookups);
+            return PILLION_OK;
+        }
+        if (type == PIL_SCALAR_UNIX_TIMESTAMP && column->kind == PILLION_KEY_TIME_US) {
             point_at_integers(column->values, first, count, 8, lookups);
             return PILLION_OK;
         }

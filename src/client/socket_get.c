@@ -11,8 +11,6 @@
 #include "client/keys.h"
 #include "wire/resp.h"
 
-#include <stdio.h>
-
 enum {
     LOOKUPS_MAX = 16000,           /* of a request; less than the server's default of limits.keys_per_request */
     TEXT_BYTES_MAX = 1 << 20,      /* of key text; less than its default of limits.request_bytes */
@@ -92,7 +90,7 @@ static pil_status append_key(struct pil_buffer *text, const struct get *get, siz
     const struct pillion_keys *keys = get->keys;
     for (uint32_t i = 0; i < keys->column_count; i++) {
         struct pil_key_part part;
-        char digits[24];
+        char digits[PIL_KEY_PART_DIGITS_BYTES];
         if (!pil_keys_part(&keys->columns[i], row, &part)) {
             return pil_fail(error, PIL_STATUS_INVALID, "join key %s, row %zu: its offsets fall",
                             get->plan->info.join_keys[i], row);
@@ -100,9 +98,9 @@ static pil_status append_key(struct pil_buffer *text, const struct get *get, siz
         if (i > 0) {
             pil_buffer_append(text, "|", 1);
         }
-        if (part.kind == PIL_KEY_PART_INT) {
-            int len = snprintf(digits, sizeof digits, "%lld", (long long)part.integer);
-            pil_buffer_append(text, digits, (size_t)len);
+        if (part.kind != PIL_KEY_PART_TEXT) {
+            struct pil_bytes number = pil_key_part_digits(part.integer, part.kind == PIL_KEY_PART_TIME, digits);
+            pil_buffer_append(text, number.data, number.len);
         } else if (keys->column_count > 1) {
             append_escaped(text, part.text);
         } else {
@@ -364,6 +362,25 @@ static pillion_result check_room(const struct get *get, struct pillion_error *er
     return PILLION_OK;
 }
 
+/* Times are sent as the text of their seconds, which the server would take for a key of another type. */
+static pillion_result check_times(const struct get *get, struct pillion_error *error) {
+    const struct pillion_plan_info *info = &get->plan->info;
+    for (uint32_t i = 0; i < get->keys->column_count && get->keys->count > 0; i++) {
+        struct pil_key_part part;
+        struct pil_type type;
+        if (get->keys->columns[i].kind != PILLION_KEY_TIME_US ||
+            pil_type_parse(pil_bytes_from_text(info->join_key_types[i]), &type, NULL) != PIL_STATUS_OK ||
+            type.scalar == PIL_SCALAR_UNIX_TIMESTAMP) {
+            continue;
+        }
+        char problem[PIL_KEY_PROBLEM_BYTES];
+        const struct pil_key_place place = {.join_key = info->join_keys[i], .type = type.scalar, .row = 0};
+        (void)pil_keys_part(&get->keys->columns[i], 0, &part); /* cannot fail: times have no offsets */
+        return pil_result_fail(error, PILLION_INVALID, "%s", pil_key_part_explain(&part, place, problem));
+    }
+    return PILLION_OK;
+}
+
 static pillion_result check(const struct get *get, struct pillion_error *error) {
     const struct pillion_plan_info *info = &get->plan->info;
     const struct pillion_keys *keys = get->keys;
@@ -375,7 +392,8 @@ static pillion_result check(const struct get *get, struct pillion_error *error) 
         return pil_result_fail(error, PILLION_INVALID, "%u key columns were given; the plan has %u join keys",
                                keys->column_count, info->join_key_count);
     }
-    return check_room(get, error);
+    result = check_times(get, error);
+    return result == PILLION_OK ? check_room(get, error) : result;
 }
 
 static void tell_views(const struct get *get) {

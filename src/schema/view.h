@@ -5,6 +5,7 @@
 
 #include "base/bounds.h"
 #include "schema/default.h"
+#include "schema/key_part.h"
 #include "schema/type.h"
 
 struct pil_entity {
@@ -88,23 +89,10 @@ static inline int32_t pil_view_feature_find_near(const struct pil_view *view, st
  * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones after a
  * u32 length. */
 
-/* One key component as a protocol passes it. */
-typedef enum pil_key_part_kind {
-    PIL_KEY_PART_INT,  /* `integer`; seconds for unix_timestamp */
-    PIL_KEY_PART_TEXT, /* `text`: decimal digits for integer types, the value itself for string and bytes */
-} pil_key_part_kind;
-struct pil_key_part {
-    pil_key_part_kind kind;
-    int64_t integer;
-    struct pil_bytes text;
-};
-
 /* Encodes `part_count` components (must equal entity_count) into buffer; *ret_len is the canonical length. No
  * allocation. INVALID: a component cannot be converted to the entity's type, such as "12x" or 2^40 to an int32
- * (*ret_entity is its index); or there are too few or too many (*ret_entity is the first missing one, or entity_count).
- * Text to integer: optional sign, decimal digits, nothing else; for unix_timestamp seconds with up to 6 fraction
- * digits, too. Integer to string or bytes: its decimal form, as in Feast. TOO_LARGE: the buffer is too small or the key
- * exceeds PIL_KEY_BYTES_MAX. */
+ * (*ret_entity is its index; pil_key_part_explain says it); or there are too few or too many (*ret_entity is the first
+ * missing one, or entity_count). TOO_LARGE: the buffer is too small or the key exceeds PIL_KEY_BYTES_MAX. */
 pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key_part *parts, uint32_t part_count,
                                uint8_t *buffer, size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 

@@ -1,106 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Entity keys: converts the components that protocols pass into canonical bytes, and those back into text. On the hot
- * path: no allocation. */
+ * Entity keys: canonical bytes from components (key_part.c says what a component means), and those back into text. On
+ * the hot path: no allocation. */
 #include "schema/view.h"
 #include "base/panic.h"
 #include "schema/internal.h"
-
-enum {
-    MICROSECONDS = 1000000,
-    INTEGER_TEXT_BYTES_MAX = 64, /* longer texts are refused, also with leading zeros */
-    INTEGER_TEXT_BYTES = 24,     /* "-9223372036854775808" and a NUL */
-};
-
-/* ---- Numbers and their text */
-
-/* Parses an optional sign and digits. Values outside int64 are refused. */
-static bool parse_integer(struct pil_bytes text, int64_t *ret_value) {
-    size_t at = text.len > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
-    bool negative = at == 1 && text.data[0] == '-';
-    if (at == text.len || text.len > INTEGER_TEXT_BYTES_MAX) {
-        return false;
-    }
-    int64_t value = 0;
-    for (; at < text.len; at++) {
-        if (text.data[at] < '0' || text.data[at] > '9') {
-            return false;
-        }
-        int digit = text.data[at] - '0';
-        /* Negative numbers are summed downwards, because -INT64_MIN does not fit. */
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, negative ? -digit : digit, &value)) {
-            return false;
-        }
-    }
-    *ret_value = value;
-    return true;
-}
-
-static bool seconds_to_us(int64_t seconds, int64_t *ret_us) {
-    return !__builtin_mul_overflow(seconds, (int64_t)MICROSECONDS, ret_us);
-}
-
-/* Parses "12", "-12.5": seconds with up to 6 fraction digits. */
-static bool parse_timestamp(struct pil_bytes text, int64_t *ret_us) {
-    const uint8_t *point = text.len > 0 ? memchr(text.data, '.', text.len) : NULL;
-    size_t whole_len = point != NULL ? (size_t)(point - text.data) : text.len;
-    int64_t seconds, us;
-    if (!parse_integer(pil_bytes_from(text.data, whole_len), &seconds) || !seconds_to_us(seconds, &us)) {
-        return false;
-    }
-    if (point != NULL) {
-        size_t digits = text.len - whole_len - 1;
-        int64_t fraction = 0, unit = MICROSECONDS;
-        if (digits < 1 || digits > 6) {
-            return false;
-        }
-        for (size_t i = 0; i < digits; i++) {
-            if (point[1 + i] < '0' || point[1 + i] > '9') {
-                return false;
-            }
-            unit /= 10;
-            fraction += unit * (point[1 + i] - '0');
-        }
-        if (__builtin_add_overflow(us, text.data[0] == '-' ? -fraction : fraction, &us)) {
-            return false;
-        }
-    }
-    *ret_us = us;
-    return true;
-}
-
-/* Writes the digits of `value`, at least `width` of them, before `end`; returns their start. */
-static char *format_unsigned(uint64_t value, int width, char *end) {
-    while (value > 0 || width > 0) {
-        *--end = (char)('0' + value % 10);
-        value /= 10;
-        width--;
-    }
-    return end;
-}
-
-static uint64_t magnitude(int64_t value) {
-    return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-}
-
-/* The decimal text of a value; for timestamps, its seconds. Points into `text`. */
-static struct pil_bytes format_integer(int64_t value, bool is_timestamp, char text[INTEGER_TEXT_BYTES]) {
-    char *end = text + INTEGER_TEXT_BYTES, *start = end;
-    uint64_t whole = magnitude(value);
-    if (is_timestamp) {
-        uint64_t fraction = whole % MICROSECONDS;
-        whole /= MICROSECONDS;
-        if (fraction != 0) {
-            start = format_unsigned(fraction, 6, start);
-            *--start = '.';
-        }
-    }
-    start = format_unsigned(whole, 1, start);
-    if (value < 0) {
-        *--start = '-';
-    }
-    return pil_bytes_from(start, (size_t)(end - start));
-}
 
 /* ---- Encoding */
 
@@ -124,41 +27,6 @@ static void put(struct writer *out, const void *data, size_t len) {
     out->room -= len;
 }
 
-static bool part_to_whole(const struct pil_key_part *part, int64_t *ret_value) {
-    switch (part->kind) {
-    case PIL_KEY_PART_INT: *ret_value = part->integer; return true;
-    case PIL_KEY_PART_TEXT: return parse_integer(part->text, ret_value);
-    }
-    return false;
-}
-
-static bool part_to_us(const struct pil_key_part *part, int64_t *ret_us) {
-    switch (part->kind) {
-    case PIL_KEY_PART_INT: return seconds_to_us(part->integer, ret_us);
-    case PIL_KEY_PART_TEXT: return parse_timestamp(part->text, ret_us);
-    }
-    return false;
-}
-
-/* Converts a component to an integer of that type; returns false if it cannot be converted. */
-static bool part_to_integer(pil_scalar type, const struct pil_key_part *part, int64_t *ret_value) {
-    switch (type) {
-    case PIL_SCALAR_INT32: return part_to_whole(part, ret_value) && *ret_value >= INT32_MIN && *ret_value <= INT32_MAX;
-    case PIL_SCALAR_INT64: return part_to_whole(part, ret_value);
-    case PIL_SCALAR_UNIX_TIMESTAMP: return part_to_us(part, ret_value);
-    case PIL_SCALAR_BOOL:
-    case PIL_SCALAR_INT8:
-    case PIL_SCALAR_FLOAT16:
-    case PIL_SCALAR_BFLOAT16:
-    case PIL_SCALAR_FLOAT32:
-    case PIL_SCALAR_FLOAT64:
-    case PIL_SCALAR_STRING:
-    case PIL_SCALAR_BYTES:
-    case PIL_SCALAR_COUNT: break;
-    }
-    PIL_UNREACHABLE("not a key of fixed width");
-}
-
 static void put_variable(struct writer *out, struct pil_bytes value, bool with_length) {
     if (value.len > PIL_KEY_BYTES_MAX) {
         out->full = true;
@@ -176,16 +44,16 @@ static bool put_part(struct writer *out, const struct pil_view *view, uint32_t i
     const struct pil_entity *entity = &view->entities[index];
     if (pil_entity_is_fixed(entity)) {
         int64_t value = 0;
-        if (!part_to_integer(entity->type, part, &value)) {
+        if (!pil_key_part_to_integer(part, entity->type, &value)) {
             return false;
         }
         put(out, &value, pil_scalar_bytes(entity->type)); /* little-endian: the low bytes come first */
         return true;
     }
-    char digits[INTEGER_TEXT_BYTES];
-    struct pil_bytes value = part->text;
-    if (part->kind == PIL_KEY_PART_INT) {
-        value = format_integer(part->integer, false, digits);
+    char digits[PIL_KEY_PART_DIGITS_BYTES];
+    struct pil_bytes value;
+    if (!pil_key_part_to_text(part, digits, &value)) {
+        return false;
     }
     put_variable(out, value, view->entity_count > 1);
     return true;
@@ -345,11 +213,11 @@ static bool take_part(const struct pil_entity *entity, bool composite, struct pi
 }
 
 /* The text of a component of fixed width; points into `digits`. */
-static struct pil_bytes format_fixed(pil_scalar type, const uint8_t *part, char digits[INTEGER_TEXT_BYTES]) {
+static struct pil_bytes format_fixed(pil_scalar type, const uint8_t *part, char digits[PIL_KEY_PART_DIGITS_BYTES]) {
     switch (type) {
-    case PIL_SCALAR_INT32: return format_integer(pil_load_i32(part), false, digits);
-    case PIL_SCALAR_INT64: return format_integer(pil_load_i64(part), false, digits);
-    case PIL_SCALAR_UNIX_TIMESTAMP: return format_integer(pil_load_i64(part), true, digits);
+    case PIL_SCALAR_INT32: return pil_key_part_digits(pil_load_i32(part), false, digits);
+    case PIL_SCALAR_INT64: return pil_key_part_digits(pil_load_i64(part), false, digits);
+    case PIL_SCALAR_UNIX_TIMESTAMP: return pil_key_part_digits(pil_load_i64(part), true, digits);
     case PIL_SCALAR_BOOL:
     case PIL_SCALAR_INT8:
     case PIL_SCALAR_FLOAT16:
@@ -377,7 +245,7 @@ size_t pil_view_key_format(const struct pil_view *view, struct pil_bytes key, ch
             break;
         }
         if (pil_entity_is_fixed(entity)) {
-            char digits[INTEGER_TEXT_BYTES];
+            char digits[PIL_KEY_PART_DIGITS_BYTES];
             print(&out, format_fixed(entity->type, part.data, digits), false);
         } else {
             print(&out, part, composite);

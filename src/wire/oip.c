@@ -2,6 +2,7 @@
  * Reads paths and inference requests. The elements of a tensor are read as numbers or strings, and checked against its
  * datatype and shape at the end of the request, because members may come in any order. */
 #include "wire/oip.h"
+#include "base/base64.h"
 #include "base/character.h"
 #include "base/json.h"
 #include "base/panic.h"
@@ -207,6 +208,7 @@ static pil_status read_element(struct parser *parser, const struct pil_oip_input
     if (kind == PIL_JSON_NUMBER) {
         PIL_TRY(pil_json_read_number(json, &number));
         if (number.is_integral) {
+            /* An integer also when it is written 1.0: the tensor's datatype says so. */
             *part = (struct pil_key_part){.kind = PIL_KEY_PART_INT, .integer = number.integer, .text = number.text};
             return PIL_STATUS_OK;
         }
@@ -277,6 +279,12 @@ static pil_status read_input_parameter(struct parser *parser, struct pil_bytes n
     struct pil_oip_input *input = target;
     if (pil_bytes_equal_text(name, "binary_data_size")) {
         return read_count(parser, "binary_data_size", &input->binary_bytes);
+    }
+    if (pil_bytes_equal_text(name, "content_type")) {
+        struct pil_bytes content_type;
+        PIL_TRY(read_text(parser, "content_type", &content_type));
+        input->is_base64 = pil_bytes_equal_text(content_type, "base64");
+        return PIL_STATUS_OK;
     }
     return pil_bytes_equal_text(name, "shared_memory_region") ? refuse_shared_memory(parser) : skip(parser);
 }
@@ -443,6 +451,12 @@ static pil_status check_head(struct parser *parser, const struct pil_oip_input *
                         input->has_data ? "both data and a binary_data_size"
                                         : "no data: neither a list nor a binary_data_size");
     }
+    if (input->is_base64 && (input->datatype != PIL_OIP_BYTES || input->binary_bytes >= 0)) {
+        return pil_fail(parser->error, PIL_STATUS_INVALID,
+                        "%s: content_type base64 is for BYTES in JSON; this input is %s%s",
+                        place_of(parser, input).text, datatypes[input->datatype].name,
+                        input->binary_bytes >= 0 ? " in binary, whose bytes are taken as they are" : "");
+    }
     for (const struct pil_oip_input *other = parser->buffers->inputs; other < input; other++) {
         if (pil_bytes_equal(other->name, input->name)) {
             return pil_fail(parser->error, PIL_STATUS_INVALID, "%s is there twice", place_of(parser, input).text);
@@ -463,16 +477,39 @@ static bool fits(pil_oip_datatype datatype, int64_t value) {
 
 static pil_status check_elements(struct parser *parser, const struct pil_oip_input *input) {
     const struct pil_key_part *values = &parser->buffers->values[input->value_first];
-    pil_key_part_kind kind = input->datatype == PIL_OIP_BYTES ? PIL_KEY_PART_TEXT : PIL_KEY_PART_INT;
+    bool is_bytes = input->datatype == PIL_OIP_BYTES;
     for (uint32_t i = 0; i < input->value_count; i++) {
-        if (values[i].kind != kind || (kind == PIL_KEY_PART_INT && !fits(input->datatype, values[i].integer))) {
+        bool is_text = values[i].kind == PIL_KEY_PART_TEXT; /* else a whole number within int64 */
+        if (is_text != is_bytes || (!is_text && !fits(input->datatype, values[i].integer))) {
             return pil_fail(parser->error, PIL_STATUS_INVALID, "%s: element %u, %.*s, is not %s%s",
                             place_of(parser, input).text, i, SHOWN(values[i].text),
-                            input->datatype == PIL_OIP_BYTES  ? "a string, as BYTES are in JSON"
+                            is_bytes                          ? "a string, as BYTES are in JSON"
                             : input->datatype >= PIL_OIP_INT8 ? "an "
                                                               : "a ",
-                            input->datatype == PIL_OIP_BYTES ? "" : datatypes[input->datatype].name);
+                            is_bytes ? "" : datatypes[input->datatype].name);
         }
+    }
+    return PIL_STATUS_OK;
+}
+
+/* Decodes the strings of an input: those with escapes where they lie, in the scratch memory, the others from the JSON
+ * into it. So all together need no more of it than the length of the JSON. */
+static pil_status decode_base64(struct parser *parser, const struct pil_oip_input *input) {
+    struct pil_key_part *values = &parser->buffers->values[input->value_first];
+    uint8_t *begin = parser->buffers->scratch;
+    struct pil_json *json = &parser->json;
+    for (uint32_t i = 0; i < input->value_count; i++) {
+        struct pil_bytes text = values[i].text;
+        if (!pil_base64_is_valid(text)) {
+            return pil_fail(parser->error, PIL_STATUS_INVALID,
+                            "%s: element %u, %.*s, is not base64 (RFC 4648, padded with '=')",
+                            place_of(parser, input).text, i, SHOWN(text));
+        }
+        bool is_in_scratch = text.data >= begin && text.data < json->scratch;
+        uint8_t *to = is_in_scratch ? begin + (text.data - begin) : json->scratch;
+        PIL_ASSERT(is_in_scratch || (size_t)(json->scratch_end - to) >= text.len / 4 * 3);
+        values[i].text = pil_bytes_from(to, pil_base64_decode(text, to));
+        json->scratch += is_in_scratch ? 0 : values[i].text.len;
     }
     return PIL_STATUS_OK;
 }
@@ -503,8 +540,8 @@ static pil_status read_binary_integers(struct parser *parser, const struct pil_o
     for (uint32_t i = 0; i < row_count; i++) {
         values[i] = (struct pil_key_part){.kind = PIL_KEY_PART_INT};
         if (!load_integer(input->datatype, data.data + (size_t)i * bytes, &values[i].integer)) {
-            return pil_fail(parser->error, PIL_STATUS_INVALID, "%s: element %u is over int64",
-                            place_of(parser, input).text, i);
+            return pil_fail(parser->error, PIL_STATUS_INVALID, "%s: element %u, %" PRIu64 ", is over int64",
+                            place_of(parser, input).text, i, (uint64_t)values[i].integer);
         }
     }
     return PIL_STATUS_OK;
@@ -568,7 +605,8 @@ static pil_status finish_input(struct parser *parser, struct pil_oip_input *inpu
         return pil_fail(parser->error, PIL_STATUS_INVALID, "%s: data has %u elements; its shape says %" PRIu64,
                         place_of(parser, input).text, input->value_count, rows);
     }
-    return check_elements(parser, input);
+    PIL_TRY(check_elements(parser, input));
+    return input->is_base64 ? decode_base64(parser, input) : PIL_STATUS_OK;
 }
 
 static pil_status finish(struct parser *parser, struct pil_bytes binary) {

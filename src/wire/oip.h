@@ -75,6 +75,7 @@ struct pil_oip_input {
     uint32_t value_count, dimension_count;
     uint64_t dimensions[2];
     int64_t binary_bytes; /* -1: not binary */
+    bool is_base64;       /* parameters.content_type: the strings of the data are base64, as MLServer has it */
 };
 struct pil_oip_output {
     struct pil_bytes name;

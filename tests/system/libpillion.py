@@ -17,7 +17,7 @@ OK, INVALID, NOT_FOUND, DENIED, UNSUPPORTED, TOO_LARGE, NOT_READY, UNAVAILABLE, 
 FLOAT32, FLOAT64 = 0, 1
 USE_DEFAULTS, COLUMNS = 1, 2
 NO_REFRESH = 1
-KEY_INT64, KEY_INT32, KEY_BYTES, KEY_BYTES64 = range(4)
+KEY_INT64, KEY_INT32, KEY_BYTES, KEY_BYTES64, KEY_TIME_US = range(5)
 PRESENT, NULL_VALUE, NOT_FOUND_KEY, OUTSIDE_MAX_AGE = 1, 2, 3, 4
 VIEWS_MAX = KEYS_MAX = 16
 
@@ -158,14 +158,16 @@ def filled(kind: Any, count: int) -> Any:
 
 
 class GivenKeys:
-    """Key columns: ints as int64 (or `narrow`, as int32), str and bytes as slices (or `wide`, with 64-bit offsets)."""
+    """Key columns: ints as int64 (or `narrow`, as int32; or `times`, as microseconds), str and bytes as slices (or
+    `wide`, with 64-bit offsets)."""
 
-    def __init__(self, *columns: Sequence[Any], narrow: bool = False, wide: bool = False):
+    def __init__(self, *columns: Sequence[Any], narrow: bool = False, wide: bool = False, times: bool = False):
         self.kept: list[Any] = []
         self.struct = Keys(ctypes.sizeof(Keys), len(columns[0]) if columns else 0, len(columns))
         for i, column in enumerate(columns):
             if all(isinstance(key, int) for key in column):
                 values, offsets, kind = ((c_int32 if narrow else c_int64) * len(column))(*column), None, int(narrow)
+                kind = KEY_TIME_US if times else kind
             else:
                 texts = [key.encode() if isinstance(key, str) else key for key in column]
                 ends = list(itertools.accumulate(map(len, texts), initial=0))

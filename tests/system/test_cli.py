@@ -600,7 +600,7 @@ def test_get_explains_what_went_wrong(
     store.make_release()
     daemon = start_pilliond(store)
     says(pillion("get", "--socket", daemon.resp_unix, "other", "1", code=1), "no view 'other' is served")
-    says(pillion("get", "--socket", daemon.resp_unix, "driver_stats", "abc", code=1), "id must be int64")
+    says(pillion("get", "--socket", daemon.resp_unix, "driver_stats", "abc", code=1), "join key id: 'abc' is not int64")
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:

@@ -422,7 +422,7 @@ def key_input(**members: Any) -> dict[str, Any]:
         (key_input(name="driver"), 400, "input driver is not one of the model's; they are: id (INT64)"),
         (key_input(datatype="FP32"), 400, "inputs[0] (id) is FP32; join keys are integers or BYTES"),
         (key_input(datatype="BYTES"), 400, "inputs[0] (id): element 0, 1, is not a string, as BYTES are in JSON"),
-        (key_input(datatype="BYTES", data=["x"]), 400, "input id: element 0 cannot be read; it must be int64"),
+        (key_input(datatype="BYTES", data=["x"]), 400, "join key id, row 0: 'x' is not int64"),
         (key_input(shape=[2]), 400, "inputs[0] (id): data has 1 elements; its shape says 2"),
         (key_input(shape=[1, 2]), 400, "inputs[0] (id): the shape of a join key is [n] or [n, 1]"),
         (key_input(data=[None]), 400, "inputs[0] (id): element 0 is null; keys are whole numbers within int64"),

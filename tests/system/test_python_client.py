@@ -13,6 +13,7 @@ import sys
 import threading
 import tracemalloc
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any, Callable, Iterator
 
 import harness
@@ -180,10 +181,18 @@ def test_keys_of_pandas(client):
         assert_same(client.vectors("every", frame[name]), expected(*keys))
     assert_same(client.vectors("every", dict(frame[["id"]])), expected(*keys))
     assert_same(client.vectors("every", frame["id"].iloc[::2]), expected(3, 2))
-    with pytest.raises((TypeError, ValueError), match="row 1|missing values"):
+    assert_same(client.vectors("every", frame["id"].astype("category")), expected(*keys))
+    assert_same(client.vectors("every", frame["text"].astype("category")), expected(*keys))
+    assert_same(client.vectors("every", frame["text"].astype("string")), expected(*keys))
+    for missing in ([1, None], [1, float("nan")]):
+        with pytest.raises(TypeError, match="join key id, row 0: .*1.0.* float64; .*integers with missing values"):
+            client.vectors("every", pandas.Series(missing))
+    with pytest.raises((TypeError, ValueError), match="join key id, row [01]: .*missing"):
         client.vectors("every", pandas.Series([1, None], dtype="Int64"))
-    with pytest.raises(TypeError, match="missing values is float"):
-        client.vectors("every", pandas.Series([1, None]))
+    with pytest.raises(ValueError, match="join key id, row 1: <NA>; a key may not be missing"):
+        client.vectors("every", pandas.Series(["1", None], dtype="string"))
+    with pytest.raises(TypeError, match="join key id, row 0: .*2020.* is datetime64; a key of type int64"):
+        client.vectors("every", pandas.Series(pandas.to_datetime(["2020-01-01"])))
 
 
 TEXT_KEYS: dict[str, Callable[[list[str]], Any]] = {
@@ -218,32 +227,51 @@ def test_text_keys_of_every_kind(typed, kind):
 
 
 WRONG_KEYS = {
-    "None": ([1, None], ValueError, "row 1 is None"),
-    "float": ([1.5], TypeError, "row 0 is 1.5"),
-    "bool": ([True], TypeError, "row 0 is True"),
-    "mixed": ([1, "a"], TypeError, "integers here and text there"),
-    "too large": ([0, 1 << 63], ValueError, "row 1: 9223372036854775808 does not fit"),
-    "too large, numpy": (np.array([0, 1 << 63], np.uint64), ValueError, "row 1: 9223372036854775808 does not fit"),
-    "floats": (np.array([1.0]), TypeError, "kind 'f'"),
-    "bools": (np.array([True]), TypeError, "kind 'b'"),
-    "two dimensions": (np.array([[1]]), ValueError, "one dimension, not 2"),
-    "scalar": (np.int64(1), ValueError, "one dimension, not 0"),
-    "foreign": (np.array([1], ">i8"), TypeError, "foreign byte order"),
-    "NaT": (np.array(["2020-01-01", "NaT"], "datetime64[D]"), ValueError, "row 1 is NaT"),
-    "arrow nulls": (pa.array([1, None, 3]), ValueError, "row 1 is null"),
-    "arrow text nulls": (pa.array(["", "1", None])[1:], ValueError, "row 1 is null"),
-    "arrow chunk nulls": (pa.chunked_array([[1, 2], [None]]), ValueError, "row 2 is null"),
-    "arrow floats": (pa.array([1.0]), TypeError, "format 'g'"),
-    "arrow dictionary": (pa.array(["1"]).dictionary_encode(), TypeError, "of a dictionary"),
-    "arrow table": (pa.table({"id": [1]}), TypeError, "format '\\+s'"),
-    "text": ("12", TypeError, "a list or an array, not <class 'str'>"),
+    "None": ([1, None], ValueError, "join key id, row 1: None; a key may not be missing"),
+    "float": ([1.5], TypeError, "join key id, row 0: 1.5 is float; a key of type int64 is given as int"),
+    "bool": ([True], TypeError, "join key id, row 0: True is bool; a key of type int64"),
+    "Decimal": ([1, Decimal(2)], TypeError, "join key id, row 1: Decimal\\('2'\\) is Decimal; a key of type int64"),
+    "mixed": ([1, "a"], TypeError, "join key id, row 1: keys are integers, text or times"),
+    "too large": ([0, 1 << 63], ValueError, "join key id, row 1: 9223372036854775808 does not fit"),
+    "too large, numpy": (np.array([0, 1 << 63], np.uint64), ValueError, "join key id, row 1: 9223372036854775808 does"),
+    "floats": (np.array([1.0]), TypeError, "join key id, row 0: .*1.0.* is float64; a key of type int64"),
+    "bools": (np.array([True]), TypeError, "join key id, row 0: .*True.* is bool"),
+    "durations": (np.array([1], "timedelta64[s]"), TypeError, "join key id, row 0: .* is timedelta64"),
+    "two dimensions": (np.array([[1]]), ValueError, "join key id: .*one dimension, not 2"),
+    "scalar": (np.int64(1), ValueError, "join key id: .*one dimension, not 0"),
+    "an array in a list": ([np.array([1, 2])], TypeError, "join key id, row 0: .* is ndarray"),
+    "foreign": (np.array([1], ">i8"), TypeError, "join key id: .*foreign byte order"),
+    "datetime64": (np.array(["1970-01-01"], "datetime64[D]"), TypeError, "join key id, row 0: .* a key of type int64"),
+    "datetime": ([datetime(2020, 1, 1, tzinfo=UTC)], TypeError, "join key id, row 0: datetime.* a key of type int64"),
+    "date": ([datetime(2020, 1, 1).date()], TypeError, "join key id, row 0: datetime.date.* a key of type int64"),
+    "arrow times": (pa.array([1], pa.timestamp("s")), TypeError, "join key id, row 0: a time \\(1 s\\) is not int64"),
+    "NaT": ([1, np.datetime64("NaT")], TypeError, "join key id, row 1: .*NaT"),
+    "masked": (np.ma.array([1, 2, 3], mask=[0, 0, 1]), ValueError, "join key id, row 2: masked; a key may not be"),
+    "masked scalar": (list(np.ma.array([1, 2], mask=[0, 1])), ValueError, "join key id, row 1: .*may not be missing"),
+    "arrow nulls": (pa.array([1, None, 3]), ValueError, "join key id, row 1: null; a key may not be missing"),
+    "arrow text nulls": (pa.array(["", "1", None])[1:], ValueError, "join key id, row 1: null"),
+    "arrow chunk nulls": (pa.chunked_array([[1, 2], [None]]), ValueError, "join key id, row 2: null"),
+    "arrow floats": (pa.array([1.0]), TypeError, "join key id: .*format 'g'.*cast it to int64"),
+    "arrow dictionary": (pa.array([1, None]).dictionary_encode(), ValueError, "join key id, row 1: null"),
+    "dictionary of null": (
+        pa.DictionaryArray.from_arrays([0, 1], pa.array([1, None])), ValueError, "join key id, row 1: null"
+    ),
+    "arrow struct": (pa.array([{"id": 1}]), TypeError, "join key id: .*format '\\+s'"),
+    "text": ("12", TypeError, "join key id: .*a list or an array, not <class 'str'>"),
+    "bytes": (b"12", TypeError, "a list or an array, not <class 'bytes'>"),
+    "bytearray": (bytearray(b"12"), TypeError, "a list or an array, not <class 'bytearray'>"),
+    "view of bytes": (memoryview(b"12"), TypeError, "a list or an array, not <class 'memoryview'>"),
     "number": (12, TypeError, "a list or an array, not <class 'int'>"),
     "nothing": (None, TypeError, "a list or an array"),
     "lacking": ({"driver": [1]}, pillion.MissingJoinKeyError, "lack the join key 'id'"),
     "lacking, as in Feast": ({}, KeyError, "lack the join key 'id'"),
-    "more": ({"id": [1], "zone": ["z"]}, ValueError, "not join keys"),
-    "no number": (["a"], pillion.InvalidRequestError, "int64"),
-    "surrogate": (["\ud800"], UnicodeEncodeError, "surrogates"),
+    "more": ({"id": [1], "zone": ["z"]}, ValueError, r"not join keys: \['zone'\]; the join keys are \('id',\)"),
+    "table": (pa.table({"id": [1], "zone": ["z"]}), ValueError, r"not join keys: \['zone'\]"),
+    "table without": (pa.table({"zone": ["z"]}), pillion.MissingJoinKeyError, "lack the join key 'id'"),
+    "no number": (["1", "a"], pillion.InvalidRequestError, "join key id, row 1: 'a' is not int64"),
+    "fraction": (["1.0"], pillion.InvalidRequestError, "join key id, row 0: '1.0' is not int64"),
+    "surrogate": (["\ud800"], ValueError, "join key id, row 0: '.ud800' is no text"),
+    "surrogate, numpy": (np.array(["a", "\ud800"]), ValueError, r"join key id, row 1: U\+d800 is no character"),
 }
 
 
@@ -257,12 +285,34 @@ def test_wrong_keys_are_told(client, kind):
 
 def test_several_join_keys_come_as_a_dict(typed):
     for keys, error, text in (
-        ([1], TypeError, r"columns \('id', 'zone'\)"),
+        ([1], TypeError, r"a dict or a frame with columns \('id', 'zone'\)"),
         ({"id": [1]}, pillion.MissingJoinKeyError, "'zone'"),
-        ({"id": [1], "zone": ["z", "y"]}, ValueError, "1 and 2"),
+        ({"id": [1], "zone": ["z", "y"]}, ValueError, "join key id has 1 keys, zone has 2"),
+        ({"id": [1], "zone": [1.5]}, TypeError, "join key zone, row 0: 1.5 is float; a key of type string"),
     ):
         with pytest.raises(error, match=text):
             typed.vectors(["all_types:int32"], keys)
+
+
+FRAMES: dict[str, Callable[[dict[str, list[Any]]], Any]] = {
+    "table": pa.table,
+    "batch": pa.RecordBatch.from_pydict,
+    "pandas": lambda columns: pytest.importorskip("pandas").DataFrame(columns, index=columns["id"]),
+    "polars": lambda columns: pytest.importorskip("polars").DataFrame(columns),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_frames_are_columns_by_the_names_of_the_join_keys(typed, kind):
+    ids, zones = [11, 1, 5], ["z4", "z1", "z4"]
+    feature, wanted = ["all_types:int32"], typed.vectors(["all_types:int32"], {"id": ids, "zone": zones})
+    assert_same(typed.vectors(feature, FRAMES[kind]({"zone": zones, "id": ids})), wanted)
+    online = typed.get_online_features(feature, FRAMES[kind]({"zone": zones, "id": ids, "more": [1, 2, 3]}))
+    assert online.to_dict()["zone"] == zones and online.to_dict()["id"] == ids
+    with pytest.raises(pillion.MissingJoinKeyError, match="lack the join key 'zone'"):
+        typed.vectors(feature, FRAMES[kind]({"id": ids}))
+    with pytest.raises(ValueError, match=r"not join keys: \['more'\]; the join keys are \('id', 'zone'\)"):
+        typed.vectors(feature, FRAMES[kind]({"zone": zones, "id": ids, "more": ids}))
 
 
 # ---- Output
@@ -472,7 +522,7 @@ def test_wrong_online_requests_are_told(client):
         (ValueError, "same columns", lambda: client.get_online_features(refs, [{"id": 1}, {}])),
         (ValueError, "No entity_rows", lambda: client.get_online_features(refs, [])),
         (KeyError, "'id'", lambda: client.get_online_features(refs, [{"driver": 1}])),
-        (ValueError, "row 0 is None", lambda: client.get_online_features(refs, [{"id": None}])),
+        (ValueError, "join key id, row 0: None", lambda: client.get_online_features(refs, [{"id": None}])),
     ):
         with pytest.raises(error, match=text):
             call()

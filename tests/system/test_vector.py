@@ -110,9 +110,9 @@ def test_composite_keys_and_several_views(store, start_pilliond, engine):
     assert vectors.statuses == [(1, 1, 1), (1, 3, 3), (1, 3, 3), (1, 3, 3)]
     assert [view.not_found for view in vectors.views] == [0, 3]
     for key in ("3", "3|z3|x", "x|z3", "3|z\\3", ""):
-        with pytest.raises(redis.ResponseError, match="key 0"):
+        with pytest.raises(redis.ResponseError, match="row 0"):
             client.execute_command("PIL.VECTOR", plan, key)
-    with pytest.raises(redis.ResponseError, match="zone must be string|cannot be read|2 int64 keys"):
+    with pytest.raises(redis.ResponseError, match="zone must be string|is not int64|2 int64 keys"):
         client.execute_command("PIL.VECTOR64", plan, packed([3]))
 
 
@@ -152,11 +152,11 @@ def test_wide_rows_and_many_keys_cross_chunks(store, start_pilliond, engine):
         (("PIL.VECTOR", "99999999999999999999", "5"), "NOTFOUND", "no plan 9999"),
         (("PIL.VECTOR", "nosuch", "5"), "NOTFOUND", "no feature service"),
         (("PIL.VECTOR",), "", "wrong number"),
-        (("PIL.VECTOR", "every", "5", "x"), "", "key 1 cannot be read: id must be int64"),
+        (("PIL.VECTOR", "every", "5", "x"), "", "join key id, row 1: 'x' is not int64"),
         (("PIL.VECTOR64", "every", b"1234567"), "", "7 bytes of keys"),
         (("PIL.COLUMNS", "1", "5"), "NOTFOUND", "no plan 1"),
         (("PIL.COLUMNS", "nosuch", "5"), "NOTFOUND", "no feature service"),
-        (("PIL.COLUMNS", "every", "5", "x"), "", "key 1 cannot be read: id must be int64"),
+        (("PIL.COLUMNS", "every", "5", "x"), "", "join key id, row 1: 'x' is not int64"),
         (("PIL.COLUMNS64", "every", b"1234567"), "", "7 bytes of keys"),
         (("PIL.DESCRIBE", "nosuch"), "NOTFOUND", "no feature service"),
         (("PIL.FORGET", "1"), "NOTFOUND", "no such plan"),

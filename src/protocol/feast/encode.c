@@ -27,15 +27,24 @@ static void put_key(struct pil_feast_encoder *encoder, const struct pil_entity *
                     const struct pil_feast_value *value) {
     static const struct pil_type text = {.scalar = PIL_SCALAR_STRING, .shape = PIL_SHAPE_SCALAR};
     static const struct pil_type integer = {.scalar = PIL_SCALAR_INT64, .shape = PIL_SHAPE_SCALAR};
-    bool wants_text = pil_scalar_is_text(entity->type);
-    int64_t number = value->integer;
-    if (wants_text) {
+    static const struct pil_type real = {.scalar = PIL_SCALAR_FLOAT64, .shape = PIL_SHAPE_SCALAR};
+    const struct pil_key_part part = pil_feast_key_part(value);
+    int64_t number = 0;
+    if (pil_scalar_is_text(entity->type)) {
         pil_feast_put_value(encoder, text, value->text);
         return;
     }
-    if (value->kind == PIL_FEAST_KIND_STRING && !pil_number_parse_i64(value->text, &number)) {
-        pil_feast_put_value(encoder, text, value->text); /* a timestamp with a fraction */
-        return;
+    bool is_key = pil_key_part_to_integer(&part, entity->type, &number);
+    PIL_ASSERT(is_key); /* the key was looked up */
+    if (entity->type == PIL_SCALAR_UNIX_TIMESTAMP) {
+        double seconds = (double)number / 1e6;
+        if (number % 1000000 != 0) {
+            bool is_text = value->kind == PIL_FEAST_KIND_STRING;
+            pil_feast_put_value(encoder, is_text ? text : real,
+                                is_text ? value->text : pil_bytes_from(&seconds, sizeof seconds));
+            return;
+        }
+        number /= 1000000;
     }
     pil_feast_put_value(encoder, integer, pil_bytes_from(&number, sizeof number));
 }

@@ -20,6 +20,8 @@ struct pil_feast_call {
     size_t body_bytes; /* of the request */
 };
 
+/* The join key that a JSON value is. */
+struct pil_key_part pil_feast_key_part(const struct pil_feast_value *value);
 /* Parses the body and adds the lookups; on a mistake, makes the answer an error. */
 void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body);
 void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);

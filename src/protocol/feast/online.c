@@ -238,18 +238,16 @@ static bool is_within_limits(struct pil_turn *turn, struct pil_feast_call *call)
     return !call->body.is_cut;
 }
 
-static bool to_part(const struct pil_feast_value *value, struct pil_key_part *ret_part) {
+struct pil_key_part pil_feast_key_part(const struct pil_feast_value *value) {
+    struct pil_key_part other = {.kind = PIL_KEY_PART_OTHER, .text = value->text};
     switch (value->kind) {
     case PIL_FEAST_KIND_INTEGER:
-        *ret_part = (struct pil_key_part){.kind = PIL_KEY_PART_INT, .integer = value->integer, .text = value->text};
-        return true;
-    case PIL_FEAST_KIND_STRING:
-        *ret_part = (struct pil_key_part){.kind = PIL_KEY_PART_TEXT, .text = value->text};
-        return true;
-    case PIL_FEAST_KIND_NULL:
-    case PIL_FEAST_KIND_BOOL:
     case PIL_FEAST_KIND_NUMBER:
-    case PIL_FEAST_KIND_NESTED: return false;
+        return pil_key_part_of_number(value->text, value->kind == PIL_FEAST_KIND_INTEGER, value->integer);
+    case PIL_FEAST_KIND_STRING: return (struct pil_key_part){.kind = PIL_KEY_PART_TEXT, .text = value->text};
+    case PIL_FEAST_KIND_NULL: other.text = pil_bytes_from_text("null"); return other;
+    case PIL_FEAST_KIND_BOOL: other.text = pil_bytes_from_text(value->integer != 0 ? "true" : "false"); return other;
+    case PIL_FEAST_KIND_NESTED: return other;
     }
     PIL_UNREACHABLE("kind of a JSON value");
 }
@@ -265,10 +263,12 @@ static void reject_key(struct pil_turn *turn, struct pil_feast_call *call, const
     const struct pil_entity *entity = &keys->view->serving->chain.view->entities[entity_index];
     const struct pil_feast_column *column = keys->columns[entity_index];
     const struct pil_feast_value *value = &call->body.values[column->value_first + row];
+    const struct pil_key_part part = pil_feast_key_part(value);
+    const struct pil_key_place place = {.join_key = entity->join_key, .type = entity->type, .row = row};
+    char problem[PIL_KEY_PROBLEM_BYTES];
     const char *message = is_too_long ? pil_batch_text(turn->batch, "the key with join key %s is longer than %d bytes",
                                                        entity->join_key, PIL_KEY_BYTES_MAX)
-                                      : pil_batch_text(turn->batch, "join key %s of entity %s must be %s",
-                                                       entity->join_key, entity->name, pil_scalar_text(entity->type));
+                                      : pil_batch_text(turn->batch, "%s", pil_key_part_explain(&part, place, problem));
     const struct pil_feast_rejection rejection = {
         .http_status = 422,
         .type = "join_key_type",
@@ -289,10 +289,7 @@ static bool encode_key(struct pil_turn *turn, struct pil_feast_call *call, const
     size_t room = 16, len = 0;
     uint32_t bad = 0;
     for (uint32_t e = 0; e < schema->entity_count; e++) {
-        if (!to_part(&call->body.values[keys->columns[e]->value_first + row], &parts[e])) {
-            reject_key(turn, call, keys, e, row, false);
-            return false;
-        }
+        parts[e] = pil_feast_key_part(&call->body.values[keys->columns[e]->value_first + row]);
         room += parts[e].text.len + KEY_PART_BYTES;
     }
     size_t mark = pil_arena_mark(&turn->batch->arena);

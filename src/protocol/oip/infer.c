@@ -74,8 +74,9 @@ static bool add_row(struct pil_turn *turn, struct pil_oip_call *call, const stru
     }
     pil_status status = pil_tensor_key(&turn->batch->arena, plan, slot, parts, &encoded, &bad);
     if (status == PIL_STATUS_INVALID) {
-        pil_oip_fail(turn, call, 400, "input %s: element %u cannot be read; it must be %s",
-                     plan->join_keys[bad]->join_key, row, pil_scalar_text(plan->join_keys[bad]->type));
+        const struct pil_key_place place = {plan->join_keys[bad]->join_key, plan->join_keys[bad]->type, row};
+        char problem[PIL_KEY_PROBLEM_BYTES];
+        pil_oip_fail(turn, call, 400, "%s", pil_key_part_explain(&parts[bad], place, problem));
         return false;
     }
     if (status != PIL_STATUS_OK) {

@@ -29,16 +29,35 @@ const struct pil_cache_view *pil_redis_find_view(struct pil_turn *turn, struct p
     return NULL;
 }
 
-static void set_key_error(struct pil_turn *turn, struct pil_redis_call *call, const struct pil_cache_view *view,
-                          const struct pil_view *schema, uint32_t entity, pil_status status) {
-    if (status == PIL_STATUS_TOO_LARGE) {
-        call->error =
-            pil_batch_text(turn->batch, "ERR a key of view %s is longer than %d bytes", view->name, PIL_KEY_BYTES_MAX);
-    } else if (entity < schema->entity_count) {
-        call->error = pil_batch_text(turn->batch, "ERR a key of view %s cannot be read: %s must be %s", view->name,
-                                     schema->entities[entity].join_key, pil_scalar_text(schema->entities[entity].type));
+/* The part of a key text that could not be read; false: the text has no such part. */
+static bool find_part(struct pil_turn *turn, const struct pil_view *schema, struct pil_bytes text, uint32_t entity,
+                      struct pil_key_part *ret_part) {
+    *ret_part = (struct pil_key_part){.kind = PIL_KEY_PART_TEXT, .text = text};
+    if (schema->entity_count == 1 || entity >= schema->entity_count) {
+        return entity == 0;
+    }
+    bool is_last = false;
+    for (uint32_t i = 0; i <= entity; i++) {
+        uint8_t *buffer = pil_arena_alloc(&turn->batch->arena, text.len, 1);
+        if (is_last || buffer == NULL ||
+            pil_view_key_text_next(&text, buffer, text.len, &ret_part->text, &is_last) != PIL_STATUS_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void set_key_error(struct pil_turn *turn, struct pil_redis_call *call, const struct pil_view *schema,
+                          struct pil_bytes text, uint32_t entity) {
+    struct pil_key_part part;
+    if (find_part(turn, schema, text, entity, &part)) {
+        const struct pil_entity *of = &schema->entities[entity];
+        const struct pil_key_place place = {.join_key = of->join_key, .type = of->type, .row = PIL_KEY_PART_ONE_ROW};
+        char problem[PIL_KEY_PROBLEM_BYTES];
+        call->error = pil_batch_text(turn->batch, "ERR a key of view %s cannot be read: %s", schema->name,
+                                     pil_key_part_explain(&part, place, problem));
     } else {
-        call->error = pil_batch_text(turn->batch, "ERR a key of view %s has %u parts, joined by |", view->name,
+        call->error = pil_batch_text(turn->batch, "ERR a key of view %s has %u parts, joined by |", schema->name,
                                      schema->entity_count);
     }
 }
@@ -76,8 +95,13 @@ struct pil_lookup *pil_redis_add_key(struct pil_turn *turn, struct pil_redis_cal
     }
     uint32_t entity = UINT32_MAX;
     pil_status status = encode_key(turn, serving->chain.view, rest, &key, &entity);
+    if (status == PIL_STATUS_TOO_LARGE) {
+        call->error =
+            pil_batch_text(turn->batch, "ERR a key of view %s is longer than %d bytes", view->name, PIL_KEY_BYTES_MAX);
+        return NULL;
+    }
     if (status != PIL_STATUS_OK) {
-        set_key_error(turn, call, view, serving->chain.view, entity, status);
+        set_key_error(turn, call, serving->chain.view, rest, entity);
         return NULL;
     }
     struct pil_lookup *lookup = pil_batch_lookup(turn, call->request);

@@ -12,15 +12,18 @@
 
 /* ---- Keys. */
 
-static bool fail_key(struct pil_turn *turn, struct pil_redis_call *call, uint32_t row, uint32_t key) {
-    const struct pil_vector_plan *plan = pil_tensor_plan(&call->rows);
-    if (key >= plan->join_key_count) {
-        call->error =
-            pil_batch_text(turn->batch, "ERR key %u: it must have %u parts, joined by |", row, plan->join_key_count);
-    } else {
-        call->error = pil_batch_text(turn->batch, "ERR key %u cannot be read: %s must be %s", row,
-                                     plan->join_keys[key]->join_key, pil_scalar_text(plan->join_keys[key]->type));
-    }
+static bool fail_key(struct pil_turn *turn, struct pil_redis_call *call, uint32_t row, uint32_t key,
+                     const struct pil_key_part *part) {
+    const struct pil_entity *entity = pil_tensor_plan(&call->rows)->join_keys[key];
+    const struct pil_key_place place = {.join_key = entity->join_key, .type = entity->type, .row = row};
+    char problem[PIL_KEY_PROBLEM_BYTES];
+    call->error = pil_batch_text(turn->batch, "ERR %s", pil_key_part_explain(part, place, problem));
+    return false;
+}
+
+static bool fail_parts(struct pil_turn *turn, struct pil_redis_call *call, uint32_t row) {
+    call->error = pil_batch_text(turn->batch, "ERR row %u: the key must have %u parts, joined by |", row,
+                                 pil_tensor_plan(&call->rows)->join_key_count);
     return false;
 }
 
@@ -38,10 +41,10 @@ static bool split(struct pil_turn *turn, struct pil_redis_call *call, uint32_t r
         parts[i].kind = PIL_KEY_PART_TEXT;
         if (is_last || buffer == NULL ||
             pil_view_key_text_next(&text, buffer, text.len, &parts[i].text, &is_last) != PIL_STATUS_OK) {
-            return fail_key(turn, call, row, count);
+            return fail_parts(turn, call, row);
         }
     }
-    return is_last || fail_key(turn, call, row, count);
+    return is_last || fail_parts(turn, call, row);
 }
 
 static bool add_lookup(struct pil_turn *turn, struct pil_redis_call *call, uint32_t slot, struct pil_bytes key) {
@@ -67,7 +70,7 @@ static bool add_parts(struct pil_turn *turn, struct pil_redis_call *call, uint32
                                      row, PIL_KEY_BYTES_MAX);
         return false;
     }
-    return fail_key(turn, call, row, bad);
+    return fail_key(turn, call, row, bad, &parts[bad]);
 }
 
 static bool set_rows(struct pil_turn *turn, struct pil_redis_call *call, size_t rows) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Keys from the Arrow PyCapsule interface: pyarrow, polars and others. A single array of int64, int32, strings or bytes
- * is read in place; streams (chunked arrays) and other layouts are copied. */
+ * is read in place; streams (chunked arrays), dictionaries, times and other layouts are copied. */
 #include "python/client/client.h"
 
 #include "base/bytes.h"
@@ -8,8 +8,14 @@
 #include <string.h>
 
 struct layout {
-    char kind;      /* i, u: integers; b: offsets into bytes; v: views */
+    char kind;      /* i, u: integers; b: offsets into bytes; v: views; t: times */
     int item_bytes; /* of an integer or of an offset */
+    struct python_time_unit unit;
+};
+/* The layout of an array, or of the values of its dictionary. */
+struct arrow_type {
+    struct layout values;
+    struct layout indices; /* kind 0: there is no dictionary */
 };
 
 static bool find_layout(const char *format, struct layout *ret_layout) {
@@ -17,9 +23,20 @@ static bool find_layout(const char *format, struct layout *ret_layout) {
         const char *format;
         struct layout layout;
     } known[] = {
-        {"l", {'i', 8}}, {"i", {'i', 4}}, {"s", {'i', 2}},  {"c", {'i', 1}},  {"L", {'u', 8}},
-        {"I", {'u', 4}}, {"S", {'u', 2}}, {"C", {'u', 1}},  {"u", {'b', 4}},  {"z", {'b', 4}},
-        {"U", {'b', 8}}, {"Z", {'b', 8}}, {"vu", {'v', 0}}, {"vz", {'v', 0}},
+        {"l", {.kind = 'i', .item_bytes = 8}},
+        {"i", {.kind = 'i', .item_bytes = 4}},
+        {"s", {.kind = 'i', .item_bytes = 2}},
+        {"c", {.kind = 'i', .item_bytes = 1}},
+        {"L", {.kind = 'u', .item_bytes = 8}},
+        {"I", {.kind = 'u', .item_bytes = 4}},
+        {"S", {.kind = 'u', .item_bytes = 2}},
+        {"C", {.kind = 'u', .item_bytes = 1}},
+        {"u", {.kind = 'b', .item_bytes = 4}},
+        {"z", {.kind = 'b', .item_bytes = 4}},
+        {"U", {.kind = 'b', .item_bytes = 8}},
+        {"Z", {.kind = 'b', .item_bytes = 8}},
+        {"vu", {.kind = 'v'}},
+        {"vz", {.kind = 'v'}},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(format, known[i].format) == 0) {
@@ -27,26 +44,36 @@ static bool find_layout(const char *format, struct layout *ret_layout) {
             return true;
         }
     }
-    *ret_layout = (struct layout){'i', 8};
-    return strncmp(format, "tss:", 4) == 0; /* seconds */
+    /* "tsu:UTC": a timestamp; Arrow counts those with and without a zone from 1970 in UTC. */
+    bool is_time = strncmp(format, "ts", 2) == 0 && strchr("smun", format[2]) != NULL && format[3] == ':';
+    const char name[] = {is_time ? format[2] : '\0', is_time && format[2] != 's' ? 's' : '\0', '\0'};
+    *ret_layout = (struct layout){.kind = 't', .item_bytes = 8};
+    return is_time && pil_python_time_unit(name, 1, &ret_layout->unit);
 }
 
-static int check_schema(const struct ArrowSchema *schema, struct layout *ret_layout) {
-    if (schema->dictionary == NULL && find_layout(schema->format, ret_layout)) {
+static int check_schema(const struct python_key_column *column, const struct ArrowSchema *schema,
+                        struct arrow_type *ret_type) {
+    const struct ArrowSchema *values = schema->dictionary != NULL ? schema->dictionary : schema;
+    *ret_type = (struct arrow_type){.indices.kind = '\0'};
+    if (find_layout(values->format, &ret_type->values) &&
+        (values == schema || (values->dictionary == NULL && find_layout(schema->format, &ret_type->indices)))) {
         return 0;
     }
-    PyErr_Format(PyExc_TypeError, "an Arrow array of format '%s'%s holds no keys: cast it to integers or strings",
-                 schema->format, schema->dictionary != NULL ? " (of a dictionary)" : "");
+    PyErr_Format(PyExc_TypeError, "join key %U: an Arrow array of format '%s' holds no keys: cast it to %s",
+                 column->join_key, values->format, pil_scalar_text(column->type));
     return -1;
 }
 
-static int check_nulls(const struct ArrowArray *array, size_t first) {
+static bool is_null(const struct ArrowArray *array, int64_t i) {
     const uint8_t *valid = array->n_buffers > 0 ? array->buffers[0] : NULL;
-    for (int64_t i = 0; valid != NULL && array->null_count != 0 && i < array->length; i++) {
-        int64_t bit = array->offset + i;
-        if ((valid[bit / 8] >> (bit % 8) & 1) == 0) {
-            PyErr_Format(PyExc_ValueError, "row %zu is null: a key may not be missing", first + (size_t)i);
-            return -1;
+    int64_t bit = array->offset + i;
+    return valid != NULL && array->null_count != 0 && (valid[bit / 8] >> (bit % 8) & 1) == 0;
+}
+
+static int check_nulls(const struct python_key_column *column, const struct ArrowArray *array) {
+    for (int64_t i = 0; array->null_count != 0 && i < array->length; i++) {
+        if (is_null(array, i)) {
+            return pil_python_key_missing(column, column->count + (size_t)i, "null");
         }
     }
     return 0;
@@ -65,29 +92,54 @@ static const uint8_t *view_data(const struct ArrowArray *array, const uint8_t *v
     return (const uint8_t *)array->buffers[FIRST_BUFFER + pil_load_i32(view + 8)] + pil_load_i32(view + 12);
 }
 
-static int append(struct python_key_column *column, const struct ArrowArray *array, struct layout layout) {
-    if (check_nulls(array, column->count) != 0) {
+/* Appends one element that is not null. */
+static int append_one(struct python_key_column *column, const struct ArrowArray *array, struct layout layout,
+                      int64_t i) {
+    const uint8_t *first = array->buffers[1];
+    int64_t at = array->offset + i;
+    switch (layout.kind) {
+    case 't': return pil_python_key_append_ticks(column, pil_load_i64(first + 8 * at), layout.unit);
+    case 'v': {
+        const uint8_t *view = first + 16 * at;
+        return pil_python_key_append_bytes(column, view_data(array, view), pil_load_u32(view));
+    }
+    case 'b': {
+        int64_t begin = load_offset(first, at, layout.item_bytes), end = load_offset(first, at + 1, layout.item_bytes);
+        const uint8_t *data = array->buffers[2];
+        return pil_python_key_append_bytes(column, data != NULL ? data + begin : NULL, (size_t)(end - begin));
+    }
+    default:
+        return pil_python_key_append_ints(column, first + at * layout.item_bytes, 1, layout.item_bytes,
+                                          layout.item_bytes, layout.kind);
+    }
+}
+
+static int append_of_dictionary(struct python_key_column *column, const struct ArrowArray *array,
+                                const struct arrow_type *type, int64_t i) {
+    const uint8_t *indices = array->buffers[1];
+    int width = type->indices.item_bytes;
+    int64_t at = pil_python_key_load_int(indices + (array->offset + i) * width, width, type->indices.kind);
+    if (at < 0 || at >= array->dictionary->length) {
+        return pil_python_key_fail(column, PyExc_ValueError, column->count, "its index is outside the dictionary");
+    }
+    return is_null(array->dictionary, at) ? pil_python_key_missing(column, column->count, "null")
+                                          : append_one(column, array->dictionary, type->values, at);
+}
+
+static int append(struct python_key_column *column, const struct ArrowArray *array, const struct arrow_type *type) {
+    struct layout layout = type->values;
+    if (check_nulls(column, array) != 0) {
         return -1;
     }
-    const uint8_t *first = array->n_buffers > 1 ? array->buffers[1] : NULL;
-    if (array->length == 0) {
-        return 0;
-    }
-    if (layout.kind == 'i' || layout.kind == 'u') {
+    if (type->indices.kind == '\0' && (layout.kind == 'i' || layout.kind == 'u') && array->length > 0) {
+        const uint8_t *first = array->buffers[1];
         return pil_python_key_append_ints(column, first + array->offset * layout.item_bytes, (size_t)array->length,
                                           layout.item_bytes, layout.item_bytes, layout.kind);
     }
     int result = 0;
-    for (int64_t i = array->offset; i < array->offset + array->length && result == 0; i++) {
-        if (layout.kind == 'v') {
-            const uint8_t *view = first + 16 * i;
-            result = pil_python_key_append_bytes(column, view_data(array, view), pil_load_u32(view));
-        } else {
-            int64_t begin = load_offset(first, i, layout.item_bytes),
-                    end = load_offset(first, i + 1, layout.item_bytes);
-            const uint8_t *data = array->buffers[2];
-            result = pil_python_key_append_bytes(column, data != NULL ? data + begin : NULL, (size_t)(end - begin));
-        }
+    for (int64_t i = 0; i < array->length && result == 0; i++) {
+        result = type->indices.kind != '\0' ? append_of_dictionary(column, array, type, i)
+                                            : append_one(column, array, layout, i);
     }
     return result;
 }
@@ -95,7 +147,7 @@ static int append(struct python_key_column *column, const struct ArrowArray *arr
 /* Points into the array if libpillion can read its layout. Returns false if it cannot. */
 static bool point(const struct ArrowArray *array, struct layout layout, struct pillion_key_column *ret_column) {
     const uint8_t *first = array->n_buffers > 1 ? array->buffers[1] : NULL;
-    if (array->length == 0 || first == NULL || layout.kind == 'v' || layout.kind == 'u' ||
+    if (array->length == 0 || first == NULL || layout.kind == 'v' || layout.kind == 'u' || layout.kind == 't' ||
         (layout.kind == 'i' && layout.item_bytes < 4)) {
         return false;
     }
@@ -119,15 +171,15 @@ static int from_array(PyObject *pair, struct python_key_column *column, struct p
     }
     const struct ArrowSchema *schema = PyCapsule_GetPointer(schema_capsule, "arrow_schema");
     const struct ArrowArray *array = schema != NULL ? PyCapsule_GetPointer(array_capsule, "arrow_array") : NULL;
-    struct layout layout;
-    if (array == NULL || check_schema(schema, &layout) != 0 || check_nulls(array, 0) != 0) {
+    struct arrow_type type;
+    if (array == NULL || check_schema(column, schema, &type) != 0 || check_nulls(column, array) != 0) {
         return -1;
     }
-    if (point(array, layout, ret_column)) {
+    if (type.indices.kind == '\0' && point(array, type.values, ret_column)) {
         column->count = (size_t)array->length;
         return 1;
     }
-    int result = append(column, array, layout);
+    int result = append(column, array, &type);
     Py_CLEAR(column->owner);
     return result == 0 ? 1 : -1;
 }
@@ -141,11 +193,11 @@ static int fail_stream(struct ArrowArrayStream *stream) {
 static int from_stream(PyObject *capsule, struct python_key_column *column) {
     struct ArrowArrayStream *stream = PyCapsule_GetPointer(capsule, "arrow_array_stream");
     struct ArrowSchema schema = {.release = NULL};
-    struct layout layout;
+    struct arrow_type type;
     if (stream == NULL || stream->get_schema(stream, &schema) != 0) {
         return stream != NULL ? fail_stream(stream) : -1;
     }
-    int result = check_schema(&schema, &layout);
+    int result = check_schema(column, &schema, &type);
     schema.release(&schema);
     while (result == 0) {
         struct ArrowArray array = {.release = NULL};
@@ -155,7 +207,7 @@ static int from_stream(PyObject *capsule, struct python_key_column *column) {
         if (array.release == NULL) {
             return 1;
         }
-        result = append(column, &array, layout);
+        result = append(column, &array, &type);
         array.release(&array);
     }
     return -1;

@@ -10,17 +10,23 @@
 
 #include "ingest/arrow.h"
 #include "pillion/client.h"
+#include "schema/scalar.h"
 
 #include <stdbool.h>
 
 struct client_state {
     /* Set when a client is opened, because importing the module must not need numpy. */
-    PyObject *empty;                                  /* numpy.empty */
-    PyObject *asarray;                                /* numpy.asarray */
-    PyObject *float32, *float64, *uint8, *datetime64; /* dtypes */
-    PyObject *error_of;                               /* pillion.errors.error_of(result, text): makes an exception */
-    PyObject *missing_join_key;                       /* pillion.errors.MissingJoinKeyError */
-    PyObject *from_us;                                /* pillion.errors.from_us(microseconds): makes a datetime */
+    PyObject *empty;                                    /* numpy.empty */
+    PyObject *asarray;                                  /* numpy.asarray */
+    PyObject *float32, *float64, *uint8, *datetime64;   /* dtypes */
+    PyObject *error_of;                                 /* pillion.errors.error_of(result, text): makes an exception */
+    PyObject *missing_join_key;                         /* pillion.errors.MissingJoinKeyError */
+    PyObject *from_us;                                  /* pillion.times.from_us(microseconds): makes a datetime */
+    PyObject *to_us;                                    /* pillion.times.to_us(datetime): its microseconds */
+    PyObject *columns_of;                               /* pillion.frames.columns_of(frame): a dict of its columns */
+    PyObject *ndarray, *masked_array, *datetime64_type; /* types of numpy */
+    PyObject *datetime_data;                            /* numpy.datetime_data */
+    PyObject *datetime_type;                            /* datetime.datetime */
     PyObject *array_struct, *dlpack, *arrow_array, *arrow_stream;
 };
 extern PyType_Spec pil_python_client_spec; /* type.c */
@@ -54,30 +60,61 @@ PyObject *pil_python_array_create(struct client_state *state, Py_ssize_t rows, P
 
 /* One key column in memory that libpillion reads: another library's (owner) or its own. */
 struct python_key_column {
+    PyObject *join_key; /* borrowed; str, for messages */
+    pil_scalar type;    /* of the join key */
     PyObject *owner;
     struct python_array array;
     void *values;
     int64_t *offsets;
     size_t value_bytes, value_capacity; /* while the column grows */
     size_t count, capacity;
-    bool is_text; /* byte strings; otherwise int64 */
+    pillion_key_kind kind; /* INT64, BYTES64 or TIME_US; as long as `count` is 0 it may change */
 };
-/* A column holds either integers or byte strings: appending the other kind fails. -1: exception. */
+/* A column holds integers, byte strings or times: appending another kind fails. -1: exception. */
 int pil_python_key_append_int(struct python_key_column *column, int64_t value);
 int pil_python_key_append_bytes(struct python_key_column *column, const void *bytes, size_t len);
+int pil_python_key_append_time(struct python_key_column *column, int64_t us);
 /* Appends `count` integers of kind 'i' or 'u' and `item_bytes` bytes, each `stride` bytes after the previous one. */
 int pil_python_key_append_ints(struct python_key_column *column, const uint8_t *data, size_t count, int64_t stride,
                                int item_bytes, char kind);
 
+/* One integer of kind 'i' or 'u'. */
+int64_t pil_python_key_load_int(const uint8_t *at, int item_bytes, char kind);
+/* Raises: "join key KEY, row ROW: " and what the format says. Returns -1. */
+int pil_python_key_fail(const struct python_key_column *column, PyObject *exception, size_t row, const char *format,
+                        ...);
+/* Raises that a key may not be missing: `item` is None, NaT, null …. Returns -1. */
+int pil_python_key_missing(const struct python_key_column *column, size_t row, const char *item);
+/* Raises that an item of that type is no key of this column's type. Returns -1. */
+int pil_python_key_refuse(const struct python_key_column *column, size_t row, PyObject *item);
+
+/* ---- key_time.c */
+
+/* A unit of time: microseconds are ticks * multiply / divide. */
+struct python_time_unit {
+    const char *name; /* "ns" */
+    int64_t multiply, divide;
+};
+/* "s", "ms", "us", "ns" … as numpy and Arrow abbreviate them. Returns false for units that are no fixed time, such as
+ * months, and for unknown ones. */
+bool pil_python_time_unit(const char *name, int64_t count, struct python_time_unit *ret_unit);
+/* Appends one time of that unit. An error when it is not a whole number of microseconds. */
+int pil_python_key_append_ticks(struct python_key_column *column, int64_t ticks, struct python_time_unit unit);
+/* Appends the elements of a datetime64 array, of which column->array is the memory. */
+int pil_python_key_append_datetime64(struct client_state *state, PyObject *array, struct python_key_column *column);
+/* Appends a datetime, pandas Timestamp or datetime64. 1: appended; 0: it is none of these; -1: exception. */
+int pil_python_key_append_moment(struct client_state *state, PyObject *item, struct python_key_column *column);
+
 /* ---- keys.c */
 
+struct python_plan;
 struct python_keys {
     struct pillion_keys keys;
     struct python_key_column columns[PILLION_KEYS_MAX];
 };
 /* Points at the keys, or copies them. is_strict: a dict must not have other columns. -1: exception, and nothing is
  * held. */
-int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, bool is_strict,
+int pil_python_keys_take(struct client_state *state, const struct python_plan *plan, PyObject *object, bool is_strict,
                          struct python_keys *ret_keys);
 void pil_python_keys_release(struct python_keys *keys);
 
@@ -101,7 +138,8 @@ struct python_plan {
     struct pillion_plan *plan;
     struct pillion_plan_info info;
     PyObject *join_keys; /* tuple of str */
-    PyObject *views;     /* tuple of "project/view" */
+    pil_scalar join_key_types[PILLION_KEYS_MAX];
+    PyObject *views; /* tuple of "project/view" */
     PyObject *cache_key;
     uint32_t dtype;
     bool is_over;      /* the next call makes a new plan */

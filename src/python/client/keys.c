@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Join keys from Python objects, in memory that libpillion reads. Arrays of int64 and int32 are read in place; lists,
- * texts and other integers are copied, without running Python code for each key. */
+ * texts, times and other integers are copied, without running Python code for each key but for datetimes in a list. */
 #include "python/client/client.h"
 
 #include "base/bytes.h"
@@ -28,12 +28,28 @@ static int append_index(struct python_key_column *column, PyObject *item) {
     }
     if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
         PyErr_Clear();
-        PyErr_Format(PyExc_ValueError, "row %zu: %S does not fit into int64", column->count, item);
+        return pil_python_key_fail(column, PyExc_ValueError, column->count, "%S does not fit into int64", item);
+    }
+    if (PyErr_ExceptionMatches(PyExc_TypeError)) { /* an array of several elements, or masked */
+        PyErr_Clear();
+        return pil_python_key_refuse(column, column->count, item);
     }
     return -1;
 }
 
-static int append_item(struct python_key_column *column, PyObject *item) {
+static int append_str(struct python_key_column *column, PyObject *item) {
+    PyObject *bytes = PyUnicode_AsUTF8String(item);
+    if (bytes == NULL && PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
+        PyErr_Clear();
+        return pil_python_key_fail(column, PyExc_ValueError, column->count, "%R is no text: it has a lone surrogate",
+                                   item);
+    }
+    int result = append_text(column, bytes);
+    Py_XDECREF(bytes);
+    return result;
+}
+
+static int append_item(struct client_state *state, struct python_key_column *column, PyObject *item) {
     int overflow = 0;
     if (PyLong_Check(item) && !PyBool_Check(item)) {
         long long value = PyLong_AsLongLongAndOverflow(item, &overflow);
@@ -43,30 +59,26 @@ static int append_item(struct python_key_column *column, PyObject *item) {
         return append_text(column, item);
     }
     if (PyUnicode_Check(item)) {
-        PyObject *bytes = PyUnicode_AsUTF8String(item);
-        int result = append_text(column, bytes);
-        Py_XDECREF(bytes);
-        return result;
-    }
-    if (PyIndex_Check(item) && !PyBool_Check(item)) { /* numpy's scalars */
-        return append_index(column, item);
+        return append_str(column, item);
     }
     if (item == Py_None) {
-        PyErr_Format(PyExc_ValueError, "row %zu is None: a key may not be missing", column->count);
-    } else {
-        PyErr_Format(PyExc_TypeError, "row %zu is %R of %R: a key is an int, str or bytes", column->count, item,
-                     Py_TYPE(item));
+        return pil_python_key_missing(column, column->count, "None");
     }
-    return -1;
+    int moment = pil_python_key_append_moment(state, item, column);
+    if (moment != 0) {
+        return moment == 1 ? 0 : -1;
+    }
+    return PyIndex_Check(item) && !PyBool_Check(item) ? append_index(column, item) /* numpy's scalars */
+                                                      : pil_python_key_refuse(column, column->count, item);
 }
 
 /* Takes a list or a tuple. Converting an item may run its own code, which may change the list. */
-static int take_list(PyObject *object, struct python_key_column *column) {
+static int take_list(struct client_state *state, PyObject *object, struct python_key_column *column) {
     bool is_list = PyList_Check(object);
     for (Py_ssize_t i = 0; i < (is_list ? PyList_Size(object) : PyTuple_Size(object)); i++) {
         PyObject *item = is_list ? PyList_GetItem(object, i) : PyTuple_GetItem(object, i);
         Py_XINCREF(item);
-        int result = item != NULL ? append_item(column, item) : -1;
+        int result = item != NULL ? append_item(state, column, item) : -1;
         Py_XDECREF(item);
         if (result != 0) {
             return -1;
@@ -106,8 +118,16 @@ static int take_texts(const struct python_array *array, struct python_key_column
             end--;
         }
         size_t len = 0;
-        for (int i = 0; i < end && unit == 4; i++) {
-            len += put_utf8(pil_load_u32(text + (size_t)4 * (size_t)i), room + len);
+        for (int i = 0; i < end && unit == 4 && result == 0; i++) {
+            uint32_t code = pil_load_u32(text + (size_t)4 * (size_t)i);
+            bool is_character = code < 0xd800 || (code > 0xdfff && code <= 0x10ffff);
+            result = is_character ? 0
+                                  : pil_python_key_fail(column, PyExc_ValueError, column->count,
+                                                        "U+%x is no character: text with a lone surrogate", code);
+            len += result == 0 ? put_utf8(code, room + len) : 0;
+        }
+        if (result != 0) {
+            break;
         }
         result = unit == 4 ? pil_python_key_append_bytes(column, room, len)
                            : pil_python_key_append_bytes(column, text, (size_t)end);
@@ -131,18 +151,18 @@ static int take_result(struct client_state *state, PyObject *object, const char 
     return result;
 }
 
-/* Converts times to whole seconds; fractions are cut off. */
-static int take_times(struct client_state *state, PyObject *object, struct python_key_column *column,
-                      struct pillion_key_column *ret_column) {
-    PyObject *seconds = PyObject_CallMethod(object, "astype", "s", "datetime64[s]");
-    int result = seconds != NULL ? take_result(state, seconds, "view", "int64", column, ret_column) : -1;
-    Py_XDECREF(seconds);
-    for (size_t row = 0; result == 0 && row < column->count; row++) {
-        if (((const int64_t *)ret_column->values)[row] == INT64_MIN) {
-            PyErr_Format(PyExc_ValueError, "row %zu is NaT: a key may not be missing", row);
-            return -1;
-        }
+/* Refuses an array whose elements are no keys, showing the first one. */
+static int refuse_array(PyObject *object, const struct python_key_column *column) {
+    if (column->array.rows == 0) {
+        return pil_python_key_fail(column, PyExc_TypeError, 0, "an array of kind '%c' holds no keys",
+                                   column->array.kind);
     }
+    PyObject *first = PySequence_GetItem(object, 0);
+    if (first == NULL) {
+        return -1;
+    }
+    int result = pil_python_key_refuse(column, 0, first);
+    Py_DECREF(first);
     return result;
 }
 
@@ -150,12 +170,14 @@ static int take_array(struct client_state *state, PyObject *object, struct pytho
                       struct pillion_key_column *ret_column) {
     const struct python_array *array = &column->array;
     if (array->dimensions != 1) {
-        PyErr_Format(PyExc_ValueError, "an array of keys has one dimension, not %d", array->dimensions);
+        PyErr_Format(PyExc_ValueError, "join key %U: an array of keys has one dimension, not %d", column->join_key,
+                     array->dimensions);
         return -1;
     }
     bool is_int = array->kind == 'i' || array->kind == 'u';
-    if (!array->is_native && (is_int || array->kind == 'U')) {
-        PyErr_SetString(PyExc_TypeError, "keys are in foreign byte order: convert them first");
+    if (!array->is_native && (is_int || array->kind == 'U' || array->kind == 'M')) {
+        PyErr_Format(PyExc_TypeError, "join key %U: keys are in foreign byte order: convert them first",
+                     column->join_key);
         return -1;
     }
     if (array->kind == 'i' && (array->item_bytes == 8 || array->item_bytes == 4) && array->is_contiguous) {
@@ -173,11 +195,10 @@ static int take_array(struct client_state *state, PyObject *object, struct pytho
     case 'U': return take_texts(array, column);
     case 'O':
     case 'T': return take_result(state, object, "tolist", NULL, column, ret_column); /* objects; numpy's own strings */
-    case 'M': return take_times(state, object, column, ret_column);
-    default:
-        PyErr_Format(PyExc_TypeError, "an array of kind '%c' holds no keys: they are integers or text%s", array->kind,
-                     array->kind == 'f' ? " (a column of integers with missing values is float in pandas)" : "");
-        return -1;
+    case 'M':
+        return column->type == PIL_SCALAR_UNIX_TIMESTAMP ? pil_python_key_append_datetime64(state, object, column)
+                                                         : refuse_array(object, column);
+    default: return refuse_array(object, column);
     }
 }
 
@@ -199,16 +220,50 @@ static PyObject *convert(struct client_state *state, PyObject *object) {
     return PySequence_List(object);
 }
 
+/* Whether the elements of a memoryview are bytes. */
+static bool is_bytes_view(PyObject *view) {
+    PyObject *format = PyObject_GetAttrString(view, "format");
+    bool is_bytes = format != NULL && (PyUnicode_CompareWithASCIIString(format, "B") == 0 ||
+                                       PyUnicode_CompareWithASCIIString(format, "c") == 0);
+    Py_XDECREF(format);
+    PyErr_Clear();
+    return is_bytes;
+}
+
+/* Whether the object is text or bytes: one key, of which iteration would make characters or integers. */
+static bool is_one(PyObject *object) {
+    return PyUnicode_Check(object) || PyBytes_Check(object) || PyByteArray_Check(object) || PyDict_Check(object) ||
+           (PyMemoryView_Check(object) && is_bytes_view(object));
+}
+
 static int take_other(struct client_state *state, PyObject *object, struct python_key_column *column,
                       struct pillion_key_column *ret_column) {
-    bool is_one = PyUnicode_Check(object) || PyBytes_Check(object) || PyDict_Check(object);
-    PyObject *instead = is_one ? NULL : convert(state, object);
-    if (is_one || (instead == NULL && PyErr_ExceptionMatches(PyExc_TypeError))) {
+    PyObject *instead = is_one(object) ? NULL : convert(state, object);
+    if (is_one(object) || (instead == NULL && PyErr_ExceptionMatches(PyExc_TypeError))) {
         PyErr_Clear();
-        PyErr_Format(PyExc_TypeError, "keys are a list or an array, not %R", Py_TYPE(object));
+        PyErr_Format(PyExc_TypeError, "join key %U: keys are a list or an array, not %R", column->join_key,
+                     Py_TYPE(object));
     }
     int result = instead != NULL ? take_object(state, instead, column, ret_column) : -1;
     Py_XDECREF(instead);
+    return result;
+}
+
+/* The mask says which keys are missing; without one, the data is an array like any other. */
+static int take_masked(struct client_state *state, PyObject *object, struct python_key_column *column,
+                       struct pillion_key_column *ret_column) {
+    PyObject *mask = PyObject_GetAttrString(object, "mask");
+    PyObject *list = mask != NULL ? PyObject_CallMethod(mask, "tolist", NULL) : NULL; /* a list, or False for all */
+    int is_masked = list != NULL ? PySequence_Check(list) ? PySequence_Contains(list, Py_True) : list == Py_True : -1;
+    Py_ssize_t row = is_masked == 1 && PySequence_Check(list) ? PySequence_Index(list, Py_True) : 0;
+    Py_XDECREF(list);
+    Py_XDECREF(mask);
+    if (is_masked != 0) {
+        return is_masked == 1 ? pil_python_key_missing(column, (size_t)row, "masked") : -1;
+    }
+    PyObject *data = PyObject_GetAttrString(object, "data");
+    int result = data != NULL ? take_object(state, data, column, ret_column) : -1;
+    Py_XDECREF(data);
     return result;
 }
 
@@ -216,7 +271,12 @@ static int take_other(struct client_state *state, PyObject *object, struct pytho
 static int take_object(struct client_state *state, PyObject *object, struct python_key_column *column,
                        struct pillion_key_column *ret_column) {
     if (PyList_Check(object) || PyTuple_Check(object)) {
-        return take_list(object, column);
+        return take_list(state, object, column);
+    }
+    int is_masked =
+        (PyObject *)Py_TYPE(object) != state->ndarray ? PyObject_IsInstance(object, state->masked_array) : 0;
+    if (is_masked != 0) {
+        return is_masked == 1 ? take_masked(state, object, column, ret_column) : -1;
     }
     struct python_array array = {.owner = NULL};
     int found = pil_python_array_borrow_struct(state, object, &array);
@@ -250,30 +310,51 @@ void pil_python_keys_release(struct python_keys *keys) {
     }
 }
 
-static int take_column(struct client_state *state, PyObject *object, struct python_keys *keys) {
+static int take_column(struct client_state *state, const struct python_plan *plan, PyObject *object,
+                       struct python_keys *keys) {
     uint32_t i = keys->keys.column_count++;
     struct python_key_column *column = &keys->columns[i];
     struct pillion_key_column *to = &keys->keys.columns[i];
     memset(column, 0, sizeof *column);
     *to = (struct pillion_key_column){.kind = PILLION_KEY_INT64};
+    column->join_key = PyTuple_GetItem(plan->join_keys, i);
+    column->type = plan->join_key_types[i];
     if (take_object(state, object, column, to) != 0) {
         return -1;
     }
     if (to->values == NULL && to->offsets == NULL) {
-        *to = (struct pillion_key_column){.kind = column->is_text ? PILLION_KEY_BYTES64 : PILLION_KEY_INT64,
-                                          .values = column->values,
-                                          .offsets = column->offsets};
+        *to = (struct pillion_key_column){.kind = column->kind, .values = column->values, .offsets = column->offsets};
     }
     if (i > 0 && column->count != keys->keys.count) {
-        PyErr_Format(PyExc_ValueError, "key columns differ in length: %zu and %zu", keys->keys.count, column->count);
+        PyErr_Format(PyExc_ValueError, "key columns differ in length: join key %U has %zu keys, %U has %zu",
+                     keys->columns[0].join_key, keys->keys.count, column->join_key, column->count);
         return -1;
     }
     keys->keys.count = column->count;
     return 0;
 }
 
-static int take_columns(struct client_state *state, PyObject *names, PyObject *object, bool is_strict,
+/* Raises what the columns are that no join key has. */
+static int refuse_others(PyObject *names, PyObject *object) {
+    PyObject *others = PyDict_Keys(object);
+    for (Py_ssize_t i = others != NULL ? PyList_Size(others) : 0; i-- > 0;) {
+        int is_name = PySequence_Contains(names, PyList_GetItem(others, i));
+        if (is_name < 0 || (is_name == 1 && PySequence_DelItem(others, i) != 0)) {
+            Py_CLEAR(others);
+            return -1;
+        }
+    }
+    if (others != NULL) {
+        PyErr_Format(PyExc_ValueError, "keys has columns that are not join keys: %R; the join keys are %R", others,
+                     names);
+    }
+    Py_XDECREF(others);
+    return -1;
+}
+
+static int take_columns(struct client_state *state, const struct python_plan *plan, PyObject *object, bool is_strict,
                         struct python_keys *keys) {
+    PyObject *names = plan->join_keys;
     Py_ssize_t count = PyTuple_Size(names);
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *name = PyTuple_GetItem(names, i), *column = PyDict_GetItemWithError(object, name);
@@ -283,30 +364,44 @@ static int take_columns(struct client_state *state, PyObject *names, PyObject *o
             }
             return -1;
         }
-        if (take_column(state, column, keys) != 0) {
+        if (take_column(state, plan, column, keys) != 0) {
             return -1;
         }
     }
-    if (is_strict && PyDict_Size(object) != count) {
-        PyErr_Format(PyExc_ValueError, "keys has columns that are not join keys; the join keys are %R", names);
-        return -1;
-    }
-    return 0;
+    return is_strict && PyDict_Size(object) != count ? refuse_others(names, object) : 0;
 }
 
-int pil_python_keys_take(struct client_state *state, PyObject *names, PyObject *object, bool is_strict,
+/* Whether the object is a table, of pandas, polars or Arrow: it has columns with names. */
+static bool is_table(const struct client_state *state, PyObject *object) {
+    return !PyList_Check(object) && !PyTuple_Check(object) && (PyObject *)Py_TYPE(object) != state->ndarray &&
+           (PyObject_HasAttrString(object, "column_names") || PyObject_HasAttrString(object, "columns"));
+}
+
+static int take_any(struct client_state *state, const struct python_plan *plan, PyObject *object, bool is_strict,
+                    struct python_keys *keys) {
+    if (PyDict_Check(object)) {
+        return take_columns(state, plan, object, is_strict, keys);
+    }
+    if (is_table(state, object)) {
+        PyObject *columns = PyObject_CallFunctionObjArgs(state->columns_of, object, NULL);
+        int result = columns != NULL ? take_columns(state, plan, columns, is_strict, keys) : -1;
+        Py_XDECREF(columns);
+        return result;
+    }
+    if (PyTuple_Size(plan->join_keys) == 1) {
+        return take_column(state, plan, object, keys);
+    }
+    PyErr_Format(PyExc_TypeError, "there are several join keys: keys is a dict or a frame with columns %R",
+                 plan->join_keys);
+    return -1;
+}
+
+int pil_python_keys_take(struct client_state *state, const struct python_plan *plan, PyObject *object, bool is_strict,
                          struct python_keys *ret_keys) {
     ret_keys->keys.size = sizeof ret_keys->keys;
     ret_keys->keys.count = 0;
     ret_keys->keys.column_count = 0;
-    int result = -1;
-    if (PyDict_Check(object)) {
-        result = take_columns(state, names, object, is_strict, ret_keys);
-    } else if (PyTuple_Size(names) == 1) {
-        result = take_column(state, object, ret_keys);
-    } else {
-        PyErr_Format(PyExc_TypeError, "there are several join keys: keys is a dict with columns %R", names);
-    }
+    int result = take_any(state, plan, object, is_strict, ret_keys);
     if (result != 0) {
         pil_python_keys_release(ret_keys);
     }

@@ -33,6 +33,10 @@ int pil_python_import_numpy(struct client_state *state) {
     state->float32 = PyObject_CallFunction(make, "s", "float32");
     state->float64 = PyObject_CallFunction(make, "s", "float64");
     state->uint8 = PyObject_CallFunction(make, "s", "uint8");
+    state->ndarray = get("numpy", "ndarray");
+    state->masked_array = get("numpy.ma", "MaskedArray");
+    state->datetime64_type = get("numpy", "datetime64");
+    state->datetime_data = get("numpy", "datetime_data");
     state->datetime64 = PyObject_CallFunction(make, "s", "datetime64[us]");
     Py_DECREF(make);
     return PyErr_Occurred() ? -1 : 0;
@@ -41,7 +45,10 @@ int pil_python_import_numpy(struct client_state *state) {
 static int fill_state(struct client_state *state) {
     state->error_of = get("pillion.errors", "error_of");
     state->missing_join_key = get("pillion.errors", "MissingJoinKeyError");
-    state->from_us = get("pillion.errors", "from_us");
+    state->from_us = get("pillion.times", "from_us");
+    state->to_us = get("pillion.times", "to_us");
+    state->columns_of = get("pillion.frames", "columns_of");
+    state->datetime_type = get("datetime", "datetime");
     state->array_struct = PyUnicode_InternFromString("__array_struct__");
     state->dlpack = PyUnicode_InternFromString("__dlpack__");
     state->arrow_array = PyUnicode_InternFromString("__arrow_c_array__");

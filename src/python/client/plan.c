@@ -3,6 +3,8 @@
  * holds each plan, so that a call keeps its plan even if the client is closed meanwhile. */
 #include "python/client/client.h"
 
+#include "schema/type.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +202,15 @@ static int describe(struct client_state *state, struct python_plan *plan) {
     }
     free(features);
     plan->views = names;
+    for (uint32_t i = 0; i < plan->info.join_key_count; i++) {
+        struct pil_type type;
+        struct pil_error error;
+        if (pil_type_parse(pil_bytes_from_text(plan->info.join_key_types[i]), &type, &error) != PIL_STATUS_OK) {
+            (void)pil_python_fail(state, PILLION_UNSUPPORTED, error.text);
+            return -1;
+        }
+        plan->join_key_types[i] = type.scalar;
+    }
     plan->join_keys = names_of(plan->info.join_keys[0], sizeof plan->info.join_keys[0], plan->info.join_key_count);
     return plan->views != NULL && plan->join_keys != NULL ? 0 : -1;
 }

@@ -142,8 +142,8 @@ static int begin_request(struct client_object *self, struct request *request) {
     if (request->capsule == NULL) {
         return -1;
     }
-    if (pil_python_keys_take(self->state, request->plan->join_keys, request->keys, !request->wish.is_columns,
-                             &request->taken) != 0) {
+    if (pil_python_keys_take(self->state, request->plan, request->keys, !request->wish.is_columns, &request->taken) !=
+        0) {
         Py_DECREF(request->capsule);
         return -1;
     }

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from pillion import _client
-from pillion.errors import FeatureNameCollisionError, from_us
+from pillion.errors import FeatureNameCollisionError
+from pillion.frames import columns_of
+from pillion.times import from_us
 
 if TYPE_CHECKING:
     import numpy
@@ -217,6 +219,10 @@ class Client(_client.Client):
 
 
 def _to_list(column: Any) -> List[Any]:
+    if getattr(getattr(column, "dtype", None), "kind", "") == "M":  # tolist() makes integers of nanoseconds
+        import numpy
+
+        return [from_us(int(us)) for us in numpy.asarray(column, "datetime64[us]").astype("int64")]
     for method in ("tolist", "to_pylist", "to_list"):
         if hasattr(column, method):
             column = getattr(column, method)()
@@ -226,6 +232,8 @@ def _to_list(column: Any) -> List[Any]:
 def _columns_of(entity_rows: Any) -> Dict[str, Any]:
     if isinstance(entity_rows, Mapping):
         return dict(entity_rows)
+    if hasattr(entity_rows, "columns") or hasattr(entity_rows, "column_names"):
+        return columns_of(entity_rows)
     rows = list(entity_rows or ())
     if not rows:
         raise ValueError("No entity_rows specified for retrieval")

@@ -6,7 +6,6 @@ too."""
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
 from typing import Dict, Type
 
 __all__ = [
@@ -110,7 +109,6 @@ _NOT_FOUND = (
     (re.compile(r"\bservice\b"), FeatureServiceNotFoundException),
     (re.compile(r"\bview\b"), FeatureViewNotFoundException),
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def error_of(result: int, text: str) -> PillionError:
@@ -119,8 +117,3 @@ def error_of(result: int, text: str) -> PillionError:
     if kind is FeastObjectNotFoundException:
         kind = next((found for pattern, found in _NOT_FOUND if pattern.search(text)), kind)
     return kind(text)
-
-
-def from_us(microseconds: int) -> datetime:
-    """For the extension: makes the value of a unix_timestamp."""
-    return _EPOCH + timedelta(microseconds=microseconds)

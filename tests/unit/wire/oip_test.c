@@ -296,7 +296,8 @@ static void refuses_binary_that_does_not_add_up(void **state) {
         {"INT32", 8, "abcdefghi", 9, "1 bytes of binary data are left behind those of the inputs"},
         {"INT32", 9, "abcdefghi", 9, "inputs[0] (k): binary_data_size is 9; 2 elements of INT32 are 8"},
         {"INT32", 4, "abcd", 4, "inputs[0] (k): binary_data_size is 4; 2 elements of INT32 are 8"},
-        {"UINT64", 16, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x80", 16, "inputs[0] (k): element 1 is over int64"},
+        {"UINT64", 16, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x80", 16,
+         "inputs[0] (k): element 1, 9223372036854775808, is over int64"},
         {"BYTES", 8, "\1\0\0\0x\0\0\0", 8, "inputs[0] (k): its binary data ends inside element 1 of 2"},
         {"BYTES", 10, "\1\0\0\0x\2\0\0\0y", 10, "inputs[0] (k): its binary data ends inside element 1 of 2"},
         {"BYTES", 11, "\1\0\0\0x\1\0\0\0yz", 11,
@@ -512,6 +513,34 @@ static void writes_metadata_index_and_health(void **state) {
     collect_deinit(&out);
 }
 
+static void base64_strings_are_their_bytes(void **state) {
+    (void)state;
+    struct fixture f;
+    parse_text(&f, "{\"inputs\":[{\"name\":\"k\",\"shape\":[3],\"datatype\":\"BYTES\",\"data\":[\"/wA=\",\"\\/wA=\","
+                   "\"\"],\"parameters\":{\"content_type\":\"base64\"}}]}");
+    assert_int_equal(f.status, PIL_STATUS_OK);
+    for (uint32_t row = 0; row < 2; row++) {
+        assert_int_equal(value_at(&f, 0, row)->text.len, 2);
+        assert_memory_equal(value_at(&f, 0, row)->text.data, "\xff", 2);
+    }
+    assert_int_equal(value_at(&f, 0, 2)->text.len, 0);
+    end(&f);
+    static const char *const wrong[][2] = {
+        {"\"datatype\":\"BYTES\",\"data\":[\"wA\"]", "element 0, wA, is not base64"},
+        {"\"datatype\":\"INT64\",\"data\":[1]", "content_type base64 is for BYTES in JSON; this input is INT64"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char json[512];
+        snprintf(json, sizeof json,
+                 "{\"inputs\":[{\"name\":\"k\",\"parameters\":{\"content_type\":\"base64\"},\"shape\":[1],%s}]}",
+                 wrong[i][0]);
+        parse_text(&f, json);
+        assert_int_equal(f.status, PIL_STATUS_INVALID);
+        assert_non_null(strstr(f.error.text, wrong[i][1]));
+        end(&f);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_json_as_tritonclient_sends_it),
@@ -527,6 +556,7 @@ int main(void) {
         cmocka_unit_test(writes_json_tensors_with_null_for_what_is_missing),
         cmocka_unit_test(writes_binary_tensors),
         cmocka_unit_test(writes_metadata_index_and_health),
+        cmocka_unit_test(base64_strings_are_their_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
