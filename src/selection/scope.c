@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "selection/scope.h"
+#include "base/panic.h"
+
+#include <stdio.h>
 
 enum { SHOWN_BYTES = 2 * PIL_NAME_BYTES_MAX };
 
@@ -17,6 +20,18 @@ static struct full_name split(struct pil_bytes full) {
     size_t len = (size_t)(slash - full.data);
     return (struct full_name){.project = pil_bytes_from(full.data, len),
                               .name = pil_bytes_from(slash + 1, full.len - len - 1)};
+}
+
+struct pil_bytes pil_scope_name_in(struct pil_bytes project, struct pil_bytes name, char text[PIL_SCOPE_NAME_BYTES]) {
+    if (project.len == 0 || !split(name).is_bare) {
+        return name;
+    }
+    int most = PIL_NAME_BYTES_MAX + 1,
+        len = snprintf(text, PIL_SCOPE_NAME_BYTES, "%.*s/%.*s", project.len < (size_t)most ? (int)project.len : most,
+                       (const char *)project.data, name.len < (size_t)most ? (int)name.len : most,
+                       name.len > 0 ? (const char *)name.data : "");
+    PIL_ASSERT(len > 0 && len < PIL_SCOPE_NAME_BYTES);
+    return pil_bytes_from(text, (size_t)len);
 }
 
 static bool is_of_project(const struct full_name *wanted, const char *project) {

@@ -22,6 +22,10 @@ static inline bool pil_scope_may_read(const struct pil_scope *scope, const struc
     return (scope->readable >> view->index & 1) != 0 && pil_cache_view_is_served(view);
 }
 
+enum { PIL_SCOPE_NAME_BYTES = 2 * PIL_NAME_BYTES_MAX + 4 };
+/* The name of a view or service in a request for one project: "project/name", in `text`, if the name is bare and the
+ * request names a project; else the name as it is. A name that is too long for any view stays so. */
+struct pil_bytes pil_scope_name_in(struct pil_bytes project, struct pil_bytes name, char text[PIL_SCOPE_NAME_BYTES]);
 /* The view of that name: "project/view", or "view" where one served view has that name. NOT_FOUND: no such view is
  * served here. INVALID: several projects have one. DENIED: the peer may not read the view. */
 pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes name,

@@ -185,11 +185,12 @@ static pil_status read_features(struct parser *parser, const char *member) {
     }
 }
 
-static pil_status read_service(struct parser *parser, const char *member) {
-    parser->request.feature_service = no_bytes;
+/* A name or null. */
+static pil_status read_name(struct parser *parser, const char *member, struct pil_bytes *name) {
+    *name = no_bytes;
     switch (pil_json_peek(&parser->json)) {
     case PIL_JSON_NULL: return pil_json_read_null(&parser->json);
-    case PIL_JSON_STRING: return pil_json_read_string(&parser->json, &parser->request.feature_service);
+    case PIL_JSON_STRING: return pil_json_read_string(&parser->json, name);
     case PIL_JSON_BOOL:
     case PIL_JSON_NUMBER:
     case PIL_JSON_ARRAY:
@@ -244,8 +245,9 @@ static pil_status read_flag(struct parser *parser, const char *member, bool *fla
 }
 
 static pil_status read_member(struct parser *parser, struct pil_bytes name) {
-    static const char *const members[] = {"entities", "features", "feature_service", "full_feature_names",
-                                          "include_feature_view_version_metadata"};
+    static const char *const members[] = {
+        "entities", "features", "feature_service", "full_feature_names", "include_feature_view_version_metadata",
+        "project"};
     size_t i = 0;
     while (i < sizeof members / sizeof *members && !pil_bytes_equal_text(name, members[i])) {
         i++;
@@ -257,9 +259,10 @@ static pil_status read_member(struct parser *parser, struct pil_bytes name) {
     switch (i) {
     case 0: return read_entities(parser, members[i]);
     case 1: return read_features(parser, members[i]);
-    case 2: return read_service(parser, members[i]);
+    case 2: return read_name(parser, members[i], &parser->request.feature_service);
     case 3: return read_flag(parser, members[i], &parser->request.full_feature_names);
     case 4: return read_flag(parser, members[i], &parser->request.include_view_metadata);
+    case 5: return read_name(parser, members[i], &parser->request.project);
     default: return pil_json_skip(&parser->json, &raw);
     }
 }

@@ -53,6 +53,7 @@ struct pil_feast_request {
     uint32_t feature_count;
     bool has_features;                /* "features" was present, but may be empty */
     struct pil_bytes feature_service; /* empty when missing, null or ""; otherwise it takes precedence over features */
+    struct pil_bytes project;         /* of bare names; empty when missing, null or "". Feast's server has none */
     bool full_feature_names;
     bool include_view_metadata; /* include_feature_view_version_metadata */
     bool is_cut; /* there are more values than value_max: the columns' counts are right, but only the first
@@ -113,6 +114,7 @@ void pil_feast_put_detail(struct pil_sink *sink, const char *text);
     X(VIEW_DENIED, 403, "FeastPermissionError", "Permission error:\nyou may not read feature view %1") \
     X(VIEW_AMBIGUOUS, 400, NULL, "Feature view %1 is ambiguous: say project/view") \
     X(SERVICE_AMBIGUOUS, 400, NULL, "Feature service %1 is ambiguous: say project/service") \
+    X(PROJECT_TWICE, 400, NULL, "The request is for project %1 in its path and for project %2 in its body") \
     X(TOO_LARGE, 413, NULL, "The request has %1; at most %2 are possible in one request") \
     X(NO_ROOM, 413, NULL, "The request needs more memory than one batch has: ask for fewer rows or features") \
     X(ANSWER_TOO_LARGE, 413, NULL, "The answer is longer than %1: ask for fewer rows or features in one request") \

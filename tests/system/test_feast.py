@@ -44,7 +44,7 @@ def test_the_answer_is_column_oriented_like_feast_s(daemon):
 def test_services_full_names_and_paths(daemon):
     body = {"entities": {"id": [5]}, "feature_service": "every", "full_feature_names": True}
     answer = harness.http(
-        daemon.feast, "POST", "//get-online-features?project=x", json.dumps(body), {"content-type": "text/plain"}
+        daemon.feast, "POST", "//get-online-features?project=rides", json.dumps(body), {"content-type": "text/plain"}
     )
     assert answer.json()["metadata"]["feature_names"] == [
         "id",

@@ -267,7 +267,8 @@ def spellings(given: Given) -> dict[str, Any]:
                 "masked": np.ma.array([number], mask=[False])}  # fmt: skip
     if given.kind == "float":
         return {"list": [float(given.text)], "numpy": np.array([5.0]), "arrow": pa.array([5.0]),
-                "half": np.float16([5]), "decimal": [decimal.Decimal(5)], "arrow decimal": pa.array([decimal.Decimal(5)])}  # fmt: skip
+                "half": np.float16([5]), "decimal": [decimal.Decimal(5)],
+                "arrow decimal": pa.array([decimal.Decimal(5)])}  # fmt: skip
     if given.kind == "text":
         return {"list": [given.text], "bytes": [given.text.encode()], "numpy": np.array([given.text]),
                 "arrow": pa.array([given.text]), "view": pa.array([given.text], pa.string_view()),

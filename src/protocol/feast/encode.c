@@ -280,14 +280,18 @@ void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, st
     }
     for (uint32_t i = 0; i < call->selection.feature_count; i++) {
         const struct pil_view *schema = call->selection.views[call->selection.features[i].slot].serving->chain.view;
-        struct pil_bytes view = feast->full_feature_names ? pil_bytes_from_text(schema->name) : (struct pil_bytes){0};
+        char name[PIL_SCOPE_NAME_BYTES];
+        struct pil_bytes view = feast->full_feature_names
+                                    ? pil_feast_view_name(call, call->selection.features[i].slot, name)
+                                    : (struct pil_bytes){0};
         pil_feast_put_name(&encoder, view,
                            pil_bytes_from_text(schema->features[call->selection.features[i].feature].name));
     }
     if (feast->include_view_metadata) {
         pil_feast_put_views(&encoder);
         for (uint32_t slot = 0; slot < call->selection.view_count; slot++) {
-            pil_feast_put_view(&encoder, pil_bytes_from_text(call->selection.views[slot].serving->chain.view->name));
+            char name[PIL_SCOPE_NAME_BYTES];
+            pil_feast_put_view(&encoder, pil_feast_view_name(call, slot, name));
         }
     }
     pil_feast_put_end(&encoder);

@@ -3,8 +3,8 @@
 
 /* ---- Routes. */
 
-static void route_health(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body) {
-    (void)body;
+static void route_health(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_http_request *http) {
+    (void)http;
     call->request->is_health = true;
     call->http.exchange.head.status = pil_scope_is_ready(&turn->scope) ? 200 : 503;
 }
@@ -25,7 +25,7 @@ static const struct route {
     const char *path;
     pil_http_method method; /* OTHER: any */
     bool has_children;      /* paths below this one are answered alike */
-    void (*prepare)(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body);
+    void (*prepare)(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_http_request *http);
     const char *instead; /* where prepare is NULL: the detail of the answer 501 */
 } routes[] = {
     {"/get-online-features", PIL_HTTP_METHOD_POST, false, pil_feast_online_prepare, NULL},
@@ -65,7 +65,7 @@ static void prepare(struct pil_turn *turn, struct pil_request *request, const st
         pil_exchange_fail(request, 501);
         call->http.detail = route->instead;
     } else {
-        route->prepare(turn, call, http->body);
+        route->prepare(turn, call, http);
     }
 }
 

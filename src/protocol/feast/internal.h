@@ -15,15 +15,19 @@ struct pil_feast_call {
     /* true for a get-online-features request that has its lookups: row i of slot s is lookup s * row_count + i */
     bool is_online;
     struct pil_feast_request body;
+    struct pil_bytes project; /* that the request is for: bare names are of this project; empty: of any */
     struct pil_selection selection;
     uint32_t row_count;
     size_t body_bytes; /* of the request */
 };
 
+/* The name of a view in the answer: "view", or "project/view" (in `text`) where the request reads views of that name
+ * from several projects. */
+struct pil_bytes pil_feast_view_name(const struct pil_feast_call *call, uint32_t slot, char text[PIL_SCOPE_NAME_BYTES]);
 /* The join key that a JSON value is. */
 struct pil_key_part pil_feast_key_part(const struct pil_feast_value *value);
 /* Parses the body and adds the lookups; on a mistake, makes the answer an error. */
-void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body);
+void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_http_request *http);
 void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
 /* After the lookups: no answer to the request is longer. */
 uint64_t pil_feast_online_bytes_max(const struct pil_turn *turn, const struct pil_feast_call *call);

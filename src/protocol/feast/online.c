@@ -12,19 +12,40 @@ enum {
     COLUMNS_MAX = 256,
     KEY_PARTS_MAX = PIL_ENTITIES_MAX,
     KEY_PART_BYTES = 24, /* encoded size of a key part that is not text */
+    COLUMN_NAME_BYTES = 3 * PIL_NAME_BYTES_MAX + 4,
 };
 
 /* ---- Views and features. */
 
-/* The project that errors name: that of the first view that the peer may read. */
-static struct pil_bytes project_name(const struct pil_turn *turn) {
+/* The projects of the views that the peer may read, for errors about a bare name: "rides" or "rides, shops". */
+static struct pil_bytes project_names(struct pil_turn *turn) {
+    char names[PIL_FEAST_ARGUMENT_BYTES] = "";
+    size_t len = 0;
     for (uint32_t i = 0; i < pil_cache_view_count(turn->scope.cache); i++) {
         const struct pil_cache_view *view = pil_cache_view_at(turn->scope.cache, i);
-        if (pil_scope_may_read(&turn->scope, view)) {
-            return pil_bytes_from_text(view->project);
+        bool is_new = pil_scope_may_read(&turn->scope, view);
+        for (uint32_t k = 0; k < i && is_new; k++) {
+            const struct pil_cache_view *before = pil_cache_view_at(turn->scope.cache, k);
+            is_new = !pil_scope_may_read(&turn->scope, before) || strcmp(before->project, view->project) != 0;
+        }
+        if (is_new && len < sizeof names) {
+            int added = snprintf(names + len, sizeof names - len, "%s%s", len > 0 ? ", " : "", view->project);
+            len += added > 0 ? (size_t)added : 0;
         }
     }
-    return (struct pil_bytes){0};
+    return pil_bytes_from_text(pil_batch_text(turn->batch, "%s", names));
+}
+
+/* Makes the answer the error for a name that does not exist: "project/name" or a bare one. */
+static void fail_unknown(struct pil_turn *turn, struct pil_feast_call *call, pil_feast_error error,
+                         struct pil_bytes name) {
+    const uint8_t *slash = name.len > 0 ? memchr(name.data, '/', name.len) : NULL;
+    if (slash == NULL) {
+        pil_feast_fail(turn, call, error, name, project_names(turn));
+        return;
+    }
+    size_t len = (size_t)(slash - name.data);
+    pil_feast_fail(turn, call, error, pil_bytes_from(slash + 1, name.len - len - 1), pil_bytes_from(name.data, len));
 }
 
 static void fail_limit(struct pil_turn *turn, struct pil_feast_call *call, const char *sent, const char *limit) {
@@ -33,6 +54,8 @@ static void fail_limit(struct pil_turn *turn, struct pil_feast_call *call, const
 
 static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes view,
                            struct pil_bytes feature) {
+    char full[PIL_SCOPE_NAME_BYTES];
+    view = pil_scope_name_in(call->project, view, full);
     pil_status status = pil_selection_add(&turn->scope, &call->selection, view, feature);
     if (status == PIL_STATUS_OK) {
         return true;
@@ -40,16 +63,16 @@ static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, s
     if (status == PIL_STATUS_CONFLICT) {
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_FEATURE_UNKNOWN, feature, view);
     } else if (status == PIL_STATUS_AGAIN) {
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_NOT_LOADED, view, project_name(turn));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_NOT_LOADED, view, (struct pil_bytes){0});
     } else if (status == PIL_STATUS_DENIED) {
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_DENIED, view, project_name(turn));
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_DENIED, view, (struct pil_bytes){0});
     } else if (status == PIL_STATUS_INVALID) {
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_AMBIGUOUS, view, (struct pil_bytes){0});
     } else if (status == PIL_STATUS_TOO_LARGE) {
         fail_limit(turn, call, pil_batch_text(turn->batch, "%u features", call->body.feature_count),
                    pil_batch_text(turn->batch, "%d", PIL_SERVICE_FEATURES_MAX));
     } else {
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_VIEW_UNKNOWN, view, project_name(turn));
+        fail_unknown(turn, call, PIL_FEAST_ERROR_VIEW_UNKNOWN, view);
     }
     return false;
 }
@@ -78,6 +101,8 @@ static bool select_reference(struct pil_turn *turn, struct pil_feast_call *call,
 static bool select_service(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes name) {
     const struct pil_project *project = NULL;
     const struct pil_service *service = NULL;
+    char in_project[PIL_SCOPE_NAME_BYTES];
+    name = pil_scope_name_in(call->project, name, in_project);
     pil_status status = pil_scope_service(&turn->scope, name, &project, &service);
     if (status == PIL_STATUS_INVALID) {
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_SERVICE_AMBIGUOUS, name, (struct pil_bytes){0});
@@ -88,7 +113,7 @@ static bool select_service(struct pil_turn *turn, struct pil_feast_call *call, s
         return false;
     }
     if (status != PIL_STATUS_OK) {
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name, project_name(turn));
+        fail_unknown(turn, call, PIL_FEAST_ERROR_SERVICE_UNKNOWN, name);
         return false;
     }
     for (uint32_t f = 0; f < service->feature_count; f++) {
@@ -103,24 +128,45 @@ static bool select_service(struct pil_turn *turn, struct pil_feast_call *call, s
     return true;
 }
 
-static struct pil_bytes feature_name(const struct pil_feast_call *call, uint32_t i) {
-    const struct pil_selection_feature *feature = &call->selection.features[i];
-    return pil_bytes_from_text(pil_selection_schema(&call->selection, feature->slot)->features[feature->feature].name);
+struct pil_bytes pil_feast_view_name(const struct pil_feast_call *call, uint32_t slot,
+                                     char text[PIL_SCOPE_NAME_BYTES]) {
+    const struct pil_view *schema = pil_selection_schema(&call->selection, slot);
+    bool is_only = true;
+    for (uint32_t other = 0; other < call->selection.view_count && is_only; other++) {
+        is_only = other == slot || strcmp(pil_selection_schema(&call->selection, other)->name, schema->name) != 0;
+    }
+    return pil_scope_name_in(pil_bytes_from_text(is_only ? "" : schema->project), pil_bytes_from_text(schema->name),
+                             text);
+}
+
+/* The name of a column of the answer, in `text` or where the schema has it. */
+static struct pil_bytes column_name(const struct pil_feast_call *call, uint32_t i, char text[COLUMN_NAME_BYTES]) {
+    const struct pil_selection_feature *selected = &call->selection.features[i];
+    const struct pil_view *schema = pil_selection_schema(&call->selection, selected->slot);
+    const char *feature = schema->features[selected->feature].name;
+    char in_project[PIL_SCOPE_NAME_BYTES];
+    if (!call->body.full_feature_names) {
+        return pil_bytes_from_text(feature);
+    }
+    struct pil_bytes view = pil_feast_view_name(call, selected->slot, in_project);
+    int len = snprintf(text, COLUMN_NAME_BYTES, "%.*s__%s", (int)view.len, (const char *)view.data, feature);
+    PIL_ASSERT(len > 0 && len < COLUMN_NAME_BYTES);
+    return pil_bytes_from(text, (size_t)len);
 }
 
 static bool collides(const struct pil_feast_call *call, uint32_t i, uint32_t k) {
-    bool is_same_view = call->selection.features[i].slot == call->selection.features[k].slot;
-    return (!call->body.full_feature_names || is_same_view) &&
-           pil_bytes_equal(feature_name(call, i), feature_name(call, k));
+    char one[COLUMN_NAME_BYTES], other[COLUMN_NAME_BYTES];
+    return pil_bytes_equal(column_name(call, i, one), column_name(call, k, other));
 }
 
-/* Two features of the same name need full names; Feast refuses such requests, too. Names go through a hash table with
- * twice as many slots. */
+/* No two columns of an answer have one name; Feast refuses such requests, too. Also full names can be equal: a__b of
+ * view v is b of view v__a. Names go through a hash table with twice as many slots. */
 static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *call) {
     struct pil_arena *arena = &turn->batch->arena;
     size_t mark = pil_arena_mark(arena);
     uint32_t slots = 2 * call->selection.feature_count, i = 0;
     uint16_t *table = PIL_ARENA_NEW(arena, uint16_t, slots);
+    char text[COLUMN_NAME_BYTES];
     bool is_distinct = true;
     if (table == NULL) {
         call->request->refusal.reason = PIL_REFUSAL_ROOM;
@@ -128,7 +174,7 @@ static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *cal
     }
     memset(table, 0, slots * sizeof table[0]);
     for (; is_distinct && i < call->selection.feature_count; i++) {
-        uint64_t slot = pil_hash_block(feature_name(call, i)) % slots;
+        uint64_t slot = pil_hash_block(column_name(call, i, text)) % slots;
         for (; table[slot] != 0 && is_distinct; slot = (slot + 1) % slots) {
             is_distinct = !collides(call, i, table[slot] - 1u);
         }
@@ -139,9 +185,21 @@ static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *cal
         pil_feast_fail(turn, call,
                        call->body.full_feature_names ? PIL_FEAST_ERROR_NAME_COLLISION_FULL
                                                      : PIL_FEAST_ERROR_NAME_COLLISION,
-                       feature_name(call, i - 1), (struct pil_bytes){0});
+                       column_name(call, i - 1, text), (struct pil_bytes){0});
     }
     return is_distinct;
+}
+
+/* The project that the request is for, by ?project= or by its body. */
+static bool find_project(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_http_request *http) {
+    struct pil_bytes in_path = {0}, in_body = call->body.project;
+    (void)pil_http_query(http->query, "project", &in_path);
+    if (in_path.len > 0 && in_body.len > 0 && !pil_bytes_equal(in_path, in_body)) {
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_PROJECT_TWICE, in_path, in_body);
+        return false;
+    }
+    call->project = in_path.len > 0 ? in_path : in_body;
+    return true;
 }
 
 static bool select_all(struct pil_turn *turn, struct pil_feast_call *call) {
@@ -378,10 +436,10 @@ static bool parse(struct pil_turn *turn, struct pil_feast_call *call, struct pil
     return true;
 }
 
-void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes body) {
+void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_http_request *http) {
     call->http.exchange.head.content_type = "application/json";
-    call->body_bytes = body.len;
-    if (!parse(turn, call, body)) {
+    call->body_bytes = http->body.len;
+    if (!parse(turn, call, http->body) || !find_project(turn, call, http)) {
         return;
     }
     if (pil_selection_begin(&turn->batch->arena, PIL_SETTINGS_VIEWS_MAX, PIL_SERVICE_FEATURES_MAX, &call->selection) !=

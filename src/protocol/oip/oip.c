@@ -78,14 +78,19 @@ static const struct route {
     [PIL_OIP_ROUTE_INFER] = {true, pil_oip_infer_prepare, pil_oip_infer_put},
 };
 
-static bool copy_model(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_oip_route *route) {
-    uint8_t *model = pil_arena_alloc(&turn->batch->arena, route->model_len, 1);
+static bool copy_model(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_oip_route *route,
+                       struct pil_bytes query) {
+    char text[PIL_SCOPE_NAME_BYTES];
+    struct pil_bytes project = {0};
+    (void)pil_http_query(query, "project", &project);
+    struct pil_bytes name = pil_scope_name_in(project, pil_bytes_from(route->model, route->model_len), text);
+    uint8_t *model = pil_arena_alloc(&turn->batch->arena, name.len, 1);
     if (model == NULL) {
         call->request->refusal.reason = PIL_REFUSAL_ROOM;
         return false;
     }
-    memcpy(model, route->model, route->model_len);
-    call->model = pil_bytes_from(model, route->model_len);
+    memcpy(model, name.data, name.len);
+    call->model = pil_bytes_from(model, name.len);
     return true;
 }
 
@@ -110,7 +115,7 @@ static void prepare(struct pil_turn *turn, struct pil_request *request, const st
                      "models have version 1 only; an answer's parameters say which releases it is from");
         return;
     }
-    if (copy_model(turn, call, &route)) {
+    if (copy_model(turn, call, &route, http->query)) {
         routes[route.kind].prepare(turn, call, http);
     }
 }

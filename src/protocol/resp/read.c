@@ -54,11 +54,11 @@ static void set_key_error(struct pil_turn *turn, struct pil_redis_call *call, co
         const struct pil_entity *of = &schema->entities[entity];
         const struct pil_key_place place = {.join_key = of->join_key, .type = of->type, .row = PIL_KEY_PART_ONE_ROW};
         char problem[PIL_KEY_PROBLEM_BYTES];
-        call->error = pil_batch_text(turn->batch, "ERR a key of view %s cannot be read: %s", schema->name,
-                                     pil_key_part_explain(&part, place, problem));
+        call->error = pil_batch_text(turn->batch, "ERR a key of view %s/%s cannot be read: %s", schema->project,
+                                     schema->name, pil_key_part_explain(&part, place, problem));
     } else {
-        call->error = pil_batch_text(turn->batch, "ERR a key of view %s has %u parts, joined by |", schema->name,
-                                     schema->entity_count);
+        call->error = pil_batch_text(turn->batch, "ERR a key of view %s/%s has %u parts, joined by |", schema->project,
+                                     schema->name, schema->entity_count);
     }
 }
 
@@ -89,15 +89,15 @@ struct pil_lookup *pil_redis_add_key(struct pil_turn *turn, struct pil_redis_cal
     }
     const struct pil_serving *serving = pil_scope_serving(&turn->scope, view);
     if (serving == NULL) {
-        call->error = pil_batch_text(turn->batch, "%s view %s has no release yet",
-                                     pil_redis_is_loading(turn) ? "LOADING" : "NOTREADY", view->name);
+        call->error = pil_batch_text(turn->batch, "%s view %s/%s has no release yet",
+                                     pil_redis_is_loading(turn) ? "LOADING" : "NOTREADY", view->project, view->name);
         return NULL;
     }
     uint32_t entity = UINT32_MAX;
     pil_status status = encode_key(turn, serving->chain.view, rest, &key, &entity);
     if (status == PIL_STATUS_TOO_LARGE) {
-        call->error =
-            pil_batch_text(turn->batch, "ERR a key of view %s is longer than %d bytes", view->name, PIL_KEY_BYTES_MAX);
+        call->error = pil_batch_text(turn->batch, "ERR a key of view %s/%s is longer than %d bytes", view->project,
+                                     view->name, PIL_KEY_BYTES_MAX);
         return NULL;
     }
     if (status != PIL_STATUS_OK) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from pillion import _client
 from pillion.errors import FeatureNameCollisionError
@@ -185,7 +185,8 @@ class Client(_client.Client):
 
         features     list of "view:feature", or a feature service of Feast (only its name is read)
         entity_rows  list of {join key: value}, or {join key: column}; other names in it are ignored
-        full_feature_names  "view__feature" instead of "feature"
+        full_feature_names  "view__feature" instead of "feature"; "project/view__feature" where two projects are
+                            asked for a view of that name
         feature_service     name of a feature service, instead of features"""
         if (features is None) == (feature_service is None):
             raise ValueError("give features or feature_service")
@@ -195,8 +196,9 @@ class Client(_client.Client):
         columns = _columns_of(entity_rows)
         join_keys, found = self._columns(service, columns)
         shown: Dict[str, Tuple[List[Any], bytes, List[int]]] = {}
+        names = _names_of({view for view, *_ in found})
         for view, feature, values, statuses, times in found:
-            name = f"{view.rpartition('/')[2]}__{feature}" if full_feature_names else feature
+            name = f"{names[view]}__{feature}" if full_feature_names else feature
             if name in shown:
                 raise FeatureNameCollisionError(
                     f"Duplicate features named {name} found."
@@ -227,6 +229,12 @@ def _to_list(column: Any) -> List[Any]:
         if hasattr(column, method):
             column = getattr(column, method)()
     return list(column)
+
+
+def _names_of(views: Set[str]) -> Dict[str, str]:
+    """The names of "project/view" in an answer: without the project unless views of two projects have one name."""
+    bare = [view.rpartition("/")[2] for view in views]
+    return {view: name if bare.count(name) == 1 else view for view, name in zip(views, bare)}
 
 
 def _columns_of(entity_rows: Any) -> Dict[str, Any]:
