@@ -95,7 +95,7 @@ enum {
 
 struct pillion_plan_options {
     size_t size;
-    const char *service;         /* a feature service, or NULL and then … */
+    const char *service;         /* a feature service, or a view: all its features; or NULL and then … */
     const char *const *features; /* … "view:feature" or "project/view:feature" */
     uint32_t feature_count;
     uint32_t dtype; /* pillion_dtype of the tensor's elements */

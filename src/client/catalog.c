@@ -199,19 +199,22 @@ bool pil_catalog_resolve(const struct pillion_client *client, struct pillion_pla
     return true;
 }
 
-/* ---- Services. */
+/* ---- Services, and views as services of all their features. */
 
-/* A service, and the name of its project. */
+/* A service or a view, and the name of its project. */
 struct service {
     struct pil_json_value features;
     char project[PILLION_NAME_BYTES];
+    const char *view; /* NULL, or the full name of the view */
     uint32_t found;
 };
 
-static void find_in_project(const struct pil_json_value *project, struct pil_bytes wanted, struct service *service) {
+/* `list`: "feature_services" or "feature_views". */
+static void find_in_project(const struct pil_json_value *project, const char *list, struct pil_bytes wanted,
+                            struct service *service) {
     char project_name[PILLION_NAME_BYTES];
     struct pil_json_value name = pil_json_value_member(project, "project"), one;
-    struct pil_json_value services = pil_json_value_member(project, "feature_services");
+    struct pil_json_value services = pil_json_value_member(project, list);
     pil_json_value_copy(&name, project_name, sizeof project_name);
     struct pil_json_value_cursor cursor = pil_json_value_elements(&services);
     while (pil_json_value_next(&cursor, &one)) {
@@ -224,14 +227,30 @@ static void find_in_project(const struct pil_json_value *project, struct pil_byt
     }
 }
 
-static pil_status find_service(const struct pillion_client *client, const char *name, struct service *ret_service,
-                               struct pil_error *error) {
+static struct service find_in_list(const struct pillion_client *client, const char *list, const char *name) {
     struct pil_json_value document = document_of(&client->session.catalog), project;
     struct pil_json_value projects = pil_json_value_member(&document, "projects");
     struct pil_json_value_cursor cursor = pil_json_value_elements(&projects);
     struct service service = {.found = 0};
     while (pil_json_value_next(&cursor, &project)) {
-        find_in_project(&project, pil_bytes_from_text(name), &service);
+        find_in_project(&project, list, pil_bytes_from_text(name), &service);
+    }
+    return service;
+}
+
+static pil_status find_service(const struct pillion_client *client, const char *name, struct service *ret_service,
+                               struct pil_error *error) {
+    struct service service = find_in_list(client, "feature_services", name);
+    if (service.found == 0) {
+        uint32_t number = 0;
+        pil_status status = pil_catalog_view(client, pil_bytes_from_text(name), &number, error);
+        if (status == PIL_STATUS_INVALID) {
+            return status;
+        }
+        if (status == PIL_STATUS_OK) {
+            service = find_in_list(client, "feature_views", client->views[number].name);
+            service.view = client->views[number].name;
+        }
     }
     if (service.found != 1) {
         return service.found > 1
@@ -280,6 +299,11 @@ static pil_status add_features(const struct pillion_client *client, const struct
     struct pil_json_value_cursor cursor = pil_json_value_elements(&service->features);
     struct pil_json_value feature;
     while (pil_json_value_next(&cursor, &feature)) {
+        if (service->view != NULL) {
+            struct pil_json_value name = pil_json_value_member(&feature, "name");
+            pil_spec_add(builder, service->view, pil_json_value_text(&name));
+            continue;
+        }
         PIL_TRY(add_reference(client, service->project, pil_json_value_text(&feature), builder, error));
     }
     return PIL_STATUS_OK;

@@ -137,6 +137,47 @@ pil_status pil_prepared_may_read(struct pil_scope *scope, const struct pil_prepa
 
 /* ---- Services. */
 
+/* All features of a view, as a service. */
+static pil_status spec_of_view(const struct pil_scope *scope, const struct pil_cache_view *view,
+                               struct pil_vector_spec **ret_spec, struct pil_error *error) {
+    const struct pil_project *project = pil_projects_find(scope->projects, view->project);
+    const struct pil_project_view *found = project != NULL ? pil_project_view_find(project, view->name) : NULL;
+    if (found == NULL) {
+        return pil_fail(error, PIL_STATUS_AGAIN, "project %s with view %s is not applied yet", view->project,
+                        view->name);
+    }
+    struct pil_service all = {.name = found->view->name, .feature_count = found->view->feature_count};
+    all.features = calloc(all.feature_count, sizeof all.features[0]);
+    if (all.features == NULL) {
+        return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
+    }
+    for (uint32_t i = 0; i < all.feature_count; i++) {
+        all.features[i] =
+            (struct pil_service_feature){.view_index = (uint32_t)(found - project->views), .feature_index = i};
+    }
+    pil_status status = pil_vector_spec_of_service(project, &all, ret_spec, error);
+    free(all.features);
+    return status;
+}
+
+pil_status pil_prepared_spec(struct pil_scope *scope, struct pil_bytes name, struct pil_vector_spec **ret_spec,
+                             struct pil_error *ret_error) {
+    const struct pil_project *project = NULL;
+    const struct pil_service *service = NULL;
+    const struct pil_cache_view *view = NULL;
+    pil_status status = pil_scope_service(scope, name, &project, &service);
+    if (status == PIL_STATUS_OK) {
+        return pil_vector_spec_of_service(project, service, ret_spec, ret_error);
+    }
+    if (status != PIL_STATUS_NOT_FOUND) {
+        return pil_scope_explain_service(status, name, ret_error);
+    }
+    status = pil_scope_view(scope, name, &view);
+    return status == PIL_STATUS_OK          ? spec_of_view(scope, view, ret_spec, ret_error)
+           : status == PIL_STATUS_NOT_FOUND ? pil_scope_explain_service(status, name, ret_error)
+                                            : pil_scope_explain(status, name, ret_error);
+}
+
 static pil_status prepare_service(const struct pil_scope *scope, struct pil_bytes name,
                                   struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
                                   struct pil_error *error) {

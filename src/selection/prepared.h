@@ -42,6 +42,12 @@ pil_status pil_prepared_refresh(struct pil_scope *scope, struct pil_prepared *pr
 pil_status pil_prepared_may_read(struct pil_scope *scope, const struct pil_prepared *prepared,
                                  struct pil_error *ret_error) PIL_CHECKED;
 
+/* The features of the service of that name, or all features of the view: a service comes first. NOT_FOUND: there is
+ * neither. INVALID: several projects have one. DENIED: the peer may not read the view. AGAIN: the view's project is not
+ * applied yet. NO_MEMORY. */
+pil_status pil_prepared_spec(struct pil_scope *scope, struct pil_bytes name, struct pil_vector_spec **ret_spec,
+                             struct pil_error *ret_error) PIL_CHECKED;
+
 /* ---- Plans of services, by name. */
 
 /* Number of plans kept: at least as many as a batch has requests. */

@@ -205,13 +205,7 @@ static pil_status make_spec(struct pil_turn *turn, const struct pil_redis_call *
     if (first + 1 < call->arg_count || (name.len > 0 && memchr(name.data, ':', name.len) != NULL)) {
         return spec_of_features(turn, &call->args[first], call->arg_count - first, ret_spec, error);
     }
-    const struct pil_project *project = NULL;
-    const struct pil_service *service = NULL;
-    pil_status status = pil_scope_service(&turn->scope, name, &project, &service);
-    if (status != PIL_STATUS_OK) {
-        return pil_scope_explain_service(status, name, error);
-    }
-    return pil_vector_spec_of_service(project, service, ret_spec, error);
+    return pil_prepared_spec(&turn->scope, name, ret_spec, error);
 }
 
 static pil_status free_plan(struct pil_redis_connection *connection, uint32_t *ret_number, struct pil_error *error) {
@@ -257,7 +251,7 @@ PIL_PREPARE(pil_redis_prepare_plan) {
     pil_redis_plans_sweep(turn, pil_redis_worker_of(turn, call->connection));
     if (first_name == 0) {
         call->error = "ERR syntax: PIL.PLAN [COLUMNS] [FLOAT64] [DEFAULTS] [MAXAGE milliseconds | MAXAGEUS "
-                      "microseconds] [MINRELEASE release] service | view:feature ...";
+                      "microseconds] [MINRELEASE release] service | view | view:feature ...";
         return;
     }
     pil_status status = free_plan(call->connection, &call->plan_number, &error);

@@ -78,8 +78,8 @@ static bool set_rows(struct pil_turn *turn, struct pil_redis_call *call, size_t 
     uint32_t views = pil_tensor_plan(&call->rows)->view_count;
     if (rows > limit / views) {
         call->error = pil_batch_text(turn->batch,
-                                     "TOOLARGE %zu keys of %u views are more than %u keys in one request; ask for "
-                                     "them in several",
+                                     "TOOLARGE %zu keys of %u views are over limits.keys_per_request, %u; ask for "
+                                     "them in several requests",
                                      rows, views, limit);
         return false;
     }
@@ -171,8 +171,9 @@ void pil_redis_put_zeros(struct pil_sink *sink, uint64_t count) {
 
 void pil_redis_refuse_answer(struct pil_turn *turn, struct pil_redis_call *call, uint64_t bytes,
                              struct pil_sink *sink) {
-    call->error = pil_batch_text(turn->batch, "TOOLARGE the answer would have %llu bytes; ask for fewer keys",
-                                 (unsigned long long)bytes);
+    call->error = pil_batch_text(
+        turn->batch, "TOOLARGE the answer would have %llu bytes, over limits.output_bytes, %u; ask for fewer keys",
+        (unsigned long long)bytes, turn->settings->limits.output_bytes_max);
     pil_resp_put_error(sink, call->error);
 }
 

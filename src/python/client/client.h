@@ -162,6 +162,8 @@ void pil_python_plan_note(struct python_plan *plan, pillion_result result);
 void pil_python_plan_leave(PyObject *cache, PyObject *capsule);
 /* (((view, feature, type, first, count) …), width, {join key: type}) */
 PyObject *pil_python_plan_describe(struct client_state *state, const struct python_plan *plan);
+/* A tuple of the types of the join keys, as str. */
+PyObject *pil_python_plan_key_types(const struct python_plan *plan);
 /* pillion_plan_features, allocated; NULL: exception. */
 struct pillion_feature_info *pil_python_plan_features(struct client_state *state, const struct python_plan *plan);
 
@@ -175,6 +177,6 @@ PyObject *pil_python_answer(const struct python_plan *plan, const struct pillion
 
 /* ---- columns.c */
 
-/* Features: ((view, feature, [value …], statuses as bytes, [event time in whole seconds, 0: none …]) …) NULL:
+/* Features: ((view, feature, type, [value …], statuses as bytes, [event time in whole seconds, 0: none …]) …) NULL:
  * exception. */
 PyObject *pil_python_columns(struct client_state *state, struct python_plan *plan, const struct python_keys *keys);

@@ -274,7 +274,7 @@ static PyObject *present(struct client_state *state, const struct python_plan *p
         const struct pillion_feature_info *info = &columns->features[i];
         PyObject *values = all_values(state, &columns->typed[i]);
         PyObject *feature = values != NULL
-                                ? Py_BuildValue("(ssNy#O)", info->view, info->feature, values,
+                                ? Py_BuildValue("(sssNy#O)", info->view, info->feature, info->type, values,
                                                 (const char *)columns->columns[i].statuses, (Py_ssize_t)columns->rows,
                                                 PyTuple_GetItem(times, info->view_index))
                                 : NULL;

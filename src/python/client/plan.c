@@ -329,6 +329,10 @@ void pil_python_plan_note(struct python_plan *plan, pillion_result result) {
 
 /* ---- Describing. */
 
+PyObject *pil_python_plan_key_types(const struct python_plan *plan) {
+    return names_of(plan->info.join_key_types[0], sizeof plan->info.join_key_types[0], plan->info.join_key_count);
+}
+
 PyObject *pil_python_plan_describe(struct client_state *state, const struct python_plan *plan) {
     struct pillion_feature_info *features = pil_python_plan_features(state, plan);
     PyObject *described = features != NULL ? PyTuple_New(plan->info.feature_count) : NULL;
@@ -341,8 +345,7 @@ PyObject *pil_python_plan_describe(struct client_state *state, const struct pyth
         }
     }
     free(features);
-    PyObject *types =
-        names_of(plan->info.join_key_types[0], sizeof plan->info.join_key_types[0], plan->info.join_key_count);
+    PyObject *types = pil_python_plan_key_types(plan);
     if (described == NULL || types == NULL) {
         Py_XDECREF(described);
         Py_XDECREF(types);

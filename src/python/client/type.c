@@ -304,7 +304,11 @@ static PyObject *client_columns(PyObject *object, PyObject *arguments) {
         return NULL;
     }
     PyObject *features = pil_python_columns(self->state, request.plan, &request.taken);
-    PyObject *result = features != NULL ? Py_BuildValue("(ON)", request.plan->join_keys, features) : NULL;
+    PyObject *types = features != NULL ? pil_python_plan_key_types(request.plan) : NULL;
+    PyObject *result = types != NULL ? Py_BuildValue("(ONN)", request.plan->join_keys, types, features) : NULL;
+    if (result == NULL) {
+        Py_XDECREF(features);
+    }
     end_request(self, &request);
     return result;
 }

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
-from pillion import _client
+from pillion import _client, frames
 from pillion.errors import FeatureNameCollisionError
-from pillion.frames import columns_of
 from pillion.times import from_us
 
 if TYPE_CHECKING:
@@ -92,13 +91,23 @@ class Info:
     views: Tuple[ViewInfo, ...]
 
 
+class _Column(NamedTuple):
+    """A feature of an OnlineResponse."""
+
+    type: str  # "list<int32>"
+    values: List[Any]
+    statuses: bytes
+    times: List[int]
+
+
 class OnlineResponse:
     """The result of get_online_features, with the methods of Feast's OnlineResponse."""
 
-    __slots__ = ("_entities", "_features")
+    __slots__ = ("_entities", "_entity_types", "_features")
 
-    def __init__(self, entities: Dict[str, List[Any]], features: Dict[str, Tuple[List[Any], bytes, List[int]]]):
+    def __init__(self, entities: Dict[str, List[Any]], entity_types: Dict[str, str], features: Dict[str, _Column]):
         self._entities = entities
+        self._entity_types = entity_types
         self._features = features
 
     def to_dict(self, include_event_timestamps: bool = False) -> Dict[str, List[Any]]:
@@ -109,28 +118,34 @@ class OnlineResponse:
             response[name] = list(keys)
             if include_event_timestamps:
                 response[name + "__ts"] = [0] * len(keys)
-        for name, (values, _, times) in self._features.items():
-            response[name] = list(values)
+        for name, column in self._features.items():
+            response[name] = list(column.values)
             if include_event_timestamps:
-                response[name + "__ts"] = list(times)
+                response[name + "__ts"] = list(column.times)
         return response
 
     def to_df(self, include_event_timestamps: bool = False) -> "pandas.DataFrame":
-        """The same as a pandas DataFrame (needs pandas)."""
-        import pandas
-
-        return pandas.DataFrame(self.to_dict(include_event_timestamps))
+        """The same as a pandas DataFrame (needs pandas). Integers and bools are pandas' nullable types, so that a
+        missing one leaves the others as they are; a missing float is NaN."""
+        columns: Dict[str, Any] = self.to_dict(include_event_timestamps)
+        for name, column in self._features.items():
+            columns[name] = frames.series_of(column.values, column.type)
+        return frames.frame_of(columns)
 
     def to_arrow(self, include_event_timestamps: bool = False) -> "pyarrow.Table":
-        """The same as an Arrow table (needs pyarrow)."""
-        import pyarrow
-
-        return pyarrow.Table.from_pydict(self.to_dict(include_event_timestamps))
+        """The same as an Arrow table (needs pyarrow), in the types of the features, with null when there is no
+        value."""
+        columns: Dict[str, Any] = self.to_dict(include_event_timestamps)
+        for name, column in self._features.items():
+            columns[name] = frames.arrow_of(column.values, column.type)
+        for name, keys in self._entities.items():
+            columns[name] = frames.arrow_of_keys(keys, self._entity_types[name])
+        return frames.table_of(columns)
 
     def statuses(self) -> Dict[str, List[int]]:
         """The status of each value: pillion.PRESENT, NULL_VALUE, NOT_FOUND or OUTSIDE_MAX_AGE (the value exists, but is
         old)."""
-        return {name: list(statuses) for name, (_, statuses, _) in self._features.items()}
+        return {name: list(column.statuses) for name, column in self._features.items()}
 
 
 class Client(_client.Client):
@@ -194,19 +209,19 @@ class Client(_client.Client):
         if features is not None and isinstance(features, str):
             raise TypeError("features is a list of 'view:feature'; a service is given as feature_service")
         columns = _columns_of(entity_rows)
-        join_keys, found = self._columns(service, columns)
-        shown: Dict[str, Tuple[List[Any], bytes, List[int]]] = {}
+        join_keys, key_types, found = self._columns(service, columns)
+        shown: Dict[str, _Column] = {}
         names = _names_of({view for view, *_ in found})
-        for view, feature, values, statuses, times in found:
+        for view, feature, *column in found:
             name = f"{names[view]}__{feature}" if full_feature_names else feature
             if name in shown:
                 raise FeatureNameCollisionError(
                     f"Duplicate features named {name} found."
                     + ("" if full_feature_names else " full_feature_names=True tells them apart.")
                 )
-            shown[name] = (values, statuses, times)
+            shown[name] = _Column(*column)
         entities = {name: _to_list(column) for name, column in columns.items() if name in join_keys}
-        return OnlineResponse(entities, shown)
+        return OnlineResponse(entities, dict(zip(join_keys, key_types)), shown)
 
     def describe(self, service: Service) -> Plan:
         """What a service reads: features in the order of their columns, and the join keys."""
@@ -241,7 +256,7 @@ def _columns_of(entity_rows: Any) -> Dict[str, Any]:
     if isinstance(entity_rows, Mapping):
         return dict(entity_rows)
     if hasattr(entity_rows, "columns") or hasattr(entity_rows, "column_names"):
-        return columns_of(entity_rows)
+        return frames.columns_of(entity_rows)
     rows = list(entity_rows or ())
     if not rows:
         raise ValueError("No entity_rows specified for retrieval")
