@@ -254,6 +254,15 @@ struct pillion_info {
 /* Takes a lock, and does the work that is pending, without waiting for the server. Always OK. */
 PILLION_API pillion_result pillion_info(struct pillion_client *client, struct pillion_info *ret_info);
 
+typedef char pillion_name[2 * PILLION_NAME_BYTES]; /* "project/view" or "project/service" */
+typedef enum pillion_list_kind { PILLION_SERVICES = 0, PILLION_VIEWS = 1 } pillion_list_kind;
+
+/* The names of all services or views of this node that this process may read, in no order. *ret_count is how many there
+ * are, also when `capacity` is less: TOO_LARGE. UNAVAILABLE and the errors of a call over the socket. Takes a lock,
+ * allocates, and waits for the server (timeout_ms). */
+PILLION_API pillion_result pillion_list(struct pillion_client *client, uint32_t kind, pillion_name *ret_names,
+                                        uint32_t capacity, uint32_t *ret_count, struct pillion_error *ret_error);
+
 /* The version of the library, such as "0.1.0". */
 PILLION_API const char *pillion_version(void);
 

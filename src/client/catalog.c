@@ -261,6 +261,25 @@ static pil_status find_service(const struct pillion_client *client, const char *
     return PIL_STATUS_OK;
 }
 
+void pil_catalog_services(const struct pillion_client *client,
+                          void (*take)(void *context, const char *project, struct pil_bytes name), void *context) {
+    struct pil_json_value document = document_of(&client->session.catalog), project, service;
+    struct pil_json_value projects = pil_json_value_member(&document, "projects");
+    struct pil_json_value_cursor cursor = pil_json_value_elements(&projects);
+    PIL_ASSERT(pil_client_is_locked(client));
+    while (pil_json_value_next(&cursor, &project)) {
+        char project_name[PILLION_NAME_BYTES];
+        struct pil_json_value name = pil_json_value_member(&project, "project");
+        struct pil_json_value services = pil_json_value_member(&project, "feature_services");
+        pil_json_value_copy(&name, project_name, sizeof project_name);
+        struct pil_json_value_cursor inner = pil_json_value_elements(&services);
+        while (pil_json_value_next(&inner, &service)) {
+            name = pil_json_value_member(&service, "name");
+            take(context, project_name, pil_json_value_text(&name));
+        }
+    }
+}
+
 /* ---- Features. */
 
 /* Adds "project/view:feature". A reference without a project belongs to `project`, or to the only project with such a

@@ -26,5 +26,8 @@ pil_status pil_catalog_view(const struct pillion_client *client, struct pil_byte
 /* The features of "service" or "project/service", or those of the options, with full view names. */
 pil_status pil_catalog_spec(const struct pillion_client *client, const struct pillion_plan_options *options,
                             struct pil_vector_spec **ret_spec, struct pil_error *ret_error) PIL_CHECKED;
+/* Calls `take` with the project and the name of each service. */
+void pil_catalog_services(const struct pillion_client *client,
+                          void (*take)(void *context, const char *project, struct pil_bytes name), void *context);
 /* Finds the numbers of the plan's views in the catalog of this connection. Returns false if a view is missing. */
 bool pil_catalog_resolve(const struct pillion_client *client, struct pillion_plan *plan);

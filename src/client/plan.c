@@ -75,18 +75,6 @@ static void destroy_plan(struct pillion_plan *plan) {
     free(plan);
 }
 
-/* Under the lock: views and services may have been added since the catalog was read. */
-static void renew_catalog(struct pillion_client *client, uint64_t until_ns) {
-    struct pil_session *session = &client->session;
-    pil_upkeep_maintain(client, until_ns, UINT64_MAX);
-    if (session->state == PIL_SESSION_READY && session->request_count == 0 &&
-        atomic_load_explicit(&session->page->control->catalog_generation, memory_order_acquire) !=
-            session->catalog_generation) {
-        pil_session_request_catalog(client);
-        pil_upkeep_maintain(client, until_ns, UINT64_MAX);
-    }
-}
-
 /* When there is no catalog, the server resolves the names. */
 static pil_status take_names(const struct pillion_plan_options *options, struct pillion_plan *plan,
                              struct pil_error *error) {
@@ -154,7 +142,7 @@ static void end_plan(struct pillion_client *client, struct pillion_plan *plan) {
 static pillion_result make(struct pillion_client *client, const struct pillion_plan_options *options,
                            struct pillion_plan **ret_plan, struct pillion_error *error) {
     uint64_t until_ns = pil_clock_monotonic_ns() + client->timeout_ms * 1000000ull;
-    renew_catalog(client, until_ns);
+    pil_upkeep_renew_catalog(client, until_ns);
     struct pillion_plan *plan = plan_create(client, options);
     if (plan == NULL) {
         return pil_result_fail(error, PILLION_NO_MEMORY, "no memory for a plan");

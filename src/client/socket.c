@@ -199,27 +199,21 @@ static bool is_link_lost(pil_status status) {
            status == PIL_STATUS_CORRUPT || status == PIL_STATUS_NO_MEMORY; /* perhaps in the middle of a reply */
 }
 
-static pil_status exchange_on(struct pil_link *link, const struct pillion_plan *plan, uint64_t until_ns,
-                              pil_exchange *with, void *context, struct pil_error *error) {
-    uint32_t number = 0;
-    PIL_TRY(plan_on(link, plan, until_ns, &number, error));
-    return with(link, number, until_ns, context, error);
-}
+/* What is done on a link. */
+typedef pil_status work(struct pil_link *link, uint64_t until_ns, void *context, struct pil_error *error);
 
-pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *with, void *context, uint64_t until_ns,
-                              struct pillion_error *error) {
-    struct pillion_client *client = plan->client;
-    struct pil_error why = {{0}};
+static pil_status run(struct pillion_client *client, work *with, void *context, uint64_t until_ns,
+                      struct pil_error *error) {
     struct pil_link *link = take_idle(client);
     pil_status status = PIL_STATUS_CLOSED;
     if (link != NULL) {
-        status = exchange_on(link, plan, until_ns, with, context, &why);
+        status = with(link, until_ns, context, error);
     }
     if (status == PIL_STATUS_CLOSED) { /* the server restarted, or closed a link that was idle for too long */
         pil_link_close(&link);
-        status = pil_link_open(client->resp, until_ns, &link, &why);
+        status = pil_link_open(client->resp, until_ns, &link, error);
         if (status == PIL_STATUS_OK) {
-            status = exchange_on(link, plan, until_ns, with, context, &why);
+            status = with(link, until_ns, context, error);
         }
     }
     if (link != NULL && is_link_lost(status)) {
@@ -227,7 +221,50 @@ pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *wit
     } else if (link != NULL) {
         give_back(client, link);
     }
+    return status;
+}
+
+struct planned {
+    const struct pillion_plan *plan;
+    pil_exchange *with;
+    void *context;
+};
+
+static pil_status exchange_on(struct pil_link *link, uint64_t until_ns, void *context, struct pil_error *error) {
+    const struct planned *planned = context;
+    uint32_t number = 0;
+    PIL_TRY(plan_on(link, planned->plan, until_ns, &number, error));
+    return planned->with(link, number, until_ns, planned->context, error);
+}
+
+pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *with, void *context, uint64_t until_ns,
+                              struct pillion_error *error) {
+    struct pil_error why = {{0}};
+    struct planned planned = {.plan = plan, .with = with, .context = context};
+    pil_status status = run(plan->client, exchange_on, &planned, until_ns, &why);
     return status == PIL_STATUS_OK ? PILLION_OK : pil_result_fail_status(error, status, &why);
+}
+
+struct listed {
+    const char *what;
+    struct pil_buffer *reply;
+};
+
+static pil_status list_on(struct pil_link *link, uint64_t until_ns, void *context, struct pil_error *error) {
+    const struct listed *listed = context;
+    struct pil_bytes reply;
+    pil_link_begin(link, 2);
+    pil_link_add(link, pil_bytes_from_text("PIL.LIST"));
+    pil_link_add(link, pil_bytes_from_text(listed->what));
+    PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
+    pil_buffer_append(listed->reply, reply.data, reply.len);
+    return listed->reply->failed ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a list") : PIL_STATUS_OK;
+}
+
+pil_status pil_socket_list(struct pillion_client *client, const char *what, struct pil_buffer *reply,
+                           struct pil_error *ret_error) {
+    struct listed listed = {.what = what, .reply = reply};
+    return run(client, list_on, &listed, pil_socket_deadline_ns(client), ret_error);
 }
 
 /* ---- Describing. */

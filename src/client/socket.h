@@ -16,6 +16,9 @@ uint64_t pil_socket_deadline_ns(const struct pillion_client *client);
 /* Fills the plan's info and features from the server's description; before, its spec, unless that has full names. Once
  * a plan is described, only the types of its features change, and a description of another shape is refused. */
 pillion_result pil_socket_describe(struct pillion_plan *plan, struct pillion_error *error);
+/* Appends the server's JSON list of the names of all "SERVICES" or "VIEWS" (schemas/wire.md, PIL.LIST). */
+pil_status pil_socket_list(struct pillion_client *client, const char *what, struct pil_buffer *reply,
+                           struct pil_error *ret_error) PIL_CHECKED;
 /* Checks that the server answers; keeps the link for the first call. */
 pil_status pil_socket_try(struct pillion_client *client, struct pil_error *ret_error) PIL_CHECKED;
 /* Closes idle links. */

@@ -125,3 +125,14 @@ void pil_upkeep_poll(struct pillion_client *client) {
     pil_upkeep_maintain(client, may_wait ? now_ns + client->refresh_us * 1000ull : now_ns, share_ns(client, now_ns));
     pil_lock_release(client);
 }
+
+void pil_upkeep_renew_catalog(struct pillion_client *client, uint64_t until_ns) {
+    struct pil_session *session = &client->session;
+    pil_upkeep_maintain(client, until_ns, UINT64_MAX);
+    if (session->state == PIL_SESSION_READY && session->request_count == 0 &&
+        atomic_load_explicit(&session->page->control->catalog_generation, memory_order_acquire) !=
+            session->catalog_generation) {
+        pil_session_request_catalog(client);
+        pil_upkeep_maintain(client, until_ns, UINT64_MAX);
+    }
+}

@@ -293,6 +293,13 @@ class Client:
             options.features, options.feature_count = (c_char_p * len(names))(*names), len(names)
         return Plan(self, options)
 
+    def names(self, kind: int, capacity: int) -> tuple[int, int, list[str]]:
+        """The result, the number and the names of pillion_list."""
+        names, count, error = (c_char * 258 * capacity)(), c_uint32(), ErrorText()
+        result = self.lib.pillion_list(self.handle, c_uint32(kind), names, capacity, byref(count), byref(error))
+        found = sorted(name.value.decode() for name in names) if result == OK else []
+        return result, count.value, found
+
     def info(self) -> Info:
         info = Info(ctypes.sizeof(Info))
         assert self.lib.pillion_info(self.handle, byref(info)) == OK

@@ -194,3 +194,45 @@ def test_scan_spells_keys_as_they_are_read(daemon):
     assert len(set(keys)) == 30
     assert {key.partition(":")[0] for key in keys} == {"a/v", "b/v", "w"}
     assert daemon.redis().exists(*keys) == 30
+
+
+def test_what_there_is_can_be_listed(daemon):
+    assert json.loads(command(daemon, "PIL.LIST", "services")) == ["a/every", "b/every"]
+    assert json.loads(command(daemon, "PIL.LIST", "VIEWS")) == ["a/v", "b/v", "b/w"]
+    with pytest.raises(Refused, match="PIL.LIST SERVICES"):
+        command(daemon, "PIL.LIST", "keys")
+    for ways in ((daemon.mapped, None), (None, daemon.resp_unix)):
+        with pillion.Client(*ways) as client:
+            assert client.services() == ("a/every", "b/every")
+            assert client.views() == ("a/v", "b/v", "b/w")
+            for name in ("a/v", "a/every", ["a/v:f0", "a/v:f1", "a/v:f2"]):
+                assert [(f.view, f.name, f.type) for f in client.features(name)] == [
+                    ("a/v", f"f{i}", "float32") for i in range(3)
+                ]
+
+
+def test_more_names_than_expected_are_listed(store, start_pilliond, folder):
+    """Python asks with room for 64 first; the C call says how many there are."""
+    for view in range(3):
+        store.make_release(project=f"p{view}", view="v", rows=1, features=1)
+    serve = [f"p{view}/v@production" for view in range(3)]
+    daemon = start_pilliond(store, serve=serve, args=["--listen", f"mapped=unix:{folder}/mapped.sock"])
+    for ways in ((f"unix:{folder}/mapped.sock", None), (None, daemon.resp_unix)):
+        with libpillion.Client(*ways) as client:
+            assert client.names(1, 3) == (libpillion.OK, 3, ["p0/v", "p1/v", "p2/v"])
+            assert client.names(0, 2)[:2] == (libpillion.TOO_LARGE, 3)
+            assert client.names(2, 3)[0] == libpillion.UNSUPPORTED
+
+
+def test_the_name_of_a_view_reads_all_its_features(daemon):
+    for ways in ((daemon.mapped, None), (None, daemon.resp_unix)):
+        with pillion.Client(*ways) as client:
+            for name, seed in (("b/w", 9), ("w", 9), ("a/v", 1), ("b/v", 2)):
+                found = client.read(name, [3]).values[0].tolist()
+                assert found == [synthetic.value("floats", 3, i, seed) for i in range(3)], name
+            with pytest.raises(pillion.InvalidRequestError, match="view v is ambiguous"):
+                client.read("v", [3])
+            with pytest.raises(pillion.FeatureServiceNotFoundException, match="x"):
+                client.read("x", [3])
+            online = client.get_online_features(feature_service="w", entity_rows={"id": [3]}).to_dict()
+            assert online == {"id": [3], **{f"f{i}": [synthetic.value("floats", 3, i, 9)] for i in range(3)}}

@@ -235,7 +235,7 @@ def test_large_columns(store, start_pilliond, engine):
         for key, item, status in zip(keys, column.values, column.statuses):
             wanted = expected_item(name, synthetic.row("all", key, 1)[name]) if key < 2500 else None
             assert item == wanted if status == 1 else wanted is None, (name, key)
-    with pytest.raises(redis.ResponseError, match="^TOOLARGE the answer would have .* bytes, over limits.output_bytes, [0-9]+; ask for fewer keys"):
+    with pytest.raises(redis.ResponseError, match="^TOOLARGE the answer would have .* bytes, over limits.output_bytes"):
         client.execute_command("PIL.COLUMNS64", "every", packed(list(range(2500)) * 3))
     with pytest.raises(redis.ResponseError, match="^TOOLARGE 16385 keys of 1 views are more than 16384"):
         client.execute_command("PIL.COLUMNS64", "every", packed([1] * 16385))

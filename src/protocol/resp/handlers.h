@@ -47,6 +47,7 @@ PIL_REPLY(pil_redis_reply_forget);
 /* vector.c */
 PIL_PREPARE(pil_redis_prepare_describe);
 PIL_REPLY(pil_redis_reply_describe);
+PIL_REPLY(pil_redis_reply_list);
 PIL_PREPARE(pil_redis_prepare_vector);
 PIL_PREPARE(pil_redis_prepare_vector64);
 PIL_REPLY(pil_redis_reply_vector);

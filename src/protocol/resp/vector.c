@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, and the keys of PIL.COLUMNS: whole vectors in one answer
+ * PIL.VECTOR, PIL.VECTOR64, PIL.DESCRIBE, PIL.LIST, and the keys of PIL.COLUMNS: whole vectors in one answer
  * (schemas/wire.md). */
 #include "protocol/resp/handlers.h"
 
 #include "base/text.h"
 #include "protocol/resp/plan.h"
+#include "schema/project.h"
 #include "schema/view.h"
 #include "snapshot/reader.h"
 #include "vector/plan.h"
@@ -284,6 +285,43 @@ PIL_REPLY(pil_redis_reply_describe) {
     pil_text_format(&text, "]}");
     if (text.failed) {
         pil_resp_put_error(sink, "OOM no memory for a description");
+    } else {
+        pil_resp_put_bulk(sink, pil_text_bytes(&text));
+    }
+    pil_text_deinit(&text);
+}
+
+/* ---- PIL.LIST */
+
+static void append_name(struct pil_text *text, const char *project, const char *name) {
+    pil_text_format(text, "%s\"%s/%s\"", text->len > 1 ? "," : "", project, name);
+}
+
+/* Allocates like PIL.DESCRIBE. */
+PIL_REPLY(pil_redis_reply_list) {
+    struct pil_scope *scope = &turn->scope;
+    struct pil_text text = {0};
+    bool has_services = pil_redis_is(call, 1, "services");
+    if (!has_services && !pil_redis_is(call, 1, "views")) {
+        pil_resp_put_error(sink, "ERR syntax: PIL.LIST SERVICES | VIEWS");
+        return;
+    }
+    pil_text_format(&text, "[");
+    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
+        const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
+        const struct pil_project *project = has_services ? pil_scope_project_at(scope, i) : NULL;
+        for (uint32_t s = 0; project != NULL && s < project->service_count; s++) {
+            if (pil_scope_may_read_service(scope, project, &project->services[s])) {
+                append_name(&text, project->name, project->services[s].name);
+            }
+        }
+        if (!has_services && pil_scope_may_read(scope, view)) {
+            append_name(&text, view->project, view->name);
+        }
+    }
+    pil_text_format(&text, "]");
+    if (text.failed) {
+        pil_resp_put_error(sink, "OOM no memory for a list");
     } else {
         pil_resp_put_bulk(sink, pil_text_bytes(&text));
     }

@@ -162,6 +162,8 @@ void pil_python_plan_note(struct python_plan *plan, pillion_result result);
 void pil_python_plan_leave(PyObject *cache, PyObject *capsule);
 /* (((view, feature, type, first, count) …), width, {join key: type}) */
 PyObject *pil_python_plan_describe(struct client_state *state, const struct python_plan *plan);
+/* A tuple of `count` names, each `stride` bytes after the previous one. */
+PyObject *pil_python_names(const char *first, size_t stride, uint32_t count);
 /* A tuple of the types of the join keys, as str. */
 PyObject *pil_python_plan_key_types(const struct python_plan *plan);
 /* pillion_plan_features, allocated; NULL: exception. */

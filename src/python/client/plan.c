@@ -155,7 +155,7 @@ static int parse_wish(const struct python_plan_wish *wish, struct options *optio
 
 /* ---- Making. */
 
-static PyObject *names_of(const char *first, size_t stride, uint32_t count) {
+PyObject *pil_python_names(const char *first, size_t stride, uint32_t count) {
     PyObject *names = PyTuple_New(count);
     for (uint32_t i = 0; i < count && names != NULL; i++) {
         PyObject *name = PyUnicode_FromString(first + i * stride);
@@ -211,7 +211,8 @@ static int describe(struct client_state *state, struct python_plan *plan) {
         }
         plan->join_key_types[i] = type.scalar;
     }
-    plan->join_keys = names_of(plan->info.join_keys[0], sizeof plan->info.join_keys[0], plan->info.join_key_count);
+    plan->join_keys =
+        pil_python_names(plan->info.join_keys[0], sizeof plan->info.join_keys[0], plan->info.join_key_count);
     return plan->views != NULL && plan->join_keys != NULL ? 0 : -1;
 }
 
@@ -330,7 +331,8 @@ void pil_python_plan_note(struct python_plan *plan, pillion_result result) {
 /* ---- Describing. */
 
 PyObject *pil_python_plan_key_types(const struct python_plan *plan) {
-    return names_of(plan->info.join_key_types[0], sizeof plan->info.join_key_types[0], plan->info.join_key_count);
+    return pil_python_names(plan->info.join_key_types[0], sizeof plan->info.join_key_types[0],
+                            plan->info.join_key_count);
 }
 
 PyObject *pil_python_plan_describe(struct client_state *state, const struct python_plan *plan) {

@@ -315,17 +315,52 @@ static PyObject *client_columns(PyObject *object, PyObject *arguments) {
 
 /* ---- Describing. */
 
-static PyObject *client_describe(PyObject *object, PyObject *service) {
+/* Called with (service, whether features of any type will do). */
+static PyObject *client_describe(PyObject *object, PyObject *arguments) {
     struct client_object *self = (struct client_object *)object;
-    struct python_plan_wish wish = {.service = service};
-    if (!is_open(self)) {
+    struct python_plan_wish wish = {.service = NULL};
+    int is_columns = 0;
+    if (!is_open(self) || !PyArg_ParseTuple(arguments, "Op", &wish.service, &is_columns)) {
         return NULL;
     }
+    wish.is_columns = is_columns != 0;
     struct python_plan *plan = NULL;
     PyObject *capsule = pil_python_plan_find(self->state, self->handle, self->plans, &wish, &plan);
     PyObject *result = capsule != NULL ? pil_python_plan_describe(self->state, plan) : NULL;
     Py_XDECREF(capsule);
     return result;
+}
+
+/* Called with a pillion_list_kind; a tuple of names. */
+static PyObject *client_list(PyObject *object, PyObject *kind) {
+    struct client_object *self = (struct client_object *)object;
+    unsigned long number = PyLong_AsUnsignedLong(kind);
+    if (PyErr_Occurred() || !is_open(self)) {
+        return NULL;
+    }
+    struct python_handle *handle = self->handle;
+    handle->references++;
+    uint32_t capacity = 0, count = 64;
+    pillion_name *names = NULL;
+    pillion_result result = PILLION_TOO_LARGE;
+    struct pillion_error error = {""};
+    while (result == PILLION_TOO_LARGE && count > capacity) { /* services may come while they are listed */
+        free(names);
+        capacity = count;
+        names = malloc(capacity * sizeof names[0]);
+        if (names == NULL) {
+            result = PILLION_NO_MEMORY;
+            break;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        result = pillion_list(handle->client, (uint32_t)number, names, capacity, &count, &error);
+        Py_END_ALLOW_THREADS
+    }
+    pil_python_handle_release(handle);
+    PyObject *found = result == PILLION_OK ? pil_python_names(names[0], sizeof names[0], count)
+                                           : pil_python_fail(self->state, result, error.text);
+    free(names);
+    return found;
 }
 
 static PyObject *info_views(const struct pillion_info *info) {
@@ -393,7 +428,8 @@ static PyMethodDef methods[] = {
      "read() is the same with statuses and times."},
     {"_read", WITH_KEYWORDS(client_read), METH_VARARGS | METH_KEYWORDS, NULL},
     {"_columns", client_columns, METH_VARARGS, NULL},
-    {"_describe", client_describe, METH_O, NULL},
+    {"_describe", client_describe, METH_VARARGS, NULL},
+    {"_list", client_list, METH_O, NULL},
     {"_info", client_info, METH_NOARGS, NULL},
     {"close", client_close, METH_NOARGS,
      "close()\n--\n\nUnmaps and disconnects when the last call that runs ends. Later calls fail with ValueError."},

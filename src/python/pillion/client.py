@@ -225,8 +225,20 @@ class Client(_client.Client):
 
     def describe(self, service: Service) -> Plan:
         """What a service reads: features in the order of their columns, and the join keys."""
-        features, width, join_keys, types = self._describe(service)
+        features, width, join_keys, types = self._describe(service, False)
         return Plan(tuple(Feature(*feature) for feature in features), width, dict(zip(join_keys, types)))
+
+    def services(self) -> Tuple[str, ...]:
+        """All feature services of this node that this process may read, as "project/service", sorted."""
+        return tuple(sorted(self._list(0)))
+
+    def views(self) -> Tuple[str, ...]:
+        """All views of this node that this process may read, as "project/view", sorted."""
+        return tuple(sorted(self._list(1)))
+
+    def features(self, service: Service) -> Tuple[Feature, ...]:
+        """The features of a service, of a view, or of a list, also those that no tensor holds (their count is 0)."""
+        return tuple(Feature(*feature) for feature in self._describe(service, True)[0])
 
     def info(self) -> Info:
         """How reads are done (mapped or over the socket), and why."""
