@@ -224,15 +224,20 @@ def test_more_names_than_expected_are_listed(store, start_pilliond, folder):
             assert client.names(2, 3)[0] == libpillion.UNSUPPORTED
 
 
-def test_the_name_of_a_view_reads_all_its_features(daemon):
+def test_the_name_of_a_view_reads_all_its_features(daemon, store, start_pilliond, folder):
+    path = f"unix:{folder}/one.sock"
+    one = start_pilliond(store, serve=["b/v@production"], args=["--listen", f"mapped={path}"])
+    names = [(daemon.mapped, daemon.resp_unix, "a/v", 1), (daemon.mapped, daemon.resp_unix, "b/v", 2),
+             (path, one.resp_unix, "v", 2)]  # fmt: skip
+    for mapped, resp, name, seed in names:
+        wanted = [synthetic.value("floats", 3, i, seed) for i in range(3)]
+        for ways in ((mapped, None), (None, resp)):
+            with pillion.Client(*ways) as client:
+                assert client.read(name, [3]).values[0].tolist() == wanted, name
+                online = client.get_online_features(feature_service=name, entity_rows={"id": [3]}).to_dict()
+                assert online == {"id": [3], **{f"f{i}": [wanted[i]] for i in range(3)}}
+                with pytest.raises(pillion.FeatureServiceNotFoundException, match="x"):
+                    client.read("x", [3])
     for ways in ((daemon.mapped, None), (None, daemon.resp_unix)):
-        with pillion.Client(*ways) as client:
-            for name, seed in (("b/w", 9), ("w", 9), ("a/v", 1), ("b/v", 2)):
-                found = client.read(name, [3]).values[0].tolist()
-                assert found == [synthetic.value("floats", 3, i, seed) for i in range(3)], name
-            with pytest.raises(pillion.InvalidRequestError, match="view v is ambiguous"):
-                client.read("v", [3])
-            with pytest.raises(pillion.FeatureServiceNotFoundException, match="x"):
-                client.read("x", [3])
-            online = client.get_online_features(feature_service="w", entity_rows={"id": [3]}).to_dict()
-            assert online == {"id": [3], **{f"f{i}": [synthetic.value("floats", 3, i, 9)] for i in range(3)}}
+        with pillion.Client(*ways) as client, pytest.raises(pillion.InvalidRequestError, match="view v is ambiguous"):
+            client.read("v", [3])
