@@ -708,7 +708,7 @@ def test_composite_keys_and_their_escapes(store, start_pilliond):
     assert client.hget("rides/zones:9|z2", "f0") == b"279.0"
     assert client.hget("zones:9|z3", "f0") is None
     for bad in ("zones:9", "zones:9|z\\2", "zones:9|z2|x", "zones:x|z2"):
-        with pytest.raises(Exception, match="key of view zones"):
+        with pytest.raises(Exception, match="a key of view .*/zones"):
             client.hget(bad, "f0")
     assert set(client.scan_iter(count=100)) == {f"zones:{k}|z{k % 7}".encode() for k in range(50)}
 
