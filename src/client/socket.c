@@ -245,6 +245,8 @@ pillion_result pil_socket_run(const struct pillion_plan *plan, pil_exchange *wit
     return status == PIL_STATUS_OK ? PILLION_OK : pil_result_fail_status(error, status, &why);
 }
 
+enum { LIST_BYTES_MAX = 16 << 20 }; /* what the documents of 64 projects can list, and more */
+
 struct listed {
     const char *what;
     struct pil_buffer *reply;
@@ -256,7 +258,7 @@ static pil_status list_on(struct pil_link *link, uint64_t until_ns, void *contex
     pil_link_begin(link, 2);
     pil_link_add(link, pil_bytes_from_text("PIL.LIST"));
     pil_link_add(link, pil_bytes_from_text(listed->what));
-    PIL_TRY(pil_link_ask(link, until_ns, &reply, error));
+    PIL_TRY(pil_link_ask(link, LIST_BYTES_MAX, until_ns, &reply, error));
     pil_buffer_append(listed->reply, reply.data, reply.len);
     return listed->reply->failed ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a list") : PIL_STATUS_OK;
 }
