@@ -28,8 +28,8 @@ static bool has_mapped(const struct pil_settings *settings) {
 uint32_t pil_descriptors_reserved(const struct pil_settings *settings) {
     uint32_t generations = has_mapped(settings) ? settings->mapped_generations_max : 0;
     uint32_t releases = settings->view_count * (settings->keep_releases + generations + 1);
-    return FIXED + PIL_PLACES_SPARE + settings->listener_count + PIL_CONSOLE_CLIENTS_MAX + settings->worker_count * (PER_WORKER + BURST) +
-           releases * SHARDS;
+    return FIXED + PIL_PLACES_SPARE + settings->listener_count + PIL_CONSOLE_CLIENTS_MAX +
+           settings->worker_count * (PER_WORKER + BURST) + releases * SHARDS;
 }
 
 static void lower(uint32_t *limit, uint64_t to, const char *option, uint64_t available, uint64_t needed,

@@ -3,212 +3,7 @@
  * supervisor hears of each PUBLISH exactly once that its mapping is gone; readiness names every term; views come and go
  * and take their releases along. Method: a node without worker threads, messages made by hand, a clock that the test
  * moves; a worker's turns and its grace period are played by the test; the node is validated after every step. */
-#include "node/node.h"
-#include "support/cache_fixture.h"
-
-#include "metric/exposition.h"
-#include "schema/project.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-enum { SHARD_BITS = 1, ROWS = 3000, MANY_ROWS = 100000, TOLD_MAX = 4096 };
-
-struct fixture {
-    struct pil_settings settings; /* views p/v and p/w, and room for more */
-    struct pil_node *node;
-    struct pil_project *project;
-    uint64_t time_ns;
-    int64_t step_us;    /* by which the wall clock was set */
-    uint64_t row_count; /* of the releases that come */
-    bool is_stuck;      /* the worker makes no turn */
-    struct pil_message told[TOLD_MAX];
-    uint32_t told_count;
-};
-
-/* Each look at the clock takes a while, so that a slice ends. The worker turns meanwhile. */
-static uint64_t monotonic_ns(void *context) {
-    struct fixture *f = context;
-    f->time_ns += 300000;
-    if (f->node != NULL && !f->is_stuck) {
-        pil_server_note_turn(f->node->server, 0, f->time_ns);
-    }
-    return f->time_ns;
-}
-
-static int64_t wall_us(void *context) {
-    const struct fixture *f = context;
-    return (int64_t)(f->time_ns / 1000) + f->step_us;
-}
-
-static void tell(void *context, const struct pil_message *message) {
-    struct fixture *f = context;
-    assert_true(f->told_count < TOLD_MAX);
-    f->told[f->told_count++] = *message;
-}
-
-static void add_settings(struct fixture *f, const char *view) {
-    struct pil_view_settings *slot = &f->settings.views[f->settings.view_count];
-    snprintf(slot->project, sizeof slot->project, "p");
-    snprintf(slot->view, sizeof slot->view, "%s", view);
-    snprintf(slot->channel, sizeof slot->channel, "c");
-    slot->staleness_bound_us = 60000000;
-    f->settings.view_count++;
-}
-
-static struct pil_clock test_clock;
-
-static void create_node(struct fixture *f) {
-    int none[PIL_SETTINGS_LISTENERS_MAX];
-    struct pil_error error;
-    struct pil_node_options options = {
-        .settings = &f->settings, .listener_fds = none, .clock = &test_clock, .smaps = -1, .tell = tell, .context = f};
-    assert_int_equal(pil_node_create(&options, &f->node, &error), PIL_STATUS_OK);
-}
-
-static int setup(void **state) {
-    struct fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    f->settings.worker_count = 1;
-    f->settings.keep_releases = 2;
-    f->time_ns = 1000000000000;
-    f->row_count = ROWS;
-    add_settings(f, "v");
-    add_settings(f, "w");
-    f->project = fixture_project(3);
-    test_clock = (struct pil_clock){monotonic_ns, wall_us, f};
-    create_node(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    struct fixture *f = *state;
-    pil_node_validate(f->node);
-    pil_node_destroy(&f->node);
-    pil_project_destroy(&f->project);
-    free(f);
-    return 0;
-}
-
-static void name_release(uint64_t number, char (*to)[PIL_RELEASE_ID_CHARS + 1]) {
-    snprintf(*to, sizeof *to, "%016llx", (unsigned long long)number);
-}
-
-static void take(struct fixture *f, struct pil_message message) {
-    pil_node_take(f->node, &message);
-    pil_node_validate(f->node);
-}
-
-static void send_shard(struct fixture *f, uint32_t view, uint64_t number, uint32_t index) {
-    struct pil_message shard = {
-        .kind = PIL_MESSAGE_SHARD,
-        .fd = fixture_shard(f->project->views[0].view, f->row_count, number, index, SHARD_BITS),
-        .shard = {.view_index = view, .place = {index, 1u << SHARD_BITS}},
-    };
-    name_release(number, &shard.shard.release);
-    take(f, shard);
-}
-
-static void send_publish(struct fixture *f, uint32_t view, uint64_t number) {
-    struct pil_message publish = {.kind = PIL_MESSAGE_PUBLISH, .publish = {.view_index = view, .created_us = 77}};
-    name_release(number, &publish.publish.release);
-    take(f, publish);
-}
-
-static void send_release(struct fixture *f, uint32_t view, uint64_t number) {
-    for (uint32_t i = 0; i < 1u << SHARD_BITS; i++) {
-        send_shard(f, view, number, i);
-    }
-    send_publish(f, view, number);
-}
-
-/* Until nothing is left to do at once; returns how many slices that took. */
-static uint32_t work(struct fixture *f) {
-    uint32_t slices = 1;
-    while (pil_node_work(f->node)) {
-        pil_node_validate(f->node);
-        slices++;
-    }
-    pil_node_validate(f->node);
-    return slices;
-}
-
-static void settle(struct fixture *f) {
-    work(f);
-    work(f); /* what a swap has retired is asked for in the slice after it */
-    pil_node_tick(f->node);
-    pil_node_validate(f->node);
-}
-
-static const struct pil_release *live(const struct fixture *f, uint32_t view) {
-    return pil_cache_live(pil_cache_view_at(pil_server_cache(f->node->server), view));
-}
-
-static uint64_t live_number(const struct fixture *f, uint32_t view) {
-    return live(f, view) != NULL ? strtoull(live(f, view)->id, NULL, 16) : 0;
-}
-
-static uint32_t count_reclaimed(const struct fixture *f, uint32_t view, uint64_t number) {
-    char release[PIL_RELEASE_ID_CHARS + 1];
-    uint32_t count = 0;
-    name_release(number, &release);
-    for (uint32_t i = 0; i < f->told_count; i++) {
-        count += f->told[i].kind == PIL_MESSAGE_RECLAIMED && f->told[i].reclaimed.view_index == view &&
-                 strcmp(f->told[i].reclaimed.release, release) == 0;
-    }
-    return count;
-}
-
-/* How often the supervisor got this answer about a release of view 0. */
-static uint32_t count_answers(const struct fixture *f, uint64_t number, pil_fetch_outcome outcome) {
-    char release[PIL_RELEASE_ID_CHARS + 1];
-    uint32_t count = 0;
-    name_release(number, &release);
-    for (uint32_t i = 0; i < f->told_count; i++) {
-        const struct pil_message_published *answer = &f->told[i].published;
-        count += f->told[i].kind == PIL_MESSAGE_PUBLISHED && answer->view_index == 0 && answer->outcome == outcome &&
-                 strcmp(answer->release, release) == 0;
-    }
-    return count;
-}
-
-/* The answers about the project. */
-static uint32_t count_applied(const struct fixture *f, pil_fetch_outcome outcome) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < f->told_count; i++) {
-        count += f->told[i].kind == PIL_MESSAGE_APPLIED && f->told[i].applied.outcome == outcome;
-    }
-    return count;
-}
-
-static struct pil_qsbr *qsbr_of(const struct fixture *f) {
-    return pil_cache_qsbr(pil_server_cache(f->node->server));
-}
-
-static void assert_metric(const struct fixture *f, const char *line, bool is_there) {
-    struct pil_text page = {0};
-    pil_node_update_metrics(f->node);
-    pil_metric_expose(pil_server_metrics(f->node->server), PIL_EXPOSITION_TEXT, &page);
-    if ((strstr(pil_text_chars(&page), line) != NULL) != is_there) {
-        fail_msg("'%s' is%s in\n%s", line, is_there ? " not" : "", pil_text_chars(&page));
-    }
-    pil_text_deinit(&page);
-}
-
-static void assert_term(const struct fixture *f, const char *line, bool is_ready) {
-    struct pil_text terms = {0};
-    assert_int_equal(pil_node_is_ready(f->node, &terms), is_ready);
-    if (strstr(pil_text_chars(&terms), line) == NULL) {
-        fail_msg("'%s' is not in\n%s", line, pil_text_chars(&terms));
-    }
-    pil_text_deinit(&terms);
-}
+#include "node_fixture.h"
 
 /* ---- Publishing. */
 
@@ -431,15 +226,6 @@ static void two_thousand_retired_releases_are_all_reported(void **state) {
 
 /* ---- Readiness and news. */
 
-static void send_checked(struct fixture *f, uint32_t view, uint64_t number) {
-    struct pil_message checked = {
-        .kind = PIL_MESSAGE_CHECKED,
-        .checked = {
-            .view_index = view, .checked_us = wall_us(f), .checked_ns = f->time_ns, .sequence = 5, .is_pinned = true}};
-    name_release(number, &checked.checked.release);
-    take(f, checked);
-}
-
 static void readiness_names_every_term_and_is_told_when_it_turns(void **state) {
     struct fixture *f = *state;
     pil_node_tick(f->node);
@@ -546,82 +332,6 @@ static void restarts_and_memory_are_what_the_supervisor_says(void **state) {
     assert_int_equal(f->node->views[1].held_count, 2);
 }
 
-/* As a store has it. The caller frees it. */
-static char *document_of(const struct pil_project *project) {
-    json_t *json = json_pack("{s:i, s:i, s:s, s:I, s:o}", "format", 1, "sequence", 1, "nonce", "0", "changed_us",
-                             (json_int_t)1, "project", pil_project_to_json(project));
-    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-    assert_non_null(text);
-    json_decref(json);
-    return text;
-}
-
-static void send_project(struct fixture *f, const char *document) {
-    struct pil_error error;
-    struct pil_message message = {.kind = PIL_MESSAGE_PROJECT, .project = {0}};
-    assert_int_equal(pil_message_blob(document, strlen(document), &message.fd, &error), PIL_STATUS_OK);
-    take(f, message);
-}
-
-static void a_project_that_is_refused_leaves_the_one_before(void **state) {
-    struct fixture *f = *state;
-    struct pil_error error;
-    int fd = -1;
-    char *good = document_of(f->project);
-    send_project(f, good);
-    free(good);
-    const struct pil_project *before = pil_server_project(f->node->server, "p");
-    assert_non_null(before);
-    send_project(f, "not a project");
-    assert_int_equal(pil_sys_memfd_create("unsealed", &fd, &error), PIL_STATUS_OK);
-    take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = fd, .project = {0}});
-    assert_ptr_equal(pil_server_project(f->node->server, "p"), before);
-    assert_int_equal(count_applied(f, PIL_OUTCOME_OK), 1);
-    assert_int_equal(count_applied(f, PIL_OUTCOME_ERROR), 2);
-    assert_int_equal(count_applied(f, PIL_OUTCOME_SHORTAGE), 0); /* they would be no better the next time */
-}
-
-static void a_project_whose_descriptor_was_lost_is_asked_for_again(void **state) {
-    struct fixture *f = *state;
-    char *good = document_of(f->project);
-    take(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = -1, .project = {0}});
-    assert_int_equal(count_applied(f, PIL_OUTCOME_SHORTAGE), 1);
-    send_project(f, good);
-    free(good);
-    assert_non_null(pil_server_project(f->node->server, "p"));
-    assert_int_equal(count_applied(f, PIL_OUTCOME_SHORTAGE), 1);
-    assert_int_equal(count_applied(f, PIL_OUTCOME_OK), 1);
-}
-
-/* Applies a project whose view has that many features; the releases of the fixture have three. */
-static void apply_project(struct fixture *f, uint32_t feature_count) {
-    struct pil_project *project = fixture_project(feature_count);
-    char *document = document_of(project);
-    send_project(f, document);
-    free(document);
-    pil_project_destroy(&project);
-    pil_node_tick(f->node);
-}
-
-static void a_service_that_lacks_a_feature_counts_until_the_node_was_ready(void **state) {
-    struct fixture *f = *state;
-    apply_project(f, 4);
-    assert_term(f, "[+] services resolve: 0\n", false); /* no release of the view is live: its own term says so */
-    for (uint32_t view = 0; view < 2; view++) {
-        send_release(f, view, 1);
-        send_checked(f, view, 1);
-    }
-    pil_node_tick(f->node);
-    assert_term(f, "[-] services resolve: not 1 of 1: p/every needs v:f3, which release 0000000000000001 lacks\n",
-                false);
-    assert_int_equal(f->told_count, 0);
-    apply_project(f, 3);
-    assert_term(f, "[+] services resolve: 1\n", true);
-    assert_true(f->told[f->told_count - 1].readiness.is_ready);
-    apply_project(f, 4);
-    assert_term(f, "[+] services resolve: not 1 of 1: p/every needs v:f3, which", true);
-}
-
 static void a_first_release_is_ready_when_every_worker_sees_it(void **state) {
     struct fixture *f = *state;
     pil_qsbr_online(qsbr_of(f), 0);
@@ -639,50 +349,6 @@ static void a_first_release_is_ready_when_every_worker_sees_it(void **state) {
     assert_int_equal(live_number(f, 0), 2);
     assert_term(f, "[+] p/v@c: release 0000000000000002, published", true);
     pil_qsbr_offline(qsbr_of(f), 0);
-}
-
-static void assert_project_refused(const struct fixture *f, const char *why) {
-    for (uint32_t i = 0; i < 2; i++) { /* both views are of this project */
-        assert_string_equal(f->node->views[i].project_refused, why);
-    }
-    assert_metric(f, "pillion_project_refused{view=\"p/w\"} 1\n", why[0] != '\0');
-}
-
-static void a_project_that_does_not_come_is_told(void **state) {
-    struct fixture *f = *state;
-    char *good = document_of(f->project);
-    struct pil_message none = {.kind = PIL_MESSAGE_NO_PROJECT,
-                               .no_project = {.view_index = 1, .outcome = PIL_OUTCOME_CORRUPT, .why = "no JSON"}};
-    take(f, none);
-    assert_project_refused(f, "no JSON");
-    send_project(f, good);
-    free(good);
-    assert_project_refused(f, "");
-    none.no_project.outcome = PIL_OUTCOME_NOT_FOUND;
-    take(f, none);
-    assert_project_refused(f, "");
-    assert_non_null(pil_server_project(f->node->server, "p")); /* it was there, and goes on */
-}
-
-static void services_that_a_project_loses_are_told(void **state) {
-    struct fixture *f = *state;
-    json_t *document = json_pack("{s:i, s:o}", "format", 1, "project", pil_project_to_json(f->project));
-    json_t *project = json_object_get(document, "project"), *services = json_array();
-    for (int i = 0; i < 3; i++) {
-        const char name[] = {'s', (char)('0' + i), '\0'};
-        json_array_append_new(services, json_pack("{s:s, s:[s]}", "name", name, "features", "v:f0"));
-    }
-    json_object_set_new(project, "feature_services", services);
-    for (int left = 3; left >= 1; left -= 2) {
-        char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
-        send_project(f, text);
-        free(text);
-        assert_string_equal(f->node->views[0].project_refused, "");
-        assert_string_equal(f->node->views[1].services_gone, left == 3 ? "" : "s0, s2");
-        json_array_remove(services, 2);
-        json_array_remove(services, 0);
-    }
-    json_decref(document);
 }
 
 /* ---- Views that come and go. */
@@ -816,16 +482,11 @@ int main(void) {
         TEST(a_worker_that_still_reads_holds_its_release),
         TEST(two_thousand_retired_releases_are_all_reported),
         TEST(a_worker_that_makes_no_turn_makes_the_node_unready),
-        TEST(a_service_that_lacks_a_feature_counts_until_the_node_was_ready),
         TEST(a_first_release_is_ready_when_every_worker_sees_it),
         TEST(readiness_names_every_term_and_is_told_when_it_turns),
         TEST(staleness_is_not_a_matter_of_the_wall_clock),
         TEST(reports_are_counted_and_the_last_refusal_is_kept),
         TEST(restarts_and_memory_are_what_the_supervisor_says),
-        TEST(a_project_that_is_refused_leaves_the_one_before),
-        TEST(a_project_whose_descriptor_was_lost_is_asked_for_again),
-        TEST(a_project_that_does_not_come_is_told),
-        TEST(services_that_a_project_loses_are_told),
         TEST(a_view_that_is_removed_lets_go_of_everything),
         TEST(a_view_that_is_added_takes_readiness_from_nobody),
         TEST(a_view_that_was_added_is_known_to_the_next_server),

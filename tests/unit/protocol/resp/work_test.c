@@ -68,6 +68,11 @@ static void one_word(struct pil_text *text, const char *name) {
     put(text, "0");
 }
 
+static void services(struct pil_text *text, const char *name) {
+    put_header(text, 2, name);
+    put(text, "SERVICES");
+}
+
 static void one_key(struct pil_text *text, const char *name) {
     put_header(text, 2, name);
     put(text, "a:1");
@@ -242,6 +247,7 @@ static const struct worst {
     {"pil.columns64", blob_of_rows},
     {"pil.plan", many_features},
     {"pil.describe", one_word},
+    {"pil.list", services},
     {"pil.forget", one_word},
     {"scan", scan},
     {"keys", keys},
