@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { BUCKETS = 256 };
+enum { BUCKETS = 256, NAME_OVERHEAD = 16 /* of an allocation */ };
 
 struct entry {
     struct entry *next;
@@ -79,6 +79,18 @@ void pil_prepared_destroy(struct pil_prepared **prepared) {
         free(*prepared);
         *prepared = NULL;
     }
+}
+
+uint64_t pil_prepared_bytes(const struct pil_prepared *prepared) {
+    const struct pil_vector_plan *plan = NULL;
+    const struct pil_vector_spec *spec = prepared->spec;
+    uint64_t feature_bytes = sizeof prepared->features[0] + sizeof spec->names[0] + sizeof plan->columns[0] +
+                             sizeof plan->by_view[0] + sizeof plan->runs[0] + sizeof plan->defaults[0];
+    uint64_t bytes = sizeof *prepared + sizeof *spec + sizeof *plan + spec->name_count * feature_bytes;
+    for (uint32_t i = 0; i < spec->name_count; i++) {
+        bytes += strlen(spec->names[i].feature) + NAME_OVERHEAD;
+    }
+    return bytes;
 }
 
 static pil_status compile(struct pil_prepared *prepared, const struct pil_serving *const *servings,

@@ -33,6 +33,8 @@ pil_status pil_prepared_create(const struct pil_scope *scope, struct pil_vector_
                                struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
                                struct pil_error *ret_error) PIL_CHECKED;
 void pil_prepared_destroy(struct pil_prepared **prepared);
+/* Bytes that it holds once it is compiled, about. */
+uint64_t pil_prepared_bytes(const struct pil_prepared *prepared);
 /* To be called for each request. AGAIN: a view has no release yet. NOT_FOUND: a view is no longer served. If it must
  * compile, also the errors of pil_vector_plan_create (NOT_FOUND, UNSUPPORTED, TOO_LARGE, NO_MEMORY), after which the
  * plan is NULL. */

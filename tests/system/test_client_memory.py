@@ -5,6 +5,7 @@ reads, and one that takes all it can get harms nobody else. Both back ends.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -216,3 +217,38 @@ def test_memory_comes_back(start):
         expect(sock, row(daemon) * 20000)
         harness.wait_until("the input is given back, and most of the chunks",
                            lambda: daemon.metrics()[MEMORY] < 8 << 20, 60)
+
+
+def test_transactions_and_plans_count(start):
+    daemon = start("client_memory=8M", "request_bytes=4M")
+    queued = b"*2\r\n$4\r\nECHO\r\n$9000\r\n" + b"x" * 9000 + b"\r\n"
+    with contextlib.ExitStack() as stack:
+        answer, count = b"+QUEUED\r\n", 0
+        while answer == b"+QUEUED\r\n" and count < 10000:
+            if count % 100 == 0:
+                sock = stack.enter_context(harness.connect(daemon.resp_unix))
+                sock.sendall(b"MULTI\r\n")
+                lines = sock.makefile("rb")
+                assert lines.readline() == b"+OK\r\n"
+            sock.sendall(queued)
+            answer, count = lines.readline(), count + 1
+        assert answer.startswith(b"-OOM ") and b"limits.client_memory (8388608)" in answer and count > 100
+        sock.sendall(b"EXEC\r\n")
+        assert lines.readline().startswith(b"-EXECABORT ")
+        assert daemon.metrics()[MEMORY] <= 8 << 20
+    lines.close()
+    harness.wait_until("transactions are given back", lambda: daemon.metrics()[MEMORY] < 2 << 20)
+    plan = b"PIL.PLAN " + b" ".join(b"driver_stats:f%d" % (i % FEATURES) for i in range(1000)) + b"\r\n"
+    with contextlib.ExitStack() as stack:
+        made, last = 0, b""
+        while not last.startswith(b"-") and made < 5000:
+            if made % 60 == 0:
+                reader = stack.enter_context(harness.connect(daemon.resp_unix))
+                lines = reader.makefile("rb")
+            reader.sendall(plan)
+            last, made = lines.readline(), made + 1
+        assert last.startswith(b"-OOM ") and b"limits.client_memory (8388608)" in last and made > 20
+        reader.sendall(b"PIL.FORGET 1\r\n" + plan)
+        assert lines.readline() in (b":1\r\n", b"+OK\r\n") and lines.readline().startswith(b":")
+    lines.close()
+    harness.wait_until("plans are given back", lambda: daemon.metrics()[MEMORY] < 2 << 20)

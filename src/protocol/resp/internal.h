@@ -162,6 +162,8 @@ void pil_redis_see(struct pil_redis_seen *seen, uint32_t view_index, uint64_t ge
 uint64_t pil_redis_generation(struct pil_turn *turn, uint32_t view_index);
 /* As UNWATCH. */
 void pil_redis_forget_watched(struct pil_redis_connection *connection);
+/* Gives back the bytes of a large transaction that has ended. */
+void pil_redis_trim_transaction(struct pil_turn *turn, struct pil_redis_connection *connection);
 /* Keeps a request's bytes until EXEC; an error in the request aborts the transaction. */
 void pil_redis_queue(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes bytes);
 /* Whether argument `arg` exists and is this word, ignoring case. */

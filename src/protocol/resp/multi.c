@@ -21,7 +21,9 @@ void pil_redis_close_transaction(struct pil_redis_transaction *transaction) {
     transaction->is_open = transaction->is_aborted = false;
 }
 
-static bool reserve(struct pil_redis_transaction *transaction, size_t bytes) {
+/* Makes room for `bytes` in all. Returns false when memory is short, or the client holds its share of it. */
+static bool reserve(struct pil_turn *turn, struct pil_redis_connection *connection, size_t bytes) {
+    struct pil_redis_transaction *transaction = &connection->transaction;
     size_t capacity = transaction->capacity < PIL_INPUT_BYTES_MIN ? PIL_INPUT_BYTES_MIN : transaction->capacity;
     if (bytes <= transaction->capacity) {
         return true;
@@ -29,13 +31,28 @@ static bool reserve(struct pil_redis_transaction *transaction, size_t bytes) {
     while (capacity < bytes) {
         capacity *= 2;
     }
+    if (!pil_connection_keep(turn, connection->base, capacity - transaction->capacity)) {
+        return false;
+    }
     uint8_t *grown = realloc(transaction->bytes, capacity);
     if (grown == NULL) {
+        pil_connection_unkeep(turn, connection->base, capacity - transaction->capacity);
         return false;
     }
     transaction->bytes = grown;
     transaction->capacity = capacity;
     return true;
+}
+
+void pil_redis_trim_transaction(struct pil_turn *turn, struct pil_redis_connection *connection) {
+    struct pil_redis_transaction *transaction = &connection->transaction;
+    if (transaction->capacity > PIL_INPUT_BYTES_MIN && !transaction->is_open &&
+        !pil_connection_is_replayed(turn, connection->base)) {
+        pil_connection_unkeep(turn, connection->base, transaction->capacity);
+        free(transaction->bytes);
+        transaction->bytes = NULL;
+        transaction->capacity = 0;
+    }
 }
 
 void pil_redis_queue(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes bytes) {
@@ -45,8 +62,11 @@ void pil_redis_queue(struct pil_turn *turn, struct pil_redis_call *call, struct 
         call->error = pil_batch_text(turn->batch, "ERR a transaction has at most %u bytes (limits.request_bytes)",
                                      turn->settings->limits.request_bytes_max);
     }
-    if (call->error == NULL && !reserve(transaction, wanted)) {
-        call->error = "OOM no memory for the transaction";
+    if (call->error == NULL && !reserve(turn, call->connection, wanted)) {
+        call->error = pil_batch_text(turn->batch,
+                                     "OOM no memory for the transaction: this client holds its share of "
+                                     "limits.client_memory (%llu)",
+                                     (unsigned long long)turn->settings->limits.client_memory_max);
     }
     if (call->error != NULL) {
         transaction->is_aborted = true;

@@ -18,6 +18,7 @@ struct pil_redis_plans {
     struct owned {
         struct pil_prepared *prepared;         /* NULL: free */
         struct pil_redis_forgotten *forgotten; /* allocated with the plan, so that forgetting the plan cannot fail */
+        uint64_t bytes;                        /* kept (pil_connection_keep) */
         struct plan_options {
             struct pil_prepared_variant variant;
             int64_t max_age_us;
@@ -50,6 +51,7 @@ static void forget(struct pil_turn *turn, struct pil_redis_connection *connectio
         *owned->forgotten = (struct pil_redis_forgotten){
             .next = worker->forgotten, .prepared = owned->prepared, .batch_number = turn->batch->number};
         worker->forgotten = owned->forgotten;
+        pil_connection_unkeep(turn, connection->base, owned->bytes);
         owned->prepared = NULL;
         owned->forgotten = NULL;
     }
@@ -241,7 +243,15 @@ static pil_status make_plan(struct pil_turn *turn, const struct pil_redis_call *
     PIL_TRY(pil_prepared_may_read(&turn->scope, owned->prepared, error));
     PIL_TRY(pil_prepared_refresh(&turn->scope, owned->prepared, error));
     owned->forgotten = malloc(sizeof *owned->forgotten);
-    return owned->forgotten != NULL ? PIL_STATUS_OK : pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a plan");
+    owned->bytes = pil_prepared_bytes(owned->prepared);
+    if (owned->forgotten == NULL || !pil_connection_keep(turn, call->connection->base, owned->bytes)) {
+        free(owned->forgotten);
+        return pil_fail(error, PIL_STATUS_NO_MEMORY,
+                        "no memory for a plan: this client holds its share of limits.client_memory (%llu); forget "
+                        "plans (PIL.FORGET) or take answers",
+                        (unsigned long long)turn->settings->limits.client_memory_max);
+    }
+    return PIL_STATUS_OK;
 }
 
 PIL_PREPARE(pil_redis_prepare_plan) {

@@ -326,6 +326,7 @@ static void sweep_connection(struct pil_turn *turn, struct pil_connection *base)
     struct pil_redis_connection *connection = pil_redis_of(base);
     pil_redis_plans_sweep(turn, pil_redis_worker_of(turn, connection));
     pil_redis_tracking_sweep(turn, connection);
+    pil_redis_trim_transaction(turn, connection);
     if (base->active_ns != connection->listed_ns) {
         pil_redis_list(turn, connection);
     }
