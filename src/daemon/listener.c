@@ -199,13 +199,18 @@ static pil_status set_group(const struct pil_listener_settings *settings, const 
                           settings->group, strerror(errno));
 }
 
-/* A name in the same folder, by which nobody looks for a socket. Only the holder of a lock makes one, and one at a
- * time. */
-static pil_status name_for_now(const char *path, struct sockaddr_un *address, struct pil_error *error) {
+/* A name in the same folder, by which nobody looks for a socket. It is that of the path's lock, not of the process:
+ * daemons of different PID namespaces may share the folder, and each of them may have PID 1. */
+static pil_status name_for_now(const char *path, int lock_fd, struct sockaddr_un *address, struct pil_error *error) {
     const char *slash = strrchr(path, '/');
     int folder = slash != NULL ? (int)(slash - path) + 1 : 0;
+    struct stat lock = {0};
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int len = snprintf(address->sun_path, sizeof address->sun_path, "%.*s.pil-%d", folder, path, (int)getpid());
+    if (fstat(lock_fd, &lock) != 0) {
+        return pil_fail(error, pil_status_from_errno(errno), "%s.lock: %s", path, strerror(errno));
+    }
+    int len = snprintf(address->sun_path, sizeof address->sun_path, "%.*s.pil-%llx", folder, path,
+                       (unsigned long long)lock.st_ino);
     return (size_t)len < sizeof address->sun_path
                ? PIL_STATUS_OK
                : pil_fail(error, PIL_STATUS_INVALID, "%s: the name of its folder is too long, by %zu bytes", path,
@@ -218,8 +223,8 @@ static pil_status listen_unix(const struct pil_listener_settings *settings, cons
                               struct pil_listener_file *file, struct pil_error *error) {
     struct sockaddr_un address;
     struct stat info;
-    PIL_TRY(name_for_now(path, &address, error));
-    unlink(address.sun_path); /* of a process with the same pid that was killed */
+    PIL_TRY(name_for_now(path, file->lock_fd, &address, error));
+    unlink(address.sun_path); /* of an earlier holder of the lock, which was killed */
     mode_t before = umask(0177);
     int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
     umask(before);
