@@ -293,7 +293,7 @@ static void a_shard_that_cannot_be_held_is_answered(void **state) {
     assert_string_equal(got.taken.release, "0000000000000004");
     assert_string_equal(got.taken.why, "the supervisor cannot hold shard 1 of 2: no descriptors");
     int document = project_comes(f, 0, "p");
-    from_fetcher(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = -1, .project = {1}});
+    from_fetcher(f, (struct pil_message){.kind = PIL_MESSAGE_PROJECT, .fd = -1, .project = {.view_index = 1}});
     assert_int_equal(pil_message_receive(f->fetcher, PIL_ROUTE_TO_FETCHER, false, &got), PIL_STATUS_OK);
     assert_int_equal(got.taken.view_index, 1);
     assert_string_equal(got.taken.release, "");
