@@ -182,7 +182,7 @@ static void descriptors_go_along_and_none_is_left_behind(void **state) {
     assert_int_equal(pil_message_pair(pair, &error), PIL_STATUS_OK);
     assert_int_equal(pil_message_blob("content", 7, &blob, &error), PIL_STATUS_OK);
     assert_true(pil_sys_memfd_is_sealed(blob));
-    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .fd = blob, .project = {5}};
+    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .fd = blob, .project = {.view_index = 5}};
     assert_int_equal(pil_message_send(pair[0], &project), PIL_STATUS_OK);
     assert_int_equal(pil_message_receive(pair[1], PIL_ROUTE_TO_SERVER, true, &got), PIL_STATUS_OK);
     assert_int_equal(got.project.view_index, 5);
@@ -213,7 +213,7 @@ static void a_descriptor_that_is_lost_is_told_with_its_message(void **state) {
     (void)state;
     assert_int_equal(pil_message_pair(pair, &error), PIL_STATUS_OK);
     assert_int_equal(pil_message_blob("content", 7, &blob, &error), PIL_STATUS_OK);
-    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .fd = blob, .project = {5}};
+    struct pil_message project = {.kind = PIL_MESSAGE_PROJECT, .fd = blob, .project = {.view_index = 5}};
     assert_int_equal(pil_message_send(pair[0], &project), PIL_STATUS_OK);
     assert_int_equal(pil_message_send(pair[0], &project), PIL_STATUS_OK);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
