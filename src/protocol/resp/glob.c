@@ -14,9 +14,13 @@ static void add_byte(struct byte_set *set, uint8_t byte) {
     set->bits[byte / 64] |= UINT64_C(1) << byte % 64;
 }
 
+static int as_signed(uint8_t byte) {
+    return byte < 128 ? byte : byte - 256;
+}
+
 /* Redis compares the ends as signed characters, in either order. */
 static void add_range(struct byte_set *set, uint8_t first, uint8_t last) {
-    int low = (int8_t)first, high = (int8_t)last;
+    int low = as_signed(first), high = as_signed(last);
     for (int c = low < high ? low : high; c <= (low < high ? high : low); c++) {
         add_byte(set, (uint8_t)c);
     }
