@@ -23,6 +23,11 @@ enum {
     MAPPED_NAME_BYTES = 64,
     MAPPED_SHARDS_MAX = 4096, /* per release: as many as fit in a socket's buffer in one answer, 64 per packet */
     MAPPED_CATALOGS_MAX = 8,  /* documents kept */
+    /* What one receives at once: a byte more than is valid, so that a packet that is too long is recognised. */
+    MAPPED_PACKET_BYTES = PIL_MAPPED_MESSAGE_BYTES_MAX + 1,
+    /* Requests that wait until the client has read the answers before. A client that drops all its holds at that moment
+     * needs half of it. */
+    MAPPED_AHEAD_BYTES = 32768,
 };
 PIL_STATIC_ASSERT((int)PIL_MAPPED_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
 PIL_STATIC_ASSERT((int)PIL_PEER_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
@@ -78,6 +83,8 @@ struct pil_mapped_session {
     uint64_t since_ns;
     struct pil_mapped_hold holds[MAPPED_HOLDS_MAX];
     uint32_t hold_count;
+    uint32_t ahead_bytes; /* of requests that were received and not answered, each behind its length, a uint16_t */
+    uint8_t ahead[MAPPED_AHEAD_BYTES + sizeof(uint16_t) + MAPPED_PACKET_BYTES];
 };
 
 /* The catalog document for all clients that may read the same views. */

@@ -159,6 +159,7 @@ static void validate_session(const struct pil_mapped *mapped, const struct pil_m
     PIL_ASSERT(session->in_flight <= PIL_MAPPED_FDS_MAX && session->process->user != NULL);
     PIL_ASSERT((session->owes == MAPPED_OWES_GRANT) == (session->granted != NULL));
     PIL_ASSERT(!session->is_ended || (session->hold_count == 0 && session->owes == MAPPED_OWES_NOTHING));
+    PIL_ASSERT(session->ahead_bytes <= sizeof session->ahead && (!session->is_ended || session->ahead_bytes == 0));
     for (uint32_t i = 0; i < session->hold_count; i++) {
         const struct pil_mapped_hold *hold = &session->holds[i];
         const struct pil_list *generations = &mapped->views[hold->view_index].generations;

@@ -5,7 +5,11 @@
  *
  * A client has at most one answer that it has not read: the kernel says so (SIOCOUTQ), and a client cannot fake it,
  * because a packet leaves the queue only together with its descriptors, and looking at it (MSG_PEEK) leaves it there.
- * Until then the client's next request is not read, nor is the next packet of a grant sent. */
+ * Until then the client's next request is not answered, nor is the next packet of a grant sent.
+ *
+ * Requests are received all the same, and wait in `ahead`: a client can send its own socket beside a packet, and a
+ * packet in the kernel's queue would keep that socket open when the client has closed it, so that the end of the
+ * connection never came. */
 #include "base/fdpass.h"
 #include "base/panic.h"
 #include "base/sys.h"
@@ -38,6 +42,61 @@ static bool refuse(const struct pil_mapped_session *session, uint32_t view_index
     struct pil_mapped_message message = {
         .type = PIL_MAPPED_REFUSE, .view = view_index, .code = (uint32_t)code, .text = pil_bytes_from_text(text)};
     return send_packet(session, &message, NULL, 0) == PIL_STATUS_OK;
+}
+
+/* ---- Receiving. */
+
+/* Receives one packet of at most `capacity` bytes and cuts a longer one. There is no room for descriptors, so the
+ * kernel closes those that a client sends. AGAIN: none has come. CLOSED: none will come. */
+static pil_status receive_packet(const struct pil_mapped_session *session, uint8_t *buffer, size_t capacity,
+                                 uint16_t *ret_len) {
+    struct iovec part = {.iov_base = buffer, .iov_len = capacity};
+    struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t got;
+    do {
+        got = recvmsg(session->fd, &head, MSG_DONTWAIT);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        return errno == EAGAIN ? PIL_STATUS_AGAIN : PIL_STATUS_CLOSED;
+    }
+    /* Each packet carries the sender's credentials (SO_PASSCRED), for which there is no room either: this tells an
+     * empty packet, behind which others may wait, from the end. */
+    *ret_len = (uint16_t)got;
+    return got > 0 || (head.msg_flags & MSG_CTRUNC) != 0 ? PIL_STATUS_OK : PIL_STATUS_CLOSED;
+}
+
+/* Receives what has come. OK: there is no room for more. AGAIN, CLOSED as above. */
+static pil_status receive_ahead(struct pil_mapped_session *session) {
+    while (session->ahead_bytes <= MAPPED_AHEAD_BYTES) {
+        uint8_t *at = &session->ahead[session->ahead_bytes];
+        uint16_t len = 0;
+        PIL_TRY(receive_packet(session, at + sizeof len, MAPPED_PACKET_BYTES, &len));
+        memcpy(at, &len, sizeof len);
+        session->ahead_bytes += (uint32_t)(sizeof len + len);
+    }
+    return PIL_STATUS_OK;
+}
+
+/* Takes the packet that came first. */
+static struct pil_bytes take_ahead(struct pil_mapped_session *session, uint8_t packet[MAPPED_PACKET_BYTES]) {
+    uint16_t len;
+    PIL_ASSERT(session->ahead_bytes >= sizeof len);
+    memcpy(&len, session->ahead, sizeof len);
+    uint32_t taken = (uint32_t)(sizeof len + len);
+    PIL_ASSERT(len <= MAPPED_PACKET_BYTES && taken <= session->ahead_bytes);
+    memcpy(packet, &session->ahead[sizeof len], len);
+    session->ahead_bytes -= taken;
+    memmove(session->ahead, &session->ahead[taken], session->ahead_bytes);
+    return pil_bytes_from(packet, len);
+}
+
+/* Drops what the client has sent. It can send no more. */
+static void drop_ahead(struct pil_mapped_session *session) {
+    uint8_t packet[MAPPED_PACKET_BYTES];
+    uint16_t len;
+    session->ahead_bytes = 0;
+    while (receive_packet(session, packet, sizeof packet, &len) == PIL_STATUS_OK) {
+    }
 }
 
 /* ---- Requests. Each handler returns whether the session continues. */
@@ -222,6 +281,22 @@ static pil_status send_owed(struct pil_mapped *mapped, struct pil_mapped_session
 
 /* ---- Life. */
 
+/* Watches for what the session waits for; returns false if the kernel refuses. The kernel reports each packet that the
+ * client sends or reads as an edge. The end of the connection is reported in any case, once. */
+static bool wait_for(const struct pil_mapped *mapped, struct pil_mapped_session *session, pil_mapped_wait wait) {
+    static const uint32_t events[] = {
+        [MAPPED_WAIT_REQUEST] = EPOLLIN,
+        [MAPPED_WAIT_READ] = EPOLLIN | EPOLLOUT | EPOLLET,
+        [MAPPED_WAIT_SHARE] = EPOLLIN | EPOLLET,
+    };
+    struct epoll_event event = {.events = events[wait], .data.ptr = session};
+    if (session->wait == wait) {
+        return true;
+    }
+    session->wait = wait;
+    return epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, session->fd, &event) == 0;
+}
+
 /* Closes a session that is not counted for its process. */
 static void destroy(struct pil_mapped_session *session) {
     pil_sys_close(&session->fd); /* closing removes the descriptor from the epoll set */
@@ -232,6 +307,10 @@ static void destroy(struct pil_mapped_session *session) {
 /* CLOSED: the client has left. NO_MEMORY, SYSTEM. */
 static pil_status begin(struct pil_mapped *mapped, struct pil_mapped_session *session) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = session};
+    int yes = 1; /* see receive_packet */
+    if (setsockopt(session->fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) != 0) {
+        return pil_status_from_errno(errno);
+    }
     pil_peer_identity_take(session->fd, PIL_PEER_GROUPS | PIL_PEER_CGROUP, NULL, &session->peer);
     if ((session->peer.known & PIL_PEER_UID) == 0) {
         return PIL_STATUS_CLOSED;
@@ -269,6 +348,9 @@ void pil_mapped_session_end(struct pil_mapped *mapped, struct pil_mapped_session
     session->granted = NULL;
     pil_mapped_grant_drop_all(mapped, session);
     (void)shutdown(session->fd, SHUT_RDWR); /* fails when the client is gone */
+    drop_ahead(session);
+    /* Else the end of the connection is reported in each turn until the client has read. */
+    (void)wait_for(mapped, session, MAPPED_WAIT_READ);
 }
 
 void pil_mapped_session_close(struct pil_mapped *mapped, struct pil_mapped_session *session) {
@@ -291,30 +373,28 @@ bool pil_mapped_session_has_received(struct pil_mapped *mapped, struct pil_mappe
 
 /* ---- Turns. */
 
-/* Watches for what the session waits for; returns false if the kernel refuses. The kernel reports each packet that the
- * client reads as an edge of EPOLLOUT. The end of the connection is reported in any case, once. */
-static bool wait_for(const struct pil_mapped *mapped, struct pil_mapped_session *session, pil_mapped_wait wait) {
-    static const uint32_t events[] = {
-        [MAPPED_WAIT_REQUEST] = EPOLLIN, [MAPPED_WAIT_READ] = EPOLLOUT | EPOLLET, [MAPPED_WAIT_SHARE] = EPOLLET};
-    struct epoll_event event = {.events = events[wait], .data.ptr = session};
-    if (session->wait == wait) {
-        return true;
+/* AGAIN: the session may wait. CLOSED: the client has sent more than may wait meanwhile. */
+static pil_status wait_with_ahead(struct pil_mapped *mapped, const struct pil_mapped_session *session) {
+    if (session->ahead_bytes <= MAPPED_AHEAD_BYTES) {
+        return PIL_STATUS_AGAIN;
     }
-    session->wait = wait;
-    return epoll_ctl(mapped->epoll, EPOLL_CTL_MOD, session->fd, &event) == 0;
+    pil_mapped_complain(mapped, &session->peer, MAPPED_TROUBLE_INVALID,
+                        "it sent more than 32 KiB of requests without reading the answers");
+    return PIL_STATUS_CLOSED;
 }
 
-/* Sends what is owed, or reads and answers the next request. AGAIN: it waits; `wait` says for what. */
+/* Sends what is owed, or answers the next request. AGAIN: it waits; `wait` says for what. */
 static pil_status step(struct pil_mapped *mapped, struct pil_mapped_session *session, pil_mapped_wait *ret_wait) {
-    uint8_t packet[PIL_MAPPED_MESSAGE_BYTES_MAX + 1];
+    uint8_t packet[MAPPED_PACKET_BYTES];
+    pil_status received = receive_ahead(session);
     *ret_wait = MAPPED_WAIT_READ;
     if (!pil_mapped_session_has_received(mapped, session)) {
-        return PIL_STATUS_AGAIN;
+        return wait_with_ahead(mapped, session);
     }
     *ret_wait = MAPPED_WAIT_SHARE;
     uint32_t room = pil_mapped_share_packet(mapped, session->process);
     if (room == 0) {
-        return PIL_STATUS_AGAIN;
+        return wait_with_ahead(mapped, session);
     }
     if (session->owes != MAPPED_OWES_NOTHING) {
         pil_status status = send_owed(mapped, session, room);
@@ -322,17 +402,16 @@ static pil_status step(struct pil_mapped *mapped, struct pil_mapped_session *ses
             pil_mapped_complain(mapped, &session->peer, MAPPED_TROUBLE_IN_FLIGHT,
                                 "the user of this daemon has as many descriptors in flight as its limit of open files "
                                 "allows (ETOOMANYREFS): some process of this user does not receive what it was sent");
+            return wait_with_ahead(mapped, session);
         }
         return status;
     }
     *ret_wait = MAPPED_WAIT_REQUEST;
-    /* Descriptors that a client sends are never received: recv has no room for them, so the kernel closes them. */
-    ssize_t got = recv(session->fd, packet, sizeof packet, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return PIL_STATUS_AGAIN;
+    if (session->ahead_bytes == 0) {
+        PIL_ASSERT(received != PIL_STATUS_OK);
+        return received;
     }
-    bool goes_on = got > 0 && on_packet(mapped, session, pil_bytes_from(packet, (size_t)got));
-    return goes_on ? PIL_STATUS_OK : PIL_STATUS_CLOSED;
+    return on_packet(mapped, session, take_ahead(session, packet)) ? PIL_STATUS_OK : PIL_STATUS_CLOSED;
 }
 
 bool pil_mapped_session_run(struct pil_mapped *mapped, struct pil_mapped_session *session) {

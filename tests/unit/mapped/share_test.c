@@ -4,6 +4,7 @@
  * of children and of another user, on real sockets. The state is validated after every step. */
 #include "unit/mapped/client.h"
 
+#include <sys/epoll.h>
 #include <sys/wait.h>
 
 static void sessions_that_never_begin_make_room(void **state) {
@@ -89,6 +90,101 @@ static void a_client_has_one_answer_in_flight(void **state) {
     assert_int_equal(f->mapped->in_flight, PIL_MAPPED_FDS_MAX);
     assert_int_equal(read_grants(f, fd), 20 * 128);
     assert_int_equal(f->mapped->in_flight, 0);
+    close(fd);
+}
+
+/* Sends a packet beside which the socket itself travels. */
+static void send_with_itself(int fd, struct pil_bytes packet) {
+    assert_int_equal(pil_fdpass_send(fd, packet, &fd, 1, false), PIL_STATUS_OK);
+}
+
+/* A socket that is on its way to the server stays open when its client has closed it, and is only freed when the server
+ * receives it: whatever the session waits for, and whatever ended it. */
+static void a_client_that_sends_its_own_socket_can_leave(void **state) {
+    struct mapped_fixture *f = *state;
+    enum { READS_NOTHING, SHARE_IS_USED_UP, SENT_RUBBISH, SENT_AN_EMPTY_PACKET, CASES };
+    uint8_t say_hello[PIL_MAPPED_MESSAGE_BYTES_MAX], ask_for[PIL_MAPPED_MESSAGE_BYTES_MAX];
+    size_t hello_bytes = pil_mapped_encode(&hello, say_hello);
+    size_t ask_bytes = pil_mapped_encode(&(struct pil_mapped_message){.type = PIL_MAPPED_ACQUIRE}, ask_for);
+    mapped_publish(f, 0, 7);
+    uint32_t all = f->mapped->in_flight_max;
+    for (int i = 0; i < CASES; i++) {
+        int fd = mapped_connect(f);
+        f->mapped->in_flight_max = i == SHARE_IS_USED_UP ? 0 : all;
+        send_with_itself(fd, pil_bytes_from(say_hello, hello_bytes));
+        send_with_itself(fd, pil_bytes_from(ask_for, ask_bytes));
+        send_with_itself(fd, pil_bytes_from(ask_for, i == SENT_RUBBISH           ? 7
+                                                     : i == SENT_AN_EMPTY_PACKET ? 0
+                                                                                 : ask_bytes));
+        send_with_itself(fd, pil_bytes_from(ask_for, i == SENT_AN_EMPTY_PACKET ? 0 : ask_bytes));
+        mapped_turn(f);
+        assert_int_equal(f->mapped->session_count, 1);
+        send_with_itself(fd, pil_bytes_from(ask_for, ask_bytes)); /* while the session waits */
+        close(fd);
+        mapped_turn(f);
+        assert_int_equal(f->mapped->session_count, 0);
+        assert_int_equal(f->mapped->ended_count, 0);
+        assert_int_equal(f->mapped->in_flight, 0);
+    }
+    f->mapped->in_flight_max = all;
+}
+
+/* What lies behind the packet that ends a session is received, too, also when it is more than may wait, and when the
+ * client has not read the reason. */
+static void a_session_that_ends_keeps_nothing_that_its_client_sent(void **state) {
+    struct mapped_fixture *f = *state;
+    static const uint8_t rubbish[PIL_MAPPED_MESSAGE_BYTES_MAX];
+    int fd = begin(f);
+    mapped_send(fd, hello); /* a second time: refused */
+    for (uint32_t sent = 0; sent < MAPPED_AHEAD_BYTES + 4 * sizeof rubbish; sent += sizeof rubbish) {
+        send_with_itself(fd, pil_bytes_from(rubbish, sizeof rubbish));
+        send_with_itself(fd, pil_bytes_from(rubbish, 0));
+    }
+    close(fd);
+    mapped_turn(f);
+    assert_int_equal(f->mapped->session_count, 0);
+    assert_int_equal(f->mapped->ended_count, 0);
+}
+
+/* Requests wait in the order in which they came, as many as fit; who sends more without reading is cut off. */
+static void requests_that_wait_are_bounded(void **state) {
+    struct mapped_fixture *f = *state;
+    enum { MANY = 300 }; /* more than the holds of a client and the requests that libpillion leaves open */
+    struct mapped_answer answer;
+    int fd = begin(f), hostile = begin(f);
+    for (uint32_t i = 0; i < MANY; i++) {
+        mapped_send(fd, (struct pil_mapped_message){.type = PIL_MAPPED_ACQUIRE, .view = 1000 + i});
+        mapped_turn(f);
+    }
+    for (uint32_t i = 0; i < MANY; i++) {
+        assert_int_equal(mapped_receive(fd, &answer), 1);
+        assert_int_equal(answer.message.type, PIL_MAPPED_REFUSE);
+        assert_int_equal(answer.message.view, 1000 + i);
+        mapped_turn(f);
+    }
+    for (uint32_t i = 0; i < 10000 && f->mapped->session_count == 2; i++) {
+        mapped_send(hostile, (struct pil_mapped_message){.type = PIL_MAPPED_CATALOG});
+        mapped_turn(f);
+    }
+    assert_int_equal(f->mapped->session_count, 1);
+    assert_int_equal(f->mapped->ended_count, 1); /* it has not received the catalog */
+    assert_gauge(f, "pillion_mapped_troubles_total{reason=\"invalid\"} 1\n", true);
+    close(hostile);
+    mapped_turn(f);
+    assert_int_equal(f->mapped->ended_count, 0);
+    close(fd);
+}
+
+/* The end of the connection is no event that comes again and again. */
+static void a_session_that_has_ended_keeps_nobody_awake(void **state) {
+    struct mapped_fixture *f = *state;
+    struct epoll_event event;
+    int fd = begin(f);
+    mapped_turn(f);         /* the session waits for a request */
+    mapped_send(fd, hello); /* a second time: refused, which it does not read */
+    mapped_turn(f);
+    assert_int_equal(f->mapped->ended_count, 1);
+    assert_int_equal(epoll_wait(pil_mapped_descriptor(f->mapped), &event, 1, 0), 0);
     close(fd);
 }
 
@@ -305,6 +401,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sessions_that_never_begin_make_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_has_one_answer_in_flight, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_that_sends_its_own_socket_can_leave, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_session_that_ends_keeps_nothing_that_its_client_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(requests_that_wait_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_session_that_has_ended_keeps_nobody_awake, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_that_peeks_has_not_received, setup, teardown),
         cmocka_unit_test_setup_teardown(a_process_that_does_not_read_delays_itself_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_user_that_does_not_read_leaves_half_to_others, setup, teardown),
