@@ -80,7 +80,7 @@ void pil_child_ended(struct pil_child *child, uint64_t now_ns) {
     pil_outbox_clear(&child->outbox);
 }
 
-/* Handles the result of a send or a flush: clears the outbox after an error, and kills a child that does not read. */
+/* Handles the result of a send or a flush: clears the outbox after an error, and kills a child that lost a message. */
 static void settle(struct pil_child *child, pil_status status) {
     if (status == PIL_STATUS_OK || status == PIL_STATUS_AGAIN) {
         return;

@@ -13,7 +13,7 @@ struct pil_child {
     pid_t pid;        /* 0: not running */
     int socket;       /* -1: not running, or it has closed its end */
     struct pil_outbox outbox;
-    bool is_stuck; /* the last flush sent nothing: too many descriptors are in flight, and poll does not show that */
+    bool is_stuck; /* the last flush sent nothing: the kernel is short of something, and poll does not show that */
     uint64_t started_ns;
     uint64_t restart_ns; /* when to start it again; 0: at once */
     uint32_t failures;   /* in a row, each within ten seconds of its start */
@@ -30,8 +30,9 @@ void pil_child_ended(struct pil_child *child, uint64_t now_ns);
  * doubling up to 5 s. */
 uint64_t pil_child_backoff_ns(uint32_t failures);
 
-/* Never waits. Does nothing if the child has ended; kills a child that cannot be sent the message, be it that it reads
- * nothing or that memory or descriptors are short. */
+/* Waits only as pil_outbox_send. Does nothing if the child has ended; kills a child that has left PIL_OUTBOX_MAX
+ * messages unread, or to which the message could not be sent for PIL_OUTBOX_WAIT_MS: it would never get it, and a new
+ * one gets all anew. */
 void pil_child_send(struct pil_child *child, const struct pil_message *message);
 /* Sends the messages that wait. Call it when the socket is writable, or after a pause while is_stuck is set. */
 void pil_child_flush(struct pil_child *child);

@@ -150,7 +150,7 @@ def test_pinned_memory_counts_against_the_budget(store, start):
     """Memory that a client keeps mapped is not given twice."""
     releases = [store.make_release(rows=40000, features=20, seed=seed, channel=None) for seed in (1, 2, 3)]
     store.promote(releases[0])
-    daemon = start(args=["--memory-budget", "9M", "--keep-releases", "1"])
+    daemon = start(args=["--memory-budget", "10M", "--keep-releases", "1"])
     client = daemon.client()
     client.current(VIEW)
     store.promote(releases[1])

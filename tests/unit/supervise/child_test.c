@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: a child that keeps failing is started ever more rarely, one that ran for a while at once; one that the
- * supervisor replaces has not failed. Method: a clock that the test moves; no process is started, for
- * want of descriptors where one is tried. */
+ * supervisor replaces has not failed; none is killed for what may pass. Method: a clock that the test moves; no process
+ * is started, for want of descriptors where one is tried. */
 #include "supervise/child.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -107,6 +109,39 @@ static void what_waited_for_a_child_that_ended_is_dropped(void **state) {
     assert_int_equal(child.socket, -1);
 }
 
+/* A child that runs loses its life only with a message, and what may pass loses none. */
+static void a_child_lives_when_a_send_fails_for_a_while(void **state) {
+    struct pil_child child;
+    struct pil_error error;
+    struct pil_message drain = {.kind = PIL_MESSAGE_DRAIN}, got;
+    int pair[2], blob = -1, status = 0;
+    (void)state;
+    assert_int_equal(pil_message_pair(pair, &error), PIL_STATUS_OK);
+    assert_int_equal(pil_message_blob("x", 1, &blob, &error), PIL_STATUS_OK);
+    pil_child_init(&child, "server");
+    child.pid = fork();
+    if (child.pid == 0) {
+        pause();
+        _exit(0);
+    }
+    child.socket = blob; /* which nothing can be sent to */
+    pil_child_send(&child, &drain);
+    pil_child_flush(&child);
+    assert_true(child.is_stuck && pil_child_has_mail(&child));
+    assert_int_equal(waitpid(child.pid, &status, WNOHANG), 0);
+    child.socket = pair[0];
+    pil_child_flush(&child);
+    assert_false(child.is_stuck || pil_child_has_mail(&child));
+    assert_int_equal(pil_message_receive(pair[1], PIL_ROUTE_TO_SERVER, false, &got), PIL_STATUS_OK);
+    assert_int_equal(got.kind, PIL_MESSAGE_DRAIN);
+    assert_int_equal(kill(child.pid, SIGTERM), 0);
+    assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM); /* not SIGKILL */
+    (void)run(&child, 0, 1);
+    close(pair[1]);
+    close(blob);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failures_in_a_row_wait_longer_and_longer),
@@ -114,6 +149,7 @@ int main(void) {
         cmocka_unit_test(a_child_that_is_replaced_has_not_failed),
         cmocka_unit_test(a_child_that_cannot_be_started_waits_longer_and_longer),
         cmocka_unit_test(what_waited_for_a_child_that_ended_is_dropped),
+        cmocka_unit_test(a_child_lives_when_a_send_fails_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
