@@ -11,6 +11,7 @@ enum { BUCKETS = 256, NAME_OVERHEAD = 16 /* of an allocation */ };
 struct entry {
     struct entry *next;
     struct pil_bytes name; /* stored after the entry */
+    uint64_t rights;       /* for which the name means this plan (pil_scope_name_rights) */
     struct pil_prepared_variant variant;
     uint64_t projects_number;
     uint64_t batch; /* the batch that last used the entry; an entry in use by the current batch is not changed */
@@ -178,13 +179,17 @@ pil_status pil_prepared_spec(struct pil_scope *scope, struct pil_bytes name, str
     const struct pil_service *service = NULL;
     const struct pil_cache_view *view = NULL;
     pil_status status = pil_scope_service(scope, name, &project, &service);
-    if (status == PIL_STATUS_OK) {
-        return pil_vector_spec_of_service(project, service, ret_spec, ret_error);
-    }
-    if (status != PIL_STATUS_NOT_FOUND) {
+    bool is_service = status == PIL_STATUS_OK,
+         may_read = is_service && pil_scope_may_read_service(scope, project, service);
+    if (!is_service && status != PIL_STATUS_NOT_FOUND) {
         return pil_scope_explain_service(status, name, ret_error);
     }
-    status = pil_scope_view(scope, name, &view);
+    if (!may_read) { /* a view that the peer may read comes before a service that it may not */
+        status = pil_scope_view(scope, name, &view);
+    }
+    if (is_service && view == NULL) {
+        return pil_vector_spec_of_service(project, service, ret_spec, ret_error);
+    }
     return status == PIL_STATUS_OK          ? spec_of_view(scope, view, ret_spec, ret_error)
            : status == PIL_STATUS_NOT_FOUND ? pil_scope_explain_service(status, name, ret_error)
                                             : pil_scope_explain(status, name, ret_error);
@@ -243,10 +248,12 @@ static bool is_same_variant(struct pil_prepared_variant a, struct pil_prepared_v
     return a.dtype == b.dtype && a.need_tensor == b.need_tensor;
 }
 
-static struct entry **find_entry(struct pil_prepared_cache *cache, struct pil_bytes name,
+static struct entry **find_entry(struct pil_prepared_cache *cache, const struct pil_scope *scope, struct pil_bytes name,
                                  struct pil_prepared_variant variant) {
+    uint64_t rights = pil_scope_name_rights(scope, name);
     struct entry **at = bucket_of(cache, name);
-    while (*at != NULL && !(pil_bytes_equal((*at)->name, name) && is_same_variant((*at)->variant, variant))) {
+    while (*at != NULL && !(pil_bytes_equal((*at)->name, name) && (*at)->rights == rights &&
+                            is_same_variant((*at)->variant, variant))) {
         at = &(*at)->next;
     }
     return at;
@@ -278,6 +285,7 @@ static pil_status add_entry(struct pil_prepared_cache *cache, const struct pil_s
     memcpy(entry + 1, name.data, name.len);
     *entry = (struct entry){.next = *bucket,
                             .name = pil_bytes_from(entry + 1, name.len),
+                            .rights = pil_scope_name_rights(scope, name),
                             .variant = variant,
                             .projects_number = projects_number,
                             .prepared = prepared};
@@ -294,7 +302,7 @@ static pil_status service_status(pil_status status) {
 pil_status pil_prepared_service(struct pil_prepared_cache *cache, struct pil_scope *scope, struct pil_bytes service,
                                 struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
                                 struct pil_error *ret_error) {
-    struct entry **at = find_entry(cache, service, variant), *entry = *at;
+    struct entry **at = find_entry(cache, scope, service, variant), *entry = *at;
     bool is_in_use = entry != NULL && entry->batch == scope->batch_number;
     if (entry != NULL && !is_in_use && entry->projects_number != pil_projects_number(scope->projects)) {
         drop_entry(cache, at);

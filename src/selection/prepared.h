@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Prepared plans of a worker: plans of feature services, in a cache by name, and plans that a connection owns. A plan
  * is compiled once for the releases that it reads, and again when one of them or the project has changed; a steady
- * state allocates nothing. Plans do not depend on what a peer may read: code that answers with a plan must call
- * pil_prepared_may_read. Thread: the worker. */
+ * state allocates nothing. Peers share plans, so code that answers with one must call pil_prepared_may_read; those
+ * under a bare name are shared by peers with the same rights, for whom it means the same. Thread: the worker. */
 #pragma once
 
 #include "selection/selection.h"
@@ -44,9 +44,9 @@ pil_status pil_prepared_refresh(struct pil_scope *scope, struct pil_prepared *pr
 pil_status pil_prepared_may_read(struct pil_scope *scope, const struct pil_prepared *prepared,
                                  struct pil_error *ret_error) PIL_CHECKED;
 
-/* The features of the service of that name, or all features of the view: a service comes first. NOT_FOUND: there is
- * neither. INVALID: several projects have one. DENIED: the peer may not read the view. AGAIN: the view's project is not
- * applied yet. NO_MEMORY. */
+/* The features of the service of that name, or all features of the view: a service comes first, unless the peer may
+ * read the view only. NOT_FOUND: there is neither. INVALID: the peer may read one of several projects. DENIED: it may
+ * not read the view. AGAIN: the view's project is not applied yet. NO_MEMORY. */
 pil_status pil_prepared_spec(struct pil_scope *scope, struct pil_bytes name, struct pil_vector_spec **ret_spec,
                              struct pil_error *ret_error) PIL_CHECKED;
 
@@ -61,9 +61,9 @@ struct pil_prepared_cache *pil_prepared_cache_create(void);
 void pil_prepared_cache_destroy(struct pil_prepared_cache **cache);
 
 /* The refreshed plan of a service, "service" or "project/service"; the cache owns the plan. NOT_FOUND: no project has
- * such a service. INVALID: several projects have one. AGAIN: one of its views has no release yet. DENIED: the peer may
- * not read one of its views. CONFLICT: a view is not served here, or its release lacks a feature. UNSUPPORTED,
- * TOO_LARGE: as pil_vector_plan_create. NO_MEMORY. */
+ * such a service. INVALID: the peer may read that of several projects. AGAIN: one of its views has no release yet.
+ * DENIED: the peer may not read one of its views. CONFLICT: a view is not served here, or its release lacks a feature.
+ * UNSUPPORTED, TOO_LARGE: as pil_vector_plan_create. NO_MEMORY. */
 pil_status pil_prepared_service(struct pil_prepared_cache *cache, struct pil_scope *scope, struct pil_bytes service,
                                 struct pil_prepared_variant variant, struct pil_prepared **ret_prepared,
                                 struct pil_error *ret_error) PIL_CHECKED;

@@ -38,10 +38,14 @@ static bool is_of_project(const struct full_name *wanted, const char *project) {
     return wanted->is_bare || pil_bytes_equal_text(wanted->project, project);
 }
 
+uint64_t pil_scope_name_rights(const struct pil_scope *scope, struct pil_bytes full) {
+    return split(full).is_bare ? scope->readable : 0;
+}
+
 /* A node serves a handful of views, so comparing names is faster than hashing. */
 pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes full, const struct pil_cache_view **ret_view) {
     const struct full_name wanted = split(full);
-    const struct pil_cache_view *found = NULL;
+    const struct pil_cache_view *readable = NULL, *denied = NULL;
     for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
         const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
         bool is_meant = pil_bytes_equal_text(wanted.name, view->name) && is_of_project(&wanted, view->project) &&
@@ -49,20 +53,23 @@ pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes full, const 
         if (!is_meant) {
             continue;
         }
-        if (found != NULL) {
+        if (!pil_scope_may_read(scope, view)) {
+            denied = denied == NULL ? view : denied;
+        } else if (readable != NULL) {
             return PIL_STATUS_INVALID;
+        } else {
+            readable = view;
         }
-        found = view;
     }
-    if (found == NULL) {
-        return PIL_STATUS_NOT_FOUND;
+    if (readable != NULL) {
+        *ret_view = readable;
+        return PIL_STATUS_OK;
     }
-    if (!pil_scope_may_read(scope, found)) {
-        scope->denied_counts[found->index]++;
+    if (denied != NULL) {
+        scope->denied_counts[denied->index]++;
         return PIL_STATUS_DENIED;
     }
-    *ret_view = found;
-    return PIL_STATUS_OK;
+    return PIL_STATUS_NOT_FOUND;
 }
 
 static int shown(struct pil_bytes name) {
@@ -113,37 +120,6 @@ bool pil_scope_awaits(const struct pil_scope *scope, struct pil_bytes project) {
     return false;
 }
 
-pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes full,
-                             const struct pil_project **ret_project, const struct pil_service **ret_service) {
-    const struct full_name wanted = split(full);
-    uint32_t found_count = 0;
-    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
-        const struct pil_project *project = pil_scope_project_at(scope, i);
-        bool is_meant = project != NULL && is_of_project(&wanted, project->name);
-        const struct pil_service *service = is_meant ? pil_project_service_find(project, wanted.name) : NULL;
-        if (service != NULL && ++found_count == 1) {
-            *ret_project = project;
-            *ret_service = service;
-        }
-    }
-    if (found_count == 0) {
-        return pil_scope_awaits(scope, wanted.project) ? PIL_STATUS_AGAIN : PIL_STATUS_NOT_FOUND;
-    }
-    return found_count == 1 ? PIL_STATUS_OK : PIL_STATUS_INVALID;
-}
-
-pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, struct pil_error *ret_error) {
-    int len = shown(name);
-    const char *text = (const char *)name.data;
-    if (status == PIL_STATUS_AGAIN) {
-        return pil_fail(ret_error, status, "feature service %.*s is not known: its project was not read yet", len,
-                        text);
-    }
-    return status == PIL_STATUS_INVALID
-               ? pil_fail(ret_error, status, "service %.*s is ambiguous: say project/service", len, text)
-               : pil_fail(ret_error, status, "there is no feature service %.*s", len, text);
-}
-
 /* A view that was removed and added with another rule has several slots: the served slot decides; when none is served,
  * any unreadable slot hides the name. A view that was never served here has no rule. The mapped catalog has the same
  * rule (mapped/catalog.c). */
@@ -170,4 +146,38 @@ bool pil_scope_may_read_service(const struct pil_scope *scope, const struct pil_
         }
     }
     return true;
+}
+
+pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes full,
+                             const struct pil_project **ret_project, const struct pil_service **ret_service) {
+    const struct full_name wanted = split(full);
+    bool is_found = false, is_readable = false;
+    for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
+        const struct pil_project *project = pil_scope_project_at(scope, i);
+        bool is_meant = project != NULL && is_of_project(&wanted, project->name);
+        const struct pil_service *service = is_meant ? pil_project_service_find(project, wanted.name) : NULL;
+        bool may_read = service != NULL && pil_scope_may_read_service(scope, project, service);
+        if (may_read && is_readable) {
+            return PIL_STATUS_INVALID;
+        }
+        if (may_read || (service != NULL && !is_found)) {
+            *ret_project = project;
+            *ret_service = service;
+        }
+        is_readable |= may_read;
+        is_found |= service != NULL;
+    }
+    return is_found ? PIL_STATUS_OK : pil_scope_awaits(scope, wanted.project) ? PIL_STATUS_AGAIN : PIL_STATUS_NOT_FOUND;
+}
+
+pil_status pil_scope_explain_service(pil_status status, struct pil_bytes name, struct pil_error *ret_error) {
+    int len = shown(name);
+    const char *text = (const char *)name.data;
+    if (status == PIL_STATUS_AGAIN) {
+        return pil_fail(ret_error, status, "feature service %.*s is not known: its project was not read yet", len,
+                        text);
+    }
+    return status == PIL_STATUS_INVALID
+               ? pil_fail(ret_error, status, "service %.*s is ambiguous: say project/service", len, text)
+               : pil_fail(ret_error, status, "there is no feature service %.*s", len, text);
 }

@@ -26,8 +26,11 @@ enum { PIL_SCOPE_NAME_BYTES = 2 * PIL_NAME_BYTES_MAX + 4 };
 /* The name of a view or service in a request for one project: "project/name", in `text`, if the name is bare and the
  * request names a project; else the name as it is. A name that is too long for any view stays so. */
 struct pil_bytes pil_scope_name_in(struct pil_bytes project, struct pil_bytes name, char text[PIL_SCOPE_NAME_BYTES]);
-/* The view of that name: "project/view", or "view" where one served view has that name. NOT_FOUND: no such view is
- * served here. INVALID: several projects have one. DENIED: the peer may not read the view. */
+/* The view of that name: "project/view", or "view". A bare name is judged among the served views that the peer may
+ * read: views of other projects neither change what it means nor become known by it, and mapped clients, which see no
+ * others, find the same. NOT_FOUND: no such view is served here. INVALID: the peer may read several. DENIED: it may
+ * read none.
+ */
 pil_status pil_scope_view(struct pil_scope *scope, struct pil_bytes name,
                           const struct pil_cache_view **ret_view) PIL_CHECKED;
 /* The same as a sentence. */
@@ -45,8 +48,13 @@ static inline const struct pil_release *pil_scope_live(struct pil_scope *scope, 
     return serving != NULL ? serving->release : NULL;
 }
 
-/* The service of that name: "project/service", or "service" where one served project has it. NOT_FOUND: no project has
- * such a service. AGAIN: none that is known yet; see pil_scope_awaits. INVALID: several projects have one. */
+/* What the meaning of a name depends on beside the projects: the peer's rights, or nothing when the name says its
+ * project. Who keeps what a name means keeps it for these rights. */
+uint64_t pil_scope_name_rights(const struct pil_scope *scope, struct pil_bytes name);
+
+/* The service of that name: "project/service", or "service", which is judged as bare names of views are. When the peer
+ * may read none of that name, the result is one that it may not read. NOT_FOUND: no project has such a service. AGAIN:
+ * none that is known yet; see pil_scope_awaits. INVALID: the peer may read several. */
 pil_status pil_scope_service(const struct pil_scope *scope, struct pil_bytes name,
                              const struct pil_project **ret_project,
                              const struct pil_service **ret_service) PIL_CHECKED;

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import struct
 from typing import Any, Callable
 
@@ -17,6 +18,7 @@ import pytest
 import redis
 import synthetic
 from build_project import BUILDER, UTC
+from test_access import FRIEND, STRANGER, as_user
 
 pillion = pytest.importorskip("pillion", reason="the package is not installed")
 SEEDS = {"a": 1, "b": 2}
@@ -117,6 +119,40 @@ def test_a_name_means_the_same_everywhere(daemon):
             assert isinstance(unknown, str) and "ambiguous" not in unknown, way
     for way, read in VIEWS.items():
         assert reading(read, daemon, "w") == f0(9), way
+
+
+@pytest.fixture
+def closed(folder, store, start_pilliond, engine) -> Any:
+    """Both projects as above, but a's view is for one user alone."""
+    folder.chmod(0o755)
+    for project, seed in SEEDS.items():
+        store.make_release(project=project, view="v", rows=10, features=3, seed=seed)
+    at = {protocol: f"unix:{folder}/open-{protocol}.sock" for protocol in ("resp", "mapped")}
+    config = folder / "pilliond.yaml"
+    config.write_text(f"serve:\n  - {{view: a/v, channel: production, read: {{uids: [{FRIEND}]}}}}\n"
+                      "  - {view: b/v, channel: production}\nlisten:\n" + "".join(
+                          f"  - {{protocol: {protocol}, address: \"{address}\", mode: \"0666\"}}\n"
+                          for protocol, address in at.items()))
+    daemon = start_pilliond(store, serve=[], args=["--config", str(config)], engine=engine)
+    daemon.resp_unix, daemon.mapped = at["resp"], at["mapped"]
+    return daemon
+
+
+def read_all(daemon: Any) -> dict[str, Any]:
+    return {f"{way} {kind}": reading(read, daemon, kind)
+            for kind, ways in (("v", VIEWS), ("every", SERVICES)) for way, read in ways.items()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="other users can be played by root only")
+def test_a_bare_name_is_judged_among_what_the_user_may_read(closed):
+    """Who may not read a's view is not told that there is one, whatever others asked before."""
+    for _ in range(2):
+        for way, said in as_user(FRIEND, read_all, closed).items():
+            assert "is ambiguous" in str(said), (way, said)
+        for way, said in as_user(STRANGER, read_all, closed).items():
+            assert said == f0(SEEDS["b"]), (way, said)
+    index = as_user(STRANGER, harness.http, closed.oip, "POST", "/v2/repository/index")
+    assert [model["name"] for model in index.json()] == ["every"]
 
 
 def test_a_project_beside_the_name_is_heeded(daemon):

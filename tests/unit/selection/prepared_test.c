@@ -29,7 +29,7 @@ struct fixture {
 
 static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
-    f->cache = pil_cache_create(1, 1);
+    f->cache = pil_cache_create(2, 1);
     f->projects = pil_projects_create(4, pil_cache_qsbr(f->cache));
     f->prepared = pil_prepared_cache_create();
     f->scope =
@@ -219,15 +219,58 @@ static void a_plan_is_denied_to_some_and_kept_for_others(void **state) {
     set_project(f, fixture_project(FEATURES));
     publish(f, FEATURES, 1);
     f->scope.readable = 0;
-    assert_int_equal(find(f, "every", float32, &denied), PIL_STATUS_DENIED);
-    assert_string_equal(f->error.text, "service every: you may not read view p/v");
+    assert_int_equal(find(f, "p/every", float32, &denied), PIL_STATUS_DENIED);
+    assert_string_equal(f->error.text, "service p/every: you may not read view p/v");
     assert_null(denied);
     f->scope.readable = 1;
-    prepared = must_find(f, "every", float32);
+    prepared = must_find(f, "p/every", float32);
     f->scope.readable = ~1ull;
-    assert_int_equal(find(f, "every", float32, &denied), PIL_STATUS_DENIED);
+    assert_int_equal(find(f, "p/every", float32, &denied), PIL_STATUS_DENIED);
     f->scope.readable = UINT64_MAX;
-    assert_ptr_equal(must_find(f, "every", float32), prepared);
+    assert_ptr_equal(must_find(f, "p/every", float32), prepared);
+}
+
+/* The name means another service for peers with other rights, and a view where they may not read the service. */
+static void a_bare_name_means_what_the_peer_may_read(void **state) {
+    struct fixture *f = *state;
+    static const char q[] = "project: q\nentities:\n  - {name: id, type: int64}\nfeature_views:\n"
+                            "  - name: every\n    entities: [id]\n    features: [{name: f0, type: float32}]\n"
+                            "    source: {type: parquet, path: x, timestamp_field: t}\n"
+                            "feature_services:\n  - {name: every, features: [every]}\n";
+    struct pil_text problems = {0};
+    struct pil_project *project = NULL;
+    struct pil_prepared *prepared = NULL;
+    assert_int_equal(pil_cache_view_define(f->cache, 1, "q", "every", "c"), PIL_STATUS_OK);
+    assert_int_equal(pil_project_parse_yaml(pil_bytes_from_text(q), "test", &project, &problems), PIL_STATUS_OK);
+    fixture_publish(f->cache, 1, fixture_release(project->views[0].view, 10, 1, 0));
+    set_project(f, project);
+    set_project(f, fixture_project(FEATURES));
+    publish(f, FEATURES, 1);
+    for (int i = 0; i < 2; i++) { /* in one batch, and from the cache */
+        f->scope.readable = 1;
+        assert_int_equal(must_find(f, "every", float32)->plan->width, FEATURES);
+        f->scope.readable = 2;
+        assert_int_equal(must_find(f, "every", float32)->plan->width, 1);
+        f->scope.readable = 3;
+        assert_int_equal(find(f, "every", float32, &prepared), PIL_STATUS_INVALID);
+        f->scope.readable = 0;
+        assert_int_equal(find(f, "every", float32, &prepared), PIL_STATUS_DENIED);
+    }
+}
+
+static void a_view_that_may_be_read_comes_before_a_service_that_may_not(void **state) {
+    struct fixture *f = *state;
+    struct pil_vector_spec *spec = NULL;
+    assert_int_equal(pil_cache_view_define(f->cache, 1, "q", "every", "c"), PIL_STATUS_OK);
+    set_project(f, fixture_project(FEATURES));
+    f->scope.readable = 2;
+    assert_int_equal(pil_prepared_spec(&f->scope, pil_bytes_from_text("every"), &spec, &f->error), PIL_STATUS_AGAIN);
+    assert_string_equal(f->error.text, "project q with view every is not applied yet");
+    for (f->scope.readable = 0; f->scope.readable < 2; f->scope.readable++) { /* the service, which says who may not */
+        assert_int_equal(pil_prepared_spec(&f->scope, pil_bytes_from_text("every"), &spec, &f->error), PIL_STATUS_OK);
+        assert_string_equal(spec->views[0], "p/v");
+        pil_vector_spec_destroy(&spec);
+    }
 }
 
 int main(void) {
@@ -239,6 +282,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_owned_plan_outlives_releases, setup, teardown),
         cmocka_unit_test_setup_teardown(is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(a_plan_is_denied_to_some_and_kept_for_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bare_name_means_what_the_peer_may_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_view_that_may_be_read_comes_before_a_service_that_may_not, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

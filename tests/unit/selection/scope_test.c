@@ -3,6 +3,7 @@
  * Method: a cache of three views in two projects, one name in both. */
 #include "support/cache_fixture.h"
 
+#include "schema/project_read.h"
 #include "selection/selection.h"
 
 #include <setjmp.h>
@@ -137,6 +138,47 @@ static void services_are_found_by_either_name(void **state) {
     assert_string_equal(error.text, "service every is ambiguous: say project/service");
 }
 
+/* Project q, with a view v and a service of the project's own name. */
+static struct pil_project *project_q(const char *service) {
+    struct pil_text yaml = {0}, problems = {0};
+    struct pil_project *project = NULL;
+    pil_text_format(&yaml,
+                    "project: q\nentities:\n  - {name: id, type: int64}\nfeature_views:\n  - name: v\n"
+                    "    entities: [id]\n    source: {type: parquet, path: x, timestamp_field: t}\n"
+                    "    features: [{name: f0, type: float32}]\nfeature_services:\n  - {name: %s, features: [v]}\n",
+                    service);
+    assert_int_equal(pil_project_parse_yaml(pil_text_bytes(&yaml), "test", &project, &problems), PIL_STATUS_OK);
+    pil_text_deinit(&yaml);
+    pil_text_deinit(&problems);
+    return project;
+}
+
+/* As in the catalog of a mapped client, which has nothing else. */
+static void bare_names_are_judged_among_what_the_peer_may_read(void **state) {
+    struct fixture *f = *state;
+    struct pil_project *other = project_q("every");
+    const struct pil_project *project = NULL;
+    uint32_t index = 0;
+    assert_int_equal(pil_projects_set(f->projects, &other), PIL_STATUS_OK);
+    for (uint32_t own = 0; own < 2; own++) {
+        f->scope.readable = own == 0 ? ~2ull : ~1ull; /* all but the other's */
+        assert_int_equal(view_of(f, "v", &index), PIL_STATUS_OK);
+        assert_int_equal(index, own);
+        assert_int_equal(service_of(f, "every", &project), PIL_STATUS_OK);
+        assert_string_equal(project->name, own == 0 ? "p" : "q");
+        assert_int_equal(service_of(f, own == 0 ? "q/every" : "p/every", &project), PIL_STATUS_OK);
+        assert_string_equal(project->name, own == 0 ? "q" : "p");
+    }
+    assert_int_equal(f->scope.denied_counts[0] + f->scope.denied_counts[1], 0);
+    f->scope.readable = 0;
+    assert_int_equal(view_of(f, "v", &index), PIL_STATUS_DENIED);
+    assert_int_equal(f->scope.denied_counts[0] + f->scope.denied_counts[1], 1);
+    assert_int_equal(service_of(f, "every", &project), PIL_STATUS_OK); /* one that it may not read */
+    f->scope.readable = 3;
+    assert_int_equal(view_of(f, "v", &index), PIL_STATUS_INVALID);
+    assert_int_equal(service_of(f, "every", &project), PIL_STATUS_INVALID);
+}
+
 /* A view has its first release after its project was read, or was seen to be missing. */
 static void a_service_of_a_project_that_was_not_read_yet_is_not_known(void **state) {
     struct fixture *f = *state;
@@ -205,6 +247,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_a_peer_may_not_read_is_denied, setup, teardown),
         cmocka_unit_test_setup_teardown(the_served_slot_of_a_view_says_who_may_read_its_services, setup, teardown),
         cmocka_unit_test_setup_teardown(services_are_found_by_either_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(bare_names_are_judged_among_what_the_peer_may_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_service_of_a_project_that_was_not_read_yet_is_not_known, setup, teardown),
         cmocka_unit_test_setup_teardown(a_selection_holds_what_was_asked_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_selection_says_what_is_wrong, setup, teardown),
