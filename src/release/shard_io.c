@@ -32,6 +32,7 @@ pil_status pil_shard_io_transfer(struct pil_store *store, const struct pil_manif
                                  const struct pil_shard_io_sink *sink, struct pil_error *ret_error) {
     char name[PIL_STORE_NAME_BYTES];
     pil_layout_shard(&shard->id, name);
+    PIL_TRY(check_size(store, name, shard->bytes, ret_error));
     for (uint64_t done = 0; done < shard->bytes;) {
         uint64_t left = shard->bytes - done;
         size_t wanted = left < PIL_SHARD_IO_PART_BYTES ? (size_t)left : PIL_SHARD_IO_PART_BYTES, len = 0;
@@ -75,8 +76,5 @@ pil_status pil_shard_io_read(struct pil_store *store, const struct pil_manifest_
                              struct pil_error *ret_error) {
     struct whole whole = {.buffer = buffer, .progress = progress, .context = context};
     const struct pil_shard_io_sink sink = {.context = &whole, .place = whole_place, .take = whole_take};
-    char name[PIL_STORE_NAME_BYTES];
-    pil_layout_shard(&shard->id, name);
-    PIL_TRY(check_size(store, name, shard->bytes, ret_error));
     return pil_shard_io_transfer(store, shard, &sink, ret_error);
 }

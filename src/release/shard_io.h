@@ -19,12 +19,13 @@ struct pil_shard_io_sink {
     /* The part was read into that memory. A status other than OK ends the transfer with that status. */
     pil_status (*take)(void *context, uint64_t offset, struct pil_bytes part, struct pil_error *ret_error);
 };
-/* Reads shard->bytes bytes of the shard's object. NOT_FOUND; CORRUPT: the object is shorter. */
+/* Reads the shard's object. NOT_FOUND; CORRUPT: the object has another size, or became shorter meanwhile; the first is
+ * found before anything is read. */
 pil_status pil_shard_io_transfer(struct pil_store *store, const struct pil_manifest_shard *shard,
                                  const struct pil_shard_io_sink *sink, struct pil_error *ret_error) PIL_CHECKED;
 
 /* Reads the whole shard into `buffer`. After each part calls `progress`, which may be NULL, with the number of bytes
- * read so far. NOT_FOUND; CORRUPT: the object has another size. */
+ * read so far. Errors: as pil_shard_io_transfer. */
 pil_status pil_shard_io_read(struct pil_store *store, const struct pil_manifest_shard *shard, uint8_t *buffer,
                              void (*progress)(void *context, uint64_t bytes_done), void *context,
                              struct pil_error *ret_error) PIL_CHECKED;

@@ -287,6 +287,21 @@ def test_a_corrupt_release_is_refused_and_the_old_one_serves(store, start_pillio
     daemon.wait_serving(second)
 
 
+def test_a_shard_is_as_long_as_its_manifest_says(store, start_pilliond):
+    release = store.make_release(rows=ROWS, seed=1)
+    (shard,) = (store.path / "shards").rglob("*.shard")
+    content = shard.read_bytes()
+    shard.chmod(0o644)
+    shard.write_bytes(content + bytes(4096))
+    daemon = start_pilliond(store, ready=False)
+    harness.wait_until("the admin listener", lambda: harness.http(daemon.admin, "GET", "/healthz").status == 200)
+    refused = wait_refused(daemon)
+    assert refused["result"] == "corrupt"
+    assert f"has {len(content) + 4096} bytes, not {len(content)}" in refused["why"]
+    shard.write_bytes(content)
+    daemon.wait_serving(release)
+
+
 def test_a_refusal_is_over_when_the_channel_turns_back(store, start_pilliond):
     store.make_release(rows=ROWS, seed=1)
     daemon = start_pilliond(store, args=["--poll_interval", "1d"])

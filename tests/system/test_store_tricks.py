@@ -410,11 +410,8 @@ PLACES = [
 TRICKS = [
     *kinds_of("channel", KEPT, lambda lab: lab.channel, KINDS | LONGER),
     *kinds_of("manifest", KEPT, lambda lab: lab.manifest, KINDS | LONGER),
-    *kinds_of("first shard", KEPT, lambda lab: lab.shards()[0], KINDS | SHARD_KINDS),
-    *kinds_of("last shard", KEPT, lambda lab: lab.shards()[-1], KINDS | SHARD_KINDS),
-    # As many bytes as the manifest says are the shard, whatever is behind them.
-    *kinds_of("first shard", TAKEN, lambda lab: lab.shards()[0], LONGER),
-    *kinds_of("last shard", TAKEN, lambda lab: lab.shards()[-1], LONGER),
+    *kinds_of("first shard", KEPT, lambda lab: lab.shards()[0], KINDS | LONGER | SHARD_KINDS),
+    *kinds_of("last shard", KEPT, lambda lab: lab.shards()[-1], KINDS | LONGER | SHARD_KINDS),
     *kinds_of("project", TAKEN, lambda lab: lab.project, KINDS | LONGER),
     *document_tricks("channel", DOCUMENTS | CHANNELS),
     *document_tricks("manifest", DOCUMENTS | MANIFESTS),
