@@ -83,7 +83,9 @@ static const struct pil_config_option options[] = {
      "Clients that map releases. When all are there, a new one takes the place of one of the user and process with "
      "most. Lowered like limits.connections."},
     {"limits.request_timeout", PIL_OPTION_DURATION, LIMIT(request_timeout_ms), "10s", 100, 3600 * SECOND_MS, NULL,
-     false, "From the first byte of a request to its last."},
+     false,
+     "From the first byte of the first request of a connection to its last. A client that pauses within a later "
+     "one has limits.output_stall, if that is longer."},
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 

@@ -94,6 +94,7 @@ struct pil_request *pil_batch_add(struct pil_turn *turn, struct pil_connection *
     memset(request->body, 0, body_bytes);
     connection->pending++;
     connection->active_ns = turn->now_ns;
+    connection->has_asked = true;
     return request;
 }
 

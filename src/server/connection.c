@@ -577,6 +577,17 @@ bool pil_connection_owes(const struct pil_turn *turn, const struct pil_connectio
            pil_accounts_owes(&turn->server->accounts, &connection->use);
 }
 
+/* Whether an incomplete request has waited too long for its rest. A client whose requests were answered is no stranger
+ * that takes up a place: it pauses within a pipeline, and may do so as long as one that pauses before it reads. */
+static bool is_overdue(const struct pil_turn *turn, const struct pil_connection *connection) {
+    const struct pil_limits *limits = &turn->settings->limits;
+    uint64_t limit_ms = limits->request_timeout_ms;
+    if (connection->has_asked && limits->output_stall_ms > limit_ms) {
+        limit_ms = limits->output_stall_ms;
+    }
+    return is_past(connection->partial_ns, turn->now_ns, limit_ms);
+}
+
 static void enforce_times(struct pil_turn *turn, struct pil_connection *connection) {
     const struct pil_limits *limits = &turn->settings->limits;
     bool is_idle = connection->output.bytes == 0 && connection->pending == 0;
@@ -584,7 +595,7 @@ static void enforce_times(struct pil_turn *turn, struct pil_connection *connecti
         pil_connection_close(turn, connection, PIL_CLOSE_CONNECTIONS);
     } else if (has_stalled(turn, connection)) {
         pil_connection_close(turn, connection, PIL_CLOSE_STALL);
-    } else if (is_past(connection->partial_ns, turn->now_ns, limits->request_timeout_ms)) {
+    } else if (is_overdue(turn, connection)) {
         pil_connection_close(turn, connection, PIL_CLOSE_REQUEST_TIMEOUT);
     } else if (connection->output.bytes == 0 && is_past(connection->active_ns, turn->now_ns, limits->idle_timeout_ms)) {
         pil_connection_close(turn, connection, PIL_CLOSE_IDLE);

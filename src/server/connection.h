@@ -76,6 +76,7 @@ struct pil_connection {
 
     uint32_t pending;                  /* requests in the batch that are not answered yet */
     pil_close_reason close_reason;     /* from FINISHING on */
+    bool has_asked;                    /* a whole request was decoded */
     bool is_paused;                    /* the engine does not read from it */
     bool is_held;                      /* requests wait until the peer has taken more of the output */
     struct pil_peer_identity identity; /* of the peer, taken when it connected */

@@ -66,7 +66,7 @@ struct pil_limits {
     uint32_t output_stall_ms;        /* a connection is closed when its peer takes none of its output for this long */
     uint64_t client_memory_max;      /* what all connections hold (server/account.h) */
     uint32_t idle_timeout_ms;        /* 0: never */
-    uint32_t request_timeout_ms;     /* from the first byte of a request to its last */
+    uint32_t request_timeout_ms;     /* from the first byte of the first request to its last */
     uint32_t mapped_sessions_max;
 };
 

@@ -95,6 +95,21 @@ def test_a_reader_that_is_slow_is_never_cut(start):
     assert closed(daemon, "output_stall") == 0
 
 
+def test_a_client_that_pauses_within_a_request_is_not_cut(start):
+    daemon = start("request_timeout=200ms", "output_stall=1h")
+    request, wanted = b"HGETALL driver_stats:1\r\n", row(daemon)
+    sock, stranger = harness.connect(daemon.resp_tcp), harness.connect(daemon.resp_unix)
+    sock.sendall(request * 3 + request[:9])  # as an event loop does that writes as much as the socket takes
+    expect(sock, wanted * 3)
+    for _ in range(2):
+        stranger.sendall(request[:9])
+        assert stranger.recv(1) == b""  # one from which no whole request has come gets less time
+        stranger = harness.connect(daemon.resp_unix)
+    sock.sendall(request[9:] + request)
+    expect(sock, wanted * 2)
+    assert closed(daemon, "request_timeout") == 2
+
+
 def test_one_answer_over_the_limit_is_an_error_and_the_connection_stays(start):
     daemon = start("output_bytes=65536")
     with harness.connect(daemon.resp_unix) as sock:

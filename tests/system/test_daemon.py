@@ -630,7 +630,8 @@ def test_a_client_that_never_reads_harms_nobody(store, start_pilliond, engine):
 
 def test_one_byte_at_a_time_is_answered_and_a_stalled_request_is_closed(store, start_pilliond, engine):
     store.make_release(rows=ROWS, seed=1)
-    daemon = start_pilliond(store, engine=engine, args=["--limits.request_timeout", "1s"])
+    daemon = start_pilliond(store, engine=engine, args=["--limits.request_timeout", "1s",
+                                                        "--limits.output_stall", "1s"])
     slow = harness.connect(daemon.resp_unix)
     for byte in b"*3\r\n$4\r\nHGET\r\n$14\r\ndriver_stats:1\r\n$2\r\nf0\r\n":
         slow.send(bytes([byte]))
