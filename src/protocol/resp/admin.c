@@ -198,8 +198,24 @@ static PIL_REPLY(reply_latency_histogram) {
     }
 }
 
+/* There is no latency monitor: as with Redis's default threshold of 0, no event was ever recorded. */
+static PIL_REPLY(reply_latency_events) {
+    (void)turn, (void)call;
+    pil_resp_put_array(sink, 0);
+}
+
+static PIL_REPLY(reply_latency_reset) {
+    (void)turn, (void)call;
+    pil_resp_put_integer(sink, 0);
+}
+
 PIL_REPLY(pil_redis_reply_latency) {
     static const struct pil_subcommand subcommands[] = {
+        {"history", 3, "HISTORY <event>", "Return time-latency samples of an event: there are none.",
+         reply_latency_events},
+        {"latest", 2, "LATEST", "Return the latest latency samples of all events: there are none.",
+         reply_latency_events},
+        {"reset", -2, "RESET [<event> ...]", "Return how many events were forgotten: none.", reply_latency_reset},
         {"histogram", -2, "HISTOGRAM [COMMAND ...]",
          "Return calls by latency, in microseconds, cumulative; all commands by default.", reply_latency_histogram},
     };
