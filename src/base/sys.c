@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -215,6 +217,17 @@ pil_status pil_sys_run_in_background(struct pil_error *ret_error) {
                         strerror(errno));
     }
     return PIL_STATUS_OK;
+}
+
+/* Of mimalloc, which only the programs are linked with, and not in every build. */
+extern void mi_collect(bool force) __attribute__((weak));
+
+void pil_sys_return_memory(void) {
+    if (mi_collect != NULL) {
+        mi_collect(true);
+    } else {
+        (void)malloc_trim(0);
+    }
 }
 
 void pil_sys_run_promptly(void) {

@@ -52,6 +52,8 @@ pil_status pil_sys_run_in_background(struct pil_error *ret_error) PIL_CHECKED;
 /* Requests short time slices (0.1 ms) for the calling thread, so that it preempts threads with longer slices as soon as
  * it wakes up (EEVDF, Linux 6.12). No effect on older kernels. */
 void pil_sys_run_promptly(void);
+/* Returns to the kernel what the calling thread has freed and the allocator keeps. May take milliseconds. */
+void pil_sys_return_memory(void);
 
 /* Opens /dev/null for those of the descriptors 0 to 2 that are closed, so that no socket or file gets such a number and
  * with it the log. Call it before anything else is opened. */

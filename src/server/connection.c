@@ -117,6 +117,7 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
                      1);
     pil_output_clear(&connection->output, &worker->chunks, &connection->use);
     free(connection->input);
+    worker->freed_bytes += connection->input_capacity + connection->kept_bytes;
     pil_accounts_free(&worker->server->accounts, connection->input_capacity + connection->kept_bytes);
     pil_accounts_leave(&worker->server->accounts, &connection->use);
     connection->magic = 0;
@@ -334,6 +335,7 @@ static void free_input(struct pil_turn *turn, struct pil_connection *connection)
     free(connection->input);
     pil_account_remove(&connection->use, connection->input_capacity);
     pil_accounts_free(&turn->server->accounts, connection->input_capacity);
+    turn->worker->freed_bytes += connection->input_capacity;
     connection->input = NULL;
     connection->input_begin = connection->input_end = connection->input_capacity = 0;
 }

@@ -38,6 +38,7 @@ struct pil_worker {
     struct pil_chunk_pool chunks;
     struct pil_event events[PIL_WORKER_EVENTS];
     uint64_t swept_ns, sweep_count;
+    uint64_t freed_bytes;        /* of connections, since memory was last returned to the kernel */
     uint64_t spin_ns;            /* adaptive, up to settings->spin_ns_max */
     bool is_draining, is_closed; /* closed: no longer accepts */
     uint64_t drain_ns;

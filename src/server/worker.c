@@ -10,7 +10,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SWEEP_NS = 200000000, LAST_ACCEPTS_NS = 30000000, SPIN_SHARE_MIN = 16, SWEEPS_PER_TRIM = 25 };
+enum {
+    SWEEP_NS = 200000000,
+    LAST_ACCEPTS_NS = 30000000,
+    SPIN_SHARE_MIN = 16,
+    SWEEPS_PER_TRIM = 25,
+    RETURN_BYTES = 16 << 20
+};
 
 static void on_park(void *context) {
     struct pil_worker *worker = context;
@@ -207,6 +213,15 @@ static void collect_debts(struct pil_worker *worker) {
     }
 }
 
+/* An allocator keeps what was freed, mimalloc until the thread allocates as much again: what connections held that are
+ * gone would be paid for until the end. Does nothing unless much was freed. */
+static void return_memory(struct pil_worker *worker) {
+    if (worker->freed_bytes >= RETURN_BYTES) {
+        worker->freed_bytes = 0;
+        pil_sys_return_memory();
+    }
+}
+
 static void sweep(struct pil_worker *worker) {
     worker->swept_ns = worker->turn.now_ns;
     PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
@@ -214,7 +229,10 @@ static void sweep(struct pil_worker *worker) {
     }
     collect_debts(worker);
     if (++worker->sweep_count % SWEEPS_PER_TRIM == 0) {
+        uint64_t before = worker->chunks.free_count;
         pil_chunk_pool_trim(&worker->chunks);
+        worker->freed_bytes += (before - worker->chunks.free_count) * PIL_CHUNK_BYTES;
+        return_memory(worker);
     }
     copy_stats(worker);
 }

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Callable, Iterator
 
 import harness
@@ -267,3 +268,25 @@ def test_transactions_and_plans_count(start):
         assert lines.readline() in (b":1\r\n", b"+OK\r\n") and lines.readline().startswith(b":")
     lines.close()
     harness.wait_until("plans are given back", lambda: daemon.metrics()[MEMORY] < 2 << 20)
+
+
+def anonymous_bytes(pid: int) -> int:
+    return next(int(line.split()[1]) << 10 for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+                if line.startswith("RssAnon:"))
+
+
+def test_memory_of_connections_that_are_gone_goes_back_to_the_kernel(start):
+    if b"__asan_init" in Path(harness.program("pilliond")).read_bytes():
+        pytest.skip("a sanitizer brings its own allocator, which keeps what was freed")
+    daemon = start("request_bytes=4194304", "client_memory=256M")
+    server = daemon.child("server")
+    before = anonymous_bytes(server)
+    field = b"$1000000\r\n" + b"x" * 1000000 + b"\r\n"
+    part = b"*6\r\n$5\r\nHMGET\r\n$14\r\ndriver_stats:1\r\n" + field * 3
+    socks = [harness.connect(daemon.resp_unix) for _ in range(20)]
+    for sock in socks:
+        sock.sendall(b"PING\r\n" + part)
+    harness.wait_until("the server to hold the requests", lambda: anonymous_bytes(server) > before + (50 << 20))
+    for sock in socks:
+        sock.close()
+    harness.wait_until("the kernel to have the memory", lambda: anonymous_bytes(server) < before + (16 << 20))
