@@ -12,7 +12,7 @@ static inline void pil_node_tell_published(const struct pil_node *node, uint32_t
     struct pil_message message = {.kind = PIL_MESSAGE_PUBLISHED,
                                   .published = {.view_index = view_index, .outcome = outcome}};
     snprintf(message.published.release, sizeof message.published.release, "%s", release);
-    snprintf(message.published.why, sizeof message.published.why, "%s", why);
+    snprintf(message.published.why, sizeof message.published.why, "%.*s", (int)sizeof message.published.why - 1, why);
     node->options.tell(node->options.context, &message);
 }
 

@@ -290,3 +290,22 @@ def test_memory_of_connections_that_are_gone_goes_back_to_the_kernel(start):
     for sock in socks:
         sock.close()
     harness.wait_until("the kernel to have the memory", lambda: anonymous_bytes(server) < before + (16 << 20))
+
+
+@pytest.mark.parametrize("protocol", ["feast", "oip"])
+def test_an_incomplete_http_request_without_memory_is_refused_in_words(start, protocol):
+    daemon = start("client_memory=8M", "request_bytes=4M")
+    head = b"POST /%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    request = head % (b"get-online-features" if protocol == "feast" else b"v2/models/every/infer") + b" " * 900000
+    answers = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            sock = stack.enter_context(harness.connect(getattr(daemon, protocol), 0.3))
+            try:
+                sock.sendall(request)
+                answers.append(sock.recv(4096))
+            except OSError as error:  # it waits for the rest, or the end overtakes the answer
+                answers.append(type(error).__name__.encode())
+    refused = [a for a in answers if a.startswith(b"HTTP/1.1 503 ")]
+    assert refused and all(b"limits.client_memory" in a and b"onnection: close" in a for a in refused), answers
+    assert answers[0] == b"TimeoutError"  # the first had room

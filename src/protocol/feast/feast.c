@@ -87,6 +87,7 @@ static void encode(struct pil_turn *turn, struct pil_request *request, struct pi
 
 static void refuse(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
     struct pil_feast_call *call = request->body;
+    call->request = request; /* an incomplete request was not prepared */
     switch (request->refusal.reason) {
     case PIL_REFUSAL_LOOKUPS: /* the limit was checked before: the batch has less room */
     case PIL_REFUSAL_ROOM:

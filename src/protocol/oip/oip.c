@@ -158,6 +158,7 @@ static void encode(struct pil_turn *turn, struct pil_request *request, struct pi
 
 static void refuse(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
     struct pil_oip_call *call = request->body;
+    call->request = request; /* an incomplete request was not prepared */
     switch (request->refusal.reason) {
     case PIL_REFUSAL_LOOKUPS:
         pil_oip_fail(turn, call, 413, "more than %llu lookups in one request (limits.keys_per_request)",
