@@ -34,6 +34,7 @@ PIL_STATIC_ASSERT((int)PIL_PEER_VIEWS_MAX == (int)PIL_SETTINGS_VIEWS_MAX);
 
 struct pil_mapped_view {
     struct pil_list generations; /* of struct pil_mapped_generation, newest first */
+    bool is_awaited;             /* pil_mapped_miss_project was called for it */
     bool is_regulated;           /* by the project's tags, or because the project is not known so far */
     bool is_release_regulated;   /* by the schema of the live release */
     bool is_project_known;

@@ -253,12 +253,15 @@ void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project 
 
 void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index) {
     const struct pil_view_settings *views = mapped->settings->views;
+    bool is_settled = false; /* for another view of the project: it was never applied, or says nothing of that view */
     MAPPED_ASSERT_OWNER(mapped);
     for (uint32_t i = 0; i < mapped->settings->view_count; i++) {
-        if (strcmp(views[i].project, views[view_index].project) == 0) {
-            mapped->views[i].is_regulated |= !mapped->views[i].is_project_known;
-        }
+        is_settled |= i != view_index && !views[i].is_removed && mapped->views[i].is_awaited &&
+                      !mapped->views[i].is_regulated && !mapped->views[i].is_project_known &&
+                      strcmp(views[i].project, views[view_index].project) == 0;
     }
+    mapped->views[view_index].is_awaited = true;
+    mapped->views[view_index].is_regulated |= !mapped->views[view_index].is_project_known && !is_settled;
 }
 
 void pil_mapped_no_project(struct pil_mapped *mapped, uint32_t view_index) {

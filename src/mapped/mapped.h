@@ -39,8 +39,8 @@ void pil_mapped_checked(struct pil_mapped *mapped, uint32_t view_index, int64_t 
 /* Sets an applied project, which the caller keeps: the catalog shows its views and services, and its tags say which
  * views are regulated. */
 void pil_mapped_set_project(struct pil_mapped *mapped, const struct pil_project *project);
-/* The project of a view is not known: its views count as regulated until it is, except views whose project was read
- * before. */
+/* The project of a view is not known: the view counts as regulated until it is, unless it was found for another view of
+ * the project that none was ever applied. */
 void pil_mapped_miss_project(struct pil_mapped *mapped, uint32_t view_index);
 /* No project of a view was ever applied, so that nothing says that its views are regulated. */
 void pil_mapped_no_project(struct pil_mapped *mapped, uint32_t view_index);

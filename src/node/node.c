@@ -34,7 +34,11 @@ static void on_huge_pages(void *context, uint64_t bytes) {
 
 /* Until its project was read, or seen never to have been applied, nobody may map a view that has no `map` rule. */
 static void await_project(struct pil_node *node, uint32_t view_index) {
-    if (node->mapped != NULL) {
+    const struct pil_project *project =
+        pil_server_project(node->server, node->options.settings->views[view_index].project);
+    if (node->mapped != NULL && project != NULL) {
+        pil_mapped_set_project(node->mapped, project); /* the view was added to a project that is known */
+    } else if (node->mapped != NULL) {
         pil_mapped_miss_project(node->mapped, view_index);
     }
 }

@@ -131,18 +131,18 @@ def test_loading_is_said_while_nothing_is_loaded_and_not_of_one_view(store, star
     daemon = start_pilliond(store, engine=engine, serve=["rides/driver_stats@production", "rides/late@production"],
                             ready=False)
     raw = harness.wait_until("it listens", lambda: Raw(daemon.resp_unix))
-    assert raw.ask("HGET late:1 f0") == b"-LOADING view late has no release yet\r\n"
+    assert raw.ask("HGET late:1 f0") == b"-LOADING view rides/late has no release yet\r\n"
     assert b"loading:1\r\n" in raw.ask("INFO persistence")
     store.make_release(rows=10)
     harness.wait_until("a view is loaded", lambda: raw.ask("HGET driver_stats:1 f0").startswith(b"$"))
-    assert raw.ask("HGET late:1 f0") == b"-NOTREADY view late has no release yet\r\n"
+    assert raw.ask("HGET late:1 f0") == b"-NOTREADY view rides/late has no release yet\r\n"
     assert raw.ask("PIL.VECTOR late 1").startswith((b"-NOTFOUND", b"-NOTREADY"))
     assert b"loading:0\r\n" in raw.ask("INFO persistence")
     client = daemon.redis()
     client.ping()
     connections = daemon.metrics()['pillion_connections_accepted_total{protocol="resp"}']
     error, _ = ask_timed(client)
-    assert error.startswith("ResponseError: NOTREADY view late")
+    assert error.startswith("ResponseError: NOTREADY view rides/late")
     assert daemon.metrics()['pillion_connections_accepted_total{protocol="resp"}'] == connections  # it was not retried
     store.make_release(view="late", rows=10)
     harness.wait_until("the other view is loaded", lambda: raw.ask("HGET late:1 f0").startswith(b"$"))

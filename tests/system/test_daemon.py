@@ -317,7 +317,8 @@ def test_a_refusal_is_over_when_the_channel_turns_back(store, start_pilliond):
     harness.wait_until("the retry is due", lambda: view_status(daemon, whole=True)["now_us"] > refused_at + 1_200_000)
     checked = view_status(daemon)["checked_us"]
     harness.wait_until("a second more", lambda: view_status(daemon, whole=True)["now_us"] > refused_at + 2_200_000)
-    assert view_status(daemon)["checked_us"] == checked < refused_at + 1_200_000
+    assert abs(view_status(daemon)["checked_us"] - checked) < 10_000  # an age by another clock, told as a time
+    assert checked < refused_at + 1_200_000
 
 
 def test_readiness_names_each_term(folder, store, start_pilliond):
@@ -683,13 +684,16 @@ def test_ten_thousand_short_connections(store, start_pilliond, engine):
     harness.wait_until("all are gone", lambda: daemon.metrics()['pillion_connections{protocol="resp"}'] == 0)
 
 
-def test_requests_before_the_first_valid_one_have_tiny_limits(store, start_pilliond, engine):
+def test_the_first_request_has_the_limits_of_all_others(store, start_pilliond, engine):
     store.make_release(rows=10, seed=1)
-    daemon = start_pilliond(store, engine=engine)
-    sock = harness.connect(daemon.resp_unix)
-    sock.sendall(b"*1000000\r\n")
-    assert sock.recv(200).startswith(b"-ERR Protocol error: invalid multibulk length")
-    assert sock.recv(10) == b""
-    sock = harness.connect(daemon.resp_unix)
-    sock.sendall(b"PING\r\n*20\r\n" + b"$4\r\nPING\r\n" * 20)
-    assert sock.recv(200).startswith(b"+PONG\r\n-ERR wrong number of arguments for 'ping' command")
+    daemon = start_pilliond(store, engine=engine, args=["--limits.request_timeout", "1s"])
+    for before in (b"", b"PING\r\n"):
+        with harness.connect(daemon.resp_unix) as sock:
+            sock.sendall(before + b"*40000\r\n" + b"$4\r\nPING\r\n" * 40000 + b"PING\r\n")
+            got = b""
+            while not got.endswith(b"+PONG\r\n") or b"-ERR" not in got:
+                got += sock.recv(200)
+            assert b"limits.arguments" in got and got.startswith(b"-ERR " if not before else b"+PONG\r\n-ERR ")
+    with harness.connect(daemon.resp_unix) as sock:  # the rest does not come
+        sock.sendall(b"*1000000\r\n")
+        assert sock.recv(200) == b""

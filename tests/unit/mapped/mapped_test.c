@@ -455,12 +455,25 @@ static void views_of_an_unreadable_project_count_as_regulated(void **state) {
     struct mapped_fixture *f = *state;
     mapped_publish(f, 0, 0);
     int fd = begin(f);
-    pil_mapped_miss_project(f->mapped, 1);
+    pil_mapped_miss_project(f->mapped, 0);
     assert_refused(f, fd, 0, "it is regulated");
     set_tag(f, NULL);
     assert_int_equal(acquire(f, fd, 0), 1);
     pil_mapped_miss_project(f->mapped, 0); /* the one before goes on */
     assert_int_equal(acquire(f, fd, 0), 1);
+    close(fd);
+}
+
+static void a_view_that_is_added_is_judged_as_its_project_was(void **state) {
+    struct mapped_fixture *f = *state;
+    int fd = begin(f);
+    mapped_publish(f, 0, 0);
+    mapped_publish(f, 1, 0);
+    pil_mapped_miss_project(f->mapped, 0);
+    pil_mapped_no_project(f->mapped, 0); /* none was ever applied */
+    pil_mapped_miss_project(f->mapped, 1);
+    assert_int_equal(acquire(f, fd, 1), 1);
+    assert_int_equal(acquire(f, fd, 0), 1); /* what was judged stays */
     close(fd);
 }
 
@@ -602,6 +615,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(regulated_views_are_mapped_by_those_alone_that_a_rule_names, setup, teardown),
         cmocka_unit_test_setup_teardown(releases_with_regulated_features_are_regulated, setup, teardown),
         cmocka_unit_test_setup_teardown(views_of_an_unreadable_project_count_as_regulated, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_view_that_is_added_is_judged_as_its_project_was, setup, teardown),
         cmocka_unit_test_setup_teardown(rubbish_ends_its_own_session, setup, teardown),
         cmocka_unit_test_setup_teardown(descriptors_from_clients_are_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(without_descriptors_accepting_waits, setup, teardown),
