@@ -271,7 +271,10 @@ def run(checker: Checker, connect: Callable[[], Any]) -> None:
         except (OSError, EOFError, HTTPException, redis.ConnectionError, redis.TimeoutError):
             checker.truth.add(checker.number, "failed unavailable")
         except (Refused, redis.ResponseError) as error:
-            checker.tell("failed invalid", str(error))
+            if str(error).startswith("NOTREADY "):
+                checker.truth.add(checker.number, "failed not ready")
+            else:
+                checker.tell("failed invalid", str(error))
         if client is not None:
             client.close()
         client = None
