@@ -486,11 +486,11 @@ pil_status pil_connection_interject(struct pil_turn *turn, struct pil_connection
     }
     pil_output_begin(&sink, &connection->output, &turn->worker->chunks, &connection->use, PIL_CHUNK_BYTES);
     put(&sink.sink);
-    if (pil_output_finish(&sink) == PIL_OUTPUT_OK) {
-        pil_connection_flush(turn, connection);
-    } else {
+    if (pil_output_finish(&sink) != PIL_OUTPUT_OK) {
         pil_output_undo(&sink);
+        return PIL_STATUS_NO_MEMORY;
     }
+    pil_connection_flush(turn, connection);
     return PIL_STATUS_OK;
 }
 

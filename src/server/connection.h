@@ -97,7 +97,8 @@ bool pil_connection_is_replayed(const struct pil_turn *turn, const struct pil_co
 /* The request at hand waits for the connection's next turn, because this turn has done enough (turn->work). decode
  * takes nothing and answers AGAIN. Not for replayed bytes, which are decoded in one turn. */
 void pil_connection_yield(struct pil_turn *turn, struct pil_connection *connection);
-/* Writes and sends bytes that are not an answer to a request ("100 Continue"). BUSY: answers must go first. */
+/* Writes and sends bytes that are not an answer to a request ("100 Continue"). Nothing is written on BUSY, when answers
+ * must go first, and on NO_MEMORY. */
 pil_status pil_connection_interject(struct pil_turn *turn, struct pil_connection *connection,
                                     void (*put)(struct pil_sink *sink)) PIL_CHECKED;
 

@@ -47,8 +47,11 @@ pil_status pil_exchange_decode(struct pil_http_cursor *cursor, struct pil_bytes 
 static pil_status wait_for_rest(struct pil_turn *turn, struct pil_connection *connection,
                                 struct pil_http_cursor *cursor) {
     if (cursor->expect_continue) {
-        PIL_TRY(pil_connection_interject(turn, connection, pil_http_put_continue));
-        cursor->expect_continue = false;
+        pil_status status = pil_connection_interject(turn, connection, pil_http_put_continue);
+        if (status == PIL_STATUS_BUSY) {
+            return status;
+        }
+        cursor->expect_continue = false; /* without memory to say it, too: no client waits for it for long */
     }
     return PIL_STATUS_AGAIN;
 }

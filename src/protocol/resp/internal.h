@@ -108,6 +108,7 @@ struct pil_redis_call {
     bool is_void;                   /* EXEC, after the swap of a watched view: answered with null */
     bool is_queued;                 /* waits for EXEC, answered with QUEUED */
     bool is_replayed;               /* an element of the answer of EXEC */
+    bool says_forget;               /* CLIENT TRACKING: a push begins the answer, also when it is refused */
     struct pil_tensor_rows rows;    /* for PIL.VECTOR, PIL.COLUMNS and PIL.DESCRIBE */
     uint32_t plan_number;           /* for PIL.PLAN */
 };

@@ -299,6 +299,10 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
         break;
     case PIL_REFUSAL_NONE: PIL_UNREACHABLE("a request that was not refused");
     }
+    const struct pil_redis_call *call = request->body;
+    if (call->says_forget) {
+        pil_redis_put_forget(sink); /* the first one was taken back with the answer */
+    }
     pil_resp_put_error(sink, error);
 }
 

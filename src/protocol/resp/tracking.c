@@ -40,7 +40,7 @@ void pil_redis_tracking_end(struct pil_redis_connection *connection) {
 /* ---- Saying "forget". */
 
 /* A null in place of keys stands for all of them, as after FLUSHALL in Redis. */
-static void put_forget(struct pil_sink *sink) {
+void pil_redis_put_forget(struct pil_sink *sink) {
     pil_resp_put_push(sink, 2);
     pil_resp_put_bulk_text(sink, "invalidate");
     pil_resp_put_null(sink, PIL_RESP_3);
@@ -154,7 +154,8 @@ void pil_redis_track(struct pil_turn *turn, struct pil_redis_call *call, struct 
     struct pil_redis_connection *connection = call->connection;
     /* Inside of EXEC's array there is no place for a push: EXEC itself has looked, and so will the next request. */
     if (!call->is_replayed && must_forget(turn, connection, false)) {
-        put_forget(sink);
+        call->says_forget = true;
+        pil_redis_put_forget(sink);
     }
     advance_caching(connection->tracking, call);
     if (call->error == NULL && !call->is_queued && is_tracked(connection->tracking)) {
@@ -167,8 +168,9 @@ void pil_redis_tracking_sweep(struct pil_turn *turn, struct pil_redis_connection
     struct pil_connection *base = connection->base;
     bool can_send = base->state < PIL_CONNECTION_FINISHING && base->output.bytes == 0 && base->pending == 0;
     if (connection->tracking != NULL && can_send && must_forget(turn, connection, true)) {
-        pil_status status = pil_connection_interject(turn, base, put_forget);
-        PIL_ASSERT(status == PIL_STATUS_OK); /* nothing is pending */
+        if (pil_connection_interject(turn, base, pil_redis_put_forget) != PIL_STATUS_OK) {
+            connection->tracking->expires_us = 0; /* long ago: it is still to be said */
+        }
     }
 }
 

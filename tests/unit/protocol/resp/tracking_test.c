@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <sys/time.h>
 
-enum { SWAPS = 60, READS = 300, KEYS = 10, PATIENCE_S = 10 };
+enum { SWAPS = 60, READS = 300, KEYS = 10, PATIENCE_S = 10, ANSWER_BYTES_MAX = 1 << 16 };
 
 struct fixture {
     struct pil_settings settings;
@@ -34,12 +34,13 @@ static void publish(struct fixture *f, uint64_t seed) {
     pil_cache_reclaim(cache, 1 << 20, NULL, NULL);
 }
 
-static int setup(void **state) {
+static int setup_limited(void **state, uint32_t output_bytes_max) {
     static const struct pil_protocol *const protocols[] = {&pil_redis_protocol};
     static const struct timeval patience = {.tv_sec = PATIENCE_S};
     struct fixture *f = calloc(1, sizeof *f);
     struct pil_error error = {0};
     f->settings = fixture_settings(1, 'a', 1, PIL_ENGINE_EPOLL);
+    f->settings.limits.output_bytes_max = output_bytes_max;
     f->project = fixture_project(1);
     f->listener = fixture_listen("tracking", &f->address);
     assert_int_equal(pil_server_create(&f->settings, protocols, 1, &f->listener, &f->server, &error), PIL_STATUS_OK);
@@ -49,6 +50,14 @@ static int setup(void **state) {
     assert_int_equal(setsockopt(f->client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
     *state = f;
     return 0;
+}
+
+static int setup(void **state) {
+    return setup_limited(state, 1 << 26);
+}
+
+static int setup_small(void **state) {
+    return setup_limited(state, ANSWER_BYTES_MAX);
 }
 
 static int teardown(void **state) {
@@ -197,11 +206,36 @@ static void what_is_not_tracked_is_not_announced(void **state) {
     }
 }
 
+/* The answer is taken back, the message in front of it must not be. */
+static void a_refused_answer_still_says_forget(void **state) {
+    struct fixture *f = *state;
+    struct pil_text large = {0};
+    pil_text_format(&large, "*%d\r\n$5\r\nHMGET\r\n$3\r\na:1\r\n", ANSWER_BYTES_MAX / 4 + 2);
+    for (uint32_t i = 0; i < ANSWER_BYTES_MAX / 4; i++) {
+        pil_text_format(&large, "$2\r\nf0\r\n");
+    }
+    start(f, "");
+    for (uint64_t seed = 1; seed <= SWAPS; seed++) {
+        bool is_push;
+        send_text(f, "HGET a:1 f0\r\n");
+        take_answers(f, 1);
+        publish(f, seed);
+        assert_int_equal(pil_sys_write_all(f->client, pil_bytes_from(large.data, large.len), NULL), PIL_STATUS_OK);
+        assert_false(take(f)); /* a push first */
+        assert_int_equal(next(f, &is_push).kind, PIL_RESP_KIND_ERROR);
+        pil_text_clear(&f->input);
+        f->at = 0;
+    }
+    assert_int_equal(f->pushes, SWAPS);
+    pil_text_deinit(&large);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_old_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_old_is_kept_of_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_old_is_kept_of_what_was_opted_in, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_refused_answer_still_says_forget, setup_small, teardown),
         cmocka_unit_test_setup_teardown(broadcasts_come_without_reading, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_tracked_is_not_announced, setup, teardown),
     };
