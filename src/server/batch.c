@@ -191,14 +191,26 @@ static void put_answer(struct pil_turn *turn, struct pil_request *request, struc
     }
 }
 
+/* What an answer has counted, so that it can be taken back. */
+struct counts {
+    size_t bytes;
+    uint64_t values[PIL_SETTINGS_VIEWS_MAX][PIL_VALUE_STATUS_COUNT];
+};
+
+static void save_counts(const struct pil_turn *turn, const struct pil_request *request, struct counts *ret_counts) {
+    ret_counts->bytes = request->lookup_count > 0 ? turn->settings->view_count * sizeof *ret_counts->values : 0;
+    memcpy(ret_counts->values, turn->value_counts, ret_counts->bytes);
+}
+
 /* Writes an error in place of an answer that did not fit. The answers before it stay. */
-static pil_output_failure put_refusal(struct pil_turn *turn, struct pil_request *request,
+static pil_output_failure put_refusal(struct pil_turn *turn, struct pil_request *request, const struct counts *before,
                                       struct pil_output_sink *sink) {
     struct pil_connection *connection = request->connection;
     const struct pil_limits *limits = &turn->settings->limits;
     bool is_large = sink->failure == PIL_OUTPUT_TOO_LARGE;
     request->refusal = (struct pil_refusal){.reason = is_large ? PIL_REFUSAL_OUTPUT : PIL_REFUSAL_MEMORY,
                                             .limit = is_large ? limits->output_bytes_max : limits->client_memory_max};
+    memcpy(turn->value_counts, before->values, before->bytes);
     pil_output_undo(sink);
     pil_output_begin(sink, &connection->output, &turn->worker->chunks, NULL, PIL_CHUNK_BYTES);
     put_answer(turn, request, &sink->sink);
@@ -215,17 +227,19 @@ static void encode(struct pil_turn *turn, struct pil_request *request) {
     struct pil_connection *connection = request->connection;
     struct pil_worker *worker = turn->worker;
     struct pil_output_sink sink;
+    struct counts counts;
     PIL_ASSERT(connection->pending > 0);
     connection->pending--;
     if (connection->state >= PIL_CONNECTION_CLOSED) {
         return;
     }
     uint64_t before = connection->output.bytes;
+    save_counts(turn, request, &counts);
     turn->scope.readable = connection->readable;
     pil_output_begin(&sink, &connection->output, &worker->chunks, &connection->use,
                      turn->settings->limits.output_bytes_max);
     put_answer(turn, request, &sink.sink);
-    if (pil_output_finish(&sink) != PIL_OUTPUT_OK && put_refusal(turn, request, &sink) != PIL_OUTPUT_OK) {
+    if (pil_output_finish(&sink) != PIL_OUTPUT_OK && put_refusal(turn, request, &counts, &sink) != PIL_OUTPUT_OK) {
         pil_connection_close(turn, connection, PIL_CLOSE_OUTPUT);
         return;
     }

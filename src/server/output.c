@@ -101,6 +101,9 @@ uint64_t pil_output_position(const struct pil_output_sink *sink) {
 
 pil_output_failure pil_output_finish(struct pil_output_sink *sink) {
     commit(sink);
+    if (sink->failure == PIL_OUTPUT_OK && sink->output->bytes > sink->bytes_max) {
+        sink->failure = PIL_OUTPUT_TOO_LARGE; /* the limit lies in the last chunk */
+    }
     return sink->failure;
 }
 

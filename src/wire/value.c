@@ -17,11 +17,7 @@ typedef enum text_style {
     STYLE_JSON,
 } text_style;
 
-enum {
-    NUMBER_BYTES = 40,      /* room to write one */
-    JSON_NUMBER_BYTES = 24, /* the longest: -2.2250738585072014e-308 */
-    ESCAPED_BYTES = 6,      /* the longest escape: \u001f */
-};
+enum { NUMBER_BYTES = 40 }; /* room to write one */
 PIL_STATIC_ASSERT((int)NUMBER_BYTES >= (int)PIL_DECIMAL_BYTES);
 
 /* ---- Numbers. */
@@ -314,14 +310,6 @@ void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_
     } else {
         put_array(sink, type, raw, STYLE_JSON);
     }
-}
-
-uint64_t pil_value_json_bytes_max(struct pil_type type, size_t raw_bytes) {
-    if (pil_scalar_is_text(type.scalar)) {
-        return raw_bytes * ESCAPED_BYTES + 2; /* in a list, the counts and ends of texts stand for quotes and commas */
-    }
-    uint64_t count = type.shape == PIL_SHAPE_SCALAR ? 1 : raw_bytes / pil_scalar_bytes(type.scalar);
-    return count * (JSON_NUMBER_BYTES + 1) + 2;
 }
 
 bool pil_value_is_readable_by_feast(struct pil_type type, struct pil_bytes raw) {

@@ -21,8 +21,6 @@ void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct
  * infinities as "NaN", "Infinity", "-Infinity", alone or in a list; bytes as base64; unix_timestamp as whole seconds
  * (floor). Never null: a value that is there is not nothing. */
 void pil_value_put_json(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw);
-/* No value of raw_bytes has longer JSON. */
-uint64_t pil_value_json_bytes_max(struct pil_type type, size_t raw_bytes);
 /* Whether Feast's SDK reads that JSON back as the same value. It infers types from elements, so that it takes a NaN or
  * an infinity for a string, and an empty list, or a list with both numbers and strings, fails its whole reply. */
 bool pil_value_is_readable_by_feast(struct pil_type type, struct pil_bytes raw);

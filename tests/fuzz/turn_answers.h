@@ -331,11 +331,6 @@ static void check_response(struct answers *answers, const struct question *quest
     if ((is_json || is_binary) && response->body.len > 0) {
         check_json(json);
     }
-    /* What earlier answers take of the output depends on when they are read. */
-    static const char no_room[] = "limits.output_bytes";
-    if (response->status == 503 && memmem(json.data, json.len, no_room, sizeof no_room - 1) != NULL) {
-        answers->is_repeatable = false;
-    }
     if (answers->has_origins && response->status == 200) {
         note_text(&origins, json);
         if (response->body.len > json.len) { /* the answer to HEAD has no bytes at all */

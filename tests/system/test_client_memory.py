@@ -123,7 +123,7 @@ def test_one_answer_over_the_limit_is_an_error_and_the_connection_stays(start):
         got = b""
         while not got.endswith(b"+PONG\r\n"):
             got += sock.recv(65536)
-    error = b"-ERR the answer is longer than limits.output_bytes (65536): ask for less in one request\r\n"
+    error = b"-TOOLARGE the answer is longer than limits.output_bytes (65536): ask for less in one request\r\n"
     assert got == error * 3 + b"+PONG\r\n"
     answer = daemon.online_features({"id": list(range(100)) * 20}, [f"driver_stats:f{i}" for i in range(FEATURES)])
     assert answer.status == 413 and "limits.output_bytes" in answer.text

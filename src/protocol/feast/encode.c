@@ -105,12 +105,6 @@ static const struct pil_lookup *lookups_of(const struct pil_turn *turn, const st
     return pil_request_lookups(turn, call->request) + slot * call->row_count;
 }
 
-enum {
-    FRAME_BYTES_MAX = 512, /* of a column, with its name; of a view in the metadata */
-    NULL_BYTES = 4,
-    KEY_BYTES_MORE = 24, /* of an integer that was sent as a shorter text, such as 1e9 */
-};
-
 /* The texts that are the same in every column of a view: statuses (where nothing is null) and timestamps. They make up
  * most of an answer, so they are written once and copied. */
 struct view_rows {
@@ -217,37 +211,6 @@ static void put_feature_column(struct pil_turn *turn, struct pil_feast_encoder *
     } else {
         put_timestamps(turn, encoder, call, view);
     }
-}
-
-/* The longest column of a feature. Only the lengths of strings and lists are looked up. */
-static uint64_t column_bytes_max(const struct pil_turn *turn, const struct pil_feast_call *call,
-                                 const struct pil_selection_feature *selected) {
-    const struct pil_selection_view *view = &call->selection.views[selected->slot];
-    const struct pil_feature *feature = &view->serving->chain.view->features[selected->feature];
-    uint64_t each = 1 + PIL_FEAST_STATUS_BYTES_MAX + PIL_FEAST_TIME_BYTES_MAX, bytes = FRAME_BYTES_MAX;
-    if (!pil_type_is_reference(feature->type)) {
-        each += pil_value_json_bytes_max(feature->type, pil_type_row_bytes(feature->type));
-        return bytes + call->row_count * each;
-    }
-    const struct pil_lookup *lookups = lookups_of(turn, call, view);
-    for (uint32_t row = 0; row < call->row_count; row++) {
-        bool is_found = lookups[row].row.fields != NULL;
-        bytes += each + NULL_BYTES;
-        bytes += is_found ? pil_value_json_bytes_max(feature->type, pil_row_value(&lookups[row].row, feature).len) : 0;
-    }
-    return bytes;
-}
-
-uint64_t pil_feast_online_bytes_max(const struct pil_turn *turn, const struct pil_feast_call *call) {
-    static const struct pil_type text = {.scalar = PIL_SCALAR_STRING, .shape = PIL_SHAPE_SCALAR};
-    uint64_t keys = call->body.column_count, rows = call->row_count;
-    uint64_t bytes = FRAME_BYTES_MAX + call->selection.view_count * (uint64_t)FRAME_BYTES_MAX;
-    bytes += pil_value_json_bytes_max(text, call->body_bytes); /* all keys together, as they were sent */
-    bytes += keys * (FRAME_BYTES_MAX + rows * (KEY_BYTES_MORE + PIL_FEAST_STATUS_BYTES_MAX + PIL_FEAST_TIME_BYTES_MAX));
-    for (uint32_t i = 0; i < call->selection.feature_count; i++) {
-        bytes += column_bytes_max(turn, call, &call->selection.features[i]);
-    }
-    return bytes;
 }
 
 void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {

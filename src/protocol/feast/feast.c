@@ -80,9 +80,13 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
 
 static void encode(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
     const struct pil_feast_call *call = request->body;
-    bool is_put = call->is_online &&
-                  pil_exchange_fits(turn, request, pil_feast_online_bytes_max(turn, call), pil_feast_online_put);
-    pil_exchange_answer(turn, request, &service, is_put ? pil_feast_online_put : NULL, sink);
+    pil_exchange_answer(turn, request, &service, call->is_online ? pil_feast_online_put : NULL, sink);
+}
+
+/* "name (limit)" */
+static struct pil_bytes limit_text(struct pil_turn *turn, const struct pil_request *request, const char *name) {
+    return pil_bytes_from_text(
+        pil_batch_text(turn->batch, "%s (%llu)", name, (unsigned long long)request->refusal.limit));
 }
 
 static void refuse(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
@@ -94,15 +98,15 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_NO_ROOM, (struct pil_bytes){0}, (struct pil_bytes){0});
         break;
     case PIL_REFUSAL_CONNECTIONS:
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_NO_PLACE, pil_bytes_from_text("limits.connections"),
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_NO_PLACE, limit_text(turn, request, "limits.connections"),
                        (struct pil_bytes){0});
         break;
     case PIL_REFUSAL_OUTPUT:
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_ANSWER_TOO_LARGE, pil_bytes_from_text("limits.output_bytes"),
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_ANSWER_TOO_LARGE, limit_text(turn, request, "limits.output_bytes"),
                        (struct pil_bytes){0});
         break;
     case PIL_REFUSAL_MEMORY:
-        pil_feast_fail(turn, call, PIL_FEAST_ERROR_MEMORY_SHARE, pil_bytes_from_text("limits.client_memory"),
+        pil_feast_fail(turn, call, PIL_FEAST_ERROR_MEMORY_SHARE, limit_text(turn, request, "limits.client_memory"),
                        (struct pil_bytes){0});
         break;
     case PIL_REFUSAL_NONE: PIL_UNREACHABLE("a request that was not refused");

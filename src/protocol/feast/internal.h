@@ -18,7 +18,6 @@ struct pil_feast_call {
     struct pil_bytes project; /* that the request is for: bare names are of this project; empty: of any */
     struct pil_selection selection;
     uint32_t row_count;
-    size_t body_bytes; /* of the request */
 };
 
 /* The name of a view in the answer: "view", or "project/view" (in `text`) where the request reads views of that name
@@ -29,8 +28,6 @@ struct pil_key_part pil_feast_key_part(const struct pil_feast_value *value);
 /* Parses the body and adds the lookups; on a mistake, makes the answer an error. */
 void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_http_request *http);
 void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
-/* After the lookups: no answer to the request is longer. */
-uint64_t pil_feast_online_bytes_max(const struct pil_turn *turn, const struct pil_feast_call *call);
 /* Makes the answer an error or a rejection as in wire/feast.h. */
 void pil_feast_fail(struct pil_turn *turn, struct pil_feast_call *call, pil_feast_error error, struct pil_bytes first,
                     struct pil_bytes second);

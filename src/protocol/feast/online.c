@@ -438,7 +438,6 @@ static bool parse(struct pil_turn *turn, struct pil_feast_call *call, struct pil
 
 void pil_feast_online_prepare(struct pil_turn *turn, struct pil_feast_call *call, const struct pil_http_request *http) {
     call->http.exchange.head.content_type = "application/json";
-    call->body_bytes = http->body.len;
     if (!parse(turn, call, http->body) || !find_project(turn, call, http)) {
         return;
     }

@@ -5,7 +5,7 @@
 
 /* A body up to this size fits any batch that has room for another request. A larger one must be the first of its
  * batch. */
-enum { SMALL_BODY_BYTES = 65536, HEAD_BYTES_MAX = 512 };
+enum { SMALL_BODY_BYTES = 65536 };
 
 /* ---- Any thread. */
 
@@ -103,37 +103,6 @@ pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *co
 }
 
 /* ---- Limits of answers. */
-
-/* The numbers of values that `put` adds to the metrics count once, when the body is written. */
-static uint64_t measure(struct pil_turn *turn, struct pil_request *request, pil_exchange_put_fn put) {
-    uint64_t counts[PIL_SETTINGS_VIEWS_MAX][PIL_VALUE_STATUS_COUNT];
-    struct pil_sink_measure body;
-    memcpy(counts, turn->value_counts, sizeof counts);
-    pil_sink_measure_begin(&body);
-    put(turn, request, &body.sink);
-    memcpy(turn->value_counts, counts, sizeof counts);
-    return pil_sink_measured(&body);
-}
-
-bool pil_exchange_fits(struct pil_turn *turn, struct pil_request *request, uint64_t bytes_max,
-                       pil_exchange_put_fn put) {
-    struct pil_exchange_call *call = request->body;
-    uint64_t limit = turn->settings->limits.output_bytes_max;
-    if (bytes_max + HEAD_BYTES_MAX <= limit) {
-        return true;
-    }
-    uint64_t bytes = measure(turn, request, put);
-    PIL_ASSERT_SLOW(bytes <= bytes_max);
-    if (bytes + HEAD_BYTES_MAX <= limit) {
-        return true;
-    }
-    pil_exchange_fail(request, 413);
-    call->detail = pil_batch_text(turn->batch,
-                                  "the answer has %llu bytes, over limits.output_bytes (%llu): ask for fewer rows or "
-                                  "features in one request",
-                                  (unsigned long long)bytes, (unsigned long long)limit);
-    return false;
-}
 
 bool pil_exchange_may_ask(struct pil_turn *turn, struct pil_request *request, uint64_t rows, uint64_t columns) {
     struct pil_exchange_call *call = request->body;

@@ -48,10 +48,6 @@ pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *co
                                 const struct pil_exchange_service *service, struct pil_bytes data,
                                 size_t *ret_consumed) PIL_CHECKED;
 typedef void (*pil_exchange_put_fn)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
-/* Call after the lookups, before pil_exchange_answer: whether the body that `put` writes, of at most bytes_max, fits
- * into limits.output_bytes. If not, makes the answer 413. `put` is called once, to measure, but only if bytes_max does
- * not fit. */
-bool pil_exchange_fits(struct pil_turn *turn, struct pil_request *request, uint64_t bytes_max, pil_exchange_put_fn put);
 /* Makes the answer 413 when it would have more values as JSON than limits.values_per_request; `rows` and `columns` are
  * for the message. */
 bool pil_exchange_may_ask(struct pil_turn *turn, struct pil_request *request, uint64_t rows, uint64_t columns);

@@ -8,10 +8,7 @@
 #include "snapshot/reader.h"
 #include "wire/value.h"
 
-enum {
-    STRING_LENGTH_BYTES = 4,
-    FRAME_BYTES_MAX = 1024, /* what is around the values of an output; a view's parameters */
-};
+enum { STRING_LENGTH_BYTES = 4 };
 
 static const char inner_length[] = "inference-header-content-length: ";
 static const char inner_length_field[] = "inference-header-content-length: 0         \r\n";
@@ -102,17 +99,6 @@ static uint64_t binary_bytes(const struct pil_oip_call *call, const struct pil_o
     return bytes;
 }
 
-/* No JSON of this output is longer. */
-static uint64_t json_bytes_max(const struct pil_oip_call *call, const struct pil_oip_answer *output) {
-    static const struct pil_type number = {.scalar = PIL_SCALAR_FLOAT64, .shape = PIL_SHAPE_SCALAR};
-    static const struct pil_type text = {.scalar = PIL_SCALAR_STRING, .shape = PIL_SHAPE_SCALAR};
-    uint64_t bytes = element_count(call, output) * (1 + pil_value_json_bytes_max(number, sizeof(double)));
-    for (uint32_t i = 0; output->column != PIL_OIP_NO_COLUMN && i < call->rows.row_count; i++) {
-        bytes += pil_value_json_bytes_max(text, string_at(call, (uint32_t)output->column, i).len);
-    }
-    return bytes;
-}
-
 static void put_binary(struct pil_turn *turn, const struct pil_oip_call *call, const struct pil_oip_answer *output,
                        struct pil_sink *sink) {
     uint32_t element = output->is_statuses ? 1 : pil_vector_dtype_bytes(pil_oip_plan(call)->dtype);
@@ -184,39 +170,15 @@ bool pil_oip_has_binary(const struct pil_oip_call *call) {
     return false;
 }
 
-/* The JSON part and the binary tensors, as one body. */
-static void put_all(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
-    struct pil_oip_call *call = request->body;
-    pil_oip_infer_put(turn, call, sink);
-    for (uint32_t i = 0; i < call->output_count; i++) {
-        if (call->outputs[i].is_binary) {
-            put_binary(turn, call, &call->outputs[i], sink);
-        }
-    }
-}
-
-bool pil_oip_infer_fits(struct pil_turn *turn, struct pil_oip_call *call) {
-    uint64_t frames = 2 + call->output_count + pil_oip_plan(call)->view_count;
-    uint64_t bytes_max =
-        frames * FRAME_BYTES_MAX +
-        pil_value_json_bytes_max((struct pil_type){.scalar = PIL_SCALAR_STRING, .shape = PIL_SHAPE_SCALAR},
-                                 call->model.len + call->id.len);
-    for (uint32_t i = 0; i < call->output_count; i++) {
-        const struct pil_oip_answer *output = &call->outputs[i];
-        bytes_max += output->is_binary ? binary_bytes(call, output) : json_bytes_max(call, output);
-    }
-    return pil_exchange_fits(turn, call->request, bytes_max, put_all);
-}
-
 void pil_oip_infer_put_binary(struct pil_turn *turn, struct pil_oip_call *call, struct pil_sink *sink) {
     struct pil_output_sink *output = (struct pil_output_sink *)(void *)sink;
-    struct pil_http_head *head = &call->http.exchange.head;
-    head->content_type = "application/octet-stream";
-    head->fields = inner_length_field;
+    struct pil_http_head head = call->http.exchange.head; /* a refusal in place of this answer has another one */
+    head.content_type = "application/octet-stream";
+    head.fields = inner_length_field;
     /* Reserves more than the head needs, so that the head lies in one chunk, where the field with the length of the
      * JSON can be found. */
     uint8_t *begin = pil_sink_reserve(sink, PIL_SINK_RESERVE_MAX);
-    uint8_t *length = pil_http_put_head(sink, head);
+    uint8_t *length = pil_http_put_head(sink, &head);
     uint8_t *inner = memmem(begin, (size_t)(length - begin), inner_length, sizeof inner_length - 1);
     uint64_t body = pil_output_position(output);
     pil_oip_infer_put(turn, call, sink);

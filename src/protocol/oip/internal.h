@@ -61,8 +61,6 @@ void pil_oip_put_index(struct pil_turn *turn, struct pil_oip_call *call, struct 
 
 /* Parses the body and adds the lookups; sets is_routed, or makes the answer an error. */
 void pil_oip_infer_prepare(struct pil_turn *turn, struct pil_oip_call *call, const struct pil_http_request *http);
-/* Call after the lookups: whether the answer fits into the output. Returns false with the error set. */
-bool pil_oip_infer_fits(struct pil_turn *turn, struct pil_oip_call *call);
 /* Of an element of a binary tensor; of a string, without its characters. */
 uint32_t pil_oip_element_bytes(const struct pil_oip_call *call, const struct pil_oip_answer *output);
 /* Writes head and body of an answer with binary tensors. */

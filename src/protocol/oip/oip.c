@@ -138,17 +138,8 @@ static void put_routed(struct pil_turn *turn, struct pil_request *request, struc
     routes[call->kind].put(turn, call, sink);
 }
 
-static bool fits(struct pil_turn *turn, struct pil_request *request) {
-    struct pil_oip_call *call = request->body;
-    return call->kind == PIL_OIP_ROUTE_INFER ? pil_oip_infer_fits(turn, call)
-                                             : pil_exchange_fits(turn, request, UINT64_MAX / 2, put_routed);
-}
-
 static void encode(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink) {
     struct pil_oip_call *call = request->body;
-    if (call->is_routed) {
-        call->is_routed = fits(turn, request);
-    }
     if (call->is_routed && call->kind == PIL_OIP_ROUTE_INFER && pil_oip_has_binary(call)) {
         pil_oip_infer_put_binary(turn, call, sink);
     } else {

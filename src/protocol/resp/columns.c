@@ -211,7 +211,7 @@ PIL_REPLY(pil_redis_reply_columns) {
         measure(&column, &records[i]);
         head.bytes = pil_column_place(head.rows, &records[i], head.bytes);
     }
-    if (head.bytes >= turn->settings->limits.output_bytes_max) {
+    if (head.bytes > turn->settings->limits.output_bytes_max) {
         pil_redis_refuse_answer(turn, call, head.bytes, sink);
     } else {
         put_answer(turn, rows, &head, records, sink);

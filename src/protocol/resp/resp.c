@@ -286,10 +286,9 @@ static void refuse(struct pil_turn *turn, struct pil_request *request, struct pi
         break;
     case PIL_REFUSAL_CONNECTIONS: error = "ERR max number of clients reached"; break;
     case PIL_REFUSAL_OUTPUT:
-        error = pil_batch_text(turn->batch,
-                               "ERR the answer is longer than limits.output_bytes (%llu): ask for less in one "
-                               "request",
-                               (unsigned long long)request->refusal.limit);
+        error = pil_batch_text(
+            turn->batch, "TOOLARGE the answer is longer than limits.output_bytes (%llu): ask for less in one request",
+            (unsigned long long)request->refusal.limit);
         break;
     case PIL_REFUSAL_MEMORY:
         error = pil_batch_text(turn->batch,

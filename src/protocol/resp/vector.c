@@ -238,7 +238,7 @@ PIL_REPLY(pil_redis_reply_vector) {
         pil_tensor_summarise(&call->rows, slot, turn->wall_us, &head.views[slot]);
     }
     pil_tensor_layout(&head);
-    if (head.bytes >= turn->settings->limits.output_bytes_max ||
+    if (head.bytes > turn->settings->limits.output_bytes_max ||
         !pil_tensor_place_init(arena, head.features, &statuses) ||
         !pil_tensor_place_init(arena, (size_t)head.width * head.element_bytes, &values)) {
         pil_redis_refuse_answer(turn, call, head.bytes, sink);

@@ -80,6 +80,15 @@ static void what_does_not_fit_leaves_no_trace(void **state) {
     assert_null(output.first);
 }
 
+static void the_limit_is_exact(void **state) {
+    (void)state;
+    assert_int_equal(write_answer(ANSWER_MAX + 1, 'a', ANSWER_MAX), PIL_OUTPUT_TOO_LARGE);
+    assert_int_equal(write_answer(ANSWER_MAX, 'b', ANSWER_MAX), PIL_OUTPUT_OK);
+    assert_int_equal(write_answer(10, 'c', 9), PIL_OUTPUT_TOO_LARGE);
+    assert_int_equal(write_answer(9, 'd', 9), PIL_OUTPUT_OK);
+    assert_int_equal(output.bytes, ANSWER_MAX + 9);
+}
+
 static void a_share_that_is_used_up_refuses_the_next_chunk(void **state) {
     (void)state;
     pil_account_add(&use, BUDGET); /* by other connections of the peer */
@@ -153,6 +162,7 @@ static void random_steps_equal_a_plain_buffer(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_does_not_fit_leaves_no_trace, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_limit_is_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(a_share_that_is_used_up_refuses_the_next_chunk, setup, teardown),
         cmocka_unit_test_setup_teardown(chunks_are_charged_but_for_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(chunks_that_stay_free_are_given_back, setup, teardown),
