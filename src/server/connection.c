@@ -117,8 +117,8 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
                      1);
     pil_output_clear(&connection->output, &worker->chunks, &connection->use);
     free(connection->input);
-    worker->freed_bytes += connection->input_capacity + connection->kept_bytes;
-    pil_accounts_free(&worker->server->accounts, connection->input_capacity + connection->kept_bytes);
+    worker->freed_bytes += connection->kept_bytes;
+    pil_accounts_free(&worker->server->accounts, connection->kept_bytes);
     pil_accounts_leave(&worker->server->accounts, &connection->use);
     connection->magic = 0;
     free(connection);
@@ -160,10 +160,19 @@ static void put_on_ready_list(struct pil_worker *worker, struct pil_connection *
     }
 }
 
+static void wait_for_turn(struct pil_worker *worker, struct pil_connection *connection) {
+    count_hold(worker, connection, PIL_HOLD_TURN);
+    put_on_ready_list(worker, connection);
+}
+
+void pil_connection_yield(struct pil_turn *turn, struct pil_connection *connection) {
+    PIL_ASSERT(connection->replay.len == 0);
+    wait_for_turn(turn->worker, connection);
+}
+
 void pil_connection_defer(struct pil_turn *turn, struct pil_connection *connection) {
     if (connection->state < PIL_CONNECTION_FINISHING && !pil_list_is_linked(&connection->ready_link)) {
-        count_hold(turn->worker, connection, PIL_HOLD_TURN);
-        put_on_ready_list(turn->worker, connection);
+        wait_for_turn(turn->worker, connection);
     }
 }
 
@@ -183,9 +192,8 @@ static bool is_far_ahead(const struct pil_connection *connection) {
     return pil_list_is_linked(&connection->ready_link) && waiting_bytes(connection) > INPUT_AHEAD_BYTES;
 }
 
-/* Whether requests must wait until the peer has taken some of its answers. Never without output: its end would not
- * come.
- */
+/* Whether requests must wait until the peer has taken some of its answers. Not without output, whose end would never
+ * come. */
 static bool must_hold(const struct pil_turn *turn, const struct pil_connection *connection) {
     const struct pil_output *output = &connection->output;
     return output->bytes >= turn->settings->limits.output_bytes_max ||
@@ -218,6 +226,7 @@ bool pil_connection_keep(struct pil_turn *turn, struct pil_connection *connectio
 void pil_connection_unkeep(struct pil_turn *turn, struct pil_connection *connection, uint64_t bytes) {
     PIL_ASSERT(connection->kept_bytes >= bytes);
     connection->kept_bytes -= bytes;
+    turn->worker->freed_bytes += bytes;
     pil_account_remove(&connection->use, bytes);
     pil_accounts_free(&turn->server->accounts, bytes);
 }
@@ -242,8 +251,7 @@ static bool must_wait(struct pil_turn *turn, struct pil_connection *connection, 
         return true;
     }
     if (decoded == turn->settings->limits.requests_per_turn) {
-        count_hold(turn->worker, connection, PIL_HOLD_TURN);
-        put_on_ready_list(turn->worker, connection);
+        wait_for_turn(turn->worker, connection);
         return true;
     }
     return false;
@@ -254,12 +262,6 @@ static bool must_wait(struct pil_turn *turn, struct pil_connection *connection, 
 static bool owes_much(const struct pil_turn *turn, const struct pil_connection *connection) {
     uint64_t expected = connection->output.bytes + (connection->pending + 1) * connection->answer_bytes;
     return connection->pending > 0 && expected > turn->settings->limits.output_bytes_max;
-}
-
-void pil_connection_yield(struct pil_turn *turn, struct pil_connection *connection) {
-    PIL_ASSERT(connection->replay.len == 0);
-    count_hold(turn->worker, connection, PIL_HOLD_TURN);
-    put_on_ready_list(turn->worker, connection);
 }
 
 static pil_status decode_replay(struct pil_turn *turn, struct pil_connection *connection) {
@@ -333,9 +335,7 @@ static size_t grown_capacity(size_t capacity, size_t wanted) {
 static void free_input(struct pil_turn *turn, struct pil_connection *connection) {
     PIL_ASSERT(connection->pending == 0);
     free(connection->input);
-    pil_account_remove(&connection->use, connection->input_capacity);
-    pil_accounts_free(&turn->server->accounts, connection->input_capacity);
-    turn->worker->freed_bytes += connection->input_capacity;
+    pil_connection_unkeep(turn, connection, connection->input_capacity);
     connection->input = NULL;
     connection->input_begin = connection->input_end = connection->input_capacity = 0;
 }
@@ -343,20 +343,18 @@ static void free_input(struct pil_turn *turn, struct pil_connection *connection)
 /* Makes `input` larger; it may move. NO_MEMORY; TOO_LARGE: more than one whole request and the bytes that were in
  * flight behind it when reading was paused, unless requests are read ahead. */
 static pil_status grow_input(struct pil_turn *turn, struct pil_connection *connection, size_t wanted) {
-    struct pil_accounts *accounts = &turn->server->accounts;
     size_t capacity = grown_capacity(connection->input_capacity, wanted), more = capacity - connection->input_capacity;
     if (!connection->is_held && wanted > (size_t)turn->settings->limits.request_bytes_max + IN_FLIGHT_BYTES) {
         return PIL_STATUS_TOO_LARGE;
     }
-    if (!pil_accounts_may_hold(accounts, &connection->use, more) || !pil_accounts_allocate(accounts, more)) {
+    if (!pil_connection_keep(turn, connection, more)) {
         return PIL_STATUS_NO_MEMORY;
     }
     uint8_t *grown = realloc(connection->input, capacity);
     if (grown == NULL) {
-        pil_accounts_free(accounts, more);
+        pil_connection_unkeep(turn, connection, more);
         return PIL_STATUS_NO_MEMORY;
     }
-    pil_account_add(&connection->use, more);
     connection->input = grown;
     connection->input_capacity = capacity;
     return PIL_STATUS_OK;
@@ -541,26 +539,30 @@ static bool is_past(uint64_t since_ns, uint64_t now_ns, uint64_t limit_ms) {
     return since_ns != 0 && limit_ms != 0 && now_ns > since_ns && now_ns - since_ns > limit_ms * 1000000;
 }
 
-/* Charges output that waits, and restarts the clock of a peer that takes some of it, however slowly. Returns whether
- * the peer has taken nothing for limits.output_stall. */
-static bool has_stalled(struct pil_turn *turn, struct pil_connection *connection) {
-    uint64_t limit_ms = turn->settings->limits.output_stall_ms;
+static uint64_t look_at_untaken(const struct pil_turn *turn, const struct pil_connection *connection) {
+    return pil_engine_untaken(turn->worker->engine, connection->handle) + 1;
+}
+
+/* Whether the peer has taken nothing since it was looked at last, nor for limits.output_stall. */
+static bool has_stalled(const struct pil_turn *turn, const struct pil_connection *connection) {
+    return is_past(connection->taken_ns, turn->now_ns, turn->settings->limits.output_stall_ms) &&
+           connection->untaken == look_at_untaken(turn, connection);
+}
+
+/* Charges output that waits, and restarts the clock of a peer that takes some of it, however slowly. */
+static void watch_output(struct pil_turn *turn, struct pil_connection *connection) {
     if (is_past(connection->taken_ns, turn->now_ns, WAITS_MS)) {
         pil_output_charge(&connection->output, &connection->use);
     }
-    if (!is_past(connection->taken_ns, turn->now_ns, limit_ms / 2)) {
-        return false;
+    if (!is_past(connection->taken_ns, turn->now_ns, turn->settings->limits.output_stall_ms / 2)) {
+        return;
     }
-    uint64_t untaken = pil_engine_untaken(turn->worker->engine, connection->handle) + 1;
-    if (connection->untaken == 0) {
-        connection->untaken = untaken;
-    } else if (untaken != connection->untaken) {
-        connection->untaken = 0;
+    uint64_t untaken = look_at_untaken(turn, connection);
+    if (connection->untaken != 0 && connection->untaken != untaken) {
         connection->taken_ns = turn->now_ns;
-    } else {
-        return is_past(connection->taken_ns, turn->now_ns, limit_ms);
+        untaken = 0;
     }
-    return false;
+    connection->untaken = untaken;
 }
 
 /* Gives back an input buffer that is empty: at once when it is large, so that filling it costs far more than allocating
@@ -615,6 +617,10 @@ void pil_connection_sweep(struct pil_turn *turn, struct pil_connection *connecti
         connection->protocol->sweep(turn, connection);
     }
     enforce_times(turn, connection);
+    if (connection->state >= PIL_CONNECTION_CLOSED) {
+        return;
+    }
+    watch_output(turn, connection);
     trim_input(turn, connection);
     pil_connection_resume(turn, connection); /* other peers may have given memory back */
 }
@@ -622,7 +628,8 @@ void pil_connection_sweep(struct pil_turn *turn, struct pil_connection *connecti
 bool pil_connection_validate(const struct pil_connection *connection) {
     return connection->magic == PIL_CONNECTION_MAGIC && connection->state <= PIL_CONNECTION_GONE &&
            connection->input_begin <= connection->input_end && connection->input_end <= connection->input_capacity &&
-           (connection->input != NULL) == (connection->input_capacity > 0) && pil_list_is_linked(&connection->link) &&
+           (connection->input != NULL) == (connection->input_capacity > 0) &&
+           connection->input_capacity <= connection->kept_bytes && pil_list_is_linked(&connection->link) &&
            /* the batch bounds the requests that are not answered yet */
            connection->pending <= PIL_BATCH_REQUESTS_MAX && pil_output_validate(&connection->output) &&
            (connection->state != PIL_CONNECTION_GONE || connection->handle == 0);

@@ -63,7 +63,7 @@ struct pil_connection {
     uint64_t input_batch; /* number of the batch that points into `input` */
     struct pil_output output;
     struct pil_account_use use; /* what it holds: output, input, and what the protocol keeps */
-    uint64_t kept_bytes;        /* by the protocol (pil_connection_keep) */
+    uint64_t kept_bytes;        /* by the input and the protocol (pil_connection_keep) */
     uint64_t answer_bytes;      /* expected of an answer: the longest of late */
 
     uint64_t received_ns; /* when the bytes being decoded arrived */
