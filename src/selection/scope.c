@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "selection/scope.h"
 #include "base/panic.h"
-
-#include <stdio.h>
+#include "base/sink.h"
 
 enum { SHOWN_BYTES = 2 * PIL_NAME_BYTES_MAX };
 
@@ -22,16 +21,22 @@ static struct full_name split(struct pil_bytes full) {
                               .name = pil_bytes_from(slash + 1, full.len - len - 1)};
 }
 
+/* What is longer than any name stays longer. */
+static struct pil_bytes cut_name(struct pil_bytes name) {
+    size_t most = PIL_NAME_BYTES_MAX + 1;
+    return pil_bytes_from(name.data, name.len < most ? name.len : most);
+}
+
 struct pil_bytes pil_scope_name_in(struct pil_bytes project, struct pil_bytes name, char text[PIL_SCOPE_NAME_BYTES]) {
     if (project.len == 0 || !split(name).is_bare) {
         return name;
     }
-    int most = PIL_NAME_BYTES_MAX + 1,
-        len = snprintf(text, PIL_SCOPE_NAME_BYTES, "%.*s/%.*s", project.len < (size_t)most ? (int)project.len : most,
-                       (const char *)project.data, name.len < (size_t)most ? (int)name.len : most,
-                       name.len > 0 ? (const char *)name.data : "");
-    PIL_ASSERT(len > 0 && len < PIL_SCOPE_NAME_BYTES);
-    return pil_bytes_from(text, (size_t)len);
+    struct pil_sink sink = pil_sink_fixed(text, PIL_SCOPE_NAME_BYTES);
+    pil_sink_write_bytes(&sink, cut_name(project));
+    pil_sink_put(&sink, '/');
+    pil_sink_write_bytes(&sink, cut_name(name));
+    PIL_ASSERT(!sink.failed);
+    return pil_bytes_from(text, (size_t)(sink.at - (uint8_t *)text));
 }
 
 static bool is_of_project(const struct full_name *wanted, const char *project) {

@@ -118,10 +118,11 @@ static bool select_service(struct pil_turn *turn, struct pil_feast_call *call, s
     }
     for (uint32_t f = 0; f < service->feature_count; f++) {
         const struct pil_view *schema = project->views[service->features[f].view_index].view;
-        char full[2 * PIL_NAME_BYTES_MAX + 2];
-        int len = snprintf(full, sizeof full, "%s/%s", schema->project, schema->name);
-        if (!select_feature(turn, call, pil_bytes_from(full, (size_t)len),
-                            pil_bytes_from_text(schema->features[service->features[f].feature_index].name))) {
+        const char *feature = schema->features[service->features[f].feature_index].name;
+        char text[PIL_SCOPE_NAME_BYTES];
+        struct pil_bytes full =
+            pil_scope_name_in(pil_bytes_from_text(schema->project), pil_bytes_from_text(schema->name), text);
+        if (!select_feature(turn, call, full, pil_bytes_from_text(feature))) {
             return false;
         }
     }
@@ -149,9 +150,12 @@ static struct pil_bytes column_name(const struct pil_feast_call *call, uint32_t 
         return pil_bytes_from_text(feature);
     }
     struct pil_bytes view = pil_feast_view_name(call, selected->slot, in_project);
-    int len = snprintf(text, COLUMN_NAME_BYTES, "%.*s__%s", (int)view.len, (const char *)view.data, feature);
-    PIL_ASSERT(len > 0 && len < COLUMN_NAME_BYTES);
-    return pil_bytes_from(text, (size_t)len);
+    struct pil_sink sink = pil_sink_fixed(text, COLUMN_NAME_BYTES);
+    pil_sink_write_bytes(&sink, view);
+    pil_sink_write_text(&sink, "__");
+    pil_sink_write_text(&sink, feature);
+    PIL_ASSERT(!sink.failed);
+    return pil_bytes_from(text, (size_t)(sink.at - (uint8_t *)text));
 }
 
 static bool collides(const struct pil_feast_call *call, uint32_t i, uint32_t k) {
