@@ -46,20 +46,25 @@ void pil_text_append(struct pil_text *text, const void *data, size_t len) {
     text->data[text->len] = '\0';
 }
 
-void pil_text_format(struct pil_text *text, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
+void pil_text_format_v(struct pil_text *text, const char *format, va_list arguments) {
+    va_list again;
+    va_copy(again, arguments);
     int needed = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
     if (needed < 0) { /* vsnprintf had no memory, or the result exceeds INT_MAX */
         fail(text);
     } else if (reserve(text, (size_t)needed)) {
-        va_start(arguments, format);
-        vsnprintf(text->data + text->len, (size_t)needed + 1, format, arguments);
-        va_end(arguments);
+        vsnprintf(text->data + text->len, (size_t)needed + 1, format, again);
         text->len += (size_t)needed;
         PIL_ASSERT(text->len < text->capacity);
     }
+    va_end(again);
+}
+
+void pil_text_format(struct pil_text *text, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    pil_text_format_v(text, format, arguments);
+    va_end(arguments);
 }
 
 void pil_text_clear(struct pil_text *text) {

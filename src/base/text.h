@@ -18,6 +18,8 @@ struct pil_text {
 
 void pil_text_append(struct pil_text *text, const void *data, size_t len);
 void pil_text_format(struct pil_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void pil_text_format_v(struct pil_text *text, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
 /* Appends foreign text such that it cannot steer a terminal: each byte of a character that pil_text_is_printable
  * refuses becomes \xNN. At most columns_max characters are appended, with "…" at the end if more are left; 0: all. */
 void pil_text_append_printable(struct pil_text *text, struct pil_bytes from, size_t columns_max);

@@ -36,16 +36,17 @@ static void note(struct sheet *sheet, const char *what, health verdict, const ch
     __attribute__((format(printf, 5, 6)));
 static void note(struct sheet *sheet, const char *what, health verdict, const char *remedy, const char *format, ...) {
     static const char *const texts[] = {"good", "slower", "broken"};
-    char found[512];
-    struct pil_text printable = {0};
+    struct pil_text found = {0}, printable = {0};
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(found, sizeof found, format, arguments);
+    pil_text_format_v(&found, format, arguments);
     va_end(arguments);
     sheet->is_broken |= verdict == BROKEN;
-    pil_json_append(&sheet->findings, json_pack("{s:s, s:s, s:s, s:s}", "what", what, "verdict", texts[verdict],
-                                                "found", pil_report_printable(found, &printable), "remedy", remedy));
+    pil_json_append(&sheet->findings,
+                    json_pack("{s:s, s:s, s:s, s:s}", "what", what, "verdict", texts[verdict], "found",
+                              pil_report_printable(pil_report_text(&found), &printable), "remedy", remedy));
     pil_text_deinit(&printable);
+    pil_text_deinit(&found);
     pil_report_need(sheet->findings);
 }
 

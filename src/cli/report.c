@@ -40,12 +40,12 @@ int pil_report_failure(pil_status status, const struct pil_error *error) {
 
 /* Messages quote arguments, files and stores. */
 __attribute__((format(printf, 1, 0))) static void say(const char *format, va_list arguments) {
-    char message[2048];
-    struct pil_text text = {0};
-    vsnprintf(message, sizeof message, format, arguments);
-    pil_text_append_printable(&text, pil_bytes_from_text(message), 0);
-    fprintf(stderr, "pillion: %s\n", pil_text_chars(&text));
-    pil_text_deinit(&text);
+    struct pil_text message = {0}, printable = {0};
+    pil_text_format_v(&message, format, arguments);
+    pil_text_append_printable(&printable, pil_text_bytes(&message), 0);
+    fprintf(stderr, "pillion: %s\n", pil_text_chars(&printable));
+    pil_text_deinit(&printable);
+    pil_text_deinit(&message);
 }
 
 int pil_report_usage(const char *format, ...) {

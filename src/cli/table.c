@@ -48,12 +48,13 @@ void pil_table_add(struct pil_table *table, pil_style style, const char *text) {
 }
 
 void pil_table_format(struct pil_table *table, const char *format, ...) {
-    char text[256];
+    struct pil_text text = {0};
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    pil_text_format_v(&text, format, arguments);
     va_end(arguments);
-    pil_table_add(table, PIL_STYLE_PLAIN, text);
+    pil_table_add(table, PIL_STYLE_PLAIN, pil_report_text(&text));
+    pil_text_deinit(&text);
 }
 
 /* Narrows the columns that may be truncated, the widest first, until a line fits the terminal. */
