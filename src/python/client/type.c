@@ -305,8 +305,10 @@ static PyObject *client_columns(PyObject *object, PyObject *arguments) {
     }
     PyObject *features = pil_python_columns(self->state, request.plan, &request.taken);
     PyObject *types = features != NULL ? pil_python_plan_key_types(request.plan) : NULL;
-    PyObject *result = types != NULL ? Py_BuildValue("(ONN)", request.plan->join_keys, types, features) : NULL;
-    if (result == NULL) {
+    PyObject *result = NULL;
+    if (types != NULL) {
+        result = Py_BuildValue("(ONN)", request.plan->join_keys, types, features); /* takes both, also when it fails */
+    } else {
         Py_XDECREF(features);
     }
     end_request(self, &request);
