@@ -235,6 +235,8 @@ static void destroy(struct process *process) {
     free(process);
 }
 
+/* Where workers still run at the end, the process leaves by _exit: nothing may be freed under them, by the handlers of
+ * exit() neither. */
 int pil_server_process_run(int control) {
     struct process *process = calloc(1, sizeof *process);
     struct pil_error error = {.text = "see above"};
@@ -260,14 +262,15 @@ int pil_server_process_run(int control) {
     }
     if (status != PIL_STATUS_OK && !process->is_stopping) {
         pil_log(PIL_LOG_ERROR, "server cannot run", "status", pil_status_text(status), "why", error.text, NULL);
-        if (process->node == NULL || pil_server_drain(process->node->server, FAILED_DRAIN_MS)) {
-            destroy(process);
-        } /* else workers still run: exit without cleaning up; the next server starts from the sealed releases */
+        if (process->node != NULL && !pil_server_drain(process->node->server, FAILED_DRAIN_MS)) {
+            _exit(EXIT_SYSTEM); /* the next server starts from the sealed releases */
+        }
+        destroy(process);
         return EXIT_SYSTEM;
     }
     if (process->is_started && !drain(process)) {
         pil_log(PIL_LOG_WARN, "connections were cut at the end of the drain", NULL);
-        return EXIT_OK;
+        _exit(EXIT_OK);
     }
     destroy(process);
     return EXIT_OK;
