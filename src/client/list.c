@@ -45,17 +45,30 @@ static bool list_catalog(struct pillion_client *client, uint32_t kind, struct na
     return has_catalog;
 }
 
+/* Returns false if the value is not a list of names. */
+static bool add_list(const struct pil_json_value *list, struct names *names) {
+    struct pil_json_value_cursor cursor = pil_json_value_elements(list);
+    struct pil_json_value name;
+    while (pil_json_value_next(&cursor, &name)) {
+        char full[sizeof(pillion_name)];
+        struct pil_bytes text = pil_json_value_text(&name);
+        if (text.len == 0 || text.len >= sizeof full) {
+            return false;
+        }
+        pil_json_value_copy(&name, full, sizeof full);
+        add(names, full);
+    }
+    return pil_json_value_is(list, PIL_JSON_ARRAY);
+}
+
 static pil_status read_list(struct pil_bytes text, struct names *names, struct pil_error *error) {
-    struct pil_json_value list = {.text = text, .scratch = malloc(text.len + 1), .scratch_bytes = text.len + 1}, name;
+    struct pil_json_value list = {.text = text, .scratch = malloc(text.len + 1), .scratch_bytes = text.len + 1};
     if (list.scratch == NULL) {
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a list");
     }
     pil_status status = pil_json_value_check(&list, error);
-    struct pil_json_value_cursor cursor = pil_json_value_elements(&list);
-    while (status == PIL_STATUS_OK && pil_json_value_next(&cursor, &name)) {
-        char full[sizeof(pillion_name)];
-        pil_json_value_copy(&name, full, sizeof full);
-        add(names, full);
+    if (status == PIL_STATUS_OK && !add_list(&list, names)) {
+        status = pil_fail(error, PIL_STATUS_CORRUPT, "the server's reply is no list of names");
     }
     free(list.scratch);
     return status;

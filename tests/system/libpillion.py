@@ -297,7 +297,7 @@ class Client:
         """The result, the number and the names of pillion_list."""
         names, count, error = (c_char * 258 * capacity)(), c_uint32(), ErrorText()
         result = self.lib.pillion_list(self.handle, c_uint32(kind), names, capacity, byref(count), byref(error))
-        found = sorted(name.value.decode() for name in names) if result == OK else []
+        found = sorted(name.value.decode() for name in names[: count.value]) if result == OK else []
         return result, count.value, found
 
     def info(self) -> Info:

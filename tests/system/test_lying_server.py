@@ -513,6 +513,30 @@ def test_lies_over_resp(folder, name):
     assert second == "" or re.match(second, said[1]), (name, said)
 
 
+def list_names(resp: str) -> list[str]:
+    client = lp.Client(None, resp, timeout_ms=TIMEOUT_MS)
+    result, count, names = client.names(1, 64)
+    client.close()
+    return [RESULTS.get(result, f"ok {count}"), *names]
+
+
+@pytest.mark.parametrize(("reply", "said"), [
+    (bulk(b'["rides/b", "rides/a"]'), ["ok 2", "rides/a", "rides/b"]),
+    (bulk(b"[]"), ["ok 0"]),
+    (bulk(b'{"rides/a": 1}'), ["CORRUPT"]),
+    (bulk(b'["rides/a", 7]'), ["CORRUPT"]),
+    (bulk(b'["rides/a", ""]'), ["CORRUPT"]),
+    (bulk(b'["rides/a", "%s"]' % (b"x" * 258)), ["CORRUPT"]),
+    (bulk(b'["rides/a"'), ["CORRUPT"]),
+    (b"*1\r\n$7\r\nrides/a\r\n", ["CORRUPT"]),
+])
+def test_a_list_that_lists_no_names_is_refused(folder, reply, said):
+    liar = RespLiar(folder / "liar.sock", [], [], [])
+    liar.answers[b"PIL.LIST"] = [reply]
+    assert isolated(list_names, liar.address) == said
+    liar.close()
+
+
 # ---- Both: what one listener said binds the other.
 
 
