@@ -63,12 +63,34 @@ static void discard(struct pil_engine *engine, struct pil_piece *piece) {
     }
 }
 
-static void take_back_lent(struct pil_engine *engine) {
-    while (engine->lent != NULL) {
-        struct pil_piece *piece = engine->lent;
-        engine->lent = piece->next;
+static void discard_all(struct pil_engine *engine, struct pil_piece **pieces) {
+    while (*pieces != NULL) {
+        struct pil_piece *piece = *pieces;
+        *pieces = piece->next;
         discard(engine, piece);
     }
+}
+
+void pil_engine_keep(struct pil_engine *engine, const uint8_t *at, struct pil_piece **kept) {
+    assert_thread(engine);
+    for (struct pil_piece **link = &engine->lent; *link != NULL; link = &(*link)->next) {
+        struct pil_piece *piece = *link;
+        if (at >= piece->data && at < piece->data + piece->len) {
+            *link = piece->next;
+            piece->next = *kept;
+            piece->is_kept = true;
+            *kept = piece;
+            return;
+        }
+    }
+}
+
+void pil_engine_give_back(struct pil_engine *engine, struct pil_piece **kept) {
+    assert_thread(engine);
+    for (struct pil_piece *piece = *kept; piece != NULL; piece = piece->next) {
+        piece->is_kept = false;
+    }
+    discard_all(engine, kept);
 }
 
 static void lend(struct pil_engine *engine, struct pil_slot *slot, struct pil_piece *piece) {
@@ -114,11 +136,7 @@ static void hold(struct pil_engine *engine, struct pil_slot *slot, struct pil_pi
 }
 
 static void drop_held(struct pil_engine *engine, struct pil_slot *slot) {
-    while (slot->held_first != NULL) {
-        struct pil_piece *piece = slot->held_first;
-        slot->held_first = piece->next;
-        discard(engine, piece);
-    }
+    discard_all(engine, &slot->held_first);
     slot->held_last = NULL;
 }
 
@@ -409,7 +427,7 @@ void pil_engine_destroy(struct pil_engine **engine) {
     struct pil_engine *old = *engine;
     *engine = NULL;
     assert_thread(old);
-    take_back_lent(old);
+    discard_all(old, &old->lent);
     for (uint32_t i = 0; i < old->table.slots_made; i++) {
         struct pil_slot *slot = pil_slot_at(&old->table, i);
         if (slot->kind != PIL_SLOT_FREE) {
@@ -656,7 +674,7 @@ pil_status pil_engine_wait(struct pil_engine *engine, struct pil_event *events, 
     engine->count = engine->accepted = 0;
     engine->turn++;
     engine->stats.turns++;
-    take_back_lent(engine);
+    discard_all(engine, &engine->lent);
     timeout_ns = wake_rested(engine, timeout_ns);
     bool has_work = engine->ops->begin(engine) || engine->has_more;
     hand_out_ready(engine);

@@ -56,7 +56,7 @@ typedef uint64_t pil_engine_handle;
 
 typedef enum pil_event_kind {
     PIL_EVENT_ACCEPT,   /* listener `owner` accepted `fd`: attach it or close it */
-    PIL_EVENT_RECEIVE,  /* `data`, valid until the next pil_engine_wait */
+    PIL_EVENT_RECEIVE,  /* `data`, valid until the next pil_engine_wait, or pil_engine_give_back */
     PIL_EVENT_END,      /* the peer sends no more (half-close) or the connection failed (`failed`); comes once */
     PIL_EVENT_SENT,     /* the send in flight is complete (`bytes`) or has failed (`failed`) */
     PIL_EVENT_CLOSED,   /* last event of a handle: no operation refers to the owner any more, it may be freed */
@@ -115,6 +115,13 @@ void pil_engine_close(struct pil_engine *engine, pil_engine_handle handle);
  * work. SYSTEM when the ring is beyond repair (a lost completion): the process must restart. */
 pil_status pil_engine_wait(struct pil_engine *engine, struct pil_event *events, uint32_t event_capacity,
                            uint64_t spin_ns, uint64_t timeout_ns, uint32_t *ret_count) PIL_CHECKED;
+/* Keeps the received bytes that lie around `at` valid beyond the next pil_engine_wait: adds the buffer to the list
+ * *kept (NULL: empty). Does nothing when `at` lies in no buffer of this turn, or in one that is kept already. A buffer
+ * that is kept is missing for receiving. Cost: a step for each RECEIVE of the turn. */
+struct pil_piece;
+void pil_engine_keep(struct pil_engine *engine, const uint8_t *at, struct pil_piece **kept);
+/* Takes the buffers of such a list back, and makes it empty. */
+void pil_engine_give_back(struct pil_engine *engine, struct pil_piece **kept);
 /* Submits queued sends without waiting: call it every few replies, so that the first answers of a large batch are not
  * held back by the last. */
 void pil_engine_flush(struct pil_engine *engine);

@@ -72,10 +72,19 @@ static void send_now(struct pil_engine *engine, struct pil_slot *slot) {
     }
 }
 
+/* Buffers are used in the order of their numbers, but for those that the owner keeps. */
+static void skip_kept(struct pil_engine *engine) {
+    struct epoll *epoll = engine->back;
+    while (epoll->buffers_used < engine->options.buffer_count && engine->pieces[epoll->buffers_used].is_kept) {
+        epoll->buffers_used++;
+    }
+}
+
 /* Returns false if there is no room for an event, or no buffer. */
 static bool receive(struct pil_engine *engine, struct pil_slot *slot) {
     struct epoll *epoll = engine->back;
     while (pil_engine_wants(slot) && pil_engine_share(engine, slot) > 0) {
+        skip_kept(engine);
         if (epoll->buffers_used == engine->options.buffer_count) {
             engine->stats.buffers_empty++;
             return false;

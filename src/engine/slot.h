@@ -35,6 +35,7 @@ struct pil_piece {
     const uint8_t *data;
     uint32_t len;
     int32_t buffer; /* number in the pool; -1: on the heap, after this struct */
+    bool is_kept;   /* by the owner, beyond the turn (pil_engine_keep) */
 };
 
 struct pil_slot {
