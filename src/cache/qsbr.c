@@ -58,6 +58,15 @@ void pil_qsbr_quiescent(struct pil_qsbr *qsbr, uint32_t worker) {
     atomic_store_explicit(&qsbr->workers[worker].epoch, now, memory_order_release); /* pairs with pil_qsbr_passed */
 }
 
+/* The holder's store comes before the worker's next quiescent state, and the reclaimer looks at the worker first: when
+ * it sees that state, it sees the holder, too. */
+void pil_qsbr_hold(struct pil_qsbr *qsbr, uint32_t holder, uint32_t worker) {
+    PIL_ASSERT(holder > worker && holder < qsbr->worker_count);
+    uint64_t epoch = atomic_load_explicit(&qsbr->workers[worker].epoch, memory_order_relaxed);
+    PIL_ASSERT(epoch != OFFLINE);
+    atomic_store_explicit(&qsbr->workers[holder].epoch, epoch, memory_order_release); /* pairs with pil_qsbr_passed */
+}
+
 uint64_t pil_qsbr_begin(struct pil_qsbr *qsbr) {
     return atomic_fetch_add_explicit(&qsbr->now, 1, memory_order_acq_rel) + 1;
 }

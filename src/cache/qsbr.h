@@ -11,7 +11,8 @@
 
 struct pil_qsbr;
 
-/* NULL: no memory. */
+/* A worker may have work that it leaves for other work and goes on with later. What that work has borrowed is held by a
+ * reader with a number of its own, behind those of the workers (pil_qsbr_hold). NULL: no memory. */
 struct pil_qsbr *pil_qsbr_create(uint32_t worker_count);
 void pil_qsbr_destroy(struct pil_qsbr **qsbr);
 
@@ -20,6 +21,10 @@ void pil_qsbr_destroy(struct pil_qsbr **qsbr);
 void pil_qsbr_online(struct pil_qsbr *qsbr, uint32_t worker);
 void pil_qsbr_offline(struct pil_qsbr *qsbr, uint32_t worker);
 void pil_qsbr_quiescent(struct pil_qsbr *qsbr, uint32_t worker);
+
+/* `holder` holds on to what the worker has borrowed since its last quiescent state, until pil_qsbr_offline. It must be
+ * offline, and its number above the worker's: numbers are looked at from the lowest, so that one of the two is seen. */
+void pil_qsbr_hold(struct pil_qsbr *qsbr, uint32_t holder, uint32_t worker);
 
 /* Control thread: opens a grace period for pointers unpublished before this call; pil_qsbr_passed tells whether it has
  * passed. */
