@@ -67,9 +67,10 @@ static const struct pil_config_option options[] = {
      "Pipelined requests of one connection before others get their turn."},
     {"limits.keys_per_request", PIL_OPTION_COUNT, LIMIT(keys_per_request_max), "16384", 1, 1048576, NULL, false,
      "Entity lookups of one request: rows x views. A worker needs up to 320 bytes for each, while it answers."},
-    {"limits.values_per_request", PIL_OPTION_COUNT, LIMIT(values_per_request_max), "300000", 1, 1000000000, NULL, false,
-     "Values of one answer in JSON: rows x features, and each element of a vector. 100000 keep a worker for 4 to "
-     "13 ms. Binary tensors are not counted."},
+    {"limits.values_per_request", PIL_OPTION_COUNT, LIMIT(values_per_request_max), "1000000", 1, 1000000000, NULL,
+     false,
+     "Values of one answer in JSON: rows x features, and each element of a vector. 100000 take a worker 4 to 13 ms, "
+     "in slices of a millisecond. Binary tensors are not counted."},
     {"limits.output_bytes", PIL_OPTION_BYTES, LIMIT(output_bytes_max), "64M", 65536, 1024 * MIB, NULL, false,
      "One answer. When a client has not taken as much of its answers, its next requests are read but wait."},
     {"limits.output_stall", PIL_OPTION_DURATION, LIMIT(output_stall_ms), "5m", 100, 3600 * SECOND_MS, NULL, false,

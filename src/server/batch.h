@@ -11,6 +11,8 @@
 enum {
     PIL_BATCH_REQUESTS_MAX = 1024,
     PIL_BATCH_LOOKUPS_RUN = 1024,     /* a batch with this many lookups takes no more requests */
+    PIL_BATCH_WEIGHT_RUN = 32768,     /* nor one with answers of this many values */
+    PIL_BATCH_WEIGHT_LONG = 4096,     /* an answer of this many values comes after the shorter ones of its batch */
     PIL_BATCH_ARENA_BYTES = 16 << 20, /* for the default limits; wider ones make it larger */
     PIL_BATCH_ROOM_BYTES = 8 << 20,   /* each request that is added finds at least this much of the arena free */
 };
@@ -19,6 +21,8 @@ struct pil_request {
     struct pil_connection *connection;
     void *body; /* private state of the protocol: request_bytes, zeroed */
     uint32_t lookup_first, lookup_count;
+    uint64_t weight;                       /* values of its answer, about */
+    const uint8_t *source;                 /* where its bytes begin */
     const struct pil_cache_view *view;     /* the view that labels its metrics; NULL: none */
     const struct pil_selection *selection; /* the features it reads; NULL: whole rows, or none */
     int64_t max_age_us;                    /* older rows are OUTSIDE_MAX_AGE; 0: only the views' ttl counts */
@@ -26,6 +30,9 @@ struct pil_request {
     bool is_error;                         /* the answer says that the request failed */
     bool is_timed;                         /* `operation` is set */
     bool is_health;                        /* it asks whether the server is well: answered in a spare place, too */
+    bool is_later;                         /* it is answered after the shorter ones */
+    bool is_done;                          /* answered and measured */
+    bool is_kept;                          /* its lane was left before it was done */
     struct pil_refusal refusal;
 };
 
@@ -35,6 +42,8 @@ struct pil_batch {
     uint32_t request_count;
     struct pil_lookup *lookups; /* lookup_max of them: one more whole request fits (limits.keys_per_request) */
     uint32_t lookup_count, lookup_max;
+    uint64_t weight; /* of the first weighed_count requests; the others are being decoded */
+    uint32_t weighed_count;
     struct pil_arena arena;
     size_t mapped_bytes; /* the batch, its lookups and its arena are one mapping */
 };
@@ -62,8 +71,9 @@ static inline struct pil_lookup *pil_request_lookups(const struct pil_turn *turn
 /* The sizes follow the limits. NULL when memory is short. */
 struct pil_batch *pil_batch_create(const struct pil_limits *limits);
 void pil_batch_destroy(struct pil_batch **batch);
-/* Runs the lookups, encodes, sends, measures, and empties the batch, which may be empty already. keep_moment: the next
- * batch reads the same releases; the worker must not pass a quiescent state in between. */
-void pil_batch_run(struct pil_turn *turn, bool keep_moment);
+/* Gives memory that an empty batch does not need back to the kernel. */
+void pil_batch_trim(struct pil_batch *batch);
+/* Weighs the requests that were added since the last call; all must have their lookups. */
+void pil_batch_weigh(struct pil_turn *turn);
 /* Checks the invariants; for PIL_ASSERT_SLOW and tests. */
 bool pil_batch_validate(const struct pil_batch *batch);

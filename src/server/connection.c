@@ -107,7 +107,7 @@ struct pil_connection *pil_connection_create(struct pil_turn *turn, const struct
 void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connection) {
     struct pil_worker *worker = turn->worker;
     PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC);
-    PIL_ASSERT(connection->pending == 0);
+    PIL_ASSERT(connection->pending == 0 && connection->lane == NULL);
     PIL_ASSERT(!pil_list_is_linked(&connection->ready_link) && !pil_list_is_linked(&connection->dirty_link));
     count_out(worker, connection);
     if (connection->protocol->close != NULL) {
@@ -117,6 +117,7 @@ void pil_connection_destroy(struct pil_turn *turn, struct pil_connection *connec
                      1);
     pil_output_clear(&connection->output, &worker->chunks, &connection->use);
     free(connection->input);
+    free(connection->lent.bytes);
     worker->freed_bytes += connection->kept_bytes;
     pil_accounts_free(&worker->server->accounts, connection->kept_bytes);
     pil_accounts_leave(&worker->server->accounts, &connection->use);
@@ -203,7 +204,8 @@ static bool must_hold(const struct pil_turn *turn, const struct pil_connection *
 
 /* Decodes again, in the next turn, once half of the output is taken. */
 static void unhold(struct pil_turn *turn, struct pil_connection *connection) {
-    if (connection->is_held && connection->output.bytes <= turn->settings->limits.output_bytes_max / 2 &&
+    if (connection->is_held && connection->lane == NULL &&
+        connection->output.bytes <= turn->settings->limits.output_bytes_max / 2 &&
         (connection->output.bytes == 0 || !must_hold(turn, connection))) {
         connection->is_held = false;
         put_on_ready_list(turn->worker, connection);
@@ -242,6 +244,11 @@ static void note_partial(const struct pil_turn *turn, struct pil_connection *con
     }
 }
 
+/* Whether its answers take long, and lanes must be left for those of others. */
+static bool must_leave_lanes(const struct pil_worker *worker, const struct pil_connection *connection) {
+    return connection->is_slow && worker->left_count >= PIL_LANES_SHARE;
+}
+
 /* Whether the next request must wait: for the peer to take its answers (then the connection is held) or for the next
  * turn (then it goes on the ready list). */
 static bool must_wait(struct pil_turn *turn, struct pil_connection *connection, uint32_t decoded) {
@@ -250,7 +257,7 @@ static bool must_wait(struct pil_turn *turn, struct pil_connection *connection, 
         connection->is_held = true;
         return true;
     }
-    if (decoded == turn->settings->limits.requests_per_turn) {
+    if (decoded == turn->settings->limits.requests_per_turn || must_leave_lanes(turn->worker, connection)) {
         wait_for_turn(turn->worker, connection);
         return true;
     }
@@ -267,6 +274,7 @@ static bool owes_much(const struct pil_turn *turn, const struct pil_connection *
 static pil_status decode_replay(struct pil_turn *turn, struct pil_connection *connection) {
     while (connection->replay.len > 0) {
         size_t consumed = 0;
+        connection->decoding = connection->replay.data;
         pil_status status = connection->protocol->decode(turn, connection, connection->replay, &consumed);
         if (status == PIL_STATUS_BUSY) {
             return status;
@@ -305,6 +313,7 @@ static pil_status decode(struct pil_turn *turn, struct pil_connection *connectio
         }
         size_t consumed = 0;
         uint32_t pending = connection->pending;
+        connection->decoding = data->data;
         pil_status status = connection->protocol->decode(turn, connection, *data, &consumed);
         if (status == PIL_STATUS_BUSY) {
             return status;
@@ -390,6 +399,64 @@ static pil_status keep_fresh(struct pil_turn *turn, struct pil_connection *conne
     return PIL_STATUS_OK;
 }
 
+/* Requests of a lane that was left point into `input`: it must neither move nor be overwritten. */
+static void lend_input(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->input != NULL && connection->input_batch == turn->batch->number) {
+        connection->lent = (struct pil_lent_input){connection->input, connection->input_begin, connection->input_end,
+                                                   connection->input_capacity};
+        connection->input = NULL;
+        connection->input_begin = connection->input_end = connection->input_capacity = 0;
+        pause_reading(turn->worker, connection); /* so that little comes which must be copied later */
+    }
+}
+
+/* Appends what came meanwhile. NO_MEMORY. */
+static pil_status take_input_back(struct pil_turn *turn, struct pil_connection *connection) {
+    struct pil_lent_input lent = connection->lent, since = {connection->input, connection->input_begin,
+                                                            connection->input_end, connection->input_capacity};
+    if (lent.bytes == NULL) {
+        return PIL_STATUS_OK;
+    }
+    connection->lent = (struct pil_lent_input){0};
+    connection->input = lent.bytes;
+    connection->input_begin = lent.begin;
+    connection->input_end = lent.end;
+    connection->input_capacity = lent.capacity;
+    connection->input_batch = 0;
+    pil_status status = reserve_input(turn, connection, since.end - since.begin);
+    if (status == PIL_STATUS_OK && since.end > since.begin) {
+        memcpy(connection->input + connection->input_end, since.bytes + since.begin, since.end - since.begin);
+        connection->input_end += since.end - since.begin;
+    }
+    free(since.bytes);
+    pil_connection_unkeep(turn, connection, since.capacity);
+    return status;
+}
+
+void pil_connection_hold(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->lane == NULL) {
+        connection->lane = turn->lane;
+        connection->is_held = true;
+        lend_input(turn, connection);
+    }
+}
+
+void pil_connection_let_go(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->lane == NULL) {
+        return;
+    }
+    connection->lane = NULL;
+    if (take_input_back(turn, connection) != PIL_STATUS_OK) {
+        connection->owes_refusal = true;
+    }
+    unhold(turn, connection);
+    if (connection->state == PIL_CONNECTION_GONE || connection->owes_refusal) {
+        put_on_ready_list(turn->worker, connection);
+    } else {
+        pil_connection_flush(turn, connection);
+    }
+}
+
 static pil_status decode_input(struct pil_turn *turn, struct pil_connection *connection) {
     struct pil_bytes rest = pil_bytes_from(connection->input + connection->input_begin, waiting_bytes(connection));
     connection->input_batch = turn->batch->number;
@@ -402,6 +469,9 @@ static pil_status decode_input(struct pil_turn *turn, struct pil_connection *con
  * place. Undecoded fresh bytes are kept in `input`. */
 static pil_status decode_all(struct pil_turn *turn, struct pil_connection *connection) {
     bool must_wait_on = connection->is_held || pil_list_is_linked(&connection->ready_link);
+    if (connection->lane != NULL) {
+        return keep_fresh(turn, connection);
+    }
     PIL_TRY(decode_replay(turn, connection));
     if (waiting_bytes(connection) > 0) {
         PIL_TRY(keep_fresh(turn, connection));
@@ -421,8 +491,8 @@ static bool may_read_ahead(struct pil_turn *turn, struct pil_connection *connect
 }
 
 void pil_connection_resume(struct pil_turn *turn, struct pil_connection *connection) {
-    if (connection->state < PIL_CONNECTION_FINISHING && connection->is_paused && !is_far_ahead(connection) &&
-        (!connection->is_held || may_read_ahead(turn, connection))) {
+    if (connection->state < PIL_CONNECTION_FINISHING && connection->is_paused && connection->lent.bytes == NULL &&
+        !is_far_ahead(connection) && (!connection->is_held || may_read_ahead(turn, connection))) {
         connection->is_paused = false;
         pil_engine_resume(turn->worker->engine, connection->handle);
     }
@@ -455,10 +525,18 @@ pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *
     return status;
 }
 
+pil_status pil_connection_replay_on(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->state >= PIL_CONNECTION_FINISHING) {
+        return PIL_STATUS_OK;
+    }
+    turn->scope.readable = pil_admission_readable(turn, connection);
+    return decode_replay(turn, connection);
+}
+
 void pil_connection_receive(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data) {
     PIL_ASSERT(connection->fresh.len == 0);
     if (connection->state < PIL_CONNECTION_FINISHING) {
-        PIL_ASSERT(connection->replay.len == 0);
+        PIL_ASSERT(connection->replay.len == 0 || connection->lane != NULL);
         connection->received_ns = turn->now_ns;
         connection->fresh = data;
     }
@@ -471,7 +549,7 @@ void pil_connection_replay(struct pil_turn *turn, struct pil_connection *connect
 }
 
 bool pil_connection_is_replayed(const struct pil_turn *turn, const struct pil_connection *connection) {
-    return connection->replay_batch == turn->batch->number;
+    return connection->replay_batch == turn->batch->number || connection->lane != NULL;
 }
 
 /* ---- Output. */
@@ -479,7 +557,7 @@ bool pil_connection_is_replayed(const struct pil_turn *turn, const struct pil_co
 pil_status pil_connection_interject(struct pil_turn *turn, struct pil_connection *connection,
                                     void (*put)(struct pil_sink *sink)) {
     struct pil_output_sink sink;
-    if (connection->pending > 0) {
+    if (connection->pending > 0 || connection->lane != NULL) {
         return PIL_STATUS_BUSY;
     }
     pil_output_begin(&sink, &connection->output, &turn->worker->chunks, &connection->use, PIL_CHUNK_BYTES);
@@ -507,10 +585,13 @@ void pil_connection_flush(struct pil_turn *turn, struct pil_connection *connecti
     if (connection->state >= PIL_CONNECTION_CLOSED || connection->output.bytes_in_flight != 0) {
         return;
     }
-    if (connection->output.bytes > 0) {
+    if (pil_output_whole_bytes(&connection->output) > 0) {
         send_output(turn, connection);
         pil_connection_resume(turn, connection); /* the batch does not point into the input any more */
         return;
+    }
+    if (connection->lane != NULL) {
+        return; /* an answer follows */
     }
     connection->taken_ns = 0;
     unhold(turn, connection);
@@ -527,7 +608,7 @@ void pil_connection_flush(struct pil_turn *turn, struct pil_connection *connecti
 
 void pil_connection_sent(struct pil_turn *turn, struct pil_connection *connection, uint64_t now_ns) {
     pil_output_sent(&connection->output, &turn->worker->chunks, &connection->use);
-    connection->taken_ns = connection->output.bytes > 0 ? now_ns : 0;
+    connection->taken_ns = pil_output_whole_bytes(&connection->output) > 0 ? now_ns : 0;
     connection->untaken = 0;
     unhold(turn, connection);
     pil_connection_flush(turn, connection);
@@ -568,7 +649,8 @@ static void watch_output(struct pil_turn *turn, struct pil_connection *connectio
 /* Gives back an input buffer that is empty: at once when it is large, so that filling it costs far more than allocating
  * it again; else when the connection is quiet. */
 static void trim_input(struct pil_turn *turn, struct pil_connection *connection) {
-    if (connection->input != NULL && connection->pending == 0 && waiting_bytes(connection) == 0 &&
+    if (connection->input != NULL && connection->pending == 0 && connection->lane == NULL &&
+        waiting_bytes(connection) == 0 &&
         (connection->input_capacity > INPUT_DOUBLES_BYTES || is_past(connection->active_ns, turn->now_ns, QUIET_MS))) {
         free_input(turn, connection);
     }
@@ -594,14 +676,14 @@ static bool is_overdue(const struct pil_turn *turn, const struct pil_connection 
 
 static void enforce_times(struct pil_turn *turn, struct pil_connection *connection) {
     const struct pil_limits *limits = &turn->settings->limits;
-    bool is_idle = connection->output.bytes == 0 && connection->pending == 0;
+    bool is_idle = connection->output.bytes == 0 && connection->pending == 0 && connection->lane == NULL;
     if (connection->use.is_spare && is_past(connection->created_ns, turn->now_ns, SPARE_MS)) {
         pil_connection_close(turn, connection, PIL_CLOSE_CONNECTIONS);
     } else if (has_stalled(turn, connection)) {
         pil_connection_close(turn, connection, PIL_CLOSE_STALL);
     } else if (is_overdue(turn, connection)) {
         pil_connection_close(turn, connection, PIL_CLOSE_REQUEST_TIMEOUT);
-    } else if (connection->output.bytes == 0 && is_past(connection->active_ns, turn->now_ns, limits->idle_timeout_ms)) {
+    } else if (is_idle && is_past(connection->active_ns, turn->now_ns, limits->idle_timeout_ms)) {
         pil_connection_close(turn, connection, PIL_CLOSE_IDLE);
     } else if (turn->worker->is_draining && is_idle && !pil_list_is_linked(&connection->ready_link) &&
                is_past(connection->active_ns, turn->now_ns, DRAIN_QUIET_MS)) {

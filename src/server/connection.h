@@ -55,12 +55,17 @@ struct pil_connection {
                                         reading */
     struct pil_list_link dirty_link; /* on the worker's dirty list: has new output */
 
+    const uint8_t *decoding; /* the bytes being decoded */
     struct pil_bytes fresh;  /* received in this turn, neither decoded nor copied to `input` yet */
     struct pil_bytes replay; /* decoded before anything else; the protocol owns the memory */
     uint64_t replay_batch;   /* number of the batch that may point into replayed bytes */
     uint8_t *input;          /* bytes of earlier turns, not decoded yet; NULL while there are none */
     size_t input_begin, input_end, input_capacity;
     uint64_t input_batch; /* number of the batch that points into `input` */
+    struct pil_lent_input {
+        uint8_t *bytes;
+        size_t begin, end, capacity;
+    } lent; /* `input` as it was when its batch's lane was left; what comes then goes to a new one */
     struct pil_output output;
     struct pil_account_use use; /* what it holds: output, input, and what the protocol keeps */
     uint64_t kept_bytes;        /* by the input and the protocol (pil_connection_keep) */
@@ -74,11 +79,17 @@ struct pil_connection {
     uint64_t send_ns;     /* start of the send in flight */
     uint64_t created_ns;
 
+    struct pil_lane *lane; /* that was left with requests of this connection; until it is done, none is decoded, and
+                              the connection is not destroyed */
+    uint64_t later_batch;  /* number of the batch in which its requests wait for one with a long answer */
+
     uint32_t pending;                  /* requests in the batch that are not answered yet */
     pil_close_reason close_reason;     /* from FINISHING on */
     bool has_asked;                    /* a whole request was decoded */
     bool is_paused;                    /* the engine does not read from it */
-    bool is_held;                      /* requests wait until the peer has taken more of the output */
+    bool is_held;                      /* requests wait for the lane, or until the peer has taken more of the output */
+    bool is_slow;                      /* the last answer took more than a slice of time */
+    bool owes_refusal;                 /* there is no memory for a request that came while one was answered */
     struct pil_peer_identity identity; /* of the peer, taken when it connected */
     uint64_t readable;                 /* the views that it may read, among the first judged_count ones */
     uint32_t judged_count;
@@ -89,7 +100,7 @@ struct pil_connection {
 /* Closes the connection once its output is sent; no more requests are decoded. */
 void pil_connection_finish(struct pil_connection *connection, pil_close_reason reason);
 /* Decodes these bytes again, as requests of this connection, before any bytes behind the request that is being decoded
- * now: all in this turn, and all answered from this batch's moment. The protocol owns the memory and must keep it
+ * now: all answered from this batch's moment. The protocol owns the memory and must keep it
  * unchanged as long as pil_connection_is_replayed returns true. */
 void pil_connection_replay(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes bytes);
 /* Whether requests of the current batch may point into replayed bytes. */
@@ -118,6 +129,12 @@ void pil_connection_receive(struct pil_turn *turn, struct pil_connection *connec
 /* Decodes the received bytes into the batch, as far as the limits allow, and keeps the rest. BUSY: run the batch, then
  * call again. NO_MEMORY: an incomplete request lacks room; refuse it, and end the connection. */
 pil_status pil_connection_advance(struct pil_turn *turn, struct pil_connection *connection) PIL_CHECKED;
+/* Decodes replayed requests; results as above. */
+pil_status pil_connection_replay_on(struct pil_turn *turn, struct pil_connection *connection) PIL_CHECKED;
+/* The lane of the batch that has requests of this connection was left: decodes nothing more until
+ * pil_connection_let_go, which may be called twice. */
+void pil_connection_hold(struct pil_turn *turn, struct pil_connection *connection);
+void pil_connection_let_go(struct pil_turn *turn, struct pil_connection *connection);
 /* Leaves the received bytes to the next turn. */
 void pil_connection_defer(struct pil_turn *turn, struct pil_connection *connection);
 /* The peer has closed its half of the connection. */

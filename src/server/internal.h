@@ -8,13 +8,14 @@
 
 #include "server/batch.h"
 #include "server/connection.h"
+#include "server/lane.h"
 #include "server/note.h"
 #include "server/series.h"
 #include "server/server.h"
 
 #include <pthread.h>
 
-enum { PIL_LISTENER_MAGIC = 0x4c495354, PIL_WORKER_EVENTS = 256 };
+enum { PIL_LISTENER_MAGIC = 0x4c495354, PIL_WORKER_EVENTS = 256, PIL_SLICE_NS = 1000000 };
 
 struct pil_listener {
     uint32_t magic;
@@ -27,7 +28,12 @@ struct pil_worker {
     struct pil_server *server;
     uint32_t index; /* also the number of its metric shard and of its QSBR slot */
     pthread_t thread;
-    struct pil_turn turn;
+    struct pil_turn *turn;             /* of the lane that is being filled */
+    struct pil_lane *lanes[PIL_LANES]; /* NULL: not needed so far */
+    struct pil_list left_lanes;
+    uint32_t left_count;
+    void (*answer)(struct pil_lane *lane); /* what runs on the stack of a lane */
+    uint64_t batch_number;
     struct pil_engine *engine; /* made on the worker's own thread */
     struct pil_peer_diag diag; /* opened on the worker's own thread */
     struct pil_listener listeners[PIL_SETTINGS_LISTENERS_MAX];
@@ -79,6 +85,7 @@ struct pil_server {
     uint64_t started_ns;
     _Atomic uint64_t connection_id_next;
     _Atomic bool is_draining;
+    uint64_t slice_ns; /* PIL_SLICE_NS; shorter in tests */
     struct pil_accounts accounts;
 };
 

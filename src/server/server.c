@@ -3,6 +3,7 @@
 #include "server/server.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/answer.h"
 #include "server/internal.h"
 
 #include <errno.h>
@@ -36,17 +37,14 @@ static pil_status init_worker(struct pil_server *server, uint32_t index) {
     pil_list_init(&worker->connections);
     pil_list_init(&worker->ready);
     pil_list_init(&worker->dirty);
+    pil_list_init(&worker->left_lanes);
     pil_chunk_pool_init(&worker->chunks, &server->accounts);
-    worker->turn = (struct pil_turn){
-        .worker = worker,
-        .server = server,
-        .settings = server->settings,
-        .batch = pil_batch_create(&server->settings->limits),
-        .scope = {.cache = server->cache, .projects = server->projects, .batch_number = 1, .readable = UINT64_MAX},
-        .prepared = pil_prepared_cache_create()};
-    if (worker->turn.batch == NULL || worker->turn.prepared == NULL) {
+    worker->answer = pil_answer_batch;
+    worker->lanes[0] = pil_lane_create(worker, 0);
+    if (worker->lanes[0] == NULL) {
         return PIL_STATUS_NO_MEMORY;
     }
+    worker->turn = &worker->lanes[0]->turn;
     return create_protocol_states(server, worker);
 }
 
@@ -66,8 +64,9 @@ static pil_status init_workers(struct pil_server *server) {
 
 static void deinit_worker(struct pil_server *server, struct pil_worker *worker) {
     pil_chunk_pool_deinit(&worker->chunks);
-    pil_batch_destroy(&worker->turn.batch);
-    pil_prepared_cache_destroy(&worker->turn.prepared);
+    for (uint32_t i = 0; i < PIL_LANES; i++) {
+        pil_lane_destroy(&worker->lanes[i]);
+    }
     for (uint32_t i = 0; i < server->protocol_count; i++) {
         if (worker->protocol_states[i] != NULL) {
             server->protocols[i]->worker_destroy(worker->protocol_states[i]);
@@ -94,7 +93,7 @@ static pil_status add_views(struct pil_server *server) {
 
 static pil_status init_parts(struct pil_server *server, struct pil_error *error) {
     const struct pil_settings *settings = server->settings;
-    server->cache = pil_cache_create(PIL_SETTINGS_VIEWS_MAX, settings->worker_count);
+    server->cache = pil_cache_create(PIL_SETTINGS_VIEWS_MAX, settings->worker_count * (1 + PIL_LANES));
     server->slowlog = pil_slowlog_create();
     if (server->cache != NULL) {
         server->projects = pil_projects_create(PIL_SETTINGS_VIEWS_MAX, pil_cache_qsbr(server->cache));
@@ -117,6 +116,7 @@ pil_status pil_server_create(const struct pil_settings *settings, const struct p
     server->settings = settings;
     server->protocols = protocols;
     server->protocol_count = protocol_count;
+    server->slice_ns = PIL_SLICE_NS;
     server->started_ns = pil_clock_monotonic_ns();
     uint64_t seed = server->started_ns;
     if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) {

@@ -8,6 +8,7 @@
 
 struct pil_batch;
 struct pil_connection;
+struct pil_lane;
 struct pil_server;
 struct pil_worker;
 
@@ -17,6 +18,7 @@ enum { PIL_TURN_WORK_MAX = 1 << 20 };
 
 struct pil_turn {
     struct pil_worker *worker;
+    struct pil_lane *lane;     /* that has this turn's batch */
     struct pil_server *server; /* for the read functions of server.h */
     const struct pil_settings *settings;
     struct pil_batch *batch;

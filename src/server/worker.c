@@ -2,6 +2,7 @@
  * A worker's loop. It never locks, blocks only in pil_engine_wait, and allocates only for new connections, for input
  * that arrives in parts, and while pools grow. */
 #include "base/clock.h"
+#include "server/answer.h"
 #include "server/internal.h"
 
 #include "base/log.h"
@@ -63,40 +64,49 @@ pil_status pil_worker_listen(struct pil_worker *worker, struct pil_error *ret_er
 }
 
 /* Refuses an incomplete request for which there is no memory, in the protocol's words, and ends the connection, because
- * the bytes behind it cannot be framed. */
-static void refuse_input(struct pil_turn *turn, struct pil_connection *connection) {
-    if (!pil_batch_has_room(turn->batch, 0)) {
-        pil_batch_run(turn, false);
+ * the bytes behind it cannot be framed. The answers before it come first. */
+static void refuse_input(struct pil_worker *worker, struct pil_connection *connection) {
+    connection->owes_refusal = true;
+    if (connection->lane != NULL) {
+        return;
     }
-    pil_batch_add(turn, connection)->refusal =
-        (struct pil_refusal){.reason = PIL_REFUSAL_MEMORY, .limit = turn->settings->limits.client_memory_max};
-    pil_connection_finish(connection, PIL_CLOSE_MEMORY);
+    if (!pil_batch_has_room(worker->turn->batch, 0)) {
+        pil_lanes_answer(worker, NULL);
+    }
+    if (connection->lane == NULL && connection->state < PIL_CONNECTION_FINISHING) {
+        connection->owes_refusal = false;
+        pil_batch_add(worker->turn, connection)->refusal = (struct pil_refusal){
+            .reason = PIL_REFUSAL_MEMORY, .limit = worker->server->settings->limits.client_memory_max};
+        pil_connection_finish(connection, PIL_CLOSE_MEMORY);
+    }
 }
 
-/* Decodes the connection's bytes; runs the batch each time the decoder finds it full, and leaves the rest to the next
- * turn when this one is late. The requests of a replay are answered from one moment, however many batches they fill. */
-static void advance(struct pil_turn *turn, struct pil_connection *connection) {
-    pil_status status;
-    while ((status = pil_connection_advance(turn, connection)) == PIL_STATUS_BUSY) {
+/* Decodes the connection's bytes; answers the batch each time the decoder finds it full, and leaves the rest to the
+ * next turn when this one is late. The requests of a replay are answered from one moment, however many batches they
+ * fill. */
+static void advance(struct pil_worker *worker, struct pil_connection *connection) {
+    pil_status status = PIL_STATUS_NO_MEMORY;
+    while (!connection->owes_refusal &&
+           (status = pil_connection_advance(worker->turn, connection)) == PIL_STATUS_BUSY) {
         /* An empty batch without a pinned moment has room for every request, so the loop ends. */
-        PIL_ASSERT(turn->batch->request_count > 0 || turn->scope.moment.taken != 0);
-        pil_batch_run(turn, connection->replay.len > 0);
-        if (turn->is_late) {
-            pil_connection_defer(turn, connection);
+        PIL_ASSERT(worker->turn->batch->request_count > 0 || worker->turn->scope.moment.taken != 0);
+        pil_lanes_answer(worker, connection->replay.len > 0 ? connection : NULL);
+        if (worker->turn->is_late) {
+            pil_connection_defer(worker->turn, connection);
         }
     }
     if (status == PIL_STATUS_NO_MEMORY) {
-        refuse_input(turn, connection);
+        refuse_input(worker, connection);
     }
 }
 
-static void on_receive(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data) {
-    pil_worker_count(turn->worker, turn->server->series.received_bytes[connection->listener->protocol], data.len);
-    pil_connection_receive(turn, connection, data);
-    if (turn->is_late) {
-        pil_connection_defer(turn, connection);
+static void on_receive(struct pil_worker *worker, struct pil_connection *connection, struct pil_bytes data) {
+    pil_worker_count(worker, worker->server->series.received_bytes[connection->listener->protocol], data.len);
+    pil_connection_receive(worker->turn, connection, data);
+    if (worker->turn->is_late) {
+        pil_connection_defer(worker->turn, connection);
     }
-    advance(turn, connection);
+    advance(worker, connection);
 }
 
 static void on_sent(struct pil_turn *turn, struct pil_connection *connection, const struct pil_event *event) {
@@ -112,24 +122,24 @@ static void on_sent(struct pil_turn *turn, struct pil_connection *connection, co
     pil_connection_sent(turn, connection, now_ns);
 }
 
-static void on_connection_event(struct pil_turn *turn, struct pil_connection *connection,
+static void on_connection_event(struct pil_worker *worker, struct pil_connection *connection,
                                 const struct pil_event *event) {
     PIL_ASSERT(connection->magic == PIL_CONNECTION_MAGIC);
     switch (event->kind) {
-    case PIL_EVENT_RECEIVE: on_receive(turn, connection, event->data); break;
+    case PIL_EVENT_RECEIVE: on_receive(worker, connection, event->data); break;
     case PIL_EVENT_END:
         if (event->failed) {
-            pil_connection_close(turn, connection, PIL_CLOSE_PEER);
+            pil_connection_close(worker->turn, connection, PIL_CLOSE_PEER);
         } else {
-            pil_connection_end(turn, connection);
+            pil_connection_end(worker->turn, connection);
         }
         break;
-    case PIL_EVENT_SENT: on_sent(turn, connection, event); break;
+    case PIL_EVENT_SENT: on_sent(worker->turn, connection, event); break;
     case PIL_EVENT_CLOSED:
         connection->state = PIL_CONNECTION_GONE;
         connection->handle = 0;
-        if (!pil_list_is_linked(&connection->ready_link)) { /* else run_ready destroys it */
-            pil_connection_destroy(turn, connection);
+        if (connection->lane == NULL && !pil_list_is_linked(&connection->ready_link)) { /* else run_ready destroys it */
+            pil_connection_destroy(worker->turn, connection);
         }
         break;
     case PIL_EVENT_ACCEPT:
@@ -139,13 +149,12 @@ static void on_connection_event(struct pil_turn *turn, struct pil_connection *co
 }
 
 static void on_event(struct pil_worker *worker, const struct pil_event *event) {
-    struct pil_turn *turn = &worker->turn;
     if (event->kind == PIL_EVENT_WAKE) {
         return;
     }
     uint32_t magic = *(const uint32_t *)event->owner;
     if (magic == PIL_CONNECTION_MAGIC) {
-        on_connection_event(turn, event->owner, event);
+        on_connection_event(worker, event->owner, event);
         return;
     }
     struct pil_listener *listener = event->owner;
@@ -154,7 +163,7 @@ static void on_event(struct pil_worker *worker, const struct pil_event *event) {
         if (worker->is_closed) {
             close(event->fd);
         } else {
-            pil_connection_create(turn, listener->settings, event->fd);
+            pil_connection_create(worker->turn, listener->settings, event->fd);
         }
     }
 }
@@ -162,9 +171,8 @@ static void on_event(struct pil_worker *worker, const struct pil_event *event) {
 /* Gives another turn to each connection that had requests left over in the turn before, as far as the time allows, but
  * to one at least. Connections that are put on the list meanwhile wait for the next turn. */
 static void run_ready(struct pil_worker *worker) {
-    struct pil_turn *turn = &worker->turn;
-    turn->work_max =
-        turn->work + PIL_TURN_WORK_MAX; /* long requests that have just come leave work for one that waits */
+    worker->turn->work_max = worker->turn->work + PIL_TURN_WORK_MAX; /* long requests that have just come leave work for
+                                                                        one that waits */
     const struct pil_list_link *last = worker->ready.head.previous;
     struct pil_list_link *link = pil_list_first(&worker->ready);
     for (bool was_last = link == NULL; !was_last; link = pil_list_first(&worker->ready)) {
@@ -172,15 +180,17 @@ static void run_ready(struct pil_worker *worker) {
         struct pil_connection *connection = PIL_LIST_ENTRY(struct pil_connection, ready_link, link);
         pil_list_remove(link);
         if (connection->state == PIL_CONNECTION_GONE) {
-            pil_connection_destroy(turn, connection);
+            if (connection->lane == NULL) { /* else it comes again */
+                pil_connection_destroy(worker->turn, connection);
+            }
             continue;
         }
-        advance(turn, connection);
-        pil_connection_resume(turn, connection);
+        advance(worker, connection);
+        pil_connection_resume(worker->turn, connection);
         if (connection->state == PIL_CONNECTION_ENDED && connection->pending == 0) {
-            pil_connection_flush(turn, connection);
+            pil_connection_flush(worker->turn, connection);
         }
-        was_last |= turn->is_late;
+        was_last |= worker->turn->is_late;
     }
 }
 
@@ -200,15 +210,15 @@ static void copy_stats(struct pil_worker *worker) {
 static void collect_debts(struct pil_worker *worker) {
     uint64_t largest = 0, freed = 0, wanted = worker->server->settings->limits.client_memory_max / 16;
     PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
-        if (connection->use.bytes > largest && pil_connection_owes(&worker->turn, connection)) {
+        if (connection->use.bytes > largest && pil_connection_owes(worker->turn, connection)) {
             largest = connection->use.bytes;
         }
     }
     PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
         if (largest > 0 && freed < wanted && connection->use.bytes >= largest / 2 &&
-            pil_connection_owes(&worker->turn, connection)) {
+            pil_connection_owes(worker->turn, connection)) {
             freed += connection->use.bytes;
-            pil_connection_close(&worker->turn, connection, PIL_CLOSE_MEMORY);
+            pil_connection_close(worker->turn, connection, PIL_CLOSE_MEMORY);
         }
     }
 }
@@ -223,9 +233,9 @@ static void return_memory(struct pil_worker *worker) {
 }
 
 static void sweep(struct pil_worker *worker) {
-    worker->swept_ns = worker->turn.now_ns;
+    worker->swept_ns = worker->turn->now_ns;
     PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
-        pil_connection_sweep(&worker->turn, connection);
+        pil_connection_sweep(worker->turn, connection);
     }
     collect_debts(worker);
     if (++worker->sweep_count % SWEEPS_PER_TRIM == 0) {
@@ -242,9 +252,9 @@ static void sweep(struct pil_worker *worker) {
 static void drain(struct pil_worker *worker) {
     if (!worker->is_draining) {
         worker->is_draining = true;
-        worker->drain_ns = worker->swept_ns = worker->turn.now_ns;
+        worker->drain_ns = worker->swept_ns = worker->turn->now_ns;
     }
-    if (worker->is_closed || worker->turn.now_ns - worker->drain_ns < LAST_ACCEPTS_NS) {
+    if (worker->is_closed || worker->turn->now_ns - worker->drain_ns < LAST_ACCEPTS_NS) {
         return;
     }
     worker->is_closed = true;
@@ -268,7 +278,7 @@ static void adapt_spin(struct pil_worker *worker, uint64_t parks_before, uint64_
 static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
     uint64_t parks_before = pil_engine_parks(worker->engine), hits_before = pil_engine_spins_hit(worker->engine);
     pil_qsbr_quiescent(pil_cache_qsbr(worker->server->cache), worker->index);
-    bool is_ready = !pil_list_is_empty(&worker->ready);
+    bool is_ready = !pil_list_is_empty(&worker->ready) || worker->left_count > 0;
     uint64_t timeout_ns = is_ready ? 0 : worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS;
     PIL_TRY(pil_engine_wait(worker->engine, worker->events, PIL_WORKER_EVENTS, is_ready ? 0 : worker->spin_ns,
                             timeout_ns, ret_count));
@@ -284,12 +294,12 @@ void pil_server_note_turn(struct pil_server *server, uint32_t worker, uint64_t n
 pil_status pil_worker_turn(struct pil_worker *worker) {
     uint32_t count = 0;
     PIL_TRY(wait_events(worker, &count));
-    worker->turn.now_ns = pil_clock_monotonic_ns();
-    worker->turn.is_late = false;
-    worker->turn.work = 0;
-    worker->turn.work_max = PIL_TURN_WORK_MAX;
-    atomic_store_explicit(&worker->turn_started_ns, worker->turn.now_ns, memory_order_relaxed);
-    pil_server_note_turn(worker->server, worker->index, worker->turn.now_ns);
+    worker->turn->now_ns = pil_clock_monotonic_ns();
+    worker->turn->is_late = false;
+    worker->turn->work = 0;
+    worker->turn->work_max = PIL_TURN_WORK_MAX;
+    atomic_store_explicit(&worker->turn_started_ns, worker->turn->now_ns, memory_order_relaxed);
+    pil_server_note_turn(worker->server, worker->index, worker->turn->now_ns);
     if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
         drain(worker);
     }
@@ -297,26 +307,31 @@ pil_status pil_worker_turn(struct pil_worker *worker) {
         on_event(worker, &worker->events[i]);
     }
     run_ready(worker);
-    pil_batch_run(&worker->turn, false);
-    if (worker->turn.now_ns - worker->swept_ns > (worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS)) {
+    pil_lanes_answer(worker, NULL);
+    pil_lanes_go_on(worker);
+    if (worker->dirty_count > 0) { /* what a lane wrote that was left then */
+        pil_answer_flush(worker->turn);
+    }
+    if (worker->turn->now_ns - worker->swept_ns > (worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS)) {
         sweep(worker);
     }
     if (count > 0) {
-        pil_worker_record(worker, worker->server->series.turn, pil_clock_monotonic_ns() - worker->turn.now_ns, 1);
+        pil_worker_record(worker, worker->server->series.turn, pil_clock_monotonic_ns() - worker->turn->now_ns, 1);
     }
     return PIL_STATUS_OK;
 }
 
 pil_status pil_worker_open(struct pil_worker *worker, struct pil_error *ret_error) {
     worker->spin_ns = worker->server->settings->spin_ns_max;
-    worker->turn.now_ns = worker->swept_ns = pil_clock_monotonic_ns();
+    worker->turn->now_ns = worker->swept_ns = pil_clock_monotonic_ns();
     pil_ignore(pil_peer_diag_open(&worker->diag, NULL), "peers over TCP stay unknown where the kernel does not tell");
     PIL_TRY(open_engine(worker, ret_error));
-    pil_server_note_turn(worker->server, worker->index, worker->turn.now_ns);
+    pil_server_note_turn(worker->server, worker->index, worker->turn->now_ns);
     return PIL_STATUS_OK;
 }
 
 void pil_worker_close(struct pil_worker *worker) {
+    pil_lanes_drop(worker);
     pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), worker->index);
     pil_engine_destroy(&worker->engine);
     PIL_LIST_EACH(struct pil_connection, ready_link, connection, &worker->ready) {
@@ -324,7 +339,8 @@ void pil_worker_close(struct pil_worker *worker) {
     }
     PIL_LIST_EACH(struct pil_connection, link, connection, &worker->connections) {
         connection->pending = 0;
-        pil_connection_destroy(&worker->turn, connection);
+        connection->lane = NULL;
+        pil_connection_destroy(worker->turn, connection);
     }
     pil_peer_diag_close(&worker->diag);
 }

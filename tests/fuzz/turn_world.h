@@ -484,11 +484,14 @@ static void world_reset(void) {
         view->generation = 0;
     }
     pil_projects_note_change(world.server->projects);
-    pil_prepared_cache_destroy(&world.worker->turn.prepared); /* it knows plans by generations */
-    world.worker->turn.prepared = pil_prepared_cache_create();
-    PIL_ASSERT(world.worker->turn.prepared != NULL);
+    for (uint32_t i = 0; i < PIL_LANES && world.worker->lanes[i] != NULL; i++) {
+        struct pil_turn *turn = &world.worker->lanes[i]->turn;
+        pil_prepared_cache_destroy(&turn->prepared); /* it knows plans by generations */
+        turn->prepared = pil_prepared_cache_create();
+        PIL_ASSERT(turn->prepared != NULL);
+    }
     world_now_ns = 0;
-    world.worker->swept_ns = world.worker->turn.now_ns = pil_clock_monotonic_ns();
+    world.worker->swept_ns = world.worker->turn->now_ns = pil_clock_monotonic_ns();
     atomic_store(&world.server->connection_id_next, 0);
     memset(world.peers, 0, sizeof world.peers);
     memset(world.moments[0], -1, sizeof world.moments[0]);
@@ -498,7 +501,7 @@ static void world_reset(void) {
 }
 
 /* Bits of `choice`: 1 narrow limits, 2 rows that have expired are hidden, 4 and 8 how statuses are told, 16 and 32 the
- * first protocol, 64 nothing is served. */
+ * first protocol, 64 nothing is served, 128 every slice of an answer is over at once. */
 static void world_start(uint8_t choice) {
     if (world.server == NULL) {
         world_create();
@@ -509,6 +512,7 @@ static void world_start(uint8_t choice) {
         world.settings.listeners[i].hide_expired = (choice & 2) != 0;
         world.settings.listeners[i].statuses = (choice >> 2 & 3) % (PIL_STATUS_MODE_FEAST_GO + 1);
     }
+    world.server->slice_ns = (choice & 128) != 0 ? 0 : PIL_SLICE_NS;
     world.first_protocol = (choice >> 4 & 3) % WORLD_PROTOCOLS;
     uint32_t project = (choice & 64) != 0 ? WORLD_PROJECTS - 1 : 0;
     if (world.project != project) {
@@ -539,17 +543,17 @@ static struct world_peer *world_peer(uint32_t index) {
                                     .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
                                     .room = UINT64_MAX};
         PIL_ASSERT(peer->fd >= 0);
-        PIL_ASSERT(pil_connection_create(&world.worker->turn, &world.settings.listeners[peer->protocol], peer->fd) !=
+        PIL_ASSERT(pil_connection_create(world.worker->turn, &world.settings.listeners[peer->protocol], peer->fd) !=
                    NULL);
     }
     return peer;
 }
 
 static void world_validate(void) {
-    PIL_ASSERT(pil_batch_validate(world.worker->turn.batch) && world.worker->turn.batch->request_count == 0);
+    PIL_ASSERT(pil_batch_validate(world.worker->turn->batch) && world.worker->turn->batch->request_count == 0);
     PIL_ASSERT(pil_cache_validate(pil_server_cache(world.server)));
     PIL_LIST_EACH(struct pil_connection, link, connection, &world.worker->connections) {
-        PIL_ASSERT(pil_connection_validate(connection) && connection->pending == 0);
+        PIL_ASSERT(pil_connection_validate(connection) && (connection->pending == 0 || connection->lane != NULL));
     }
 }
 

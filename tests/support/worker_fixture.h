@@ -12,7 +12,7 @@ static inline pil_status fixture_worker_open(struct pil_server *server, struct p
 /* Takes one turn; *ret_work is the work that it did (pil_turn.work). */
 static inline pil_status fixture_worker_turn(struct pil_server *server, uint64_t *ret_work) {
     pil_status status = pil_worker_turn(&server->workers[0]);
-    *ret_work = server->workers[0].turn.work;
+    *ret_work = server->workers[0].turn->work;
     return status;
 }
 

@@ -262,11 +262,6 @@ static void encode(struct pil_turn *turn, struct pil_request *request, struct pi
         pil_resp_put_error(sink, call->error);
     } else if (call->is_queued) {
         pil_resp_put_simple(sink, "QUEUED");
-    } else if (call->command->is_long && call->is_replayed && turn->work >= turn->work_max) {
-        pil_resp_put_error(sink, pil_batch_text(turn->batch,
-                                                "ERR the commands before it in this transaction were too "
-                                                "much work; ask for %s outside MULTI",
-                                                call->command->name));
     } else {
         call->command->reply(turn, call, sink);
     }

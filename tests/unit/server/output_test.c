@@ -38,18 +38,25 @@ static int teardown(void **state) {
     return 0;
 }
 
+static bool (*meanwhile)(void *context); /* pil_output_sink.pause of each answer */
+
 static pil_output_failure write_answer(size_t bytes, uint8_t fill, uint64_t bytes_max) {
     struct pil_output_sink sink;
     pil_output_begin(&sink, &output, &pool, &use, bytes_max);
-    uint64_t before = pil_output_position(&sink);
+    sink.pause = meanwhile;
     for (size_t at = 0; at < bytes; at++) {
         pil_sink_put(&sink.sink, fill);
+        if (!sink.sink.failed) {
+            assert_int_equal(pil_output_position(&sink), at + 1);
+        }
     }
     pil_output_failure failure = pil_output_finish(&sink);
     if (failure != PIL_OUTPUT_OK) {
+        uint64_t whole = pil_output_whole_bytes(&output);
         pil_output_undo(&sink);
-        assert_int_equal(output.bytes, before);
+        assert_int_equal(output.bytes, whole);
     }
+    assert_int_equal(pil_output_whole_bytes(&output), output.bytes);
     assert_true(pil_output_validate(&output));
     return failure;
 }
@@ -126,37 +133,90 @@ static void chunks_that_stay_free_are_given_back(void **state) {
     assert_in_range(accounts.allocated, 1, full / 5);
 }
 
+/* While an answer is written, what is before it is sent, and nothing of it; then it may still be taken back. */
+static void an_answer_is_sent_when_it_is_whole(void **state) {
+    (void)state;
+    struct pil_output_sink sink;
+    uint8_t sent[PIL_CHUNK_BYTES + 100];
+    assert_int_equal(write_answer(10, 'a', ANSWER_MAX), PIL_OUTPUT_OK);
+    for (int round = 0; round < 2; round++) {
+        pil_output_begin(&sink, &output, &pool, &use, ANSWER_MAX);
+        for (size_t i = 0; i < PIL_CHUNK_BYTES; i++) {
+            pil_sink_put(&sink.sink, 'b');
+        }
+        assert_int_equal(pil_output_whole_bytes(&output), round == 0 ? 10 : 0);
+        assert_int_equal(send_some(sent), round == 0 ? 10 : 0);
+        pil_output_sent(&output, &pool, &use);
+        assert_int_equal(send_some(sent), 0);
+        if (round == 0) {
+            pil_output_undo(&sink);
+            assert_int_equal(output.bytes, 0);
+            assert_int_equal(output.chunk_count, 0);
+        }
+    }
+    assert_int_equal(pil_output_finish(&sink), PIL_OUTPUT_OK);
+    assert_int_equal(send_some(sent), PIL_CHUNK_BYTES);
+    assert_int_equal(sent[0], 'b');
+    pil_output_sent(&output, &pool, &use);
+    assert_int_equal(output.chunk_count, 0);
+}
+
+static bool want_no_more(void *context) {
+    (void)context;
+    return false;
+}
+
+static void an_answer_that_is_not_wanted_any_more_ends(void **state) {
+    (void)state;
+    meanwhile = want_no_more;
+    assert_int_equal(write_answer(100, 'a', ANSWER_MAX), PIL_OUTPUT_UNWANTED);
+    meanwhile = NULL;
+    assert_null(output.first);
+}
+
+static struct {
+    uint8_t wanted[MODEL_BYTES], got[MODEL_BYTES];
+    size_t wanted_len, got_len;
+    bool is_in_flight;
+    uint64_t seed;
+} model;
+
+static bool send_randomly(void *context) {
+    (void)context;
+    if (model.is_in_flight && fixture_below(&model.seed, 2) == 0) {
+        pil_output_sent(&output, &pool, &use);
+        model.is_in_flight = false;
+    } else if (!model.is_in_flight && fixture_below(&model.seed, 3) == 0) {
+        uint64_t sent = send_some(model.got + model.got_len);
+        model.got_len += sent;
+        model.is_in_flight = sent > 0;
+    }
+    if (fixture_below(&model.seed, 7) == 0) {
+        pil_output_charge(&output, &use);
+    }
+    assert_true(pil_output_validate(&output));
+    return fixture_below(&model.seed, 100) != 0;
+}
+
 static void random_steps_equal_a_plain_buffer(void **state) {
     (void)state;
-    static uint8_t wanted[MODEL_BYTES], got[MODEL_BYTES];
-    size_t wanted_len = 0, got_len = 0;
-    bool is_in_flight = false;
-    uint64_t seed = fixture_seed(5);
-    for (int i = 0; i < 2000 && wanted_len < MODEL_BYTES - 2 * ANSWER_MAX; i++) {
-        size_t bytes = fixture_below(&seed, i % 10 == 0 ? 2 * ANSWER_MAX : 3000);
+    model.seed = fixture_seed(5);
+    meanwhile = send_randomly;
+    for (int i = 0; i < 2000 && model.wanted_len < MODEL_BYTES - 2 * ANSWER_MAX; i++) {
+        size_t bytes = fixture_below(&model.seed, i % 10 == 0 ? 2 * ANSWER_MAX : 3000);
         if (write_answer(bytes, (uint8_t)i, ANSWER_MAX) == PIL_OUTPUT_OK) {
-            memset(wanted + wanted_len, (uint8_t)i, bytes);
-            wanted_len += bytes;
+            memset(model.wanted + model.wanted_len, (uint8_t)i, bytes);
+            model.wanted_len += bytes;
         }
-        if (is_in_flight && fixture_below(&seed, 2) == 0) {
-            pil_output_sent(&output, &pool, &use);
-            is_in_flight = false;
-        } else if (!is_in_flight && fixture_below(&seed, 3) == 0) {
-            uint64_t sent = send_some(got + got_len);
-            got_len += sent;
-            is_in_flight = sent > 0;
-        }
-        if (fixture_below(&seed, 7) == 0) {
-            pil_output_charge(&output, &use);
-        }
-        assert_true(pil_output_validate(&output));
+        send_randomly(NULL);
     }
+    meanwhile = NULL;
     pil_output_sent(&output, &pool, &use);
-    for (uint64_t sent; (sent = send_some(got + got_len)) > 0; got_len += sent) {
+    for (uint64_t sent; (sent = send_some(model.got + model.got_len)) > 0; model.got_len += sent) {
         pil_output_sent(&output, &pool, &use);
     }
-    assert_int_equal(got_len, wanted_len);
-    assert_memory_equal(got, wanted, wanted_len);
+    assert_int_equal(model.got_len, model.wanted_len);
+    assert_memory_equal(model.got, model.wanted, model.wanted_len);
 }
 
 int main(void) {
@@ -166,6 +226,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_share_that_is_used_up_refuses_the_next_chunk, setup, teardown),
         cmocka_unit_test_setup_teardown(chunks_are_charged_but_for_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(chunks_that_stay_free_are_given_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_answer_is_sent_when_it_is_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_answer_that_is_not_wanted_any_more_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(random_steps_equal_a_plain_buffer, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
