@@ -30,6 +30,25 @@ static void grace_period_waits_for_each_online_worker(void **state) {
     pil_qsbr_destroy(&qsbr);
 }
 
+/* What a worker borrowed before it handed it over stays held when the worker has gone on, and only that. */
+static void a_holder_goes_on_holding_what_a_worker_has_borrowed(void **state) {
+    struct pil_qsbr *qsbr = pil_qsbr_create(3);
+    (void)state;
+    pil_qsbr_online(qsbr, 0);
+    uint64_t before = pil_qsbr_begin(qsbr); /* the worker may have borrowed what was unpublished for this */
+    pil_qsbr_hold(qsbr, 2, 0);
+    uint64_t after = pil_qsbr_begin(qsbr);
+    pil_qsbr_quiescent(qsbr, 0);
+    assert_int_equal(pil_qsbr_laggard(qsbr, before), 2);
+    assert_int_equal(pil_qsbr_laggard(qsbr, after), 2);
+    pil_qsbr_offline(qsbr, 0);
+    assert_false(pil_qsbr_passed(qsbr, before));
+    pil_qsbr_offline(qsbr, 2);
+    assert_true(pil_qsbr_passed(qsbr, before));
+    assert_true(pil_qsbr_passed(qsbr, after));
+    pil_qsbr_destroy(&qsbr);
+}
+
 static void unsealed_and_foreign_shards_are_refused(void **state) {
     struct pil_project *project = fixture_project(3), *other = fixture_project(4);
     const struct pil_view *view = project->views[0].view;
@@ -200,6 +219,7 @@ static void a_view_has_a_slot_of_its_own(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grace_period_waits_for_each_online_worker),
+        cmocka_unit_test(a_holder_goes_on_holding_what_a_worker_has_borrowed),
         cmocka_unit_test(unsealed_and_foreign_shards_are_refused),
         cmocka_unit_test(retired_releases_are_unmapped_in_slices_after_the_grace_period),
         cmocka_unit_test(what_is_published_is_whole),

@@ -294,6 +294,58 @@ static void pause_keeps_bytes_until_resume(void **state) {
     loop_close(loop);
 }
 
+/* The bytes of the RECEIVE event that this turn has for the peer. */
+static struct pil_bytes received_now(struct loop *loop, const struct peer *peer) {
+    for (uint32_t i = 0; i < loop->count; i++) {
+        if (loop->events[i].kind == PIL_EVENT_RECEIVE && loop->events[i].owner == peer) {
+            return loop->events[i].data;
+        }
+    }
+    fail_msg("nothing was received");
+    return (struct pil_bytes){0};
+}
+
+/* Of four buffers, all are kept in turn: others are served from the rest, the kept bytes stay, and all come back. */
+static void kept_bytes_stay_until_they_are_given_back(void **state) {
+    enum { BUFFER = 64, COUNT = 4, OTHER = 4000 };
+    struct loop *loop =
+        loop_open_with(state, (struct pil_engine_options){.buffer_bytes = BUFFER, .buffer_count = COUNT});
+    struct peer *peer = peer_open(loop, 4096), *other = peer_open(loop, COUNT * OTHER);
+    struct pil_piece *kept = NULL;
+    const uint8_t *places[COUNT - 1];
+    uint8_t sent[OTHER];
+    peer->echoes = false;
+    for (uint32_t i = 0; i < COUNT - 1; i++) {
+        uint8_t bytes[BUFFER];
+        memset(bytes, 'a' + (int)i, sizeof bytes);
+        client_write(peer->client, bytes, sizeof bytes);
+        LOOP_UNTIL(loop, peer->received == (i + 1) * sizeof bytes);
+        places[i] = received_now(loop, peer).data;
+        pil_engine_keep(loop->engine, bytes, &kept); /* no bytes of the engine */
+        pil_engine_keep(loop->engine, places[i] + 1, &kept);
+        pil_engine_keep(loop->engine, places[i], &kept); /* kept already */
+        for (uint32_t k = 0; k < sizeof sent; k++) {
+            sent[k] = pattern(i, k);
+        }
+        client_write(other->client, sent, sizeof sent);
+        LOOP_UNTIL(loop, other->sent == (i + 1) * sizeof sent);
+        assert_memory_equal(other->bytes + i * sizeof sent, sent, sizeof sent);
+        for (uint32_t k = 0; k <= i; k++) {
+            memset(bytes, 'a' + (int)k, sizeof bytes);
+            assert_memory_equal(places[k], bytes, sizeof bytes);
+        }
+    }
+    pil_engine_give_back(loop->engine, &kept);
+    assert_null(kept);
+    for (uint32_t i = 0; i < COUNT; i++) { /* four at once */
+        client_write(peer->client, sent, BUFFER);
+    }
+    LOOP_UNTIL(loop, peer->received == (2 * COUNT - 1) * BUFFER);
+    peer_finish(peer);
+    peer_finish(other);
+    loop_close(loop);
+}
+
 static void pause_and_resume_at_random_lose_nothing(void **state) {
     enum { LEN = 300000 };
     struct loop *loop = loop_open_with(state, (struct pil_engine_options){.buffer_bytes = 128, .buffer_count = 4});
@@ -658,6 +710,7 @@ static const struct CMUnitTest tests[] = {
     BOTH(waits_quietly_each_time_the_socket_is_full),
     BOTH(sends_nothing_at_once),
     BOTH(pause_keeps_bytes_until_resume),
+    BOTH(kept_bytes_stay_until_they_are_given_back),
     BOTH(pause_and_resume_at_random_lose_nothing),
     BOTH(hands_out_in_later_turns_what_finds_no_room),
     BOTH(refuses_beyond_connections_max),
