@@ -110,7 +110,7 @@ def test_the_header_of_a_csv_file_says_its_delimiter(project: Project, delimiter
 
 def test_lines_of_random_csv_are_those_of_duckdbs_rows(folder: Path) -> None:
     from pillion.build.csv_lines import Header, Lines, malformed
-    from pillion.build.sources import csv_relation
+    from pillion.build.csv_source import csv_relation
 
     seed = int(os.environ.get("PIL_SEED", time.time_ns()))
     print(f"PIL_SEED={seed}")

@@ -16,10 +16,12 @@ from typing import Any, Callable, Iterator, Optional, TextIO, Union
 import pyarrow as pa
 
 from pillion import _core
-from pillion.build import check, memory, sources
+from pillion.build import check, memory
 from pillion.build.errors import BadInput, from_core
 from pillion.build.progress import Progress
 from pillion.build.project import Column, Project, View
+from pillion.build.source import Chunk, Malformed, Place
+from pillion.build.sources import open_source
 
 CLOCK_SKEW_US = 5 * 60 * 1_000_000
 AS_OF_NONE = 2**63 - 1
@@ -81,7 +83,7 @@ class BadRows:
 class Sent:
     """A batch that went to the core, kept so that its rows can be found again."""
     first: int  # number of its first row in the stream
-    place: sources.Place
+    place: Place
     kept: Optional[pa.Array]  # indices of its rows in the chunk; None: all of them
     kinds: dict[str, pa.DataType]
 
@@ -121,7 +123,7 @@ class Reader:
             for chunk in self._source.chunks():
                 if self._stopped.is_set():
                     return
-                if isinstance(chunk, sources.Malformed):
+                if isinstance(chunk, Malformed):
                     self._bad_rows.take(functools.partial(str, chunk.place), chunk.what, chunk.fix)
                     self.rows_dropped += 1
                     continue
@@ -132,7 +134,7 @@ class Reader:
         except BaseException as error:  # pylint: disable=broad-except; the consumer raises it again
             self._put(error)
 
-    def _convert_column(self, chunk: sources.Chunk, column: Column, bad: dict[int, Column]) -> pa.Array:
+    def _convert_column(self, chunk: Chunk, column: Column, bad: dict[int, Column]) -> pa.Array:
         array = chunk.batch.column(column.source)
         try:
             converted = check.convert(array, column.target, self._source.is_text, self._bad_rows.limit)
@@ -143,7 +145,7 @@ class Reader:
             bad.setdefault(row, column)
         return converted.array
 
-    def _convert(self, chunk: sources.Chunk) -> pa.RecordBatch:
+    def _convert(self, chunk: Chunk) -> pa.RecordBatch:
         bad: dict[int, Column] = {}
         arrays = [self._convert_column(chunk, column, bad) for column in self._view.columns]
         kinds = {c.name: chunk.batch.schema.field(c.source).type for c in self._view.columns}
@@ -215,7 +217,7 @@ class ViewBuild:
         started = time.monotonic()
         options = self._options
         shares = memory.Shares(options.memory_limit, self._view.source["type"] != "parquet")
-        source = sources.open_source(self._view, self._project.folder, shares.duckdb, options.temporary)
+        source = open_source(self._view, self._project.folder, shares.duckdb, options.temporary)
         try:
             core = _core.Ingest(
                 project=self._project.text, view=self._view.name, temporary=options.temporary, memory_bytes=shares.core,

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all kinds of sources share: record batches with the place of their rows, and the errors of reading."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import duckdb
+import pyarrow as pa
+
+from pillion.build.csv_lines import Lines
+from pillion.build.errors import BadInput, BuildError, IoFailure
+from pillion.build.project import View
+
+BATCH_BYTES = 8 << 20
+BATCH_ROWS_MAX = 65536
+BATCH_ROWS_MIN = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    source: str                # file, relative to the project file; or "query"
+    row_group: Optional[int]
+    first_row: int             # number in the file of the batch's first row, counted from 1 without malformed lines
+    lines: Optional[Lines] = None
+
+    def text(self, index: int) -> str:
+        line = self.lines.of(self.first_row + index) if self.lines is not None else None
+        if line is not None:
+            return f"{self.source}, line {line}"
+        group = f", row group {self.row_group}" if self.row_group is not None else ""
+        return f"{self.source}{group}, row {self.first_row + index}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    place: Place
+    batch: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A line that is not a row."""
+    place: str
+    what: str
+    fix: str  # ends in a comma
+
+
+def failure(name: str, error: Exception) -> BuildError:
+    """The error for a failure to read `name`: with an errno the machine is at fault, without one the content."""
+    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
+        return IoFailure(f"{name}: the memory limit does not suffice ({error}); raise it (--memory-limit)")
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
+        return IoFailure(f"{name}: {error.strerror or error}")
+    text = str(error).strip().split("\n\n")[0].replace("\n", " ")
+    return BadInput(f"{name}: cannot be read: {text}; mend or remove it")
+
+
+def check_columns(view: View, there: list[str], name: str) -> None:
+    for column in view.columns:
+        count = there.count(column.source)
+        if count == 0:
+            raise BadInput(f"{name}: column {column.source} is missing ({column.target.text} of {view.name}); "
+                           f"there are: {', '.join(there)}; write it, or name its column in field_mapping")
+        if count > 1:
+            raise BadInput(f"{name}: column {column.source} is there {count} times; rename the others")
+
+
+def batch_rows(view: View) -> int:
+    return max(BATCH_ROWS_MIN, min(BATCH_ROWS_MAX, BATCH_BYTES // view.row_bytes_guess))
