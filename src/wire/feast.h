@@ -170,8 +170,7 @@ void pil_feast_put_timestamps(struct pil_feast_encoder *encoder);
 /* 0 for keys and for entities that were not found. */
 void pil_feast_put_timestamp(struct pil_feast_encoder *encoder, int64_t event_us);
 void pil_feast_put_names(struct pil_feast_encoder *encoder);
-/* "name", or "view__name" when `view` is not empty. */
-void pil_feast_put_name(struct pil_feast_encoder *encoder, struct pil_bytes view, struct pil_bytes name);
+void pil_feast_put_name(struct pil_feast_encoder *encoder, struct pil_bytes name);
 void pil_feast_put_views(struct pil_feast_encoder *encoder);
 void pil_feast_put_view(struct pil_feast_encoder *encoder, struct pil_bytes name);
 void pil_feast_put_end(struct pil_feast_encoder *encoder);

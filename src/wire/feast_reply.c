@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Writes responses and errors of Feast's HTTP API. */
 #include "wire/feast.h"
-#include "base/bounds.h"
 #include "base/panic.h"
 #include "wire/value.h"
 
@@ -257,18 +256,9 @@ void pil_feast_put_names(struct pil_feast_encoder *encoder) {
               encoder->column_open ? "]}],\"metadata\":{\"feature_names\":[" : "],\"metadata\":{\"feature_names\":[");
 }
 
-void pil_feast_put_name(struct pil_feast_encoder *encoder, struct pil_bytes view, struct pil_bytes name) {
+void pil_feast_put_name(struct pil_feast_encoder *encoder, struct pil_bytes name) {
     put_comma(encoder);
-    if (view.len == 0) {
-        pil_value_put_json_string(encoder->sink, name);
-        return;
-    }
-    char full[2 * PIL_NAME_BYTES_MAX + 2];
-    PIL_ASSERT(view.len + 2 + name.len <= sizeof full);
-    memcpy(full, view.data, view.len);
-    memcpy(full + view.len, "__", 2);
-    memcpy(full + view.len + 2, name.data, name.len);
-    pil_value_put_json_string(encoder->sink, pil_bytes_from(full, view.len + 2 + name.len));
+    pil_value_put_json_string(encoder->sink, name);
 }
 
 void pil_feast_put_views(struct pil_feast_encoder *encoder) {

@@ -225,6 +225,57 @@ def test_full_names_that_meet_are_refused(folder, store, start_pilliond):
             client.get_online_features(features, {"id": [3]}, full_feature_names=True)
 
 
+LONG = {kind: (kind * 128)[:128] for kind in ("view", "service", "feature")}
+
+
+@pytest.fixture
+def long_names(folder, store, start_pilliond) -> Any:
+    """Two projects that share the names of a view and of a service; all names are as long as they may be."""
+    projects = {name * 128: seed for name, seed in SEEDS.items()}
+    made = datetime.datetime(2025, 1, 1, tzinfo=UTC)
+    for project, seed in projects.items():
+        columns = {"f0": [float(seed)], "f1": [0.5], LONG["feature"]: [0.25]}
+        pq.write_table(pa.table({"id": [3], **columns, "at": pa.array([made])}), folder / f"{seed}.parquet")
+        features = "".join(f"      - {{name: {name}, type: float32}}\n" for name in columns)
+        (folder / f"{seed}.yaml").write_text(
+            f"project: {project}\nentities:\n  - {{name: e, join_key: id, type: int64}}\n"
+            f"feature_views:\n  - name: {LONG['view']}\n    entities: [e]\n"
+            f"    source: {{type: parquet, path: {seed}.parquet, timestamp_field: at}}\n    features:\n{features}"
+            f"feature_services:\n  - name: {LONG['service']}\n    features:\n"
+            + "".join(f"      - \"{LONG['view']}:{name}\"\n" for name in columns)
+        )
+        store.pillion("apply", str(folder / f"{seed}.yaml"))
+        store.promote(harness.run([*BUILDER, folder / f"{seed}.yaml", "--store", store.url]).stdout.strip())
+    daemon = start_pilliond(store, serve=[f"{project}/{LONG['view']}@production" for project in projects],
+                            args=["--listen", f"mapped=unix:{folder}/mapped.sock"])
+    daemon.mapped, daemon.projects = f"unix:{folder}/mapped.sock", projects
+    return daemon
+
+
+def test_names_may_be_as_long_as_they_may_be(long_names):
+    daemon = long_names
+    for kind, ways in (("view", VIEWS), ("service", SERVICES)):
+        for way, read in ways.items():
+            for project, seed in daemon.projects.items():
+                assert reading(read, daemon, f"{project}/{LONG[kind]}") == seed, way
+            assert "is ambiguous" in reading(read, daemon, LONG[kind]), way
+    full = {f"{project}/{LONG['view']}": seed for project, seed in daemon.projects.items()}
+    wanted = {f"{view}__{name}": value
+              for view, seed in full.items() for name, value in {"f0": seed, LONG["feature"]: 0.25}.items()}
+    features = [f"{view}:{name}" for view in full for name in ("f0", LONG["feature"])]
+    assert feast(daemon, features=features, full_feature_names=True) == {"id": 3, **wanted}
+    with pytest.raises(Refused, match=f"Duplicate features named {features[1][:192]}"):
+        feast(daemon, features=[*features, features[1]], full_feature_names=True)
+    for ways in ((daemon.mapped, None), (None, daemon.resp_unix)):
+        with pillion.Client(*ways) as client:
+            found = client.get_online_features(features, {"id": [3]}, full_feature_names=True).to_dict()
+            assert found == {"id": [3], **{name: [value] for name, value in wanted.items()}}
+            assert client.views() == tuple(full)
+    assert {key.decode() for key in daemon.redis().scan_iter()} == {f"{view}:3" for view in full}
+    index = harness.http(daemon.oip, "POST", "/v2/repository/index").json()
+    assert [model["name"] for model in index] == [f"{project}/{LONG['service']}" for project in daemon.projects]
+
+
 def test_scan_spells_keys_as_they_are_read(daemon):
     keys = [key.decode() for key in daemon.redis().scan_iter(count=100)]
     assert len(set(keys)) == 30

@@ -238,17 +238,12 @@ void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, st
     for (uint32_t i = 0; i < feast->column_count; i++) {
         const struct pil_entity *entity = entity_of_column(call, feast->columns[i].name);
         if (entity != NULL) {
-            pil_feast_put_name(&encoder, (struct pil_bytes){0}, pil_bytes_from_text(entity->join_key));
+            pil_feast_put_name(&encoder, pil_bytes_from_text(entity->join_key));
         }
     }
     for (uint32_t i = 0; i < call->selection.feature_count; i++) {
-        const struct pil_view *schema = call->selection.views[call->selection.features[i].slot].serving->chain.view;
-        char name[PIL_SCOPE_NAME_BYTES];
-        struct pil_bytes view = feast->full_feature_names
-                                    ? pil_feast_view_name(call, call->selection.features[i].slot, name)
-                                    : (struct pil_bytes){0};
-        pil_feast_put_name(&encoder, view,
-                           pil_bytes_from_text(schema->features[call->selection.features[i].feature].name));
+        char name[PIL_FEAST_COLUMN_NAME_BYTES];
+        pil_feast_put_name(&encoder, pil_feast_column_name(call, i, name));
     }
     if (feast->include_view_metadata) {
         pil_feast_put_views(&encoder);

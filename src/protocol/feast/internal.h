@@ -8,6 +8,9 @@
 #include "selection/selection.h"
 #include "wire/feast.h"
 
+/* Of "project/view__feature", with a NUL. */
+enum { PIL_FEAST_COLUMN_NAME_BYTES = PIL_SCOPE_NAME_BYTES + 2 + PIL_NAME_BYTES_MAX };
+
 /* State of a request. */
 struct pil_feast_call {
     struct pil_exchange_call http; /* first */
@@ -23,6 +26,10 @@ struct pil_feast_call {
 /* The name of a view in the answer: "view", or "project/view" (in `text`) where the request reads views of that name
  * from several projects. */
 struct pil_bytes pil_feast_view_name(const struct pil_feast_call *call, uint32_t slot, char text[PIL_SCOPE_NAME_BYTES]);
+/* The name of the column of feature i of the selection: "feature", or "view__feature" where the request asks for full
+ * names. It is in `text` or where the schema has it. */
+struct pil_bytes pil_feast_column_name(const struct pil_feast_call *call, uint32_t i,
+                                       char text[PIL_FEAST_COLUMN_NAME_BYTES]);
 /* The join key that a JSON value is. */
 struct pil_key_part pil_feast_key_part(const struct pil_feast_value *value);
 /* Parses the body and adds the lookups; on a mistake, makes the answer an error. */

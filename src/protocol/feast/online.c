@@ -12,7 +12,6 @@ enum {
     COLUMNS_MAX = 256,
     KEY_PARTS_MAX = PIL_ENTITIES_MAX,
     KEY_PART_BYTES = 24, /* encoded size of a key part that is not text */
-    COLUMN_NAME_BYTES = 3 * PIL_NAME_BYTES_MAX + 4,
 };
 
 /* ---- Views and features. */
@@ -140,8 +139,8 @@ struct pil_bytes pil_feast_view_name(const struct pil_feast_call *call, uint32_t
                              text);
 }
 
-/* The name of a column of the answer, in `text` or where the schema has it. */
-static struct pil_bytes column_name(const struct pil_feast_call *call, uint32_t i, char text[COLUMN_NAME_BYTES]) {
+struct pil_bytes pil_feast_column_name(const struct pil_feast_call *call, uint32_t i,
+                                       char text[PIL_FEAST_COLUMN_NAME_BYTES]) {
     const struct pil_selection_feature *selected = &call->selection.features[i];
     const struct pil_view *schema = pil_selection_schema(&call->selection, selected->slot);
     const char *feature = schema->features[selected->feature].name;
@@ -150,7 +149,7 @@ static struct pil_bytes column_name(const struct pil_feast_call *call, uint32_t 
         return pil_bytes_from_text(feature);
     }
     struct pil_bytes view = pil_feast_view_name(call, selected->slot, in_project);
-    struct pil_sink sink = pil_sink_fixed(text, COLUMN_NAME_BYTES);
+    struct pil_sink sink = pil_sink_fixed(text, PIL_FEAST_COLUMN_NAME_BYTES);
     pil_sink_write_bytes(&sink, view);
     pil_sink_write_text(&sink, "__");
     pil_sink_write_text(&sink, feature);
@@ -159,8 +158,8 @@ static struct pil_bytes column_name(const struct pil_feast_call *call, uint32_t 
 }
 
 static bool collides(const struct pil_feast_call *call, uint32_t i, uint32_t k) {
-    char one[COLUMN_NAME_BYTES], other[COLUMN_NAME_BYTES];
-    return pil_bytes_equal(column_name(call, i, one), column_name(call, k, other));
+    char one[PIL_FEAST_COLUMN_NAME_BYTES], other[PIL_FEAST_COLUMN_NAME_BYTES];
+    return pil_bytes_equal(pil_feast_column_name(call, i, one), pil_feast_column_name(call, k, other));
 }
 
 /* No two columns of an answer have one name; Feast refuses such requests, too. Also full names can be equal: a__b of
@@ -170,7 +169,7 @@ static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *cal
     size_t mark = pil_arena_mark(arena);
     uint32_t slots = 2 * call->selection.feature_count, i = 0;
     uint16_t *table = PIL_ARENA_NEW(arena, uint16_t, slots);
-    char text[COLUMN_NAME_BYTES];
+    char text[PIL_FEAST_COLUMN_NAME_BYTES];
     bool is_distinct = true;
     if (table == NULL) {
         call->request->refusal.reason = PIL_REFUSAL_ROOM;
@@ -178,7 +177,7 @@ static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *cal
     }
     memset(table, 0, slots * sizeof table[0]);
     for (; is_distinct && i < call->selection.feature_count; i++) {
-        uint64_t slot = pil_hash_block(column_name(call, i, text)) % slots;
+        uint64_t slot = pil_hash_block(pil_feast_column_name(call, i, text)) % slots;
         for (; table[slot] != 0 && is_distinct; slot = (slot + 1) % slots) {
             is_distinct = !collides(call, i, table[slot] - 1u);
         }
@@ -189,7 +188,7 @@ static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *cal
         pil_feast_fail(turn, call,
                        call->body.full_feature_names ? PIL_FEAST_ERROR_NAME_COLLISION_FULL
                                                      : PIL_FEAST_ERROR_NAME_COLLISION,
-                       column_name(call, i - 1, text), (struct pil_bytes){0});
+                       pil_feast_column_name(call, i - 1, text), (struct pil_bytes){0});
     }
     return is_distinct;
 }

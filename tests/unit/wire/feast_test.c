@@ -412,8 +412,8 @@ static void responses_are_those_of_feasts_server(void **state) {
     pil_feast_put_timestamps(&encoder);
     pil_feast_put_timestamp(&encoder, 1795222800000000);
     pil_feast_put_names(&encoder);
-    pil_feast_put_name(&encoder, pil_bytes_from_text(""), pil_bytes_from_text("driver_id"));
-    pil_feast_put_name(&encoder, pil_bytes_from_text("driver_hourly_stats"), pil_bytes_from_text("conv_rate"));
+    pil_feast_put_name(&encoder, pil_bytes_from_text("driver_id"));
+    pil_feast_put_name(&encoder, pil_bytes_from_text("driver_hourly_stats__conv_rate"));
     pil_feast_put_views(&encoder);
     pil_feast_put_view(&encoder, pil_bytes_from_text("driver_hourly_stats"));
     pil_feast_put_end(&encoder);
