@@ -382,6 +382,22 @@ def test_a_pattern_has_a_bound_that_the_error_names(pair):
             b"-ERR a pattern has at most 1024 bytes, this one has 1025\r\n"), request
 
 
+def test_keys_says_which_of_its_bounds_is_passed(store, start_pilliond):
+    """10,000 rows, without empty slots, one of which is the last; and work, which is for fewer rows of long keys."""
+    for view, rows in (("v", 9_992), ("w", 8), ("v" * 128, 4_000)):
+        store.make_release(view=view, rows=rows, features=1)
+    short = start_pilliond(store, serve=["rides/v@production", "rides/w@production"])
+    long = start_pilliond(store, serve=[f"rides/{'v' * 128}@production"])
+    client = short.redis()
+    assert len(client.keys("*")) == 10_000 and client.keys("?:9991") == [b"v:9991"]
+    assert client.scan(0, count=10_000)[0] == 0 and len(client.scan(0, count=7)[1]) == 7
+    too_much = b"-ERR these keys or this pattern are too much work for one KEYS; use SCAN\r\n"
+    assert Raw(long.resp_unix).ask("KEYS *") == too_much and len(list(long.redis().scan_iter(count=10_000))) == 4_000
+    store.make_release(view="w", rows=9, features=1)
+    harness.wait_until("the new release", lambda: client.dbsize() == 10_001)
+    assert Raw(short.resp_unix).ask("KEYS *").startswith(b"-ERR there are more rows than one KEYS may look at, 10000;")
+
+
 # Requests whose answers are meant to differ, and why.
 INTENDED: dict[str, str] = {}
 

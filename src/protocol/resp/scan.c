@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SCAN, KEYS and DBSIZE over all slots of all served views. A cursor is a position, (view, shard, slot) in 8, 16 and 40
  * bits, plus 1 so that only the end is 0. It stays valid until a release is swapped. One call passes at most COUNT_MAX
- * rows, and fewer when its turn's work is used up: SCAN then answers a cursor, KEYS an error. */
+ * rows, and fewer when its turn's work or its room is used up: SCAN then answers a cursor, KEYS an error. */
 #include "protocol/resp/glob.h"
 #include "protocol/resp/handlers.h"
 #include "schema/view.h"
@@ -22,7 +22,7 @@ struct scan {
     uint64_t view, shard, slot;
     struct pil_bytes pattern;
     struct pil_glob glob;
-    int64_t count;
+    int64_t count, passed;                   /* rows: at most, and so far; empty slots are not counted */
     bool wants_none;                         /* TYPE names a type that does not exist here */
     const struct pil_shard *shard_of_prefix; /* the prefix is that of this shard's view */
     char prefix[PREFIX_BYTES];               /* "view:" or "project/view:" */
@@ -120,6 +120,7 @@ static bool add_key(struct pil_turn *turn, struct scan *scan, const struct pil_s
     }
     pil_arena_rewind(arena, mark);
     turn->work += ROW_WORK;
+    scan->passed += row != NULL;
     if (row == NULL || scan->wants_none) {
         return true;
     }
@@ -137,12 +138,17 @@ static bool add_key(struct pil_turn *turn, struct scan *scan, const struct pil_s
     return true;
 }
 
+/* Whether the slot is within the COUNT of the scan: an empty one always is. */
+static bool is_counted_in(const struct scan *scan, const struct pil_shard *shard) {
+    return scan->passed < scan->count || pil_shard_row_at(shard, scan->slot) == NULL;
+}
+
 /* Collects keys in the arena, because the reply begins with their number. Returns whether the scan is at its end. */
 static bool collect(struct pil_turn *turn, struct scan *scan, uint64_t *ret_found) {
     const struct pil_shard *shard = shard_at(&turn->scope, scan);
     uint64_t found = 0, work_max = turn->work + PIL_TURN_WORK_MAX;
     turn->work += scan->glob.work;
-    for (int64_t done = 0; shard != NULL && done < scan->count && turn->work < work_max; done++) {
+    while (shard != NULL && is_counted_in(scan, shard) && turn->work < work_max) {
         if (!add_key(turn, scan, shard, &found)) {
             break;
         }
@@ -197,11 +203,12 @@ PIL_REPLY(pil_redis_reply_keys) {
     size_t keys = pil_arena_mark(arena);
     if (collect(turn, &scan, &found)) {
         put_keys(sink, arena->data + keys, found);
+    } else if (scan.passed == COUNT_MAX) {
+        pil_resp_put_error(
+            sink,
+            pil_batch_text(turn->batch, "ERR there are more rows than one KEYS may look at, %d; use SCAN", COUNT_MAX));
     } else {
-        pil_resp_put_error(sink, pil_batch_text(turn->batch,
-                                                "ERR there are more rows than one KEYS may look at, %d; "
-                                                "use SCAN",
-                                                COUNT_MAX));
+        pil_resp_put_error(sink, "ERR these keys or this pattern are too much work for one KEYS; use SCAN");
     }
     pil_arena_rewind(arena, begin);
 }
