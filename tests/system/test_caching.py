@@ -83,12 +83,14 @@ def test_a_value_that_is_hidden_by_its_ttl_is_forgotten(store, start_pilliond, e
     config = folder / "pilliond.yaml"
     config.write_text(f'listen: [{{protocol: resp, address: "unix:{hiding}", expired: hide}}]\n')
     daemon = start_pilliond(store, serve=["shop/users@production"], engine=engine, args=("--config", str(config)))
-    raw = Raw(f"unix:{hiding}")
-    raw.ask("HELLO 3")
-    raw.ask("CLIENT TRACKING ON")
-    first = raw.ask("HGET users:ann age")
-    if first == b"$2\r\n30\r\n":  # else this machine took seconds to come here
-        assert raw.reply() == FORGET
+    raw, broadcast, elsewhere = (Raw(f"unix:{hiding}") for _ in range(3))
+    for one, options in ((raw, ""), (broadcast, " BCAST PREFIX users:"), (elsewhere, " BCAST PREFIX shops:")):
+        one.ask("HELLO 3")
+        assert one.ask(f"CLIENT TRACKING ON{options}") == b"+OK\r\n"
+    answers = [one.ask("HGET users:ann age") for one in (elsewhere, raw, broadcast)]
+    if answers == [b"$2\r\n30\r\n"] * 3:  # else this machine took seconds to come here
+        assert raw.reply() == FORGET and broadcast.reply() == FORGET
+        assert elsewhere.ask("PING") == b"+PONG\r\n"  # no key of the view begins with its prefix
     assert raw.ask("HGET users:ann age") == b"_\r\n"
     assert b"30" in Raw(daemon.resp_unix).ask("HGET users:ann age")  # it is not hidden there
 

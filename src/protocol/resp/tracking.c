@@ -126,10 +126,17 @@ static void advance_caching(struct pil_redis_tracking *tracking, const struct pi
 }
 
 static bool is_tracked(const struct pil_redis_tracking *tracking) {
-    if (tracking->is_bcast) {
-        return false; /* all that matters is seen already */
-    }
     return tracking->is_optin ? tracking->caching == CACHING_YES : tracking->caching != CACHING_NO;
+}
+
+/* Notes the generation of a view of which a row was looked up. With BCAST the views that matter are seen already, and
+ * false is returned of all others. */
+static bool see_view(struct pil_turn *turn, struct pil_redis_tracking *tracking, uint32_t index) {
+    if (tracking->is_bcast) {
+        return (tracking->seen.views >> index & 1) != 0;
+    }
+    pil_redis_see(&tracking->seen, index, pil_redis_generation(turn, index));
+    return true;
 }
 
 static void see_lookups(struct pil_turn *turn, struct pil_redis_call *call) {
@@ -138,8 +145,8 @@ static void see_lookups(struct pil_turn *turn, struct pil_redis_call *call) {
     bool hides = call->connection->base->listener->hide_expired;
     for (uint32_t i = 0; i < call->request->lookup_count; i++) {
         const struct pil_lookup *lookup = &lookups[i];
-        pil_redis_see(&tracking->seen, lookup->view_index, pil_redis_generation(turn, lookup->view_index));
-        if (!hides || !pil_redis_is_there(lookup) || lookup->row.view->ttl_us == 0) {
+        bool matters = see_view(turn, tracking, lookup->view_index);
+        if (!matters || !hides || !pil_redis_is_there(lookup) || lookup->row.view->ttl_us == 0) {
             continue;
         }
         int64_t event_us = pil_row_event_ts_us(lookup->row.view, lookup->row.fields), end_us = 0;
