@@ -18,11 +18,18 @@ enum { CHUNK_LINE_BYTES_MAX = 256 }; /* a size and its extensions */
 struct refusal {
     int status;
     const char *text;
+    bool is_body; /* it has more than body_bytes_max */
 };
 
 static pil_status refuse(struct refusal *refusal, int status, const char *text) {
     *refusal = (struct refusal){.status = status, .text = text};
     return status == 413 || status == 414 || status == 431 ? PIL_STATUS_TOO_LARGE : PIL_STATUS_INVALID;
+}
+
+static pil_status refuse_body(struct refusal *refusal) {
+    pil_status status = refuse(refusal, 413, "the body is too large");
+    refusal->is_body = true;
+    return status;
 }
 
 /* ---- Characters (RFC 9110 §5.6.2, §5.5). */
@@ -171,7 +178,7 @@ static pil_status read_length(struct facts *facts, struct pil_bytes value, struc
         }
         if (__builtin_mul_overflow(length, 10, &length) ||
             __builtin_add_overflow(length, value.data[i] - '0', &length)) {
-            return refuse(refusal, 413, "Content-Length is too large");
+            return refuse_body(refusal);
         }
     }
     if (value.len == 0) {
@@ -297,7 +304,7 @@ static pil_status read_chunk_size(struct pil_bytes line, size_t *ret_bytes, size
     size_t bytes = 0, at = 0;
     for (; at < line.len && pil_character_hex_digit(line.data[at]) >= 0; at++) {
         if (bytes > SIZE_MAX >> 4) {
-            return refuse(refusal, 413, "a chunk is too large");
+            return refuse_body(refusal);
         }
         bytes = bytes << 4 | (size_t)pil_character_hex_digit(line.data[at]);
     }
@@ -333,7 +340,7 @@ static pil_status scan_chunk_size(struct pil_http_cursor *cursor, struct pil_byt
         return refuse(refusal, 413, "the chunk extensions are too long");
     }
     if (cursor->chunk_bytes > limits->body_bytes_max - cursor->body_bytes) {
-        return refuse(refusal, 413, "the body is too large");
+        return refuse_body(refusal);
     }
     if (cursor->line_begin + cursor->chunk_bytes + 2 > chunked_bytes_max(cursor, limits)) {
         return refuse(refusal, 413, "the chunks of the body are too small: their framing is too large");
@@ -487,7 +494,7 @@ static pil_status check_request_framing(const struct facts *facts, const struct 
         return facts->ends_with_chunks ? refuse(refusal, 501, "this Transfer-Encoding is not supported, only chunked")
                                        : refuse(refusal, 400, "Transfer-Encoding does not end with chunked");
     }
-    return facts->body_bytes > limits->body_bytes_max ? refuse(refusal, 413, "the body is too large") : PIL_STATUS_OK;
+    return facts->body_bytes > limits->body_bytes_max ? refuse_body(refusal) : PIL_STATUS_OK;
 }
 
 static pil_status parse_request_head(struct pil_bytes head, const struct pil_http_limits *limits,
@@ -551,6 +558,7 @@ pil_status pil_http_decode(struct pil_http_cursor *cursor, struct pil_bytes inpu
     pil_status status = decode(cursor, input, limits, request, &refusal);
     request->error_status = refusal.status;
     request->error = refusal.text;
+    request->is_body_too_large = refusal.is_body;
     return status;
 }
 
@@ -579,7 +587,10 @@ bool pil_http_query(struct pil_bytes query, const char *name, struct pil_bytes *
 /* ---- Responses. */
 
 const char *pil_http_reason(int status) {
-    static const struct refusal reasons[] = {
+    static const struct {
+        int status;
+        const char *text;
+    } reasons[] = {
         {200, "OK"},
         {202, "Accepted"},
         {204, "No Content"},

@@ -56,9 +56,10 @@ struct pil_http_request {
     struct pil_bytes encoding; /* the Content-Encoding; empty: none, or "identity" */
     struct pil_bytes body;     /* chunked: still with the framing of its chunks; see pil_http_unchunk */
     bool is_chunked;
-    size_t consumed;   /* length of the request in the input */
-    int error_status;  /* output for INVALID and TOO_LARGE: 400, 413, 414, 417, 431, 501 or 505 */
-    const char *error; /* likewise: a phrase that says what is wrong */
+    size_t consumed;        /* length of the request in the input */
+    int error_status;       /* output for INVALID and TOO_LARGE: 400, 413, 414, 417, 431, 501 or 505 */
+    const char *error;      /* likewise: a phrase that says what is wrong */
+    bool is_body_too_large; /* likewise: the body has more bytes than limits->body_bytes_max */
 };
 
 /* Decodes the request at the start of `input`, which must always start at the same request until one is complete; the

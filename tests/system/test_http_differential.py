@@ -307,6 +307,27 @@ def test_a_client_that_waits_for_100_is_told_to_go_on(store, start_pilliond, eng
             assert len(file.read(length)) == length
 
 
+@pytest.mark.parametrize("listener", ["feast", "oip"])
+def test_a_body_over_its_limit_is_refused_by_the_name_of_the_option(store, start_pilliond, engine, listener):
+    store.make_release(rows=10)
+    daemon = start_pilliond(store, engine=engine, args=["--limits.request_bytes", "16384"])
+    method, path, _, _ = BODIES[listener]
+    said = "the body is too large: at most 16384 bytes are taken (limits.request_bytes)"
+    for framing, error in (
+        (b"Content-Length: 16385\r\n\r\n", said),
+        (b"Content-Length: 18446744073709551616\r\n\r\n", said),
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\n0\r\n4000\r\n", said),
+        (b"Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n", said),
+        (b"Transfer-Encoding: chunked\r\n\r\n" + 80 * (b"1;" + b"x" * 250 + b"\r\n0\r\n"),
+         "the chunk extensions are too long"),
+    ):
+        with harness.connect(getattr(daemon, listener)) as sock:
+            sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode() + framing)
+            head, _, body = sock.makefile("rb").read().partition(b"\r\n\r\n")  # up to the end: it is closed
+        assert head.startswith(b"HTTP/1.1 413 ")
+        assert list(json.loads(body).values()) == [error]
+
+
 @pytest.mark.parametrize("listener", BODIES)
 def test_a_compressed_body_is_refused_on_a_connection_that_stays_open(store, start_pilliond, engine, listener):
     store.make_release(rows=10)

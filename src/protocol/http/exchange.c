@@ -63,6 +63,14 @@ static void join_chunks(struct pil_http_request *http) {
     }
 }
 
+/* What is wrong with the request; of a body that is too large, also the option that bounds it. */
+static const char *explain(struct pil_turn *turn, const struct pil_http_request *http, const char *error) {
+    return http->is_body_too_large
+               ? pil_batch_text(turn->batch, "%s: at most %zu bytes are taken (limits.request_bytes)", error,
+                                (size_t)turn->settings->limits.request_bytes_max)
+               : error;
+}
+
 pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *connection,
                                 const struct pil_exchange_service *service, struct pil_bytes data,
                                 size_t *ret_consumed) {
@@ -91,7 +99,7 @@ pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *co
             pil_batch_drop_lookups(turn, request);
         }
     } else {
-        call->detail = exchange.error;
+        call->detail = explain(turn, &http, exchange.error);
     }
     if (!exchange.head.keep_alive) {
         bool is_too_large = exchange.head.status == 413 || exchange.head.status == 431;

@@ -20,6 +20,7 @@ struct decoded {
     size_t consumed;
     int error_status;
     const char *error;
+    bool is_body_too_large;
     char *shown; /* "POST 1.1 keep /path ?query body" */
 };
 
@@ -55,6 +56,7 @@ static struct decoded feed(struct pil_bytes input, const size_t *ends, size_t en
         } else if (decoded.status != PIL_STATUS_AGAIN) {
             decoded.error_status = request.error_status;
             decoded.error = request.error;
+            decoded.is_body_too_large = request.is_body_too_large;
         }
         free(copy);
     }
@@ -108,6 +110,12 @@ static void expect_error_bytes(const char *input, size_t len, int error_status) 
 }
 static void expect_error(const char *input, int error_status) {
     expect_error_bytes(input, strlen(input), error_status);
+}
+
+/* Whether what is over its limit is the body; other parts, as the framing of chunks, answer 413, too. */
+static void expect_too_large(const char *input, bool is_body) {
+    expect_error(input, 413);
+    assert_int_equal(decode(pil_bytes_from_text(input)).is_body_too_large, is_body);
 }
 
 static void reads_requests_of_real_clients(void **state) {
@@ -240,16 +248,16 @@ static void bounds_chunks_and_all_that_is_around_them(void **state) {
     snprintf(shown, sizeof shown, "POST 1.1 keep / ? %0100d", 0);
     expect(request, shown);
     snprintf(request, sizeof request, CHUNKED "32\r\n%050d\r\n33\r\n", 0);
-    expect_error(request, 413);
-    expect_error(CHUNKED "10000000000000000\r\n", 413);
-    expect_error(CHUNKED "fffffffffffffffff\r\n", 413);
-    expect_error(CHUNKED "ffffffffffffffff\r\n", 413);
+    expect_too_large(request, true);
+    expect_too_large(CHUNKED "10000000000000000\r\n", true);
+    expect_too_large(CHUNKED "fffffffffffffffff\r\n", true);
+    expect_too_large(CHUNKED "ffffffffffffffff\r\n", true);
     snprintf(request, sizeof request, CHUNKED "1;%0254d\r\na\r\n0\r\n\r\n", 0);
     expect(request, "POST 1.1 keep / ? a");
     snprintf(request, sizeof request, CHUNKED "1;%0255d\r\na\r\n0\r\n\r\n", 0);
     expect_error(request, 400);
     snprintf(request, sizeof request, CHUNKED "1;%0254d\r\na\r\n1;%0254d\r\na\r\n1;%0254d\r\na\r\n", 0, 0, 0);
-    expect_error(request, 413); /* more framing than framing_bytes_max */
+    expect_too_large(request, false); /* more framing than framing_bytes_max */
     expect(CHUNKED "0\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\n\r\n", "POST 1.1 keep / ? ");
     expect_error(CHUNKED "0\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\n\r\n", 431);
     snprintf(request, sizeof request, CHUNKED "0\r\na: %0700d\r\n\r\n", 0);
@@ -375,8 +383,8 @@ static void allows_each_limit_and_refuses_one_more(void **state) {
     char shown[200];
     snprintf(shown, sizeof shown, "POST 1.1 keep / ? %0100d", 0);
     expect(line, shown);
-    expect_error("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n", 413);
-    expect_error("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551616\r\n\r\n", 413);
+    expect_too_large("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n", true);
+    expect_too_large("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551616\r\n\r\n", true);
 }
 
 static void pipelined_requests_are_told_apart(void **state) {
