@@ -147,6 +147,17 @@ void pil_config_choose_engine(struct pil_config *config) {
     settings->engine = pil_engine_probe(&options, settings->engine_reason);
 }
 
+bool pil_config_leaves_memory(uint64_t memory_budget, uint64_t client_memory, struct pil_text *problems) {
+    if (client_memory < memory_budget) {
+        return true;
+    }
+    pil_text_format(problems,
+                    "limits.client_memory: its %llu bytes leave nothing of memory_budget (%llu bytes) for releases; "
+                    "lower it (a running daemon keeps it until a restart), or raise memory_budget\n",
+                    (unsigned long long)client_memory, (unsigned long long)memory_budget);
+    return false;
+}
+
 static void check_whole(const struct pil_config *config, struct pil_text *problems) {
     const struct pil_settings *settings = &config->settings;
     struct pil_store *store = NULL;
@@ -160,6 +171,7 @@ static void check_whole(const struct pil_config *config, struct pil_text *proble
     if (settings->view_count == 0) {
         pil_text_format(problems, "serve: nothing to serve; name a view with --serve PROJECT/VIEW@CHANNEL\n");
     }
+    (void)pil_config_leaves_memory(settings->memory_budget, settings->limits.client_memory_max, problems);
     if (settings->listener_count == 0) {
         pil_text_format(problems, "listen: no listener; name one with --listen resp=unix:PATH\n");
     }
@@ -187,14 +199,12 @@ pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_l
     read_flags(argc, argv, false, &line, &config, problems);
     bool runs = line.describe == NULL && line.role == NULL && !line.help && !line.version;
     if (runs) {
+        settle_auto(&config);
         check_whole(&config, problems);
     }
     *ret_line = line;
     if (problems->failed || problems->len > problems_before) {
         return PIL_STATUS_INVALID;
-    }
-    if (runs) {
-        settle_auto(&config);
     }
     *ret_config = config;
     return PIL_STATUS_OK;

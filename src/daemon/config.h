@@ -41,6 +41,8 @@ struct pil_command_line {
  * there were mistakes, or memory for *problems was short, which has failed then. */
 pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
                            struct pil_text *problems) PIL_CHECKED;
+/* Returns false, with a line added to *problems, if clients may have all of the budget: no release would fit. */
+bool pil_config_leaves_memory(uint64_t memory_budget, uint64_t client_memory, struct pil_text *problems);
 /* Sets settings.engine and its reason; `auto` probes what the calling process may do. So call it in the process that
  * serves, or as its user, after privileges were given up. */
 void pil_config_choose_engine(struct pil_config *config);

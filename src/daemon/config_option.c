@@ -77,7 +77,8 @@ static const struct pil_config_option options[] = {
      "A connection that takes nothing of its output for so long is closed."},
     {"limits.client_memory", PIL_OPTION_AUTO_BYTES, AT(client_memory), 8, "auto", 1 * MIB, 1ull << 40, NULL, false,
      "What all connections together may hold: requests that wait, answers that are not taken, prepared plans. It is a "
-     "part of memory_budget, and a client may hold as much of it as is free; auto: 1/8 of memory_budget, at most 1G."},
+     "part of memory_budget, which must be larger, and a client may hold as much of it as is free; auto: 1/8 of "
+     "memory_budget, at most 1G."},
     {"limits.idle_timeout", PIL_OPTION_DURATION, LIMIT(idle_timeout_ms), "0s", 0, 86400 * SECOND_MS, NULL, false,
      "A connection without requests for so long is closed; 0: never."},
     {"limits.mapped_sessions", PIL_OPTION_COUNT, LIMIT(mapped_sessions_max), "256", 1, 65536, NULL, false,

@@ -207,13 +207,20 @@ static void take_config(struct supervisor *supervisor, struct pil_config *wanted
     pil_config_changes_deinit(&changes);
 }
 
-static void reload(struct supervisor *supervisor) {
+/* limits.client_memory stays as it is until a restart, also where it was `auto` and memory_budget changes. */
+static bool load_again(struct supervisor *supervisor, struct pil_config *wanted, struct pil_text *problems) {
     struct pil_command_line line;
+    return pil_config_load(supervisor->argc, supervisor->argv, &line, wanted, problems) == PIL_STATUS_OK &&
+           pil_config_leaves_memory(wanted->settings.memory_budget,
+                                    supervisor->config->settings.limits.client_memory_max, problems);
+}
+
+static void reload(struct supervisor *supervisor) {
     struct pil_config *wanted = calloc(1, sizeof *wanted);
     struct pil_text problems = {0};
     if (wanted == NULL) {
         pil_log(PIL_LOG_ERROR, "reload refused, nothing changed", "problems", "no memory", NULL);
-    } else if (pil_config_load(supervisor->argc, supervisor->argv, &line, wanted, &problems) != PIL_STATUS_OK) {
+    } else if (!load_again(supervisor, wanted, &problems)) {
         pil_log(PIL_LOG_ERROR, "reload refused, nothing changed", "problems", pil_text_chars(&problems), NULL);
     } else {
         take_config(supervisor, wanted);

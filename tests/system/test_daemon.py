@@ -220,7 +220,7 @@ def test_sighup_takes_what_can_change_and_names_what_cannot(folder, store, start
     store.make_release(rows=ROWS, seed=1)
     config = folder / "pilliond.yaml"
     config.write_text("keep_releases: 2\nslowlog: 10ms\n")
-    daemon = start_pilliond(store, args=["--config", str(config)])
+    daemon = start_pilliond(store, args=["--config", str(config), "--limits.client_memory", "16M"])
     config.write_text("keep_releases: 1\nslowlog: 20ms\n")
     daemon.signal(signal.SIGHUP)
     harness.wait_until("the reload", lambda: "reloaded" in daemon.log)
@@ -238,6 +238,29 @@ def test_sighup_takes_what_can_change_and_names_what_cannot(folder, store, start
     daemon.signal(signal.SIGHUP)
     harness.wait_until("the refusal", lambda: "reload refused" in daemon.log)
     assert daemon.redis().exists("driver_stats:1") == 1
+
+
+def test_a_memory_budget_leaves_room_for_releases(folder, store, start_pilliond):
+    """What clients may hold is a part of it, which a running daemon does not change."""
+    said = ("limits.client_memory: its 67108864 bytes leave nothing of memory_budget (67108864 bytes) for releases; "
+            "lower it (a running daemon keeps it until a restart), or raise memory_budget")
+    for budget, code in (("64M", 1), ("65M", 0)):
+        done = harness.run([harness.program("pilliond"), "--store", store.url, "--serve", "p/v@c", "--check-config",
+                            "--listen", f"resp=unix:{folder}/r", "--memory_budget", budget, "--limits.client_memory",
+                            "64M"], code=code)
+        assert (said in done.stderr) == (code == 1)
+    store.make_release(rows=ROWS, seed=1)
+    config = folder / "pilliond.yaml"
+    config.write_text("memory_budget: 512M\n")  # so that limits.client_memory is 64M
+    daemon = start_pilliond(store, args=["--config", str(config)])
+    config.write_text("memory_budget: 64M\n")
+    daemon.signal(signal.SIGHUP)
+    harness.wait_until("the refusal", lambda: "reload refused" in daemon.log)
+    assert said in daemon.log
+    assert view_status(daemon, whole=True)["memory_budget"] == 512 << 20
+    config.write_text("memory_budget: 65M\n")
+    daemon.signal(signal.SIGHUP)
+    harness.wait_until("the reload", lambda: view_status(daemon, whole=True)["memory_budget"] == 65 << 20)
 
 
 def test_a_release_that_will_not_fit_is_refused_and_the_old_one_serves(store, start_pilliond):
