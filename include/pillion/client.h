@@ -132,8 +132,8 @@ struct pillion_plan_info {
     char join_key_types[PILLION_KEYS_MAX][40];
 };
 /* The plan as it was described last; NOT_READY: the plan waits for its first release, and nothing is known about it
- * yet. Names, width and join keys of a plan never change: a release that would change the width makes gets fail with
- * INVALID until the caller makes a new plan. Takes a lock. */
+ * yet. Names, width and join keys of a plan never change: a release that would change the width, or the place of a
+ * feature in a row, makes gets fail with INVALID until the caller makes a new plan. Takes a lock. */
 PILLION_API pillion_result pillion_plan_describe(struct pillion_plan *plan, struct pillion_plan_info *ret_info);
 /* Fills up to `capacity` features. Their types may change with a release: for a plan that is not mapped, the server is
  * asked for them. INVALID: `capacity` is less than feature_count. NOT_READY: as above. */

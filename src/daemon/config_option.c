@@ -57,8 +57,9 @@ static const struct pil_config_option options[] = {
     {"user", PIL_OPTION_TEXT, AT(user), 64, "", 0, 0, NULL, false,
      "User to become after the listeners are open, when started as root."},
     {"limits.connections", PIL_OPTION_COUNT, LIMIT(connections_max), "4096", 1, 1000000, NULL, false,
-     "Connections, of all workers together; more are closed at once. Lowered at the start when the hard limit of open "
-     "files does not reach."},
+     "Connections, of all workers together. Beyond it, 32 more are kept for a second: probes are answered, other "
+     "requests are refused with a sentence; yet more are closed at once. Lowered at the start when the hard limit of "
+     "open files does not reach."},
     {"limits.request_bytes", PIL_OPTION_BYTES, LIMIT(request_bytes_max), "4M", 16384, 64 * MIB, NULL, false,
      "One request, and the requests between MULTI and EXEC together."},
     {"limits.arguments", PIL_OPTION_COUNT, LIMIT(arguments_max), "32768", 16, 262144, NULL, false,
@@ -300,7 +301,7 @@ static void describe_listener_keys(struct pil_text *page) {
         "- `read`: who may read the view, over every protocol. Default: every process that may connect.\n"
         "- `map`: who may map it (listener `mapped`); requires the right to read it, too. Default: every process that "
         "may read it, but none if the view is regulated: it has the tag `regulated`, not `false`, or a feature has the "
-        "tag `regulated`.\n"
+        "tag `regulated`, or its project is not known yet or cannot be used.\n"
         "\n## listen\n\nA list; flag `--listen PROTOCOL=ADDRESS`, once for each. At most %d.\n\n"
         "| key | values | default | meaning |\n|---|---|---|---|\n"
         "| protocol | resp, feast, oip, admin, mapped | | The protocol of the listener; never guessed. |\n"

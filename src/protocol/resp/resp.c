@@ -393,10 +393,10 @@ static void put_cell(struct pil_text *page, const char *text) {
 void pil_redis_describe_commands(struct pil_text *page) {
     pil_text_format(
         page,
-        "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key` (`project/view:key` where "
-        "several "
-        "projects have a view of that name); the parts of a composite key are joined by `|`, with `\\` before a `|` or "
-        "`\\` inside a part. Errors of PIL.* begin with a word for programs: [wire](../../schemas/wire.md#errors). "
+        "# RESP commands\n\nPrinted by `pilliond --describe commands`. Keys are `view:key`, or `project/view:key` "
+        "where the client may read views of that name from several projects; the parts of a composite key are joined "
+        "by `|`, with `\\` before a `|` or `\\` inside a part. Errors of PIL.* begin with a word for programs: "
+        "[wire](../../schemas/wire.md#errors). "
         "Limits: [config](config.md); a pattern has at most 1,024 bytes, a command about the server at most 1,023 "
         "arguments. SCAN and HSCAN, KEYS, COMMAND, CONFIG, CLIENT and the like wait for the next turn when others like "
         "them have used up this one; in a transaction, where they cannot wait, they are answered with an error.\n\n"
