@@ -20,7 +20,7 @@ struct pil_catalog {
  * catalog stays. */
 pil_status pil_catalog_read(struct pillion_client *client, int fd, struct pil_error *ret_error) PIL_CHECKED;
 void pil_catalog_deinit(struct pil_catalog *catalog);
-/* The number of "view" or "project/view". NOT_FOUND; INVALID: several projects have a view of that name. */
+/* The number of "view" or "project/view". NOT_FOUND; INVALID: this client may read several of that name. */
 pil_status pil_catalog_view(const struct pillion_client *client, struct pil_bytes name, uint32_t *ret_number,
                             struct pil_error *ret_error) PIL_CHECKED;
 /* The features of "service" or "project/service", or those of the options, with full view names. */

@@ -45,8 +45,8 @@ pil_status pil_prepared_may_read(struct pil_scope *scope, const struct pil_prepa
                                  struct pil_error *ret_error) PIL_CHECKED;
 
 /* The features of the service of that name, or all features of the view: a service comes first, unless the peer may
- * read the view only. NOT_FOUND: there is neither. INVALID: the peer may read one of several projects. DENIED: it may
- * not read the view. AGAIN: the view's project is not applied yet. NO_MEMORY. */
+ * read the view only. NOT_FOUND: there is neither. INVALID: the peer may read several of that name. DENIED: it may not
+ * read the view. AGAIN: the view's project is not applied yet. NO_MEMORY. */
 pil_status pil_prepared_spec(struct pil_scope *scope, struct pil_bytes name, struct pil_vector_spec **ret_spec,
                              struct pil_error *ret_error) PIL_CHECKED;
 
@@ -61,7 +61,7 @@ struct pil_prepared_cache *pil_prepared_cache_create(void);
 void pil_prepared_cache_destroy(struct pil_prepared_cache **cache);
 
 /* The refreshed plan of a service, "service" or "project/service"; the cache owns the plan. NOT_FOUND: no project has
- * such a service. INVALID: the peer may read that of several projects. AGAIN: one of its views has no release yet.
+ * such a service. INVALID: the peer may read several of that name. AGAIN: one of its views has no release yet.
  * DENIED: the peer may not read one of its views. CONFLICT: a view is not served here, or its release lacks a feature.
  * UNSUPPORTED, TOO_LARGE: as pil_vector_plan_create. NO_MEMORY. */
 pil_status pil_prepared_service(struct pil_prepared_cache *cache, struct pil_scope *scope, struct pil_bytes service,
