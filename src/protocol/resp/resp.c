@@ -399,7 +399,7 @@ void pil_redis_describe_commands(struct pil_text *page) {
         "[wire](../../schemas/wire.md#errors). "
         "Limits: [config](config.md); a pattern has at most 1,024 bytes, a command about the server at most 1,023 "
         "arguments. SCAN and HSCAN, KEYS, COMMAND, CONFIG, CLIENT and the like wait for the next turn when others like "
-        "them have used up this one; in a transaction, where they cannot wait, they are answered with an error.\n\n"
+        "them have used up this one, in a transaction, too.\n\n"
         "| command | arity | category | meaning |\n|---|---|---|---|\n");
     for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
         if (!commands[i].is_write) {
