@@ -18,10 +18,11 @@ enum {
     FEATURES = 4000,
     CLIENTS = 400,
     KEYS_MAX = 16384,
+    TENSOR_ROWS = 3000, /* with all features nearly limits.output_bytes, 64 MiB */
     WORDS = PIL_REDIS_WORDS_MAX - 2,
     TIMES = 64,
-    TURN_WORK_MAX = 3 * PIL_TURN_WORK_MAX /* requests that came, one of which began when the work was almost used up;
-                                             then one that waited */
+    TURN_WORK_MAX = 3 << 20 /* three times what a turn takes up: requests that came, one of which began when the work
+                               was almost used up; then one that waited */
 };
 
 struct fixture {
@@ -68,6 +69,11 @@ static void one_word(struct pil_text *text, const char *name) {
     put(text, "0");
 }
 
+static void service(struct pil_text *text, const char *name) {
+    put_header(text, 2, name);
+    put(text, "every");
+}
+
 static void services(struct pil_text *text, const char *name) {
     put_header(text, 2, name);
     put(text, "SERVICES");
@@ -75,18 +81,18 @@ static void services(struct pil_text *text, const char *name) {
 
 static void one_key(struct pil_text *text, const char *name) {
     put_header(text, 2, name);
-    put(text, "a:1");
+    put(text, "v:1");
 }
 
 static void one_field(struct pil_text *text, const char *name) {
     put_header(text, 3, name);
-    put(text, "a:1");
+    put(text, "v:1");
     put(text, "f3999");
 }
 
 static void many_fields(struct pil_text *text, const char *name) {
     put_header(text, KEYS_MAX + 2, name);
-    put(text, "a:1");
+    put(text, "v:1");
     for (uint32_t i = 0; i < KEYS_MAX; i++) {
         put(text, "f3999");
     }
@@ -100,10 +106,10 @@ static void many_keys(struct pil_text *text, const char *name) {
 }
 
 static void many_rows(struct pil_text *text, const char *name) {
-    put_header(text, KEYS_MAX + 2, name);
+    put_header(text, TENSOR_ROWS + 2, name);
     put(text, "every");
-    for (uint32_t i = 0; i < KEYS_MAX; i++) {
-        put(text, "29999");
+    for (uint32_t i = 0; i < TENSOR_ROWS; i++) {
+        put(text, "9");
     }
 }
 
@@ -111,8 +117,8 @@ static void blob_of_rows(struct pil_text *text, const char *name) {
     static const uint8_t row[8] = {1};
     put_header(text, 3, name);
     put(text, "every");
-    pil_text_format(text, "$%u\r\n", KEYS_MAX * 8);
-    for (uint32_t i = 0; i < KEYS_MAX; i++) {
+    pil_text_format(text, "$%u\r\n", TENSOR_ROWS * 8);
+    for (uint32_t i = 0; i < TENSOR_ROWS; i++) {
         pil_text_append(text, row, sizeof row);
     }
     pil_text_format(text, "\r\n");
@@ -122,7 +128,7 @@ static void many_features(struct pil_text *text, const char *name) {
     put_header(text, 4001, name);
     for (uint32_t i = 0; i < FEATURES; i++) {
         char feature[16];
-        snprintf(feature, sizeof feature, "a:f%u", i);
+        snprintf(feature, sizeof feature, "v:f%u", i);
         put(text, feature);
     }
 }
@@ -138,7 +144,7 @@ static void scan(struct pil_text *text, const char *name) {
 
 static void hscan(struct pil_text *text, const char *name) {
     put_header(text, 5, name);
-    put(text, "a:1");
+    put(text, "v:1");
     put(text, "0");
     put(text, "MATCH");
     put_pattern(text);
@@ -207,13 +213,13 @@ static void part(struct pil_text *text, const char *name) {
 static void object(struct pil_text *text, const char *name) {
     put_header(text, 3, name);
     put(text, "ENCODING");
-    put(text, "a:1");
+    put(text, "v:1");
 }
 
 static void memory(struct pil_text *text, const char *name) {
     put_header(text, 3, name);
     put(text, "USAGE");
-    put(text, "a:1");
+    put(text, "v:1");
 }
 
 static void acl(struct pil_text *text, const char *name) {
@@ -225,65 +231,66 @@ static void acl(struct pil_text *text, const char *name) {
 static const struct worst {
     const char *name;
     void (*build)(struct pil_text *text, const char *name);
+    bool is_refused; /* in the end, whatever work it was before */
 } worsts[] = {
-    {"hget", one_field},
-    {"hmget", many_fields},
-    {"hgetall", one_key},
-    {"hexists", one_field},
-    {"hlen", one_key},
-    {"hkeys", one_key},
-    {"hvals", one_key},
-    {"hstrlen", one_field},
-    {"hscan", hscan},
-    {"get", one_key},
-    {"mget", many_keys},
-    {"pil.vector", many_rows},
-    {"exists", many_keys},
-    {"type", one_key},
-    {"ttl", one_key},
-    {"pttl", one_key},
-    {"pil.columns", many_rows},
-    {"pil.vector64", blob_of_rows},
-    {"pil.columns64", blob_of_rows},
-    {"pil.plan", many_features},
-    {"pil.describe", one_word},
-    {"pil.list", services},
-    {"pil.forget", one_word},
-    {"scan", scan},
-    {"keys", keys},
-    {"dbsize", plain},
-    {"ping", one_word},
-    {"echo", one_word},
-    {"hello", plain},
-    {"auth", one_word},
-    {"select", one_word},
-    {"client", client_list},
-    {"multi", plain},
-    {"exec", plain},
-    {"discard", plain},
-    {"command", command_info},
-    {"config", config_get},
-    {"info", info},
-    {"time", plain},
-    {"reset", plain},
-    {"quit", plain},
-    {"latency", latency},
-    {"slowlog", slowlog},
-    {"strlen", one_key},
-    {"getrange", part},
-    {"substr", part},
-    {"touch", many_keys},
-    {"expiretime", one_key},
-    {"pexpiretime", one_key},
-    {"object", object},
-    {"memory", memory},
-    {"watch", many_keys},
-    {"unwatch", plain},
-    {"role", plain},
-    {"readonly", plain},
-    {"readwrite", plain},
-    {"cluster", one_word},
-    {"acl", acl},
+    {"hget", one_field, false},
+    {"hmget", many_fields, false},
+    {"hgetall", one_key, false},
+    {"hexists", one_field, false},
+    {"hlen", one_key, false},
+    {"hkeys", one_key, false},
+    {"hvals", one_key, false},
+    {"hstrlen", one_field, false},
+    {"hscan", hscan, false},
+    {"get", one_key, false},
+    {"mget", many_keys, false},
+    {"pil.vector", many_rows, false},
+    {"exists", many_keys, false},
+    {"type", one_key, false},
+    {"ttl", one_key, false},
+    {"pttl", one_key, false},
+    {"pil.columns", many_rows, false},
+    {"pil.vector64", blob_of_rows, false},
+    {"pil.columns64", blob_of_rows, false},
+    {"pil.plan", many_features, false},
+    {"pil.describe", service, false},
+    {"pil.list", services, false},
+    {"pil.forget", one_word, true},
+    {"scan", scan, false},
+    {"keys", keys, true},
+    {"dbsize", plain, false},
+    {"ping", one_word, false},
+    {"echo", one_word, false},
+    {"hello", plain, false},
+    {"auth", one_word, true},
+    {"select", one_word, false},
+    {"client", client_list, false},
+    {"multi", plain, false},
+    {"exec", plain, true},
+    {"discard", plain, true},
+    {"command", command_info, false},
+    {"config", config_get, true},
+    {"info", info, false},
+    {"time", plain, false},
+    {"reset", plain, false},
+    {"quit", plain, false},
+    {"latency", latency, false},
+    {"slowlog", slowlog, false},
+    {"strlen", one_key, false},
+    {"getrange", part, false},
+    {"substr", part, false},
+    {"touch", many_keys, false},
+    {"expiretime", one_key, false},
+    {"pexpiretime", one_key, false},
+    {"object", object, false},
+    {"memory", memory, false},
+    {"watch", many_keys, false},
+    {"unwatch", plain, false},
+    {"role", plain, false},
+    {"readonly", plain, true},
+    {"readwrite", plain, true},
+    {"cluster", one_word, true},
+    {"acl", acl, false},
 };
 
 static const struct worst *worst_of(const char *name) {
@@ -309,13 +316,16 @@ static int setup(void **state) {
     static const struct pil_protocol *const protocols[] = {&pil_redis_protocol};
     struct fixture *f = calloc(1, sizeof *f);
     struct pil_error error = {0};
-    f->settings = fixture_settings(2, 'a', 1, PIL_ENGINE_EPOLL);
+    f->settings = fixture_settings(2, 'v', 1, PIL_ENGINE_EPOLL);
+    f->settings.slowlog_us = 0; /* every request is in it */
     snprintf(f->settings.views[1].view, sizeof f->settings.views[1].view, "%s", NARROW);
     f->settings.limits.connections_max = 2 * CLIENTS;
     f->wide = fixture_project(FEATURES);
     f->narrow = fixture_project(1);
     f->listener = fixture_listen("work", &f->address);
     assert_int_equal(pil_server_create(&f->settings, protocols, 1, &f->listener, &f->server, &error), PIL_STATUS_OK);
+    struct pil_project *project = fixture_project(FEATURES); /* the server's */
+    assert_int_equal(pil_server_set_project(f->server, &project), PIL_STATUS_OK);
     struct pil_cache *cache = pil_server_cache(f->server);
     fixture_publish(cache, 0, fixture_release(f->wide->views[0].view, 10, 1, 0));
     fixture_publish(cache, 1, fixture_release(f->narrow->views[0].view, ROWS, 1, 0));
@@ -397,14 +407,35 @@ static void check(const char *name, const char *how, uint64_t work) {
     }
 }
 
+/* How many commands of a transaction were refused because those before them had used up the work. */
+static uint32_t count_late(const struct fixture *f) {
+    static const char late[] = "-ERR the commands before it in this transaction were too much work";
+    uint32_t count = 0;
+    for (const char *at = f->answers.data; (at = strstr(at, late)) != NULL; at += sizeof late - 1) {
+        count++;
+    }
+    return count;
+}
+
+/* Fails unless `count` answers are errors, all or none of them: a request that is refused by mistake measures nothing.
+ */
+static void check_errors(const struct fixture *f, const struct worst *worst, uint32_t errors, uint32_t count) {
+    if (errors != (worst->is_refused ? count : 0)) {
+        fail_msg("%s: %u of %u answers are errors; they begin with %.200s", worst->name, errors, count,
+                 f->answers.data);
+    }
+}
+
 static void no_request_makes_a_turn_long(void **state) {
     struct fixture *f = *state;
     uint32_t count = 0, errors = 0;
     const struct pil_redis_command *commands = pil_redis_commands(&count);
     for (uint32_t i = 0; i < count && !commands[i].is_write; i++) {
+        const struct worst *worst = worst_of(commands[i].name);
         struct pil_text text = {0};
-        worst_of(commands[i].name)->build(&text, commands[i].name);
-        check(commands[i].name, "once", ask(f, pil_text_bytes(&text), 1, &errors));
+        worst->build(&text, worst->name);
+        check(worst->name, "once", ask(f, pil_text_bytes(&text), 1, &errors));
+        check_errors(f, worst, errors, 1);
         pil_text_deinit(&text);
     }
 }
@@ -419,11 +450,13 @@ static void no_pipeline_and_no_transaction_of_long_commands_makes_a_turn_long(vo
             continue;
         }
         long_count++;
-        worst_of(commands[i].name)->build(&one, commands[i].name);
+        const struct worst *worst = worst_of(commands[i].name);
+        worst->build(&one, worst->name);
         for (uint32_t k = 0; k < TIMES; k++) {
             pil_text_append(&many, one.data, one.len);
         }
-        check(commands[i].name, "pipeline", ask(f, pil_text_bytes(&many), TIMES, &errors));
+        check(worst->name, "pipeline", ask(f, pil_text_bytes(&many), TIMES, &errors));
+        check_errors(f, worst, errors, TIMES);
         pil_text_clear(&many);
         uint32_t fitting = (1 << 22) / (uint32_t)one.len < TIMES ? (1 << 22) / (uint32_t)one.len : TIMES;
         plain(&many, "MULTI");
@@ -431,7 +464,10 @@ static void no_pipeline_and_no_transaction_of_long_commands_makes_a_turn_long(vo
             pil_text_append(&many, one.data, one.len);
         }
         plain(&many, "EXEC");
-        check(commands[i].name, "transaction", ask(f, pil_text_bytes(&many), 2 + fitting, &errors));
+        check(worst->name, "transaction", ask(f, pil_text_bytes(&many), 2 + fitting, &errors));
+        uint32_t late = count_late(f);
+        assert_true(late < fitting);
+        check_errors(f, worst, errors - late, fitting - late);
         pil_text_deinit(&one);
         pil_text_deinit(&many);
     }
