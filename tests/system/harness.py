@@ -138,6 +138,16 @@ def connect(address: str, timeout: float = DEADLINE_S) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout)
 
 
+def read_until(sock: socket.socket, is_done: Callable[[bytearray], Any], piece: int = 65536) -> bytes:
+    """What comes, up to where `is_done` of it is true; a connection that ends before fails."""
+    got = bytearray()
+    while not is_done(got):
+        more = sock.recv(piece)
+        assert more, f"the connection ended after {len(got)} bytes: …{bytes(got[-200:])!r}"
+        got += more
+    return bytes(got)
+
+
 def http_connection(address: str, timeout: float = DEADLINE_S) -> http_client.HTTPConnection:
     kind, _, rest = address.partition(":")
     if kind == "unix":
@@ -179,7 +189,10 @@ class Process:
 
     @property
     def log(self) -> str:
-        return self.log_path.read_text(errors="replace")
+        try:
+            return self.log_path.read_text(errors="replace")
+        except FileNotFoundError:  # its folder was removed
+            return "(its log is gone)"
 
     def alive(self) -> bool:
         return self.popen.poll() is None
@@ -271,7 +284,11 @@ class Pilliond(Process):
         finally:
             os.close(ready_write)
         if ready:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.destroy()  # nobody else has it
+                raise
 
     def wait_ready(self, deadline_s: float = DEADLINE_S) -> None:
         readable, _, _ = select.select([self._ready_read], [], [], deadline_s)
@@ -330,7 +347,11 @@ class RedisServer(Process):
         self.path = str(folder / "redis.sock")
         super().__init__("redis-server", [tool("redis-server"), "--port", "0", "--unixsocket", self.path, "--save", "",
                                           "--appendonly", "no", "--dir", str(folder), *args], folder)
-        wait_until("redis-server", lambda: connect(f"unix:{self.path}", 1).close() or True)
+        try:
+            wait_until("redis-server", lambda: connect(f"unix:{self.path}", 1).close() or True)
+        except BaseException:
+            self.destroy()
+            raise
 
     def redis(self, protocol: int = 2, **options: Any) -> Any:
         import redis

@@ -172,6 +172,7 @@ def test_start(folder, store, injected, found, role, kind):
     count = injected.count
     assert count > 0
     assert answers(daemon, [1]) and daemon.stop() == 0
+    daemon.destroy()
     for nth in chosen(count):
         daemon = once(nth, nth)
         where = f"start, {role}, {kind} {nth} failed: {injected.where()}"

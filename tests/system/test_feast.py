@@ -211,9 +211,7 @@ def test_pipelined_and_split_requests_keep_their_order(daemon):
     stream = (one + b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n") * 20
     for at in range(0, len(stream), 37):
         sock.sendall(stream[at : at + 37])
-    got = b""
-    while got.count(b"HTTP/1.1 200 OK") < 40 or not got.endswith(b"\r\n\r\n"):
-        got += sock.recv(65536)
+    got = harness.read_until(sock, lambda got: got.count(b"HTTP/1.1 200 OK") == 40 and got.endswith(b"\r\n\r\n"))
     assert got.count(b"[94.0]") == 20
 
 

@@ -95,9 +95,7 @@ def test_request_bytes(start):
     sock = harness.connect(daemon.resp_unix)
     ping(sock)
     sock.sendall(b"*2\r\n$4\r\nECHO\r\n$65000\r\n" + b"x" * 65000 + b"\r\n")
-    got = b""
-    while len(got) < 65000:
-        got += sock.recv(65536)
+    harness.read_until(sock, lambda got: len(got) >= 65000)
     for size in (65600, 50_000_000):  # skipped as it comes: none of it is kept, and the next request is answered
         sock.sendall(b"*2\r\n$4\r\nECHO\r\n$%d\r\n" % size + b"x" * size + b"\r\nPING\r\n")
         assert read_lines(sock, 2) == b"-ERR a request has at most 65536 bytes (limits.request_bytes)\r\n+PONG\r\n"
@@ -117,10 +115,7 @@ def test_requests_per_turn(start):
     daemon = start("requests_per_turn=4")
     sock = harness.connect(daemon.resp_unix)
     sock.sendall(b"PING\r\n" * 400)
-    got = b""
-    while len(got) < 2800:
-        got += sock.recv(65536)
-    assert got == b"+PONG\r\n" * 400
+    assert harness.read_until(sock, lambda got: len(got) >= 2800) == b"+PONG\r\n" * 400
     harness.wait_until("the turns are counted", lambda: count(daemon, "held", "requests_per_turn") >= 50)
 
 
@@ -254,14 +249,10 @@ def test_output_bytes(start):
         ping(other)
     with harness.connect(daemon.resp_unix) as other:
         other.sendall(b"HGETALL driver_stats:1\r\nECHO end\r\n")
-        row = b""
-        while not row.endswith(b"$3\r\nend\r\n"):
-            row += other.recv(65536)
+        row = harness.read_until(other, lambda got: got.endswith(b"$3\r\nend\r\n"))
     row = row.removesuffix(b"$3\r\nend\r\n")
-    got = bytearray()
-    while len(got) < 20000 * len(row):  # it reads at last, and everything comes
-        got += sock.recv(1 << 20)
-    assert got == row * 20000
+    got = harness.read_until(sock, lambda got: len(got) >= 20000 * len(row), 1 << 20)
+    assert got == row * 20000  # it reads at last, and everything comes
 
 
 def test_output_stall(start):
@@ -297,12 +288,7 @@ def test_request_timeout(start):
 
 
 def read_lines(sock: socket.socket, lines: int) -> bytes:
-    got = b""
-    while got.count(b"\r\n") < lines:
-        more = sock.recv(65536)
-        assert more, f"closed, after {got[-100:]!r}"
-        got += more
-    return got
+    return harness.read_until(sock, lambda got: got.count(b"\r\n") >= lines)
 
 
 def keys(command: bytes, number: int) -> bytes:
@@ -322,9 +308,7 @@ def test_the_first_request_has_the_limits_of_all_others(start):
             with harness.connect(address) as sock:
                 sender = threading.Thread(target=sock.sendall, args=(request,))
                 sender.start()
-                got = b""
-                while len(got) < len(answer) and (more := sock.recv(1 << 20)):
-                    got += more
+                got = harness.read_until(sock, lambda got: len(got) >= len(answer), 1 << 20)
                 sender.join()
                 assert got == answer, got[:100]
                 ping(sock)
@@ -367,9 +351,7 @@ def test_a_line_that_never_ends_is_refused(start):
     sock = harness.connect(daemon.resp_unix)
     ping(sock)
     sock.sendall(b"*2\r\n$4\r\nECHO\r\n$20000\r\n" + b"x" * 20000 + b"\r\n")
-    got = b""
-    while len(got) < 20000:
-        got += sock.recv(65536)
+    harness.read_until(sock, lambda got: len(got) >= 20000)
 
 
 # ---- The admin listener: places for probes, whatever others do with theirs.
