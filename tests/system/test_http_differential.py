@@ -16,6 +16,7 @@ import random
 import socket
 import threading
 import time
+from typing import Any
 
 import h11
 import harness
@@ -220,6 +221,11 @@ def chunks_of(body: bytes, dice: random.Random, most: int) -> list[bytes]:
     return [*parts, dice.choice((b"0\r\n\r\n", b"00;z\r\nDigest: x\r\n\r\n"))]
 
 
+def content_of(listener: str, body: bytes) -> Any:
+    """What two answers to one request have in common: the ages that OIP tells differ."""
+    return json.loads(body)["outputs"] if listener == "oip" else body
+
+
 @pytest.mark.parametrize("listener", BODIES)
 def test_a_chunked_body_is_read_like_any_other(store, start_pilliond, engine, listener):
     """However it is cut into chunks, and the chunks into packets, in front of other requests and behind them."""
@@ -234,8 +240,7 @@ def test_a_chunked_body_is_read_like_any_other(store, start_pilliond, engine, li
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode()
     plain = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     for most in (2, 7, 64, 4000):
-        framed = b"".join(chunks_of(body, dice, most)) if most > 2 or len(body) < 1000 else b""
-        chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + framed if framed else plain
+        chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks_of(body, dice, most))
         stream = (plain + chunked * 2) * 3
         cuts = sorted(dice.sample(range(1, len(stream)), 20))
         with harness.connect(getattr(daemon, listener)) as sock:
@@ -246,10 +251,8 @@ def test_a_chunked_body_is_read_like_any_other(store, start_pilliond, engine, li
             for _ in range(9):
                 client.send(h11.Request(method=method, target=path, headers=[("host", "x")]))
                 client.send(h11.EndOfMessage())
-                answer = read_answer(sock, client)
-                assert answer[0] == status, answer
-                if listener == "feast":
-                    assert answer[1] == expected.body
+                got, answer = read_answer(sock, client)
+                assert got == status and content_of(listener, answer) == content_of(listener, expected.body), answer
                 client.start_next_cycle()
             sender.join()
 
@@ -283,7 +286,10 @@ def test_a_chunked_body_may_be_as_long_as_any_other(store, start_pilliond, engin
                     sock.sendall(part)
             except OSError:
                 pass  # it was told too much, and has closed
-            assert status == 413 or sock.recv(100).startswith(b"HTTP/1.1 %d " % status)
+            if status == 422:
+                assert sock.recv(100).startswith(b"HTTP/1.1 422 ")
+    too_long = 'pillion_connections_closed_total{protocol="feast",reason="request_bytes"}'
+    harness.wait_until("the longer one is refused", lambda: daemon.metrics()[too_long] == 1)
 
 
 @pytest.mark.parametrize("listener", BODIES)
