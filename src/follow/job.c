@@ -43,10 +43,10 @@ static pil_status read_project(struct pil_job *job, struct pil_store *store, str
     pil_layout_project(job->view->project, name);
     pil_status status =
         pil_store_get_if_changed(store, name, PIL_PROJECT_BYTES_MAX, &job->project_tag, &content, error);
-    if (status == PIL_STATUS_TOO_LARGE || status == PIL_STATUS_NOT_FOUND) {
+    if (status != PIL_STATUS_OK) {
         job->project_tag = (struct pil_store_tag){0}; /* the version before is news when it comes back */
+        return status;
     }
-    PIL_TRY(status);
     job->project_tag = content.tag;
     if (!content.is_unchanged) {
         *verdict = (struct pil_outcome){0};

@@ -250,9 +250,12 @@ static void advance(struct pil_target *target, const struct pil_outcome *outcome
 }
 
 bool pil_target_project_is_settled(const struct pil_outcome *outcome) {
+    if (outcome->is_store_away) {
+        return false;
+    }
     switch (outcome->status) {
-    case PIL_STATUS_OK: return true;
-    case PIL_STATUS_NOT_FOUND: return !outcome->is_store_away;
+    case PIL_STATUS_OK:
+    case PIL_STATUS_NOT_FOUND:
     case PIL_STATUS_CORRUPT:
     case PIL_STATUS_UNSUPPORTED:
     case PIL_STATUS_INVALID:

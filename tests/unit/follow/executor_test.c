@@ -186,6 +186,28 @@ static void a_document_that_cannot_be_used_goes_to_nobody(void **state) {
     pil_text_deinit(&large);
 }
 
+static struct fault fail_get(void *context, const struct fault_call *call) {
+    const pil_status *status = context;
+    return (struct fault){.status = call->op == FAULT_GET ? *status : PIL_STATUS_OK};
+}
+
+/* Else a refusal would be told for ever: nobody hears of a document that is as it was. */
+static void a_document_that_can_be_read_again_is_news(void **state) {
+    static const pil_status statuses[] = {PIL_STATUS_CORRUPT, PIL_STATUS_NOT_FOUND, PIL_STATUS_IO, PIL_STATUS_DENIED};
+    (void)state;
+    start(1);
+    put_project("p", "0");
+    assert_int_equal(read_project(), PIL_STATUS_OK);
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        plan.context = (void *)(uintptr_t)&statuses[i];
+        plan.choose = fail_get;
+        assert_int_equal(read_project(), statuses[i]);
+        plan.choose = NULL;
+        assert_int_equal(read_project(), PIL_STATUS_OK);
+        assert_true(jobs[0].is_project_new);
+    }
+}
+
 static void a_store_that_is_away_is_an_outcome_and_tried_again(void **state) {
     (void)state;
     start(1);
@@ -268,6 +290,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(jobs_come_back_and_handles_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(a_project_is_told_once_for_each_change, setup, teardown),
         cmocka_unit_test_setup_teardown(a_document_that_cannot_be_used_goes_to_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_document_that_can_be_read_again_is_news, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_is_away_is_an_outcome_and_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_download_ends_in_its_middle, setup, teardown),
         cmocka_unit_test_setup_teardown(jobs_that_nobody_takes_are_let_go, setup, teardown),
