@@ -33,7 +33,7 @@ from mapped_reader import (ACQUIRE, CATALOG, GRANT, HEAD, HELLO, REFUSE, SEAL_FU
 
 FEATURES = [f"rides/driver_stats:f{i}" for i in range(10)]
 SEALED, PAGE_SEALS = SEAL_WRITE | SEAL_SHRINK | SEAL_GROW | SEAL_SEAL, SEAL_SHRINK | SEAL_GROW | SEAL_FUTURE_WRITE
-KEYS, TIMEOUT_MS, MARK = [5, 6, 7], 1500, b"\xa5" * 64
+KEYS, MARK = [5, 6, 7], b"\xa5" * 64
 RESULTS = {lp.INVALID: "INVALID", lp.UNAVAILABLE: "UNAVAILABLE", lp.CORRUPT: "CORRUPT", lp.NOT_FOUND: "NOT_FOUND",
            lp.DENIED: "DENIED", lp.TOO_LARGE: "TOO_LARGE", lp.NOT_READY: "NOT_READY", lp.UNSUPPORTED: "UNSUPPORTED",
            lp.SYSTEM: "SYSTEM"}
@@ -90,18 +90,23 @@ def get_columns(plan: lp.Plan) -> str:
     return f"ok {struct.unpack_from('f', kept[0].memory.raw)[0]:g}"
 
 
-def call(mapped: str | None, resp: str | None, what: Any = tuple(FEATURES), flags: int = 0, times: int = 2,
+def timeout_of(*expected: str) -> int:
+    """In milliseconds: short where the end of the wait may be what the call says, else longer than any machine needs."""
+    return 1500 if any("UNAVAILABLE" in text for text in expected) else 20000
+
+
+def call(mapped: str | None, resp: str | None, timeout_ms: int, what: Any = tuple(FEATURES), flags: int = 0,
          between: float = 0.1) -> list[str]:
-    """What opening, planning, or each of some gets gives."""
+    """What opening, planning, or each of two gets gives."""
     try:
-        client = lp.Client(mapped, resp, timeout_ms=TIMEOUT_MS)
+        client = lp.Client(mapped, resp, timeout_ms=timeout_ms)
         plan = client.plan(what if isinstance(what, str) else list(what), flags=flags)
     except lp.Error as error:
         return [f"{RESULTS[error.result]} {error.text}"]
-    said = []
-    for _ in range(times):
+    said, shape = [], plan.shape()[:2]
+    for _ in range(2):
         said.append(get_columns(plan) if flags else get(plan))
-        assert plan.shape()[:2] == plan.shape()[:2]
+        assert plan.shape()[:2] == shape
         time.sleep(between)
     plan.free()
     client.close()
@@ -133,7 +138,7 @@ def isolated(function: Callable[..., list[str]], *args: Any, **more: Any) -> lis
 
 
 class Listener:
-    """Serves each connection in a thread of its own."""
+    """Serves each connection in a thread of its own. `with` closes it."""
 
     def __init__(self, kind: int, path: Path):
         path.unlink(missing_ok=True)
@@ -160,7 +165,10 @@ class Listener:
     def serve(self, peer: socket.socket) -> None:
         raise NotImplementedError
 
-    def close(self) -> None:
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
@@ -246,6 +254,8 @@ class MappedLiar(Listener):
                 fds = [memfd(lie.page, lie.page_seals)] if lie.page is not None else []
                 self.say(peer, WELCOME, fds, lie.version, 1)
             elif type == CATALOG:
+                if lie.unasked:
+                    self.grant(peer)  # before the client can ask for one
                 document = lie.catalogs[min(self.catalogs, len(lie.catalogs) - 1)]
                 self.catalogs += 1
                 self.say(peer, CATALOG, [memfd(document, SEALED) for _ in range(lie.catalog_fds)],
@@ -253,8 +263,6 @@ class MappedLiar(Listener):
             elif type == ACQUIRE and lie.garbage is not None:
                 peer.send(lie.garbage)
             elif type == ACQUIRE:
-                self.grant(peer)
-            if lie.unasked and type == CATALOG:
                 self.grant(peer)
 
 
@@ -303,7 +311,7 @@ MAPPED: dict[str, tuple[dict[str, Any], str]] = {
     "no release id": ({"release": b""}, "CORRUPT a grant of 1 shards"),
     "a release id that is none": ({"release": b"\x1b[2J............"}, "CORRUPT a grant of 1 shards"),
     "generation 0": ({"generation": 0}, "CORRUPT a grant of 1 shards, generation 0"),
-    "a generation from the future": ({"generation": 99}, RIGHT),
+    "a generation from the future": ({"generation": 99, "timeout_ms": 1500}, RIGHT),  # it is waited for, all that time
     "grants for ever": ({"count": 65536, "packets": 3000}, "(SYSTEM descriptors were lost|UNAVAILABLE no answer)"),
     "half a grant, then a refusal": ({"count": 2, "refusal": b"no"}, "UNAVAILABLE no answer from the server"),
     "a refusal after a grant": ({"refusal": b"too late"}, "(NOT_READY too late|" + RIGHT + ")"),
@@ -324,10 +332,9 @@ def shard(store) -> bytes:
 @pytest.mark.parametrize("name", MAPPED)
 def test_mapped_lies(folder, shard, name):
     lie, expected = dict(MAPPED[name][0]), MAPPED[name][1]
-    what = lie.pop("what", FEATURES)
-    liar = MappedLiar(folder / "liar.sock", replace(Lie(), **lie), shard)
-    said = isolated(call, liar.address, None, what)
-    liar.close()
+    what, timeout_ms = lie.pop("what", FEATURES), lie.pop("timeout_ms", timeout_of(expected))
+    with MappedLiar(folder / "liar.sock", replace(Lie(), **lie), shard) as liar:
+        said = isolated(call, liar.address, None, timeout_ms, what)
     # A connection that was ended is UNAVAILABLE, with the reason in the sentence.
     wanted = re.sub("^(CORRUPT|UNSUPPORTED) ", r"(\1|UNAVAILABLE) ", expected)
     assert re.match(wanted, said[0]), (name, said)
@@ -505,18 +512,16 @@ RESP: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_lies_over_resp(folder, name):
     lie, first, second = RESP[name]
     more = {key: lie[key] for key in ("what", "flags") if key in lie}
-    liar = RespLiar(folder / "liar.sock", lie.get("plans", [b":1\r\n"]), lie.get("descriptions", [description()]),
-                    lie.get("answers", [GOOD]))
-    said = isolated(call, None, liar.address, between=0, **more)
-    liar.close()
+    with RespLiar(folder / "liar.sock", lie.get("plans", [b":1\r\n"]), lie.get("descriptions", [description()]),
+                  lie.get("answers", [GOOD])) as liar:
+        said = isolated(call, None, liar.address, timeout_of(first, second), between=0, **more)
     assert re.match(first, said[0]), (name, said)
     assert second == "" or re.match(second, said[1]), (name, said)
 
 
 def list_names(resp: str) -> list[str]:
-    client = lp.Client(None, resp, timeout_ms=TIMEOUT_MS)
-    result, count, names = client.names(1, 64)
-    client.close()
+    with lp.Client(None, resp, timeout_ms=timeout_of()) as client:
+        result, count, names = client.names(1, 64)
     return [RESULTS.get(result, f"ok {count}"), *names]
 
 
@@ -531,10 +536,9 @@ def list_names(resp: str) -> list[str]:
     (b"*1\r\n$7\r\nrides/a\r\n", ["CORRUPT"]),
 ])
 def test_a_list_that_lists_no_names_is_refused(folder, reply, said):
-    liar = RespLiar(folder / "liar.sock", [], [], [])
-    liar.answers[b"PIL.LIST"] = [reply]
-    assert isolated(list_names, liar.address) == said
-    liar.close()
+    with RespLiar(folder / "liar.sock", [], [], []) as liar:
+        liar.answers[b"PIL.LIST"] = [reply]
+        assert isolated(list_names, liar.address) == said
 
 
 # ---- Both: what one listener said binds the other.
@@ -547,11 +551,10 @@ def plan_made_by_a_liar(folder, store, start_pilliond) -> Iterator[Callable[...,
     mapped = folder / "mapped.sock"
 
     def run(told: dict[str, Any], what: Any = tuple(FEATURES), answer: bytes = b"-ERR no\r\n") -> list[str]:
-        liar = RespLiar(folder / "liar.sock", [b":1\r\n"], [told], [answer])
         ready = folder / "ready"
 
-        def calls() -> list[str]:
-            client = lp.Client(f"unix:{mapped}", liar.address, timeout_ms=TIMEOUT_MS)
+        def calls(resp: str) -> list[str]:
+            client = lp.Client(f"unix:{mapped}", resp, timeout_ms=1500)  # what it waits for the mapped listener
             plan = client.plan(what if isinstance(what, str) else list(what))
             ready.touch()
             return [harness.wait_until("the mapped listener", lambda: next(
@@ -562,11 +565,12 @@ def plan_made_by_a_liar(folder, store, start_pilliond) -> Iterator[Callable[...,
             start_pilliond(store, args=["--listen", f"mapped=unix:{mapped}"])
 
         thread = threading.Thread(target=serve)
-        thread.start()
-        said = isolated(calls)
-        thread.join()
-        liar.close()
-        return said
+        with RespLiar(folder / "liar.sock", [b":1\r\n"], [told], [answer]) as liar:
+            thread.start()
+            try:
+                return isolated(calls, liar.address)
+            finally:
+                thread.join()
 
     yield run
 
@@ -593,7 +597,7 @@ def test_two_names_of_one_view_are_one_view(store, start_pilliond):
     daemon = start_pilliond(store)
 
     def calls() -> list[str]:
-        with lp.Client(None, daemon.resp_unix, timeout_ms=20000) as client:
+        with lp.Client(None, daemon.resp_unix, timeout_ms=timeout_of()) as client:
             plan = client.plan(["driver_stats:f0", "rides/driver_stats:f1"])
             return [str(plan.info().view_count), get(plan)]
 
