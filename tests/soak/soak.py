@@ -23,6 +23,7 @@ Exit status: 0 when the reads were reached and nothing was wrong, 1 otherwise.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -316,6 +317,8 @@ class Soak:
             self.failures.append("HMGET: no answers")
         self.failures += [f"{reader.name}: no answers" for reader, score in zip(self.readers, scores)
                           if score["values"] == 0]
+        self.failures += [f"{reader.name}: nothing was read mapped" for reader, score in zip(self.readers, scores)
+                          if "mapped" in reader.name and score["mapped_calls"] == 0]
 
     def report(self, scores: list[dict[str, int]], elapsed_s: float) -> dict[str, Any]:
         used = scores[: len(self.readers)]
@@ -347,17 +350,20 @@ def main() -> int:
     parser.add_argument("--slowness", type=float, default=1, help="bounds times this: sanitizers (1)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the result to this file")
+    parser.add_argument("--folder", type=Path, help="an empty folder for all that the run makes, which stays (a "
+                        "temporary one, which is removed)")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="pil-soak-"))
-    soak = Soak(options, folder)
-    try:
+    with contextlib.ExitStack() as stack:
+        folder = options.folder
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="pil-soak-"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        soak = Soak(options, folder)
+        stack.callback(soak.close)
         elapsed_s = soak.run()
         scores = soak.truth.scores()
         soak.judge(scores)
         result = soak.report(scores, elapsed_s)
-    finally:
-        soak.close()
-        shutil.rmtree(folder, ignore_errors=True)
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     for failure in soak.failures + soak.complaints * (len(soak.failures) > 0):

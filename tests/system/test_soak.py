@@ -5,6 +5,9 @@ swapped, rolled back and pinned, and processes are killed and stopped."""
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 
 import harness
@@ -15,12 +18,20 @@ SOAK = harness.ROOT / "tests" / "soak" / "soak.py"
 
 def soak(folder, reads: int, seconds: int, *more: str) -> None:
     result = folder / "result.json"
-    argv = [sys.executable, str(SOAK), "--reads", str(reads), "--seconds", str(seconds), "--json", str(result), *more]
+    argv = [sys.executable, str(SOAK), "--reads", str(reads), "--seconds", str(seconds), "--json", str(result),
+            "--folder", str(folder), *more]
     harness.program("pillion-soak"), harness.program("pillion-load")
-    done = harness.run(argv, timeout=seconds + 120)
+    done = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        output, _ = done.communicate(timeout=seconds + 120)
+    except BaseException:
+        os.killpg(done.pid, signal.SIGKILL)  # the daemon and the readers, too
+        done.wait()
+        raise
+    assert done.returncode == 0, output
     found = json.loads(result.read_text())
     assert found["failures"] == [] and sum(reader["reads"] for reader in found["readers"]) >= reads
-    assert done.stdout.endswith("nothing wrong\n")
+    assert output.endswith("nothing wrong\n")
 
 
 def test_a_hundred_million_reads(folder):
