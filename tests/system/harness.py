@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Iterable, Mapping, Sequence
@@ -253,6 +254,15 @@ class Store:
                     "--rows", str(rows), "--features", str(features), "--seed", str(seed), "--kind", kind,
                     *promote, *args])
         return done.stdout.strip().splitlines()[-1]
+
+    def build(self, path: Path) -> list[str]:
+        """Applies the project file, builds all its views as a user does, and promotes them; their releases."""
+        self.pillion("apply", str(path))
+        built = run([sys.executable, "-m", "pillion.build", path, "--store", self.url], timeout=300)
+        refs = [line.strip() for line in built.stdout.splitlines() if "@" in line]
+        for ref in refs:
+            self.promote(ref)
+        return refs
 
     def promote(self, ref: str, channel: str = "production") -> None:
         self.pillion("promote", ref, "--channel", channel)

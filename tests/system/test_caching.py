@@ -6,7 +6,6 @@ a real client that caches; which errors clients wait for; the fields of INFO.
 from __future__ import annotations
 
 import datetime
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -78,9 +77,7 @@ def build_users(store: harness.Store, folder: Path, ttl_s: int) -> None:
     (folder / "shop.yaml").write_text(SHOP.replace("TTL", f"{ttl_s}s"))
     now = datetime.datetime.now(datetime.timezone.utc).isoformat()
     (folder / "users.csv").write_text(f"user_id,at,age\nann,{now},30\n")
-    store.pillion("apply", str(folder / "shop.yaml"))
-    built = harness.run([sys.executable, "-m", "pillion.build", str(folder / "shop.yaml"), "--store", store.url])
-    store.promote(built.stdout.split()[-1])
+    store.build(folder / "shop.yaml")
 
 
 def test_a_value_that_is_hidden_by_its_ttl_is_forgotten(store, start_pilliond, engine, folder):

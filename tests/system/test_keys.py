@@ -9,7 +9,6 @@ import decimal
 import json
 import re
 import struct
-import sys
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator
 
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import redis
-from build_project import BUILDER, UTC
+from build_project import UTC
 
 pillion = pytest.importorskip("pillion", reason="the package is not installed")
 TYPES = ("int32", "int64", "unix_timestamp", "string", "bytes")
@@ -108,11 +107,7 @@ def daemon(folder, store, start_pilliond) -> Any:
                   "    features: [{name: x, type: int32}]"]  # fmt: skip
         features.append(f"  - {{name: s_{kind}, features: ['v_{kind}:x']}}")
     (folder / "keys.yaml").write_text("\n".join([*lines, "feature_services:", *features, ""]))
-    store.pillion("apply", str(folder / "keys.yaml"))
-    built = harness.run([*BUILDER, folder / "keys.yaml", "--store", store.url])
-    for ref in built.stdout.split():
-        if "@" in ref:
-            store.promote(ref)
+    store.build(folder / "keys.yaml")
     serve = [f"keys/v_{kind}@production" for kind in TYPES]
     daemon = start_pilliond(store, serve=serve, args=["--listen", f"mapped=unix:{folder}/mapped.sock"])
     daemon.mapped = f"unix:{folder}/mapped.sock"

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import redis
 import synthetic
-from build_project import BUILDER, UTC
+from build_project import UTC
 from test_access import FRIEND, STRANGER, as_user
 
 pillion = pytest.importorskip("pillion", reason="the package is not installed")
@@ -212,9 +212,7 @@ def test_full_names_that_meet_are_refused(folder, store, start_pilliond):
     )
     head = "project: p\nentities:\n  - {name: e, join_key: id, type: int64}\n"
     (folder / "p.yaml").write_text(f"{head}feature_views:\n{views}")
-    store.pillion("apply", str(folder / "p.yaml"))
-    for ref in harness.run([*BUILDER, folder / "p.yaml", "--store", store.url]).stdout.split():
-        store.promote(ref)
+    store.build(folder / "p.yaml")
     daemon = start_pilliond(store, serve=["p/a@production", "p/a__b@production"])
     features = ["a:b__c", "a__b:c"]
     assert feast(daemon, features=features) == {"id": 3, "b__c": 1, "c": 2}
@@ -298,8 +296,7 @@ def test_what_there_is_can_be_listed(daemon):
                 ]
 
 
-def test_more_names_than_expected_are_listed(store, start_pilliond, folder):
-    """Python asks with room for 64 first; the C call says how many there are."""
+def test_the_c_call_says_how_many_names_there_are(store, start_pilliond, folder):
     for view in range(3):
         store.make_release(project=f"p{view}", view="v", rows=1, features=1)
     serve = [f"p{view}/v@production" for view in range(3)]
@@ -309,6 +306,24 @@ def test_more_names_than_expected_are_listed(store, start_pilliond, folder):
             assert client.names(1, 3) == (libpillion.OK, 3, ["p0/v", "p1/v", "p2/v"])
             assert client.names(0, 2)[:2] == (libpillion.TOO_LARGE, 3)
             assert client.names(2, 3)[0] == libpillion.UNSUPPORTED
+
+
+def test_more_names_than_python_expects_are_listed(folder, store, start_pilliond):
+    """It asks with room for 64 first."""
+    pq.write_table(pa.table({"id": [3], "x": [1], "at": pa.array([datetime.datetime(2025, 1, 1, tzinfo=UTC)])}),
+                   folder / "rows.parquet")
+    services = [f"s{i:02}" for i in range(70)]
+    (folder / "p.yaml").write_text(
+        "project: p\nentities:\n  - {name: e, join_key: id, type: int64}\nfeature_views:\n  - name: v\n"
+        "    entities: [e]\n    source: {type: parquet, path: rows.parquet, timestamp_field: at}\n"
+        "    features: [{name: x, type: int64}]\nfeature_services:\n" +
+        "".join(f"  - {{name: {service}, features: [v]}}\n" for service in services))
+    store.build(folder / "p.yaml")
+    mapped = f"unix:{folder}/mapped.sock"
+    daemon = start_pilliond(store, serve=["p/v@production"], args=["--listen", f"mapped={mapped}"])
+    for ways in ((mapped, None), (None, daemon.resp_unix)):
+        with pillion.Client(*ways) as client:
+            assert client.services() == tuple(f"p/{service}" for service in services)
 
 
 def test_the_name_of_a_view_reads_all_its_features(daemon, store, start_pilliond, folder):

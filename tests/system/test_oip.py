@@ -9,7 +9,6 @@ import datetime
 import json
 import math
 import struct
-import sys
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
@@ -384,9 +383,7 @@ def test_a_built_release_with_defaults_and_a_ttl(store, start_pilliond, engine, 
     now = datetime.datetime.now(datetime.timezone.utc).isoformat()
     (folder / "users.csv").write_text(f"user_id,at,age,score\nann,{now},,0.5\nbob,2020-01-01T00:00:00Z,41,\n")
     (folder / "shop.yaml").write_text(SHOP)
-    store.pillion("apply", str(folder / "shop.yaml"))
-    built = harness.run([sys.executable, "-m", "pillion.build", str(folder / "shop.yaml"), "--store", store.url])
-    store.promote(built.stdout.split()[-1])
+    store.build(folder / "shop.yaml")
     client = clients(start_pilliond(store, serve=["shop/users@production"], engine=engine))
     keys = tensor("user_id", ["ann", "bob", "zoe"], "BYTES", True)
     for use_defaults, age in ((True, 30.0), (False, math.nan)):

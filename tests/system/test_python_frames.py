@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import harness
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import synthetic
-from build_project import BUILDER, UTC
+from build_project import UTC
 from test_python_client import pillion, start, typed  # noqa: F401
 
 
@@ -57,9 +56,7 @@ def test_frames_keep_integers(folder, store, start_pilliond):
         "      - {name: n, type: int64}\n      - {name: i, type: int32}\n      - {name: b, type: bool}\n"
         "      - {name: f, type: float64}\n"
     )
-    store.pillion("apply", str(folder / "p.yaml"))
-    for ref in harness.run([*BUILDER, folder / "p.yaml", "--store", store.url]).stdout.split():
-        store.promote(ref)
+    store.build(folder / "p.yaml")
     daemon = start_pilliond(store, serve=["p/v@production"])
     with pillion.Client(None, daemon.resp_unix) as client:
         frame = client.get_online_features(["v:n", "v:i", "v:b", "v:f"], {"id": [large, 2, 3]}).to_df()
