@@ -91,7 +91,7 @@ def get_columns(plan: lp.Plan) -> str:
 
 
 def timeout_of(*expected: str) -> int:
-    """In milliseconds: short where the end of the wait may be what the call says, else longer than any machine needs."""
+    """In milliseconds: short where the end of the wait may be what the call says, else more than any machine needs."""
     return 1500 if any("UNAVAILABLE" in text for text in expected) else 20000
 
 

@@ -127,15 +127,14 @@ def test_an_engine_that_was_asked_for_and_is_refused_is_never_ready(store, start
 # ---- Readiness.
 
 class Stopped:
-    """Stops one thread of another process by ptrace(2), from a thread of its own, until `release`."""
+    """Stops one thread of another process by ptrace(2), from a thread of its own, from `stopped` until `release`."""
     SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
 
     def __init__(self, thread_id: int):
         self.thread_id, self.error = thread_id, 0
         self.stopped, self.released = threading.Event(), threading.Event()
-        self.tracer = threading.Thread(target=self.trace)
+        self.tracer = threading.Thread(target=self.trace, daemon=True)
         self.tracer.start()
-        assert self.stopped.wait(harness.DEADLINE_S)
 
     def trace(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -151,7 +150,7 @@ class Stopped:
 
     def release(self) -> None:
         self.released.set()
-        self.tracer.join()
+        self.tracer.join(harness.DEADLINE_S)
 
 
 @pytest.fixture
@@ -160,6 +159,7 @@ def stop_thread() -> Iterator:
 
     def stop(thread_id: int) -> Stopped:
         stops.append(Stopped(thread_id))
+        assert stops[-1].stopped.wait(harness.DEADLINE_S)
         if stops[-1].error != 0:
             pytest.skip(f"ptrace: {os.strerror(stops[-1].error)}")
         return stops[-1]

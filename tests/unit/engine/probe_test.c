@@ -83,6 +83,7 @@ static void expect_epoll(bool (*prepare)(void), const char *because) {
     char reason[PIL_ENGINE_REASON_BYTES];
     int kind = probe_in_child(prepare, reason);
     if (kind == CANNOT_PREPARE) {
+        print_message("skipped: the kernel refuses what the child is prepared by\n");
         skip();
     }
     assert_int_equal(kind, PIL_ENGINE_EPOLL);

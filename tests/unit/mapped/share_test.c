@@ -242,7 +242,8 @@ static void a_user_that_does_not_read_leaves_half_to_others(void **state) {
     struct mapped_fixture *f = *state;
     int fds[3];
     if (geteuid() != 0) {
-        skip(); /* only root can connect as another user */
+        print_message("skipped: only root can connect as another user\n");
+        skip();
     }
     mapped_publish(f, 0, 6);
     f->mapped->in_flight_max = 16;

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -121,6 +122,7 @@ static void a_child_lives_when_a_send_fails_for_a_while(void **state) {
     pil_child_init(&child, "server");
     child.pid = fork();
     if (child.pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a check that fails above leaves nobody behind */
         pause();
         _exit(0);
     }
