@@ -38,7 +38,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
-import faults  # noqa: E402
 import harness  # noqa: E402
 from truth import RESULTS, VIEWS, Truth  # noqa: E402
 
@@ -183,10 +182,10 @@ class Soak:
 
     def read_log(self) -> None:
         """A child that ends by itself is started anew: only the log tells. All daemons of the run write to it."""
-        log = self.daemon.log
-        broken = faults.BROKEN.search(log)
-        if broken is not None:
-            self.failures.append(f"pilliond: {log[max(0, broken.start() - 300) :][:4000]}")
+        try:
+            self.daemon.check_log()
+        except AssertionError as error:
+            self.failures.append(str(error))
 
     def kill_daemon(self) -> None:
         supervisor, children = self.daemon.pid, harness.children_of(self.daemon.pid)

@@ -25,9 +25,6 @@ _KINDS = {"alloc": 0, "call": 1}
 # struct control of fail_nth.c.
 _HEAD = struct.Struct("<IIIIQQQQ32s64s32s")
 _COUNT, _FIRED, _REPORT = 32, 40, _HEAD.size
-# What no process may say, and what no child may die of; by signal 9 the supervisor ends one that it cannot talk to.
-BROKEN = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|assertion failed|stack smashing"
-                    r"|how=\"signal (?!9\b)")
 
 
 class Faults:

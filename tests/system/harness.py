@@ -13,6 +13,7 @@ import errno
 from http import client as http_client
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -30,6 +31,9 @@ BIN_DIR = Path(os.environ.get("PILLION_BIN_DIR", ROOT / "build" / "release" / "b
 ENGINES = ("io_uring", "epoll")
 # Sanitized programs and shared machines are slow; a deadline is for hangs, not a figure.
 DEADLINE_S = float(os.environ.get("PILLION_TEST_DEADLINE_S", "30"))
+# What no process may say, and what no child may die of; by signal 9 the supervisor ends one that it cannot talk to.
+BROKEN = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|assertion failed|stack smashing"
+                    r"|how=\"signal (?!9\b)")
 
 
 def program(name: str) -> str:
@@ -38,6 +42,11 @@ def program(name: str) -> str:
         if path.is_file():
             return str(path)
     pytest.skip(f"{name} is not built in {BIN_DIR}")
+
+
+def is_sanitized() -> bool:
+    """Whether the programs bring AddressSanitizer's allocator and its reservations."""
+    return b"__asan_init" in Path(program("pilliond")).read_bytes()
 
 
 def tool(name: str) -> str:
@@ -195,6 +204,12 @@ class Process:
         except FileNotFoundError:  # its folder was removed
             return "(its log is gone)"
 
+    def check_log(self, *more: str) -> None:
+        """Fails where the log says what no process may say, or one of `more`."""
+        log = self.log
+        found = re.search("|".join([BROKEN.pattern, *map(re.escape, more)]), log)
+        assert found is None, f"{self.name}: {log[max(0, found.start() - 500):][:4000]}"
+
     def alive(self) -> bool:
         return self.popen.poll() is None
 
@@ -316,6 +331,12 @@ class Pilliond(Process):
         return wait_until(f"pilliond's {name}", lambda: next(
             (pid for comm, pid in children_of(self.pid).items() if name in comm), None))
 
+    def kill_server(self) -> None:
+        """And waits for the next one's process."""
+        old = self.child("server")
+        os.kill(old, signal.SIGKILL)
+        wait_until("another server", lambda: self.child("server") != old)
+
     def redis(self, protocol: int = 2, tcp: bool = False, **options: Any) -> Any:
         import redis
         if tcp:
@@ -333,6 +354,14 @@ class Pilliond(Process):
                 name, _, value = line.rpartition(" ")
                 samples[name] = float(value)
         return samples
+
+    def status(self) -> dict[str, Any]:
+        """The page /status."""
+        return http(self.admin, "GET", "/status").json()
+
+    def view_status(self, view: str = "driver_stats") -> dict[str, Any]:
+        """What that page says of a view."""
+        return next(found for found in self.status()["views"] if found["view"] == view)
 
     def serving(self, release: str, view: str = "rides/driver_stats") -> bool:
         """Whether `release` (the part after @, or the whole reference) is the one that is served."""

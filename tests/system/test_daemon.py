@@ -84,14 +84,8 @@ class Load(threading.Thread):
         return self
 
 
-def view_status(daemon: harness.Pilliond, view: str = "driver_stats", whole: bool = False) -> Any:
-    """What /status says of a view, or all of it."""
-    page = harness.http(daemon.admin, "GET", "/status").json()
-    return page if whole else next(v for v in page["views"] if v["view"] == view)
-
-
 def wait_refused(daemon: harness.Pilliond, view: str = "driver_stats") -> Any:
-    return harness.wait_until("the refusal", lambda: view_status(daemon, view).get("refused"))
+    return harness.wait_until("the refusal", lambda: daemon.view_status(view).get("refused"))
 
 
 def break_shard(store: harness.Store, known: set[Path]) -> Path:
@@ -233,7 +227,7 @@ def test_sighup_takes_what_can_change_and_names_what_cannot(folder, store, start
     harness.wait_until(
         "the new bound", lambda: "bound 33 s" in harness.http(daemon.admin, "GET", "/readyz?verbose").text
     )
-    assert view_status(daemon, whole=True)["memory_budget"] == 65 << 20
+    assert daemon.status()["memory_budget"] == 65 << 20
     config.write_text("keep_releases: none\n")
     daemon.signal(signal.SIGHUP)
     harness.wait_until("the refusal", lambda: "reload refused" in daemon.log)
@@ -283,17 +277,17 @@ def test_the_sum_of_a_refusal_adds_up_and_what_is_kept_goes_only_when_that_helps
                                                       "--keep_releases", "2"])
     second = store.make_release(rows=10000, seed=2)
     daemon.wait_serving(second)
-    harness.wait_until("both are held", lambda: view_status(daemon)["held_releases"] == 2)
+    harness.wait_until("both are held", lambda: daemon.view_status()["held_releases"] == 2)
     store.make_release(view="other", rows=200_000, seed=2)
     why = wait_refused(daemon, "other")["why"]
-    served = view_status(daemon)["bytes"] + view_status(daemon, "other")["bytes"]
+    served = daemon.view_status()["bytes"] + daemon.view_status("other")["bytes"]
     wanted = json.loads(store.pillion("releases", "rides/other", "--json").stdout)[0]["bytes"]
     numbers = [int(n) for n in re.findall(r"(\d+)(?= bytes| being| of release)", why)]
     assert numbers == [served, 0, wanted, served + wanted, 4 << 20], why
-    assert view_status(daemon)["held_releases"] == 2
+    assert daemon.view_status()["held_releases"] == 2
     assert daemon.serving(other, "rides/other")
     daemon.wait_serving(store.make_release(view="other", rows=42_000, seed=3), "rides/other")
-    assert view_status(daemon)["held_releases"] == 1
+    assert daemon.view_status()["held_releases"] == 1
     assert daemon.serving(second)
 
 
@@ -334,13 +328,13 @@ def test_a_refusal_is_over_when_the_channel_turns_back(store, start_pilliond):
     store.promote(second)
     refused_at = wait_refused(daemon)["when_us"]
     store.pillion("rollback", "rides/driver_stats", "--channel", "production")
-    harness.wait_until("no refusal", lambda: "refused" not in view_status(daemon))
+    harness.wait_until("no refusal", lambda: "refused" not in daemon.view_status())
     # The retry that was due a second after the refusal has nothing to do: the channel is not read again and again, up
     # to a moment of the daemon's own clock.
-    harness.wait_until("the retry is due", lambda: view_status(daemon, whole=True)["now_us"] > refused_at + 1_200_000)
-    checked = view_status(daemon)["checked_us"]
-    harness.wait_until("a second more", lambda: view_status(daemon, whole=True)["now_us"] > refused_at + 2_200_000)
-    assert abs(view_status(daemon)["checked_us"] - checked) < 500_000  # an age by another clock, told as a time
+    harness.wait_until("the retry is due", lambda: daemon.status()["now_us"] > refused_at + 1_200_000)
+    checked = daemon.view_status()["checked_us"]
+    harness.wait_until("a second more", lambda: daemon.status()["now_us"] > refused_at + 2_200_000)
+    assert abs(daemon.view_status()["checked_us"] - checked) < 500_000  # an age by another clock, told as a time
     assert checked < refused_at + 1_200_000
 
 

@@ -15,7 +15,7 @@ from typing import Any, Sequence
 import harness
 import pytest
 import redis
-from test_daemon import ROWS, Load, expected, view_status
+from test_daemon import ROWS, Load, expected
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
 from mapped_reader import MappedClient, Refused  # noqa: E402
@@ -49,7 +49,7 @@ class Served:
 
     def views(self) -> list[str]:
         """As /status tells."""
-        return sorted(f"{v['project']}/{v['view']}" for v in view_status(self.daemon, whole=True)["views"])
+        return sorted(f"{v['project']}/{v['view']}" for v in self.daemon.status()["views"])
 
 
 def refusal(daemon: harness.Pilliond, key: str) -> str:
@@ -122,11 +122,11 @@ def test_the_memory_of_a_removed_view_is_free(folder, store, start_pilliond):
     served = Served(folder, store, start_pilliond, [STATS, OTHER], "memory_budget: 4M\nkeep_releases: 1")
     daemon = served.daemon
     larger = store.make_release(rows=35000, seed=2)
-    refused = harness.wait_until("the refusal", lambda: view_status(daemon).get("refused"))
+    refused = harness.wait_until("the refusal", lambda: daemon.view_status().get("refused"))
     assert refused["result"] == "will_not_fit"
     served.reload([STATS])
     daemon.wait_serving(larger)
-    assert view_status(daemon)["held_bytes"] < 4 << 20
+    assert daemon.view_status()["held_bytes"] < 4 << 20
     if os.geteuid() == 0:
         maps = Path(f"/proc/{daemon.child('server')}/maps").read_text()
         releases = {line.split("memfd:pillion-")[1][:16] for line in maps.splitlines() if "memfd:pillion-" in line

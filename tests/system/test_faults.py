@@ -58,7 +58,7 @@ class Findings:
     def look_at(self, output: str, where: str) -> bool:
         """Whether something broke: a sanitizer reported, an assertion failed, a child died by a signal. A sanitizer
         that needs memory itself, to start a thread, is not a finding."""
-        broken = [line for line in output.splitlines() if faults.BROKEN.search(line)]
+        broken = [line for line in output.splitlines() if harness.BROKEN.search(line)]
         failed = ASSERTION.search("\n".join(broken))
         if failed is not None:
             self.add(f"{failed.group(1)}: {failed.group(2)}", where)
@@ -287,7 +287,7 @@ def test_a_release_waits_for_memory_and_says_so(store, start_pilliond, injected,
     harness.wait_until("the first release", lambda: answers(daemon, [1]))
 
     def view() -> dict[str, Any]:
-        return harness.http(daemon.admin, "GET", "/status").json()["views"][0]
+        return daemon.view_status()
 
     def waiting() -> float:
         return daemon.metrics()['pillion_release_waiting{view="rides/driver_stats"}']

@@ -171,7 +171,7 @@ def test_prometheus_scrapes_and_answers_quantiles(daemon, prometheus):
 
 def test_pages_are_json_and_count_the_same(daemon):
     ask(daemon)
-    status = harness.http(daemon.admin, "GET", "/status").json()
+    status = daemon.status()
     assert status["ready"] is True and status["views"][0]["rows"] == 1000
     hist = harness.http(daemon.admin, "GET", "/hist").json()
     total = next(

@@ -12,7 +12,6 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import faults
 import harness
@@ -29,10 +28,6 @@ def fetches(daemon: harness.Pilliond, result: str) -> float:
     return daemon.metrics().get(f'pillion_fetches_total{{view="{VIEW}",result="{result}"}}', 0.0)
 
 
-def view_status(daemon: harness.Pilliond) -> dict[str, Any]:
-    return harness.http(daemon.admin, "GET", "/status").json()["views"][0]
-
-
 def value(daemon: harness.Pilliond) -> float:
     return float(daemon.redis().hget("driver_stats:5", "f3"))
 
@@ -47,12 +42,6 @@ def injected(folder) -> faults.Faults:
     return faults.Faults(folder)
 
 
-def kill_server(daemon: harness.Pilliond) -> None:
-    old = daemon.child("server")
-    os.kill(old, signal.SIGKILL)
-    harness.wait_until("another server", lambda: daemon.child("server") != old)
-
-
 def test_a_release_that_the_server_could_not_take_is_not_live(store, start_pilliond, injected):
     """Neither one nor two such promotions push out what is served, for a crash of the server, either."""
     refs = [store.make_release(rows=200, seed=seed, channel=None) for seed in (1, 2, 3)]
@@ -63,12 +52,12 @@ def test_a_release_that_the_server_could_not_take_is_not_live(store, start_pilli
     with injected.armed("server", "call", 1, span=10**6, call="mmap", obj="pilliond"):
         for turn, ref in enumerate(refs[1:], start=1):
             store.promote(ref)
-            harness.wait_until("a refusal", lambda: view_status(daemon).get("refused", {}).get("release") ==
+            harness.wait_until("a refusal", lambda: daemon.view_status().get("refused", {}).get("release") ==
                                releases[turn] and fetches(daemon, "shortage") >= turn)
         assert fetches(daemon, "ok") == 1
         assert daemon.serving(refs[0])
     mark = len(daemon.log)
-    kill_server(daemon)
+    daemon.kill_server()
     harness.wait_until("what was served", lambda: published(daemon, mark))
     assert published(daemon, mark)[0] == releases[0]
     daemon.wait_serving(refs[2])  # it comes by itself
@@ -127,12 +116,12 @@ def test_shards_in_the_wrong_order_are_refused_by_everybody(store, start_pillion
         assert done.returncode == 1 and "it is shard 1 of 2" in said and "the manifest means shard 0 of 2" in said
     daemon = start_pilliond(store)
     point_at(store, bad)
-    refused = harness.wait_until("a refusal", lambda: view_status(daemon).get("refused"))
+    refused = harness.wait_until("a refusal", lambda: daemon.view_status().get("refused"))
     assert refused["result"] == "corrupt" and "the manifest means shard 0 of 2" in refused["why"]
     assert daemon.serving(good)
-    assert view_status(daemon)["held_releases"] == 1  # nothing of it went past the fetcher
+    assert daemon.view_status()["held_releases"] == 1  # nothing of it went past the fetcher
     mark = len(daemon.log)
-    kill_server(daemon)
+    daemon.kill_server()
     harness.wait_until("what was served", lambda: published(daemon, mark))
     assert daemon.serving(good)
 
@@ -176,22 +165,22 @@ def test_a_document_that_cannot_be_used_opens_nothing_and_stops_nothing(folder, 
     replace(project_path(store), spoil(good))
     daemon = start_pilliond(store, listen=serve_mapped(folder), ready=False)
     daemon.admin, daemon.resp_unix = f"unix:{folder}/admin.sock", f"unix:{folder}/resp.sock"
-    harness.wait_until("a release", lambda: view_status(daemon).get("release"))
+    harness.wait_until("a release", lambda: daemon.view_status().get("release"))
     assert "it is regulated" in why_not_mapped(folder)
-    assert why in view_status(daemon)["project_refused"]
+    assert why in daemon.view_status()["project_refused"]
     assert daemon.metrics()[f'pillion_project_refused{{view="{VIEW}"}}'] == 1
     assert value(daemon) == synthetic.value("floats", 5, 3, 1)
     replace(project_path(store), good)
     harness.wait_until("the good one", lambda: why_not_mapped(folder) == "")
-    assert "project_refused" not in view_status(daemon)
+    assert "project_refused" not in daemon.view_status()
     replace(project_path(store), spoil(good))
-    harness.wait_until("a refusal", lambda: why in view_status(daemon).get("project_refused", ""))
+    harness.wait_until("a refusal", lambda: why in daemon.view_status().get("project_refused", ""))
     assert why_not_mapped(folder) == ""  # the one before is in force
-    kill_server(daemon)
-    harness.wait_until("a refusal, by the next server", lambda: why in view_status(daemon).get("project_refused", ""))
+    daemon.kill_server()
+    harness.wait_until("a refusal, by the next server", lambda: why in daemon.view_status().get("project_refused", ""))
     harness.wait_until("the one before, at the next server", lambda: why_not_mapped(folder) == "")
     replace(project_path(store), good)
-    harness.wait_until("it is the newest again", lambda: "project_refused" not in view_status(daemon))
+    harness.wait_until("it is the newest again", lambda: "project_refused" not in daemon.view_status())
 
 
 def test_where_no_project_was_ever_applied_nothing_is_regulated(folder, store, start_pilliond):
@@ -210,7 +199,7 @@ def test_a_hostile_document_does_not_reach_the_server(store, start_pilliond):
     project["project"]["feature_services"] = [{"name": "new", "features": [f"{VIEW.rpartition('/')[2]}:f0"]}]
     replace(project_path(store), json.dumps(project))
     harness.wait_until("the new service", lambda: 'event="services gone' in daemon.log)
-    assert view_status(daemon)["services_gone"]
+    assert daemon.view_status()["services_gone"]
     held = f"/proc/{daemon.pid}/fd"  # the supervisor keeps what it has passed on, for the next server
     sizes = {os.stat(f"{held}/{fd}").st_size for fd in os.listdir(held)
              if "pillion-blob" in os.readlink(f"{held}/{fd}")}
@@ -227,10 +216,10 @@ def test_a_document_on_which_the_server_ends_is_set_aside(store, start_pilliond,
         replace(project_path(store), json.dumps(project))
         harness.wait_until("the server is at it", lambda: injected.fired > 0)
         os.kill(daemon.child("server"), signal.SIGKILL)
-    refused = harness.wait_until("it is said", lambda: view_status(daemon).get("project_refused"))
+    refused = harness.wait_until("it is said", lambda: daemon.view_status().get("project_refused"))
     assert "which is set aside" in refused
     assert 'event="project set aside"' in daemon.log
     assert value(daemon) == synthetic.value("floats", 5, 3, 1)
     project["project"]["feature_views"][0]["ttl"] = 23456
     replace(project_path(store), json.dumps(project))
-    harness.wait_until("another one is taken", lambda: "project_refused" not in view_status(daemon))
+    harness.wait_until("another one is taken", lambda: "project_refused" not in daemon.view_status())

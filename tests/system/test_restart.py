@@ -32,9 +32,7 @@ def test_a_killed_server_serves_a_large_view_from_what_is_held(store, start_pill
 
 def kill_server(daemon: harness.Pilliond) -> None:
     """And waits for the next one's first answer."""
-    old = daemon.child("server")
-    os.kill(old, signal.SIGKILL)
-    harness.wait_until("a new server", lambda: daemon.child("server") != old)
+    daemon.kill_server()
     harness.wait_until("an answer", lambda: answers(daemon))
 
 

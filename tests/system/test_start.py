@@ -80,7 +80,7 @@ def engine_of(daemon: harness.Pilliond) -> tuple[str, str]:
     names = [name for name in daemon.metrics() if name.startswith("pillion_io_engine_info{")]
     assert len(names) == 1, names
     engine, reason = re.fullmatch(r'pillion_io_engine_info{engine="(.*)",reason="(.*)"}', names[0]).groups()
-    page = harness.http(daemon.admin, "GET", "/status").json()
+    page = daemon.status()
     assert (page["engine"], page["engine_reason"]) == (engine, reason)
     assert f"engine={engine}" in daemon.log and reason in daemon.log
     return engine, reason
@@ -184,7 +184,7 @@ def test_a_worker_that_is_stuck_makes_the_node_unready(store, start_pilliond, st
     stop = stop_thread(workers[1])
     harness.wait_until("not ready", lambda: ready()[0] == 503)
     assert re.fullmatch(r"\[-\] workers run: worker 1 made no turn for \d+\.\d s, bound 1 s\nnot ready\n", ready()[1])
-    page = harness.http(daemon.admin, "GET", "/status").json()
+    page = daemon.status()
     assert not page["ready"] and page["not_ready"][0].startswith("workers run: worker 1 made no turn for ")
     shown = harness.run([harness.program("pillion"), "status", "--admin", daemon.admin], code=1).stdout
     assert "workers run: worker 1 made no turn for " in shown
@@ -212,7 +212,7 @@ def test_limits_above_the_hard_limit_of_open_files_are_lowered_and_said(store, s
     assert said, daemon.log
     lowered, needed = map(int, said.groups())
     assert 3000 - lowered == needed - 512
-    assert harness.http(daemon.admin, "GET", "/status").json()["limits"]["connections"] == lowered
+    assert daemon.status()["limits"]["connections"] == lowered
     doctor = harness.run([harness.program("pillion"), "doctor", "--admin", daemon.admin], code=None).stdout
     assert f"at most {lowered} connections" in doctor
     held = [harness.connect(daemon.resp_unix) for _ in range(700)]  # one process has nine tenths of the places
@@ -262,7 +262,7 @@ def test_a_missing_proc_is_said(store, start_pilliond):
     hide = [harness.tool("unshare"), "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh"]
     if harness.run([*hide, "true"], code=None).returncode != 0:
         pytest.skip("unshare -m is refused")
-    if b"__asan_init" in Path(harness.program("pilliond")).read_bytes():
+    if harness.is_sanitized():
         pytest.skip("the sanitizer itself needs /proc")
     refuse_to_start(store, start_pilliond, "/proc/self/exe: No such file.*mount /proc", wrap=hide)
 

@@ -367,7 +367,7 @@ def test_plans_follow_swaps(store, daemon):
     """While releases of other shapes are promoted, every answer is whole and of the release that it names."""
     seeds = {store.make_release(seed=seed, features=features, channel=None).rpartition("@")[2]: seed
              for seed, features in ((2, 20), (3, 5), (4, 10))}
-    seeds[harness.http(daemon.admin, "GET", "/status").json()["views"][0]["release"]] = 1
+    seeds[daemon.view_status()["release"]] = 1
     stop, failures, seen = threading.Event(), [], set()
 
     def read() -> None:
