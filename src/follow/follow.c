@@ -16,7 +16,9 @@ struct view {
     struct pil_held held;
     uint32_t project_reader; /* the view that reads this one's project */
     bool is_project_lost;    /* the project was handed over, but the supervisor could not hold it */
-    pil_status no_project;   /* as the hook was told; OK: there is a project, or nothing is known yet */
+    /* Why there is no project, as the hook was told; OK: there is one, or nothing is known yet. */
+    pil_status no_project;
+    struct pil_error no_project_error;
 };
 
 struct pil_follow {
@@ -139,9 +141,12 @@ static void take_project(struct pil_follow *follow, struct pil_job *job) {
     }
     pil_text_deinit(&job->project);
     if (pil_target_project_is_settled(&job->outcome)) {
-        pil_status before = follow->views[job->task.view].no_project;
-        follow->views[job->task.view].no_project = job->outcome.status;
-        if (job->outcome.status != before && job->outcome.status != PIL_STATUS_OK) {
+        struct view *view = &follow->views[job->task.view];
+        bool is_known = job->outcome.status == view->no_project &&
+                        strcmp(job->outcome.error.text, view->no_project_error.text) == 0;
+        view->no_project = job->outcome.status;
+        view->no_project_error = job->outcome.error;
+        if (!is_known && job->outcome.status != PIL_STATUS_OK) {
             hooks->no_project(hooks->context, job->task.view, &job->outcome);
         }
     }

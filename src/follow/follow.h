@@ -33,7 +33,7 @@ struct pil_follow_hooks {
      * read and handed over again. */
     pil_status (*project)(void *context, uint32_t view_index, struct pil_bytes document);
     /* There is no applied project (NOT_FOUND), or its document cannot be used, and why. What was handed over before
-     * stays in force. Called when that becomes so. */
+     * stays in force. Called when that becomes so, and when the reason is another one. */
     void (*no_project)(void *context, uint32_t view_index, const struct pil_outcome *outcome);
 };
 

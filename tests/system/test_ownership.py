@@ -176,6 +176,10 @@ def test_a_document_that_cannot_be_used_opens_nothing_and_stops_nothing(folder, 
     replace(project_path(store), spoil(good))
     harness.wait_until("a refusal", lambda: why in daemon.view_status().get("project_refused", ""))
     assert why_not_mapped(folder) == ""  # the one before is in force
+    replace(project_path(store), "[]")
+    harness.wait_until("another reason", lambda: why not in daemon.view_status()["project_refused"])
+    replace(project_path(store), spoil(good))
+    harness.wait_until("the first one again", lambda: why in daemon.view_status()["project_refused"])
     daemon.kill_server()
     harness.wait_until("a refusal, by the next server", lambda: why in daemon.view_status().get("project_refused", ""))
     harness.wait_until("the one before, at the next server", lambda: why_not_mapped(folder) == "")

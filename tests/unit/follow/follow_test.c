@@ -309,12 +309,16 @@ static void a_document_that_cannot_be_used_is_told_once_and_stops_no_view(void *
     static const struct {
         pil_status status;
         uint32_t told;
-    } steps[] = {{PIL_STATUS_CORRUPT, 1},   {PIL_STATUS_CORRUPT, 1},   {PIL_STATUS_IO, 1},
-                 {PIL_STATUS_CORRUPT, 1},   {PIL_STATUS_OK, 1},        {PIL_STATUS_TOO_LARGE, 2},
-                 {PIL_STATUS_NOT_FOUND, 3}, {PIL_STATUS_NOT_FOUND, 3}, {PIL_STATUS_CORRUPT, 4}};
+        const char *why;
+    } steps[] = {{PIL_STATUS_CORRUPT, 1, "a"},   {PIL_STATUS_CORRUPT, 1, "a"},   {PIL_STATUS_IO, 1, "b"},
+                 {PIL_STATUS_CORRUPT, 1, "a"},   {PIL_STATUS_OK, 1, ""},         {PIL_STATUS_TOO_LARGE, 2, "a"},
+                 {PIL_STATUS_NOT_FOUND, 3, "a"}, {PIL_STATUS_NOT_FOUND, 3, "a"}, {PIL_STATUS_CORRUPT, 4, "a"},
+                 {PIL_STATUS_CORRUPT, 5, "b"}}; /* the next mistake, after the first one was corrected */
     (void)state;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        end(0, PIL_FOLLOW_READ_PROJECT, (struct pil_outcome){.status = steps[i].status});
+        struct pil_outcome outcome = {.status = steps[i].status};
+        snprintf(outcome.error.text, sizeof outcome.error.text, "%s", steps[i].why);
+        end(0, PIL_FOLLOW_READ_PROJECT, outcome);
         assert_int_equal(no_projects, steps[i].told);
         assert_true(steps[i].status == PIL_STATUS_OK || steps[i].status == PIL_STATUS_IO ||
                     no_project_status == steps[i].status);
