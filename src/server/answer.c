@@ -245,18 +245,12 @@ static void answer(struct pil_turn *turn, struct pil_request *request) {
 static void answer_short(struct pil_turn *turn) {
     struct pil_batch *batch = turn->batch;
     struct times times = {.start = pil_clock_monotonic_ns()};
-    uint64_t work_end = turn->work + PIL_TURN_WORK_MAX;
     uint32_t slow_count = 0;
     look_up(batch);
     times.looked_up = batch->lookup_count > 0 ? pil_clock_monotonic_ns() : times.start;
     turn->wall_us = pil_clock_wall_us();
     for (uint32_t i = 0; i < batch->request_count; i++) {
         if (!batch->requests[i].is_later) {
-            if (turn->work >=
-                work_end) { /* a transaction of long commands, which cannot wait for turns by themselves */
-                pil_lane_rest(turn->lane);
-                work_end = turn->work + PIL_TURN_WORK_MAX;
-            }
             answer(turn, &batch->requests[i]);
             if (turn->worker->dirty_count == REPLIES_PER_FLUSH && i + 1 < batch->request_count) {
                 pil_answer_flush(turn); /* so that the first answers do not wait for the last */

@@ -112,24 +112,18 @@ static bool change_lanes(struct pil_lane *lane) {
     return true;
 }
 
-static bool leave(struct pil_lane *lane) {
-    if (!lane->is_left && !change_lanes(lane)) {
-        return false;
-    }
-    lane->leaves++;
-    pil_fiber_leave(lane->fiber);
-    return true;
-}
-
 void pil_lane_pause(struct pil_lane *lane) {
     uint64_t now_ns = pil_clock_monotonic_ns();
-    if (now_ns >= lane->slice_end_ns && !leave(lane)) {
-        lane->slice_end_ns = now_ns + lane->turn.server->slice_ns; /* then it tries again */
+    if (now_ns < lane->slice_end_ns && lane->turn.work < lane->turn.work_max) {
+        return;
     }
-}
-
-void pil_lane_rest(struct pil_lane *lane) {
-    (void)leave(lane);
+    if (lane->is_left || change_lanes(lane)) {
+        lane->leaves++;
+        pil_fiber_leave(lane->fiber);
+    } else { /* it tries again later */
+        lane->slice_end_ns = now_ns + lane->turn.server->slice_ns;
+        lane->turn.work = 0;
+    }
 }
 
 /* ---- Going on. */
@@ -178,7 +172,7 @@ static void go(struct pil_lane *lane) {
 void pil_lanes_answer(struct pil_worker *worker, struct pil_connection *replaying) {
     struct pil_lane *lane = worker->turn->lane;
     lane->replaying = replaying;
-    if (lane->turn.batch->lookup_count > 0 || lane->turn.batch->request_count > 1 || replaying != NULL) {
+    if (lane->turn.batch->lookup_count > 0 || replaying != NULL) {
         go(lane);
     } else {
         run(lane); /* nothing that it could leave in the middle */

@@ -51,9 +51,7 @@ void pil_lanes_drop(struct pil_worker *worker);
 
 /* ---- On the lane's stack. */
 
-/* Leaves the lane if its slice is over and another lane is free. */
+/* Leaves the lane if its slice is over, or the turn has done enough (turn->work), and another lane is free. */
 void pil_lane_pause(struct pil_lane *lane);
-/* Leaves the lane between two requests, which were much work, if another lane is free. */
-void pil_lane_rest(struct pil_lane *lane);
 /* The requests of the batch are answered: what they pointed to need not stay. */
 void pil_lane_release(struct pil_lane *lane);

@@ -102,8 +102,8 @@ static bool is_to_be_queued(const struct pil_redis_connection *connection, const
 }
 
 /* One batch answers one long command, so that its work is known before the next one is taken. Answers BUSY when the
- * batch has one, AGAIN when the turn has done enough: the connection has yielded. Those of a transaction cannot wait;
- * encode refuses them. */
+ * batch has one, AGAIN when the turn has done enough: the connection has yielded. Those of a transaction do not wait
+ * here: the server pauses between their batches. */
 static pil_status begin_long(struct pil_turn *turn, struct pil_connection *connection) {
     struct pil_redis_worker *worker = pil_redis_worker_of(turn, pil_redis_of(connection));
     if (worker->long_batch == turn->batch->number) {
