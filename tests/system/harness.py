@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN_DIR = Path(os.environ.get("PILLION_BIN_DIR", ROOT / "build" / "release" / "bin"))
 ENGINES = ("io_uring", "epoll")
 # Sanitized programs and shared machines are slow; a deadline is for hangs, not a figure.
+PORTS_GIVEN_MAX = 10000  # then ports are given again
 DEADLINE_S = float(os.environ.get("PILLION_TEST_DEADLINE_S", "30"))
 # What no process may say, and what no child may die of; by signal 9 the supervisor ends one that it cannot talk to.
 BROKEN = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|assertion failed|stack smashing"
@@ -85,13 +86,21 @@ def wait_until(what: str, check: Callable[[], Any], deadline_s: float = DEADLINE
         time.sleep(0.01)
 
 
+given_ports: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Different ones: all are bound before the first is let go."""
+    """Different ones, also from those of earlier calls, which may not be in use yet."""
+    ports: list[int] = []
     with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
+        while len(ports) < count:
+            probe = stack.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+            port = probe.getsockname()[1]
+            if port not in given_ports or len(given_ports) > PORTS_GIVEN_MAX:
+                given_ports.add(port)
+                ports.append(port)
+    return ports
 
 
 def free_port() -> int:
@@ -215,6 +224,8 @@ class Process:
 
     def signal(self, number: int) -> None:
         self.popen.send_signal(number)
+        if number == signal.SIGKILL:
+            self.wait()  # its children may go on
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
         try:
