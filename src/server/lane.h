@@ -21,7 +21,7 @@ struct pil_piece;
 enum {
     PIL_LANES = 64,      /* of a worker: the one that it fills, and those that it has left; made when they are needed */
     PIL_LANES_KEPT = 5,  /* the others are destroyed when they are done */
-    PIL_LANES_SHARE = 4, /* of the lanes that were left, as many take turns; the others wait in the order they came */
+    PIL_LANES_SHARE = 2, /* of the lanes that were left, as many take turns; the others wait in the order they came */
 };
 
 struct pil_lane {
