@@ -24,6 +24,29 @@ uint64_t pil_hash_block(struct pil_bytes block) {
     return XXH3_64bits(block.data, block.len);
 }
 
+static uint32_t rotate(uint32_t value, int bits) {
+    return value << bits | value >> (32 - bits);
+}
+
+static uint32_t mix(uint32_t block) {
+    return rotate(block * 0xcc9e2d51u, 15) * 0x1b873593u;
+}
+
+uint32_t pil_hash_field(struct pil_bytes name) {
+    uint32_t hash = 0, tail = 0;
+    size_t at = 0;
+    for (; at + 4 <= name.len; at += 4) {
+        hash = rotate(hash ^ mix(pil_load_u32(name.data + at)), 13) * 5 + 0xe6546b64u;
+    }
+    for (size_t i = at; i < name.len; i++) {
+        tail |= (uint32_t)name.data[i] << 8 * (i - at);
+    }
+    hash ^= mix(tail) ^ (uint32_t)name.len;
+    hash = (hash ^ hash >> 16) * 0x85ebca6bu;
+    hash = (hash ^ hash >> 13) * 0xc2b2ae35u;
+    return hash ^ hash >> 16;
+}
+
 struct pil_sha256 pil_hash_sha256(struct pil_bytes data) {
     struct pil_sha256_stream stream;
     pil_sha256_stream_init(&stream);

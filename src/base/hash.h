@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The hashes of the formats, named by purpose: XXH64 assigns keys to shards (as Spark's xxhash64), XXH3 indexes keys
- * and checks blocks, SHA-256 identifies content. */
+ * and checks blocks, SHA-256 identifies content, MurmurHash3 names fields as Feast does. */
 #pragma once
 
 #include "base/bytes.h"
@@ -14,6 +14,9 @@ uint64_t pil_hash_index(struct pil_bytes key, uint64_t seed);
 
 /* XXH3-64, seed 0: block checksums. */
 uint64_t pil_hash_block(struct pil_bytes block);
+
+/* MurmurHash3_x86_32, seed 0: "view:feature" in the layout of Feast's Redis store (wire/feast_redis.h). */
+uint32_t pil_hash_field(struct pil_bytes name);
 
 enum { PIL_SHA256_BYTES = 32, PIL_SHA256_HEX_CHARS = 64 };
 struct pil_sha256 {

@@ -2,6 +2,7 @@
  * Views: row layout, search by name, copy, destroy. Keys are in view_key.c, the JSON form is in view_read.c and
  * view_json.c. */
 #include "schema/view.h"
+#include "base/bounds.h"
 #include "base/hash.h"
 #include "schema/internal.h"
 
@@ -97,30 +98,56 @@ pil_status pil_view_layout(struct pil_view *view, struct pil_error *ret_error) {
     return PIL_STATUS_OK;
 }
 
+/* Adds a feature to the table of names, unless its name is there. */
+static void index_name(struct pil_view *view, uint32_t index) {
+    struct pil_bytes name = pil_bytes_from_text(view->features[index].name);
+    view->features[index].name_len = (uint32_t)name.len;
+    if (pil_view_feature_find(view, name) >= 0) {
+        return;
+    }
+    uint32_t slot = (uint32_t)pil_hash_index(name, 0) & view->index_mask;
+    while (view->feature_index_by_name[slot] != 0) {
+        slot = (slot + 1) & view->index_mask;
+    }
+    view->feature_index_by_name[slot] = index + 1;
+}
+
+/* Adds a feature to the table of fields; one whose field is there is only marked, as the other one is. */
+static void index_field(struct pil_view *view, uint32_t index) {
+    char text[2 * PIL_NAME_BYTES_MAX + 2];
+    struct pil_feature *feature = &view->features[index];
+    int len = snprintf(text, sizeof text, "%s:%s", view->name, feature->name);
+    feature->field = pil_hash_field(pil_bytes_from(text, len < (int)sizeof text ? (size_t)len : sizeof text - 1));
+    int32_t found = pil_view_feature_find_field(view, feature->field);
+    feature->shares_field = found >= 0;
+    if (found >= 0) {
+        view->features[found].shares_field = true;
+        return;
+    }
+    uint32_t slot = feature->field & view->index_mask;
+    while (view->feature_index_by_field[slot] != 0) {
+        slot = (slot + 1) & view->index_mask;
+    }
+    view->feature_index_by_field[slot] = index + 1;
+}
+
 bool pil_view_index_build(struct pil_view *view) {
     uint32_t slots = 4;
     while (slots < 2 * view->feature_count) {
         slots *= 2;
     }
-    PIL_ASSERT(slots >= 2 * view->feature_count); /* so that the search of pil_view_feature_find ends */
-    uint32_t *table = calloc(slots, sizeof table[0]);
-    if (table == NULL) {
+    PIL_ASSERT(slots >= 2 * view->feature_count); /* so that the searches end */
+    uint32_t *tables = calloc(2 * (size_t)slots, sizeof tables[0]);
+    if (tables == NULL) {
         return false;
     }
     free(view->feature_index_by_name);
-    view->feature_index_by_name = table;
+    view->feature_index_by_name = tables;
+    view->feature_index_by_field = tables + slots;
     view->index_mask = slots - 1;
     for (uint32_t i = 0; i < view->feature_count; i++) {
-        struct pil_bytes name = pil_bytes_from_text(view->features[i].name);
-        view->features[i].name_len = (uint32_t)name.len;
-        if (pil_view_feature_find(view, name) >= 0) {
-            continue;
-        }
-        uint32_t slot = (uint32_t)pil_hash_index(name, 0) & view->index_mask;
-        while (view->feature_index_by_name[slot] != 0) {
-            slot = (slot + 1) & view->index_mask;
-        }
-        view->feature_index_by_name[slot] = i + 1;
+        index_name(view, i);
+        index_field(view, i);
     }
     return true;
 }
@@ -136,6 +163,16 @@ int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name
         const struct pil_feature *feature = &view->features[entry - 1];
         if (pil_bytes_equal(name, pil_bytes_from(feature->name, feature->name_len))) {
             return (int32_t)(entry - 1);
+        }
+    }
+}
+
+int32_t pil_view_feature_find_field(const struct pil_view *view, uint32_t field) {
+    PIL_ASSERT(view->feature_index_by_field != NULL);
+    for (uint32_t slot = field;; slot++) {
+        uint32_t entry = view->feature_index_by_field[slot & view->index_mask];
+        if (entry == 0 || view->features[entry - 1].field == field) {
+            return (int32_t)entry - 1;
         }
     }
 }
@@ -204,7 +241,7 @@ struct pil_view *pil_view_clone(const struct pil_view *view) {
     copy->entities = NULL;
     copy->features = NULL;
     copy->entity_count = copy->feature_count = 0;
-    copy->feature_index_by_name = NULL;
+    copy->feature_index_by_name = copy->feature_index_by_field = NULL;
     if (!view_clone_into(copy, view)) {
         pil_view_destroy(&copy);
     }

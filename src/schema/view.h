@@ -26,6 +26,10 @@ struct pil_feature {
     uint32_t offset;   /* bytes from the start of the row */
     uint32_t null_bit; /* bit index in the null bitmap = position of the feature; set bit = null */
     uint32_t name_len; /* set with the table of names */
+    /* pil_hash_field of "view:feature", set with the table of names. Of several features with one hash none can be
+     * found by it. */
+    uint32_t field;
+    bool shares_field;
 };
 
 /* Keys: a fixed key (every component has a fixed width) is stored in the row, as its concatenated components; any other
@@ -61,8 +65,9 @@ struct pil_view {
     struct pil_feature *features; /* in declared order, which is the order of every answer */
     uint32_t feature_count;
     struct pil_row_layout layout;
-    struct pil_row_packing packing;  /* computed from the layout */
-    uint32_t *feature_index_by_name; /* open-addressed table over names: feature index + 1, 0 = empty; private */
+    struct pil_row_packing packing; /* computed from the layout */
+    /* Open-addressed tables over names and fields, in one piece of memory: feature index + 1, 0 = empty; private. */
+    uint32_t *feature_index_by_name, *feature_index_by_field;
     uint32_t index_mask;
 };
 
@@ -84,6 +89,10 @@ static inline int32_t pil_view_feature_find_near(const struct pil_view *view, st
                ? (int32_t)guess
                : pil_view_feature_find(view, name);
 }
+
+/* Returns the index of the feature that has this field, or of one of those that share it; -1: none has. Cost: about one
+ * compare. */
+int32_t pil_view_feature_find_field(const struct pil_view *view, uint32_t field);
 
 /* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and
  * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones after a
