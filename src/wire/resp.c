@@ -348,6 +348,10 @@ void pil_resp_put_integer(struct pil_sink *sink, int64_t value) {
     pil_sink_write(sink, "\r\n", 2);
 }
 
+void pil_resp_put_bulk_head(struct pil_sink *sink, uint64_t len) {
+    put_header(sink, '$', len);
+}
+
 void pil_resp_put_bulk(struct pil_sink *sink, struct pil_bytes bytes) {
     put_header(sink, '$', bytes.len);
     pil_sink_write_bytes(sink, bytes);

@@ -63,6 +63,8 @@ void pil_resp_put_simple(struct pil_sink *sink, const char *text);
 void pil_resp_put_error(struct pil_sink *sink, const char *text);
 void pil_resp_put_integer(struct pil_sink *sink, int64_t value);
 void pil_resp_put_bulk(struct pil_sink *sink, struct pil_bytes bytes);
+/* The beginning of a bulk string; `len` bytes and CRLF follow. */
+void pil_resp_put_bulk_head(struct pil_sink *sink, uint64_t len);
 void pil_resp_put_bulk_text(struct pil_sink *sink, const char *text);
 /* "$-1" or "_". */
 void pil_resp_put_null(struct pil_sink *sink, pil_resp_protocol protocol);

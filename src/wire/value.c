@@ -7,6 +7,7 @@
 #include "base/panic.h"
 #include "base/utf8.h"
 #include "base/character.h"
+#include "wire/resp.h"
 
 #include <math.h>
 
@@ -255,18 +256,12 @@ void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_
     }
 }
 
-static void put_bulk_head(struct pil_sink *sink, size_t len) {
-    pil_sink_put(sink, '$');
-    pil_sink_write_u64(sink, len);
-    pil_sink_write(sink, "\r\n", 2);
-}
-
 static void put_array_bulk(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
     struct pil_sink_measure measure;
     pil_sink_measure_begin(&measure);
     put_array(&measure.sink, type, raw, STYLE_RESP_LIST);
     size_t len = (size_t)pil_sink_measured(&measure);
-    put_bulk_head(sink, len);
+    pil_resp_put_bulk_head(sink, len);
     if (measure.counted == 0) {
         pil_sink_write(sink, measure.bytes, len);
     } else {
@@ -281,7 +276,7 @@ void pil_value_put_resp_bulk(struct pil_sink *sink, struct pil_type type, struct
         return;
     }
     if (pil_scalar_is_text(type.scalar)) {
-        put_bulk_head(sink, raw.len);
+        pil_resp_put_bulk_head(sink, raw.len);
         pil_sink_write_bytes(sink, raw);
         pil_sink_write(sink, "\r\n", 2);
         return;

@@ -83,12 +83,6 @@ static void put_bytes(struct pil_turn *turn, struct pil_sink *sink, const struct
     pil_sink_write(sink, lookup->row.fields + schema->layout.null_offset, schema->layout.null_bytes);
 }
 
-static void put_length(struct pil_sink *sink, uint64_t bytes) {
-    pil_sink_put(sink, '$');
-    pil_sink_write_u64(sink, bytes);
-    pil_sink_write(sink, "\r\n", 2);
-}
-
 static void count_missing(struct pil_turn *turn, const struct pil_lookup *lookup) {
     pil_redis_count_value(turn, lookup, PIL_VALUE_NOT_FOUND, lookup->chain->view->feature_count);
 }
@@ -100,7 +94,7 @@ static void put_packed(struct pil_turn *turn, const struct pil_redis_call *call,
         pil_resp_put_null(sink, call->connection->resp);
         return;
     }
-    put_length(sink, lookup->chain->view->packing.bytes);
+    pil_resp_put_bulk_head(sink, lookup->chain->view->packing.bytes);
     put_bytes(turn, sink, lookup);
     pil_sink_write(sink, "\r\n", 2);
 }
@@ -170,7 +164,7 @@ PIL_REPLY(pil_redis_reply_getrange) {
     part.sink.end = part.run + sizeof part.run;
     int64_t bytes = lookup->chain->view->packing.bytes;
     part.take = start < 0 && end < 0 && start > end ? 0 : clip(bytes, start, end, &part.skip);
-    put_length(sink, part.take);
+    pil_resp_put_bulk_head(sink, part.take);
     put_bytes(turn, &part.sink, lookup);
     pass_part(&part.sink);
     pil_sink_write(sink, "\r\n", 2);
