@@ -27,8 +27,10 @@ void pil_selection_end(struct pil_arena *arena, struct pil_selection *selection)
     pil_arena_rewind(arena, (size_t)(end - arena->data));
 }
 
-static uint32_t add_slot(struct pil_selection *selection, const struct pil_cache_view *view,
-                         const struct pil_serving *serving) {
+uint32_t pil_selection_add_view(struct pil_scope *scope, struct pil_selection *selection,
+                                const struct pil_cache_view *view) {
+    const struct pil_serving *serving = pil_scope_serving(scope, view);
+    PIL_ASSERT(serving != NULL);
     PIL_ASSERT(selection->view_count < selection->view_max);
     selection->views[selection->view_count] = (struct pil_selection_view){
         .view = view, .serving = serving, .line_mask = pil_chain_line_mask(serving->chain.view, NULL, 0)};
@@ -46,18 +48,17 @@ static pil_status find_slot(struct pil_scope *scope, struct pil_selection *selec
             return PIL_STATUS_OK;
         }
     }
-    const struct pil_serving *serving = pil_scope_serving(scope, view);
-    if (serving == NULL) {
+    if (pil_scope_serving(scope, view) == NULL) {
         return PIL_STATUS_AGAIN;
     }
     if (selection->view_count == selection->view_max) {
         return PIL_STATUS_TOO_LARGE;
     }
-    *ret_slot = add_slot(selection, view, serving);
+    *ret_slot = pil_selection_add_view(scope, selection, view);
     return PIL_STATUS_OK;
 }
 
-static void add(struct pil_selection *selection, uint32_t slot, uint32_t feature) {
+void pil_selection_add_index(struct pil_selection *selection, uint32_t slot, uint32_t feature) {
     struct pil_selection_view *view = &selection->views[slot];
     if (feature != PIL_SELECTION_NO_FEATURE) {
         view->line_mask |= pil_chain_line_mask(view->serving->chain.view, &feature, 1);
@@ -77,18 +78,18 @@ pil_status pil_selection_add(struct pil_scope *scope, struct pil_selection *sele
     if (selection->feature_count == selection->feature_max) {
         return PIL_STATUS_TOO_LARGE;
     }
-    add(selection, slot, (uint32_t)index);
+    pil_selection_add_index(selection, slot, (uint32_t)index);
     return PIL_STATUS_OK;
 }
 
 void pil_selection_add_fields(struct pil_scope *scope, struct pil_selection *selection,
                               const struct pil_cache_view *view, const struct pil_bytes *names, uint32_t count) {
-    uint32_t slot = add_slot(selection, view, pil_scope_serving(scope, view));
+    uint32_t slot = pil_selection_add_view(scope, selection, view);
     const struct pil_view *schema = pil_selection_schema(selection, slot);
     uint32_t expected = 0; /* names are mostly in the order of the schema */
     for (uint32_t i = 0; i < count; i++) {
         uint32_t feature = (uint32_t)pil_view_feature_find_near(schema, names[i], expected); /* -1 becomes NO_FEATURE */
-        add(selection, slot, feature);
+        pil_selection_add_index(selection, slot, feature);
         expected = feature + 1;
     }
 }

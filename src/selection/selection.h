@@ -48,6 +48,11 @@ void pil_selection_end(struct pil_arena *arena, struct pil_selection *selection)
  * feature of that name. TOO_LARGE: the selection is full. */
 pil_status pil_selection_add(struct pil_scope *scope, struct pil_selection *selection, struct pil_bytes view,
                              struct pil_bytes feature) PIL_CHECKED;
+/* Adds a view that has a release, without features; returns its slot. The view must be new, and there must be room. */
+uint32_t pil_selection_add_view(struct pil_scope *scope, struct pil_selection *selection,
+                                const struct pil_cache_view *view);
+/* Adds a feature of a slot by its index, or NO_FEATURE; there must be room. */
+void pil_selection_add_index(struct pil_selection *selection, uint32_t slot, uint32_t feature);
 /* Adds a view that has a release, and features of it by name, in order; names that the release does not have are kept
  * as NO_FEATURE. Fast if the names are in the order of the schema. The view must be new, and there must be room. */
 void pil_selection_add_fields(struct pil_scope *scope, struct pil_selection *selection,

@@ -10,6 +10,7 @@
 /* read.c */
 PIL_PREPARE(pil_redis_prepare_ping);
 PIL_PREPARE(pil_redis_prepare_fields);
+PIL_PREPARE(pil_redis_prepare_hmget);
 PIL_PREPARE(pil_redis_prepare_row);
 PIL_REPLY(pil_redis_reply_hget);
 PIL_REPLY(pil_redis_reply_hmget);
@@ -20,6 +21,9 @@ PIL_REPLY(pil_redis_reply_hkeys);
 PIL_REPLY(pil_redis_reply_hvals);
 PIL_REPLY(pil_redis_reply_hstrlen);
 PIL_REPLY(pil_redis_reply_hscan);
+/* feast_layout.c: HMGET of keys in the layout of Feast's Redis store */
+PIL_PREPARE(pil_redis_prepare_feast_layout);
+PIL_REPLY(pil_redis_reply_feast_layout);
 /* packed.c */
 PIL_PREPARE(pil_redis_prepare_packed);
 PIL_PREPARE(pil_redis_prepare_part);

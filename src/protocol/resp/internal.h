@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Shared by the files of this folder. resp.c decodes, dispatches and describes; handlers (handlers.h) are in read.c
- * (rows), vector.c and columns.c (vectors), scan.c (keys), admin.c (the server), connection.c and client.c (the
- * connection), multi.c (transactions). subcommand.c dispatches subcommands, glob.c matches patterns. commands.def is
- * the table of commands.
+ * (rows), feast_layout.c (the same as Feast keeps them in Redis), vector.c and columns.c (vectors), scan.c (keys),
+ * admin.c (the server), connection.c and client.c (the connection), multi.c (transactions). subcommand.c dispatches
+ * subcommands, glob.c matches patterns. commands.def is the table of commands.
  *
  * Work is bounded: a command takes steps (a byte matched, a row passed, a name compared) in proportion to its own
  * bytes, its rows and its answer, and counts in turn->work those that its bytes do not pay for. A command that is
@@ -108,6 +108,7 @@ struct pil_redis_call {
     bool is_void;                   /* EXEC, after the swap of a watched view: answered with null */
     bool is_queued;                 /* waits for EXEC, answered with QUEUED */
     bool is_replayed;               /* an element of the answer of EXEC */
+    bool is_feast_layout;           /* HMGET of a key in Feast's layout */
     bool says_forget;               /* CLIENT TRACKING: a push begins the answer, also when it is refused */
     struct pil_tensor_rows rows;    /* for PIL.VECTOR, PIL.COLUMNS and PIL.DESCRIBE */
     uint32_t plan_number;           /* for PIL.PLAN */
@@ -138,6 +139,11 @@ const struct pil_cache_view *pil_redis_find_view(struct pil_turn *turn, struct p
                                                  struct pil_bytes key, struct pil_bytes *ret_rest);
 /* Adds the lookup of one key. NULL: the error or refusal is set. */
 struct pil_lookup *pil_redis_add_key(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes text);
+/* The release of a view that this batch reads; NULL: there is none yet, and the error is set. */
+const struct pil_serving *pil_redis_serving(struct pil_turn *turn, struct pil_redis_call *call,
+                                            const struct pil_cache_view *view);
+/* Sets the error of a key that is longer than keys are. */
+void pil_redis_refuse_length(struct pil_turn *turn, struct pil_redis_call *call, const struct pil_cache_view *view);
 /* How many features of a row are not null. */
 uint32_t pil_redis_count_present(const struct pil_lookup *lookup);
 /* The mask of all cache lines of a row. */

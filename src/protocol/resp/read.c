@@ -7,6 +7,7 @@
 #include "protocol/resp/glob.h"
 #include "schema/view.h"
 #include "snapshot/reader.h"
+#include "wire/feast_redis.h"
 #include "wire/value.h"
 
 const struct pil_cache_view *pil_redis_find_view(struct pil_turn *turn, struct pil_redis_call *call,
@@ -18,6 +19,11 @@ const struct pil_cache_view *pil_redis_find_view(struct pil_turn *turn, struct p
     if (status == PIL_STATUS_OK) {
         *ret_rest = pil_bytes_from(colon + 1, key.len - name.len - 1);
         return view;
+    }
+    if (pil_feast_redis_is_key(key)) {
+        call->error = "ERR a key in the layout of Feast's Redis store is read by HMGET, with fields and _ts:VIEW; "
+                      "other commands have keys view:key";
+        return NULL;
     }
     const char *text = (const char *)name.data;
     int len = pil_redis_shown(name);
@@ -81,23 +87,35 @@ static pil_status encode_key(struct pil_turn *turn, const struct pil_view *schem
     return PIL_STATUS_OK;
 }
 
+const struct pil_serving *pil_redis_serving(struct pil_turn *turn, struct pil_redis_call *call,
+                                            const struct pil_cache_view *view) {
+    const struct pil_serving *serving = pil_scope_serving(&turn->scope, view);
+    if (serving == NULL) {
+        call->error = pil_batch_text(turn->batch, "%s view %s/%s has no release yet",
+                                     pil_redis_is_loading(turn) ? "LOADING" : "NOTREADY", view->project, view->name);
+    }
+    return serving;
+}
+
+void pil_redis_refuse_length(struct pil_turn *turn, struct pil_redis_call *call, const struct pil_cache_view *view) {
+    call->error = pil_batch_text(turn->batch, "ERR a key of view %s/%s is longer than %d bytes", view->project,
+                                 view->name, PIL_KEY_BYTES_MAX);
+}
+
 struct pil_lookup *pil_redis_add_key(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes text) {
     struct pil_bytes rest, key;
     const struct pil_cache_view *view = pil_redis_find_view(turn, call, text, &rest);
     if (view == NULL) {
         return NULL;
     }
-    const struct pil_serving *serving = pil_scope_serving(&turn->scope, view);
+    const struct pil_serving *serving = pil_redis_serving(turn, call, view);
     if (serving == NULL) {
-        call->error = pil_batch_text(turn->batch, "%s view %s/%s has no release yet",
-                                     pil_redis_is_loading(turn) ? "LOADING" : "NOTREADY", view->project, view->name);
         return NULL;
     }
     uint32_t entity = UINT32_MAX;
     pil_status status = encode_key(turn, serving->chain.view, rest, &key, &entity);
     if (status == PIL_STATUS_TOO_LARGE) {
-        call->error = pil_batch_text(turn->batch, "ERR a key of view %s/%s is longer than %d bytes", view->project,
-                                     view->name, PIL_KEY_BYTES_MAX);
+        pil_redis_refuse_length(turn, call, view);
         return NULL;
     }
     if (status != PIL_STATUS_OK) {
@@ -138,6 +156,15 @@ PIL_PREPARE(pil_redis_prepare_fields) {
     call->field_count = count;
 }
 
+PIL_PREPARE(pil_redis_prepare_hmget) {
+    call->is_feast_layout = pil_feast_redis_is_key(call->args[1]);
+    if (call->is_feast_layout) {
+        pil_redis_prepare_feast_layout(turn, call);
+    } else {
+        pil_redis_prepare_fields(turn, call);
+    }
+}
+
 uint64_t pil_redis_whole_row(const struct pil_view *schema) {
     uint64_t lines = pil_align_up(schema->layout.stride, 64) / 64;
     return lines >= 64 ? UINT64_MAX : (1ull << lines) - 1;
@@ -173,6 +200,10 @@ PIL_REPLY(pil_redis_reply_hget) {
 }
 
 PIL_REPLY(pil_redis_reply_hmget) {
+    if (call->is_feast_layout) {
+        pil_redis_reply_feast_layout(turn, call, sink);
+        return;
+    }
     pil_resp_put_array(sink, call->field_count);
     for (uint32_t i = 0; i < call->field_count; i++) {
         put_field(turn, call, sink, call->selection.features[i].feature);

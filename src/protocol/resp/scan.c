@@ -6,6 +6,7 @@
 #include "protocol/resp/handlers.h"
 #include "schema/view.h"
 #include "snapshot/reader.h"
+#include "wire/feast_redis.h"
 
 #include <stdio.h>
 
@@ -74,6 +75,18 @@ static bool parse(const struct pil_redis_call *call, struct scan *scan, const ch
     }
     scan->count = scan->count < COUNT_MAX ? scan->count : COUNT_MAX;
     return true;
+}
+
+/* Feast lists keys of its layout only to delete them. No key here is spelled so, and none can be deleted. Returns false
+ * when the error is written instead. */
+static bool refuse_feast_layout(struct pil_bytes pattern, struct pil_sink *sink) {
+    bool is_it = pil_feast_redis_is_key(pattern);
+    if (is_it) {
+        pil_resp_put_error(sink,
+                           "READONLY Pillion serves immutable releases: keys in the layout of Feast's Redis store "
+                           "are neither listed nor deleted; stop serving the view instead");
+    }
+    return !is_it;
 }
 
 /* Sets the prefix of the keys of a view: with the project when the view's name alone is ambiguous. */
@@ -177,7 +190,7 @@ PIL_REPLY(pil_redis_reply_scan) {
         pil_resp_put_error(sink, error);
         return;
     }
-    if (!pil_redis_compile(turn, scan.pattern, false, sink, &scan.glob)) {
+    if (!refuse_feast_layout(scan.pattern, sink) || !pil_redis_compile(turn, scan.pattern, false, sink, &scan.glob)) {
         return;
     }
     uint64_t found = 0;
@@ -197,7 +210,7 @@ PIL_REPLY(pil_redis_reply_keys) {
     size_t begin = pil_arena_mark(arena);
     struct scan scan = {.pattern = call->args[1], .count = COUNT_MAX};
     uint64_t found = 0;
-    if (!pil_redis_compile(turn, scan.pattern, false, sink, &scan.glob)) {
+    if (!refuse_feast_layout(scan.pattern, sink) || !pil_redis_compile(turn, scan.pattern, false, sink, &scan.glob)) {
         return;
     }
     size_t keys = pil_arena_mark(arena);
