@@ -13,7 +13,7 @@ debian_test=(libcmocka-dev binutils redis-server prometheus clang clang-format c
 debian_bench=(liblmdb-dev librocksdb-dev memcached) # bench/run.sh fast
 debian_long=(libclang-rt-14-dev)
 python_run=(numpy==2.4.6 pyarrow==26.0.1 duckdb==2.0.0)
-python_feast=('feast==0.67.*')
+python_feast=('feast[redis]==0.67.*')
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build

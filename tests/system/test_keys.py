@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator
 
+import feast_redis as layout
 import harness
 import libpillion
 import numpy as np
@@ -299,7 +300,37 @@ def python(daemon: Any, kind: str, given: Given) -> Iterator[Attempt]:
         yield f"{name}, socket", lambda column=column: ask((None, daemon.resp_unix), {f"k_{kind}": column})
 
 
-DOORS = {"RESP": resp, "VECTOR64": vector64, "Feast": feast, "OIP": oip, "C": c, "Python": python}
+def feast_layout(daemon: Any, kind: str, given: Given) -> Iterator[Attempt]:
+    client = daemon.redis()
+
+    def ask(typed: layout.Typed, version: int) -> Any:
+        key = layout.key("keys", {f"k_{kind}": typed}, version)
+        try:
+            return layout.value(client.hmget(key, [layout.field(f"v_{kind}", "x"), layout.time(f"v_{kind}")])[0])
+        except redis.ResponseError as error:
+            raise Refused(str(error)) from None
+
+    forms: dict[str, layout.Typed] = {}
+    if given.kind == "number":
+        forms["INT64"] = layout.int64(int(given.text))
+        if abs(int(given.text)) < 1 << 31:
+            forms["INT32"] = layout.int32(int(given.text))
+    elif given.kind == "time":
+        forms["UNIX_TIMESTAMP"] = layout.unix_timestamp(int(given.text))
+    elif given.kind == "text":
+        forms = {"STRING": (layout.STRING, given.text.encode()), "BYTES": (layout.BYTES, given.text.encode())}
+    elif given.kind == "bytes":
+        forms["BYTES"] = (layout.BYTES, bytes.fromhex(given.text))
+    elif given.kind == "float":
+        forms["DOUBLE"] = (layout.DOUBLE, struct.pack("<d", float(given.text)))
+    elif given.kind == "true":
+        forms["BOOL"] = (layout.BOOL, b"\1")
+    for name, typed in forms.items():
+        for version in (2, 3):
+            yield f"{name}, version {version}", lambda typed=typed, version=version: ask(typed, version)
+
+
+DOORS = {"Layout": feast_layout, "RESP": resp, "VECTOR64": vector64, "Feast": feast, "OIP": oip, "C": c, "Python": python}
 
 
 def outcome(attempt: Callable[[], Any], kind: str) -> Any:

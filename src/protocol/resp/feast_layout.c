@@ -35,50 +35,60 @@ static const struct pil_cache_view *find_in_project(struct pil_turn *turn, struc
     return view;
 }
 
-/* The project of a key of version 2 is what is left when the join keys of one of its views are taken from it. NULL: the
- * error is set. */
+static bool ends_with(struct pil_bytes bytes, const char *text) {
+    size_t len = strlen(text);
+    return bytes.len >= len && memcmp(bytes.data + bytes.len - len, text, len) == 0;
+}
+
+/* The project of a key of version 2 is what is left when the join keys of one of its views are taken from it. Without
+ * such a view it is the longest project that the key ends with. NULL: the error is set. */
 static const struct pil_cache_view *find_by_join_keys(struct pil_turn *turn, struct pil_redis_call *call,
-                                                      struct pil_bytes key, struct pil_bytes name) {
+                                                      struct pil_bytes name) {
     struct pil_scope *scope = &turn->scope;
     struct pil_key_part parts[PIL_ENTITIES_MAX];
-    struct pil_bytes project;
+    struct pil_bytes key = call->args[1], project, longest = {0};
     for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
         const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
-        bool is_named = pil_cache_view_is_served(view) && pil_bytes_equal_text(name, view->name);
-        const struct pil_serving *serving = is_named ? pil_scope_serving(scope, view) : NULL;
+        if (!pil_cache_view_is_served(view) || !pil_bytes_equal_text(name, view->name) ||
+            !ends_with(key, view->project)) {
+            continue;
+        }
+        const struct pil_serving *serving = pil_scope_serving(scope, view);
         if (serving != NULL && pil_feast_redis_parts(key, serving->chain.view, parts, &project) == PIL_STATUS_OK &&
             pil_bytes_equal_text(project, view->project)) {
             return find_in_project(turn, call, project, name);
         }
+        longest = strlen(view->project) > longest.len ? pil_bytes_from_text(view->project) : longest;
     }
-    call->error = pil_batch_text(turn->batch,
-                                 "ERR no view '%.*s' is served here with the join keys and the project of this key, "
-                                 "which has entity_key_serialization_version 2",
-                                 pil_redis_shown(name), (const char *)name.data);
-    return NULL;
+    if (longest.len == 0) {
+        call->error = pil_batch_text(turn->batch, "ERR no view '%.*s' of the project of this key is served here",
+                                     pil_redis_shown(name), (const char *)name.data);
+        return NULL;
+    }
+    return find_in_project(turn, call, longest, name);
 }
 
-static const struct pil_cache_view *find_view(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes key,
+static const struct pil_cache_view *find_view(struct pil_turn *turn, struct pil_redis_call *call,
                                               struct pil_bytes name) {
     struct pil_bytes project;
-    pil_status status = pil_feast_redis_project(key, &project);
+    pil_status status = pil_feast_redis_project(call->args[1], &project);
     if (status == PIL_STATUS_INVALID) {
         call->error = "ERR this begins as a key in the layout of Feast's Redis store, and is none";
         return NULL;
     }
-    return status == PIL_STATUS_OK ? find_in_project(turn, call, project, name)
-                                   : find_by_join_keys(turn, call, key, name);
+    return status == PIL_STATUS_OK ? find_in_project(turn, call, project, name) : find_by_join_keys(turn, call, name);
 }
 
 /* ---- Its row. */
 
-static void fail_join_keys(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes key,
-                           const struct pil_view *schema) {
+/* A key of version 2 cannot tell its join keys. */
+static void fail_join_keys(struct pil_turn *turn, struct pil_redis_call *call, const struct pil_view *schema) {
     char has[PIL_FEAST_REDIS_NAMES_BYTES], wants[PIL_FEAST_REDIS_NAMES_BYTES];
-    pil_feast_redis_key_names(key, has);
+    pil_feast_redis_key_names(call->args[1], has);
     pil_feast_redis_view_names(schema, wants);
-    call->error = pil_batch_text(turn->batch, "ERR the key has the join keys %s; view %s/%s has, in this order, %s",
-                                 has, schema->project, schema->name, wants);
+    call->error = pil_batch_text(turn->batch, "ERR the key has %s%s; those of view %s/%s are, in this order, %s",
+                                 has[0] != '\0' ? "the join keys " : "other join keys", has, schema->project,
+                                 schema->name, wants);
 }
 
 /* Encodes the key of the view's row into the arena. Returns false when the error is set. */
@@ -90,11 +100,15 @@ static bool encode_key(struct pil_turn *turn, struct pil_redis_call *call, const
     size_t room = key.len + (size_t)schema->entity_count * DIGITS_BYTES_MAX, len = 0;
     pil_status status = pil_feast_redis_parts(key, schema, parts, &project);
     if (status == PIL_STATUS_CONFLICT) {
-        fail_join_keys(turn, call, key, schema);
+        fail_join_keys(turn, call, schema);
         return false;
     }
     if (status != PIL_STATUS_OK) {
         call->error = "ERR a value in this key of Feast's Redis store has not the length of its type";
+        return false;
+    }
+    if (!pil_bytes_equal_text(project, view->project)) {
+        fail_view(turn, call, project, pil_bytes_from_text(view->name));
         return false;
     }
     uint8_t *buffer = pil_arena_alloc(&turn->batch->arena, room, 1);
@@ -118,7 +132,7 @@ static bool encode_key(struct pil_turn *turn, struct pil_redis_call *call, const
 
 /* Adds the view that a field names, and the lookup of its row. Returns false when the error or refusal is set. */
 static bool add_view(struct pil_turn *turn, struct pil_redis_call *call, struct pil_bytes name) {
-    const struct pil_cache_view *view = find_view(turn, call, call->args[1], name);
+    const struct pil_cache_view *view = find_view(turn, call, name);
     const struct pil_serving *serving = view != NULL ? pil_redis_serving(turn, call, view) : NULL;
     struct pil_bytes key;
     if (serving == NULL || !encode_key(turn, call, view, serving->chain.view, &key)) {

@@ -39,13 +39,14 @@ by_city = FeatureView(
     source=FileSource(path="by_city.parquet", timestamp_field="event_timestamp", created_timestamp_column="created"),
 )
 
-# Values that JSON, or Feast's SDK, cannot hold
+# Values that JSON, or Feast's SDK, cannot hold; and nulls
+EDGE_SCALARS = ("float32", "float64", "string", "bytes", "unix_timestamp")
 edges = FeatureView(
     name="edges",
     entities=[driver],
     ttl=timedelta(0),
     online=True,
-    schema=[Field(name=f"s_{name}", dtype=SCALARS[name]) for name in ("float32", "float64")]
+    schema=[Field(name=f"s_{name}", dtype=SCALARS[name]) for name in EDGE_SCALARS]
     + [Field(name=f"l_{name}", dtype=Array(dtype)) for name, dtype in SCALARS.items()],
     source=FileSource(path="edges.parquet", timestamp_field="event_timestamp", created_timestamp_column="created"),
 )

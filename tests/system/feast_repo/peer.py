@@ -3,6 +3,10 @@
 what the unmodified SDK sees, one JSON line for each question: in its own online store, or with `online_store: {type:
 remote}` at URL. `read FOLDER URL VIEW IDS FEATURE…`: the same by both ways in which the SDK reads, one JSON line each:
 get_online_features, and online_read, which also has the values that a push or an on-demand view reads.
+
+A URL redis:CONNECTION_STRING is `online_store: {type: redis}`; redis2: has entity_key_serialization_version 2, and
+cluster: redis_type redis_cluster. `fill FOLDER URL`: materializes into that store. `ask-async FOLDER URL`: as ask, by
+get_online_features_async. `try FOLDER URL`: what reads, writes and deletions come to, one JSON line each.
 """
 
 from __future__ import annotations
@@ -80,7 +84,8 @@ def write_data(folder: Path) -> None:
 
 
 def write_edges(folder: Path, types: dict[str, Any]) -> None:
-    """Rows: NaN and infinities; NaN among numbers; empty lists; values that everybody can read; nulls."""
+    """Rows: NaN and infinities; NaN among numbers; empty lists; values that everybody can read; nulls. Times before
+    1970, between seconds, and null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -88,10 +93,17 @@ def write_edges(folder: Path, types: dict[str, Any]) -> None:
     lists = {name: [[scalar(name, 1)], [scalar(name, 2)], [], [scalar(name, 3)] * 2, None] for name in SCALARS}
     lists["float32"][:2] = [[NAN, INF, -INF], [0.25, NAN]]
     lists["float64"][:2] = [[INF], [NAN, 0.1]]
+    epoch, half = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc), dt.timedelta(milliseconds=500)
+    scalars = {
+        **floats,
+        "string": ["", "\0", "x" * 130, "y", None],
+        "bytes": [b"", b"\0", b"\xff" * 20000, b"y", None],
+        "unix_timestamp": [epoch - half, NOW + half, epoch, epoch + dt.timedelta(seconds=2**33), None],
+    }
     columns: dict[str, Any] = {"driver_id": pa.array([1000 + i for i in range(5)], pa.int64())}
-    columns.update({f"s_{name}": pa.array(values, types[name]) for name, values in floats.items()})
+    columns.update({f"s_{name}": pa.array(values, types[name]) for name, values in scalars.items()})
     columns.update({f"l_{name}": pa.array(values, pa.list_(types[name])) for name, values in lists.items()})
-    stamps = pa.array([NOW] * 5, pa.timestamp("us", "UTC"))
+    stamps = pa.array([NOW + dt.timedelta(microseconds=i) for i in range(5)], pa.timestamp("us", "UTC"))
     pq.write_table(pa.table({**columns, "event_timestamp": stamps, "created": stamps}), folder / "edges.parquet")
     today = dt.datetime.now(dt.timezone.utc)
     stamps = pa.array([today, NOW - dt.timedelta(days=365)], pa.timestamp("us", "UTC"))
@@ -147,26 +159,46 @@ QUESTIONS: list[dict[str, Any]] = [
 
 
 def open_remote(folder: Path, url: str) -> Any:
-    from feast import FeatureStore
+    from feast import FeatureStore, RepoConfig
 
-    remote = folder / f"remote-{url.rpartition(':')[2]}"
-    remote.mkdir(exist_ok=True)
-    (remote / "feature_store.yaml").write_text(
-        f'project: conformance\nprovider: local\nregistry: {folder}/registry.db\n'
-        f'online_store: {{type: remote, path: "{url}"}}\n'
-        "entity_key_serialization_version: 3\n"
+    scheme, _, rest = url.partition(":")
+    online: dict[str, Any] = {"type": "remote", "path": url}
+    if scheme in ("redis", "redis2", "cluster"):
+        online = {"type": "redis", "connection_string": rest}
+    if scheme == "cluster":
+        online["redis_type"] = "redis_cluster"
+    return FeatureStore(
+        config=RepoConfig(
+            project="conformance",
+            provider="local",
+            registry=f"{folder}/registry.db",
+            repo_path=folder,
+            online_store=online,
+            entity_key_serialization_version=2 if scheme == "redis2" else 3,
+        )
     )
-    return FeatureStore(str(remote))
 
 
-def ask(folder: Path, url: Optional[str]) -> None:
+def fill(folder: Path, url: str) -> None:
+    open_remote(folder, url).materialize(NOW - dt.timedelta(days=3000), NOW + dt.timedelta(days=3000))
+
+
+def ask(folder: Path, url: Optional[str], by_async: bool = False) -> None:
+    import asyncio
+
     from feast import FeatureStore
 
     store = open_remote(folder, url) if url else FeatureStore(str(folder))
+    with asyncio.Runner() as runner:
+        ask_all(store, lambda **k: runner.run(store.get_online_features_async(**k)) if by_async
+                else store.get_online_features(**k))
+
+
+def ask_all(store: Any, get: Any) -> None:
     for question in QUESTIONS:
         try:
             features = store.get_feature_service(question["service"]) if "service" in question else question["features"]
-            answer = store.get_online_features(
+            answer = get(
                 features=features,
                 entity_rows=question["entity_rows"],
                 full_feature_names=question.get("full_feature_names", False),
@@ -209,9 +241,38 @@ def read(folder: Path, url: str, view: str, ids: list[int], features: list[str])
             print(json.dumps({name: {"error": type(error).__name__}}))
 
 
+def attempt(folder: Path, url: str) -> None:
+    import pandas as pd
+
+    store = open_remote(folder, url)
+    now = pd.Timestamp.now(tz="UTC")
+    row = {"driver_id": [1000], "trips": [1], "rate": [1.0], "event_timestamp": [now], "created": [now]}
+    online = store._get_provider().online_store
+    hourly = store.get_feature_view("hourly")
+    ways = {
+        "read": lambda: store.get_online_features(
+            features=["hourly:trips"], entity_rows=[{"driver_id": 1000}]
+        ).to_dict()["trips"],
+        "write": lambda: store.write_to_online_store("hourly", pd.DataFrame(row)),
+        "delete_table": lambda: online.delete_table(store.config, hourly),
+        "teardown": lambda: online.teardown(store.config, [hourly], []),
+    }
+    for name, way in ways.items():
+        try:
+            print(json.dumps({name: way()}))
+        except Exception as error:  # noqa: BLE001: what is raised is what is looked at
+            print(json.dumps({name: {"error": type(error).__name__, "message": str(error)}}))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "prepare":
         prepare(Path(sys.argv[2]))
+    elif sys.argv[1] == "fill":
+        fill(Path(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1] == "try":
+        attempt(Path(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1] == "ask-async":
+        ask(Path(sys.argv[2]), sys.argv[3], by_async=True)
     elif sys.argv[1] == "read":
         read(Path(sys.argv[2]), sys.argv[3], sys.argv[4], [int(i) for i in sys.argv[5].split(",")], sys.argv[6:])
     else:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Goal: the three hashes are the ones that other programs compute: Spark's xxhash64 places keys alike, digests are
+ * Goal: the hashes are the ones that other programs compute: Spark's xxhash64 places keys alike, digests are
  * SHA-256. Method: published vectors. XXH64 and XXH3: xxHash's own specification and sanity tests; Spark: `SELECT
- * xxhash64(1L)`, `xxhash64('ABC')` of PySpark's documentation; SHA-256: FIPS 180-4 examples. */
+ * xxhash64(1L)`, `xxhash64('ABC')` of PySpark's documentation; SHA-256: FIPS 180-4 examples; MurmurHash3:
+ * fields that Feast 0.67 wrote to Redis, of each length of the tail. */
 #include "base/hash_key.h"
 
 #include <stdarg.h>
@@ -38,6 +39,26 @@ static void keys_of_eight_bytes_hash_inline_as_by_the_library(void **state) {
         assert_int_equal(pil_hash_index_inline(key, seed), pil_hash_index(key, seed));
         word = pil_hash_shard(pil_bytes_from(&word, sizeof word));
         seed = i % 3 == 0 ? 0 : pil_hash_block(pil_bytes_from(&word, sizeof word));
+    }
+}
+
+static void fields_are_those_of_feast(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        uint8_t field[4];
+    } fields[] = {
+        {"driver_hourly_stats:conv_rate", {0x61, 0x60, 0xe3, 0xda}},
+        {"driver_hourly_stats:acc_rate", {0xfa, 0x5e, 0x58, 0xad}},
+        {"driver_hourly_stats:avg_daily_trips", {0x18, 0xa5, 0xe5, 0xa3}},
+        {"v:a", {0x56, 0x67, 0x7d, 0x19}},
+        {"v:ab", {0x5d, 0x7f, 0x5f, 0xa0}},
+        {"v:abc", {0xa8, 0xe5, 0x2e, 0x41}},
+        {"v:abcd", {0x55, 0x86, 0x5e, 0x68}},
+        {"", {0, 0, 0, 0}},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        assert_int_equal(pil_hash_field(pil_bytes_from_text(fields[i].name)), pil_load_u32(fields[i].field));
     }
 }
 
@@ -91,6 +112,7 @@ int main(void) {
         cmocka_unit_test(shards_are_placed_as_spark_does),
         cmocka_unit_test(index_hash_is_xxh3),
         cmocka_unit_test(keys_of_eight_bytes_hash_inline_as_by_the_library),
+        cmocka_unit_test(fields_are_those_of_feast),
         cmocka_unit_test(digests_are_sha256),
         cmocka_unit_test(hex_goes_both_ways),
     };

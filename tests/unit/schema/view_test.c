@@ -208,6 +208,36 @@ static void random_rows_keep_their_fields_apart(void **state) {
     }
 }
 
+static struct pil_view *named(const char *const *names, uint32_t count) {
+    struct pil_view *raw = sample_view_raw(SAMPLE_LIST("int64"), SAMPLE_LIST("int32", "int32", "int32", "int32"));
+    assert_int_equal(raw->feature_count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        free(raw->features[i].name);
+        raw->features[i].name = strdup(names[i]);
+    }
+    assert_int_equal(pil_view_layout(raw, NULL), PIL_STATUS_OK);
+    struct pil_view *view = pil_view_clone(raw);
+    pil_view_destroy(&raw);
+    return view;
+}
+
+/* v:c88425 and v:c117020 have one MurmurHash3. */
+static void features_are_found_by_field_and_those_that_share_one_are_marked(void **state) {
+    (void)state;
+    static const char *const names[] = {"a", "c88425", "ab", "c117020"};
+    struct pil_view *view = named(names, 4);
+    assert_int_equal(view->features[0].field, 0x197d6756u);
+    assert_int_equal(pil_view_feature_find_field(view, 0x197d6756u), 0);
+    assert_int_equal(pil_view_feature_find_field(view, 0xa05f7f5du), 2);
+    assert_int_equal(pil_view_feature_find_field(view, 0xa05f7f5eu), -1);
+    assert_int_equal(pil_view_feature_find_field(view, 0xbdf3d442u), 1);
+    for (uint32_t i = 0; i < view->feature_count; i++) {
+        assert_int_equal(view->features[i].shares_field, i == 1 || i == 3);
+        assert_int_equal(pil_view_feature_find(view, pil_bytes_from_text(names[i])), (int32_t)i);
+    }
+    pil_view_destroy(&view);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_floats_fill_a_cache_line),
@@ -219,6 +249,7 @@ int main(void) {
         cmocka_unit_test(strides_follow_the_rule),
         cmocka_unit_test(refuses_rows_over_the_limit),
         cmocka_unit_test(finds_each_of_4096_features),
+        cmocka_unit_test(features_are_found_by_field_and_those_that_share_one_are_marked),
         cmocka_unit_test(copies_share_nothing),
         cmocka_unit_test(random_rows_keep_their_fields_apart),
     };
