@@ -95,7 +95,7 @@ def unpacked(number: int, data: bytes) -> list[Any]:
 
 
 def value(data: bytes | None) -> Any:
-    """What a feast.types.Value holds; None for what is absent or empty, and for the smallest time, as Feast reads it."""
+    """What a feast.types.Value holds; None for what is absent or empty, and for the smallest time, as in Feast."""
     if not data:
         return None
     ((number, held),) = message(data)

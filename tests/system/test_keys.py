@@ -330,7 +330,8 @@ def feast_layout(daemon: Any, kind: str, given: Given) -> Iterator[Attempt]:
             yield f"{name}, version {version}", lambda typed=typed, version=version: ask(typed, version)
 
 
-DOORS = {"Layout": feast_layout, "RESP": resp, "VECTOR64": vector64, "Feast": feast, "OIP": oip, "C": c, "Python": python}
+DOORS = {"RESP": resp, "Layout": feast_layout, "VECTOR64": vector64, "Feast": feast, "OIP": oip, "C": c,
+         "Python": python}  # fmt: skip
 
 
 def outcome(attempt: Callable[[], Any], kind: str) -> Any:

@@ -143,15 +143,27 @@ static void add_mget(struct pil_text *text, uint32_t first) {
     add_command(text, words, 1 + MGET_KEYS);
 }
 
-/* Of ten requests two are HMGET of ten fields, one is MGET of 100 keys, two are tensors (of a service, of a plan), one
- * columns, one a transaction, one is refused, the others are small. */
+/* HMGET of feature 0 and the time, as Feast's SDK asks. */
+static void add_feast_layout(struct pil_text *text, int64_t key) {
+    static const char names[] = "\1\0\0\0\2\0\0\0\2\0\0\0id\4\0\0\0\10\0\0\0";
+    uint32_t field = pil_hash_field(pil_bytes_from_text("v:f0"));
+    pil_text_format(text, "*4\r\n$5\r\nHMGET\r\n$%zu\r\n", sizeof names - 1 + sizeof key + 1);
+    pil_text_append(text, names, sizeof names - 1);
+    pil_text_append(text, &key, sizeof key);
+    pil_text_format(text, "p\r\n$4\r\n");
+    pil_text_append(text, &field, sizeof field);
+    pil_text_format(text, "\r\n$5\r\n_ts:v\r\n");
+}
+
+/* Of ten requests one is HMGET of ten fields, one is HMGET in Feast's layout, one is MGET of 100 keys, two are tensors
+ * (of a service, of a plan), one columns, one a transaction, one is refused, the others are small. */
 enum {
     KIND_HMGET = 0,
     KIND_MGET = 1,
     KIND_REFUSED = 2,
     KIND_VECTOR = 3,
     KIND_COLUMNS = 4,
-    KIND_HMGET_TOO = 5,
+    KIND_FEAST_LAYOUT = 5,
     KIND_PLAN = 6,
     KIND_MULTI = 7,
     KINDS = 10
@@ -174,8 +186,8 @@ static void make_resp(struct pil_text *text) {
                                     {"HGET", key, ""}};
         const char *others[][2] = {{"GET", key}, {"PING", "x"}, {"HGETALL", other}, {"TTL", key}};
         switch (i % KINDS) {
-        case KIND_HMGET:
-        case KIND_HMGET_TOO: add_command(text, hmget, 12); break;
+        case KIND_HMGET: add_command(text, hmget, 12); break;
+        case KIND_FEAST_LAYOUT: add_feast_layout(text, i * 17 % KEYS); break;
         case KIND_MGET: add_mget(text, i); break;
         case KIND_REFUSED: add_command(text, refused[i / 10 % 5], 3); break;
         case KIND_VECTOR: add_command(text, vector, 5); break;
@@ -249,11 +261,24 @@ static bool is_tensor(struct pil_bytes data, uint64_t key, uint64_t seed) {
     return false;
 }
 
+/* The Value of feature 0, and a time. */
+static bool is_feast_layout(struct pil_bytes data, uint64_t key, uint64_t seed) {
+    static const char head[] = "*2\r\n$5\r\n\x35";
+    for (uint64_t at = 1; at <= 2; at++) {
+        float value = fixture_value(key, 0, at);
+        if ((seed == 0 || seed == at) && starts_with(data, head) && data.len > sizeof head - 1 + sizeof value &&
+            memcmp(data.data + sizeof head - 1, &value, sizeof value) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_right(struct pil_bytes answer, uint32_t index, uint64_t seed) {
     uint64_t key = index * 17 % KEYS;
     switch (index % KINDS) {
-    case KIND_HMGET:
-    case KIND_HMGET_TOO: return has_values(answer, "*10\r\n", key, FEATURES, seed);
+    case KIND_HMGET: return has_values(answer, "*10\r\n", key, FEATURES, seed);
+    case KIND_FEAST_LAYOUT: return is_feast_layout(answer, key, seed);
     case KIND_MGET: return starts_with(answer, "*100\r\n");
     case KIND_VECTOR:
     case KIND_PLAN: return starts_with(answer, "$") && is_tensor(answer, key, seed);
