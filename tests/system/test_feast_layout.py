@@ -204,6 +204,7 @@ def test_features_of_two_views_in_one_request(keys_store, start_pilliond):
     assert [layout.value(values[i]) for i in (0, 2, 6)] == [5, 3, 5] and values[3] is values[5] is None
     assert layout.us(values[1]) == layout.us(values[4]) != 0
     assert client.hmget(key, [y, x, v]) == [None, values[2], values[1]]  # y is of no view that is named
+    assert client.hmget(key, [v, x, v, x]) == [values[1], values[2]] * 2
     with pytest.raises(redis.ResponseError, match="join keys small.*keys/four.*at, name, raw, small"):
         client.hmget(key, [x, v, layout.time("four")])
 
@@ -261,8 +262,9 @@ def test_other_commands_and_fields_are_told_why(keys_store, start_pilliond):
             client.execute_command(command[0], key, *command[1:])
     with pytest.raises(redis.ResponseError, match="needs a field _ts:VIEW"):
         client.hmget(key, [layout.field("v", "x"), "_ts:"])
-    with pytest.raises(redis.ResponseError, match="no view 'w2' of project 'keys'"):
-        client.hmget(key, [layout.time("v"), layout.time("w2")])
+    for view in ("w2", "keys/w", ""):
+        with pytest.raises(redis.ResponseError, match=f"no view '{view}' of project 'keys'" if view else "needs a field"):
+            client.hmget(key, [*([time] if view else []), layout.time(view)])
     for command in (["HSET", key, "a", "b"], ["EXPIRE", key, 5], ["DEL", key], ["HDEL", key, "a"], ["KEYS", key + b"*"],
                     ["SCAN", 0, "MATCH", key[:12] + b"*keys"]):
         with pytest.raises(redis.ReadOnlyError, match="Pillion serves immutable releases"):
@@ -283,6 +285,8 @@ def test_rights_and_expired_rows_are_those_of_other_reads(folder, keys_store, st
     for version in (2, 3):
         with pytest.raises(redis.exceptions.NoPermissionError, match="may not read view 'keys/v'"):
             ask(client, layout.key("keys", SMALL, version), "v", "x")
+        with pytest.raises(redis.ResponseError, match="no view 'v' of"):  # of no project: not even a right is told
+            ask(client, layout.key("", SMALL, version), "v", "x")
     assert ask(client, layout.key("keys", SMALL), "w", "y")[0] == 5
     key = layout.key("keys", {"__dummy_id": (layout.STRING, b"")})
     assert ask(client, key, "none", "x")[0] == 3
