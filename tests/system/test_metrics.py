@@ -11,6 +11,7 @@ import sys
 import urllib.parse
 from typing import Any, Iterator
 
+import feast_redis as layout
 import harness
 import pytest
 import redis
@@ -230,6 +231,9 @@ def test_a_selection_has_one_number_in_all_protocols(store, start_pilliond):
     assert (last("hmget")["selection"], last("hmget")["features"]) == (number_of(names), 3)
     client.hmget("driver_stats:1", ["f3", "none of the release"])
     assert last("hmget")["selection"] == number_of(["f3", ""])
+    key, fields = layout.key("rides", {"id": layout.int64(1)}), [layout.field("driver_stats", name) for name in names]
+    client.hmget(key, [*fields, layout.time("driver_stats")])
+    assert (last("hmget")["selection"], last("hmget")["features"]) == (number_of(names), 3)
     daemon.online_features({"id": [1, 2]}, references)
     assert last("get-online-features")["selection"] == number_of(names)
     plan = client.execute_command("PIL.PLAN", *references)

@@ -209,19 +209,19 @@ static bool add_feature(struct pil_turn *turn, struct pil_redis_call *call, uint
     return true;
 }
 
-/* A field that is not of any of these views has no feature: it is missing, as in Redis. */
-static bool add_fields(struct pil_turn *turn, struct pil_redis_call *call) {
+/* A field that is not of any of these views has no feature: it is missing, as in Redis. Times are no features, so that
+ * the selection is the same as of any other request for these features. */
+static bool add_features(struct pil_turn *turn, struct pil_redis_call *call) {
     struct pil_bytes name;
     for (uint32_t i = 2; i < call->arg_count; i++) {
         const struct pil_bytes field = call->args[i];
-        if (field.len == PIL_FEAST_REDIS_FIELD_BYTES) {
-            if (!add_feature(turn, call, pil_load_u32(field.data))) {
-                return false;
+        if (field.len != PIL_FEAST_REDIS_FIELD_BYTES) {
+            if (!pil_feast_redis_is_time(field, &name)) {
+                pil_selection_add_index(&call->selection, 0, PIL_SELECTION_NO_FEATURE);
             }
-            continue;
+        } else if (!add_feature(turn, call, pil_load_u32(field.data))) {
+            return false;
         }
-        uint32_t slot = pil_feast_redis_is_time(field, &name) ? find_slot(&call->selection, name) : 0;
-        pil_selection_add_index(&call->selection, slot, PIL_SELECTION_NO_FEATURE);
     }
     return true;
 }
@@ -241,7 +241,7 @@ PIL_PREPARE(pil_redis_prepare_feast_layout) {
         call->request->refusal.reason = PIL_REFUSAL_ROOM;
         return;
     }
-    if (!add_views(turn, call) || !add_fields(turn, call)) {
+    if (!add_views(turn, call) || !add_features(turn, call)) {
         pil_batch_drop_lookups(turn, call->request);
         return;
     }
@@ -250,7 +250,7 @@ PIL_PREPARE(pil_redis_prepare_feast_layout) {
     }
     call->request->view = call->selection.views[0].view;
     call->request->selection = &call->selection;
-    call->field_count = count;
+    call->field_count = call->selection.feature_count;
 }
 
 /* ---- The answer. */
@@ -284,14 +284,15 @@ static void put_time(const struct pil_redis_call *call, const struct pil_lookup 
 
 PIL_REPLY(pil_redis_reply_feast_layout) {
     const struct pil_lookup *lookups = pil_redis_lookup_of(turn, call);
+    const struct pil_selection_feature *next = call->selection.features;
     struct pil_bytes name;
-    pil_resp_put_array(sink, call->field_count);
-    for (uint32_t i = 0; i < call->field_count; i++) {
-        const struct pil_selection_feature *field = &call->selection.features[i];
-        if (pil_feast_redis_is_time(call->args[2 + i], &name)) {
-            put_time(call, &lookups[field->slot], sink);
+    pil_resp_put_array(sink, call->arg_count - 2);
+    for (uint32_t i = 2; i < call->arg_count; i++) {
+        if (pil_feast_redis_is_time(call->args[i], &name)) {
+            put_time(call, &lookups[find_slot(&call->selection, name)], sink);
         } else {
-            put_feature(turn, call, &lookups[field->slot], field->feature, sink);
+            put_feature(turn, call, &lookups[next->slot], next->feature, sink);
+            next++;
         }
     }
 }
