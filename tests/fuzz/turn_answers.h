@@ -55,6 +55,15 @@ static void note_binary(struct origins *origins, struct pil_bytes bytes, size_t 
     }
 }
 
+/* A float32 or float64 in a Value of Feast's Redis layout. */
+static void note_feast_value(struct origins *origins, struct pil_bytes value) {
+    if (value.len == 5 && value.data[0] == 0x35) {
+        note_number(origins, (double)pil_load_f32(value.data + 1));
+    } else if (value.len == 9 && value.data[0] == 0x29) {
+        note_number(origins, pil_load_f64(value.data + 1));
+    }
+}
+
 static bool has_origin(const struct origins *origins) {
     return (origins->variants[0] | origins->variants[1]) != 0;
 }
@@ -204,6 +213,7 @@ static void check_values(const struct answers *answers, struct pil_bytes reply, 
         if (value.kind == PIL_RESP_KIND_BULK || value.kind == PIL_RESP_KIND_DOUBLE) {
             note_text(&origins, value.text);
             note_binary(&origins, value.text, 4);
+            note_feast_value(&origins, value.text);
         }
     }
     if (answers->has_origins) {
