@@ -281,8 +281,12 @@ static void answer_later(struct pil_turn *turn, struct pil_request *request) {
     times.encoded = pil_clock_monotonic_ns();
     turn->is_late = times.encoded - turn->now_ns > LATE_NS || turn->work >= turn->work_max;
     measure(turn, request, &times, &slow_count);
+}
+
+/* Who has an answer finds it counted. */
+static void send_counted(struct pil_turn *turn) {
+    count_values(turn);
     pil_answer_flush(turn);
-    pil_lane_pause(turn->lane);
 }
 
 static void answer_all(struct pil_turn *turn) {
@@ -293,16 +297,17 @@ static void answer_all(struct pil_turn *turn) {
     PIL_ASSERT_SLOW(pil_batch_validate(batch));
     pil_batch_weigh(turn);
     mark_later(batch);
+    if (batch->lookup_count > 0) {
+        pil_worker_record(turn->worker, turn->server->series.batch_size, batch->lookup_count, 1);
+    }
     answer_short(turn);
-    pil_answer_flush(turn);
+    send_counted(turn);
     for (uint32_t i = 0; i < batch->request_count; i++) {
         if (batch->requests[i].is_later) {
             answer_later(turn, &batch->requests[i]);
+            send_counted(turn);
+            pil_lane_pause(turn->lane);
         }
-    }
-    count_values(turn);
-    if (batch->lookup_count > 0) {
-        pil_worker_record(turn->worker, turn->server->series.batch_size, batch->lookup_count, 1);
     }
 }
 
