@@ -108,15 +108,6 @@ static pil_status load_release(struct subject *subject, struct pil_store *store,
 
 /* ---- Sample rows */
 
-static bool is_hidden(const struct pil_feature *feature) {
-    for (uint32_t i = 0; i < feature->tag_count; i++) {
-        if (strcmp(feature->tags[i], "pii") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The next row at or after *slot; NULL: there are no more. */
 static const uint8_t *next_row(const struct pil_shard *shard, uint64_t *slot) {
     while (*slot < shard->slot_count) {
@@ -137,7 +128,7 @@ static json_t *row_to_json(const struct pil_shard *shard, const uint8_t *row) {
     for (uint32_t i = 0; i < shard->view->feature_count; i++) {
         const struct pil_feature *feature = &shard->view->features[i];
         pil_json_set(&values, feature->name,
-                     is_hidden(feature) ? json_string("(pii)") : pil_value_to_json(shard, row, i));
+                     pil_feature_is_pii(feature) ? json_string("(pii)") : pil_value_to_json(shard, row, i));
     }
     (void)pil_report_text(&key);
     bool is_utf8 = pil_utf8_is_valid(pil_text_bytes(&key));
@@ -164,9 +155,9 @@ static void add_row(struct pil_table *table, const struct pil_shard *shard, cons
     pil_clock_format_us(pil_row_event_ts_us(shard->view, row), time);
     pil_table_add(table, PIL_STYLE_PLAIN, time);
     for (uint32_t i = 0; i < features; i++) {
-        bool dim = is_hidden(&shard->view->features[i]) || pil_row_is_null(shard->view, row, i);
+        bool dim = pil_feature_is_pii(&shard->view->features[i]) || pil_row_is_null(shard->view, row, i);
         pil_text_clear(&text);
-        if (is_hidden(&shard->view->features[i])) {
+        if (pil_feature_is_pii(&shard->view->features[i])) {
             pil_text_format(&text, "(pii)");
         } else {
             pil_value_text_append(&text, shard, row, i);

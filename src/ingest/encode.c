@@ -14,7 +14,8 @@ struct encoder {
     struct pil_ingest *ingest;
     const struct pil_view *view;
     struct pil_column keys[PIL_ENTITIES_MAX];
-    struct pil_column event, created; /* created.child is -1 when absent */
+    struct pil_column event, created;       /* created.child is -1 when absent */
+    struct pil_column event_ns, created_ns; /* the same */
     struct pil_column *features;
     uint32_t chunk_rows;
     uint8_t *rows; /* chunk_rows × stride */
@@ -25,9 +26,17 @@ struct encoder {
 
 /* ---- Set-up for a stream */
 
+/* Binds a column that may be absent, and adds it to *expected if it is there. */
+static pil_status bind_optional(struct encoder *encoder, const struct ArrowSchema *schema, struct pil_column *column,
+                                int64_t *expected) {
+    pil_status status = pil_column_bind(column, schema, encoder->error);
+    *expected += status == PIL_STATUS_OK;
+    return status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_OK : status;
+}
+
 static pil_status bind(struct encoder *encoder, const struct ArrowSchema *schema) {
     const struct pil_view *view = encoder->view;
-    const struct pil_type timestamp = {.scalar = PIL_SCALAR_UNIX_TIMESTAMP};
+    const struct pil_type timestamp = {.scalar = PIL_SCALAR_UNIX_TIMESTAMP}, nanoseconds = {.scalar = PIL_SCALAR_INT32};
     if (strcmp(schema->format, "+s") != 0) {
         return pil_fail(encoder->error, PIL_STATUS_INVALID, "a stream of Arrow format '%s' instead of record batches",
                         schema->format);
@@ -41,14 +50,15 @@ static pil_status bind(struct encoder *encoder, const struct ArrowSchema *schema
     encoder->event = (struct pil_column){.name = PIL_INGEST_EVENT_COLUMN, .type = timestamp};
     PIL_TRY(pil_column_bind(&encoder->event, schema, encoder->error));
     encoder->created = (struct pil_column){.name = PIL_INGEST_CREATED_COLUMN, .type = timestamp};
-    pil_status status = pil_column_bind(&encoder->created, schema, encoder->error);
-    if (status == PIL_STATUS_OK) {
-        expected++;
-    } else if (status != PIL_STATUS_NOT_FOUND) {
-        return status;
-    }
+    PIL_TRY(bind_optional(encoder, schema, &encoder->created, &expected));
+    encoder->event_ns = (struct pil_column){.name = PIL_INGEST_EVENT_NS_COLUMN, .type = nanoseconds};
+    PIL_TRY(bind_optional(encoder, schema, &encoder->event_ns, &expected));
+    encoder->created_ns = (struct pil_column){.name = PIL_INGEST_CREATED_NS_COLUMN, .type = nanoseconds};
+    PIL_TRY(bind_optional(encoder, schema, &encoder->created_ns, &expected));
     for (uint32_t i = 0; i < view->feature_count; i++) {
-        encoder->features[i] = (struct pil_column){.name = view->features[i].name, .type = view->features[i].type};
+        encoder->features[i] = (struct pil_column){.name = view->features[i].name,
+                                                   .type = view->features[i].type,
+                                                   .is_pii = pil_feature_is_pii(&view->features[i])};
         PIL_TRY(pil_column_bind(&encoder->features[i], schema, encoder->error));
     }
     if (schema->n_children != expected) {
@@ -88,8 +98,11 @@ static pil_status attach(struct encoder *encoder, const struct ArrowArray *batch
         PIL_TRY(pil_column_attach(&encoder->keys[i], batch, encoder->error));
     }
     PIL_TRY(pil_column_attach(&encoder->event, batch, encoder->error));
-    if (encoder->created.child >= 0) {
-        PIL_TRY(pil_column_attach(&encoder->created, batch, encoder->error));
+    struct pil_column *const optional[] = {&encoder->created, &encoder->event_ns, &encoder->created_ns};
+    for (size_t i = 0; i < sizeof optional / sizeof optional[0]; i++) {
+        if (optional[i]->child >= 0) {
+            PIL_TRY(pil_column_attach(optional[i], batch, encoder->error));
+        }
     }
     for (uint32_t i = 0; i < encoder->view->feature_count; i++) {
         PIL_TRY(pil_column_attach(&encoder->features[i], batch, encoder->error));
@@ -108,6 +121,14 @@ static pil_status attach(struct encoder *encoder, const struct ArrowArray *batch
 
 static int64_t timestamp_at(const struct pil_column *column, int64_t row) {
     return pil_load_i64(column->cells.values + 8 * (column->cells.first + row));
+}
+
+/* 0 when the column is absent or the cell null. */
+static uint16_t nanoseconds_at(const struct pil_column *column, int64_t row) {
+    if (column->child < 0 || pil_column_is_null(column, row)) {
+        return 0;
+    }
+    return (uint16_t)pil_load_i32(column->cells.values + 4 * (column->cells.first + row));
 }
 
 static void flag(struct pil_row_flaw *flaw, pil_ingest_flaw kind, const struct pil_column *column, int64_t found) {
@@ -180,7 +201,7 @@ static void encode_chunk(struct encoder *encoder, int64_t first, uint32_t count)
 /* ---- One row */
 
 static void describe(const struct pil_row_flaw *flaw, char *text, size_t text_bytes) {
-    char type[PIL_TYPE_TEXT_BYTES], when[PIL_CLOCK_TEXT_BYTES];
+    char type[PIL_TYPE_TEXT_BYTES], when[PIL_CLOCK_TEXT_BYTES], value[32];
     long long found = flaw->found;
     pil_type_format(flaw->column->type, type);
     switch (flaw->flaw) {
@@ -199,7 +220,9 @@ static void describe(const struct pil_row_flaw *flaw, char *text, size_t text_by
         break;
     case PIL_INGEST_FLAW_INVALID_UTF8: snprintf(text, text_bytes, "is not UTF-8 (%lld bytes)", found); break;
     case PIL_INGEST_FLAW_OUT_OF_RANGE:
-        snprintf(text, text_bytes, "has element %lld beyond the range of %s", found, type);
+        snprintf(value, sizeof value, " (%.9g)", (double)flaw->value);
+        snprintf(text, text_bytes, "has element %lld%s beyond the range of %s", found,
+                 flaw->column->is_pii ? "" : value, type);
         break;
     case PIL_INGEST_FLAW_TOO_LARGE: snprintf(text, text_bytes, "makes %lld bytes, over the limit", found); break;
     }
@@ -333,6 +356,8 @@ static pil_status take_row(struct encoder *encoder, int64_t first, uint32_t i) {
     PIL_TRY(status);
     bool dated = encoder->created.child >= 0 && !pil_column_is_null(&encoder->created, first + i);
     record->created_us = dated ? timestamp_at(&encoder->created, first + i) : INT64_MIN;
+    record->event_ns = nanoseconds_at(&encoder->event_ns, first + i);
+    record->created_ns = nanoseconds_at(&encoder->created_ns, first + i);
     uint8_t *to = pil_record_row(record);
     memcpy(to, row, layout->stride);
     if (layout->has_references) {

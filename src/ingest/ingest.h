@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The build core: takes Arrow record batches and makes one release of a feature view. It keeps the latest row of each
- * key by (event timestamp, created timestamp, content), regardless of the order of rows, so that the same rows always
+ * key by (event timestamp, created timestamp, values), regardless of the order of rows, so that the same rows always
  * give the same bytes. It reads no files: front ends (the Python package) read Parquet, CSV or SQL and pass an Arrow C
  * stream.
  *
@@ -18,9 +18,14 @@
 #include <jansson.h>
 
 #define PIL_INGEST_MEMORY_MIN ((size_t)64 << 20)
-/* Names of the two columns that no view can declare. Key columns are named by join key, feature columns by feature. */
+enum { PIL_INGEST_CONFLICTS_SHOWN = 10, PIL_INGEST_KEY_TEXT_BYTES = 128 };
+/* Names of the columns that no view can declare. Key columns are named by join key, feature columns by feature. */
 #define PIL_INGEST_EVENT_COLUMN "@event_timestamp"
 #define PIL_INGEST_CREATED_COLUMN "@created_timestamp" /* may be absent */
+/* int32, may be absent: nanoseconds (0 to 999) beyond the microsecond of the two timestamps. They take part in deciding
+ * which row wins, and are not kept. */
+#define PIL_INGEST_EVENT_NS_COLUMN "@event_nanoseconds"
+#define PIL_INGEST_CREATED_NS_COLUMN "@created_nanoseconds"
 
 typedef enum pil_ingest_phase {
     PIL_INGEST_PHASE_READ,
@@ -61,18 +66,23 @@ struct pil_ingest_options {
      * elements where vector<float32,4> needs 4"). Returns true to leave the row out and count it, false to stop. NULL:
      * stop. */
     bool (*on_flaw)(void *context, uint64_t row, const char *column, pil_ingest_flaw flaw, const char *text);
+    /* Reports a key of which rows were in conflict (ingest/order.h), and how many of them lost. Called by MERGE in the
+     * calling thread for the first PIL_INGEST_CONFLICTS_SHOWN such keys, in the order of their hashes. The key is RESP
+     * text, cut off after PIL_INGEST_KEY_TEXT_BYTES. Returns false to stop. May be NULL. */
+    bool (*on_conflict)(void *context, struct pil_bytes key, int64_t event_us, uint32_t lost);
     /* Called in the calling thread, at most every 50 ms and once at the end of a phase. `total` is 0 when it is
      * unknown; READ counts rows, MERGE and WRITE count bytes. Returns false to cancel. May be NULL. */
     bool (*on_progress)(void *context, pil_ingest_phase phase, uint64_t done, uint64_t total);
     void *context;
 };
 
-/* rows_in = rows_out + duplicates + late + after_as_of + null_keys + bad_rows. */
+/* rows_in = rows_out + duplicates + conflicts + late + after_as_of + null_keys + bad_rows. */
 struct pil_ingest_counts {
     uint64_t rows_in;
     uint64_t rows_out;
-    uint64_t duplicates; /* same key and event timestamp as the row that won */
-    uint64_t late;       /* older event timestamp than the row that won */
+    uint64_t duplicates; /* equal to the row that won */
+    uint64_t conflicts;  /* same key and times as the row that won, other values */
+    uint64_t late;       /* older than the row that won, by event or else by created timestamp */
     uint64_t after_as_of;
     uint64_t null_keys;
     uint64_t bad_rows; /* rows with other flaws */
@@ -105,7 +115,7 @@ void pil_ingest_destroy(struct pil_ingest **ingest);
 pil_status pil_ingest_stream(struct pil_ingest *ingest, struct ArrowArrayStream *stream,
                              struct pil_error *ret_error) PIL_CHECKED;
 
-/* Ends the input and selects the winners. */
+/* Ends the input and selects the winners. INVALID: on_conflict stopped the build. */
 pil_status pil_ingest_merge(struct pil_ingest *ingest, struct pil_ingest_counts *ret_counts,
                             struct pil_error *ret_error) PIL_CHECKED;
 

@@ -5,6 +5,8 @@
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
+#include "ingest/order.h"
+#include "ingest/value.h"
 
 #include <stdlib.h>
 
@@ -20,6 +22,7 @@ struct merger {
     uint8_t *buffer; /* for a partition in the file */
     size_t buffer_bytes;
     uint64_t bytes_done, bytes_total;
+    uint32_t conflicts_shown;
     struct pil_error *error;
 };
 
@@ -64,31 +67,6 @@ static struct pil_bytes key_of(const struct pil_view *view, const struct pil_rec
                           len);
 }
 
-static int compare_bytes(struct pil_bytes a, struct pil_bytes b) {
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
-static int64_t event_us_of(const struct pil_view *view, const struct pil_record *record) {
-    return pil_load_i64(pil_record_row(record) + view->layout.event_ts_offset);
-}
-
-/* Whether b wins over a, two rows of one key: by newer event, then by newer creation, then by content, so that the
- * order of files does not matter. */
-static bool is_better(const struct pil_view *view, const struct pil_record *a, const struct pil_record *b) {
-    int64_t event_a = event_us_of(view, a), event_b = event_us_of(view, b);
-    if (event_a != event_b) {
-        return event_b > event_a;
-    }
-    if (a->created_us != b->created_us) {
-        return b->created_us > a->created_us;
-    }
-    struct pil_bytes content_a = pil_bytes_from(pil_record_row(a), a->bytes - sizeof *a);
-    struct pil_bytes content_b = pil_bytes_from(pil_record_row(b), b->bytes - sizeof *b);
-    return compare_bytes(content_a, content_b) < 0;
-}
-
 /* ---- Winners */
 
 /* For entries of one key, marks all but the winner as dead. Rows older than the winner are counted as late at once.
@@ -97,18 +75,21 @@ static void settle_key(struct merger *merger, struct entry *entries, size_t coun
     const struct pil_view *view = merger->ingest->view;
     struct pil_record *winner = entries[0].record;
     for (size_t i = 1; i < count; i++) {
-        winner = is_better(view, winner, entries[i].record) ? entries[i].record : winner;
+        winner = pil_order_is_better(view, winner, entries[i].record) ? entries[i].record : winner;
     }
-    int64_t event_us = event_us_of(view, winner);
     for (size_t i = 0; i < count; i++) {
         struct pil_record *loser = entries[i].record;
         if (loser == winner) {
             continue;
         }
-        if (event_us_of(view, loser) == event_us) {
+        uint64_t rows = (uint64_t)loser->duplicates + loser->conflicts + 1;
+        switch (pil_order_relate(view, winner, loser)) {
+        case PIL_ORDER_LATE: merger->ingest->counts.late += rows; break;
+        case PIL_ORDER_CONFLICT: winner->conflicts += (uint32_t)rows; break;
+        case PIL_ORDER_DUPLICATE:
             winner->duplicates += loser->duplicates + 1;
-        } else {
-            merger->ingest->counts.late += (uint64_t)loser->duplicates + 1;
+            winner->conflicts += loser->conflicts;
+            break;
         }
         loser->duplicates = PIL_RECORD_DEAD;
     }
@@ -121,7 +102,7 @@ static void settle_hash(struct merger *merger, struct entry *entries, size_t cou
         struct pil_bytes key = key_of(view, entries[0].record);
         size_t same = 1;
         for (size_t i = 1; i < count; i++) {
-            if (compare_bytes(key, key_of(view, entries[i].record)) == 0) {
+            if (pil_value_compare_bytes(key, key_of(view, entries[i].record)) == 0) {
                 struct entry entry = entries[i];
                 entries[i] = entries[same];
                 entries[same++] = entry;
@@ -145,8 +126,26 @@ static void settle(struct merger *merger, size_t count) {
     }
 }
 
+/* Counts the rows that conflicted with a winner, and reports the first such keys. */
+static pil_status record_conflicts(struct merger *merger, const struct pil_record *winner) {
+    struct pil_ingest *ingest = merger->ingest;
+    const struct pil_ingest_options *options = &ingest->options;
+    ingest->counts.conflicts += winner->conflicts;
+    if (options->on_conflict == NULL || merger->conflicts_shown == PIL_INGEST_CONFLICTS_SHOWN) {
+        return PIL_STATUS_OK;
+    }
+    merger->conflicts_shown++;
+    char text[PIL_INGEST_KEY_TEXT_BYTES];
+    size_t len = pil_view_key_format(ingest->view, key_of(ingest->view, winner), text, sizeof text);
+    struct pil_bytes key = pil_bytes_from(text, len < sizeof text ? len : sizeof text);
+    if (!options->on_conflict(options->context, key, pil_order_event_us(ingest->view, winner), winner->conflicts)) {
+        return pil_fail(merger->error, PIL_STATUS_INVALID, "rows of one key and time have different values");
+    }
+    return PIL_STATUS_OK;
+}
+
 /* Counts and profiles the winners among the entries, which are sorted. */
-static void record_winners(struct merger *merger, size_t count) {
+static pil_status record_winners(struct merger *merger, size_t count) {
     struct pil_ingest *ingest = merger->ingest;
     uint32_t stride = ingest->view->layout.stride;
     for (size_t i = 0; i < count; i++) {
@@ -159,8 +158,12 @@ static void record_winners(struct merger *merger, size_t count) {
         cell->bytes += record->bytes - sizeof *record;
         ingest->counts.rows_out++;
         ingest->counts.duplicates += record->duplicates;
+        if (record->conflicts > 0) {
+            PIL_TRY(record_conflicts(merger, record));
+        }
         pil_profile_row(ingest->profile, pil_record_row(record), pil_record_row(record) + stride);
     }
+    return PIL_STATUS_OK;
 }
 
 static pil_status reserve_entries(struct merger *merger, size_t count) {
@@ -188,8 +191,7 @@ static pil_status merge_in_memory(struct merger *merger, uint32_t partition) {
         merger->entries[count++] = (struct entry){.hash = record->hash, .record = record};
     }
     settle(merger, count);
-    record_winners(merger, count);
-    return PIL_STATUS_OK;
+    return record_winners(merger, count);
 }
 
 /* ---- From the file */
@@ -243,7 +245,7 @@ static pil_status merge_from_file(struct merger *merger, uint32_t partition) {
         settle(merger, count);
         if (offset == total) {
             PIL_ASSERT(whole == used);
-            record_winners(merger, count);
+            PIL_TRY(record_winners(merger, count));
             size_t bytes = compact(merger, whole, used, &alive);
             if (bytes == total) {
                 return PIL_STATUS_OK; /* no record lost: the file is right as it is */

@@ -20,7 +20,10 @@ struct pil_record {
     uint64_t hash;       /* shard hash of the key */
     int64_t created_us;  /* INT64_MIN when unknown */
     uint32_t bytes;      /* of the whole record, a multiple of 8 */
-    uint32_t duplicates; /* rows of the same key and event timestamp that lost to it; PIL_RECORD_DEAD: it lost */
+    uint32_t duplicates; /* equal rows that lost to it; PIL_RECORD_DEAD: it lost */
+    uint32_t conflicts;  /* rows of the same key and times with other values that lost to it */
+    uint16_t event_ns;   /* nanoseconds beyond the microsecond of the event timestamp, 0 to 999 */
+    uint16_t created_ns; /* the same for created_us */
 };
 
 static inline uint8_t *pil_record_row(const struct pil_record *record) {

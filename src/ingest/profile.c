@@ -3,8 +3,9 @@
 #include "base/hash.h"
 #include "base/panic.h"
 #include "ingest/sketch.h"
+#include "ingest/value.h"
 #include "schema/json_text.h"
-#include "snapshot/format.h"
+#include "snapshot/reader.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -47,20 +48,6 @@ static uint64_t mix(uint64_t x) { /* finaliser of SplitMix64 */
     return x ^ (x >> 31);
 }
 
-static struct pil_bytes reference_of(const uint8_t *field, const uint8_t *heap) {
-    struct pil_ref ref;
-    memcpy(&ref, field, sizeof ref);
-    return ref.len <= PIL_REF_INLINE_BYTES ? pil_bytes_from(field + 4, ref.len)
-                                           : pil_bytes_from(heap + ref.offset, ref.len);
-}
-
-/* The bytes by which values are compared for equality. */
-static struct pil_bytes value_of(const struct pil_feature *feature, const uint8_t *row, const uint8_t *heap) {
-    const uint8_t *field = row + feature->offset;
-    return pil_type_is_reference(feature->type) ? reference_of(field, heap)
-                                                : pil_bytes_from(field, pil_type_row_bytes(feature->type));
-}
-
 static uint64_t hash_of(struct pil_bytes value) {
     uint64_t bits = 0;
     if (value.len > sizeof bits) {
@@ -76,41 +63,6 @@ static uint64_t hash_of(struct pil_bytes value) {
     return mix(bits + ((uint64_t)value.len << 56) + 1);
 }
 
-static bool is_null(const struct pil_profile *profile, const struct pil_feature *feature, const uint8_t *row) {
-    return (row[profile->view->layout.null_offset + feature->null_bit / 8] >> (feature->null_bit % 8)) & 1;
-}
-
-static double half_at(const uint8_t *at) {
-    uint16_t bits = pil_load_u16(at);
-    int exponent = bits >> 10 & 31;
-    double fraction = bits & 1023;
-    double value = exponent == 31  ? (fraction == 0 ? INFINITY : NAN)
-                   : exponent == 0 ? ldexp(fraction, -24)
-                                   : ldexp(fraction + 1024, exponent - 25);
-    return bits >> 15 ? -value : value;
-}
-
-static double number_at(pil_scalar scalar, const uint8_t *at) {
-    switch (scalar) {
-    case PIL_SCALAR_BOOL: return *at;
-    case PIL_SCALAR_INT8: return (int8_t)*at;
-    case PIL_SCALAR_INT32: return pil_load_i32(at);
-    case PIL_SCALAR_INT64:
-    case PIL_SCALAR_UNIX_TIMESTAMP: return (double)pil_load_i64(at);
-    case PIL_SCALAR_FLOAT32: return (double)pil_load_f32(at);
-    case PIL_SCALAR_FLOAT64: return pil_load_f64(at);
-    case PIL_SCALAR_FLOAT16: return half_at(at);
-    case PIL_SCALAR_BFLOAT16: {
-        uint8_t wide[4] = {0, 0, at[0], at[1]};
-        return (double)pil_load_f32(wide);
-    }
-    case PIL_SCALAR_STRING:
-    case PIL_SCALAR_BYTES:
-    case PIL_SCALAR_COUNT: break;
-    }
-    PIL_UNREACHABLE("not a number");
-}
-
 static double length_of(struct pil_type type, struct pil_bytes value) {
     if (type.shape == PIL_SHAPE_SCALAR) {
         return (double)value.len;
@@ -119,36 +71,6 @@ static double length_of(struct pil_type type, struct pil_bytes value) {
         return pil_load_u32(value.data);
     }
     return (double)(value.len / pil_scalar_bytes(type.scalar));
-}
-
-static bool is_integer(pil_scalar scalar) {
-    switch (pil_scalar_kind(scalar)) {
-    case PIL_KIND_INTEGER:
-    case PIL_KIND_TIME: return true;
-    case PIL_KIND_BOOL:
-    case PIL_KIND_FLOAT:
-    case PIL_KIND_TEXT:
-    case PIL_KIND_BYTES: break;
-    }
-    return false;
-}
-
-static int64_t integer_at(pil_scalar scalar, const uint8_t *at) {
-    switch (scalar) {
-    case PIL_SCALAR_INT8: return (int8_t)*at;
-    case PIL_SCALAR_INT32: return pil_load_i32(at);
-    case PIL_SCALAR_INT64:
-    case PIL_SCALAR_UNIX_TIMESTAMP: return pil_load_i64(at);
-    case PIL_SCALAR_BOOL:
-    case PIL_SCALAR_FLOAT16:
-    case PIL_SCALAR_BFLOAT16:
-    case PIL_SCALAR_FLOAT32:
-    case PIL_SCALAR_FLOAT64:
-    case PIL_SCALAR_STRING:
-    case PIL_SCALAR_BYTES:
-    case PIL_SCALAR_COUNT: break;
-    }
-    PIL_UNREACHABLE("not an integer");
 }
 
 /* Whether frequent values are reported. For integers only when there are few distinct ones: otherwise the counts are
@@ -164,18 +86,16 @@ static bool column_init(struct column *column, const struct pil_feature *feature
     bool is_reference = pil_type_is_reference(type), is_scalar = type.shape == PIL_SHAPE_SCALAR;
     *column = (struct column){
         .feature = feature,
+        .hidden = pil_feature_is_pii(feature),
         .measure = is_reference ? MEASURE_LENGTH
                    : is_scalar  ? MEASURE_VALUE
                                 : MEASURE_ELEMENT,
-        .is_integer = is_scalar && is_integer(type.scalar),
+        .is_integer = is_scalar && pil_value_is_integer(type.scalar),
         .min = INFINITY,
         .max = -INFINITY,
         .integer_min = INT64_MAX,
         .integer_max = INT64_MIN,
     };
-    for (uint32_t i = 0; i < feature->tag_count; i++) {
-        column->hidden = column->hidden || strcmp(feature->tags[i], "pii") == 0;
-    }
     bool followed =
         is_scalar && !column->hidden && (is_reference || column->is_integer || pil_scalar_is_bool(type.scalar));
     column->distinct = calloc(1, sizeof *column->distinct);
@@ -226,14 +146,14 @@ static inline void observe(struct column *column, double x) {
 }
 
 static void observe_integer(struct column *column, const uint8_t *field) {
-    int64_t value = integer_at(column->feature->type.scalar, field);
+    int64_t value = pil_value_integer_at(column->feature->type.scalar, field);
     column->integer_min = value < column->integer_min ? value : column->integer_min;
     column->integer_max = value > column->integer_max ? value : column->integer_max;
 }
 
 static void observe_row(struct column *column, const uint8_t *row, const uint8_t *heap) {
     struct pil_type type = column->feature->type;
-    struct pil_bytes value = value_of(column->feature, row, heap);
+    struct pil_bytes value = pil_value_of(column->feature, row, heap);
     uint64_t hash = hash_of(value);
     column->count++;
     pil_hll_add(column->distinct, hash);
@@ -242,7 +162,7 @@ static void observe_row(struct column *column, const uint8_t *row, const uint8_t
     }
     switch (column->measure) {
     case MEASURE_VALUE:
-        observe(column, number_at(type.scalar, value.data));
+        observe(column, pil_value_number_at(type.scalar, value.data));
         if (column->is_integer) {
             observe_integer(column, value.data);
         }
@@ -250,7 +170,7 @@ static void observe_row(struct column *column, const uint8_t *row, const uint8_t
     case MEASURE_LENGTH: observe(column, length_of(type, value)); break;
     case MEASURE_ELEMENT:
         for (uint32_t i = 0, width = pil_scalar_bytes(type.scalar); i < type.dimension; i++) {
-            observe(column, number_at(type.scalar, value.data + (size_t)i * width));
+            observe(column, pil_value_number_at(type.scalar, value.data + (size_t)i * width));
         }
         break;
     }
@@ -260,7 +180,7 @@ void pil_profile_row(struct pil_profile *profile, const uint8_t *row, const uint
     profile->rows++;
     for (uint32_t i = 0; i < profile->view->feature_count; i++) {
         struct column *column = &profile->columns[i];
-        if (is_null(profile, column->feature, row)) {
+        if (pil_row_is_null(profile->view, row, i)) {
             column->nulls++;
         } else {
             observe_row(column, row, heap);
@@ -295,17 +215,17 @@ static void count_bucket(const struct column *column, struct tally_column *tally
 static void count_row(const struct column *column, struct tally_column *tally, const uint8_t *row,
                       const uint8_t *heap) {
     struct pil_type type = column->feature->type;
-    struct pil_bytes value = value_of(column->feature, row, heap);
+    struct pil_bytes value = pil_value_of(column->feature, row, heap);
     int top = has_top(column) ? pil_frequent_find(column->frequent, hash_of(value), value) : -1;
     if (top >= 0) {
         tally->top[top]++;
     }
     switch (column->measure) {
-    case MEASURE_VALUE: count_bucket(column, tally, number_at(type.scalar, value.data)); break;
+    case MEASURE_VALUE: count_bucket(column, tally, pil_value_number_at(type.scalar, value.data)); break;
     case MEASURE_LENGTH: count_bucket(column, tally, length_of(type, value)); break;
     case MEASURE_ELEMENT:
         for (uint32_t i = 0, width = pil_scalar_bytes(type.scalar); i < type.dimension; i++) {
-            count_bucket(column, tally, number_at(type.scalar, value.data + (size_t)i * width));
+            count_bucket(column, tally, pil_value_number_at(type.scalar, value.data + (size_t)i * width));
         }
         break;
     }
@@ -315,7 +235,7 @@ void pil_tally_row(struct pil_tally *tally, const uint8_t *row, const uint8_t *h
     const struct pil_profile *profile = tally->profile;
     for (uint32_t i = 0; i < profile->view->feature_count; i++) {
         const struct column *column = &profile->columns[i];
-        if (!column->hidden && !is_null(profile, column->feature, row)) {
+        if (!column->hidden && !pil_row_is_null(profile->view, row, i)) {
             count_row(column, &tally->columns[i], row, heap);
         }
     }

@@ -84,7 +84,7 @@ static PyObject *check_store(PyObject *module, PyObject *arguments) {
 struct ingest_object {
     PyObject_HEAD
     PyObject *module;
-    PyObject *on_flaw, *on_progress;
+    PyObject *on_flaw, *on_conflict, *on_progress;
     struct pil_ingest *ingest; /* NULL after a failure or after publishing */
 };
 
@@ -100,6 +100,15 @@ static bool on_flaw(void *context, uint64_t row, const char *column, pil_ingest_
     PyGILState_STATE gil = PyGILState_Ensure();
     bool more = go_on(PyObject_CallFunction(self->on_flaw, "Ksss", (unsigned long long)row, column,
                                             pil_ingest_flaw_text(flaw), text));
+    PyGILState_Release(gil);
+    return more;
+}
+
+static bool on_conflict(void *context, struct pil_bytes key, int64_t event_us, uint32_t lost) {
+    struct ingest_object *self = context;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    bool more = go_on(PyObject_CallFunction(self->on_conflict, "y#LI", (const char *)key.data, (Py_ssize_t)key.len,
+                                            (long long)event_us, (unsigned)lost));
     PyGILState_Release(gil);
     return more;
 }
@@ -146,16 +155,16 @@ static pil_status find_view(const char *project_text, const char *name, struct p
 }
 
 static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"project",         "view",     "temporary", "memory_bytes", "threads",
-                            "event_ts_us_max", "as_of_us", "on_flaw",   "on_progress",  NULL};
+    static char *names[] = {"project",  "view",    "temporary",   "memory_bytes", "threads", "event_ts_us_max",
+                            "as_of_us", "on_flaw", "on_conflict", "on_progress",  NULL};
     struct ingest_object *self = (struct ingest_object *)object;
     const char *project_text, *view_name, *temporary;
     unsigned long long memory_bytes;
     unsigned threads;
     long long event_ts_us_max, as_of_us;
-    PyObject *flaw, *progress;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sssKILLOO:Ingest", names, &project_text, &view_name,
-                                     &temporary, &memory_bytes, &threads, &event_ts_us_max, &as_of_us, &flaw,
+    PyObject *flaw, *conflict, *progress;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sssKILLOOO:Ingest", names, &project_text, &view_name,
+                                     &temporary, &memory_bytes, &threads, &event_ts_us_max, &as_of_us, &flaw, &conflict,
                                      &progress)) {
         return -1;
     }
@@ -164,8 +173,10 @@ static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords
         return -1;
     }
     Py_INCREF(flaw);
+    Py_INCREF(conflict);
     Py_INCREF(progress);
     self->on_flaw = flaw;
+    self->on_conflict = conflict;
     self->on_progress = progress;
     struct pil_error error = {0};
     struct pil_project *project = NULL;
@@ -180,6 +191,7 @@ static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords
             .event_ts_us_max = event_ts_us_max,
             .as_of_us = as_of_us,
             .on_flaw = on_flaw,
+            .on_conflict = on_conflict,
             .on_progress = on_progress,
             .context = self,
         };
@@ -211,6 +223,7 @@ static int ingest_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->module);
     Py_VISIT(self->on_flaw);
+    Py_VISIT(self->on_conflict);
     Py_VISIT(self->on_progress);
     return 0;
 }
@@ -218,6 +231,7 @@ static int ingest_traverse(PyObject *object, visitproc visit, void *arg) {
 static int ingest_clear(PyObject *object) {
     struct ingest_object *self = (struct ingest_object *)object;
     Py_CLEAR(self->on_flaw);
+    Py_CLEAR(self->on_conflict);
     Py_CLEAR(self->on_progress);
     Py_CLEAR(self->module);
     return 0;
@@ -264,10 +278,11 @@ static PyObject *ingest_stream(PyObject *object, PyObject *capsule) {
 }
 
 static json_t *counts_to_json(const struct pil_ingest_counts *counts) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rows_in", (json_int_t)counts->rows_in, "rows_out",
-                     (json_int_t)counts->rows_out, "duplicates", (json_int_t)counts->duplicates, "late",
-                     (json_int_t)counts->late, "after_as_of", (json_int_t)counts->after_as_of, "null_keys",
-                     (json_int_t)counts->null_keys, "bad_rows", (json_int_t)counts->bad_rows);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rows_in", (json_int_t)counts->rows_in, "rows_out",
+                     (json_int_t)counts->rows_out, "duplicates", (json_int_t)counts->duplicates, "conflicts",
+                     (json_int_t)counts->conflicts, "late", (json_int_t)counts->late, "after_as_of",
+                     (json_int_t)counts->after_as_of, "null_keys", (json_int_t)counts->null_keys, "bad_rows",
+                     (json_int_t)counts->bad_rows);
 }
 
 static PyObject *ingest_merge(PyObject *object, PyObject *unused) {
@@ -383,6 +398,8 @@ static int core_exec(PyObject *module) {
         PyModule_AddStringConstant(module, "STORE_FORMS", PIL_STORE_FORMS) != 0 ||
         PyModule_AddStringConstant(module, "EVENT_COLUMN", PIL_INGEST_EVENT_COLUMN) != 0 ||
         PyModule_AddStringConstant(module, "CREATED_COLUMN", PIL_INGEST_CREATED_COLUMN) != 0 ||
+        PyModule_AddStringConstant(module, "EVENT_NS_COLUMN", PIL_INGEST_EVENT_NS_COLUMN) != 0 ||
+        PyModule_AddStringConstant(module, "CREATED_NS_COLUMN", PIL_INGEST_CREATED_NS_COLUMN) != 0 ||
         PyModule_AddIntConstant(module, "MEMORY_MIN", (long)PIL_INGEST_MEMORY_MIN) != 0) {
         return -1;
     }

@@ -152,6 +152,15 @@ bool pil_view_index_build(struct pil_view *view) {
     return true;
 }
 
+bool pil_feature_is_pii(const struct pil_feature *feature) {
+    for (uint32_t i = 0; i < feature->tag_count; i++) {
+        if (strcmp(feature->tags[i], "pii") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int32_t pil_view_feature_find(const struct pil_view *view, struct pil_bytes name) {
     PIL_ASSERT(view->feature_index_by_name != NULL);
     /* At most half of the slots are taken, so the search ends. */

@@ -93,6 +93,8 @@ static inline int32_t pil_view_feature_find_near(const struct pil_view *view, st
 /* Returns the index of the feature that has this field, or of one of those that share it; -1: none has. Cost: about one
  * compare. */
 int32_t pil_view_feature_find_field(const struct pil_view *view, uint32_t field);
+/* Whether the feature has the tag "pii": no report or message shows its values. */
+bool pil_feature_is_pii(const struct pil_feature *feature);
 
 /* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and
  * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones after a

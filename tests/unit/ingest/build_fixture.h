@@ -55,6 +55,13 @@ struct flaws {
     char last[256];
 };
 
+struct conflicts {
+    bool stop;
+    uint32_t count, lost;
+    int64_t event_us;
+    char key[PIL_INGEST_KEY_TEXT_BYTES + 1];
+};
+
 struct build {
     struct pil_view *view;
     struct pil_ingest_options options;
@@ -64,6 +71,7 @@ struct build {
     struct pil_ingest_result result;
     struct pil_error error;
     struct flaws flaws;
+    struct conflicts conflicts;
     char folder[32];
 };
 
@@ -73,6 +81,15 @@ BUILD bool on_flaw(void *context, uint64_t row, const char *column, pil_ingest_f
     build->flaws.last_row = row;
     snprintf(build->flaws.last, sizeof build->flaws.last, "%s %s %s", pil_ingest_flaw_text(flaw), column, text);
     return build->flaws.skip;
+}
+
+BUILD bool on_conflict(void *context, struct pil_bytes key, int64_t event_us, uint32_t lost) {
+    struct conflicts *conflicts = &((struct build *)context)->conflicts;
+    conflicts->count++;
+    conflicts->lost = lost;
+    conflicts->event_us = event_us;
+    snprintf(conflicts->key, sizeof conflicts->key, "%.*s", (int)key.len, (const char *)key.data);
+    return !conflicts->stop;
 }
 
 BUILD void build_init(struct build *build) {
@@ -87,6 +104,7 @@ BUILD void build_init(struct build *build) {
         .event_ts_us_max = FUTURE_US,
         .as_of_us = INT64_MAX,
         .on_flaw = on_flaw,
+        .on_conflict = on_conflict,
         .context = build,
     };
 }
@@ -157,6 +175,6 @@ BUILD void build_rows(struct build *build, const struct row *rows, int64_t count
         fail_msg("%s", build->error.text);
     }
     const struct pil_ingest_counts *counts = &build->counts;
-    assert_int_equal(counts->rows_in, counts->rows_out + counts->duplicates + counts->late + counts->after_as_of +
-                                          counts->null_keys + counts->bad_rows);
+    assert_int_equal(counts->rows_in, counts->rows_out + counts->duplicates + counts->conflicts + counts->late +
+                                          counts->after_as_of + counts->null_keys + counts->bad_rows);
 }

@@ -84,8 +84,8 @@ static void newest_event_wins_then_newest_creation(void **state) {
     build_open_store(&build);
     build_rows(&build, rows, 7, true);
     assert_int_equal(build.counts.rows_out, 3);
-    assert_int_equal(build.counts.late, 2);
-    assert_int_equal(build.counts.duplicates, 2);
+    assert_int_equal(build.counts.late, 4); /* an older creation is late, too */
+    assert_int_equal(build.counts.duplicates + build.counts.conflicts, 0);
     expect_number(&build, "1", 2, 200);
     expect_number(&build, "2", 5, 100);
     expect_number(&build, "3", 7, 0);
@@ -119,13 +119,121 @@ static void order_of_rows_never_decides(void **state) {
                 memcpy(first, build.result.release, sizeof first);
             }
             assert_string_equal(build.result.release, first);
-            assert_int_equal(build.counts.duplicates, 4);
+            assert_int_equal(build.counts.conflicts, 4);
+            assert_int_equal(build.counts.duplicates + build.counts.late, 0);
             i = 0;
             continue;
         }
         stack[i++] = 0;
     }
     build_deinit(&build);
+}
+
+/* Rows of one time: what wins, in either order, and as what the others count. */
+static void a_conflict_is_no_duplicate_and_is_decided_by_values(void **state) {
+    (void)state;
+    static const struct {
+        struct row loser, winner;
+        bool is_duplicate;
+    } cases[] = {
+        {{1, 9, 0, 1, "a"}, {1, 9, 0, 256, "a"}, false}, /* by value, not by little-endian bytes */
+        {{1, 9, 0, -1, "a"}, {1, 9, 0, 0, "a"}, false},  /* signed */
+        {{1, 9, 0, 1, "z"}, {1, 9, 0, 2, "a"}, false},   /* the first feature decides */
+        {{1, 9, 0, 1, NULL}, {1, 9, 0, 1, ""}, false},   /* a value beats a null */
+        {{1, 9, 0, 1, "a"}, {1, 9, 0, 1, "a text that is longer than twelve bytes"}, false},
+        {{1, 9, 0, 1, "a text that is longer than twelve bytes"}, {1, 9, 0, 1, "b"}, false},
+        {{1, 9, 0, 7, NULL}, {1, 9, 0, 7, NULL}, true},
+        {{1, 9, 0, 7, "a text that is longer than twelve bytes"},
+         {1, 9, 0, 7, "a text that is longer than twelve bytes"},
+         true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int order = 0; order < 2; order++) {
+            struct build build;
+            struct release release = {0};
+            const struct pil_shard *shard;
+            const struct row *winner = &cases[i].winner;
+            struct row rows[2] = {cases[i].loser, cases[i].winner};
+            if (order == 1) {
+                rows[0] = cases[i].winner;
+                rows[1] = cases[i].loser;
+            }
+            build_init(&build);
+            build_open_store(&build);
+            build_rows(&build, rows, 2, false);
+            assert_int_equal(build.counts.conflicts, !cases[i].is_duplicate);
+            assert_int_equal(build.counts.duplicates, cases[i].is_duplicate);
+            assert_int_equal(build.conflicts.count, !cases[i].is_duplicate);
+            release_open(&build, &release);
+            const uint8_t *row = release_find(&release, "1", &shard);
+            assert_non_null(row);
+            assert_int_equal(pil_load_i32(row + shard->view->features[0].offset), winner->number);
+            assert_int_equal(pil_row_is_null(shard->view, row, 1), winner->text == NULL);
+            struct pil_bytes text = pil_shard_reference(shard, row + shard->view->features[1].offset);
+            assert_true(pil_bytes_equal_text(text, winner->text != NULL ? winner->text : ""));
+            release_close(&release);
+            build_deinit(&build);
+        }
+    }
+}
+
+static void conflicts_are_reported_with_their_key(void **state) {
+    (void)state;
+    enum { KEYS = PIL_INGEST_CONFLICTS_SHOWN + 2 };
+    struct row rows[3 * KEYS + 2];
+    int64_t count = 0;
+    for (int64_t key = 0; key < KEYS; key++) {
+        for (int32_t number = 0; number < 3; number++) {
+            rows[count++] = (struct row){key, 100, 0, number, NULL};
+        }
+    }
+    struct build build;
+    build_init(&build);
+    build_rows(&build, rows, 3, false);
+    assert_int_equal(build.conflicts.count, 1);
+    assert_int_equal(build.conflicts.lost, 2);
+    assert_int_equal(build.conflicts.event_us, 100);
+    assert_string_equal(build.conflicts.key, "0");
+    build.conflicts.count = 0;
+    build_rows(&build, rows, count, false);
+    assert_int_equal(build.conflicts.count, PIL_INGEST_CONFLICTS_SHOWN); /* the first few; all are counted */
+    assert_int_equal(build.counts.conflicts, 2 * KEYS);
+    /* A newer row settles the conflict of older ones. */
+    rows[3] = (struct row){0, 101, 0, 5, NULL};
+    build.conflicts.count = 0;
+    build_rows(&build, rows, 4, false);
+    assert_int_equal(build.counts.late, 3);
+    assert_int_equal(build.counts.conflicts + build.conflicts.count, 0);
+    build.conflicts.stop = true;
+    build_open(&build);
+    assert_int_equal(build_feed(&build, batch_of(rows, 3, false), 1), PIL_STATUS_OK);
+    assert_int_equal(build_finish(&build), PIL_STATUS_INVALID);
+    assert_string_equal(build.error.text, "rows of one key and time have different values");
+    build_deinit(&build);
+}
+
+/* Two rows within one microsecond, the one with the smaller value later. */
+static void nanoseconds_decide_before_values(void **state) {
+    (void)state;
+    static const char *const names[] = {PIL_INGEST_EVENT_NS_COLUMN, PIL_INGEST_CREATED_NS_COLUMN};
+    const struct row rows[] = {{1, 100, 5, 1, NULL}, {1, 100, 5, 2, NULL}};
+    for (size_t i = 0; i < 2; i++) {
+        struct arrow_batch batch = batch_of(rows, 2, true);
+        struct arrow_column *nanoseconds = arrow_column(names[i], "i", NULL);
+        ARROW_ADD(nanoseconds, int32_t, 900, 100);
+        arrow_finish(nanoseconds, 0);
+        arrow_batch_add(&batch, nanoseconds);
+        struct build build;
+        build_init(&build);
+        build_open_store(&build);
+        build_open(&build);
+        assert_int_equal(build_feed(&build, batch, 1), PIL_STATUS_OK);
+        assert_int_equal(build_finish(&build), PIL_STATUS_OK);
+        assert_int_equal(build.counts.late, 1);
+        assert_int_equal(build.counts.conflicts, 0);
+        expect_number(&build, "1", 1, 100);
+        build_deinit(&build);
+    }
 }
 
 static void rows_after_as_of_are_left_out(void **state) {
@@ -580,6 +688,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(newest_event_wins_then_newest_creation),
         cmocka_unit_test(order_of_rows_never_decides),
+        cmocka_unit_test(a_conflict_is_no_duplicate_and_is_decided_by_values),
+        cmocka_unit_test(conflicts_are_reported_with_their_key),
+        cmocka_unit_test(nanoseconds_decide_before_values),
         cmocka_unit_test(rows_after_as_of_are_left_out),
         cmocka_unit_test(memory_and_order_change_nothing),
         cmocka_unit_test(a_hot_key_larger_than_memory_is_merged_in_pieces),
