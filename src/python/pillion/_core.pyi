@@ -5,6 +5,8 @@ VERSION: str
 EVENT_COLUMN: str
 STORE_FORMS: str
 CREATED_COLUMN: str
+EVENT_NS_COLUMN: str
+CREATED_NS_COLUMN: str
 MEMORY_MIN: int
 
 class Error(Exception):
@@ -17,6 +19,7 @@ def check_store(store: str) -> None: ...
 class Ingest:
     def __init__(self, project: str, view: str, temporary: str, memory_bytes: int, threads: int, event_ts_us_max: int,
                  as_of_us: int, on_flaw: Callable[[int, str, str, str], bool],
+                 on_conflict: Callable[[bytes, int, int], bool],
                  on_progress: Callable[[str, int, int], Any]) -> None: ...
     def stream(self, capsule: object) -> None: ...
     def merge(self) -> str: ...

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, Optional, TextIO, Union
 import pyarrow as pa
 
 from pillion import _core
-from pillion.build import check, memory
+from pillion.build import check, memory, scalar
 from pillion.build.errors import BadInput, from_core
 from pillion.build.progress import Progress
 from pillion.build.project import Column, Project, View
@@ -25,6 +25,7 @@ from pillion.build.sources import open_source
 
 CLOCK_SKEW_US = 5 * 60 * 1_000_000
 AS_OF_NONE = 2**63 - 1
+_NANOSECONDS = {_core.EVENT_COLUMN: _core.EVENT_NS_COLUMN, _core.CREATED_COLUMN: _core.CREATED_NS_COLUMN}
 BATCHES_WAITING = 1
 REPORTED_MAX = 10
 SKIP = "or leave such rows out with --on-bad-row=skip"
@@ -48,6 +49,7 @@ class Options:
     memory_limit: int
     skip_bad_rows: bool
     max_bad_rows: int
+    fail_on_conflict: bool
     temporary: str
     err: TextIO
 
@@ -104,9 +106,11 @@ class Reader:
         self._sent: list[Sent] = []
         self._rows_sent = 0
         self.rows_dropped = 0
-        self.rounded = 0
+        self.rounded: dict[str, int] = {}  # by label
         self.error: Optional[BaseException] = None  # the exception that ended the stream
-        self.schema = pa.schema([pa.field(column.name, column.target.arrow) for column in view.columns])
+        self.schema = pa.schema([pa.field(column.name, column.target.arrow) for column in view.columns]
+                                + [pa.field(_NANOSECONDS[column.name], pa.int32()) for column in view.columns
+                                   if column.name in _NANOSECONDS])
         self._thread = threading.Thread(target=self._run, name="read", daemon=True)
         self._thread.start()
 
@@ -134,26 +138,32 @@ class Reader:
         except BaseException as error:  # pylint: disable=broad-except; the consumer raises it again
             self._put(error)
 
-    def _convert_column(self, chunk: Chunk, column: Column, bad: dict[int, Column]) -> pa.Array:
-        array = chunk.batch.column(column.source)
+    def _convert_column(self, chunk: Chunk, column: Column) -> scalar.Converted:
+        origin = scalar.Origin(self._source.is_text, chunk.legacy_calendar)
         try:
-            converted = check.convert(array, column.target, self._source.is_text, self._bad_rows.limit)
+            converted = check.convert(chunk.batch.column(column.source), column.target, self._bad_rows.limit, origin)
         except check.WrongType as error:
             raise BadInput(f"{chunk.place.text(0)}: column {column.source} {error}") from None
-        self.rounded += converted.rounded
-        for row in converted.bad:
-            bad.setdefault(row, column)
-        return converted.array
+        if converted.rounded > 0:
+            self.rounded[column.label] = self.rounded.get(column.label, 0) + converted.rounded
+        return converted
 
     def _convert(self, chunk: Chunk) -> pa.RecordBatch:
-        bad: dict[int, Column] = {}
-        arrays = [self._convert_column(chunk, column, bad) for column in self._view.columns]
+        bad: dict[int, tuple[Column, scalar.Misfit]] = {}
+        arrays, nanoseconds = [], []
+        for column in self._view.columns:
+            converted = self._convert_column(chunk, column)
+            arrays.append(converted.array)
+            if column.name in _NANOSECONDS:
+                nanoseconds.append(converted.nanoseconds or pa.nulls(chunk.batch.num_rows, pa.int32()))
+            for row, misfit in converted.bad.items():
+                bad.setdefault(row, (column, misfit))
         kinds = {c.name: chunk.batch.schema.field(c.source).type for c in self._view.columns}
         for row in sorted(bad):
-            column = bad[row]
-            what, fix = check.misfit(kinds[column.name], column.target, self._source.is_text)
+            column, misfit = bad[row]
+            what, fix = check.describe(misfit, column.target, column.is_key, column.is_pii)
             self._bad_rows.take(functools.partial(chunk.place.text, row), f"column {column.source} {what}", fix)
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        batch = pa.RecordBatch.from_arrays(arrays + nanoseconds, schema=self.schema)
         kept = None
         if bad:
             kept = pa.array([row for row in range(batch.num_rows) if row not in bad], pa.int64())
@@ -213,6 +223,16 @@ class ViewBuild:
         self._bad_rows.take(functools.partial(sent.text, row), what, _FIXES[flaw])
         return True
 
+    def _on_conflict(self, key: bytes, event_us: int, lost: int) -> bool:
+        when = check.shown(pa.scalar(event_us, pa.timestamp("us", "UTC")))
+        where = f"key {check.shown(key.decode('utf-8', 'backslashreplace'))} at {when}"
+        if self._options.fail_on_conflict:
+            raise BadInput(f"{self._project.name}/{self._view.name}: {lost + 1} rows of {where} have different values; "
+                           "name a created_timestamp_column that decides, remove the wrong ones, "
+                           "or let the greater values win with --on-conflict=resolve")
+        self._progress.message(f"conflict: {where}: {lost} row{'s' if lost != 1 else ''} with other values lost")
+        return True
+
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
         options = self._options
@@ -223,7 +243,7 @@ class ViewBuild:
                 project=self._project.text, view=self._view.name, temporary=options.temporary, memory_bytes=shares.core,
                 threads=len(os.sched_getaffinity(0)), event_ts_us_max=time.time_ns() // 1000 + CLOCK_SKEW_US,
                 as_of_us=AS_OF_NONE if options.as_of_us is None else options.as_of_us, on_flaw=self._on_flaw,
-                on_progress=self._progress)
+                on_conflict=self._on_conflict, on_progress=self._progress)
             self._progress.rows_expected = source.rows_expected
             counts, read_s = self._read(core, source)
             extra = {"sources": source.lineage(), "counts": counts, "as_of_us": options.as_of_us,

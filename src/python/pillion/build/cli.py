@@ -19,6 +19,7 @@ from pillion.build.errors import BuildError
 from pillion.build.progress import amount
 
 EXIT_INTERRUPTED = 130
+ROUNDED_SHOWN = 10  # columns in the report; --json has all
 
 
 def parse_time(text: str) -> int:
@@ -62,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--on-bad-row", choices=("fail", "skip"), default="fail", help="default: fail")
     parser.add_argument("--max-bad-rows", metavar="N", type=_count, default=1000,
                         help="with --on-bad-row=skip: fail when there are more (default: 1000)")
+    parser.add_argument("--on-conflict", choices=("fail", "resolve"), default="resolve",
+                        help="rows of one key and time with different values: resolve lets the greater values win "
+                             "(default: resolve)")
     parser.add_argument("--tmp", metavar="DIR", default=os.environ.get("TMPDIR", "/var/tmp"),
                         help="folder for what memory cannot hold (default: $TMPDIR or /var/tmp)")
     parser.add_argument("--version", action="version", version=f"pillion-build {_core.VERSION}")
@@ -71,13 +75,20 @@ def _parser() -> argparse.ArgumentParser:
 def _report(result: dict[str, Any], options: builder.Options) -> None:
     counts, seconds, err = result["counts"], result["seconds"], options.err
     left_out = ", ".join(f"{counts[name]:,} {label}" for name, label in (
-        ("late", "late"), ("duplicates", "duplicate"), ("after_as_of", "after --as-of"), ("null_keys", "without a key"),
-        ("bad_rows", "bad")) if counts[name])
+        ("late", "late"), ("duplicates", "duplicate"), ("conflicts", "in conflict"), ("after_as_of", "after --as-of"),
+        ("null_keys", "without a key"), ("bad_rows", "bad")) if counts[name])
     rate = amount(counts["rows_in"] / max(seconds["total"], 1e-3), "rows")
     err.write(f"{result['view']}: {counts['rows_in']:,} rows in, {counts['rows_out']:,} out"
               f"{f' ({left_out})' if left_out else ''}, {seconds['total']:.1f} s, {rate}/s\n")
     if counts["rounded"]:
-        err.write(f"{result['view']}: {counts['rounded']:,} values rounded to float32 or cut to microseconds\n")
+        most = sorted(counts["rounded"].items(), key=lambda item: -item[1])
+        rest = f" and {len(most) - ROUNDED_SHOWN:,} more columns" if len(most) > ROUNDED_SHOWN else ""
+        err.write(f"{result['view']}: values rounded to the nearest that the type holds: "
+                  + ", ".join(f"{count:,} of {name}" for name, count in most[:ROUNDED_SHOWN]) + f"{rest}\n")
+    if counts["conflicts"]:
+        err.write(f"{result['view']}: {counts['conflicts']:,} row{'s' if counts['conflicts'] != 1 else ''} in conflict: "
+                  "another row has the same key and time and greater values; name a created_timestamp_column that "
+                  "decides, or end such builds with --on-conflict=fail\n")
     done = "dry run, nothing put" if result["dry_run"] else "there already" if result["existed"] else \
         f"{result['shards_uploaded']} put, {amount(result['bytes_uploaded'], 'B')}"
     err.write(f"{result['view']}: {result['shards']} shard{'s' if result['shards'] != 1 else ''}, "
@@ -103,7 +114,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     limit = arguments.memory_limit or memory.available_bytes() // 2
     options = builder.Options(
         store=None if arguments.dry_run else arguments.store, as_of_us=arguments.as_of, memory_limit=limit,
-        skip_bad_rows=arguments.on_bad_row == "skip", max_bad_rows=arguments.max_bad_rows, temporary=arguments.tmp,
+        fail_on_conflict=arguments.on_conflict == "fail", skip_bad_rows=arguments.on_bad_row == "skip", max_bad_rows=arguments.max_bad_rows, temporary=arguments.tmp,
         err=sys.stderr)
     try:
         _run(arguments, options)

@@ -19,6 +19,8 @@ class Column:
     source: str   # in the file or query
     target: Target
     label: str    # for messages: "conv_rate", "event_timestamp"
+    is_key: bool = False
+    is_pii: bool = False  # no message shows its values
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _view(document: dict[str, Any], entities: dict[str, dict[str, Any]]) -> View
     columns = []
     for entity in (entities[name] for name in document["entities"]):
         key = entity["join_key"]
-        columns.append(Column(key, origin.get(key, key), Target.parse(entity["type"]), key))
+        columns.append(Column(key, origin.get(key, key), Target.parse(entity["type"]), key, is_key=True))
     times = [(_core.EVENT_COLUMN, source["timestamp_field"])]
     if source.get("created_timestamp_column"):
         times.append((_core.CREATED_COLUMN, source["created_timestamp_column"]))
@@ -69,7 +71,8 @@ def _view(document: dict[str, Any], entities: dict[str, dict[str, Any]]) -> View
         columns.append(Column(name, label, Target.parse("unix_timestamp"), label))
     for feature in document["features"]:
         name = feature["name"]
-        columns.append(Column(name, origin.get(name, name), Target.parse(feature["type"]), name))
+        columns.append(Column(name, origin.get(name, name), Target.parse(feature["type"]), name,
+                              is_pii="pii" in (feature.get("tags") or [])))
     return View(document["name"], source, columns)
 
 

@@ -36,6 +36,7 @@ class Place:
 class Chunk:
     place: Place
     batch: pa.RecordBatch
+    legacy_calendar: str = ""  # scalar.Origin
 
 
 @dataclass(frozen=True)
