@@ -37,6 +37,7 @@ _pillion() {
     --memory-limit) COMPREPLY=(); return ;;
     --on-bad-row) COMPREPLY=($(compgen -W "fail skip" -- "$2")); return ;;
     --max-bad-rows) COMPREPLY=(); return ;;
+    --on-conflict) COMPREPLY=($(compgen -W "fail resolve" -- "$2")); return ;;
     --tmp) compopt -o filenames; COMPREPLY=($(compgen -f -- "$2")); return ;;
     esac
     case $command in
@@ -54,7 +55,7 @@ _pillion() {
         fi ;;
     build)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--store --view --as-of --memory-limit --on-bad-row --max-bad-rows --tmp --dry-run --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --view --as-of --memory-limit --on-bad-row --max-bad-rows --on-conflict --tmp --dry-run --json --help" -- "$2"))
         else
             compopt -o filenames; COMPREPLY=($(compgen -f -- "$2"))
         fi ;;

@@ -22,8 +22,8 @@ const struct pil_command pil_commands[] = {
      "channel points to, are refused with a list of what breaks, unless --force is given.",
      OPT(STORE) | OPT(FORCE) | OPT(JSON), OPT(STORE), 1, 1, PIL_FOLLOWS_FILE, pil_cli_apply},
     {"build", "FILE", "build releases from a project's sources", "Is pillion-build, of the Python package.",
-     OPT(VIEW) | OPT(STORE) | OPT(AS_OF) | OPT(MEMORY_LIMIT) | OPT(ON_BAD_ROW) | OPT(MAX_BAD_ROWS) | OPT(TMP) |
-         OPT(DRY_RUN) | OPT(JSON),
+     OPT(VIEW) | OPT(STORE) | OPT(AS_OF) | OPT(MEMORY_LIMIT) | OPT(ON_BAD_ROW) | OPT(MAX_BAD_ROWS) | OPT(ON_CONFLICT) |
+         OPT(TMP) | OPT(DRY_RUN) | OPT(JSON),
      0, 1, 1, PIL_FOLLOWS_FILE, NULL},
     {"releases", "[PROJECT[/VIEW]]", "list releases and the channels that point to them", NULL, OPT(STORE) | OPT(JSON),
      OPT(STORE), 0, 1, PIL_FOLLOWS_NONE, pil_cli_releases},

@@ -28,6 +28,8 @@
       "cap of the resident memory, like 512M (default: half of what the cgroup allows)") \
     X(ON_BAD_ROW, "on-bad-row", "WHAT", BAD_ROW, "fail or skip (default fail)") \
     X(MAX_BAD_ROWS, "max-bad-rows", "N", NONE, "with --on-bad-row=skip: fail when there are more (default 1000)") \
+    X(ON_CONFLICT, "on-conflict", "WHAT", CONFLICT, \
+      "rows of one key and time with different values: fail or resolve (default resolve: greater values win)") \
     X(TMP, "tmp", "DIR", FILE, "folder for what memory cannot hold (default $TMPDIR or /var/tmp)") \
     X(DRY_RUN, "dry-run", NULL, NONE, "say what would be done, change nothing") \
     X(JSON, "json", NULL, NONE, "print JSON for programs")
@@ -46,8 +48,9 @@ typedef enum pil_follows {
     PIL_FOLLOWS_STORE,
     PIL_FOLLOWS_SOCKET,
     PIL_FOLLOWS_CHANNEL,
-    PIL_FOLLOWS_SHELL,   /* bash, zsh or fish */
-    PIL_FOLLOWS_BAD_ROW, /* fail or skip */
+    PIL_FOLLOWS_SHELL,    /* bash, zsh or fish */
+    PIL_FOLLOWS_BAD_ROW,  /* fail or skip */
+    PIL_FOLLOWS_CONFLICT, /* fail or resolve */
 } pil_follows;
 
 struct pil_option_row {

@@ -9,6 +9,7 @@
 static const char channels[] = "production staging canary";
 static const char shells[] = "bash zsh fish";
 static const char bad_row[] = "fail skip";
+static const char conflict[] = "fail resolve";
 
 /* ---- bash */
 
@@ -30,6 +31,7 @@ static const char *bash_reply(pil_follows follows) {
     case PIL_FOLLOWS_CHANNEL: return "COMPREPLY=($(compgen -W \"production staging canary\" -- \"$2\"))";
     case PIL_FOLLOWS_SHELL: return "COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$2\"))";
     case PIL_FOLLOWS_BAD_ROW: return "COMPREPLY=($(compgen -W \"fail skip\" -- \"$2\"))";
+    case PIL_FOLLOWS_CONFLICT: return "COMPREPLY=($(compgen -W \"fail resolve\" -- \"$2\"))";
     case PIL_FOLLOWS_NONE: break;
     }
     return "COMPREPLY=()";
@@ -99,6 +101,7 @@ static void print_zsh_action(pil_follows follows) {
     case PIL_FOLLOWS_CHANNEL: printf("(%s)", channels); return;
     case PIL_FOLLOWS_SHELL: printf("(%s)", shells); return;
     case PIL_FOLLOWS_BAD_ROW: printf("(%s)", bad_row); return;
+    case PIL_FOLLOWS_CONFLICT: printf("(%s)", conflict); return;
     case PIL_FOLLOWS_NONE: printf(" "); return;
     }
 }
@@ -170,6 +173,7 @@ static void print_fish_follows(pil_follows follows) {
     case PIL_FOLLOWS_CHANNEL: printf(" -a '%s'", channels); return;
     case PIL_FOLLOWS_SHELL: printf(" -a '%s'", shells); return;
     case PIL_FOLLOWS_BAD_ROW: printf(" -a '%s'", bad_row); return;
+    case PIL_FOLLOWS_CONFLICT: printf(" -a '%s'", conflict); return;
     case PIL_FOLLOWS_NONE: return;
     }
 }

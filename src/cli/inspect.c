@@ -128,7 +128,7 @@ static json_t *row_to_json(const struct pil_shard *shard, const uint8_t *row) {
     for (uint32_t i = 0; i < shard->view->feature_count; i++) {
         const struct pil_feature *feature = &shard->view->features[i];
         pil_json_set(&values, feature->name,
-                     pil_feature_is_pii(feature) ? json_string("(pii)") : pil_value_to_json(shard, row, i));
+                     pil_view_feature_is_pii(feature) ? json_string("(pii)") : pil_value_to_json(shard, row, i));
     }
     (void)pil_report_text(&key);
     bool is_utf8 = pil_utf8_is_valid(pil_text_bytes(&key));
@@ -155,9 +155,9 @@ static void add_row(struct pil_table *table, const struct pil_shard *shard, cons
     pil_clock_format_us(pil_row_event_ts_us(shard->view, row), time);
     pil_table_add(table, PIL_STYLE_PLAIN, time);
     for (uint32_t i = 0; i < features; i++) {
-        bool dim = pil_feature_is_pii(&shard->view->features[i]) || pil_row_is_null(shard->view, row, i);
+        bool dim = pil_view_feature_is_pii(&shard->view->features[i]) || pil_row_is_null(shard->view, row, i);
         pil_text_clear(&text);
-        if (pil_feature_is_pii(&shard->view->features[i])) {
+        if (pil_view_feature_is_pii(&shard->view->features[i])) {
             pil_text_format(&text, "(pii)");
         } else {
             pil_value_text_append(&text, shard, row, i);

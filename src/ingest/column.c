@@ -218,23 +218,21 @@ static bool is_finite(float value) {
     return value - value == 0;
 }
 
-static pil_ingest_flaw check_narrow(const struct pil_column *column, int64_t start, int64_t count,
-                                    struct pil_row_flaw *ret_flaw) {
+static pil_ingest_flaw check_narrow(const struct pil_column *column, int64_t start, int64_t count, int64_t *ret_found) {
     const struct arrow_format *format = &formats[column->type.scalar];
     for (int64_t i = 0; i < count; i++) {
         float value = pil_load_f32(column->items.values + 4 * (start + i));
         if (is_finite(value) && (format->narrowed(value) & 0x7fff) == format->infinity) {
-            ret_flaw->found = i;
-            ret_flaw->value = value;
+            *ret_found = i;
             return PIL_INGEST_FLAW_OUT_OF_RANGE;
         }
     }
     return PIL_INGEST_FLAW_NONE;
 }
 
-static pil_ingest_flaw check_items(const struct pil_column *column, int64_t row, struct pil_row_flaw *ret_flaw) {
+static pil_ingest_flaw check_items(const struct pil_column *column, int64_t row, int64_t *ret_found) {
     int64_t count, start = items_of(column, row, &count);
-    ret_flaw->found = count;
+    *ret_found = count;
     if (column->type.shape == PIL_SHAPE_VECTOR && count != column->type.dimension) {
         return PIL_INGEST_FLAW_VECTOR_LENGTH;
     }
@@ -243,20 +241,20 @@ static pil_ingest_flaw check_items(const struct pil_column *column, int64_t row,
     }
     for (int64_t i = 0; column->items.validity != NULL && i < count; i++) {
         if (!pil_bit_at(column->items.validity, start + i)) {
-            ret_flaw->found = i;
+            *ret_found = i;
             return PIL_INGEST_FLAW_NULL_ELEMENT;
         }
     }
     if (column->item_is_float32) {
-        return check_narrow(column, start, count, ret_flaw);
+        return check_narrow(column, start, count, ret_found);
     }
     pil_ingest_flaw flaw = PIL_INGEST_FLAW_NONE;
     for (int64_t i = 0; column->items.offsets != NULL && i < count && flaw == PIL_INGEST_FLAW_NONE; i++) {
-        flaw = check_text(column->type.scalar, text_at(&column->items, column->item_wide, start + i), &ret_flaw->found);
+        flaw = check_text(column->type.scalar, text_at(&column->items, column->item_wide, start + i), ret_found);
     }
     if (flaw == PIL_INGEST_FLAW_NONE && column->type.shape == PIL_SHAPE_LIST) {
         uint64_t bytes = pil_column_payload_bytes(column, row);
-        ret_flaw->found = (int64_t)bytes;
+        *ret_found = (int64_t)bytes;
         flaw = bytes > PIL_VALUE_BYTES_MAX ? PIL_INGEST_FLAW_TOO_LARGE : PIL_INGEST_FLAW_NONE;
     }
     return flaw;
@@ -271,11 +269,11 @@ void pil_column_check(const struct pil_column *column, int64_t row, uint32_t cou
         if (flaws[i].flaw != PIL_INGEST_FLAW_NONE || pil_column_is_null(column, row + i)) {
             continue;
         }
-        struct pil_row_flaw found = {.column = column};
-        found.flaw = has_items ? check_items(column, row + i, &found)
-                               : check_text(column->type.scalar, pil_column_text(column, row + i), &found.found);
-        if (found.flaw != PIL_INGEST_FLAW_NONE) {
-            flaws[i] = found;
+        int64_t found = 0;
+        pil_ingest_flaw flaw = has_items ? check_items(column, row + i, &found)
+                                         : check_text(column->type.scalar, pil_column_text(column, row + i), &found);
+        if (flaw != PIL_INGEST_FLAW_NONE) {
+            flaws[i] = (struct pil_row_flaw){.flaw = flaw, .column = column, .found = found};
         }
     }
 }

@@ -22,7 +22,6 @@ struct pil_column {
     bool fixed_size;      /* "+w": no offsets, type.dimension elements each */
     bool item_wide;       /* elements are strings with 64-bit offsets */
     bool item_is_float32; /* elements must be narrowed to float16 or bfloat16 */
-    bool is_pii;          /* no message shows its values; set by the caller */
     struct pil_cells cells;
     struct pil_cells items; /* elements of lists and vectors; `first` is the index of element 0 */
 };
@@ -32,7 +31,6 @@ struct pil_row_flaw {
     pil_ingest_flaw flaw;
     const struct pil_column *column;
     int64_t found; /* for the text: length, timestamp, index of the element */
-    float value;   /* of the element that is out of range */
 };
 
 /* Finds the column among the children of a record batch and checks its format. Sets the members above. */

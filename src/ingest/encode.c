@@ -56,9 +56,7 @@ static pil_status bind(struct encoder *encoder, const struct ArrowSchema *schema
     encoder->created_ns = (struct pil_column){.name = PIL_INGEST_CREATED_NS_COLUMN, .type = nanoseconds};
     PIL_TRY(bind_optional(encoder, schema, &encoder->created_ns, &expected));
     for (uint32_t i = 0; i < view->feature_count; i++) {
-        encoder->features[i] = (struct pil_column){.name = view->features[i].name,
-                                                   .type = view->features[i].type,
-                                                   .is_pii = pil_feature_is_pii(&view->features[i])};
+        encoder->features[i] = (struct pil_column){.name = view->features[i].name, .type = view->features[i].type};
         PIL_TRY(pil_column_bind(&encoder->features[i], schema, encoder->error));
     }
     if (schema->n_children != expected) {
@@ -201,7 +199,7 @@ static void encode_chunk(struct encoder *encoder, int64_t first, uint32_t count)
 /* ---- One row */
 
 static void describe(const struct pil_row_flaw *flaw, char *text, size_t text_bytes) {
-    char type[PIL_TYPE_TEXT_BYTES], when[PIL_CLOCK_TEXT_BYTES], value[32];
+    char type[PIL_TYPE_TEXT_BYTES], when[PIL_CLOCK_TEXT_BYTES];
     long long found = flaw->found;
     pil_type_format(flaw->column->type, type);
     switch (flaw->flaw) {
@@ -220,9 +218,7 @@ static void describe(const struct pil_row_flaw *flaw, char *text, size_t text_by
         break;
     case PIL_INGEST_FLAW_INVALID_UTF8: snprintf(text, text_bytes, "is not UTF-8 (%lld bytes)", found); break;
     case PIL_INGEST_FLAW_OUT_OF_RANGE:
-        snprintf(value, sizeof value, " (%.9g)", (double)flaw->value);
-        snprintf(text, text_bytes, "has element %lld%s beyond the range of %s", found,
-                 flaw->column->is_pii ? "" : value, type);
+        snprintf(text, text_bytes, "has element %lld beyond the range of %s", found, type);
         break;
     case PIL_INGEST_FLAW_TOO_LARGE: snprintf(text, text_bytes, "makes %lld bytes, over the limit", found); break;
     }

@@ -130,6 +130,7 @@ static void settle(struct merger *merger, size_t count) {
 static pil_status record_conflicts(struct merger *merger, const struct pil_record *winner) {
     struct pil_ingest *ingest = merger->ingest;
     const struct pil_ingest_options *options = &ingest->options;
+    PIL_ASSERT(winner->duplicates != PIL_RECORD_DEAD && winner->conflicts > 0);
     ingest->counts.conflicts += winner->conflicts;
     if (options->on_conflict == NULL || merger->conflicts_shown == PIL_INGEST_CONFLICTS_SHOWN) {
         return PIL_STATUS_OK;

@@ -86,7 +86,7 @@ static bool column_init(struct column *column, const struct pil_feature *feature
     bool is_reference = pil_type_is_reference(type), is_scalar = type.shape == PIL_SHAPE_SCALAR;
     *column = (struct column){
         .feature = feature,
-        .hidden = pil_feature_is_pii(feature),
+        .hidden = pil_view_feature_is_pii(feature),
         .measure = is_reference ? MEASURE_LENGTH
                    : is_scalar  ? MEASURE_VALUE
                                 : MEASURE_ELEMENT,

@@ -113,6 +113,7 @@ int pil_value_compare(struct pil_type type, struct pil_bytes a, struct pil_bytes
         return type.shape == PIL_SHAPE_SCALAR ? pil_value_compare_bytes(a, b) : compare_texts(a, b);
     }
     size_t width = pil_scalar_bytes(type.scalar);
+    PIL_ASSERT(a.len % width == 0 && b.len % width == 0);
     int order = 0;
     for (size_t at = 0; order == 0 && at < a.len && at < b.len; at += width) {
         order = compare_fixed(type.scalar, a.data + at, b.data + at);

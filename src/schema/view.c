@@ -152,7 +152,7 @@ bool pil_view_index_build(struct pil_view *view) {
     return true;
 }
 
-bool pil_feature_is_pii(const struct pil_feature *feature) {
+bool pil_view_feature_is_pii(const struct pil_feature *feature) {
     for (uint32_t i = 0; i < feature->tag_count; i++) {
         if (strcmp(feature->tags[i], "pii") == 0) {
             return true;

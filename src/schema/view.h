@@ -94,7 +94,7 @@ static inline int32_t pil_view_feature_find_near(const struct pil_view *view, st
  * compare. */
 int32_t pil_view_feature_find_field(const struct pil_view *view, uint32_t field);
 /* Whether the feature has the tag "pii": no report or message shows its values. */
-bool pil_feature_is_pii(const struct pil_feature *feature);
+bool pil_view_feature_is_pii(const struct pil_feature *feature);
 
 /* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and
  * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones after a

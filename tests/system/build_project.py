@@ -109,6 +109,10 @@ class Project:
 
     def build(self, *options: str, code: Optional[int] = 0, **environment: str) -> Done:
         self.write()
+        return self.run(*options, code=code, **environment)
+
+    def run(self, *options: str, code: Optional[int] = None, **environment: str) -> Done:
+        """Builds the project file that is there."""
         done = subprocess.run(self.command(*options), capture_output=True, text=True, timeout=300, check=False,
                               env={**os.environ, **environment})
         assert code is None or done.returncode == code, done.stdout + done.stderr

@@ -23,7 +23,7 @@ CSV_LINES = (
     ("2,2025-01-01T10:00:00Z, 6 ,", None),
     ("3,2025-01-01,7", "has 3 fields where the header has 4 (column city is the first that is missing); write one"),
     ("", None),
-    ("4,2025-01-01,seven,x", "column trips holds text that is not of type int32"),
+    ("4,2025-01-01,seven,x", "column trips holds 'seven', which is not int32"),
     ("5,2025-01-01,8,x,y", "has 5 fields where the header has 4"),
     ('7,2025-01-01,10,"a, ""b"""', None),
     ("8,2025-01-01,11,\udcff", "column city is not UTF-8"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import pyarrow as pa
@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from pillion.build.scalar import (ARROW, HALVES, Converted, Misfit, Origin, convert_text, convert_typed, is_string)
 
-_WIDER_ITEM = {"int8": "float16", "float16": "float32", "bfloat16": "float32"}
+# Element types of vectors, with the greatest integer up to which they hold all, and the greatest value.
+_ITEMS = (("int8", 127, 127), ("float16", 2**11, 65504), ("float32", 2**24, 3.4028234663852886e38))
 _SHOWN_MAX = 60  # characters of a value in a message
 
 
@@ -50,7 +51,7 @@ def _lists(lengths: pa.Array, items: Converted, rows: pa.Array) -> Converted:
     result = pa.ListArray.from_arrays(offsets, items.array, mask=pc.is_null(lengths))
     bad: dict[int, Misfit] = {}
     for index in sorted(items.bad):
-        bad.setdefault(rows[index].as_py(), items.bad[index])
+        bad.setdefault(rows[index].as_py(), replace(items.bad[index], is_element=True))
     if bad:
         mask = pa.array([row in bad for row in range(len(result))])
         result = pc.if_else(mask, pa.scalar(None, result.type), result)
@@ -170,16 +171,20 @@ def shown(value: Any) -> str:
     if isinstance(value, (str, bytes)):
         text = repr(value[:_SHOWN_MAX])
         return text + "…" if len(value) > _SHOWN_MAX else text
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
 
 
 def _wider(value: pa.Scalar, target: Target) -> str:
     """The type that would hold the value; "" when there is none."""
-    if target.shape == "vector":
-        return _WIDER_ITEM.get(target.scalar, "")
-    if not pa.types.is_integer(value.type):
-        return {"int32": "float64", "int64": "float64", "float32": "float64"}.get(target.scalar, "")
+    if target.scalar == "unix_timestamp":
+        return ""
     number = value.as_py()
+    is_integer = pa.types.is_integer(value.type)
+    if target.shape == "vector":
+        names = [name for name, exact, greatest in _ITEMS if not abs(number) > (exact if is_integer else greatest)]
+        return next((name for name in names if name.startswith("float") and name != target.scalar), "")
+    if not is_integer:
+        return {"int32": "float64", "int64": "float64", "float32": "float64"}.get(target.scalar, "")
     if target.scalar != "int64" and -2**63 <= number < 2**63:
         return "int64"
     return "float64" if target.scalar != "float64" and float(number) == number else ""
@@ -189,10 +194,11 @@ def describe(misfit: Misfit, target: Target, is_key: bool, is_pii: bool) -> tupl
     """The texts for a cell that does not fit: what is wrong, and what to do."""
     kind = misfit.value.type
     if is_string(kind):
-        value = "text that" if is_pii else f"{shown(misfit.value)}, which"
-        return f"holds {value} is not {target.text}", "mend the row, "
-    value = f"a {kind} value that" if is_pii else f"{shown(misfit.value)} ({kind}), which"
-    what = f"holds {value} does not fit {target.text} without loss"
+        what = "text that" if is_pii else f"{shown(misfit.value)}, which"
+        wanted = f"{target.scalar} (an element of {target.text})" if misfit.is_element else target.text
+        return f"holds {what} is not {wanted}", "mend the row, "
+    what = f"a {kind} value that" if is_pii else f"{shown(misfit.value)} ({kind}), which"
+    what = f"holds {what} does not fit {target.text} without loss"
     if misfit.why:
         what += f" ({misfit.why})"
     wider = _wider(misfit.value, target)

@@ -86,7 +86,8 @@ def _report(result: dict[str, Any], options: builder.Options) -> None:
         err.write(f"{result['view']}: values rounded to the nearest that the type holds: "
                   + ", ".join(f"{count:,} of {name}" for name, count in most[:ROUNDED_SHOWN]) + f"{rest}\n")
     if counts["conflicts"]:
-        err.write(f"{result['view']}: {counts['conflicts']:,} row{'s' if counts['conflicts'] != 1 else ''} in conflict: "
+        plural = "s" if counts["conflicts"] != 1 else ""
+        err.write(f"{result['view']}: {counts['conflicts']:,} row{plural} in conflict: "
                   "another row has the same key and time and greater values; name a created_timestamp_column that "
                   "decides, or end such builds with --on-conflict=fail\n")
     done = "dry run, nothing put" if result["dry_run"] else "there already" if result["existed"] else \
@@ -114,8 +115,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     limit = arguments.memory_limit or memory.available_bytes() // 2
     options = builder.Options(
         store=None if arguments.dry_run else arguments.store, as_of_us=arguments.as_of, memory_limit=limit,
-        fail_on_conflict=arguments.on_conflict == "fail", skip_bad_rows=arguments.on_bad_row == "skip", max_bad_rows=arguments.max_bad_rows, temporary=arguments.tmp,
-        err=sys.stderr)
+        skip_bad_rows=arguments.on_bad_row == "skip", max_bad_rows=arguments.max_bad_rows,
+        fail_on_conflict=arguments.on_conflict == "fail", temporary=arguments.tmp, err=sys.stderr)
     try:
         _run(arguments, options)
     except BuildError as error:

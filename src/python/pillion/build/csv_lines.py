@@ -38,7 +38,8 @@ def read_header(path: Path, wanted: Sequence[str]) -> Header:
     best, most = Header(DELIMITERS[0], []), -1
     for delimiter in DELIMITERS:
         with _open(path, "utf-8-sig") as file:
-            names = [name.strip(" \t\r\n") for name in next(csv.reader(file, delimiter=delimiter, skipinitialspace=True), [])]
+            fields = next(csv.reader(file, delimiter=delimiter, skipinitialspace=True), [])
+            names = [name.strip(" \t\r\n") for name in fields]
         known = sum(name in names for name in wanted)
         if known > most:
             best, most = Header(delimiter, names), known

@@ -3,15 +3,14 @@
 
 What the type holds exactly is held. What it does not hold is refused, and the message shows the value. Three
 conversions are for rounding, so they give the nearest value and count it: floats to a narrower float, decimals and
-decimal text to a float, times to microseconds. docs/reference/values.md has the table; a test reads it.
+decimal text to a float, times to microseconds. docs/values.md has the table; a test reads it.
 
 - A float is an integer only below 2^53 (2^24 for float32): beyond, floats no longer tell neighbours apart, so two keys
   may already be one.
 - Text is parsed only if the source has nothing else (CSV). An integer in text must be exact also as a float.
 - A time without a zone is UTC. Infinite times, and old times in the calendar of Spark 2, are refused.
 
-The C core refuses null keys and elements, lengths of vectors, text that is not UTF-8, future event times and what is
-beyond the range of a half precision.
+The C core refuses null keys and elements, lengths of vectors, text that is not UTF-8 and future event times.
 """
 from __future__ import annotations
 
@@ -32,6 +31,7 @@ ARROW = {
 HALVES = ("float16", "bfloat16")
 _SHORT = 15  # so many decimal digits are always told apart by a float64
 _FLOAT64_NORMAL_MIN = 2.0**-1022
+_BFLOAT16_INFINITE = 2.0**128 - 2.0**119  # from here on the nearest is infinite
 _INFINITE = (2**63 - 1, -2**63 + 1, -2**63)  # DuckDB's infinities, and the NaT of numpy
 _INFINITE_DAYS = (2**31 - 1, -2**31 + 1, -2**31)
 # Before these, Spark reads and writes other days or hours than the (proleptic Gregorian) calendar of Parquet.
@@ -51,6 +51,7 @@ class Misfit:
     """A value that cannot be held, as the source has it."""
     value: pa.Scalar
     why: str = ""
+    is_element: bool = False  # of a list or vector
 
 
 @dataclass
@@ -103,13 +104,14 @@ def refuse(converted: Converted, source: pa.Array, lost: np.ndarray, why: str = 
 
 # ---- Floats
 
-def _is_half(values: np.ndarray, scalar: str) -> np.ndarray:
-    """Whether a half precision holds each value exactly."""
+def _half(values: np.ndarray, scalar: str) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a half precision holds each value exactly, and whether the nearest is infinite."""
     with np.errstate(all="ignore"):
         if scalar == "float16":
-            return values.astype(np.float16) == values
+            half = values.astype(np.float16)
+            return half == values, np.isinf(half)
         single = values.astype(np.float32)
-        return (single == values) & (single.view(np.uint32) & 0xffff == 0)
+        return (single == values) & (single.view(np.uint32) & 0xffff == 0), np.abs(single) >= _BFLOAT16_INFINITE
 
 
 def _nearest(array: pa.Array, scalar: str) -> tuple[pa.Array, np.ndarray, np.ndarray]:
@@ -117,11 +119,12 @@ def _nearest(array: pa.Array, scalar: str) -> tuple[pa.Array, np.ndarray, np.nda
     values = _numpy(array)
     finite = np.isfinite(values)
     result = array if array.type == ARROW[scalar] else pc.cast(array, ARROW[scalar], safe=False)
-    infinite = finite & np.isinf(_numpy(result))
+    infinite = np.isinf(_numpy(result))
+    changed = _numpy(result) != values
     if scalar in HALVES:
-        changed = ~_is_half(values, scalar)
-    else:
-        changed = _numpy(result) != values
+        exact, infinite = _half(values, scalar)
+        changed = ~exact
+    infinite &= finite
     return result, changed & finite & ~infinite, infinite
 
 
@@ -138,7 +141,7 @@ def _floats_of_integers(array: pa.Array, scalar: str) -> Converted:
     back = pc.cast(pc.if_else(inside, result, pa.scalar(0, result.type)), wide.type, safe=False)
     lost = _mask(pc.invert(pc.and_(inside, pc.equal(back, wide))))
     if scalar in HALVES:
-        lost |= _mask(array.is_valid()) & ~_is_half(_numpy(result), scalar)
+        lost |= _mask(array.is_valid()) & ~_half(_numpy(result), scalar)[0]
     return refuse(Converted(result), array, lost)
 
 
@@ -232,8 +235,8 @@ def _times(array: pa.Array, limit: int, origin: Origin) -> Converted:
     if origin.legacy_calendar:
         if before is None:
             before = pc.less(pc.cast(converted.array, pa.int64()), _CALENDAR_US_MIN)
-        why = (f"the file's {origin.legacy_calendar} says that Spark wrote old times in another calendar; write it anew "
-               "with spark.sql.parquet.datetimeRebaseModeInWrite=CORRECTED and int96RebaseModeInWrite=CORRECTED")
+        why = (f"the file's {origin.legacy_calendar} says that Spark wrote old times in another calendar; write the "
+               "file anew with spark.sql.parquet.datetimeRebaseModeInWrite=CORRECTED and int96RebaseModeInWrite=CORRECTED")
         converted = refuse(converted, array, _mask(before), why)
     return converted
 

@@ -33,8 +33,17 @@ class SqlSource:
                 raise BadInput(f"{self._name}: it returns no rows by its nature; write a SELECT")
             self._there = self._relation.columns
             check_columns(view, self._there, self._name)
+            self._refuse_wrapping_types()
         except duckdb.Error as error:
             raise failure(self._name, error) from error
+
+    def _refuse_wrapping_types(self) -> None:
+        """DuckDB hands a UHUGEINT over as a decimal of 128 bits with a sign: 2^128 - 1 would arrive as -1."""
+        for column in self._view.columns:
+            kind = str(self._relation.types[self._there.index(column.source)])
+            if "UHUGEINT" in kind:
+                raise BadInput(f"{self._name}: column {column.source} is {kind}, which DuckDB cannot hand over as it "
+                               "is; cast it in the query, to HUGEINT if it is a number, to VARCHAR if it is a key")
 
     def chunks(self) -> Iterator[Chunk]:
         try:
