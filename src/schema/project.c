@@ -11,6 +11,7 @@ static void project_view_deinit(struct pil_project_view *view) {
     free(view->source.timestamp_field);
     free(view->source.created_timestamp_column);
     json_decref(view->source.field_mapping);
+    json_decref(view->source.csv);
     free(view->description);
     free(view->owner);
     json_decref(view->tags);

@@ -18,6 +18,7 @@ struct pil_source {
     char *timestamp_field;
     char *created_timestamp_column; /* NULL when none */
     json_t *field_mapping;          /* object: column in the source → name in the view; never NULL */
+    json_t *csv;                    /* object: options of csv files that differ from the defaults, by key; never NULL */
 };
 
 struct pil_project_view {

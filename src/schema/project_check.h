@@ -26,6 +26,25 @@ void pil_check_project(struct pil_check *check, const struct pil_yaml_node *root
  */
 void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, struct pil_project_view *ret_view);
 
+/* The keys of a source that only csv sources have, in this order after those that all have. */
+enum {
+    PIL_CSV_HEADER,
+    PIL_CSV_COLUMN_NAMES,
+    PIL_CSV_NULL_VALUES,
+    PIL_CSV_DELIMITER, /* this and the following ones are one character */
+    PIL_CSV_QUOTE,
+    PIL_CSV_ESCAPE,
+    PIL_CSV_COMMENT,
+    PIL_CSV_DECIMAL,
+    PIL_CSV_THOUSANDS,
+    PIL_CSV_KEYS,
+};
+extern const struct pil_yaml_key pil_csv_keys[PIL_CSV_KEYS];
+/* Checks the values of these keys, NULL where a key is not given; without is_csv all of them are problems. Returns the
+ * options that differ from the defaults, by key. NULL when memory is short. Owns: the caller. */
+json_t *pil_check_csv(struct pil_check *check, bool is_csv, const char *label,
+                      const struct pil_yaml_node *const values[PIL_CSV_KEYS]);
+
 /* The name of a node in messages: "feature trips", or "feature" if the node has no name. */
 void pil_check_label(const struct pil_yaml_node *node, const char *noun, char ret_label[PIL_CHECK_LABEL_BYTES]);
 /* Copies a name; a missing node gives "". An invalid name is added as a problem and copied nevertheless. NULL when

@@ -296,7 +296,7 @@ static void check_source_place(struct view_check *of, const struct pil_yaml_node
 /* Checks the fields of the source and returns its field_mapping, which is checked once the features are known. */
 static const struct pil_yaml_node *check_source(struct view_check *of, const struct pil_yaml_node *node) {
     enum { TYPE, PATH, QUERY, SETUP, TIMESTAMP, CREATED, MAPPING, COUNT };
-    static const struct pil_yaml_key keys[COUNT] = {
+    static const struct pil_yaml_key common[COUNT] = {
         [TYPE] = {"type", PIL_YAML_SCALAR, true},
         [PATH] = {"path", PIL_YAML_SCALAR, false},
         [QUERY] = {"query", PIL_YAML_SCALAR, false},
@@ -305,16 +305,20 @@ static const struct pil_yaml_node *check_source(struct view_check *of, const str
         [CREATED] = {"created_timestamp_column", PIL_YAML_SCALAR, false},
         [MAPPING] = {"field_mapping", PIL_YAML_MAPPING, false},
     };
-    const struct pil_yaml_node *values[COUNT];
+    struct pil_yaml_key keys[COUNT + PIL_CSV_KEYS];
+    const struct pil_yaml_node *values[COUNT + PIL_CSV_KEYS];
     struct pil_source *source = &of->into->source;
     char label[PIL_CHECK_LABEL_BYTES + 16];
     if (node == NULL) {
         return NULL;
     }
     snprintf(label, sizeof label, "source of %s", of->label);
-    pil_yaml_take(of->check->problems, node, label, keys, COUNT, values);
+    memcpy(keys, common, sizeof common);
+    memcpy(keys + COUNT, pil_csv_keys, sizeof pil_csv_keys);
+    pil_yaml_take(of->check->problems, node, label, keys, COUNT + PIL_CSV_KEYS, values);
     if (check_source_type(of, values[TYPE])) {
         check_source_place(of, node, values[PATH], values[QUERY], values[SETUP]);
+        source->csv = pil_check_csv(of->check, source->type == PIL_SOURCE_CSV, label, values + COUNT);
     }
     source->path = pil_check_text(of->check, values[PATH], label, "path", PIL_CHECK_TEXT_BYTES_MAX);
     source->query = pil_check_text(of->check, values[QUERY], label, "query", PIL_CHECK_SQL_BYTES_MAX);

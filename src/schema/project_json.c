@@ -29,6 +29,11 @@ static json_t *source_to_json(const struct pil_source *source) {
     set_text(&json, "timestamp_field", source->timestamp_field);
     set_text(&json, "created_timestamp_column", source->created_timestamp_column);
     set_map(&json, "field_mapping", source->field_mapping);
+    const char *key;
+    json_t *option;
+    json_object_foreach(source->csv, key, option) {
+        pil_json_set(&json, key, json_incref(option));
+    }
     return json;
 }
 

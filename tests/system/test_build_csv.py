@@ -5,14 +5,17 @@ Method: small files, also random ones, with mistakes of each kind, built as test
 """
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import random
+import subprocess
 import time
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import duckdb
+import pyarrow as pa
 import pytest
 from build_project import FUTURE, Project, release_of
 
@@ -90,6 +93,7 @@ def test_a_wrong_quote_cannot_be_skipped(project: Project, text: str, arguments:
 
 @pytest.mark.parametrize("text, says", [
     ("", "is empty; write a header line"),
+    ("\n \n", "column driver_id is missing"),
     (CSV_HEADER, "the source is empty"),
     (CSV_HEADER.replace("trips", "trip"), "column trips is missing (int32 of stats); there are: driver_id, ts, trip"),
     (CSV_HEADER + "1,2025-01-01,5,x\r\n2,2025-01-01,5,x\n3,2025-01-01,5,x\n", "line 2: ends in CR LF where those "),
@@ -108,24 +112,183 @@ def test_the_header_of_a_csv_file_says_its_delimiter(project: Project, delimiter
     assert shard.decode(shard.get(shard.key([1]))) == {"trips": 5, "city": f"a{delimiter}b"}
 
 
-def test_lines_of_random_csv_are_those_of_duckdbs_rows(folder: Path) -> None:
-    from pillion.build.csv_lines import Header, Lines, malformed
-    from pillion.build.csv_source import csv_relation
+# ---- How values are spelled
+
+def built(project: Project, key: int = 1) -> dict[str, Any]:
+    """The values of a key in a new release."""
+    shard = next(project.shards(release_of(project.build())))
+    row = shard.get(shard.key([key]))
+    return {"ts": row.event_ts_us, **shard.decode(row)}
+
+
+def source_with(options: str) -> str:
+    return f"{{type: csv, path: 'data/a.*', timestamp_field: ts, {options}}}"
+
+
+NULLS = CSV_HEADER + '1,2025-01-01,NA,NA\n2,2025-01-01,"NA",\\N\n3,2025-01-01, \\N ,"NA"\n4,2025-01-01,"",""\n'
+
+
+def test_null_values_are_those_of_the_source(project: Project) -> None:
+    csv_project(project, NULLS)
+    project.source = source_with("null_values: [NA, '\\N']")
+    assert [built(project, key)["trips"] for key in (1, 2, 3, 4)] == [None] * 4
+    assert [built(project, key)["city"] for key in (1, 2, 3, 4)] == [None, None, "NA", ""]
+
+
+@pytest.mark.parametrize("value", ["NA", "\\N", "null", "NaN", "?"])
+def test_a_bad_value_is_shown_and_its_option_proposed(project: Project, value: str) -> None:
+    csv_project(project, f"{CSV_HEADER}1,2025-01-01,{value},x\n")
+    said = project.build(code=1).err
+    assert f"line 2: column trips holds '{value}', which is not of type int32" in said
+    assert f"null_values: ['{value}'] into the source" in said
+    project.source = source_with(f"null_values: ['{value}']")
+    assert built(project)["trips"] is None
+
+
+def test_a_value_tagged_pii_is_not_shown(project: Project) -> None:
+    csv_project(project, f"{CSV_HEADER}1,2025-01-01,secret,x\n")
+    project.write()
+    path = project.folder / "p.yaml"
+    path.write_text(path.read_text().replace('type: "int32"', "type: int32, tags: [pii]"))
+    done = subprocess.run(project.command(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "column trips holds a text, which is not" in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("options, text, wanted", [
+    ("header: false, column_names: [driver_id, ts, trips, city]", "1,2025-01-01,5,x\n", (5, "x")),
+    ("delimiter: ':'", "driver_id:ts:trips:city\n1:2025-01-01:5:x\n", (5, "x")),
+    ("delimiter: ' '", "driver_id ts trips city\n1 2025-01-01 5 x\n", (5, "x")),
+    ("delimiter: \"\\u0001\"", "driver_id\x01ts\x01trips\x01city\n1\x012025-01-01\x015\x01x\n", (5, "x")),
+    ("quote: \"'\"", CSV_HEADER + "1,2025-01-01,5,'a,''b'\n", (5, "a,'b")),
+    ("quote: ''", CSV_HEADER + '1,2025-01-01,5,"a"b\n', (5, '"a"b')),
+    ("escape: '\\'", CSV_HEADER + '1,2025-01-01,5,"a\\"b"\n', (5, 'a"b')),
+    ("comment: '#'", "# made by hand\n\n" + CSV_HEADER + '# none\n1,2025-01-01,5,"a#b" # five\n', (5, "a#b")),
+    ("thousands: ','", CSV_HEADER + '1,2025-01-01,"1,234,567",x\n', (1234567, "x")),
+    ("decimal_separator: ',', thousands: .", CSV_HEADER + '1,2025-01-01,"-1.234,0",x\n', (-1234, "x")),
+])
+def test_options_say_how_a_file_is_written(project: Project, options: str, text: str, wanted: tuple[int, str]) -> None:
+    csv_project(project, text)
+    project.source = source_with(options)
+    project.features = {"trips": "float64" if "decimal" in options else "int32", "city": "string"}
+    values = built(project)
+    assert (values["trips"], values["city"]) == wanted
+
+
+@pytest.mark.parametrize("options, value", [
+    ("decimal_separator: ','", "1.5"), ("thousands: ','", "1,5"), ("thousands: ','", "12,34"), ("thousands: .", "1.5"),
+    ("decimal_separator: ',', thousands: .", "1,234.5"), ("thousands: ','", "1234,567"), ("header: true", "1,5"),
+])
+def test_a_separator_in_the_wrong_place_is_no_number(project: Project, options: str, value: str) -> None:
+    csv_project(project, f'{CSV_HEADER}1,2025-01-01,"{value}",x\n')
+    project.source = source_with(options)
+    project.features = {"trips": "float64", "city": "string"}
+    said = project.build(code=1).err
+    assert f"column trips holds '{value}', which is not of type float64" in said
+    assert ("decimal_separator: ','" in said) == (options == "header: true")
+
+
+@pytest.mark.parametrize("value, us, rounded", [
+    ("2025-01-01T00:00:00Z", 0, 0), ("2025-01-01 00:00:00 UTC", 0, 0), ("2025-01-01 01:00:00+01:00", 0, 0),
+    ("2025-01-01 00:00:00.123456789", 123456, 1), ("2025-01-01 00:00:00.123456000 UTC", 123456, 0), ("2025-01-01", 0, 0),
+    ("2025-01-01T02:00:00.1234567+02:00", 123456, 1),
+])
+def test_times_as_other_programs_write_them(project: Project, value: str, us: int, rounded: int) -> None:
+    csv_project(project, f"{CSV_HEADER}1,{value},5,x\n")
+    assert built(project)["ts"] == 1735689600000000 + us
+    assert project.build("--json").result["counts"]["rounded"] == rounded
+
+
+@pytest.mark.parametrize("value", ["1735689600", "2025/01/01", "01.02.2025", "noon", "2025-01-01 00:00:00 CET"])
+def test_a_time_that_is_not_known_names_the_forms(project: Project, value: str) -> None:
+    csv_project(project, f"{CSV_HEADER}1,{value},5,x\n")
+    said = project.build(code=1).err
+    assert f"column ts holds '{value}', which is not of type unix_timestamp; write 2026-01-31T12:00:00Z" in said
+    assert "UTC" in said and "nine digits" in said and "a number has no unit" in said
+
+
+# ---- What the bytes are
+
+PACKERS = {"plain": bytes, "gzip": gzip.compress, "bz2": bz2.compress,
+           "zstd": lambda data: pa.compress(data, codec="zstd", asbytes=True)}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.bz2", "a.csv.zst", "a.[1].csv", "a.\udcff.csv"])
+@pytest.mark.parametrize("packer", PACKERS)
+def test_the_content_says_how_a_file_is_compressed(project: Project, packer: str, name: str) -> None:
+    text = CSV_HEADER + "1,2025-01-01,5,x\n2,2025-01-01,six,x\n"
+    csv_project(project, text)
+    (project.data / "a.csv").unlink()
+    (project.data / name).write_bytes(PACKERS[packer](text.encode()))
+    said = project.build(code=1).err
+    assert "line 3: column trips holds 'six'" in said
+    (project.data / name).write_bytes(PACKERS[packer](text.replace("six", "6").encode()))
+    project.build("--json")
+    assert (built(project)["trips"], built(project, 2)["trips"]) == (5, 6)
+    assert not any(project.folder.glob("tmp*"))
+
+
+@pytest.mark.parametrize("data, says", [
+    (CSV_HEADER.encode("utf-16"), "is UTF-16; write UTF-8"), (CSV_HEADER.encode("utf-16-le"), "there are zero bytes in it"),
+    (b"PAR1\x15\x04", "is Parquet; write type: parquet"), (b"PK\x03\x04\x14", "is a ZIP archive"),
+    (b"\xfd7zXZ\0\0", "is xz"), (gzip.compress(b"PAR1\x15\x04"), "is Parquet"), (b"ORC\x0a", "is ORC"),
+    (b"ARROW1\0\0", "is Arrow IPC"), (b"Obj\x01\x04", "is Avro"), (b"SQLite format 3\0", "use type: sql"),
+    (gzip.compress(CSV_HEADER.encode())[:20], "data/a.csv: "), (bz2.compress(CSV_HEADER.encode())[:20], "data/a.csv: "),
+])
+def test_what_is_no_text_is_told_by_its_bytes(project: Project, data: bytes, says: str) -> None:
+    csv_project(project, "")
+    (project.data / "a.csv").write_bytes(data)
+    said = project.build(code=1).err
+    assert "data/a.csv: " in said and says in said and said.count("\n") == 1 and said[:-1].isprintable()
+
+
+def test_a_header_cannot_steer_the_terminal(project: Project) -> None:
+    csv_project(project, '\x1b[31mred\x1b[0m,"\x07two\nlines",\u202eright\n')
+    said = project.build(code=1).err
+    assert "there are: \\x1b[31mred\\x1b[0m, \\x07two\\x0alines, \\xe2\\x80\\xaeright" in said
+
+
+DIALECTS = ({}, {"comment": "#"}, {"escape": "\\"}, {"quote": "'"}, {"quote": "'", "escape": "\\", "comment": "%"},
+            {"quote": ""})
+
+
+@pytest.mark.parametrize("options", DIALECTS)
+def test_lines_of_random_csv_are_those_of_duckdbs_rows(folder: Path, options: dict[str, str]) -> None:
+    from pillion.build.csv_dialect import Dialect
+    from pillion.build.csv_lines import Lines, malformed, read_header
+    from pillion.build.csv_source import Opened, csv_relation
 
     seed = int(os.environ.get("PIL_SEED", time.time_ns()))
     print(f"PIL_SEED={seed}")
-    rng, path, header = random.Random(seed), folder / "a.csv", Header(",", ["n", "x", "y"])
+    dialect = Dialect.parse(options)
+    rng, path = random.Random(seed), folder / "a.csv"
     fields = ["a", "", '""', '"q,r"', '"a""b"', '"n\nm"', "\u00e9", ' "s"', '"t" ', " u ", 'v"w',  # good
               "\udcff"]
-    for _ in range(100):
+    if dialect.escape != dialect.quote:
+        fields[4] = f'"a{dialect.escape}"b{dialect.escape * 2}"'
+    if dialect.comment:
+        fields[3] = f'"q,{dialect.comment}r"'
+    if dialect.quote:
+        fields = [field.replace('"', dialect.quote) for field in fields]
+    else:
+        fields = [field for field in fields if field not in ('"q,r"', '"n\nm"')]
+    for _ in range(60):
         connection = duckdb.connect()
         lines = ["n,x,y"]
         for number in range(rng.randrange(40)):
             count = rng.choice([0, 1, 3]) if rng.random() < 0.1 else 2
-            line = ",".join([str(number), *rng.choices(fields, [9] * 11 + [2], k=count)])
+            line = ",".join([str(number), *rng.choices(fields, [9] * (len(fields) - 1) + [2], k=count)])
+            if dialect.comment and rng.random() < 0.2:
+                line = rng.choice([dialect.comment, f"  {dialect.comment} a,b", f"{line}{dialect.comment}c,d"])
             lines.append("" if rng.random() < 0.05 else line)
+        lines = [rng.choice(["", f"{dialect.comment}x" if dialect.comment else ""]) for _ in range(rng.randrange(4))
+                 ] + lines
         path.write_bytes(rng.choice(["\n", "\r\n"]).join(lines).encode("utf-8", "surrogateescape"))
-        wanted = [number for number, *_ in csv_relation(connection, path, header).fetchall()]
+        header = read_header(path, ["n", "x", "y"], dialect)
+        assert header.names == ["n", "x", "y"]
+        opened = Opened(path, str(folder))
+        wanted = [number for number, *_ in csv_relation(connection, opened, header).fetchall()]
+        opened.close()
         physical = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
         where = Lines(path, header, [0, 1, 2])
         found = [where.of(row) for row in range(1, len(wanted) + 1)]

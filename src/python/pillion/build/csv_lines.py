@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CSV files as they appear in an editor: finds the delimiter of the header, and the line of a row or of a mistake.
+"""CSV files as they appear in an editor: finds the header, and the line of a row or of a mistake.
 
 DuckDB reads the values (sources) and decides which lines are rows. But it counts records where people count lines, and
 for an open quote it names the record before. So this module reads the file again, by the same rules, when a line number
@@ -7,43 +7,42 @@ is needed.
 """
 from __future__ import annotations
 
-import csv
-import io
+import re
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, TextIO
+from typing import Iterator, Optional, Sequence
 
-import pyarrow as pa
+from pillion.build.csv_dialect import DELIMITERS, Dialect, Header, open_text
 
-DELIMITERS = ",;\t|"
 LINE_BYTES_MAX = 2_000_000
 WRONG_QUOTE = "has a text in quotes that does not end at its quote"
 
 
-def _open(path: Path, encoding: str) -> TextIO:
-    """Line ends of all kinds end a line and are kept. Decompresses according to the file's name, as DuckDB does."""
-    raw = pa.input_stream(str(path), compression="detect")
-    return io.TextIOWrapper(raw, encoding=encoding, errors="surrogateescape", newline="")  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Header:
-    delimiter: str
-    names: list[str]  # empty: the file has no lines
-
-
-def read_header(path: Path, wanted: Sequence[str]) -> Header:
+def read_header(path: Path, wanted: Sequence[str], dialect: Dialect) -> Header:
     """The header, split by the delimiter that yields most of the wanted columns. Nothing is guessed from values."""
-    best, most = Header(DELIMITERS[0], []), -1
-    for delimiter in DELIMITERS:
-        with _open(path, "utf-8-sig") as file:
-            fields = next(csv.reader(file, delimiter=delimiter, skipinitialspace=True), [])
-            names = [name.strip(" \t\r\n") for name in fields]
-        known = sum(name in names for name in wanted)
+    delimiters = dialect.delimiter or "".join(c for c in DELIMITERS if c not in (dialect.quote, dialect.comment))
+    best, most = Header(delimiters[0], [], dialect), -1
+    for delimiter in delimiters:
+        header = _header(path, Header(delimiter, [], dialect))
+        known = sum(name in header.names for name in wanted)
         if known > most:
-            best, most = Header(delimiter, names), known
+            best, most = header, known
     return best
+
+
+def _header(path: Path, header: Header) -> Header:
+    """With column_names: these, when the first line has as many fields."""
+    blank = 0
+    for number, fields in _records(path, header):
+        if not fields:
+            continue
+        if header.dialect.names is not None:
+            return Header(header.delimiter, list(header.dialect.names), header.dialect)
+        if fields != [""]:
+            names = [_unquoted(field, header) for field in fields or []]
+            return Header(header.delimiter, names, header.dialect, blank, number)
+        blank += 1
+    return header
 
 
 def mixed_line_ends(path: Path) -> Optional[tuple[int, str]]:
@@ -51,7 +50,7 @@ def mixed_line_ends(path: Path) -> Optional[tuple[int, str]]:
     kind."""
     names = {"\n": "LF", "\r\n": "CR LF", "\r": "CR"}
     first = ""
-    with _open(path, "latin-1") as file:
+    with open_text(path, "latin-1") as file:
         for number, line in enumerate(file, 1):
             end = names.get(line[len(line.rstrip("\r\n")):][-2:], "")
             first = first or end
@@ -62,52 +61,80 @@ def mixed_line_ends(path: Path) -> Optional[tuple[int, str]]:
 
 # ---- Records
 
-def _split_quoted(text: str, more: Iterator[str], delimiter: str) -> Optional[list[str]]:
-    """The fields, quotes included, of a record that begins with `text`; while a quote is open, the record continues in
-    lines from `more`. After reading the record, returns None if something follows a closing quote or a closing quote
-    is missing."""
-    fields: list[str] = []
-    at, ok = 0, True
-    while True:
-        begin = len(text) - len(text[at:].lstrip(" "))
-        quoted = text.startswith('"', begin)
-        if quoted:
-            at = begin + 1
-        while quoted:
-            close = text.find('"', at)
-            if close < 0:
-                line = next(more, None)
-                if line is None:
-                    return None
-                at, text = len(text), text + line
-                continue
-            at = close + 1
-            if not text.startswith('"', at):
-                break
-            at += 1
-        rest, found, _ = text[at:].partition(delimiter)
-        if not found:
-            rest = rest.rstrip("\r\n")
-        ok = ok and not (quoted and rest.strip(" "))
-        fields.append(text[begin:at + len(rest)])
-        at += len(rest) + 1
-        if not found:
-            return fields if ok else None
+class _Splitter:
+    """Splits records as DuckDB does: the fields keep their quotes and spaces."""
+
+    def __init__(self, header: Header) -> None:
+        dialect = header.dialect
+        self._delimiter, self._quote, self._comment = header.delimiter, dialect.quote, dialect.comment
+        self._spaces = "" if header.delimiter == " " else " "
+        self._stop = re.compile(f"[{re.escape(header.delimiter + dialect.comment)}]")
+        escaped = re.escape(dialect.escape or dialect.quote) + (re.escape(dialect.quote) if dialect.escape ==
+                                                                dialect.quote else ".")
+        self._close = re.compile(f"(?P<pair>{escaped})|{re.escape(dialect.quote)}", re.DOTALL)
+
+    def split(self, line: str, more: Iterator[str]) -> Optional[list[str]]:
+        """The fields of the record that begins with `line`; while a quote is open, the record continues in lines from
+        `more`. [] for a line that is a comment. After reading the record, returns None if something follows a closing
+        quote or a closing quote is missing."""
+        if self._comment and line.lstrip(" ").startswith(self._comment):
+            return []
+        if self._quote and self._quote in line:
+            return self._split_quoted(line, more)
+        text = line.rstrip("\r\n")
+        return (text.partition(self._comment)[0] if self._comment else text).split(self._delimiter)
+
+    def _split_quoted(self, text: str, more: Iterator[str]) -> Optional[list[str]]:
+        fields: list[str] = []
+        at, ok = 0, True
+        while True:
+            begin = len(text) - len(text[at:].lstrip(self._spaces))
+            quoted = text.startswith(self._quote, begin)
+            if quoted:
+                at = begin + 1
+            while quoted:
+                found = self._close.search(text, at)
+                if found is None:
+                    line = next(more, None)
+                    if line is None:
+                        return None
+                    at, text = len(text), text + line
+                    continue
+                at = found.end()
+                if found["pair"] is None:
+                    break
+            stop = self._stop.search(text, at)
+            rest = text[at:stop.start()] if stop is not None else text[at:].rstrip("\r\n")
+            ok = ok and not (quoted and rest.strip(self._spaces))
+            fields.append(text[begin:at + len(rest)])
+            at += len(rest) + 1
+            if stop is None or stop[0] != self._delimiter:
+                return fields if ok else None
+
+
+def _unquoted(field: str, header: Header) -> str:
+    text, quote, escape = field.strip(), header.dialect.quote, header.dialect.escape
+    if not quote or not text.startswith(quote):
+        return text
+    return re.sub(re.escape(escape) + "(.)", r"\1", text[1:-1], flags=re.DOTALL).strip()
 
 
 def _records(path: Path, header: Header) -> Iterator[tuple[int, Optional[list[str]]]]:
-    """The line number and the fields of each record after the header. The fields are None if the record's quotes are
-    wrong."""
-    with _open(path, "utf-8-sig") as file:
+    """The line number and the fields of each record, header, blank lines ([""]) and comments ([]) included. The fields
+    are None if the record's quotes are wrong."""
+    splitter = _Splitter(header)
+    with open_text(path, "utf-8-sig") as file:
         numbered = enumerate(file, 1)
         more = (line for _, line in numbered)
-        for index, (number, line) in enumerate(numbered):
-            if '"' in line:
-                fields = _split_quoted(line, more, header.delimiter)
-            else:
-                fields = line.rstrip("\r\n").split(header.delimiter)
-            if index > 0 and (fields != [""] or len(header.names) == 1):  # a blank line is not a record
-                yield number, fields
+        for number, line in numbered:
+            yield number, splitter.split(line, more)
+
+
+def _rows(path: Path, header: Header) -> Iterator[tuple[int, Optional[list[str]]]]:
+    """The records after the header, without comments and blank lines."""
+    for number, fields in _records(path, header):
+        if number > header.line and fields != [] and (fields != [""] or len(header.names) == 1):
+            yield number, fields
 
 
 def _is_utf8(text: str) -> bool:
@@ -141,7 +168,7 @@ def _mistake(fields: Optional[list[str]], header: Header, used: Sequence[int]) -
 
 def malformed(path: Path, header: Header, used: Sequence[int]) -> Iterator[tuple[int, str, str]]:
     """Yields for each bad line: its number, what is wrong, what to do."""
-    for line, fields in _records(path, header):
+    for line, fields in _rows(path, header):
         mistake = _mistake(fields, header, used)
         if mistake is not None:
             yield (line, *mistake)
@@ -154,18 +181,18 @@ class Lines:
     def __init__(self, path: Path, header: Header, used: Sequence[int]) -> None:
         self._arguments = (path, header, used)
         self._lock = threading.Lock()
-        self._lines = self._rows()
+        self._lines = self._good()
         self._row = self._line = 0
 
-    def _rows(self) -> Iterator[int]:
+    def _good(self) -> Iterator[int]:
         path, header, used = self._arguments
-        return (line for line, fields in _records(path, header) if _mistake(fields, header, used) is None)
+        return (line for line, fields in _rows(path, header) if _mistake(fields, header, used) is None)
 
     def of(self, row: int) -> Optional[int]:
         """The line of a row, counted from 1. None if the file has no such row."""
         with self._lock:
             if row < self._row:
-                self._lines, self._row = self._rows(), 0
+                self._lines, self._row = self._good(), 0
             while self._row < row:
                 line = next(self._lines, None)
                 if line is None:

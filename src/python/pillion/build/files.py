@@ -13,7 +13,8 @@ from typing import Any, Optional
 from pillion.build.errors import BadInput
 from pillion.build.project import View
 
-_SUFFIXES = {"parquet": (".parquet", ".parq", ".pq"), "csv": (".csv", ".csv.gz", ".tsv")}
+_SUFFIXES = {"parquet": (".parquet", ".parq", ".pq"), "csv": (
+    ".csv", ".csv.gz", ".csv.bz2", ".csv.zst", ".tsv", ".tsv.gz", ".tsv.bz2", ".tsv.zst")}
 
 
 def find_files(pattern: str, kind: str, folder: Path) -> list[Path]:

@@ -26,7 +26,7 @@ class Column:
 @dataclass(frozen=True)
 class View:
     name: str
-    source: dict[str, Any]  # type, path, query, setup
+    source: dict[str, Any]  # as schemas/project.schema.json says
     columns: list[Column]
 
     @property

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pillion.build.csv_lines import Lines
 from pillion.build.errors import BadInput, BuildError, IoFailure
 from pillion.build.project import View
+from pillion.build.terminal import names
 
 BATCH_BYTES = 8 << 20
 BATCH_ROWS_MAX = 65536
@@ -62,7 +63,7 @@ def check_columns(view: View, there: list[str], name: str) -> None:
         count = there.count(column.source)
         if count == 0:
             raise BadInput(f"{name}: column {column.source} is missing ({column.target.text} of {view.name}); "
-                           f"there are: {', '.join(there)}; write it, or name its column in field_mapping")
+                           f"there are: {names(there)}; write it, or name its column in field_mapping")
         if count > 1:
             raise BadInput(f"{name}: column {column.source} is there {count} times; rename the others")
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a CSV file is written: the options of its source, the header, and what its bytes are (text, gzip, Parquet …)."""
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, TextIO
+
+import pyarrow as pa
+
+DELIMITERS = ",;\t|"
+PEEK_BYTES = 512
+
+# What is read although it is no text: DuckDB and Arrow know these names.
+_COMPRESSIONS = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_NO_TEXT = (
+    (b"PAR1", "Parquet; write type: parquet into the source"),
+    (b"ORC", "ORC; write Parquet or CSV"),
+    (b"ARROW1", "Arrow IPC (Feather); write Parquet or CSV"),
+    (b"Obj\x01", "Avro; write Parquet or CSV"),
+    (b"PK\x03\x04", "a ZIP archive (or a spreadsheet); write CSV, also as gzip, bz2 or zstd"),
+    (b"\xfd7zXZ\0", "xz; write CSV, also as gzip, bz2 or zstd"),
+    (b"\x04\x22\x4d\x18", "lz4; write CSV, also as gzip, bz2 or zstd"),
+    (b"SQLite format 3\0", "an SQLite database; use type: sql"),
+    (b"\xff\xfe\0\0", "UTF-32; write UTF-8"),
+    (b"\xff\xfe", "UTF-16; write UTF-8"),
+    (b"\xfe\xff", "UTF-16; write UTF-8"),
+)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The options of a source of type csv; schemas/project.schema.json explains them."""
+    delimiter: Optional[str] = None  # None: the one of DELIMITERS that the header speaks for
+    quote: str = '"'
+    escape: str = '"'
+    comment: str = ""
+    decimal: str = "."
+    thousands: str = ""
+    nulls: tuple[str, ...] = ("",)
+    names: Optional[tuple[str, ...]] = None  # None: the first line that is neither blank nor a comment has them
+
+    @staticmethod
+    def parse(source: dict[str, Any]) -> Dialect:
+        quote = source.get("quote", '"')
+        names = source.get("column_names")
+        return Dialect(
+            source.get("delimiter"), quote, source.get("escape", quote) if quote else "", source.get("comment", ""),
+            source.get("decimal_separator", "."), source.get("thousands", ""),
+            ("", *dict.fromkeys(text for text in source.get("null_values", []) if text)),
+            None if names is None else tuple(names))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the lines of one file are read by."""
+    delimiter: str
+    names: list[str]  # empty: the file has no lines
+    dialect: Dialect = Dialect()
+    blank: int = 0       # lines before the header that are blank
+    line: int = 0        # of the header; 0: the file has none
+
+
+def compression_of(path: Path) -> Optional[str]:
+    """By the content, whatever the name says. Raises ValueError, with what to do, if the file is no text."""
+    with open(path, "rb") as file:
+        begin = file.read(PEEK_BYTES)
+    for magic, name in _COMPRESSIONS:
+        if begin.startswith(magic):
+            with pa.input_stream(str(path), compression=name) as stream:
+                check_text(stream.read(PEEK_BYTES))
+            return name
+    check_text(begin)
+    return None
+
+
+def check_text(begin: bytes) -> None:
+    for magic, what in _NO_TEXT:
+        if begin.startswith(magic):
+            raise ValueError(f"is {what}")
+    if b"\0" in begin:
+        raise ValueError("is no text, there are zero bytes in it; write CSV in UTF-8")
+
+
+def open_text(path: Path, encoding: str) -> TextIO:
+    """Line ends of all kinds end a line and are kept."""
+    raw = pa.input_stream(str(path), compression=compression_of(path))
+    return io.TextIOWrapper(raw, encoding=encoding, errors="surrogateescape", newline="")  # type: ignore[arg-type]
