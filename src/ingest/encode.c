@@ -137,6 +137,7 @@ static void flag(struct pil_row_flaw *flaw, pil_ingest_flaw kind, const struct p
 
 static void check_chunk(struct encoder *encoder, int64_t first, uint32_t count) {
     struct pil_row_flaw *flaws = encoder->flaws;
+    const struct pil_ingest_options *options = &encoder->ingest->options;
     memset(flaws, 0, count * sizeof *flaws);
     for (uint32_t k = 0; k < encoder->view->entity_count; k++) {
         const struct pil_column *key = &encoder->keys[k];
@@ -153,7 +154,8 @@ static void check_chunk(struct encoder *encoder, int64_t first, uint32_t count) 
             continue;
         }
         int64_t event_us = timestamp_at(&encoder->event, first + i);
-        if (event_us > encoder->ingest->options.event_ts_us_max || event_us == INT64_MIN) {
+        bool is_future = event_us > options->event_ts_us_max && event_us <= options->as_of_us; /* else it is left out */
+        if (is_future || event_us == INT64_MIN) {
             flag(&flaws[i], PIL_INGEST_FLAW_ABSURD_TIMESTAMP, &encoder->event, event_us);
         }
     }

@@ -60,8 +60,8 @@ struct pil_ingest_options {
     const char *temporary;       /* folder of the spill file; used only when memory is short */
     size_t memory_bytes;         /* cap on all memory that grows with the data; at least PIL_INGEST_MEMORY_MIN */
     uint32_t threads;            /* of WRITE; fewer when memory is short; 0 means 1 */
-    int64_t event_ts_us_max;     /* a row with a later event timestamp is flawed: its clock or its unit is wrong */
-    int64_t as_of_us;            /* later rows are left out; INT64_MAX: none */
+    int64_t event_ts_us_max;     /* a row with a later event timestamp is flawed: its clock or its unit is wrong … */
+    int64_t as_of_us;            /* … but later ones than this are left out before; INT64_MAX: none */
     /* Reports a flawed row: its number counted from the first row of the first stream, the column, and the flaw ("has 3
      * elements where vector<float32,4> needs 4"). Returns true to leave the row out and count it, false to stop. NULL:
      * stop. */

@@ -474,12 +474,13 @@ def test_an_interrupt_is_told_and_leaves_nothing(large: Project, delay_s: float)
 
 def test_progress_has_rate_and_time_left() -> None:
     from pillion.build.progress import Progress, amount, duration
+    from pillion.build.terminal import Messages
 
     assert [amount(999, "rows"), amount(1_234_567, "rows")] == ["999 rows", "1.2 M rows"]
     assert amount(34_500_000, "B") == "34.5 MB"
     assert (duration(5), duration(75), duration(3700)) == ("0:05", "1:15", "1:01:40")
     plain = io.StringIO()
-    progress = Progress(plain, "p/v", rows_expected=1000)
+    progress = Progress(Messages(plain), "p/v", rows_expected=1000)
     progress("read", 500, 0)
     assert plain.getvalue() == ""  # not before ten seconds are over
     progress._shown -= 60  # pylint: disable=protected-access
@@ -489,11 +490,12 @@ def test_progress_has_rate_and_time_left() -> None:
 
 def test_rates_count_from_where_the_last_phase_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     from pillion.build import progress as module
+    from pillion.build.terminal import Messages
 
     clock = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     out = io.StringIO()
-    progress = module.Progress(out, "p/v")
+    progress = module.Progress(Messages(out), "p/v")
     for seconds, phase, done in ((20.0, "read", 100), (22.0, "merge", 1), (40.0, "merge", 10_000_000),
                                  (60.0, "write", 40_000_000)):  # of which the only call is the last one
         clock[0] = seconds
@@ -504,12 +506,13 @@ def test_rates_count_from_where_the_last_phase_ended(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("columns", [30, 80])
 def test_the_moving_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     from pillion.build.progress import Progress
+    from pillion.build.terminal import Messages
 
     monkeypatch.setenv("TERM", "xterm")
     primary, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with open(terminal, "w", encoding="utf-8") as out, open(primary, "rb", buffering=0) as screen:
-        progress = Progress(out, "rides/driver_stats", rows_expected=12_000_000)
+        progress = Progress(Messages(out), "rides/driver_stats", rows_expected=12_000_000)
         progress._shown = progress._called = progress._called - 5  # pylint: disable=protected-access
         progress("read", 6_000_000, 0)
         line = screen.read(1000).decode().replace("\r\x1b[K", "")

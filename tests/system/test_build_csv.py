@@ -139,7 +139,7 @@ def test_null_values_are_those_of_the_source(project: Project) -> None:
 def test_a_bad_value_is_shown_and_its_option_proposed(project: Project, value: str) -> None:
     csv_project(project, f"{CSV_HEADER}1,2025-01-01,{value},x\n")
     said = project.build(code=1).err
-    assert f"line 2: column trips holds '{value}', which is not of type int32" in said
+    assert f"line 2: column trips holds '{value}', which is not int32" in said
     assert f"null_values: ['{value}'] into the source" in said
     project.source = source_with(f"null_values: ['{value}']")
     assert built(project)["trips"] is None
@@ -151,7 +151,7 @@ def test_a_value_tagged_pii_is_not_shown(project: Project) -> None:
     path = project.folder / "p.yaml"
     path.write_text(path.read_text().replace('type: "int32"', "type: int32, tags: [pii]"))
     done = subprocess.run(project.command(), capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "column trips holds a text, which is not" in done.stderr
+    assert done.returncode == 1 and "column trips holds text that is not" in done.stderr
     assert "secret" not in done.stderr
 
 
@@ -176,7 +176,7 @@ def test_options_say_how_a_file_is_written(project: Project, options: str, text:
 
 
 @pytest.mark.parametrize("options, value", [
-    ("decimal_separator: ','", "1.5"), ("thousands: ','", "1,5"), ("thousands: ','", "12,34"), ("thousands: .", "1.5"),
+    ("decimal_separator: ','", "1.5"), ("thousands: ','", "1,5"), ("thousands: ','", "12,34"),
     ("decimal_separator: ',', thousands: .", "1,234.5"), ("thousands: ','", "1234,567"), ("header: true", "1,5"),
 ])
 def test_a_separator_in_the_wrong_place_is_no_number(project: Project, options: str, value: str) -> None:
@@ -184,7 +184,7 @@ def test_a_separator_in_the_wrong_place_is_no_number(project: Project, options: 
     project.source = source_with(options)
     project.features = {"trips": "float64", "city": "string"}
     said = project.build(code=1).err
-    assert f"column trips holds '{value}', which is not of type float64" in said
+    assert f"column trips holds '{value}', which is not float64" in said
     assert ("decimal_separator: ','" in said) == (options == "header: true")
 
 
@@ -196,14 +196,14 @@ def test_a_separator_in_the_wrong_place_is_no_number(project: Project, options: 
 def test_times_as_other_programs_write_them(project: Project, value: str, us: int, rounded: int) -> None:
     csv_project(project, f"{CSV_HEADER}1,{value},5,x\n")
     assert built(project)["ts"] == 1735689600000000 + us
-    assert project.build("--json").result["counts"]["rounded"] == rounded
+    assert project.build("--json").result["counts"]["rounded"] == ({"ts": rounded} if rounded else {})
 
 
 @pytest.mark.parametrize("value", ["1735689600", "2025/01/01", "01.02.2025", "noon", "2025-01-01 00:00:00 CET"])
 def test_a_time_that_is_not_known_names_the_forms(project: Project, value: str) -> None:
     csv_project(project, f"{CSV_HEADER}1,{value},5,x\n")
     said = project.build(code=1).err
-    assert f"column ts holds '{value}', which is not of type unix_timestamp; write 2026-01-31T12:00:00Z" in said
+    assert f"column ts holds '{value}', which is not unix_timestamp; write 2026-01-31T12:00:00Z" in said
     assert "UTC" in said and "nine digits" in said and "a number has no unit" in said
 
 
@@ -213,8 +213,9 @@ PACKERS = {"plain": bytes, "gzip": gzip.compress, "bz2": bz2.compress,
            "zstd": lambda data: pa.compress(data, codec="zstd", asbytes=True)}
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.bz2", "a.csv.zst", "a.[1].csv", "a.\udcff.csv"])
-@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("packer, name", [
+    ("plain", "a.csv.gz"), ("plain", "a.[1].csv"), ("plain", "a.\udcff.csv"), ("gzip", "a.csv"), ("zstd", "a.csv.zst"),
+    ("bz2", "a.csv.bz2"), ("bz2", "a.\udcff.csv")])
 def test_the_content_says_how_a_file_is_compressed(project: Project, packer: str, name: str) -> None:
     text = CSV_HEADER + "1,2025-01-01,5,x\n2,2025-01-01,six,x\n"
     csv_project(project, text)

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Optional, TextIO, Union
+from typing import Any, Callable, Iterator, Optional, Union
 
 import pyarrow as pa
 
@@ -22,6 +22,7 @@ from pillion.build.progress import Progress
 from pillion.build.project import Column, Project, View
 from pillion.build.source import Chunk, Malformed, Place
 from pillion.build.sources import open_source
+from pillion.build.terminal import Messages
 
 CLOCK_SKEW_US = 5 * 60 * 1_000_000
 AS_OF_NONE = 2**63 - 1
@@ -51,7 +52,7 @@ class Options:
     max_bad_rows: int
     fail_on_conflict: bool
     temporary: str
-    err: TextIO
+    err: Messages
 
 
 class BadRows:
@@ -140,8 +141,11 @@ class Reader:
 
     def _convert_column(self, chunk: Chunk, column: Column) -> scalar.Converted:
         origin = scalar.Origin(self._source.is_text, chunk.legacy_calendar)
+        array = chunk.batch.column(column.source)
+        if self._source.is_text:
+            array = self._source.canonical(array, column)
         try:
-            converted = check.convert(chunk.batch.column(column.source), column.target, self._bad_rows.limit, origin)
+            converted = check.convert(array, column.target, self._bad_rows.limit, origin)
         except check.WrongType as error:
             raise BadInput(f"{chunk.place.text(0)}: column {column.source} {error}") from None
         if converted.rounded > 0:
@@ -161,7 +165,11 @@ class Reader:
         kinds = {c.name: chunk.batch.schema.field(c.source).type for c in self._view.columns}
         for row in sorted(bad):
             column, misfit = bad[row]
+            if self._source.is_text:
+                misfit = scalar.Misfit(chunk.batch.column(column.source)[row], misfit.why)
             what, fix = check.describe(misfit, column.target, column.is_key, column.is_pii)
+            if self._source.is_text:
+                fix = self._source.advice(misfit.value.as_py(), column) + fix
             self._bad_rows.take(functools.partial(chunk.place.text, row), f"column {column.source} {what}", fix)
         batch = pa.RecordBatch.from_arrays(arrays + nanoseconds, schema=self.schema)
         kept = None

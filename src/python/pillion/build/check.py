@@ -14,6 +14,8 @@ from pillion.build.scalar import (ARROW, HALVES, Converted, Misfit, Origin, conv
 
 # Element types of vectors, with the greatest integer up to which they hold all, and the greatest value.
 _ITEMS = (("int8", 127, 127), ("float16", 2**11, 65504), ("float32", 2**24, 3.4028234663852886e38))
+_TIMES = ("write 2026-01-31T12:00:00Z (also with a blank for the T, up to nine digits of a second, and a zone like +02:00 "
+          "or UTC; a number has no unit), ")
 _SHOWN_MAX = 60  # characters of a value in a message
 
 
@@ -196,7 +198,7 @@ def describe(misfit: Misfit, target: Target, is_key: bool, is_pii: bool) -> tupl
     if is_string(kind):
         what = "text that" if is_pii else f"{shown(misfit.value)}, which"
         wanted = f"{target.scalar} (an element of {target.text})" if misfit.is_element else target.text
-        return f"holds {what} is not {wanted}", "mend the row, "
+        return f"holds {what} is not {wanted}", "mend the row, " if target.scalar != "unix_timestamp" else _TIMES
     what = f"a {kind} value that" if is_pii else f"{shown(misfit.value)} ({kind}), which"
     what = f"holds {what} does not fit {target.text} without loss"
     if misfit.why:

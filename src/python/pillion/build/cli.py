@@ -2,7 +2,7 @@
 """`pillion build PROJECT.yaml --store S`: arguments, messages, exit codes.
 
 0: built. 1: the input must be corrected, nothing was published. 2: wrong usage. 3: a disk, network or permission
-problem. 130: interrupted.
+problem, something that DuckDB needs and does not have, or a fault of this program. 130: interrupted.
 """
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ import datetime
 import json
 import os
 import sys
-from typing import Any, Optional, Sequence
+import traceback
+from typing import Any, NoReturn, Optional, Sequence
 
 from pillion import _core
 from pillion.build import builder, memory, project
-from pillion.build.errors import BuildError
+from pillion.build.errors import BuildError, IoFailure
 from pillion.build.progress import amount
+from pillion.build.terminal import Messages, printable
 
 EXIT_INTERRUPTED = 130
 ROUNDED_SHOWN = 10  # columns in the report; --json has all
+EXIT_UNFORESEEN = 3
 
 
 def parse_time(text: str) -> int:
@@ -41,17 +44,28 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _absolute(store: str) -> str:
+    """The same store, wherever the working directory is."""
+    return "dir:" + os.path.abspath(store[4:]) if store.startswith("dir:") and store != "dir:" else store
+
+
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows")
     return int(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pillion build", description="Builds a release of each feature view and puts it into a store.",
         epilog="The last line on standard output is PROJECT/VIEW@RELEASE, one for each view. Exit codes: 0 built, "
-               "1 bad input (nothing of that view is published), 2 wrong usage, 3 input/output failure.")
+               "1 bad input (nothing of that view is published), 2 wrong usage, 3 input/output failure or a fault of "
+               "this program, 130 interrupted.")
     parser.add_argument("project", metavar="PROJECT.yaml", help="the project file; its source paths are relative to it")
     parser.add_argument("--view", metavar="V", help="only this feature view (default: all)")
     parser.add_argument("--store", metavar="S", help=f"where releases live: {_core.STORE_FORMS}")
@@ -68,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
                              "(default: resolve)")
     parser.add_argument("--tmp", metavar="DIR", default=os.environ.get("TMPDIR", "/var/tmp"),
                         help="folder for what memory cannot hold (default: $TMPDIR or /var/tmp)")
+    parser.add_argument("--traceback", action="store_true",
+                        help="after a fault of this program, print where in it that was, for a report")
     parser.add_argument("--version", action="version", version=f"pillion-build {_core.VERSION}")
     return parser
 
@@ -78,31 +94,66 @@ def _report(result: dict[str, Any], options: builder.Options) -> None:
         ("late", "late"), ("duplicates", "duplicate"), ("conflicts", "in conflict"), ("after_as_of", "after --as-of"),
         ("null_keys", "without a key"), ("bad_rows", "bad")) if counts[name])
     rate = amount(counts["rows_in"] / max(seconds["total"], 1e-3), "rows")
-    err.write(f"{result['view']}: {counts['rows_in']:,} rows in, {counts['rows_out']:,} out"
-              f"{f' ({left_out})' if left_out else ''}, {seconds['total']:.1f} s, {rate}/s\n")
+    err.say(f"{result['view']}: {counts['rows_in']:,} rows in, {counts['rows_out']:,} out"
+            f"{f' ({left_out})' if left_out else ''}, {seconds['total']:.1f} s, {rate}/s")
     if counts["rounded"]:
         most = sorted(counts["rounded"].items(), key=lambda item: -item[1])
         rest = f" and {len(most) - ROUNDED_SHOWN:,} more columns" if len(most) > ROUNDED_SHOWN else ""
-        err.write(f"{result['view']}: values rounded to the nearest that the type holds: "
-                  + ", ".join(f"{count:,} of {name}" for name, count in most[:ROUNDED_SHOWN]) + f"{rest}\n")
+        err.say(f"{result['view']}: values rounded to the nearest that the type holds: "
+                  + ", ".join(f"{count:,} of {name}" for name, count in most[:ROUNDED_SHOWN]) + f"{rest}")
     if counts["conflicts"]:
         plural = "s" if counts["conflicts"] != 1 else ""
-        err.write(f"{result['view']}: {counts['conflicts']:,} row{plural} in conflict: "
+        err.say(f"{result['view']}: {counts['conflicts']:,} row{plural} in conflict: "
                   "another row has the same key and time and greater values; name a created_timestamp_column that "
-                  "decides, or end such builds with --on-conflict=fail\n")
+                  "decides, or end such builds with --on-conflict=fail")
     done = "dry run, nothing put" if result["dry_run"] else "there already" if result["existed"] else \
         f"{result['shards_uploaded']} put, {amount(result['bytes_uploaded'], 'B')}"
-    err.write(f"{result['view']}: {result['shards']} shard{'s' if result['shards'] != 1 else ''}, "
-              f"{amount(result['bytes'], 'B')}: {done}\n")
+    err.say(f"{result['view']}: {result['shards']} shard{'s' if result['shards'] != 1 else ''}, "
+            f"{amount(result['bytes'], 'B')}: {done}")
+
+
+def _print(line: str) -> None:
+    """A release that cannot be named on standard output is there all the same."""
+    reason = "is closed"
+    try:
+        if sys.stdout is not None:
+            print(line, flush=True)
+            return
+    except OSError as error:
+        reason = error.strerror
+        # Python would try again at its end, and say so in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise IoFailure(f"standard output: {reason}; it would have said {line}")
 
 
 def _run(arguments: argparse.Namespace, options: builder.Options) -> None:
     loaded = project.load(arguments.project)
+    os.chdir(loaded.folder)  # paths in SQL are relative to it, those of ATTACH, too
     builder.check_store(options)
     for view in loaded.chosen(arguments.view):
         result = builder.ViewBuild(loaded, view, options).run()
         _report(result, options)
-        print(json.dumps(result) if arguments.json else f"{result['view']}@{result['release']}", flush=True)
+        _print(json.dumps(result) if arguments.json else f"{result['view']}@{result['release']}")
+
+
+def _guarded(arguments: argparse.Namespace, options: builder.Options) -> int:
+    err = options.err
+    try:
+        _run(arguments, options)
+    except BuildError as error:
+        err.say(f"pillion build: {error}")
+        return error.code
+    except KeyboardInterrupt:
+        err.say("pillion build: interrupted; nothing was published")
+        return EXIT_INTERRUPTED
+    except Exception as error:  # pylint: disable=broad-except; the last resort
+        text = " ".join(str(error).split())
+        err.say(f"pillion build: a fault of this program, {type(error).__name__}: {text[:500] or 'without a text'}; "
+                "please report it with what --traceback prints")
+        if arguments.traceback:
+            err.say(traceback.format_exc().rstrip())
+        return EXIT_UNFORESEEN
+    return 0
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -114,19 +165,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         parser.error(f"--tmp: {arguments.tmp} is not a writable folder")
     limit = arguments.memory_limit or memory.available_bytes() // 2
     options = builder.Options(
-        store=None if arguments.dry_run else arguments.store, as_of_us=arguments.as_of, memory_limit=limit,
-        skip_bad_rows=arguments.on_bad_row == "skip", max_bad_rows=arguments.max_bad_rows,
-        fail_on_conflict=arguments.on_conflict == "fail", temporary=arguments.tmp, err=sys.stderr)
-    try:
-        _run(arguments, options)
-    except BuildError as error:
-        sys.stderr.write(f"pillion build: {error}\n")
-        return error.code
-    except KeyboardInterrupt:
-        sys.stderr.write("pillion build: interrupted; nothing was published\n")
-        return EXIT_INTERRUPTED
-    sys.stderr.write(f"peak memory {memory.peak_bytes() // memory.MIB} MiB, limit {limit // memory.MIB} MiB\n")
-    return 0
+        store=None if arguments.dry_run else _absolute(arguments.store), as_of_us=arguments.as_of, memory_limit=limit,
+        fail_on_conflict=arguments.on_conflict == "fail", skip_bad_rows=arguments.on_bad_row == "skip",
+        max_bad_rows=arguments.max_bad_rows, temporary=os.path.abspath(arguments.tmp), err=Messages(sys.stderr))
+    code = _guarded(arguments, options)
+    if code == 0:
+        options.err.say(f"peak memory {memory.peak_bytes() // memory.MIB} MiB, limit {limit // memory.MIB} MiB")
+    return code
 
 
 if __name__ == "__main__":

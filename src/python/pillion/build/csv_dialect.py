@@ -68,11 +68,16 @@ def compression_of(path: Path) -> Optional[str]:
         begin = file.read(PEEK_BYTES)
     for magic, name in _COMPRESSIONS:
         if begin.startswith(magic):
-            with pa.input_stream(str(path), compression=name) as stream:
+            with open_bytes(path, name) as stream:
                 check_text(stream.read(PEEK_BYTES))
             return name
     check_text(begin)
     return None
+
+
+def open_bytes(path: Path, compression: Optional[str]) -> pa.NativeFile:
+    """Decompresses. The file is opened by Python, since Arrow takes no name that is not UTF-8."""
+    return pa.input_stream(open(path, "rb"), compression=compression)  # pylint: disable=consider-using-with
 
 
 def check_text(begin: bytes) -> None:
@@ -85,5 +90,5 @@ def check_text(begin: bytes) -> None:
 
 def open_text(path: Path, encoding: str) -> TextIO:
     """Line ends of all kinds end a line and are kept."""
-    raw = pa.input_stream(str(path), compression=compression_of(path))
-    return io.TextIOWrapper(raw, encoding=encoding, errors="surrogateescape", newline="")  # type: ignore[arg-type]
+    return io.TextIOWrapper(open_bytes(path, compression_of(path)), encoding=encoding,  # type: ignore[arg-type]
+                            errors="surrogateescape", newline="")

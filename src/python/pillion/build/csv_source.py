@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from pillion.build import csv_values
-from pillion.build.csv_dialect import Dialect, Header, compression_of
+from pillion.build.csv_dialect import Dialect, Header, compression_of, open_bytes
 from pillion.build.csv_lines import LINE_BYTES_MAX, WRONG_QUOTE, Lines, malformed, mixed_line_ends, read_header
 from pillion.build.duck import connect, quoted, read, selection
 from pillion.build.errors import BadInput
@@ -32,7 +32,7 @@ class Opened:
         if self.compression == "none" and compression is not None:
             # pylint: disable-next=consider-using-with; close() does
             self._file: Any = tempfile.TemporaryFile(dir=temporary, buffering=0)
-            with pa.input_stream(str(path), compression=compression) as stream:
+            with open_bytes(path, compression) as stream:
                 while block := stream.read(COPY_BYTES):
                     self._file.write(block)
         else:
@@ -71,7 +71,7 @@ class CsvSource:
         self._dialect = Dialect.parse(view.source)
         self._files = Files(view, "csv", folder)
         self._headers = [self._header(path, name) for path, name in zip(self._files.paths, self._files.names)]
-        self._connection = connect(memory_bytes, temporary, folder)
+        self._connection = connect(memory_bytes, temporary)
 
     def _header(self, path: Path, name: str) -> Header:
         try:
@@ -86,11 +86,11 @@ class CsvSource:
         check_columns(self._view, header.names, name)
         return header
 
-    def canonical(self, array: pa.Array, column: Column) -> tuple[pa.Array, int]:
+    def canonical(self, array: pa.Array, column: Column) -> pa.Array:
         return csv_values.canonical(array, column.target, self._dialect)
 
-    def misfit(self, value: str, column: Column) -> tuple[str, str]:
-        return csv_values.misfit(value, column.target, self._dialect, column.is_secret)
+    def advice(self, value: str, column: Column) -> str:
+        return csv_values.advice(value, column.target, self._dialect)
 
     def chunks(self) -> Iterator[Union[Chunk, Malformed]]:
         for index, (path, name) in enumerate(zip(self._files.paths, self._files.names)):
@@ -112,9 +112,9 @@ class CsvSource:
                 mixed = mixed_line_ends(path)
                 if mixed is not None:
                     raise BadInput(f"{name}, line {mixed[0]}: ends in {mixed[1]}; write all lines alike") from error
-                raise failure(name, error) from error
+                raise failure(name, error, opened.name if opened is not None else "") from error
             except (duckdb.Error, OSError, pa.ArrowException) as error:
-                raise failure(name, error) from error
+                raise failure(name, error, opened.name if opened is not None else "") from error
             finally:
                 if opened is not None:
                     opened.close()

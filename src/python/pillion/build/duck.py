@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Iterator
 
 import duckdb
@@ -12,10 +11,11 @@ from pillion.build.project import View
 from pillion.build.source import Chunk, Place, batch_rows
 
 
-def connect(memory_bytes: int, temporary: str, folder: Path) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"memory_limit": f"{memory_bytes}B", "temp_directory": temporary})
+def connect(memory_bytes: int, temporary: str) -> duckdb.DuckDBPyConnection:
+    """SQL sees files and the tables that it makes, not the variables of this program."""
+    connection = duckdb.connect(config={"memory_limit": f"{memory_bytes}B", "temp_directory": temporary,
+                                        "python_enable_replacements": "false"})
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(f"SET file_search_path = {quoted(str(folder))}")
     return connection
 
 

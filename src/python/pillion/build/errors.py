@@ -17,6 +17,11 @@ class IoFailure(BuildError):
     code = 3
 
 
+class MissingExtension(BuildError):
+    """DuckDB needs an extension that this machine does not have."""
+    code = 4
+
+
 # Codes of the C core that are not caused by the input.
 _IO_CODES = frozenset(("IO", "NO_SPACE", "NO_MEMORY", "DENIED", "SYSTEM", "TIMEOUT", "CLOSED", "BUSY"))
 

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from pillion.build.errors import BadInput
 from pillion.build.project import View
+from pillion.build.terminal import printable
 
 _SUFFIXES = {"parquet": (".parquet", ".parq", ".pq"), "csv": (
     ".csv", ".csv.gz", ".csv.bz2", ".csv.zst", ".tsv", ".tsv.gz", ".tsv.bz2", ".tsv.zst")}
@@ -74,7 +75,7 @@ class Files:
             digest, before, after = self._hashes[index].result(), self._stats[index], os.stat(path)
             if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
                 raise BadInput(f"{name}: changed while it was read; build again when it is complete")
-            result.append({"path": name, "bytes": after.st_size, "sha256": digest, "rows": self.rows[index]})
+            result.append({"path": printable(name), "bytes": after.st_size, "sha256": digest, "rows": self.rows[index]})
         return result
 
     def close(self) -> None:

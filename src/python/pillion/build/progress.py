@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TextIO
+
+from pillion.build.terminal import Messages
 
 LINE_S = 10.0
 COLUMNS = 80  # when the terminal's width is unknown
@@ -34,7 +35,7 @@ def duration(seconds: float) -> str:
 class Progress:
     """Call with (phase, done, total); total 0 means unknown. close() ends the moving line."""
 
-    def __init__(self, out: TextIO, label: str, rows_expected: int = 0) -> None:
+    def __init__(self, out: Messages, label: str, rows_expected: int = 0) -> None:
         self._out = out
         self._label = label
         self.rows_expected = rows_expected
@@ -59,7 +60,6 @@ class Progress:
             self._drawn = True
         else:
             self._out.write(line + "\n")
-        self._out.flush()
 
     def _columns(self) -> int:
         """Width of the terminal that is written to; standard output is often a pipe."""
@@ -91,10 +91,9 @@ class Progress:
     def message(self, text: str) -> None:
         """Writes the text on a separate line."""
         self.close()
-        self._out.write(text + "\n")
+        self._out.say(text)
 
     def close(self) -> None:
         if self._drawn:
             self._out.write("\r\x1b[K")
-            self._out.flush()
             self._drawn = False

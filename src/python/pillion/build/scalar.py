@@ -38,6 +38,9 @@ _INFINITE_DAYS = (2**31 - 1, -2**31 + 1, -2**31)
 _CALENDAR_DAYS_MIN = -141_427  # 1582-10-15
 _CALENDAR_US_MIN = -2_208_988_800_000_000  # 1900-01-01
 
+_UTC = r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) ?(?:UTC|GMT)$"
+_NANOSECONDS = r"(?P<begin>:\d\d\.\d{6})(?P<rest>\d{1,3})(?P<end>$|[^\d].*$)"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -250,6 +253,21 @@ def _parse_times(part: pa.Array) -> pa.Array:
         return pc.cast(part, pa.timestamp("us", "UTC"))
 
 
+def _times_of_text(text: pa.Array, limit: int) -> Converted:
+    """ISO 8601, also with what databases print: a blank and UTC or GMT at the end, up to nine digits of a second."""
+    if _mask(pc.match_substring_regex(text, "(UTC|GMT)$")).any():
+        text = pc.replace_substring_regex(text, _UTC, r"\1Z")
+    fine = pc.match_substring_regex(text, _NANOSECONDS)
+    if not _mask(fine).any():
+        return _located(text, _parse_times, limit)
+    digits = pc.struct_field(pc.extract_regex(text, _NANOSECONDS), "rest")
+    nanoseconds = pc.cast(pc.utf8_rpad(pc.if_else(fine, digits, "0"), 3, "0"), pa.int32())
+    converted = _located(pc.replace_substring_regex(text, _NANOSECONDS, r"\1\3"), _parse_times, limit)
+    converted.nanoseconds = nanoseconds
+    converted.rounded = pc.sum(pc.not_equal(nanoseconds, 0)).as_py() or 0
+    return converted
+
+
 # ---- The way in
 
 def is_string(kind: pa.DataType) -> bool:
@@ -271,7 +289,7 @@ def convert_text(text: pa.Array, scalar: str, limit: int) -> Converted:
     if pa.types.is_integer(ARROW[scalar]):
         return _integers_of_text(trimmed, scalar, limit)
     if scalar == "unix_timestamp":
-        return _located(trimmed, _parse_times, limit)
+        return _times_of_text(trimmed, limit)
     return _located(trimmed, lambda part: pc.cast(part, ARROW[scalar]), limit)
 
 

@@ -2,6 +2,7 @@
 """What all kinds of sources share: record batches with the place of their rows, and the errors of reading."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Optional
 
@@ -9,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from pillion.build.csv_lines import Lines
-from pillion.build.errors import BadInput, BuildError, IoFailure
+from pillion.build.errors import BadInput, BuildError, IoFailure, MissingExtension
 from pillion.build.project import View
 from pillion.build.terminal import names
 
@@ -48,13 +49,29 @@ class Malformed:
     fix: str  # ends in a comma
 
 
-def failure(name: str, error: Exception) -> BuildError:
-    """The error for a failure to read `name`: with an errno the machine is at fault, without one the content."""
+_EXTENSION = re.compile(r"""(?:required extension '|download extension "|extensions/\S*/|exists in the )(\w+)""")
+_MACHINE = re.compile("Permission denied|No space left|Input/output error|Too many open files|Could not connect")
+
+
+def failure(name: str, error: Exception, alias: str = "") -> BuildError:
+    """The error for a failure to read `name`, which the reader may know as `alias`: the machine is at fault, or the
+    content."""
+    text = str(error).strip()
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
         return IoFailure(f"{name}: the memory limit does not suffice ({error}); raise it (--memory-limit)")
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
         return IoFailure(f"{name}: {error.strerror or error}")
-    text = str(error).strip().split("\n\n")[0].replace("\n", " ")
+    extension = _EXTENSION.search(text) if isinstance(error, duckdb.Error) and "xtension" in text else None
+    if extension is not None:
+        return MissingExtension(
+            f"{name}: DuckDB's extension {extension[1]} is not installed or not loaded; write INSTALL {extension[1]}; "
+            f"LOAD {extension[1]}; into setup, and where there is no network install it beforehand: "
+            f"python3 -c \"import duckdb; duckdb.sql('INSTALL {extension[1]}')\", whose files are in ~/.duckdb")
+    text = text.split("\n\n")[0].replace("\n", " ")
+    if alias:
+        text = text.replace(alias, name)
+    if isinstance(error, duckdb.Error) and _MACHINE.search(text):
+        return IoFailure(f"{name}: {text}")
     return BadInput(f"{name}: cannot be read: {text}; mend or remove it")
 
 

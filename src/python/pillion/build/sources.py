@@ -19,4 +19,6 @@ def open_source(view: View, folder: Path, duckdb_bytes: int,
     kind = view.source["type"]
     if kind == "parquet":
         return ParquetSource(view, folder)
-    return (CsvSource if kind == "csv" else SqlSource)(view, folder, duckdb_bytes, temporary)
+    if kind == "csv":
+        return CsvSource(view, folder, duckdb_bytes, temporary)
+    return SqlSource(view, duckdb_bytes, temporary)

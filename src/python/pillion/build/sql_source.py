@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import re
 from typing import Any, Iterator
 
 import duckdb
@@ -13,6 +13,27 @@ from pillion.build.duck import connect, read, selection
 from pillion.build.errors import BadInput
 from pillion.build.project import View
 from pillion.build.source import Chunk, Place, check_columns, failure
+from pillion.build.terminal import printable
+
+
+_QUERIES = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI, duckdb.StatementType.CALL,
+            duckdb.StatementType.EXECUTE)  # MULTI: PIVOT
+_ATTACH = re.compile(r"""(?P<begin>(?:\s|--[^\n]*\n|/\*.*?\*/)*ATTACH\s+(?:OR\s+REPLACE\s+)?(?:DATABASE\s+)?
+    (?:IF\s+NOT\s+EXISTS\s+)?'(?P<path>(?:[^']|'')*)'(?:\s+AS\s+(?:"[^"]*"|\w+))?)\s*
+    (?:\((?P<options>[^()]*)\))?(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*""", re.IGNORECASE | re.DOTALL | re.VERBOSE)
+
+
+def read_only(statement: str) -> str:
+    """An ATTACH that cannot write, nor make a database where there is none. A ValueError says what is wrong with it."""
+    match = _ATTACH.fullmatch(statement)
+    if match is None:
+        raise ValueError("ATTACH is not understood; write ATTACH 'path' AS name (options)")
+    options = match["options"] or ""
+    if re.search(r"\bread_write\b|\baccess_mode\b|\bread_only\s*=?\s*(?!true|1|on|,|$)\w", options, re.IGNORECASE):
+        raise ValueError(f"a build attaches to read only; remove ({printable(options)}) or write (READ_ONLY)")
+    if match["path"] in ("", ":memory:") or re.search(r"\bread_only\b", options, re.IGNORECASE):
+        return statement
+    return f"{match['begin']} ({', '.join(filter(None, (options.strip(), 'READ_ONLY')))})"
 
 
 class SqlSource:
@@ -20,22 +41,38 @@ class SqlSource:
     is_text = False
     rows_expected = 0
 
-    def __init__(self, view: View, folder: Path, memory_bytes: int, temporary: str) -> None:
+    def __init__(self, view: View, memory_bytes: int, temporary: str) -> None:
         self._view = view
         self._name = f"query of {view.name}"
         self._rows = 0
-        self._connection = connect(memory_bytes, temporary, folder)
+        self._connection = connect(memory_bytes, temporary)
+        self._set_up(view.source.get("setup") or "", f"setup of {view.name}")
         try:
-            if view.source.get("setup"):
-                self._connection.execute(view.source["setup"])
-            self._relation = self._connection.sql(view.source["query"])
-            if self._relation is None:
-                raise BadInput(f"{self._name}: it returns no rows by its nature; write a SELECT")
+            self._relation = self._connection.sql(self._query(view.source["query"]))
             self._there = self._relation.columns
             check_columns(view, self._there, self._name)
             self._refuse_wrapping_types()
         except duckdb.Error as error:
             raise failure(self._name, error) from error
+
+    def _set_up(self, text: str, name: str) -> None:
+        try:
+            for statement in duckdb.extract_statements(text):
+                is_attach = statement.type == duckdb.StatementType.ATTACH
+                self._connection.execute(read_only(statement.query) if is_attach else statement.query)
+        except duckdb.Error as error:
+            raise failure(name, error) from error
+        except ValueError as error:
+            raise BadInput(f"{name}: {error}") from None
+
+    def _query(self, text: str) -> str:
+        statements = duckdb.extract_statements(text)
+        if len(statements) != 1:
+            raise BadInput(f"{self._name}: it has {len(statements)} statements; write one, and those before it into "
+                           "setup")
+        if statements[0].type not in _QUERIES:
+            raise BadInput(f"{self._name}: it returns no rows by its nature; write a SELECT")
+        return text
 
     def _refuse_wrapping_types(self) -> None:
         """DuckDB hands a UHUGEINT over as a decimal of 128 bits with a sign: 2^128 - 1 would arrive as -1."""

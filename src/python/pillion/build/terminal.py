@@ -4,7 +4,7 @@ encoded or written."""
 from __future__ import annotations
 
 import unicodedata
-from typing import Sequence, TextIO
+from typing import Optional, Sequence, TextIO
 
 SHOWN_CHARACTERS_MAX = 60
 SHOWN_NAMES_MAX = 30
@@ -41,23 +41,24 @@ def names(all_names: Sequence[str]) -> str:
 class Messages:
     """Standard error, which may be full or closed: then messages are lost, not the build."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: Optional[TextIO]) -> None:
         self._out = out
 
     def write(self, text: str) -> None:
         """Writes text of our own, which may move the cursor."""
         try:
-            self._out.write(text.encode("utf-8", "backslashreplace").decode())
-            self._out.flush()
+            if self._out is not None:
+                self._out.write(text)
+                self._out.flush()
         except (OSError, ValueError):
-            pass
+            self._out = None
 
     def say(self, text: str) -> None:
-        """Writes a line in which there may be text of others."""
+        """Writes lines in which there may be text of others."""
         self.write(printable(text, lines=True) + "\n")
 
     def isatty(self) -> bool:
-        return self._out.isatty()
+        return self._out is not None and self._out.isatty()
 
     def fileno(self) -> int:
-        return self._out.fileno()
+        return -1 if self._out is None else self._out.fileno()
