@@ -23,7 +23,8 @@ static PyObject *fail(PyObject *module, pil_status status, const char *text) {
 #undef X
     };
     struct core_state *state = PyModule_GetState(module);
-    PyObject *arguments = Py_BuildValue("ss", codes[status], text);
+    PyObject *arguments =
+        Py_BuildValue("sN", codes[status], PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "surrogateescape"));
     if (arguments != NULL) {
         PyErr_SetObject(state->error, arguments);
         Py_DECREF(arguments);
@@ -68,7 +69,7 @@ static PyObject *check_store(PyObject *module, PyObject *arguments) {
     const char *url;
     struct pil_store *store = NULL;
     struct pil_error error = {0};
-    if (!PyArg_ParseTuple(arguments, "s:check_store", &url)) {
+    if (!PyArg_ParseTuple(arguments, "y:check_store", &url)) {
         return NULL;
     }
     pil_status status = pil_store_open(url, true, &store, &error);
@@ -163,7 +164,7 @@ static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords
     unsigned threads;
     long long event_ts_us_max, as_of_us;
     PyObject *flaw, *conflict, *progress;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sssKILLOOO:Ingest", names, &project_text, &view_name,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "ssyKILLOOO:Ingest", names, &project_text, &view_name,
                                      &temporary, &memory_bytes, &threads, &event_ts_us_max, &as_of_us, &flaw, &conflict,
                                      &progress)) {
         return -1;
@@ -330,7 +331,7 @@ static pil_status publish(struct pil_ingest *ingest, const char *url, const json
 static PyObject *ingest_publish(PyObject *object, PyObject *arguments) {
     struct ingest_object *self = (struct ingest_object *)object;
     const char *url, *extra_text;
-    if (!is_open(self) || !PyArg_ParseTuple(arguments, "zs:publish", &url, &extra_text)) {
+    if (!is_open(self) || !PyArg_ParseTuple(arguments, "ys:publish", &url, &extra_text)) {
         return NULL;
     }
     json_t *extra = NULL;
@@ -346,7 +347,7 @@ static PyObject *ingest_publish(PyObject *object, PyObject *arguments) {
     struct pil_ingest_result result;
     pil_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = publish(self->ingest, url, extra, &result, &error);
+    status = publish(self->ingest, url[0] != '\0' ? url : NULL, extra, &result, &error);
     Py_END_ALLOW_THREADS
     json_decref(extra);
     if (status != PIL_STATUS_OK) {
@@ -361,7 +362,7 @@ static PyObject *ingest_publish(PyObject *object, PyObject *arguments) {
 static PyMethodDef ingest_methods[] = {
     {"stream", ingest_stream, METH_O, "Takes all rows of an Arrow C stream (a capsule)."},
     {"merge", ingest_merge, METH_NOARGS, "Ends the input; the counts as JSON."},
-    {"publish", ingest_publish, METH_VARARGS, "publish(store or None, extra): writes the release; the result as JSON."},
+    {"publish", ingest_publish, METH_VARARGS, "publish(store or b\"\", extra): writes the release; the result as JSON."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -214,8 +214,8 @@ PACKERS = {"plain": bytes, "gzip": gzip.compress, "bz2": bz2.compress,
 
 
 @pytest.mark.parametrize("packer, name", [
-    ("plain", "a.csv.gz"), ("plain", "a.[1].csv"), ("plain", "a.\udcff.csv"), ("gzip", "a.csv"), ("zstd", "a.csv.zst"),
-    ("bz2", "a.csv.bz2"), ("bz2", "a.\udcff.csv")])
+    ("plain", "a.csv.gz"), ("plain", "a.[1].csv"), ("gzip", "a.csv"), ("zstd", "a.csv.zst"),
+    ("bz2", "a.csv.bz2")])
 def test_the_content_says_how_a_file_is_compressed(project: Project, packer: str, name: str) -> None:
     text = CSV_HEADER + "1,2025-01-01,5,x\n2,2025-01-01,six,x\n"
     csv_project(project, text)

@@ -207,7 +207,7 @@ def check_store(options: Options) -> None:
     if options.store is None:
         return
     try:
-        _core.check_store(options.store)
+        _core.check_store(os.fsencode(options.store))
     except _core.Error as error:
         raise from_core(*error.args) from None
 
@@ -248,7 +248,7 @@ class ViewBuild:
         source = open_source(self._view, self._project.folder, shares.duckdb, options.temporary)
         try:
             core = _core.Ingest(
-                project=self._project.text, view=self._view.name, temporary=options.temporary, memory_bytes=shares.core,
+                project=self._project.text, view=self._view.name, temporary=os.fsencode(options.temporary), memory_bytes=shares.core,
                 threads=len(os.sched_getaffinity(0)), event_ts_us_max=time.time_ns() // 1000 + CLOCK_SKEW_US,
                 as_of_us=AS_OF_NONE if options.as_of_us is None else options.as_of_us, on_flaw=self._on_flaw,
                 on_conflict=self._on_conflict, on_progress=self._progress)
@@ -256,7 +256,7 @@ class ViewBuild:
             counts, read_s = self._read(core, source)
             extra = {"sources": source.lineage(), "counts": counts, "as_of_us": options.as_of_us,
                      "builder": {"name": "pillion-build", "version": _core.VERSION}}
-            result = json.loads(core.publish(options.store, json.dumps(extra)))
+            result = json.loads(core.publish(os.fsencode(options.store or ""), json.dumps(extra)))
         except _core.Error as error:
             raise from_core(*error.args) from None
         finally:

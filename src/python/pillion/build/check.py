@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pillion.build.scalar import (ARROW, HALVES, Converted, Misfit, Origin, convert_text, convert_typed, is_string)
+from pillion.build.terminal import printable
 
 # Element types of vectors, with the greatest integer up to which they hold all, and the greatest value.
 _ITEMS = (("int8", 127, 127), ("float16", 2**11, 65504), ("float32", 2**24, 3.4028234663852886e38))
@@ -164,14 +165,14 @@ def _fix_type(kind: pa.DataType, target: Target) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for people, also one of Arrow. repr escapes what would steer a terminal."""
+    """A value for people, also one of Arrow."""
     if isinstance(value, pa.Scalar):
         try:
             value = value.as_py()
         except (ValueError, OverflowError):  # times beyond Python's
             value = value.value  # type: ignore[attr-defined]
     if isinstance(value, (str, bytes)):
-        text = repr(value[:_SHOWN_MAX])
+        text = f"'{printable(value[:_SHOWN_MAX])}'" if isinstance(value, str) else repr(value[:_SHOWN_MAX])
         return text + "…" if len(value) > _SHOWN_MAX else text
     return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
 

@@ -51,7 +51,7 @@ class Files:
 
     def __init__(self, view: View, kind: str, folder: Path) -> None:
         self.paths = find_files(view.source["path"], kind, folder)
-        self.names = [os.path.relpath(path, folder) for path in self.paths]
+        self.names = [printable(os.path.relpath(path, folder)) for path in self.paths]
         self.rows = [0] * len(self.paths)
         self._stats: dict[int, os.stat_result] = {}
         self._hashes: dict[int, Future[str]] = {}
@@ -75,7 +75,7 @@ class Files:
             digest, before, after = self._hashes[index].result(), self._stats[index], os.stat(path)
             if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
                 raise BadInput(f"{name}: changed while it was read; build again when it is complete")
-            result.append({"path": printable(name), "bytes": after.st_size, "sha256": digest, "rows": self.rows[index]})
+            result.append({"path": name, "bytes": after.st_size, "sha256": digest, "rows": self.rows[index]})
         return result
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import unicodedata
 from typing import Optional, Sequence, TextIO
 
-SHOWN_CHARACTERS_MAX = 60
 SHOWN_NAMES_MAX = 30
 
 
@@ -24,12 +23,6 @@ def printable(text: str, lines: bool = False) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if _is_printable(c) or (lines and c == "\n") else _escaped(c) for c in text)
-
-
-def shown(value: str) -> str:
-    """A value in quotes, cut when it is long."""
-    cut = printable(value[:SHOWN_CHARACTERS_MAX])
-    return f"'{cut}…' ({len(value):,} characters)" if len(value) > SHOWN_CHARACTERS_MAX else f"'{cut}'"
 
 
 def names(all_names: Sequence[str]) -> str:
