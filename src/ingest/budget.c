@@ -21,6 +21,18 @@ void pil_budget_give(struct pil_budget *budget, size_t bytes) {
     PIL_ASSERT(atomic_fetch_sub(&budget->used, bytes) >= bytes);
 }
 
+static size_t whole_mib(size_t bytes) {
+    return (bytes + (1u << 20) - 1) >> 20;
+}
+
+size_t pil_budget_limit_mib(const struct pil_budget *budget) {
+    return whole_mib(budget->outside + budget->cap);
+}
+
+size_t pil_budget_needed_mib(const struct pil_budget *budget, size_t bytes) {
+    return whole_mib(budget->outside + bytes);
+}
+
 void *pil_budget_map(struct pil_budget *budget, size_t bytes) {
     if (bytes == 0 || !pil_budget_take(budget, bytes)) {
         return NULL;

@@ -34,6 +34,7 @@ pil_status pil_ingest_create(const struct pil_ingest_options *options, struct pi
     }
     ingest->options = *options;
     ingest->budget.cap = options->memory_bytes;
+    ingest->budget.outside = options->outside_bytes;
     ingest->view = pil_view_clone(options->view);
     ingest->options.view = ingest->view;
     ingest->options.temporary = NULL; /* the partitions keep a copy */

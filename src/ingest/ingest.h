@@ -59,6 +59,7 @@ struct pil_ingest_options {
     const struct pil_view *view; /* copied */
     const char *temporary;       /* folder of the spill file; used only when memory is short */
     size_t memory_bytes;         /* cap on all memory that grows with the data; at least PIL_INGEST_MEMORY_MIN */
+    size_t outside_bytes;        /* what the user's limit has beside that, for messages */
     uint32_t threads;            /* of WRITE; fewer when memory is short; 0 means 1 */
     int64_t event_ts_us_max;     /* a row with a later event timestamp is flawed: its clock or its unit is wrong … */
     int64_t as_of_us;            /* … but later ones than this are left out before; INT64_MAX: none */

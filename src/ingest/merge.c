@@ -177,7 +177,9 @@ static pil_status reserve_entries(struct merger *merger, size_t count) {
     merger->entries = pil_budget_map(budget, count * sizeof *merger->entries);
     if (merger->entries == NULL) {
         return pil_fail(merger->error, PIL_STATUS_NO_MEMORY,
-                        "the memory limit does not suffice to sort %zu rows; raise it", count);
+                        "the memory limit of %zu MiB does not suffice to sort %zu rows; raise it to %zu MiB",
+                        pil_budget_limit_mib(budget), count,
+                        pil_budget_needed_mib(budget, atomic_load(&budget->used) + count * sizeof *merger->entries));
     }
     merger->entry_capacity = count;
     return PIL_STATUS_OK;
@@ -258,7 +260,7 @@ static pil_status merge_from_file(struct merger *merger, uint32_t partition) {
         if (used > merger->buffer_bytes - merger->buffer_bytes / 8) {
             return pil_fail(merger->error, PIL_STATUS_NO_MEMORY,
                             "the rows of one of %d partitions do not go into the memory limit of %zu MiB; raise it",
-                            PIL_PARTITION_COUNT, merger->ingest->budget.cap >> 20);
+                            PIL_PARTITION_COUNT, pil_budget_limit_mib(&merger->ingest->budget));
         }
     }
 }

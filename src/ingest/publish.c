@@ -302,9 +302,9 @@ static pil_status write_shards(struct job *job, const struct need *need) {
     if (count == 0) {
         return pil_fail(
             &job->error, PIL_STATUS_NO_MEMORY,
-            "the largest shard needs %llu MiB beside the %zu MiB in use, over the memory limit of %zu MiB; raise it",
-            (unsigned long long)(need->memory >> 20), atomic_load(&ingest->budget.used) >> 20,
-            ingest->budget.cap >> 20);
+            "writing the largest shard needs a memory limit of %zu MiB; it is %zu MiB: raise it",
+            pil_budget_needed_mib(&ingest->budget, atomic_load(&ingest->budget.used) + need->memory),
+            pil_budget_limit_mib(&ingest->budget));
     }
     struct worker *workers = calloc(count, sizeof *workers);
     if (workers == NULL) {

@@ -156,16 +156,16 @@ static pil_status find_view(const char *project_text, const char *name, struct p
 }
 
 static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"project",  "view",    "temporary",   "memory_bytes", "threads", "event_ts_us_max",
+    static char *names[] = {"project",  "view",    "temporary",   "memory_bytes", "outside_bytes", "threads", "event_ts_us_max",
                             "as_of_us", "on_flaw", "on_conflict", "on_progress",  NULL};
     struct ingest_object *self = (struct ingest_object *)object;
     const char *project_text, *view_name, *temporary;
-    unsigned long long memory_bytes;
+    unsigned long long memory_bytes, outside_bytes;
     unsigned threads;
     long long event_ts_us_max, as_of_us;
     PyObject *flaw, *conflict, *progress;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "ssyKILLOOO:Ingest", names, &project_text, &view_name,
-                                     &temporary, &memory_bytes, &threads, &event_ts_us_max, &as_of_us, &flaw, &conflict,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "ssyKKILLOOO:Ingest", names, &project_text, &view_name,
+                                     &temporary, &memory_bytes, &outside_bytes, &threads, &event_ts_us_max, &as_of_us, &flaw, &conflict,
                                      &progress)) {
         return -1;
     }
@@ -188,6 +188,7 @@ static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords
             .view = view,
             .temporary = temporary,
             .memory_bytes = memory_bytes,
+            .outside_bytes = outside_bytes,
             .threads = threads,
             .event_ts_us_max = event_ts_us_max,
             .as_of_us = as_of_us,

@@ -163,12 +163,14 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         parser.error(f"--store is missing: {_core.STORE_FORMS} (or --dry-run)")
     if not os.path.isdir(arguments.tmp) or not os.access(arguments.tmp, os.W_OK | os.X_OK):
         parser.error(f"--tmp: {arguments.tmp} is not a writable folder")
-    limit = arguments.memory_limit or memory.available_bytes() // 2
+    limit = memory.available_bytes() // 2 if arguments.memory_limit is None else arguments.memory_limit
     options = builder.Options(
         store=None if arguments.dry_run else _absolute(arguments.store), as_of_us=arguments.as_of, memory_limit=limit,
         fail_on_conflict=arguments.on_conflict == "fail", skip_bad_rows=arguments.on_bad_row == "skip",
         max_bad_rows=arguments.max_bad_rows, temporary=os.path.abspath(arguments.tmp), err=Messages(sys.stderr))
+    watch = memory.Watch(limit, options.err.say)
     code = _guarded(arguments, options)
+    watch.stop()
     if code == 0:
         options.err.say(f"peak memory {memory.peak_bytes() // memory.MIB} MiB, limit {limit // memory.MIB} MiB")
     return code

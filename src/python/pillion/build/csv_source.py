@@ -64,6 +64,8 @@ class CsvSource:
     read as text; the view defines its type. An empty unquoted field is null."""
     is_text = True
     rows_expected = 0
+    reader_bytes = 0
+    reader_why = "what the libraries hold"
 
     def __init__(self, view: View, folder: Path, memory_bytes: int, temporary: str) -> None:
         self._view = view

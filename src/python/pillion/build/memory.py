@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import resource
+import threading
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Callable, Iterator, Optional
 
 from pillion import _core
-from pillion.build.errors import BuildError
+from pillion.build.errors import BuildError, IoFailure
 
 MIB = 1 << 20
 # Batches on their way from the reader to the core (one is read, one waits, one is encoded), pages being decoded, and
 # memory that allocators keep.
 READER_BYTES = 96 * MIB
 DUCKDB_BYTES_MIN = 64 * MIB
+WATCH_S = 0.01
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -28,7 +29,10 @@ def parse_bytes(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if match is None:
         raise ValueError(f"{text!r} is not a size; write 512M or 2G")
-    return int(float(match.group(1)) * _UNITS[match.group(2)])
+    size = int(float(match.group(1)) * _UNITS[match.group(2)])
+    if size == 0:
+        raise ValueError(f"{text!r} is no memory at all; leave the option out for the default")
+    return size
 
 
 def _read_number(path: Path) -> Optional[int]:
@@ -75,7 +79,14 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Of this program: rusage also counts what its parent had when it started it."""
+    match = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else resident_bytes()
+
+
+def too_small(cap: int, needed: int, why: str) -> LimitTooSmall:
+    return LimitTooSmall(f"a memory limit of {-(-cap // MIB)} MiB is too small{why}; at least "
+                         f"{-(-needed // MIB // 16) * 16} MiB are needed (--memory-limit)")
 
 
 class Shares:
@@ -83,10 +94,42 @@ class Shares:
 
     def __init__(self, cap: int, uses_duckdb: bool) -> None:
         self.cap = cap
-        rest = cap - resident_bytes() - READER_BYTES
+        self._used = resident_bytes()
+        rest = cap - self._used - READER_BYTES
         self.duckdb = max(DUCKDB_BYTES_MIN, rest // 4) if uses_duckdb else 0
         self.core = rest - self.duckdb
+        self._check("")
+
+    def give_reader(self, needed: int, why: str) -> None:
+        """Once the source is known: it may need more than READER_BYTES. Raises LimitTooSmall, with the reason."""
+        grown = max(0, needed - READER_BYTES) + max(0, resident_bytes() - self._used)
+        self.core -= grown
+        self._check(f" for {why}" if grown > 0 else "")
+
+    def _check(self, why: str) -> None:
         if self.core < _core.MEMORY_MIN:
-            needed = cap + _core.MEMORY_MIN - self.core
-            raise LimitTooSmall(f"a memory limit of {cap // MIB} MiB is too small; at least "
-                                f"{-(-needed // MIB // 16) * 16} MiB are needed (--memory-limit)")
+            raise too_small(self.cap, self.cap + _core.MEMORY_MIN - self.core, why)
+
+
+class Watch:
+    """Ends the process when it exceeds the cap, before the system kills it, or others, without a word. This is for what
+    cannot be known before: values that are much longer than those before them, what DuckDB and Arrow keep. A build that
+    ends anywhere leaves nothing visible."""
+
+    def __init__(self, cap: int, tell: Callable[[str], None]) -> None:
+        self._cap = cap
+        self._tell = tell
+        self._done = threading.Event()
+        threading.Thread(target=self._run, name="memory", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._done.wait(WATCH_S):
+            used = resident_bytes()
+            if used > self._cap:
+                self._tell(f"pillion build: the memory limit of {-(-self._cap // MIB)} MiB does not suffice: "
+                           f"{-(-used // MIB)} MiB are in use and it goes on; raise it (--memory-limit). Nothing more "
+                           "was published")
+                os._exit(IoFailure.code)
+
+    def stop(self) -> None:
+        self._done.set()

@@ -2,12 +2,14 @@
 """Parquet files, read by pyarrow, row group by row group, through a small buffer."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pillion.build import parquet_memory
 from pillion.build.files import Files
 from pillion.build.project import View
 from pillion.build.source import Chunk, Place, batch_rows, check_columns, failure
@@ -28,16 +30,32 @@ class ParquetSource:
     def __init__(self, view: View, folder: Path) -> None:
         self._view = view
         self._files = Files(view, "parquet", folder)
+        self._columns = list(dict.fromkeys(column.source for column in view.columns))
+        self._needs = parquet_memory.Needs()
         self.rows_expected = sum(self._inspect(path, name) for path, name in zip(self._files.paths, self._files.names))
 
+    @property
+    def _batch_rows(self) -> int:
+        return batch_rows(self._view, self._needs.row)
+
+    @property
+    def reader_bytes(self) -> int:
+        return self._needs.reader + parquet_memory.BATCHES * self._batch_rows * self._needs.row
+
+    @property
+    def reader_why(self) -> str:
+        return f"{len(self._columns):,} columns with rows of {self._needs.row:,} bytes in pages of their own"
+
     def _open(self, path: Path) -> pq.ParquetFile:
-        return pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20, pre_buffer=False,
+        return pq.ParquetFile(os.path.relpath(path), memory_map=False, pre_buffer=False,
+                              buffer_size=parquet_memory.stream_bytes(len(self._columns)),
                               coerce_int96_timestamp_unit="us")
 
     def _inspect(self, path: Path, name: str) -> int:
         try:
             with self._open(path) as file:
                 check_columns(self._view, file.schema_arrow.names, name)
+                self._needs = self._needs.most(parquet_memory.needs(file.metadata, set(self._columns)))
                 return file.metadata.num_rows
         except (OSError, pa.ArrowException) as error:
             raise failure(name, error) from error
@@ -53,11 +71,10 @@ class ParquetSource:
                 raise failure(name, error) from error
 
     def _row_groups(self, file: pq.ParquetFile, name: str) -> Iterator[Chunk]:
-        columns = [column.source for column in self._view.columns]
         calendar = _legacy_calendar(file.metadata.metadata or {})
         row = 1
         for group in range(file.num_row_groups):
-            for batch in file.iter_batches(batch_rows(self._view), row_groups=[group], columns=columns):
+            for batch in file.iter_batches(self._batch_rows, row_groups=[group], columns=self._columns):
                 yield Chunk(Place(name, group, row), batch, calendar)
                 row += batch.num_rows
 

@@ -16,7 +16,6 @@ from pillion.build.terminal import names
 
 BATCH_BYTES = 8 << 20
 BATCH_ROWS_MAX = 65536
-BATCH_ROWS_MIN = 256
 
 
 @dataclass(frozen=True)
@@ -85,5 +84,6 @@ def check_columns(view: View, there: list[str], name: str) -> None:
             raise BadInput(f"{name}: column {column.source} is there {count} times; rename the others")
 
 
-def batch_rows(view: View) -> int:
-    return max(BATCH_ROWS_MIN, min(BATCH_ROWS_MAX, BATCH_BYTES // view.row_bytes_guess))
+def batch_rows(view: View, row_bytes: int = 0) -> int:
+    """`row_bytes`: what a row is known to have; 0: nothing is known."""
+    return max(1, min(BATCH_ROWS_MAX, BATCH_BYTES // max(view.row_bytes_guess, row_bytes)))

@@ -40,6 +40,8 @@ class SqlSource:
     """Any query that DuckDB runs. The text may contain secrets, so the lineage names only its hash."""
     is_text = False
     rows_expected = 0
+    reader_bytes = 0
+    reader_why = "what the libraries hold"
 
     def __init__(self, view: View, memory_bytes: int, temporary: str) -> None:
         self._view = view
