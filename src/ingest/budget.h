@@ -17,7 +17,8 @@ struct pil_budget {
 bool pil_budget_take(struct pil_budget *budget, size_t bytes);
 void pil_budget_give(struct pil_budget *budget, size_t bytes);
 
-/* Whole MiB, rounded up: of the limit that the user gave, and of what it would have to be to hold `bytes` in the budget.
+/* Whole MiB, rounded up: of the limit that the user gave, and of what it would have to be to hold `bytes` in the
+ * budget.
  */
 size_t pil_budget_limit_mib(const struct pil_budget *budget);
 size_t pil_budget_needed_mib(const struct pil_budget *budget, size_t bytes);

@@ -242,7 +242,8 @@ static struct block *take_block(struct pil_partitions *all, uint64_t bytes) {
 static pil_status grow(struct pil_partitions *all, struct partition *partition, uint64_t bytes,
                        struct pil_error *ret_error) {
     if (bytes > all->buffer_bytes / 8 || bytes > RECORD_BYTES_MAX) {
-        return pil_fail(ret_error, PIL_STATUS_TOO_LARGE, "a row of %llu bytes does not go with the memory limit of %zu MiB; raise it",
+        return pil_fail(ret_error, PIL_STATUS_TOO_LARGE,
+                        "a row of %llu bytes does not go with the memory limit of %zu MiB; raise it",
                         (unsigned long long)bytes, pil_budget_limit_mib(all->budget));
     }
     struct block *block = take_block(all, bytes);

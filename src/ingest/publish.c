@@ -300,11 +300,10 @@ static pil_status write_shards(struct job *job, const struct need *need) {
     struct pil_ingest *ingest = job->ingest;
     uint32_t count = choose_workers(job, need->memory), started = 0;
     if (count == 0) {
-        return pil_fail(
-            &job->error, PIL_STATUS_NO_MEMORY,
-            "writing the largest shard needs a memory limit of %zu MiB; it is %zu MiB: raise it",
-            pil_budget_needed_mib(&ingest->budget, atomic_load(&ingest->budget.used) + need->memory),
-            pil_budget_limit_mib(&ingest->budget));
+        return pil_fail(&job->error, PIL_STATUS_NO_MEMORY,
+                        "writing the largest shard needs a memory limit of %zu MiB; it is %zu MiB: raise it",
+                        pil_budget_needed_mib(&ingest->budget, atomic_load(&ingest->budget.used) + need->memory),
+                        pil_budget_limit_mib(&ingest->budget));
     }
     struct worker *workers = calloc(count, sizeof *workers);
     if (workers == NULL) {

@@ -156,8 +156,8 @@ static pil_status find_view(const char *project_text, const char *name, struct p
 }
 
 static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"project",  "view",    "temporary",   "memory_bytes", "outside_bytes", "threads", "event_ts_us_max",
-                            "as_of_us", "on_flaw", "on_conflict", "on_progress",  NULL};
+    static char *names[] = {"project",         "view",     "temporary", "memory_bytes", "outside_bytes", "threads",
+                            "event_ts_us_max", "as_of_us", "on_flaw",   "on_conflict",  "on_progress",   NULL};
     struct ingest_object *self = (struct ingest_object *)object;
     const char *project_text, *view_name, *temporary;
     unsigned long long memory_bytes, outside_bytes;
@@ -165,8 +165,8 @@ static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords
     long long event_ts_us_max, as_of_us;
     PyObject *flaw, *conflict, *progress;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "ssyKKILLOOO:Ingest", names, &project_text, &view_name,
-                                     &temporary, &memory_bytes, &outside_bytes, &threads, &event_ts_us_max, &as_of_us, &flaw, &conflict,
-                                     &progress)) {
+                                     &temporary, &memory_bytes, &outside_bytes, &threads, &event_ts_us_max, &as_of_us,
+                                     &flaw, &conflict, &progress)) {
         return -1;
     }
     if (self->ingest != NULL || self->on_flaw != NULL) {
@@ -363,7 +363,8 @@ static PyObject *ingest_publish(PyObject *object, PyObject *arguments) {
 static PyMethodDef ingest_methods[] = {
     {"stream", ingest_stream, METH_O, "Takes all rows of an Arrow C stream (a capsule)."},
     {"merge", ingest_merge, METH_NOARGS, "Ends the input; the counts as JSON."},
-    {"publish", ingest_publish, METH_VARARGS, "publish(store or b\"\", extra): writes the release; the result as JSON."},
+    {"publish", ingest_publish, METH_VARARGS,
+     "publish(store or b\"\", extra): writes the release; the result as JSON."},
     {NULL, NULL, 0, NULL},
 };
 

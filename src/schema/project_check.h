@@ -39,11 +39,11 @@ enum {
     PIL_CSV_THOUSANDS,
     PIL_CSV_KEYS,
 };
-extern const struct pil_yaml_key pil_csv_keys[PIL_CSV_KEYS];
+extern const struct pil_yaml_key pil_project_csv_keys[PIL_CSV_KEYS];
 /* Checks the values of these keys, NULL where a key is not given; without is_csv all of them are problems. Returns the
  * options that differ from the defaults, by key. NULL when memory is short. Owns: the caller. */
-json_t *pil_check_csv(struct pil_check *check, bool is_csv, const char *label,
-                      const struct pil_yaml_node *const values[PIL_CSV_KEYS]);
+json_t *pil_project_check_csv(struct pil_check *check, bool is_csv, const char *label,
+                              const struct pil_yaml_node *const values[PIL_CSV_KEYS]);
 
 /* The name of a node in messages: "feature trips", or "feature" if the node has no name. */
 void pil_check_label(const struct pil_yaml_node *node, const char *noun, char ret_label[PIL_CHECK_LABEL_BYTES]);

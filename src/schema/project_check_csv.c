@@ -5,7 +5,7 @@
 
 enum { CSV_NULL_VALUES_MAX = 64, CSV_COLUMNS_MAX = 1 << 16 };
 
-const struct pil_yaml_key pil_csv_keys[PIL_CSV_KEYS] = {
+const struct pil_yaml_key pil_project_csv_keys[PIL_CSV_KEYS] = {
     [PIL_CSV_HEADER] = {"header", PIL_YAML_SCALAR, false},
     [PIL_CSV_COLUMN_NAMES] = {"column_names", PIL_YAML_SEQUENCE, false},
     [PIL_CSV_NULL_VALUES] = {"null_values", PIL_YAML_SEQUENCE, false},
@@ -46,7 +46,7 @@ static void check_header(struct csv_check *of) {
 /* A list of texts, of which every scalar is one: the null value NULL, too. */
 static void check_texts(struct csv_check *of, unsigned option, uint32_t count_max) {
     const struct pil_yaml_node *list = of->values[option];
-    const char *key = pil_csv_keys[option].name;
+    const char *key = pil_project_csv_keys[option].name;
     if (list == NULL) {
         return;
     }
@@ -75,7 +75,7 @@ static void check_texts(struct csv_check *of, unsigned option, uint32_t count_ma
 /* One ASCII character that is neither a letter nor a digit; "" is for files without quotes. */
 static void check_character(struct csv_check *of, unsigned option) {
     const struct pil_yaml_node *node = of->values[option];
-    const char *key = pil_csv_keys[option].name;
+    const char *key = pil_project_csv_keys[option].name;
     if (node == NULL) {
         return;
     }
@@ -101,14 +101,15 @@ static void check_roles(struct csv_check *of, const unsigned *roles, const char 
             if (left[0] != '\0' && strcmp(left, right) == 0 && (a != NULL || b != NULL)) {
                 pil_yaml_problem_add(of->check->problems, b != NULL ? b : a,
                                      "%s: %s and %s are both '%s'; change one of them", of->label,
-                                     pil_csv_keys[roles[i]].name, pil_csv_keys[roles[k]].name, PIL_YAML_QUOTE(left));
+                                     pil_project_csv_keys[roles[i]].name, pil_project_csv_keys[roles[k]].name,
+                                     PIL_YAML_QUOTE(left));
             }
         }
     }
 }
 
-json_t *pil_check_csv(struct pil_check *check, bool is_csv, const char *label,
-                      const struct pil_yaml_node *const values[PIL_CSV_KEYS]) {
+json_t *pil_project_check_csv(struct pil_check *check, bool is_csv, const char *label,
+                              const struct pil_yaml_node *const values[PIL_CSV_KEYS]) {
     static const unsigned of_lines[] = {PIL_CSV_DELIMITER, PIL_CSV_QUOTE, PIL_CSV_COMMENT};
     static const unsigned of_escapes[] = {PIL_CSV_DELIMITER, PIL_CSV_ESCAPE, PIL_CSV_COMMENT};
     static const unsigned of_numbers[] = {PIL_CSV_DECIMAL, PIL_CSV_THOUSANDS};
@@ -116,7 +117,7 @@ json_t *pil_check_csv(struct pil_check *check, bool is_csv, const char *label,
     for (unsigned i = 0; i < PIL_CSV_KEYS && !is_csv; i++) {
         if (values[i] != NULL) {
             pil_yaml_problem_add(check->problems, values[i], "%s: %s needs type csv; change the type or remove %s",
-                                 label, pil_csv_keys[i].name, pil_csv_keys[i].name);
+                                 label, pil_project_csv_keys[i].name, pil_project_csv_keys[i].name);
         }
     }
     if (is_csv) {

@@ -314,11 +314,11 @@ static const struct pil_yaml_node *check_source(struct view_check *of, const str
     }
     snprintf(label, sizeof label, "source of %s", of->label);
     memcpy(keys, common, sizeof common);
-    memcpy(keys + COUNT, pil_csv_keys, sizeof pil_csv_keys);
+    memcpy(keys + COUNT, pil_project_csv_keys, sizeof pil_project_csv_keys);
     pil_yaml_take(of->check->problems, node, label, keys, COUNT + PIL_CSV_KEYS, values);
     if (check_source_type(of, values[TYPE])) {
         check_source_place(of, node, values[PATH], values[QUERY], values[SETUP]);
-        source->csv = pil_check_csv(of->check, source->type == PIL_SOURCE_CSV, label, values + COUNT);
+        source->csv = pil_project_check_csv(of->check, source->type == PIL_SOURCE_CSV, label, values + COUNT);
     }
     source->path = pil_check_text(of->check, values[PATH], label, "path", PIL_CHECK_TEXT_BYTES_MAX);
     source->query = pil_check_text(of->check, values[QUERY], label, "query", PIL_CHECK_SQL_BYTES_MAX);

@@ -57,15 +57,18 @@ def test_a_query_is_one_statement_that_gives_rows(project: Project, query: str, 
     assert not (project.folder / "x.csv").exists() and not (project.folder / "x.db").exists()
 
 
-@pytest.mark.parametrize("query", [f"{ROW};", f"WITH a AS ({ROW}) FROM a -- all",
-                                   "PIVOT (SELECT 1 driver_id, TIMESTAMP '2025-01-01' ts, 'trips' n, 5 v) ON n USING max(v)"])
+PIVOT = "PIVOT (SELECT 1 driver_id, TIMESTAMP '2025-01-01' ts, 'trips' n, 5 v) ON n USING max(v)"
+
+
+@pytest.mark.parametrize("query", [f"{ROW};", f"WITH a AS ({ROW}) FROM a -- all", PIVOT])
 def test_whatever_gives_rows_is_a_query(project: Project, query: str) -> None:
     project.features = {"trips": "int32"}
     assert trips(sql_project(project, query)) == 5
 
 
 @pytest.mark.parametrize("attach", [
-    "ATTACH 'data/a.db' AS a", "attach database 'data/a.db' as \"a\" ;", "ATTACH IF NOT EXISTS 'data/a.db' AS a (READ_ONLY)",
+    "ATTACH 'data/a.db' AS a", "attach database 'data/a.db' as \"a\" ;",
+    "ATTACH IF NOT EXISTS 'data/a.db' AS a (READ_ONLY)",
     "/* ours */ ATTACH 'data/a.db' AS a (TYPE duckdb)", "ATTACH 'data/a.db' AS a (READ_ONLY true)",
 ])
 def test_attach_is_relative_to_the_project_and_reads_only(project: Project, attach: str) -> None:

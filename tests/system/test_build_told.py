@@ -2,8 +2,8 @@
 """Goal: whatever happens, a build ends with one sentence and a documented code: no traceback, no control character of
 the input on the terminal, no release lost because its name could not be printed.
 
-Method: inputs and surroundings that nobody would choose: names that are no UTF-8, streams that are full or closed, lists
-as deep as memory, a fault put into the program.
+Method: inputs and surroundings that nobody would choose: names that are no UTF-8, streams that are full or closed,
+deep lists, a fault put into the program.
 """
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ def test_an_unforeseen_fault_is_one_sentence(project: Project) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3 and done.stdout == ""
     assert done.stderr == ("pillion build: a fault of this program, RuntimeError: a thing nobody \\x1b[31m foresaw; "
-                           "please report it with what --traceback prints\n")
-    told = subprocess.run([*command, "--traceback"], capture_output=True, text=True, check=False)
+                           "please report it with what PILLION_TRACEBACK=1 prints\n")
+    told = subprocess.run(command, capture_output=True, text=True, check=False,
+                          env={**os.environ, "PILLION_TRACEBACK": "1"})
     assert told.returncode == 3 and told.stderr.startswith(done.stderr) and "in run" in told.stderr
     assert "\x1b" not in told.stderr
 

@@ -238,13 +238,15 @@ static void nanoseconds_decide_before_values(void **state) {
 
 static void rows_after_as_of_are_left_out(void **state) {
     (void)state;
-    const struct row rows[] = {{1, 100, 0, 1, NULL}, {1, 101, 0, 2, NULL}, {2, 101, 0, 3, NULL}};
+    const struct row rows[] = {
+        {1, 100, 0, 1, NULL}, {1, 101, 0, 2, NULL}, {2, 101, 0, 3, NULL}, {1, FUTURE_US + 1, 0, 4, NULL}};
     struct build build;
     build_init(&build);
     build_open_store(&build);
     build.options.as_of_us = 100; /* inclusive */
-    build_rows(&build, rows, 3, false);
-    assert_int_equal(build.counts.after_as_of, 2);
+    build_rows(&build, rows, 4, false);
+    assert_int_equal(build.flaws.count, 0); /* the future is later, too */
+    assert_int_equal(build.counts.after_as_of, 3);
     assert_int_equal(build.counts.rows_out, 1);
     expect_number(&build, "1", 1, 100);
     build_deinit(&build);

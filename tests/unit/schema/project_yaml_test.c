@@ -326,6 +326,51 @@ static void defaults_fit_their_types(void **state) {
     }
 }
 
+/* One mistake in the options of a csv source, each at the place of its value. */
+static void options_of_csv_are_checked(void **state) {
+    (void)state;
+    static const struct {
+        const char *option, *problem;
+    } cases[] = {
+        {"header: no", "8:63: source of feature view v: header is 'no'; write true or false"},
+        {"header: false", "8:63: source of feature view v: header: false needs column_names: [a, b]; add it"},
+        {"column_names: [a]",
+         "8:69: source of feature view v: column_names are for files without a header; add header: "
+         "false, or name columns in field_mapping"},
+        {"delimiter: '\\t'",
+         "8:66: source of feature view v: delimiter is '\\t'; write one character of ASCII that is no "
+         "letter or digit (a tab: \"\\t\" in double quotes)"},
+        {"delimiter: ''", "8:66: source of feature view v: delimiter is ''; write one character of ASCII that is no "
+                          "letter or digit (a tab: \"\\t\" in double quotes)"},
+        {"thousands: 0",
+         "8:66: source of feature view v: thousands is '0'; write one character of ASCII that is no letter "
+         "or digit"},
+        {"comment: '\xc3\xa9'",
+         "8:64: source of feature view v: comment is '\xc3\xa9'; write one character of ASCII that "
+         "is no letter or digit"},
+        {"delimiter: '\"'", "8:66: source of feature view v: delimiter and quote are both '\"'; change one of them"},
+        {"thousands: .", "8:66: source of feature view v: decimal_separator and thousands are both '.'; change one of "
+                         "them"},
+        {"null_values: [[NA]]",
+         "8:69: source of feature view v: each element of null_values must be one text; mend this "
+         "one"},
+        {"null_values: NA",
+         "8:68: source of feature view v: null_values has the wrong form; it must be a list, [a, b] or "
+         "lines with -"},
+        {"null_value: [NA]", "8:55: source of feature view v: unknown key null_value; did you mean null_values?"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char yaml[1024], problem[512];
+        snprintf(yaml, sizeof yaml,
+                 HEAD
+                 "feature_views:\n  - name: v\n    entities: [driver]\n    source: {timestamp_field: ts, type: csv, "
+                 "path: p, %s}\n    features: [{name: a, type: bool}]\n",
+                 cases[i].option);
+        snprintf(problem, sizeof problem, "f:%s\n", cases[i].problem);
+        bad(yaml, problem);
+    }
+}
+
 static void sources_have_what_their_type_needs(void **state) {
     (void)state;
 #define SOURCE(source) \
@@ -347,6 +392,8 @@ static void sources_have_what_their_type_needs(void **state) {
         "name\n"
         "f:8:86: feature view v: field_mapping leads to a twice; keep one\n"
         "f:8:92: feature view v: each element of field_mapping must be one text; mend this one\n");
+    bad(SOURCE("type: parquet, path: p, null_values: [NA]"),
+        "f:8:72: source of feature view v: null_values needs type csv; change the type or remove null_values\n");
     bad(VIEW("      - {name: ts, type: bool}\n"),
         "f:10:9: feature ts has the name of the timestamp_field of feature view v; rename it\n");
 #undef SOURCE
@@ -429,6 +476,7 @@ int main(void) {
         cmocka_unit_test(refuses_aliases_and_tags),
         cmocka_unit_test(ttl_takes_the_four_units),
         cmocka_unit_test(defaults_fit_their_types),
+        cmocka_unit_test(options_of_csv_are_checked),
         cmocka_unit_test(sources_have_what_their_type_needs),
         cmocka_unit_test(limits_are_told),
         cmocka_unit_test(messages_carry_no_control_characters),

@@ -4,9 +4,11 @@
 cli      arguments, messages, exit codes
 project  the project file, as the C parser returns it
 sources  files and queries to Arrow batches, each with its place
+csv_dialect, csv_lines, csv_values  how CSV is written: options and bytes; lines; spellings of values
 check    a batch's columns to the types of the view; which values do not fit, and in which rows
 builder  one view: reads in one thread, encodes in the other, merges, publishes (the C core does the work)
-memory   the memory that a build may use, and its distribution
+memory   the memory that a build may use, and its distribution; parquet_memory: what reading a file takes
+terminal text of others, shown
 progress one moving line, or one line every ten seconds
 """
 import importlib.util

@@ -249,8 +249,8 @@ class ViewBuild:
         try:
             shares.give_reader(source.reader_bytes, source.reader_why)
             core = _core.Ingest(
-                project=self._project.text, view=self._view.name, temporary=os.fsencode(options.temporary), memory_bytes=shares.core,
-                outside_bytes=options.memory_limit - shares.core,
+                project=self._project.text, view=self._view.name, temporary=os.fsencode(options.temporary),
+                memory_bytes=shares.core, outside_bytes=options.memory_limit - shares.core,
                 threads=len(os.sched_getaffinity(0)), event_ts_us_max=time.time_ns() // 1000 + CLOCK_SKEW_US,
                 as_of_us=AS_OF_NONE if options.as_of_us is None else options.as_of_us, on_flaw=self._on_flaw,
                 on_conflict=self._on_conflict, on_progress=self._progress)

@@ -15,8 +15,8 @@ from pillion.build.terminal import printable
 
 # Element types of vectors, with the greatest integer up to which they hold all, and the greatest value.
 _ITEMS = (("int8", 127, 127), ("float16", 2**11, 65504), ("float32", 2**24, 3.4028234663852886e38))
-_TIMES = ("write 2026-01-31T12:00:00Z (also with a blank for the T, up to nine digits of a second, and a zone like +02:00 "
-          "or UTC; a number has no unit), ")
+_TIMES = ("write 2026-01-31T12:00:00Z (also with a blank for the T, up to nine digits of a second, and a zone like "
+          "+02:00 or UTC; a number has no unit), ")
 _SHOWN_MAX = 60  # characters of a value in a message
 
 

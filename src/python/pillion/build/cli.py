@@ -82,8 +82,6 @@ def _parser() -> argparse.ArgumentParser:
                              "(default: resolve)")
     parser.add_argument("--tmp", metavar="DIR", default=os.environ.get("TMPDIR", "/var/tmp"),
                         help="folder for what memory cannot hold (default: $TMPDIR or /var/tmp)")
-    parser.add_argument("--traceback", action="store_true",
-                        help="after a fault of this program, print where in it that was, for a report")
     parser.add_argument("--version", action="version", version=f"pillion-build {_core.VERSION}")
     return parser
 
@@ -149,8 +147,8 @@ def _guarded(arguments: argparse.Namespace, options: builder.Options) -> int:
     except Exception as error:  # pylint: disable=broad-except; the last resort
         text = " ".join(str(error).split())
         err.say(f"pillion build: a fault of this program, {type(error).__name__}: {text[:500] or 'without a text'}; "
-                "please report it with what --traceback prints")
-        if arguments.traceback:
+                "please report it with what PILLION_TRACEBACK=1 prints")
+        if os.environ.get("PILLION_TRACEBACK"):
             err.say(traceback.format_exc().rstrip())
         return EXIT_UNFORESEEN
     return 0

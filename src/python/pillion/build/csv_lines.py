@@ -113,10 +113,10 @@ class _Splitter:
 
 
 def _unquoted(field: str, header: Header) -> str:
-    text, quote, escape = field.strip(), header.dialect.quote, header.dialect.escape
+    text, quote, escape = field.strip(" \t\r\n"), header.dialect.quote, header.dialect.escape
     if not quote or not text.startswith(quote):
         return text
-    return re.sub(re.escape(escape) + "(.)", r"\1", text[1:-1], flags=re.DOTALL).strip()
+    return re.sub(re.escape(escape) + "(.)", r"\1", text[1:-1], flags=re.DOTALL).strip(" \t\r\n")
 
 
 def _records(path: Path, header: Header) -> Iterator[tuple[int, Optional[list[str]]]]:
