@@ -293,13 +293,24 @@ static void check_source_place(struct view_check *of, const struct pil_yaml_node
     }
 }
 
+/* Returns the value if it is a scalar. Otherwise reports it, unless it is missing. */
+static const struct pil_yaml_node *one_value(struct view_check *of, const struct pil_yaml_node *value, const char *name,
+                                             const char *fix) {
+    if (value == NULL || value->kind == PIL_YAML_SCALAR) {
+        return value;
+    }
+    pil_yaml_problem_add(of->check->problems, value, "source of %s: %s must be one value; %s", of->label, name, fix);
+    return NULL;
+}
+
 /* Checks the fields of the source and returns its field_mapping, which is checked once the features are known. */
 static const struct pil_yaml_node *check_source(struct view_check *of, const struct pil_yaml_node *node) {
     enum { TYPE, PATH, QUERY, SETUP, TIMESTAMP, CREATED, MAPPING, COUNT };
+    enum { ANY = PIL_YAML_SCALAR | PIL_YAML_SEQUENCE | PIL_YAML_MAPPING };
     static const struct pil_yaml_key common[COUNT] = {
         [TYPE] = {"type", PIL_YAML_SCALAR, true},
-        [PATH] = {"path", PIL_YAML_SCALAR, false},
-        [QUERY] = {"query", PIL_YAML_SCALAR, false},
+        [PATH] = {"path", ANY, false},
+        [QUERY] = {"query", ANY, false},
         [SETUP] = {"setup", PIL_YAML_SCALAR, false},
         [TIMESTAMP] = {"timestamp_field", PIL_YAML_SCALAR, true},
         [CREATED] = {"created_timestamp_column", PIL_YAML_SCALAR, false},
@@ -320,6 +331,8 @@ static const struct pil_yaml_node *check_source(struct view_check *of, const str
         check_source_place(of, node, values[PATH], values[QUERY], values[SETUP]);
         source->csv = pil_project_check_csv(of->check, source->type == PIL_SOURCE_CSV, label, values + COUNT);
     }
+    values[PATH] = one_value(of, values[PATH], "path", "name a folder, or a glob such as data/*.parquet");
+    values[QUERY] = one_value(of, values[QUERY], "query", "write one SELECT");
     source->path = pil_check_text(of->check, values[PATH], label, "path", PIL_CHECK_TEXT_BYTES_MAX);
     source->query = pil_check_text(of->check, values[QUERY], label, "query", PIL_CHECK_SQL_BYTES_MAX);
     source->setup = pil_check_text(of->check, values[SETUP], label, "setup", PIL_CHECK_SQL_BYTES_MAX);

@@ -26,5 +26,10 @@ pil_status pil_store_open(const char *url, bool create, struct pil_store **ret_s
         return pil_fail(ret_error, PIL_STATUS_INVALID, "store '%s' is not understood; a store is " PIL_STORE_FORMS,
                         url);
     }
+    if (rest[0] == '~' || rest[0] == '$') { /* opening would make a folder of that name */
+        return pil_fail(ret_error, PIL_STATUS_INVALID,
+                        "store '%s': %s not expanded here; write the whole path, or ./%s for a folder of that name",
+                        url, rest[0] == '~' ? "~ is" : "variables are", rest);
+    }
     return scheme->open(rest, create, ret_store, ret_error);
 }

@@ -380,6 +380,11 @@ static void sources_have_what_their_type_needs(void **state) {
                                      "f:8:46: source of feature view v: unknown key pth; did you mean path?\n");
     bad(SOURCE("type: csv"), "f:8:13: source of feature view v: path is missing; add it\n");
     bad(SOURCE("type: sql"), "f:8:13: source of feature view v: query is missing; add it\n");
+    bad(SOURCE("type: csv, path: [a, b]"),
+        "f:8:52: source of feature view v: path must be one value; name a folder, or "
+        "a glob such as data/*.parquet\n");
+    bad(SOURCE("type: sql, query: {a: b}"),
+        "f:8:53: source of feature view v: query must be one value; write one SELECT\n");
     bad(SOURCE("type: sql, query: q, path: p"),
         "f:8:62: source of feature view v: sql has no path; name the files in the query\n");
     bad(SOURCE("type: csv, path: p, query: q, setup: s"),

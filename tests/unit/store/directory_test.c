@@ -247,6 +247,11 @@ static void urls_and_missing_folders_are_explained(void **state) {
     assert_int_equal(pil_store_open("s3://bucket", true, &store, &error), PIL_STATUS_INVALID);
     assert_non_null(strstr(error.text, "dir:PATH"));
     assert_int_equal(pil_store_open("dir:", true, &store, &error), PIL_STATUS_INVALID);
+    for (size_t i = 0; i < 4; i++) {
+        const char *const not_expanded[] = {"dir:~", "dir:~/x", "dir:$HOME/x", "dir:${HOME}"};
+        assert_int_equal(pil_store_open(not_expanded[i], true, &store, &error), PIL_STATUS_INVALID);
+        assert_non_null(strstr(error.text, "not expanded here; write the whole path, or ./"));
+    }
     snprintf(url, sizeof url, "dir:%s", in_folder("new/deep/store"));
     assert_int_equal(pil_store_open(url, false, &store, &error), PIL_STATUS_NOT_FOUND);
     assert_non_null(strstr(error.text, "new/deep/store"));
