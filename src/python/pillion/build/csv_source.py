@@ -51,7 +51,8 @@ def csv_relation(connection: duckdb.DuckDBPyConnection, opened: Opened, header: 
     comment = f", comment = {quoted(dialect.comment)}" if dialect.comment else ""
     skip = header.blank + 1 if header.line > 0 else 0
     return connection.sql(
-        f"FROM read_csv({quoted(opened.name)}, auto_detect = false, columns = {{{columns}}}, header = false, "
+        f"FROM read_csv({quoted(opened.name)}, hive_partitioning = false, auto_detect = false, "
+        f"columns = {{{columns}}}, header = false, "
         f"skip = {skip}, compression = '{opened.compression}', delim = {quoted(header.delimiter)}, "
         f"quote = {quoted(dialect.quote)}, escape = {quoted(dialect.escape)}{comment}, "
         f"nullstr = [{', '.join(map(quoted, dialect.nulls))}], allow_quoted_nulls = false, "

@@ -2,6 +2,7 @@
 """DuckDB, with a memory limit: it reads CSV and runs queries."""
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Iterator
 
@@ -21,6 +22,11 @@ def connect(memory_bytes: int, temporary: str) -> duckdb.DuckDBPyConnection:
 
 def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def literal(path: Path) -> str:
+    """The path as a glob that matches nothing but it: DuckDB takes every path for a glob."""
+    return re.sub(r"[*?[]", r"[\g<0>]", str(path))
 
 
 def selection(view: View, there: list[str]) -> str:
