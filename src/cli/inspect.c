@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "cli/command.h"
+#include "cli/lineage_view.h"
 #include "cli/profile_view.h"
 #include "cli/reference.h"
 #include "cli/shard_file.h"
@@ -318,6 +319,7 @@ static void print_subject(const struct pil_invocation *invocation, const struct 
     print_schema(subject->view);
     print_sections(subject);
     if (subject->manifest != NULL) {
+        pil_lineage_view_print(subject->manifest->document);
         pil_profile_view_print(json_object_get(subject->manifest->document, "profile"), subject->view);
     }
     print_rows(subject);
