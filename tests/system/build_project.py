@@ -20,6 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 import shard_reader  # noqa: E402
 
 BUILDER = (sys.executable, "-m", "pillion.build")
+NOBODY = 65534
+# Imports come first: the checkout may be in a folder that is closed to others.
+AS_NOBODY = (sys.executable, "-c", f"import os, sys; from pillion.build.cli import main; os.setgroups([]); "
+             f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main())")
 UTC = datetime.timezone.utc
 START = datetime.datetime(2025, 1, 1, tzinfo=UTC)
 FUTURE = datetime.datetime.now(UTC) + datetime.timedelta(minutes=30)

@@ -28,7 +28,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from build_project import BUILDER, FEATURES, FUTURE, PARQUET, START, Project, expect, release_of, rows, truth, us
+from build_project import (AS_NOBODY, BUILDER, FEATURES, FUTURE, PARQUET, START, Project, expect, release_of, rows,
+                           truth, us)
 
 # ---- The release is what the data says
 
@@ -202,12 +203,6 @@ def test_a_new_release_names_the_one_that_was_made_before(project: Project) -> N
     damaged.write_text("{")
     pq.write_table(table.slice(300), project.data / "3.parquet")
     assert project.manifest(release_of(project.build()))["previous"] == releases[1]
-
-
-NOBODY = 65534
-# Imports come first: the checkout may be in a folder that is closed to others.
-AS_NOBODY = (sys.executable, "-c", f"import os, sys; from pillion.build.cli import main; os.setgroups([]); "
-             f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main())")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")

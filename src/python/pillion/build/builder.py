@@ -29,6 +29,7 @@ AS_OF_NONE = 2**63 - 1
 _NANOSECONDS = {_core.EVENT_COLUMN: _core.EVENT_NS_COLUMN, _core.CREATED_COLUMN: _core.CREATED_NS_COLUMN}
 BATCHES_WAITING = 1
 REPORTED_MAX = 10
+NOT_READ_MAX = 100  # names in a manifest
 SKIP = "or leave such rows out with --on-bad-row=skip"
 
 _FIXES = {
@@ -256,7 +257,9 @@ class ViewBuild:
                 on_conflict=self._on_conflict, on_progress=self._progress)
             self._progress.rows_expected = source.rows_expected
             counts, read_s = self._read(core, source)
-            extra = {"sources": source.lineage(), "counts": counts, "as_of_us": options.as_of_us,
+            sources = source.lineage()
+            not_read = {"count": len(source.passed), "paths": source.passed[:NOT_READ_MAX]}
+            extra = {"sources": sources, "not_read": not_read, "counts": counts, "as_of_us": options.as_of_us,
                      "builder": {"name": "pillion-build", "version": _core.VERSION}}
             result = json.loads(core.publish(os.fsencode(options.store or ""), json.dumps(extra)))
         except _core.Error as error:
@@ -267,7 +270,7 @@ class ViewBuild:
         seconds = {"source": read_s - result["seconds"]["read"], **result["seconds"],
                    "total": time.monotonic() - started}
         return {**result, "view": f"{self._project.name}/{self._view.name}", "counts": counts, "seconds": seconds,
-                "dry_run": options.store is None}
+                "sources": sources, "not_read": not_read, "dry_run": options.store is None}
 
     def _read(self, core: _core.Ingest, source: Any) -> tuple[dict[str, int], float]:
         started = time.monotonic()

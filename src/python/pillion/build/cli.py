@@ -15,7 +15,7 @@ import traceback
 from typing import Any, NoReturn, Optional, Sequence
 
 from pillion import _core
-from pillion.build import builder, memory, project
+from pillion.build import builder, files, memory, project
 from pillion.build.errors import BuildError, IoFailure
 from pillion.build.progress import amount
 from pillion.build.terminal import Messages, printable
@@ -46,7 +46,8 @@ def _size(text: str) -> int:
 
 def _absolute(store: str) -> str:
     """The same store, wherever the working directory is."""
-    return "dir:" + os.path.abspath(store[4:]) if store.startswith("dir:") and store != "dir:" else store
+    is_relative = store.startswith("dir:") and store[4:5] not in ("", "/", "~", "$")  # the core refuses ~ and $
+    return "dir:" + os.path.abspath(store[4:]) if is_relative else store
 
 
 def _count(text: str) -> int:
@@ -84,6 +85,19 @@ def _parser() -> argparse.ArgumentParser:
                         help="folder for what memory cannot hold (default: $TMPDIR or /var/tmp)")
     parser.add_argument("--version", action="version", version=f"pillion-build {_core.VERSION}")
     return parser
+
+
+def _report_files(result: dict[str, Any], source: dict[str, Any], options: builder.Options) -> None:
+    """Which files were read, and which were not."""
+    if source["type"] == "sql":
+        return
+    read, not_read = result["sources"], result["not_read"]
+    names = [f"{file['path']} ({file['rows']:,} row{'s' if file['rows'] != 1 else ''})" for file in read]
+    options.err.say(f"{result['view']}: {len(read):,} file{'s' if len(read) != 1 else ''} read: "
+                    f"{files.listed(names, len(names))}")
+    if not_read["count"]:
+        sentence = files.passed_over(source["path"], source["type"], not_read["paths"], not_read["count"])
+        options.err.say(f"{result['view']}: {sentence}")
 
 
 def _report(result: dict[str, Any], options: builder.Options) -> None:
@@ -131,6 +145,7 @@ def _run(arguments: argparse.Namespace, options: builder.Options) -> None:
     for view in loaded.chosen(arguments.view):
         result = builder.ViewBuild(loaded, view, options).run()
         _report(result, options)
+        _report_files(result, view.source, options)
         _print(json.dumps(result) if arguments.json else f"{result['view']}@{result['release']}")
 
 

@@ -138,6 +138,10 @@ class CsvSource:
         if found == 0:
             raise BadInput(f"{name}: cannot be read: {refused[0]}; mend or remove it")
 
+    @property
+    def passed(self) -> list[str]:
+        return self._files.passed
+
     def lineage(self) -> list[dict[str, Any]]:
         return self._files.lineage()
 

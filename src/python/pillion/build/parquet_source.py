@@ -49,7 +49,7 @@ class ParquetSource:
     def _open(self, path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(os.path.relpath(path), memory_map=False, pre_buffer=False,
                               buffer_size=parquet_memory.stream_bytes(len(self._columns)),
-                              coerce_int96_timestamp_unit="us")
+                              coerce_int96_timestamp_unit="us", page_checksum_verification=True)
 
     def _inspect(self, path: Path, name: str) -> int:
         try:
@@ -77,6 +77,10 @@ class ParquetSource:
             for batch in file.iter_batches(self._batch_rows, row_groups=[group], columns=self._columns):
                 yield Chunk(Place(name, group, row), batch, calendar)
                 row += batch.num_rows
+
+    @property
+    def passed(self) -> list[str]:
+        return self._files.passed
 
     def lineage(self) -> list[dict[str, Any]]:
         return self._files.lineage()

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pillion.build.csv_lines import Lines
 from pillion.build.errors import BadInput, BuildError, IoFailure, MissingExtension
-from pillion.build.project import View
+from pillion.build.project import Column, View
 from pillion.build.terminal import names
 
 BATCH_BYTES = 8 << 20
@@ -74,10 +74,22 @@ def failure(name: str, error: Exception, alias: str = "") -> BuildError:
     return BadInput(f"{name}: cannot be read: {text}; mend or remove it")
 
 
+def _refuse_column_of_folders(column: Column, view: View, name: str) -> None:
+    """Raises BadInput if the column is in the names of folders, as Hive writes it."""
+    above, found, value = f"/{name}".partition(f"/{column.source}=")
+    if found:
+        kind, root = view.source["type"], above[1:] or "."
+        raise BadInput(f"{name}: column {column.source} is missing ({column.target.text} of {view.name}), and the name "
+                       f"of a folder ({column.source}={value.partition('/')[0]}) is not a value; read the files with a "
+                       f"query: {{type: sql, query: \"SELECT * FROM read_{kind}('{root}/**/*.{kind}', "
+                       "hive_partitioning = true)\"}")
+
+
 def check_columns(view: View, there: list[str], name: str) -> None:
     for column in view.columns:
         count = there.count(column.source)
         if count == 0:
+            _refuse_column_of_folders(column, view, name)
             raise BadInput(f"{name}: column {column.source} is missing ({column.target.text} of {view.name}); "
                            f"there are: {names(there)}; write it, or name its column in field_mapping")
         if count > 1:

@@ -42,6 +42,7 @@ class SqlSource:
     rows_expected = 0
     reader_bytes = 0
     reader_why = "what the libraries hold"
+    passed: list[str] = []
 
     def __init__(self, view: View, memory_bytes: int, temporary: str) -> None:
         self._view = view
