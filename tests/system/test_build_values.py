@@ -175,6 +175,7 @@ SHOWN: dict[str, tuple[str, str, str, str]] = {  # source, text of its data, typ
     "csv_unsigned": ("csv", "[18446744073709551615]", "list<int64>", "column x holds '18446744073709551615', which"),
     "csv_deep": ("csv", "[" * 100_000, "list<int64>", "column x holds '" + "[" * 60 + "'…, which is not list<int64>"),
     "csv_surrogate": ("csv", r'["\ud800"]', "list<string>", "which is not list<string>"),
+    "csv_number_in_texts": ("csv", '["a", 1]', "list<string>", """x holds '["a", 1]', which is not list<string>"""),
     "csv_infinite": ("csv", "[1e39]", "list<float32>", "column x holds '1e39', which is not float32"),
     "csv_escape": ("csv", "\x1b[31m7", "int32", r"column x holds '\x1b[31m7', which is not int32"),
 }

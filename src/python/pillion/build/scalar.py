@@ -238,8 +238,8 @@ def _times(array: pa.Array, limit: int, origin: Origin) -> Converted:
     if origin.legacy_calendar:
         if before is None:
             before = pc.less(pc.cast(converted.array, pa.int64()), _CALENDAR_US_MIN)
-        why = (f"the file's {origin.legacy_calendar} says that Spark wrote old times in another calendar; write the file "
-               "anew with the options datetimeRebaseModeInWrite and int96RebaseModeInWrite = CORRECTED of "
+        why = (f"the file's {origin.legacy_calendar} says that Spark wrote old times in another calendar; write the "
+               "file anew with the options datetimeRebaseModeInWrite and int96RebaseModeInWrite = CORRECTED of "
                "spark.sql.parquet")
         converted = refuse(converted, array, _mask(before), why)
     return converted
