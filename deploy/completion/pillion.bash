@@ -13,6 +13,15 @@ _pillion_scheme() {
     fi
 }
 
+# What the store of the line, or $PILLION_STORE, holds. Readline may break the word at '@', too.
+_pillion_words() {
+    local word=${COMP_LINE:0:COMP_POINT} store=()
+    word=${word##* }
+    [[ $COMP_LINE =~ --store[=\ ]+([^\ ]+) ]] && store=(--store "${BASH_REMATCH[1]}")
+    COMPREPLY=($(compgen -W "$(pillion completion "$1" "${store[@]}" 2>/dev/null)" -- "$word"))
+    [[ $word == *@* && $COMP_WORDBREAKS == *@* ]] && COMPREPLY=("${COMPREPLY[@]#"${word%@*}@"}")
+}
+
 _pillion() {
     local command=${COMP_WORDS[1]} before=$3 i
     for ((i = COMP_CWORD - 1; i > 0; i--)); do
@@ -25,7 +34,7 @@ _pillion() {
     fi
     case $before in
     --store) _pillion_scheme "$2" "dir:"; return ;;
-    --channel) COMPREPLY=($(compgen -W "production staging canary" -- "$2")); return ;;
+    --channel) _pillion_words channels; return ;;
     --socket) _pillion_scheme "$2" unix:; return ;;
     --admin) _pillion_scheme "$2" unix:; return ;;
     --features) COMPREPLY=(); return ;;
@@ -34,6 +43,7 @@ _pillion() {
     --grace) COMPREPLY=(); return ;;
     --rows) COMPREPLY=(); return ;;
     --as-of) COMPREPLY=(); return ;;
+    --promote) _pillion_words channels; return ;;
     --memory-limit) COMPREPLY=(); return ;;
     --on-bad-row) COMPREPLY=($(compgen -W "fail skip" -- "$2")); return ;;
     --max-bad-rows) COMPREPLY=(); return ;;
@@ -55,7 +65,7 @@ _pillion() {
         fi ;;
     build)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--store --view --as-of --memory-limit --on-bad-row --max-bad-rows --on-conflict --tmp --dry-run --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --view --as-of --promote --memory-limit --on-bad-row --max-bad-rows --tmp --dry-run --json --help" -- "$2"))
         else
             compopt -o filenames; COMPREPLY=($(compgen -f -- "$2"))
         fi ;;
@@ -63,31 +73,31 @@ _pillion() {
         if [[ $2 == -* ]]; then
             COMPREPLY=($(compgen -W "--store --json --help" -- "$2"))
         else
-            COMPREPLY=()
+            _pillion_words views
         fi ;;
     promote)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--store --channel --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --channel --force --all --json --help" -- "$2"))
         else
-            COMPREPLY=()
+            _pillion_words releases
         fi ;;
     rollback)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--store --channel --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --channel --force --json --help" -- "$2"))
         else
-            COMPREPLY=()
+            _pillion_words views
         fi ;;
     pin)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--store --channel --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --channel --force --json --help" -- "$2"))
         else
-            COMPREPLY=()
+            _pillion_words releases
         fi ;;
     unpin)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--store --channel --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --channel --force --json --help" -- "$2"))
         else
-            COMPREPLY=()
+            _pillion_words views
         fi ;;
     inspect)
         if [[ $2 == -* ]]; then
@@ -111,7 +121,7 @@ _pillion() {
         if [[ $2 == -* ]]; then
             COMPREPLY=($(compgen -W "--socket --features --json --help" -- "$2"))
         else
-            COMPREPLY=()
+            _pillion_words views
         fi ;;
     status)
         if [[ $2 == -* ]]; then
@@ -145,7 +155,7 @@ _pillion() {
         fi ;;
     completion)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --help" -- "$2"))
         else
             COMPREPLY=($(compgen -W "bash zsh fish" -- "$2"))
         fi ;;

@@ -5,6 +5,15 @@ function __pillion_scheme
     printf '%s\n' $argv[1](__fish_complete_path $path | string replace -r '\t.*' '')
 end
 
+# What the store of the line, or $PILLION_STORE, holds.
+function __pillion_words
+    set -l line (commandline -opc)
+    set -l store (string replace -rf -- '^--store=(.*)' '$1' $line)
+    set -l at (contains -i -- --store $line); and set store $line[(math $at + 1)]
+    test -n "$store"; and set store --store $store[1]
+    pillion completion $argv[1] $store 2>/dev/null
+end
+
 complete -c pillion -f
 complete -c pillion -n __fish_use_subcommand -a check -d 'look for mistakes in a project file'
 complete -c pillion -n '__fish_seen_subcommand_from check' -F
@@ -12,38 +21,48 @@ complete -c pillion -n '__fish_seen_subcommand_from check' -l json -d 'print JSO
 complete -c pillion -n __fish_use_subcommand -a apply -d 'make a project file the project of a store'
 complete -c pillion -n '__fish_seen_subcommand_from apply' -F
 complete -c pillion -n '__fish_seen_subcommand_from apply' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
-complete -c pillion -n '__fish_seen_subcommand_from apply' -l force -d 'change views in use, whatever breaks'
+complete -c pillion -n '__fish_seen_subcommand_from apply' -l force -d 'do it, whatever breaks, and say what does'
 complete -c pillion -n '__fish_seen_subcommand_from apply' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a build -d 'build releases from a project\'s sources'
 complete -c pillion -n '__fish_seen_subcommand_from build' -F
 complete -c pillion -n '__fish_seen_subcommand_from build' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l view -x -d 'only this feature view'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l as-of -x -d 'leave out rows with a later event timestamp'
+complete -c pillion -n '__fish_seen_subcommand_from build' -l promote -x -d 'point the channel to what was built, once every view is' -a '(__pillion_words channels)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l memory-limit -x -d 'cap of the resident memory, like 512M (default: half of what the cgroup allows)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l on-bad-row -x -d 'fail or skip (default fail)' -a 'fail skip'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l max-bad-rows -x -d 'with --on-bad-row=skip: fail when there are more (default 1000)'
-complete -c pillion -n '__fish_seen_subcommand_from build' -l on-conflict -x -d 'rows of one key and time with different values: fail or resolve (default resolve: greater values win)' -a 'fail resolve'
-complete -c pillion -n '__fish_seen_subcommand_from build' -l tmp -x -d 'folder for what memory cannot hold (default $TMPDIR or /var/tmp)' -F
+complete -c pillion -n '__fish_seen_subcommand_from build' -l tmp -r -F -d 'folder for what memory cannot hold (default $TMPDIR or /var/tmp)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l dry-run -d 'say what would be done, change nothing'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a releases -d 'list releases and the channels that point to them'
+complete -c pillion -n '__fish_seen_subcommand_from releases' -a '(__pillion_words views)'
 complete -c pillion -n '__fish_seen_subcommand_from releases' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
 complete -c pillion -n '__fish_seen_subcommand_from releases' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a promote -d 'point a channel to a release'
+complete -c pillion -n '__fish_seen_subcommand_from promote' -a '(__pillion_words releases)'
 complete -c pillion -n '__fish_seen_subcommand_from promote' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
-complete -c pillion -n '__fish_seen_subcommand_from promote' -l channel -x -d 'the channel: production, staging, canary …' -a 'production staging canary'
+complete -c pillion -n '__fish_seen_subcommand_from promote' -l channel -x -d 'the channel: production, staging, canary …' -a '(__pillion_words channels)'
+complete -c pillion -n '__fish_seen_subcommand_from promote' -l force -d 'do it, whatever breaks, and say what does'
+complete -c pillion -n '__fish_seen_subcommand_from promote' -l all -d 'every view of a project'
 complete -c pillion -n '__fish_seen_subcommand_from promote' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a rollback -d 'point a channel to the release it had before'
+complete -c pillion -n '__fish_seen_subcommand_from rollback' -a '(__pillion_words views)'
 complete -c pillion -n '__fish_seen_subcommand_from rollback' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
-complete -c pillion -n '__fish_seen_subcommand_from rollback' -l channel -x -d 'the channel: production, staging, canary …' -a 'production staging canary'
+complete -c pillion -n '__fish_seen_subcommand_from rollback' -l channel -x -d 'the channel: production, staging, canary …' -a '(__pillion_words channels)'
+complete -c pillion -n '__fish_seen_subcommand_from rollback' -l force -d 'do it, whatever breaks, and say what does'
 complete -c pillion -n '__fish_seen_subcommand_from rollback' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a pin -d 'hold a channel at a release, whatever is promoted'
+complete -c pillion -n '__fish_seen_subcommand_from pin' -a '(__pillion_words releases)'
 complete -c pillion -n '__fish_seen_subcommand_from pin' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
-complete -c pillion -n '__fish_seen_subcommand_from pin' -l channel -x -d 'the channel: production, staging, canary …' -a 'production staging canary'
+complete -c pillion -n '__fish_seen_subcommand_from pin' -l channel -x -d 'the channel: production, staging, canary …' -a '(__pillion_words channels)'
+complete -c pillion -n '__fish_seen_subcommand_from pin' -l force -d 'do it, whatever breaks, and say what does'
 complete -c pillion -n '__fish_seen_subcommand_from pin' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a unpin -d 'let a channel follow promotions again'
+complete -c pillion -n '__fish_seen_subcommand_from unpin' -a '(__pillion_words views)'
 complete -c pillion -n '__fish_seen_subcommand_from unpin' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
-complete -c pillion -n '__fish_seen_subcommand_from unpin' -l channel -x -d 'the channel: production, staging, canary …' -a 'production staging canary'
+complete -c pillion -n '__fish_seen_subcommand_from unpin' -l channel -x -d 'the channel: production, staging, canary …' -a '(__pillion_words channels)'
+complete -c pillion -n '__fish_seen_subcommand_from unpin' -l force -d 'do it, whatever breaks, and say what does'
 complete -c pillion -n '__fish_seen_subcommand_from unpin' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a inspect -d 'show schema, sizes, profile and sample rows'
 complete -c pillion -n '__fish_seen_subcommand_from inspect' -F
@@ -61,6 +80,7 @@ complete -c pillion -n '__fish_seen_subcommand_from gc' -l grace -x -d 'what is 
 complete -c pillion -n '__fish_seen_subcommand_from gc' -l dry-run -d 'say what would be done, change nothing'
 complete -c pillion -n '__fish_seen_subcommand_from gc' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a get -d 'ask a running pilliond for features'
+complete -c pillion -n '__fish_seen_subcommand_from get' -a '(__pillion_words views)'
 complete -c pillion -n '__fish_seen_subcommand_from get' -l socket -x -d 'where pilliond listens for resp: unix:PATH or tcp:HOST:PORT' -a '(__pillion_scheme unix:)'
 complete -c pillion -n '__fish_seen_subcommand_from get' -l features -x -d 'only these features, in this order'
 complete -c pillion -n '__fish_seen_subcommand_from get' -l json -d 'print JSON for programs'
@@ -84,3 +104,4 @@ complete -c pillion -n '__fish_seen_subcommand_from slowlog' -l admin -x -d 'whe
 complete -c pillion -n '__fish_seen_subcommand_from slowlog' -l json -d 'print JSON for programs'
 complete -c pillion -n __fish_use_subcommand -a completion -d 'print completions for a shell'
 complete -c pillion -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
+complete -c pillion -n '__fish_seen_subcommand_from completion' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'

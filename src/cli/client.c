@@ -85,7 +85,7 @@ pil_status pil_client_reply(struct pil_client *client, struct pil_bytes *ret_rep
             return status;
         }
         if (status != PIL_STATUS_AGAIN || input.len > REPLY_BYTES_MAX) {
-            return pil_fail(ret_error, PIL_STATUS_CORRUPT,
+            return pil_fail(ret_error, PIL_STATUS_UNSUPPORTED,
                             "the server there does not speak RESP; --socket needs a listener of "
                             "protocol resp");
         }

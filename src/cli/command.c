@@ -12,6 +12,12 @@ enum { USAGE_COLUMNS = 100 };
 
 #define OPT(id) (1u << PIL_OPTION_##id)
 
+#define RELEASE_FORMS \
+    "RELEASE is an id, its first digits, latest, or a channel, which means what it serves: @staging.\n"
+#define GUARDED \
+    "A release that does not have what the\napplied project says is refused, with a list of what would break, unless " \
+    "--force is given."
+
 const struct pil_command pil_commands[] = {
     {"check", "FILE", "look for mistakes in a project file",
      "Prints each mistake as FILE:LINE:COLUMN: what; what to do. Exit code 1 when there is one.", OPT(JSON), 0, 1, 1,
@@ -19,26 +25,35 @@ const struct pil_command pil_commands[] = {
     {"apply", "FILE", "make a project file the project of a store",
      "Nothing is written when the store has the same project already. Incompatible changes of a view in use, one that "
      "a\n"
-     "channel points to, are refused with a list of what breaks, unless --force is given.",
+     "channel points to, are refused with a list of what breaks, unless --force is given; so are projects that the\n"
+     "releases in service do not answer.",
      OPT(STORE) | OPT(FORCE) | OPT(JSON), OPT(STORE), 1, 1, PIL_FOLLOWS_FILE, pil_cli_apply},
     {"build", "FILE", "build releases from a project's sources", "Is pillion-build, of the Python package.",
      OPT(VIEW) | OPT(STORE) | OPT(AS_OF) | OPT(MEMORY_LIMIT) | OPT(ON_BAD_ROW) | OPT(MAX_BAD_ROWS) | OPT(ON_CONFLICT) |
-         OPT(TMP) | OPT(DRY_RUN) | OPT(JSON),
+         OPT(TMP) | OPT(PROMOTE) | OPT(DRY_RUN) | OPT(JSON),
      0, 1, 1, PIL_FOLLOWS_FILE, NULL},
     {"releases", "[PROJECT[/VIEW]]", "list releases and the channels that point to them", NULL, OPT(STORE) | OPT(JSON),
-     OPT(STORE), 0, 1, PIL_FOLLOWS_NONE, pil_cli_releases},
+     OPT(STORE), 0, 1, PIL_FOLLOWS_VIEW, pil_cli_releases},
     {"promote", "PROJECT/VIEW@RELEASE", "point a channel to a release",
-     "A channel in place of the release means what that channel serves: PROJECT/VIEW@staging --channel production.",
-     OPT(STORE) | OPT(CHANNEL) | OPT(JSON), OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_NONE, pil_cli_promote},
-    {"rollback", "PROJECT/VIEW", "point a channel to the release it had before", "Again: to the one before that.",
-     OPT(STORE) | OPT(CHANNEL) | OPT(JSON), OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_NONE, pil_cli_rollback},
+     RELEASE_FORMS
+     "With --all the argument is PROJECT or PROJECT@CHANNEL: of every view the latest release, or the one that the\n"
+     "channel serves. " GUARDED,
+     OPT(STORE) | OPT(CHANNEL) | OPT(ALL) | OPT(FORCE) | OPT(JSON), OPT(STORE) | OPT(CHANNEL), 1, 1,
+     PIL_FOLLOWS_RELEASE, pil_cli_promote},
+    {"rollback", "PROJECT/VIEW", "point a channel to the release it had before",
+     "Again: to the one before that. " GUARDED, OPT(STORE) | OPT(CHANNEL) | OPT(FORCE) | OPT(JSON),
+     OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_VIEW, pil_cli_rollback},
     {"pin", "PROJECT/VIEW[@RELEASE]", "hold a channel at a release, whatever is promoted",
-     "Without a release: at the one that it serves.", OPT(STORE) | OPT(CHANNEL) | OPT(JSON), OPT(STORE) | OPT(CHANNEL),
-     1, 1, PIL_FOLLOWS_NONE, pil_cli_pin},
-    {"unpin", "PROJECT/VIEW", "let a channel follow promotions again", NULL, OPT(STORE) | OPT(CHANNEL) | OPT(JSON),
-     OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_NONE, pil_cli_unpin},
+     "Without a release: at the one that it serves. " RELEASE_FORMS GUARDED,
+     OPT(STORE) | OPT(CHANNEL) | OPT(FORCE) | OPT(JSON), OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_RELEASE,
+     pil_cli_pin},
+    {"unpin", "PROJECT/VIEW", "let a channel follow promotions again", GUARDED,
+     OPT(STORE) | OPT(CHANNEL) | OPT(FORCE) | OPT(JSON), OPT(STORE) | OPT(CHANNEL), 1, 1, PIL_FOLLOWS_VIEW,
+     pil_cli_unpin},
     {"inspect", "FILE|PROJECT/VIEW@RELEASE", "show schema, sizes, profile and sample rows",
-     "FILE is a shard. For a release give the store, too; a channel in place of the release means what it serves.",
+     "FILE is a shard. For a release give the store, too. "
+     "RELEASE is an id, its first\n"
+     "digits, latest, or a channel.",
      OPT(STORE) | OPT(ROWS) | OPT(JSON), 0, 1, 1, PIL_FOLLOWS_FILE, pil_cli_inspect},
     {"verify", "FILE|PROJECT/VIEW@RELEASE|" PIL_STORE_FORMS_USAGE,
      "check every byte of a shard, a release or a whole store",
@@ -52,7 +67,7 @@ const struct pil_command pil_commands[] = {
      "VIEW is view or project/view; the parts of a composite key are joined by '|', of which '\\|' and '\\\\' are "
      "escapes.\n"
      "--json prints one object for each key, values as text.",
-     OPT(SOCKET) | OPT(FEATURES) | OPT(JSON), OPT(SOCKET), 2, UINT32_MAX, PIL_FOLLOWS_NONE, pil_cli_get},
+     OPT(SOCKET) | OPT(FEATURES) | OPT(JSON), OPT(SOCKET), 2, UINT32_MAX, PIL_FOLLOWS_VIEW, pil_cli_get},
     {"status", NULL, "what a running pilliond serves, and whether it is ready", "Exit code 1 when it is not ready.",
      OPT(ADMIN) | OPT(MAPPED) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_status},
     {"doctor", NULL, "what this machine gives to Pillion, and what to do about each shortfall",
@@ -68,10 +83,10 @@ const struct pil_command pil_commands[] = {
     {"slowlog", NULL, "list the slow requests of a running pilliond",
      "Requests are described by view and features, never by keys or values.", OPT(ADMIN) | OPT(JSON), 0, 0, 0,
      PIL_FOLLOWS_NONE, pil_cli_slowlog},
-    {"completion", "bash|zsh|fish", "print completions for a shell",
+    {"completion", "bash|zsh|fish|views|releases|channels", "print completions for a shell",
      "bash: source <(pillion completion bash)    zsh: pillion completion zsh >FOLDER_OF_FPATH/_pillion\n"
-     "fish: pillion completion fish | source",
-     0, 0, 1, 1, PIL_FOLLOWS_SHELL, pil_cli_completion},
+     "fish: pillion completion fish | source\nThe scripts ask for the views, releases and channels of a store.",
+     OPT(STORE), 0, 1, 1, PIL_FOLLOWS_SHELL, pil_cli_completion},
 };
 const uint32_t pil_command_count = sizeof pil_commands / sizeof pil_commands[0];
 
@@ -84,45 +99,35 @@ const struct pil_command *pil_command_find(const char *name) {
     return NULL;
 }
 
-enum { NEAR_NAME_BYTES = 24, NEAR_EDITS = 2 };
-
-/* The Levenshtein distance, computed one row at a time. */
-static uint32_t edits_between(const char *a, const char *b) {
-    uint32_t row[NEAR_NAME_BYTES + 1], len = (uint32_t)strlen(b);
-    for (uint32_t j = 0; j <= len; j++) {
-        row[j] = j;
+const char *pil_command_hint(const char *name, struct pil_text *room) {
+    const char *names[sizeof pil_commands / sizeof pil_commands[0]];
+    for (uint32_t i = 0; i < pil_command_count; i++) {
+        names[i] = pil_commands[i].name;
     }
-    for (uint32_t i = 1; a[i - 1] != '\0'; i++) {
-        uint32_t diagonal = row[0];
-        row[0] = i;
-        for (uint32_t j = 1; j <= len; j++) {
-            uint32_t best = diagonal + (a[i - 1] != b[j - 1]);
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            diagonal = row[j];
-            row[j] = best;
-        }
-    }
-    return row[len];
-}
-
-const struct pil_command *pil_command_nearest(const char *name) {
-    const struct pil_command *nearest = NULL;
-    uint32_t least = NEAR_EDITS + 1;
-    for (uint32_t i = 0; i < pil_command_count && strlen(name) <= NEAR_NAME_BYTES; i++) {
-        uint32_t edits = edits_between(pil_commands[i].name, name);
-        if (edits < least) {
-            least = edits;
-            nearest = &pil_commands[i];
-        }
-    }
-    return nearest;
+    return pil_report_hint(name, names, pil_command_count, room);
 }
 
 /* ---- Parsing */
 
 static int usage_error(const struct pil_command *command, const char *what, const char *text) {
     return pil_report_usage("%s%s; `pillion %s --help` says more", what, text, command->name);
+}
+
+static int unknown_option(const struct pil_command *command, const char *option) {
+    const char *names[PIL_OPTION_COUNT];
+    char name[64];
+    struct pil_text hint = {0};
+    uint32_t count = 0;
+    for (pil_option i = 0; i < PIL_OPTION_COUNT; i++) {
+        if ((command->options & 1u << i) != 0) {
+            names[count++] = pil_options[i].name;
+        }
+    }
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(option + 2, "="), option + 2);
+    int exit_code = pil_report_usage("unknown option %s%s; `pillion %s --help` lists them", option,
+                                     pil_report_hint(name, names, count, &hint), command->name);
+    pil_text_deinit(&hint);
+    return exit_code;
 }
 
 /* Reads the option at argv[*at], and its value. */
@@ -145,7 +150,7 @@ static int take_option(struct pil_invocation *invocation, int argc, char **argv,
         invocation->values[option] = equals != NULL ? equals + 1 : argv[++*at];
         return PIL_EXIT_OK;
     }
-    return usage_error(invocation->command, "unknown option ", argv[*at]);
+    return unknown_option(invocation->command, argv[*at]);
 }
 
 static int check_complete(struct pil_invocation *invocation) {
@@ -203,14 +208,16 @@ void pil_command_print_overview(void) {
                pil_report_style(PIL_STYLE_PLAIN), pil_commands[i].summary);
     }
     printf("  %s%-11s%s %s\n", pil_report_style(PIL_STYLE_BOLD), "help", pil_report_style(PIL_STYLE_PLAIN),
-           "this and the help of every command; of one: help COMMAND");
+           "help for all commands, or for COMMAND");
     printf("\nAny other COMMAND runs the program pillion-COMMAND, found beside this one or on PATH. --version prints "
            "the version.\n"
            "\nexit codes\n"
            "  0  done\n"
            "  1  mistakes were found, or the store or the server refused\n"
            "  2  the command line is wrong\n"
-           "  3  a file, the store or the server could not be read or written, or memory was short\n");
+           "  3  a file, the store or the server could not be read or written, or memory was short\n"
+           "  4  a file or an object of the store is damaged (verify lists what is wrong, and ends with 1)\n"
+           "With --json messages are JSON, too: {\"error\": TEXT, \"exit_code\": N} or {\"note\": TEXT} on stderr.\n");
 }
 
 /* Prints "usage: pillion NAME ARGS [--option VALUE] …" in lines of at most USAGE_COLUMNS. */

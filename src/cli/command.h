@@ -3,6 +3,7 @@
  * the shell completions are derived from one table (command.c). */
 #pragma once
 
+#include "base/text.h"
 #include "store/scheme.h"
 
 #include <stdbool.h>
@@ -21,7 +22,9 @@
     X(GRACE, "grace", "SECONDS", NONE, "what is younger stays, too: builds may be under way (default 3600)") \
     X(ROWS, "rows", "N", NONE, "how many sample rows are shown (default 5)") \
     X(AS_OF, "as-of", "TIME", NONE, "leave out rows with a later event timestamp") \
-    X(FORCE, "force", NULL, NONE, "change views in use, whatever breaks") \
+    X(FORCE, "force", NULL, NONE, "do it, whatever breaks, and say what does") \
+    X(ALL, "all", NULL, NONE, "every view of a project") \
+    X(PROMOTE, "promote", "CHANNEL", CHANNEL, "point the channel to what was built, once every view is") \
     X(ONCE, "once", NULL, NONE, "draw once and end, also on a terminal") \
     X(MAPPED, "mapped", NULL, NONE, "the clients that map releases, and which") \
     X(MEMORY_LIMIT, "memory-limit", "SIZE", NONE, \
@@ -47,7 +50,9 @@ typedef enum pil_follows {
     PIL_FOLLOWS_FILE,
     PIL_FOLLOWS_STORE,
     PIL_FOLLOWS_SOCKET,
-    PIL_FOLLOWS_CHANNEL,
+    PIL_FOLLOWS_CHANNEL,  /* of the store */
+    PIL_FOLLOWS_VIEW,     /* PROJECT/VIEW of the store */
+    PIL_FOLLOWS_RELEASE,  /* PROJECT/VIEW@RELEASE of the store */
     PIL_FOLLOWS_SHELL,    /* bash, zsh or fish */
     PIL_FOLLOWS_BAD_ROW,  /* fail or skip */
     PIL_FOLLOWS_CONFLICT, /* fail or resolve */
@@ -92,8 +97,8 @@ extern const uint32_t pil_command_count;
 
 /* NULL: there is no such command. */
 const struct pil_command *pil_command_find(const char *name);
-/* The command whose name is nearest to a mistyped one; NULL: none is near. */
-const struct pil_command *pil_command_nearest(const char *name);
+/* "; did you mean COMMAND?" for a mistyped name, or "". The text is in `room`, which the caller frees. */
+const char *pil_command_hint(const char *name, struct pil_text *room);
 
 /* Parses argv, which begins after the command's name. `args` must have room for argc elements. Returns the exit code:
  * 0, or 2 after printing why. *ret_help: the user asks for help, and *ret_invocation is not set. */

@@ -29,8 +29,9 @@ static pil_status finish(const char *address, int fd, int result, int *ret_fd, s
     }
     int number = errno;
     pil_sys_close(&fd);
-    return pil_fail(ret_error, pil_status_from_errno(number), "%s: %s; is pilliond running there?", address,
-                    strerror(number));
+    /* A socket that nobody has made is a server that cannot be read, not something that the server did not find. */
+    return pil_fail(ret_error, number == ENOENT ? PIL_STATUS_CLOSED : pil_status_from_errno(number),
+                    "%s: %s; is pilliond running there?", address, strerror(number));
 }
 
 static pil_status connect_tcp(const char *text, const struct pil_address *address, int *ret_fd,

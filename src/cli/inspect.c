@@ -357,7 +357,7 @@ int pil_cli_inspect(const struct pil_invocation *invocation) {
         exit_code = inspect_release(invocation, &subject);
     } else {
         pil_status status = load_file(&subject, &error);
-        exit_code = status == PIL_STATUS_OK ? PIL_EXIT_OK : pil_report_failure(status, &error);
+        exit_code = status == PIL_STATUS_OK ? PIL_EXIT_OK : pil_report_unreadable(status, &error);
     }
     if (exit_code == PIL_EXIT_OK) {
         print_subject(invocation, &subject);

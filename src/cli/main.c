@@ -42,20 +42,26 @@ static int run_external(const char *name, char **argv) {
             at += folder_len + (at[folder_len] == ':');
         }
     }
-    const struct pil_command *command = pil_command_find(name), *nearest = pil_command_nearest(name);
-    if (command != NULL) {
+    if (pil_command_find(name) != NULL) {
         return pil_report_usage("`pillion %s` is the program pillion-%s, which is neither beside this one nor on PATH; "
                                 "install the Python package of Pillion and put its bin folder on PATH",
                                 name, name);
     }
-    return pil_report_usage(
-        "there is no command '%s' and no program pillion-%s%s%s; `pillion --help` lists the commands", name, name,
-        nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest->name : "");
+    struct pil_text hint = {0};
+    int exit_code =
+        pil_report_usage("there is no command '%s' and no program pillion-%s%s; `pillion --help` lists the commands",
+                         name, name, pil_command_hint(name, &hint));
+    pil_text_deinit(&hint);
+    return exit_code;
 }
 
 static int help(int argc, char **argv) {
     if (argc > 1 || (argc == 1 && pil_command_find(argv[0]) == NULL)) {
-        return pil_report_usage("help takes the name of a command; `pillion --help` lists them");
+        struct pil_text hint = {0};
+        int exit_code = pil_report_usage("help takes the name of a command%s; `pillion --help` lists them",
+                                         pil_command_hint(argv[0], &hint));
+        pil_text_deinit(&hint);
+        return exit_code;
     }
     if (argc == 1) {
         pil_command_print_help(pil_command_find(argv[0]));
@@ -73,6 +79,11 @@ static int run_command(const struct pil_command *command, int argc, char **argv)
     struct pil_invocation invocation;
     bool wants_help;
     const char **args = pil_report_need(calloc((size_t)argc + 1, sizeof *args));
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0) { /* a mistake in the command line is a message, too */
+            pil_report_messages_as_json();
+        }
+    }
     int exit_code = pil_command_parse(command, argc, argv, args, &invocation, &wants_help);
     if (exit_code == PIL_EXIT_OK && wants_help) {
         pil_command_print_help(command);
@@ -85,7 +96,7 @@ static int run_command(const struct pil_command *command, int argc, char **argv)
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        return pil_report_usage("say what to do; `pillion --help` lists the commands");
+        return pil_report_usage("no command given; `pillion --help` lists the commands");
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
@@ -107,7 +118,7 @@ static int dispatch(int argc, char **argv) {
 int main(int argc, char **argv) {
     int exit_code = dispatch(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "pillion: the output could not be written: %s\n", strerror(errno));
+        pil_report_note("the output could not be written: %s", strerror(errno));
         return PIL_EXIT_FAILED;
     }
     return exit_code;

@@ -39,21 +39,11 @@ static json_t *problems_to_json(const struct pil_text *problems, const char *fil
     return list;
 }
 
-/* Prints problem lines; they quote the file, so unprintable characters are escaped. */
-static void print_problems(const struct pil_text *problems, FILE *to) {
-    for (const char *line = pil_text_chars(problems); *line != '\0';) {
-        size_t len = strcspn(line, "\n");
-        struct pil_text text = {0};
-        pil_text_append_printable(&text, pil_bytes_from(line, len), 0);
-        fprintf(to, "%s\n", pil_report_text(&text));
-        pil_text_deinit(&text);
-        line += len + (line[len] == '\n');
-    }
-}
-
 static int exit_code_of_problems(pil_status status) {
-    return status == PIL_STATUS_DENIED || status == PIL_STATUS_IO || status == PIL_STATUS_SYSTEM ? PIL_EXIT_FAILED
-                                                                                                 : PIL_EXIT_REFUSED;
+    return status == PIL_STATUS_DENIED || status == PIL_STATUS_IO || status == PIL_STATUS_SYSTEM ||
+                   status == PIL_STATUS_NOT_FOUND
+               ? PIL_EXIT_FAILED
+               : PIL_EXIT_REFUSED;
 }
 
 static int fail_memory(const char *file, struct pil_text *problems) {
@@ -74,7 +64,7 @@ int pil_cli_check(const struct pil_invocation *invocation) {
         pil_report_json(json_pack("{s:s, s:b, s:o}", "file", file, "ok", status == PIL_STATUS_OK, "mistakes",
                                   problems_to_json(&problems, file)));
     } else if (status != PIL_STATUS_OK) {
-        print_problems(&problems, stdout);
+        pil_report_lines(&problems, stdout);
     } else {
         char entities[PIL_REPORT_THINGS_BYTES], views[PIL_REPORT_THINGS_BYTES], services[PIL_REPORT_THINGS_BYTES];
         struct pil_text name = {0};
@@ -92,20 +82,14 @@ int pil_cli_check(const struct pil_invocation *invocation) {
 static void print_applied(const struct pil_invocation *invocation, const struct pil_project *project,
                           const struct pil_project_published *published, const struct pil_text *lines) {
     if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
-        json_t *breaking = json_array();
-        for (const char *line = pil_text_chars(lines); published->breaking > 0 && *line != '\0';) {
-            size_t len = strcspn(line, "\n");
-            pil_json_append(&breaking, json_stringn(line, len));
-            line += len + (line[len] == '\n');
-        }
         pil_report_json(json_pack("{s:s, s:I, s:b, s:o}", "project", project->name, "sequence",
                                   (json_int_t)published->sequence, "changed", published->changed, "breaking",
-                                  breaking));
+                                  pil_report_lines_to_json(lines)));
         return;
     }
     if (published->breaking > 0) {
-        pil_report_note("--force: these changes break what is in use:");
-        print_problems(lines, stderr);
+        pil_report_note("--force: this breaks what is in use:");
+        pil_report_lines(lines, stderr);
     }
     printf(published->changed ? "project %s is applied, version %llu\n"
                               : "project %s is applied already, version %llu\n",
@@ -122,13 +106,23 @@ static int apply(const struct pil_invocation *invocation, struct pil_store *stor
     if (status == PIL_STATUS_OK) {
         print_applied(invocation, project, &published, &lines);
     } else {
-        if (status == PIL_STATUS_BUSY) {
-            print_problems(&lines, stderr);
-        }
-        exit_code = pil_report_failure(status, &error);
+        exit_code = status == PIL_STATUS_BUSY ? pil_report_failure_because(status, &error, &lines)
+                                              : pil_report_failure(status, &error);
     }
     pil_text_deinit(&lines);
     return exit_code;
+}
+
+static int refuse_file(const struct pil_invocation *invocation, const struct pil_text *problems, pil_status status) {
+    struct pil_error error;
+    if (!pil_invocation_has(invocation, PIL_OPTION_JSON)) {
+        pil_report_lines(problems, stderr);
+        return exit_code_of_problems(status);
+    }
+    /* Whatever is wrong with a file, and be it damaged, is a mistake. */
+    status = exit_code_of_problems(status) == PIL_EXIT_FAILED ? status : PIL_STATUS_INVALID;
+    pil_ignore(pil_fail(&error, status, "%s is not applied", invocation->args[0]), "reported");
+    return pil_report_failure_because(status, &error, problems);
 }
 
 int pil_cli_apply(const struct pil_invocation *invocation) {
@@ -142,8 +136,7 @@ int pil_cli_apply(const struct pil_invocation *invocation) {
         return fail_memory(invocation->args[0], &problems);
     }
     if (status != PIL_STATUS_OK) {
-        print_problems(&problems, stderr);
-        exit_code = exit_code_of_problems(status);
+        exit_code = refuse_file(invocation, &problems, status);
     } else {
         status = pil_store_open(invocation->values[PIL_OPTION_STORE], true, &store, &error);
         exit_code = status == PIL_STATUS_OK ? apply(invocation, store, project) : pil_report_failure(status, &error);

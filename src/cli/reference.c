@@ -2,10 +2,15 @@
 #include "cli/reference.h"
 
 #include "cli/report.h"
+#include "release/catalog.h"
+#include "release/manifest.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+enum { CHANNEL_NAMES_MAX = 64 };
 
 int pil_reference_store(const struct pil_invocation *invocation, struct pil_store **ret_store) {
     struct pil_error error = {0};
@@ -16,35 +21,138 @@ int pil_reference_store(const struct pil_invocation *invocation, struct pil_stor
     if (status == PIL_STATUS_INVALID) {
         return pil_report_usage("%s", error.text);
     }
-    return status == PIL_STATUS_OK ? PIL_EXIT_OK : pil_report_failure(status, &error);
+    return status == PIL_STATUS_OK ? PIL_EXIT_OK : pil_report_unreadable(status, &error);
 }
 
 bool pil_reference_is_release(const char *text) {
     return strchr(text, '@') != NULL && access(text, F_OK) != 0;
 }
 
+/* ---- Releases of a view */
+
+/* The releases of a view, to choose one of them. */
+struct choice {
+    struct pil_store *store;
+    const struct pil_release_ref *view;
+    struct pil_catalog catalog;
+};
+
+/* Copies the release that was created last; NOT_FOUND: there is none that can be read. */
+static pil_status choose_latest(struct choice *choice, struct pil_release_ref *ref, struct pil_error *error) {
+    int64_t newest_us = INT64_MIN;
+    for (size_t i = 0; i < choice->catalog.release_count; i++) {
+        struct pil_manifest *manifest = NULL;
+        pil_status status = pil_manifest_read(choice->store, &choice->catalog.releases[i].ref, &manifest, error);
+        if (status != PIL_STATUS_OK) {
+            return status; /* it may be the latest */
+        }
+        if (manifest->created_us > newest_us) {
+            newest_us = manifest->created_us;
+            *ref = manifest->ref;
+        }
+        pil_manifest_destroy(&manifest);
+    }
+    return newest_us != INT64_MIN ? PIL_STATUS_OK
+                                  : pil_fail(error, PIL_STATUS_NOT_FOUND, "%s/%s has no release yet; build one",
+                                             choice->view->project, choice->view->view);
+}
+
+static pil_status choose_prefix(struct choice *choice, const char *prefix, struct pil_release_ref *ref,
+                                struct pil_error *error) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < choice->catalog.release_count; i++) {
+        const struct pil_release_ref *release = &choice->catalog.releases[i].ref;
+        if (strncmp(release->release, prefix, strlen(prefix)) == 0) {
+            *ref = *release;
+            count++;
+        }
+    }
+    return count == 1 ? PIL_STATUS_OK
+           : count > 1
+               ? pil_fail(error, PIL_STATUS_INVALID, "%u releases of %s/%s begin with %s; write more digits", count,
+                          choice->view->project, choice->view->view, prefix)
+               : pil_fail(error, PIL_STATUS_NOT_FOUND,
+                          "no release of %s/%s begins with %s; `pillion releases %s/%s` lists them",
+                          choice->view->project, choice->view->view, prefix, choice->view->project, choice->view->view);
+}
+
+/* A channel that is not there: names the one that may be meant. */
+static pil_status fail_channel(struct choice *choice, const char *name, struct pil_error *error) {
+    const char *names[CHANNEL_NAMES_MAX];
+    uint32_t count = 0;
+    struct pil_text hint = {0};
+    for (size_t i = 0; i < choice->catalog.channel_count && count < CHANNEL_NAMES_MAX; i++) {
+        names[count++] = choice->catalog.channels[i].channel.name;
+    }
+    pil_status status =
+        pil_fail(error, PIL_STATUS_NOT_FOUND, "%s/%s has no channel %s in %s%s", choice->view->project,
+                 choice->view->view, name, pil_store_url(choice->store),
+                 count > 0 ? pil_report_hint(name, names, count, &hint) : "; promote a release to it first");
+    pil_text_deinit(&hint);
+    return status;
+}
+
+/* Finds what stands after the '@' of a reference: a release id, a channel, "latest", or the first digits of an id. */
+static pil_status choose(struct pil_store *store, struct pil_release_ref *ref, const char *name,
+                         struct pil_error *error) {
+    struct pil_channel channel;
+    const struct pil_release_ref view = *ref;
+    struct choice choice = {.store = store, .view = &view};
+    bool is_prefix = strspn(name, "0123456789abcdef") == strlen(name);
+    if (pil_release_id_ok(name)) {
+        memcpy(ref->release, name, strlen(name) + 1);
+        return PIL_STATUS_OK;
+    }
+    pil_status status =
+        pil_release_name_ok(name) ? pil_channel_read(store, ref, name, &channel, error) : PIL_STATUS_NOT_FOUND;
+    if (status != PIL_STATUS_NOT_FOUND) {
+        memcpy(ref->release, status == PIL_STATUS_OK ? pil_channel_effective(&channel) : "",
+               status == PIL_STATUS_OK ? sizeof channel.release : 1);
+        return status;
+    }
+    PIL_TRY(pil_catalog_read(store, ref->project, ref->view, &choice.catalog, error));
+    status = strcmp(name, "latest") == 0 ? choose_latest(&choice, ref, error)
+             : is_prefix                 ? choose_prefix(&choice, name, ref, error)
+                                         : fail_channel(&choice, name, error);
+    pil_catalog_deinit(&choice.catalog);
+    return status;
+}
+
+/* Splits PROJECT/VIEW@NAME. *ret_name points into `text`; it is "" without '@'. */
+static pil_status split(const char *text, struct pil_release_ref *ret_ref, const char **ret_name,
+                        struct pil_error *error) {
+    char view[2 * PIL_NAME_BYTES_MAX + 2];
+    const char *at = strchr(text, '@');
+    size_t len = at != NULL ? (size_t)(at - text) : strlen(text);
+    bool is_short = at != NULL && at[1] != '\0' && len < sizeof view && strlen(at + 1) < PIL_RELEASE_ID_CHARS &&
+                    strspn(at + 1, "0123456789abcdef") == strlen(at + 1);
+    snprintf(view, sizeof view, "%.*s", is_short ? (int)len : 0, text);
+    PIL_TRY(pil_release_ref_parse(is_short ? view : text, ret_ref, error)); /* digits alone are not a name to it */
+    *ret_name = at != NULL ? at + 1 : "";
+    ret_ref->release[0] = '\0';
+    return PIL_STATUS_OK;
+}
+
 int pil_reference_resolve(struct pil_store *store, const char *text, pil_reference_need need,
                           const char *default_channel, struct pil_release_ref *ret_ref) {
     struct pil_release_ref ref;
-    struct pil_channel channel;
     struct pil_error error = {0};
-    if (pil_release_ref_parse(text, &ref, &error) != PIL_STATUS_OK) {
+    const char *name;
+    if (split(text, &ref, &name, &error) != PIL_STATUS_OK) {
         return pil_report_usage("%s", error.text);
     }
-    if (need == PIL_REFERENCE_VIEW && ref.release[0] != '\0') {
-        return pil_report_usage("a view is wanted, not a release: %s/%s", ref.project, ref.view);
+    if (need == PIL_REFERENCE_VIEW && name[0] != '\0') {
+        return pil_report_usage("expected PROJECT/VIEW without a release: %s/%s", ref.project, ref.view);
     }
-    if (need == PIL_REFERENCE_RELEASE && ref.release[0] == '\0') {
-        return pil_report_usage("a release is wanted: %s/%s@RELEASE; `pillion releases %s/%s` lists them", ref.project,
-                                ref.view, ref.project, ref.view);
+    if (need == PIL_REFERENCE_RELEASE && name[0] == '\0') {
+        return pil_report_usage("expected %s/%s@RELEASE; `pillion releases %s/%s` lists them", ref.project, ref.view,
+                                ref.project, ref.view);
     }
-    if (need != PIL_REFERENCE_VIEW && !pil_release_id_ok(ref.release)) {
-        const char *name = ref.release[0] != '\0' ? ref.release : default_channel;
-        pil_status status = pil_channel_read(store, &ref, name, &channel, &error);
+    if (need != PIL_REFERENCE_VIEW) {
+        pil_status status = choose(store, &ref, name[0] != '\0' ? name : default_channel, &error);
         if (status != PIL_STATUS_OK) {
             return pil_report_failure(status, &error);
         }
-        memcpy(ref.release, pil_channel_effective(&channel), sizeof channel.release);
     }
     *ret_ref = ref;
     return PIL_EXIT_OK;

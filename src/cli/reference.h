@@ -12,8 +12,10 @@ int pil_reference_store(const struct pil_invocation *invocation, struct pil_stor
 bool pil_reference_is_release(const char *text);
 
 typedef enum pil_reference_need {
-    PIL_REFERENCE_VIEW,              /* PROJECT/VIEW */
-    PIL_REFERENCE_RELEASE,           /* PROJECT/VIEW@RELEASE, or @CHANNEL for the release that the channel serves */
+    PIL_REFERENCE_VIEW, /* PROJECT/VIEW */
+    /* PROJECT/VIEW@RELEASE; @CHANNEL for the release that the channel serves, @latest for the one that was created last
+     * (unless a channel has that name), or the first digits of an id that no other release of the view begins with. */
+    PIL_REFERENCE_RELEASE,
     PIL_REFERENCE_RELEASE_OR_DEFAULT /* the same; without @: the release that `default_channel` serves */
 } pil_reference_need;
 

@@ -3,6 +3,7 @@
 #include "cli/report.h"
 
 #include "schema/json_text.h"
+#include "schema/yaml_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,8 @@
 static int exit_code_of(pil_status status) {
     switch (status) {
     case PIL_STATUS_OK: return PIL_EXIT_OK;
+    case PIL_STATUS_CORRUPT: return PIL_EXIT_DAMAGED;
     case PIL_STATUS_INVALID:
-    case PIL_STATUS_CORRUPT:
     case PIL_STATUS_UNSUPPORTED:
     case PIL_STATUS_NOT_FOUND:
     case PIL_STATUS_EXISTS:
@@ -33,34 +34,108 @@ static int exit_code_of(pil_status status) {
     return PIL_EXIT_FAILED;
 }
 
+/* ---- Messages */
+
+static bool messages_are_json;
+
+void pil_report_messages_as_json(void) {
+    messages_are_json = true;
+}
+
+static void put_json(json_t *object, FILE *to) {
+    char *text = pil_report_need(pil_json_text(object, JSON_COMPACT | JSON_ENSURE_ASCII));
+    fprintf(to, "%s\n", text);
+    free(text);
+    json_decref(object);
+}
+
+/* Takes ownership of `because`, which is NULL when the message says everything. */
+static void put_error(const char *text, int exit_code, json_t *because) {
+    struct pil_text printable = {0};
+    pil_report_printable(text, &printable);
+    if (messages_are_json) {
+        put_json(json_pack("{s:s, s:i, s:o*}", "error", pil_text_chars(&printable), "exit_code", exit_code, "because",
+                           because),
+                 stderr);
+    } else {
+        fprintf(stderr, "pillion: %s\n", pil_text_chars(&printable));
+        json_decref(because);
+    }
+    pil_text_deinit(&printable);
+}
+
 int pil_report_failure(pil_status status, const struct pil_error *error) {
-    pil_report_note("%s", error->text);
+    put_error(error->text, exit_code_of(status), NULL);
     return exit_code_of(status);
 }
 
-/* Messages quote arguments, files and stores. */
-__attribute__((format(printf, 1, 0))) static void say(const char *format, va_list arguments) {
-    struct pil_text message = {0}, printable = {0};
-    pil_text_format_v(&message, format, arguments);
-    pil_text_append_printable(&printable, pil_text_bytes(&message), 0);
-    fprintf(stderr, "pillion: %s\n", pil_text_chars(&printable));
-    pil_text_deinit(&printable);
-    pil_text_deinit(&message);
+int pil_report_unreadable(pil_status status, const struct pil_error *error) {
+    return pil_report_failure(status == PIL_STATUS_NOT_FOUND ? PIL_STATUS_IO : status, error);
+}
+
+int pil_report_failure_because(pil_status status, const struct pil_error *error, const struct pil_text *lines) {
+    if (!messages_are_json) {
+        pil_report_lines(lines, stderr);
+    }
+    put_error(error->text, exit_code_of(status), pil_report_lines_to_json(lines));
+    return exit_code_of(status);
 }
 
 int pil_report_usage(const char *format, ...) {
+    struct pil_text message = {0};
     va_list arguments;
     va_start(arguments, format);
-    say(format, arguments);
+    pil_text_format_v(&message, format, arguments);
     va_end(arguments);
+    put_error(pil_report_text(&message), PIL_EXIT_USAGE, NULL);
+    pil_text_deinit(&message);
     return PIL_EXIT_USAGE;
 }
 
 void pil_report_note(const char *format, ...) {
+    struct pil_text message = {0}, printable = {0};
     va_list arguments;
     va_start(arguments, format);
-    say(format, arguments);
+    pil_text_format_v(&message, format, arguments);
     va_end(arguments);
+    pil_report_printable(pil_report_text(&message), &printable);
+    if (messages_are_json) {
+        put_json(json_pack("{s:s}", "note", pil_text_chars(&printable)), stderr);
+    } else {
+        fprintf(stderr, "pillion: %s\n", pil_text_chars(&printable));
+    }
+    pil_text_deinit(&printable);
+    pil_text_deinit(&message);
+}
+
+void pil_report_lines(const struct pil_text *lines, FILE *to) {
+    for (const char *line = pil_report_text(lines); *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        struct pil_text text = {0};
+        pil_text_append_printable(&text, pil_bytes_from(line, len), 0);
+        fprintf(to, "%s\n", pil_report_text(&text));
+        pil_text_deinit(&text);
+        line += len + (line[len] == '\n');
+    }
+}
+
+json_t *pil_report_lines_to_json(const struct pil_text *lines) {
+    json_t *list = json_array();
+    for (const char *line = pil_report_text(lines); *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        pil_json_append(&list, json_stringn(line, len));
+        line += len + (line[len] == '\n');
+    }
+    return pil_report_need(list);
+}
+
+const char *pil_report_hint(const char *word, const char *const *names, uint32_t count, struct pil_text *room) {
+    const char *nearest = pil_yaml_nearest(word, names, count);
+    pil_text_clear(room);
+    if (nearest != NULL) {
+        pil_text_format(room, "; did you mean %s?", nearest);
+    }
+    return pil_report_text(room);
 }
 
 size_t pil_report_columns(void) {
@@ -89,7 +164,9 @@ const char *pil_report_style(pil_style style) {
 }
 
 void pil_report_no_memory(void) {
-    fprintf(stderr, "pillion: no memory for the answer\n");
+    fputs(messages_are_json ? "{\"error\":\"no memory for the answer\",\"exit_code\":3}\n"
+                            : "pillion: no memory for the answer\n",
+          stderr);
     exit(exit_code_of(PIL_STATUS_NO_MEMORY));
 }
 
@@ -109,10 +186,7 @@ const char *pil_report_text(const struct pil_text *text) {
 
 void pil_report_json(json_t *document) {
     /* A program would take "null" for an answer. Jansson leaves C1 controls and marks of direction as they are. */
-    char *text = pil_report_need(pil_json_text(document, JSON_COMPACT | JSON_ENSURE_ASCII));
-    printf("%s\n", text);
-    free(text);
-    json_decref(document);
+    put_json(document, stdout);
 }
 
 const char *pil_report_bytes(uint64_t bytes, char ret_text[PIL_REPORT_NUMBER_BYTES]) {

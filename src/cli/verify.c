@@ -263,7 +263,7 @@ static int verify_file(const struct pil_invocation *invocation, struct inspectio
     struct pil_error error = {0};
     pil_status status = pil_shard_file_read(invocation->args[0], &file, &error);
     if (status != PIL_STATUS_OK) {
-        return pil_report_failure(status, &error);
+        return pil_report_unreadable(status, &error);
     }
     status = pil_verify(pil_bytes_from(file.data, file.bytes), &options, &error);
     found(inspection, status, &error);
@@ -298,7 +298,7 @@ static int verify_store(const struct pil_invocation *invocation, struct inspecti
     struct pil_error error = {0};
     pil_status status = pil_store_open(invocation->args[0], false, &inspection->store, &error);
     if (status != PIL_STATUS_OK) {
-        return pil_report_failure(status, &error);
+        return pil_report_unreadable(status, &error);
     }
     check_store(inspection);
     return print_result(invocation, inspection);

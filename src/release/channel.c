@@ -187,6 +187,7 @@ struct change {
     const struct pil_release_ref *ref;
     const char *channel_name;
     const struct act *act;
+    struct pil_guard *guard;            /* NULL: none */
     struct pil_lease *lease;            /* of the release that the channel will name */
     struct pil_release_ref checked;     /* that release; release "": none, as for unpin */
     bool is_leased;                     /* false: no lease, because the caller may write only channels */
@@ -288,6 +289,17 @@ static pil_status unpin(struct change *change, bool *ret_changed, const char **r
     return PIL_STATUS_OK;
 }
 
+/* Asks the guard about the release that the channel is to serve; with a pin that is another one than is promoted, but
+ * the promoted one is what an unpin brings into service. */
+static pil_status ask_guard(const struct change *change, const char *release, struct pil_error *error) {
+    struct pil_release_ref ref = *change->ref;
+    if (change->guard == NULL) {
+        return PIL_STATUS_OK;
+    }
+    set_release(ref.release, release);
+    return pil_guard_release(change->store, &ref, change->guard, error);
+}
+
 static pil_status put_channel(struct change *change, struct pil_store_condition condition, struct pil_error *error) {
     char name[PIL_STORE_NAME_BYTES];
     struct pil_text text;
@@ -314,6 +326,7 @@ static pil_status change_once(void *context, struct pil_error *error) {
     if (!changed) {
         return PIL_STATUS_OK;
     }
+    PIL_TRY(ask_guard(change, release, error));
     channel->sequence++;
     channel->changed_us = pil_clock_wall_us();
     push_history(channel, release, change->act->name);
@@ -337,29 +350,29 @@ static pil_status run(struct change *change, struct pil_channel *ret_channel, st
 }
 
 pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                               struct pil_channel *ret_channel, struct pil_error *ret_error) {
+                               struct pil_guard *guard, struct pil_channel *ret_channel, struct pil_error *ret_error) {
     static const struct act act = {"promote", true, promote};
-    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act, .guard = guard};
     return run(&change, ret_channel, ret_error);
 }
 
 pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                                struct pil_channel *ret_channel, struct pil_error *ret_error) {
+                                struct pil_guard *guard, struct pil_channel *ret_channel, struct pil_error *ret_error) {
     static const struct act act = {"rollback", false, rollback};
-    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act, .guard = guard};
     return run(&change, ret_channel, ret_error);
 }
 
 pil_status pil_channel_pin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                           struct pil_channel *ret_channel, struct pil_error *ret_error) {
+                           struct pil_guard *guard, struct pil_channel *ret_channel, struct pil_error *ret_error) {
     static const struct act act = {"pin", false, pin};
-    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act, .guard = guard};
     return run(&change, ret_channel, ret_error);
 }
 
 pil_status pil_channel_unpin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                             struct pil_channel *ret_channel, struct pil_error *ret_error) {
+                             struct pil_guard *guard, struct pil_channel *ret_channel, struct pil_error *ret_error) {
     static const struct act act = {"unpin", false, unpin};
-    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act, .guard = guard};
     return run(&change, ret_channel, ret_error);
 }

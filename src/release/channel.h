@@ -4,6 +4,7 @@
  * derive ETags from content). schemas/channel.schema.json lists the members. */
 #pragma once
 
+#include "release/guard.h"
 #include "release/layout.h"
 
 enum { PIL_CHANNEL_HISTORY_MAX = 64 };
@@ -53,15 +54,20 @@ pil_status pil_channel_refresh(struct pil_store *store, const struct pil_release
                                struct pil_channel_version *version, struct pil_error *ret_error) PIL_CHECKED;
 /* Points the channel at ref->release, whose manifest and shards must be in the store. If it points there already,
  * writes nothing and returns OK. Retries CONFLICT a few times. All four functions return the channel as it is
- * afterwards. Without the right to write leases, the release is checked again after the channel was written: NOT_FOUND
- * or IO then mean that the channel names a release that was removed. */
+ * afterwards. All take a guard, and pass the release that they would put into service by it; NULL: unguarded. Without
+ * the right to write leases, the release is checked again after the channel was written: NOT_FOUND or IO then mean that
+ * the channel names a release that was removed. */
 pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                               struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+                               struct pil_guard *guard, struct pil_channel *ret_channel,
+                               struct pil_error *ret_error) PIL_CHECKED;
 /* Returns the channel to pil_channel_previous. NOT_FOUND: the history has none, or its manifest is gone. */
 pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                                struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+                                struct pil_guard *guard, struct pil_channel *ret_channel,
+                                struct pil_error *ret_error) PIL_CHECKED;
 /* Keeps nodes on ref->release, whatever is promoted, until unpin. */
 pil_status pil_channel_pin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                           struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+                           struct pil_guard *guard, struct pil_channel *ret_channel,
+                           struct pil_error *ret_error) PIL_CHECKED;
 pil_status pil_channel_unpin(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
-                             struct pil_channel *ret_channel, struct pil_error *ret_error) PIL_CHECKED;
+                             struct pil_guard *guard, struct pil_channel *ret_channel,
+                             struct pil_error *ret_error) PIL_CHECKED;

@@ -4,9 +4,12 @@
 #include "base/clock.h"
 #include "release/catalog.h"
 #include "release/document.h"
+#include "release/manifest.h"
 #include "release/retry.h"
 #include "schema/project_changes.h"
 #include "schema/project_read.h"
+
+#include <stdio.h>
 
 /* ---- Views in use */
 
@@ -21,14 +24,42 @@ static bool in_use(void *context, const char *view_name) {
     return false;
 }
 
+/* Appends a line for everything that the release in service of a channel lacks. A release that cannot be read gives no
+ * line: nodes do not serve it either, whatever the project says. */
+static pil_status count_unanswered(struct pil_store *store, const struct pil_project *project,
+                                   const struct pil_catalog_channel *channel, struct pil_text *lines, uint32_t *count) {
+    char prefix[PIL_NAME_BYTES_MAX + 64];
+    struct pil_release_ref ref = channel->ref;
+    struct pil_manifest *manifest = NULL;
+    if (channel->status != PIL_STATUS_OK) {
+        return PIL_STATUS_OK;
+    }
+    memcpy(ref.release, pil_channel_effective(&channel->channel), sizeof channel->channel.release);
+    snprintf(prefix, sizeof prefix, "channel %s, release %s: ", channel->channel.name, ref.release);
+    pil_status status = pil_manifest_read(store, &ref, &manifest, NULL);
+    if (status == PIL_STATUS_OK) {
+        *count += pil_project_unanswered(project, manifest->view, prefix, lines);
+    }
+    pil_manifest_destroy(&manifest);
+    return status == PIL_STATUS_NO_MEMORY ? status : PIL_STATUS_OK;
+}
+
+/* `before` is NULL if no project is applied yet. */
 static pil_status count_breaking(struct pil_store *store, const struct pil_project *before,
                                  const struct pil_project *after, struct pil_text *lines, uint32_t *ret_count,
                                  struct pil_error *error) {
     struct pil_catalog catalog;
+    pil_status status = PIL_STATUS_OK;
     PIL_TRY(pil_catalog_read(store, after->name, "", &catalog, error));
     pil_text_clear(lines);
-    *ret_count = pil_project_breaking_changes(before, after, in_use, &catalog, lines);
+    *ret_count = before != NULL ? pil_project_breaking_changes(before, after, in_use, &catalog, lines) : 0;
+    for (size_t i = 0; i < catalog.channel_count && status == PIL_STATUS_OK; i++) {
+        status = count_unanswered(store, after, &catalog.channels[i], lines, ret_count);
+    }
     pil_catalog_deinit(&catalog);
+    if (status != PIL_STATUS_OK) {
+        return pil_fail(error, status, "no memory to read the releases in service");
+    }
     return lines->failed ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to say what would break") : PIL_STATUS_OK;
 }
 
@@ -135,15 +166,12 @@ static pil_status publish_over(struct publishing *publishing, const struct appli
     if (before->project != NULL && json_equal(json, json_object_get(before->document, "project"))) {
         goto out;
     }
-    if (before->project != NULL) {
-        status =
-            count_breaking(publishing->store, before->project, project, publishing->lines, &published.breaking, error);
-    }
+    status = count_breaking(publishing->store, before->project, project, publishing->lines, &published.breaking, error);
     if (status == PIL_STATUS_OK && published.breaking > 0 && !publishing->force) {
         status =
             pil_fail(error, PIL_STATUS_BUSY,
-                     "project %s would change views in use in %u incompatible ways; give a view that must change so "
-                     "a new name, or say --force",
+                     "project %s would break what is in use in %u ways; rename the view, promote releases that have "
+                     "what is new first, or pass --force",
                      project->name, published.breaking);
     }
     if (status == PIL_STATUS_OK) {

@@ -14,11 +14,12 @@ enum {
 struct pil_project_published {
     uint64_t sequence; /* of the version that is in the store now */
     bool changed;      /* false: the store had the same project, and nothing was written */
-    uint32_t breaking; /* incompatible changes of views in use */
+    uint32_t breaking; /* incompatible changes of views in use, and features that releases in service lack */
 };
 
-/* Makes `project` the applied one. A view is in use if it has a channel. BUSY: views in use would change incompatibly
- * and `force` is not set; *lines holds one line for each such change (with `force`, too). CONFLICT: others keep
+/* Makes `project` the applied one. A view is in use if it has a channel. BUSY: views in use would change incompatibly,
+ * or the release that a channel serves does not answer the project, and `force` is not set; *lines holds one line for
+ * each (with `force`, too). CONFLICT: others keep
  * changing the project. TOO_LARGE: nodes would not read it. */
 pil_status pil_project_publish(struct pil_store *store, const struct pil_project *project, bool force,
                                struct pil_project_published *ret_published, struct pil_text *lines,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Finds the changes of a project that break readers. */
+ * Finds the changes of a project, and the releases, that break readers. */
 #include "schema/project_changes.h"
 #include "base/panic.h"
 
@@ -113,4 +113,69 @@ uint32_t pil_project_breaking_changes(const struct pil_project *before, const st
         compare_service(&changes, &before->services[i], view_in_use);
     }
     return changes.count;
+}
+
+/* Appends "; feature services a, b need it" when the project has such services. */
+static void say_services(const struct pil_project *project, uint32_t view_index, uint32_t feature_index,
+                         struct pil_text *lines) {
+    struct pil_text names = {0};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < project->service_count; i++) {
+        const struct pil_service *service = &project->services[i];
+        for (uint32_t k = 0; k < service->feature_count; k++) {
+            if (service->features[k].view_index == view_index && service->features[k].feature_index == feature_index) {
+                pil_text_format(&names, "%s%s", count++ > 0 ? ", " : "", service->name);
+                break;
+            }
+        }
+    }
+    if (count > 0) {
+        pil_text_format(lines, "; feature service%s %s %s it", count == 1 ? "" : "s", pil_text_chars(&names),
+                        count == 1 ? "needs" : "need");
+    }
+    pil_text_deinit(&names);
+}
+
+/* Whether the release has the feature with the type that the project says; appends a line if not. */
+static bool is_answered(const struct pil_project *project, uint32_t view_index, uint32_t feature_index,
+                        const struct pil_view *release, const char *prefix, struct pil_text *lines) {
+    const struct pil_feature *feature = &project->views[view_index].view->features[feature_index];
+    int32_t at = pil_view_feature_find(release, pil_bytes_from_text(feature->name));
+    if (at >= 0 && pil_type_equal(feature->type, release->features[at].type)) {
+        return true;
+    }
+    pil_text_format(lines, "%sfeature %s:%s ", prefix, release->name, feature->name);
+    if (at < 0) {
+        pil_text_format(lines, "is missing");
+    } else {
+        char is[PIL_TYPE_TEXT_BYTES], wanted[PIL_TYPE_TEXT_BYTES];
+        pil_type_format(release->features[at].type, is);
+        pil_type_format(feature->type, wanted);
+        pil_text_format(lines, "is %s, and %s in the project", is, wanted);
+    }
+    say_services(project, view_index, feature_index, lines);
+    pil_text_format(lines, "\n");
+    return false;
+}
+
+uint32_t pil_project_unanswered(const struct pil_project *project, const struct pil_view *release, const char *prefix,
+                                struct pil_text *lines) {
+    const struct pil_project_view *found = pil_project_view_find(project, release->name);
+    uint32_t count = 0;
+    if (found == NULL) {
+        return 0;
+    }
+    uint32_t view_index = (uint32_t)(found - project->views);
+    if (!keys_equal(found->view, release)) {
+        count++;
+        pil_text_format(lines, "%skeys of %s are (", prefix, release->name);
+        format_keys(release, lines);
+        pil_text_format(lines, "), and (");
+        format_keys(found->view, lines);
+        pil_text_format(lines, ") in the project\n");
+    }
+    for (uint32_t i = 0; i < found->view->feature_count; i++) {
+        count += !is_answered(project, view_index, i, release, prefix, lines);
+    }
+    return count;
 }

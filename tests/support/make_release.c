@@ -381,7 +381,7 @@ int main(int argc, char **argv) {
     check(pil_project_publish(store, project, true, &published, &lines, &error), &error);
     publish(store, &arguments, view, &ref);
     if (arguments.channel != NULL) {
-        check(pil_channel_promote(store, &ref, arguments.channel, &channel, &error), &error);
+        check(pil_channel_promote(store, &ref, arguments.channel, NULL, &channel, &error), &error);
     }
     printf("%s/%s@%s\n", ref.project, ref.view, ref.release);
     pil_text_deinit(&lines);

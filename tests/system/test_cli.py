@@ -116,6 +116,8 @@ def test_help_lists_every_command_and_each_explains_itself() -> None:
     [
         ([], "--help"),
         (["releses"], "did you mean releases"),
+        (["help", "promot"], "did you mean promote"),
+        (["promote", "--chanel", "x"], "did you mean channel"),
         (["../evil"], "no command"),
         (["promote"], "--store"),
         (["promote", "--store", "dir:x", "a/b@c"], "--channel"),
@@ -194,13 +196,61 @@ def test_the_completions_that_are_shipped_are_those_that_are_printed(shell: str,
 )
 def test_bash_completes(words: list[str], wanted: list[str]) -> None:
     script = """source deploy/completion/pillion.bash
-COMP_WORDS=(pillion "$@"); COMP_CWORD=$#
+COMP_WORDS=(pillion "$@"); COMP_CWORD=$#; COMP_LINE="pillion $*"; COMP_POINT=${#COMP_LINE}
 compopt() { :; }
 _pillion pillion "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
 printf '%s\\n' "${COMPREPLY[@]}"
 """
-    done = harness.run([harness.tool("bash"), "--norc", "-c", script, "bash", *words], cwd=harness.ROOT)
+    done = harness.run(
+        [harness.tool("bash"), "--norc", "-c", script, "bash", *words], cwd=harness.ROOT, env=shell_environment()
+    )
     assert done.stdout.split() == wanted
+
+
+def shell_environment(store: harness.Store | None = None) -> dict[str, str]:
+    found = str(Path(harness.program("pillion")).parent)
+    clean = {k: v for k, v in os.environ.items() if k != "PILLION_STORE"}
+    return {**clean, "PATH": f"{found}:{os.environ['PATH']}", **({"PILLION_STORE": store.url} if store else {})}
+
+
+BASH_WORDS = """source deploy/completion/pillion.bash
+COMP_WORDBREAKS=$' \t\n"@><=;|&(:'
+COMP_LINE="pillion promote $1"; COMP_POINT=${#COMP_LINE}
+_pillion_words releases; printf '%s\n' "${COMPREPLY[@]}"
+"""
+# A shell without a terminal has no completion system: what it would call is replaced, the script is not.
+ZSH_WORDS = """fpath=($PWD/deploy/completion $fpath)
+autoload -Uz compinit; compinit -u -D
+[[ $_comps[pillion] == _pillion ]] || print -u2 "not loaded"
+_arguments() { : }
+autoload +X _pillion; source deploy/completion/_pillion
+compadd() { print -l -- ${(P)@[-1]} }
+words=(promote ''); _pillion_words releases
+"""
+FISH_WORDS = """source deploy/completion/pillion.fish
+complete -C "pillion promote $argv[1]" | string replace -r "\\\\t.*" ""; true
+"""
+
+
+@pytest.mark.parametrize("shell, script", [("bash", BASH_WORDS), ("zsh", ZSH_WORDS), ("fish", FISH_WORDS)])
+def test_shells_complete_what_the_store_holds(store: harness.Store, shell: str, script: str) -> None:
+    ref = store.make_release(channel="blue")
+    word = "rides/driver_stats@"
+    options = {"bash": ["--norc", "-c", script, "bash"], "zsh": ["-f", "-c", script, "zsh"],
+               "fish": ["--no-config", "-c", script]}[shell]
+    done = harness.run([harness.tool(shell), *options, word], cwd=harness.ROOT, env=shell_environment(store))
+    wanted = {ref, f"{word}latest", f"{word}blue"}
+    found = set(done.stdout.split())
+    assert {f"{word}{rest}" for rest in found} == wanted if shell == "bash" else found == wanted
+    assert done.stderr == ""
+
+
+def test_what_a_store_holds_is_listed_for_shells(store: harness.Store, folder: Path) -> None:
+    store.make_release(channel="blue")
+    assert store.pillion("completion", "views").stdout == "rides/driver_stats\n"
+    assert store.pillion("completion", "channels").stdout.split() == ["production", "staging", "canary", "blue"]
+    nowhere = pillion("completion", "releases", "--store", f"dir:{folder}/none")
+    assert nowhere.stdout == nowhere.stderr == ""
 
 
 def test_the_options_of_build_are_those_of_the_builder() -> None:
@@ -227,9 +277,9 @@ def test_check_names_every_mistake_with_its_place(project: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
-    done = pillion("check", folder / "none.yaml", code=1)
+    done = pillion("check", folder / "none.yaml", code=3)
     assert f"{folder / 'none.yaml'}:1:1: open {folder / 'none.yaml'}: No such file" in done.stdout and not done.stderr
-    done = pillion("inspect", folder / "none.shard", code=1)
+    done = pillion("inspect", folder / "none.shard", code=3)
     says(done, "none.shard", "No such file")
     says(pillion("inspect", folder, code=1), "not a regular file")
     if os.geteuid() != 0:
@@ -260,7 +310,113 @@ def test_apply_does_not_break_a_view_in_use(project: Path, store: harness.Store)
     assert forced["changed"] and any("f1 changes its type" in line for line in forced["breaking"])
 
 
+def released_as(project: Path) -> Path:
+    """The project file, with the keys that make_release gives to its views."""
+    project.write_text(project.read_text().replace("join_key: driver_id", "join_key: id"))
+    return project
+
+
+def test_a_channel_is_not_pointed_to_what_breaks_a_service(project: Path, store: harness.Store) -> None:
+    whole, narrow = store.make_release(features=2, channel=None), store.make_release(features=1, channel=None)
+    keyed = released_as(project).read_text()
+    store.pillion("apply", str(project))
+    channel = ["--channel", "production"]
+    store.pillion("promote", whole, *channel)
+    done = store.pillion("promote", narrow, *channel, code=1)
+    assert "driver_stats:f1 is missing" in done.stderr and "--force" in done.stderr
+    assert channel_of(store)["release"] == whole.rpartition("@")[2]
+    project.write_text(keyed.replace("name: f0, type: float32", "name: f0, type: int64"))
+    assert "channel production, release" in store.pillion("apply", str(project), code=1).stderr
+    store.pillion("apply", str(project), "--force")
+    done = store.pillion("pin", whole, *channel, code=1)
+    assert "f0 is float32, and int64 in the project; feature service eta needs it" in done.stderr
+    assert store.pillion("pin", whole, *channel, "--force").stderr.count("f0") == 1
+    assert channel_of(store)["pinned"] == whole.rpartition("@")[2]
+    done = store.pillion("unpin", "rides/driver_stats", *channel, "--json", code=1)
+    message = json.loads(done.stderr)
+    assert message["exit_code"] == 1 and len(message["because"]) == 1 and done.stdout == ""
+    forced = json.loads(store.pillion("unpin", "rides/driver_stats", *channel, "--json", "--force").stdout)
+    assert forced["pinned"] is None and forced["breaking"] == message["because"]
+
+
+def test_a_release_with_more_than_the_project_says_is_taken(project: Path, store: harness.Store) -> None:
+    wide = store.make_release(features=3, channel=None)
+    keyed = released_as(project).read_text()
+    store.pillion("apply", str(project))
+    store.promote(wide)
+    project.write_text(keyed.replace("name: f1, type: float32", "name: f2, type: float32"))
+    store.pillion("apply", str(project), code=1)  # f1 is removed
+    project.write_text(keyed.replace("features:\n", "features:\n      - {name: f2, type: float32}\n", 1))
+    store.pillion("apply", str(project))
+
+
+# ---- Messages for programs
+
+
+def test_with_json_every_message_is_json(project: Path, store: harness.Store, folder: Path) -> None:
+    store.make_release()
+    (store.path / "views/rides/driver_stats/channels/odd.json").write_text("nonsense")
+    cases = [
+        (["apply", project, "--json", "--stor"], 2),
+        (["promote", f"rides/driver_stats@{NOBODY}", "--channel", "x", "--store", store.url, "--json"], 1),
+        (["rollback", "rides/driver_stats", "--channel", "odd", "--store", store.url, "--json"], 4),
+        (["get", "v", "1", "--socket", f"unix:{folder}/none", "--json"], 3),
+        (["status", "--admin", f"unix:{folder}/none", "--json"], 3),
+    ]
+    for args, code in cases:
+        done = pillion(*args, code=code)
+        for line in done.stderr.splitlines():
+            message = json.loads(line)
+            assert message["exit_code"] == code and message["error"], line
+        assert done.stderr and done.stdout == "", args
+    done = store.pillion("releases", "--json", code=4)
+    assert len(json.loads(done.stdout)) == 1 and "odd.json" in json.loads(done.stderr)["error"]
+    project.write_text("project: rides\nfeature_view: []\n")
+    done = store.pillion("apply", str(project), "--json", code=1)
+    assert any("feature_view" in line for line in json.loads(done.stderr)["because"])
+
+
 # ---- releases, channels
+
+
+def test_a_release_is_named_by_what_makes_it_the_one(store: harness.Store) -> None:
+    refs = [store.make_release(seed=seed, channel=None) for seed in (1, 2, 3)]
+    ids = [ref.rpartition("@")[2] for ref in refs]
+
+    def promoted(name: str) -> str:
+        store.pillion("promote", f"rides/driver_stats@{name}", "--channel", "staging")
+        return channel_of(store, "staging")["release"]
+
+    assert promoted("latest") == ids[2]
+    assert promoted("staging") == ids[2]
+    for one in ids:
+        others = [len(os.path.commonprefix([one, other])) for other in ids if other != one]
+        assert promoted(one[: max(others) + 1]) == one
+    store.promote(refs[0], "latest")  # a channel of that name is meant
+    assert promoted("latest") == ids[0]
+    view = store.path / "views/rides/driver_stats/releases"
+    for digit in "01":  # two ids with one beginning
+        (view / f"abcdef{digit}000000000.json").write_text("{}")
+    says(store.pillion("verify", "rides/driver_stats@abcdef", code=1), "2 releases", "more digits")
+
+
+def test_a_project_is_promoted_as_a_whole(project: Path, store: harness.Store) -> None:
+    first, second = (store.make_release(view=view, channel=None) for view in ("driver_stats", "riders"))
+    store.pillion("promote", "--all", "rides", "--channel", "staging")
+    moved = json.loads(
+        store.pillion("promote", "--all", "rides@staging", "--channel", "production", "--json").stdout
+    )
+    assert [f"{one['project']}/{one['view']}@{one['release']}" for one in moved] == [first, second]
+    says(store.pillion("promote", "--all", "none", "--channel", "production", code=1), "no releases")
+    says(store.pillion("promote", "--all", "rides/riders", "--channel", "production", code=2), "expected PROJECT")
+    # One that would be refused keeps all back.
+    project.write_text(PROJECT.replace("name: f0, type: float32", "name: f0, type: int64"))
+    store.pillion("apply", str(project), "--force")
+    newer = store.make_release(view="riders", seed=9, channel=None)
+    store.pillion("apply", str(project), "--force")
+    says_of = store.pillion("promote", "--all", "rides", "--channel", "production", code=1)
+    assert "driver_stats" in says_of.stderr
+    assert channel_of(store, view="rides/riders")["release"] == second.rpartition("@")[2] != newer.rpartition("@")[2]
 
 
 def test_releases_shows_what_channels_point_to(store: harness.Store) -> None:
@@ -293,7 +449,7 @@ def test_releases_lists_the_good_beside_the_broken(store: harness.Store) -> None
     broken = store.path / "views/rides/driver_stats/releases" / f"{NOBODY}.json"
     broken.write_text("{}")
     (store.path / "views/rides/driver_stats/channels/odd.json").write_text("nonsense")
-    done = store.pillion("releases", code=1)
+    done = store.pillion("releases", code=4)
     assert ref in done.stdout and f"{NOBODY}.json" in done.stderr and "odd.json" in done.stderr
 
 
@@ -323,11 +479,13 @@ def test_a_channel_goes_forth_and_back(store: harness.Store) -> None:
 @pytest.mark.parametrize(
     "command, what, code, word",
     [
-        ("promote", "rides/driver_stats", 2, "a release is wanted"),
+        ("promote", "rides/driver_stats", 2, "expected rides/driver_stats@RELEASE"),
+        ("promote", "rides/driver_stats@producton", 1, "did you mean production?"),
+        ("promote", "rides/driver_stats@0000000000000", 1, "begins with 0000000000000"),
         ("promote", "driver_stats@x", 2, "PROJECT/VIEW@RELEASE"),
         ("promote", f"rides/driver_stats@{NOBODY}", 1, f"no release {NOBODY}"),
         ("promote", "rides/driver_stats@nowhere", 1, "no channel nowhere"),
-        ("rollback", f"rides/driver_stats@{NOBODY}", 2, "a view is wanted"),
+        ("rollback", f"rides/driver_stats@{NOBODY}", 2, "without a release"),
         ("rollback", "rides/other", 1, "no channel production"),
         ("unpin", "rides/other", 1, "no channel production"),
         ("pin", f"rides/driver_stats@{NOBODY}", 1, f"no release {NOBODY}"),
@@ -343,7 +501,7 @@ def test_what_cannot_be_pointed_to_is_refused(
 
 
 def test_a_store_that_is_not_there_is_named(folder: Path) -> None:
-    says(pillion("releases", "--store", f"dir:{folder}/none", code=1), f"{folder}/none")
+    says(pillion("releases", "--store", f"dir:{folder}/none", code=3), f"{folder}/none")
     assert not (folder / "none").exists()
 
 
@@ -494,7 +652,7 @@ def test_verify_finds_a_flipped_bit(store: harness.Store) -> None:
         assert "1 problem" in done.stdout
         found = pillion_json("verify", *arguments, code=1)
         assert not found["ok"] and len(found["problems"]) == 1
-    says(pillion("inspect", shard, code=1), shard.name)
+    says(pillion("inspect", shard, code=4), shard.name)
 
 
 def test_verify_lists_everything_that_is_wrong(store: harness.Store) -> None:
@@ -542,7 +700,7 @@ def test_gc_keeps_what_is_needed(store: harness.Store) -> None:
 def test_gc_removes_nothing_that_it_cannot_judge(store: harness.Store) -> None:
     store.make_release(channel=None)
     (store.path / "views/rides/driver_stats/releases" / f"{NOBODY}.json").write_text("{}")
-    says(store.pillion("gc", "--keep", "0", "--grace", "0", code=1), "nothing was removed", NOBODY)
+    says(store.pillion("gc", "--keep", "0", "--grace", "0", code=4), "nothing was removed", NOBODY)
     assert len(list((store.path / "shards").glob("*/*.shard"))) == 1
 
 

@@ -27,20 +27,21 @@ static int setup(void **state) {
 
 static void promote(struct pil_store *store, int release) {
     struct pil_error error = {0};
-    if (pil_channel_promote(store, &releases[release], "production", &channel, &error) != PIL_STATUS_OK) {
+    if (pil_channel_promote(store, &releases[release], "production", NULL, &channel, &error) != PIL_STATUS_OK) {
         fail_msg("%s", error.text);
     }
     assert_string_equal(channel.release, releases[release].release);
 }
 
 static void expect_rollback(struct pil_store *store, int release) {
-    assert_int_equal(pil_channel_rollback(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_rollback(store, &releases[0], "production", NULL, &channel, NULL), PIL_STATUS_OK);
     assert_string_equal(channel.release, releases[release].release);
 }
 
 static void expect_no_rollback(struct pil_store *store) {
     struct pil_error error = {0};
-    assert_int_equal(pil_channel_rollback(store, &releases[0], "production", &channel, &error), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(pil_channel_rollback(store, &releases[0], "production", NULL, &channel, &error),
+                     PIL_STATUS_NOT_FOUND);
     assert_non_null(strstr(error.text, "production"));
 }
 
@@ -91,23 +92,23 @@ static void rollback_goes_back_one_promotion_at_a_time(void **state) {
 static void a_pin_holds_until_unpin(void **state) {
     struct pil_store *store = *state;
     struct pil_error error = {0};
-    assert_int_equal(pil_channel_pin(store, &releases[0], "production", &channel, &error), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(pil_channel_pin(store, &releases[0], "production", NULL, &channel, &error), PIL_STATUS_NOT_FOUND);
     promote(store, 0);
-    assert_int_equal(pil_channel_pin(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_pin(store, &releases[0], "production", NULL, &channel, NULL), PIL_STATUS_OK);
     uint64_t sequence = channel.sequence;
-    assert_int_equal(pil_channel_pin(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_pin(store, &releases[0], "production", NULL, &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(channel.sequence, sequence);
     promote(store, 1);
     assert_string_equal(pil_channel_effective(&channel), releases[0].release);
     promote(store, 2);
     expect_rollback(store, 1);
     assert_string_equal(pil_channel_effective(&channel), releases[0].release);
-    assert_int_equal(pil_channel_pin(store, &releases[3], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_pin(store, &releases[3], "production", NULL, &channel, NULL), PIL_STATUS_OK);
     assert_string_equal(pil_channel_effective(&channel), releases[3].release);
-    assert_int_equal(pil_channel_unpin(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_unpin(store, &releases[0], "production", NULL, &channel, NULL), PIL_STATUS_OK);
     assert_string_equal(pil_channel_effective(&channel), releases[1].release);
     sequence = channel.sequence;
-    assert_int_equal(pil_channel_unpin(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_unpin(store, &releases[0], "production", NULL, &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(channel.sequence, sequence);
     expect_rollback(store, 0); /* pins are no promotions */
 }
@@ -118,17 +119,17 @@ static void only_whole_releases_are_pointed_to(void **state) {
     char name[PIL_STORE_NAME_BYTES];
     struct pil_release_ref missing = releases[0];
     memcpy(missing.release, "0123456789abcdef", PIL_RELEASE_ID_CHARS);
-    assert_int_equal(pil_channel_promote(store, &missing, "production", &channel, &error), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(pil_channel_promote(store, &missing, "production", NULL, &channel, &error), PIL_STATUS_NOT_FOUND);
     assert_non_null(strstr(error.text, "0123456789abcdef"));
     memcpy(missing.release, "staging", sizeof "staging");
-    assert_int_equal(pil_channel_promote(store, &missing, "production", &channel, &error), PIL_STATUS_INVALID);
-    assert_int_equal(pil_channel_promote(store, &releases[0], "no/name", &channel, &error), PIL_STATUS_INVALID);
-    assert_int_equal(pil_channel_promote(store, &releases[0], "..", &channel, &error), PIL_STATUS_INVALID);
+    assert_int_equal(pil_channel_promote(store, &missing, "production", NULL, &channel, &error), PIL_STATUS_INVALID);
+    assert_int_equal(pil_channel_promote(store, &releases[0], "no/name", NULL, &channel, &error), PIL_STATUS_INVALID);
+    assert_int_equal(pil_channel_promote(store, &releases[0], "..", NULL, &channel, &error), PIL_STATUS_INVALID);
     promote(store, 0);
     promote(store, 1);
     fixture_shard_name(store, &releases[0], name);
     assert_int_equal(pil_store_remove(store, name, pil_store_always(), NULL), PIL_STATUS_OK);
-    assert_int_equal(pil_channel_rollback(store, &releases[0], "production", &channel, &error), PIL_STATUS_IO);
+    assert_int_equal(pil_channel_rollback(store, &releases[0], "production", NULL, &channel, &error), PIL_STATUS_IO);
     assert_non_null(strstr(error.text, name));
     pil_layout_manifest(&releases[0], name);
     assert_int_equal(pil_store_remove(store, name, pil_store_always(), NULL), PIL_STATUS_OK);
@@ -157,7 +158,8 @@ static void a_release_whose_shards_are_in_the_wrong_places_cannot_be_promoted(vo
     pil_layout_manifest(&manifest->ref, name);
     assert_int_equal(pil_store_put(store, name, pil_bytes_from_text(text), pil_store_always(), NULL, NULL),
                      PIL_STATUS_OK);
-    assert_int_equal(pil_channel_promote(store, &manifest->ref, "production", &channel, &error), PIL_STATUS_CORRUPT);
+    assert_int_equal(pil_channel_promote(store, &manifest->ref, "production", NULL, &channel, &error),
+                     PIL_STATUS_CORRUPT);
     assert_non_null(strstr(error.text, "it is shard 0 of 1 with 16 rows, and the manifest means shard 0 of 2"));
     free(text);
     json_decref(document);
@@ -192,14 +194,15 @@ static void who_cannot_lease_learns_that_a_release_was_removed_meanwhile(void **
     promote(store, 0);
     pil_layout_manifest(&releases[1], manifest);
     collected.removes = manifest;
-    assert_int_equal(pil_channel_promote(store, &releases[1], "production", &channel, &error), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(pil_channel_promote(store, &releases[1], "production", NULL, &channel, &error),
+                     PIL_STATUS_NOT_FOUND);
     assert_non_null(strstr(error.text, "channel production was written; release"));
     fixture_shard_name(store, &releases[2], shard);
     collected.removes = shard;
-    assert_int_equal(pil_channel_pin(store, &releases[2], "production", &channel, &error), PIL_STATUS_IO);
+    assert_int_equal(pil_channel_pin(store, &releases[2], "production", NULL, &channel, &error), PIL_STATUS_IO);
     assert_non_null(strstr(error.text, shard));
     collected.removes = "";
-    assert_int_equal(pil_channel_unpin(store, &releases[2], "production", &channel, &error), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_unpin(store, &releases[2], "production", NULL, &channel, &error), PIL_STATUS_OK);
     pil_store_close(&store);
 }
 
@@ -212,7 +215,7 @@ static void history_keeps_the_newest(void **state) {
     assert_int_equal(channel.history[0].sequence, PIL_CHANNEL_HISTORY_MAX + 5);
     assert_int_equal(channel.history[PIL_CHANNEL_HISTORY_MAX - 1].sequence, 6);
     int steps = 0;
-    while (pil_channel_rollback(store, &releases[0], "production", &channel, NULL) == PIL_STATUS_OK) {
+    while (pil_channel_rollback(store, &releases[0], "production", NULL, &channel, NULL) == PIL_STATUS_OK) {
         steps++;
     }
     assert_true(steps > 0 &&
@@ -253,7 +256,7 @@ static void racers_lose_no_promotion(void **state) {
             bool ok = true;
             for (int i = 0; i < RACER_PROMOTIONS && ok; i++) {
                 pil_status status =
-                    pil_channel_promote(own, &releases[(racer + i) % RELEASES], "production", &channel, NULL);
+                    pil_channel_promote(own, &releases[(racer + i) % RELEASES], "production", NULL, &channel, NULL);
                 ok = status == PIL_STATUS_OK || status == PIL_STATUS_CONFLICT;
             }
             _exit(ok ? 0 : 1);
@@ -286,7 +289,8 @@ static void a_killed_promotion_leaves_old_or_new(void **state) {
         if (pid == 0) {
             struct pil_store *own = open_folder();
             for (int i = 0;; i++) {
-                if (pil_channel_promote(own, &releases[i % RELEASES], "production", &channel, NULL) != PIL_STATUS_OK ||
+                if (pil_channel_promote(own, &releases[i % RELEASES], "production", NULL, &channel, NULL) !=
+                        PIL_STATUS_OK ||
                     (i == 1 && write(promoted[1], "", 1) != 1)) {
                     _exit(1);
                 }
@@ -310,7 +314,7 @@ static void a_killed_promotion_leaves_old_or_new(void **state) {
         sequence = channel.sequence;
     }
     struct pil_store *next = open_folder();
-    assert_int_equal(pil_channel_pin(next, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_pin(next, &releases[0], "production", NULL, &channel, NULL), PIL_STATUS_OK);
     pil_store_close(&next);
     assert_int_equal(temporary_count(), 0);
 }

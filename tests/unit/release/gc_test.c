@@ -49,10 +49,10 @@ static void the_newest_and_the_needed_stay(void **state) {
     struct pil_store *store = *state;
     struct pil_channel channel;
     /* production: 0, then 1 (back to 0); staging: 2, pinned at 3; 4 and 5: nobody, 5 is the newest. */
-    assert_int_equal(pil_channel_promote(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
-    assert_int_equal(pil_channel_promote(store, &releases[1], "production", &channel, NULL), PIL_STATUS_OK);
-    assert_int_equal(pil_channel_promote(store, &releases[2], "staging", &channel, NULL), PIL_STATUS_OK);
-    assert_int_equal(pil_channel_pin(store, &releases[3], "staging", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &releases[0], "production", NULL, &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &releases[1], "production", NULL, &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &releases[2], "staging", NULL, &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_pin(store, &releases[3], "staging", NULL, &channel, NULL), PIL_STATUS_OK);
     const struct pil_gc_options dry = {.keep = 1, .dry_run = true, .clock = &pil_clock_system};
     assert_int_equal(pil_gc_run(store, &dry, &result, NULL), PIL_STATUS_OK);
     assert_int_equal(result.releases_removed, 1);
@@ -67,7 +67,7 @@ static void the_newest_and_the_needed_stay(void **state) {
     for (int i = 0; i < RELEASES; i++) {
         assert_int_equal(has_release(store, i), i != 4);
     }
-    assert_int_equal(pil_channel_rollback(store, &releases[0], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_rollback(store, &releases[0], "production", NULL, &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(run(store, 0, 0, NULL), PIL_STATUS_OK);
     for (int i = 0; i < RELEASES; i++) {
         assert_int_equal(has_release(store, i), i == 0 || i == 2 || i == 3);
@@ -221,7 +221,7 @@ static void intrude(struct intruder *intruder) {
     assert_int_equal(pil_lease_add(intruder->lease, manifest_name, NULL), PIL_STATUS_OK);
     struct pil_release_ref ref = fixture_release(intruder->store, 0);
     pil_lease_end(&intruder->lease);
-    assert_int_equal(pil_channel_promote(intruder->store, &ref, "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(intruder->store, &ref, "production", NULL, &channel, NULL), PIL_STATUS_OK);
 }
 
 static struct fault intrude_at(void *context, const struct fault_call *call) {

@@ -120,7 +120,7 @@ static int promote_as_nobody(void) {
     struct pil_lease *lease = pil_lease_create(store, &pil_clock_system, PIL_LAYOUT_LEASE_WRITE, "nobody");
     CHILD_EXPECT(pil_lease_add(lease, "shards/x", &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, "all who write have to be able to write to all of dir:") != NULL);
-    CHILD_EXPECT(pil_channel_promote(store, &promoted, "production", &channel, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_channel_promote(store, &promoted, "production", NULL, &channel, &error) == PIL_STATUS_OK);
     pil_lease_end(&lease);
     pil_store_close(&store);
     return 0;
@@ -140,7 +140,7 @@ static void a_release_of_another_user_serves_as_well(void **state) {
     promoted = fixture_release(store, 1);
     pil_layout_manifest(&promoted, name);
     assert_int_equal(pil_store_get(store, name, 1 << 20, &before, NULL, NULL), PIL_STATUS_OK);
-    assert_int_equal(pil_channel_promote(store, &promoted, "staging", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &promoted, "staging", NULL, &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(nftw(folder, open_to_all, 16, FTW_PHYS), 0);
     expect_child(build_as_nobody);
     assert_int_equal(pil_store_get(store, name, 1 << 20, &after, NULL, NULL), PIL_STATUS_OK);

@@ -45,12 +45,12 @@ static pil_status read_catalog(struct scene *scene) {
 
 static pil_status promote(struct scene *scene) {
     struct pil_channel channel;
-    return pil_channel_promote(scene->store, &scene->refs[1], "production", &channel, &scene->error);
+    return pil_channel_promote(scene->store, &scene->refs[1], "production", NULL, &channel, &scene->error);
 }
 
 static pil_status rollback(struct scene *scene) {
     struct pil_channel channel;
-    return pil_channel_rollback(scene->store, &scene->refs[0], "production", &channel, &scene->error);
+    return pil_channel_rollback(scene->store, &scene->refs[0], "production", NULL, &channel, &scene->error);
 }
 
 static pil_status publish(struct scene *scene) {
@@ -104,7 +104,8 @@ static void look(struct scene *scene) {
         assert_int_equal(pil_manifest_check_shards(scene->store, manifest, NULL), PIL_STATUS_OK);
         pil_manifest_destroy(&manifest);
     }
-    assert_int_equal(pil_channel_promote(scene->store, &scene->refs[0], "production", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(scene->store, &scene->refs[0], "production", NULL, &channel, NULL),
+                     PIL_STATUS_OK);
 }
 
 static void fail_each(struct scene *scene, act go, uint64_t at_least) {
@@ -136,7 +137,7 @@ static void set_scene(struct scene *scene, void **state) {
         scene->refs[i] = fixture_release(scene->store, i + 1);
     }
     for (int i = 1; i >= 0; i--) { /* so that there is something to go back to */
-        assert_int_equal(pil_channel_promote(scene->store, &scene->refs[i], "production", &channel, NULL),
+        assert_int_equal(pil_channel_promote(scene->store, &scene->refs[i], "production", NULL, &channel, NULL),
                          PIL_STATUS_OK);
     }
 }

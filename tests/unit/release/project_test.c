@@ -69,7 +69,7 @@ static void views_in_use_are_not_broken(void **state) {
     assert_int_equal(publish(store, "float32", "int64", false, NULL), PIL_STATUS_OK);
     assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
     assert_int_equal(published.sequence, 3);
-    assert_int_equal(pil_channel_promote(store, &ref, "staging", &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &ref, "staging", NULL, &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(publish(store, "float32", "int64", false, &error), PIL_STATUS_BUSY);
     assert_non_null(strstr(error.text, "--force"));
     assert_non_null(strstr(lines.data, "rate"));
@@ -78,9 +78,50 @@ static void views_in_use_are_not_broken(void **state) {
     assert_int_equal(published.breaking, 0);
     assert_int_equal(publish(store, "float32", "int64", true, NULL), PIL_STATUS_OK);
     assert_true(published.changed);
-    assert_int_equal(published.breaking, 1);
-    assert_non_null(strstr(lines.data, "rate"));
+    assert_int_equal(published.breaking, 2); /* the change, and the release in service */
+    assert_non_null(strstr(lines.data, "rate changes its type"));
+    assert_non_null(strstr(lines.data, "channel staging, release "));
     assert_int_equal(published.sequence, 5);
+}
+
+static void releases_in_service_answer_the_project(void **state) {
+    struct pil_store *store = *state;
+    struct pil_error error = {0};
+    struct pil_channel channel;
+    struct pil_release_ref ref = fixture_release(store, 1);
+    assert_int_equal(pil_channel_promote(store, &ref, "staging", NULL, &channel, NULL), PIL_STATUS_OK);
+    /* The first project of the store is compared with what its channels serve already, too. */
+    assert_int_equal(publish(store, "float32", "int64", false, &error), PIL_STATUS_BUSY);
+    assert_non_null(strstr(lines.data, "rate is float32, and int64 in the project"));
+    assert_int_equal(publish(store, "name: rate", "name: rated", false, &error), PIL_STATUS_BUSY);
+    assert_non_null(strstr(lines.data, "rated is missing"));
+    assert_int_equal(publish(store, "rides", "rides", false, &error), PIL_STATUS_OK);
+    assert_int_equal(published.breaking, 0);
+}
+
+static void channels_keep_to_releases_that_answer_the_project(void **state) {
+    struct pil_store *store = *state;
+    struct pil_error error = {0};
+    struct pil_channel channel;
+    struct pil_release_ref ref = fixture_release(store, 1), other = fixture_release(store, 2);
+    struct pil_guard guard = {.lines = &lines};
+    assert_int_equal(pil_channel_promote(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &other, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_pin(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(publish(store, "float32", "int64", true, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_channel_promote(store, &ref, "production", &guard, &channel, &error), PIL_STATUS_BUSY);
+    assert_int_equal(guard.breaking, 1);
+    assert_non_null(strstr(lines.data, "rate is float32, and int64 in the project"));
+    assert_int_equal(pil_channel_read(store, &ref, "production", &channel, NULL), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(pil_channel_rollback(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_BUSY);
+    assert_int_equal(pil_channel_pin(store, &other, "staging", &guard, &channel, NULL), PIL_STATUS_BUSY);
+    assert_int_equal(pil_channel_unpin(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_BUSY);
+    /* What changes nothing breaks nothing. */
+    assert_int_equal(pil_channel_promote(store, &other, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
+    guard.force = true;
+    assert_int_equal(pil_channel_unpin(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(guard.breaking, 1);
+    assert_string_equal(pil_channel_effective(&channel), other.release);
 }
 
 static void a_damaged_project_is_named_and_kept(void **state) {
@@ -119,6 +160,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_equal_project_is_not_written_again, setup, teardown),
         cmocka_unit_test_setup_teardown(views_in_use_are_not_broken, setup, teardown),
+        cmocka_unit_test_setup_teardown(releases_in_service_answer_the_project, setup, teardown),
+        cmocka_unit_test_setup_teardown(channels_keep_to_releases_that_answer_the_project, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_project_is_named_and_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(a_document_is_of_the_project_that_it_is_named_after, setup, teardown),
     };
