@@ -6,11 +6,13 @@
 #include "daemon/config_option.h"
 #include "daemon/config_yaml.h"
 #include "engine/engine.h"
+#include "schema/yaml_check.h"
 #include "server/server.h"
 #include "store/scheme.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static void flag_problem(struct pil_text *problems, const char *flag, const char *text) {
@@ -43,6 +45,25 @@ static int read_fd(const char *flag, const char *text, struct pil_text *problems
     return (int)fd;
 }
 
+static void flag_is_unknown(struct pil_text *problems, const char *flag, const char *key) {
+    enum { NAMES_MAX = 64 };
+    const char *names[NAMES_MAX] = {"config", "describe",     "listen",  "serve",
+                                    "help",   "check_config", "version", "ready_fd"};
+    const struct pil_config_option *option;
+    uint32_t count = 8;
+    for (uint32_t i = 0; (option = pil_config_option_at(i)) != NULL && count < NAMES_MAX; i++) {
+        names[count++] = option->key;
+    }
+    const char *nearest = pil_yaml_nearest(key, names, count);
+    struct pil_text text = {0};
+    pil_text_format(&text, "no such flag%s", nearest != NULL ? "; did you mean --" : "; see pilliond --help");
+    for (const char *c = nearest != NULL ? nearest : ""; *c != '\0'; c++) {
+        pil_text_format(&text, "%c", *c == '_' ? '-' : *c);
+    }
+    flag_problem(problems, flag, pil_text_chars(&text));
+    pil_text_deinit(&text);
+}
+
 static void read_value_flag(struct pil_command_line *line, struct pil_config *config, const char *flag,
                             const char *value, struct pil_text *problems) {
     struct pil_error error;
@@ -70,7 +91,7 @@ static void read_value_flag(struct pil_command_line *line, struct pil_config *co
         }
         const struct pil_config_option *option = pil_config_option_find(key, strlen(key));
         if (option == NULL) {
-            flag_problem(problems, flag, "no such flag; see pilliond --help");
+            flag_is_unknown(problems, flag, key);
         } else if (pil_config_option_set(config, option, value, &error) != PIL_STATUS_OK) {
             flag_problem(problems, flag, error.text);
         }
@@ -158,12 +179,21 @@ bool pil_config_leaves_memory(uint64_t memory_budget, uint64_t client_memory, st
     return false;
 }
 
+/* $PILLION_STORE, as for `pillion`, if neither the file nor a flag names a store. */
+static void take_store_of_environment(struct pil_config *config) {
+    const char *store = getenv("PILLION_STORE");
+    if (config->store[0] == '\0' && store != NULL) {
+        snprintf(config->store, sizeof config->store, "%s", strlen(store) < sizeof config->store ? store : "");
+    }
+}
+
 static void check_whole(const struct pil_config *config, struct pil_text *problems) {
     const struct pil_settings *settings = &config->settings;
     struct pil_store *store = NULL;
     struct pil_error error;
     if (config->store[0] == '\0') {
-        pil_text_format(problems, "store: missing; name one with `store: " PIL_STORE_FORMS "` or --store\n");
+        pil_text_format(problems,
+                        "store: missing; name one with `store: " PIL_STORE_FORMS "`, --store or $PILLION_STORE\n");
     } else if (pil_store_open(config->store, false, &store, &error) == PIL_STATUS_INVALID) {
         pil_text_format(problems, "store: %s\n", error.text); /* other errors: a store may come later */
     }
@@ -199,6 +229,7 @@ pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_l
     read_flags(argc, argv, false, &line, &config, problems);
     bool runs = line.describe == NULL && line.role == NULL && !line.help && !line.version;
     if (runs) {
+        take_store_of_environment(&config);
         settle_auto(&config);
         check_whole(&config, problems);
     }

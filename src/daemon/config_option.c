@@ -20,7 +20,7 @@
 /* key, kind, offset and bytes of the field, default, bounds, choices, reloadable, help */
 static const struct pil_config_option options[] = {
     {"store", PIL_OPTION_TEXT, AT(store), PIL_CONFIG_TEXT_BYTES, "", 0, 0, NULL, false,
-     "The store that releases come from: " PIL_STORE_FORMS "."},
+     "The store that releases come from: " PIL_STORE_FORMS "; $PILLION_STORE when it is not given."},
     {"workers", PIL_OPTION_AUTO_COUNT, AT(workers), 8, "auto", 1, PIL_SETTINGS_WORKERS_MAX, NULL, false,
      "Worker threads; auto: one for each core that is ours (affinity, cgroup quota)."},
     {"engine", PIL_OPTION_CHOICE, AT(engine), 8, "auto", 0, 0, "auto|io_uring|epoll", false,
@@ -268,7 +268,7 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
     uint64_t kind = 0;
     if (!parse_choice(protocol, "resp|feast|oip|admin|mapped", &kind)) {
         return pil_fail(ret_error, PIL_STATUS_INVALID,
-                        "'%s' is not a protocol; choose resp, feast, oip, admin or mapped", PIL_YAML_QUOTE(protocol));
+                        "unknown protocol '%s'; choose resp, feast, oip, admin or mapped", PIL_YAML_QUOTE(protocol));
     }
     PIL_TRY(pil_config_check_address(address, ret_error));
     if (kind == PIL_PROTOCOL_MAPPED && strncmp(address, "unix:", 5) != 0) {
@@ -336,8 +336,9 @@ void pil_config_usage(struct pil_text *page) {
         "PROTOCOL=ADDRESS]… [--KEY VALUE]…\n\n"
         "  --config FILE        YAML file; flags win over it\n"
         "  --serve V@C          serve the release that channel C of view V points to; once for each view\n"
-        "  --listen P=A         resp, feast, oip or admin on unix:/PATH or tcp:HOST:PORT; once for each listener\n"
-        "  --check-config       check everything, start nothing; exit code 0 or 1\n"
+        "  --listen P=A         resp, feast, oip, admin or mapped on unix:/PATH or tcp:HOST:PORT; each adds a "
+        "listener\n"
+        "  --check-config       try everything that a start needs, start nothing; exit codes as of a start: 0, 1, 3\n"
         "  --describe TABLE     print a reference page: config, metrics, commands\n"
         "  --ready-fd N         write \"ready\\n\" to descriptor N when every served view is ready\n"
         "  --version, --help\n\noptions (YAML keys, too):\n",

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pilliond: one binary, three processes. */
 #include "base/sys.h"
-#include "daemon/descriptors.h"
-#include "daemon/preflight.h"
-#include "daemon/privilege.h"
+#include "daemon/check.h"
 #include "daemon/process.h"
 #include "protocol/resp/resp.h"
 #include "metric/exposition.h"
 #include "server/server.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 enum { EXIT_OK = 0, EXIT_PROBLEMS = 1, EXIT_USAGE = 2, EXIT_SYSTEM = 3 };
@@ -41,22 +40,31 @@ static int describe(const char *table) {
     return EXIT_USAGE;
 }
 
-/* Becomes the user that would serve, so that limits and the engine are checked as they would be met. */
+/* Prints each line of a text after the program's name. */
+static void print_lines(const struct pil_text *text) {
+    for (const char *line = pil_text_chars(text); *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        fprintf(stderr, "pilliond: %.*s\n", (int)len, line);
+        line += len + (line[len] == '\n');
+    }
+}
+
 static int check(struct pil_config *config) {
     const struct pil_settings *settings = &config->settings;
-    struct pil_text warnings = {0};
-    struct pil_error error;
-    if (pil_descriptors_settle(&config->settings, &warnings, &error) != PIL_STATUS_OK ||
-        pil_preflight(&error) != PIL_STATUS_OK || pil_privilege_drop(config->user, &error) != PIL_STATUS_OK) {
-        fprintf(stderr, "pilliond: %s\n", error.text);
-        pil_text_deinit(&warnings);
-        return EXIT_PROBLEMS;
-    }
-    fputs(pil_text_chars(&warnings), stderr);
+    struct pil_text problems = {0}, warnings = {0};
+    pil_check_start(config, &problems, &warnings);
+    bool is_ok = problems.len == 0 && !problems.failed;
+    print_lines(&warnings);
+    print_lines(&problems);
+    pil_text_deinit(&problems);
     pil_text_deinit(&warnings);
+    if (!is_ok) {
+        return EXIT_SYSTEM;
+    }
     pil_config_choose_engine(config);
-    printf("ok: %u views, %u listeners, %u workers, %s (%s), budget %llu MiB\n", settings->view_count,
-           settings->listener_count, settings->worker_count, pil_engine_kind_text(settings->engine),
+    printf("ok: %u view%s, %u listener%s, %u worker%s, %s (%s), budget %llu MiB\n", settings->view_count,
+           settings->view_count == 1 ? "" : "s", settings->listener_count, settings->listener_count == 1 ? "" : "s",
+           settings->worker_count, settings->worker_count == 1 ? "" : "s", pil_engine_kind_text(settings->engine),
            settings->engine_reason, (unsigned long long)(settings->memory_budget >> 20));
     return EXIT_OK;
 }

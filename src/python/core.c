@@ -6,6 +6,7 @@
 
 #include "ingest/ingest.h"
 #include "base/text.h"
+#include "release/channel.h"
 #include "schema/json_text.h"
 #include "schema/project_read.h"
 #include "store/scheme.h"
@@ -67,17 +68,52 @@ static PyObject *project_json(PyObject *module, PyObject *arguments) {
 
 static PyObject *check_store(PyObject *module, PyObject *arguments) {
     const char *url;
-    struct pil_store *store = NULL;
     struct pil_error error = {0};
     if (!PyArg_ParseTuple(arguments, "y:check_store", &url)) {
         return NULL;
     }
-    pil_status status = pil_store_open(url, true, &store, &error);
+    pil_status status = pil_store_may_open(url, &error);
     if (status != PIL_STATUS_OK) {
         return fail(module, status, error.text);
     }
-    pil_store_close(&store);
     Py_RETURN_NONE;
+}
+
+/* ---- promote */
+
+/* Guarded, as `pillion promote` is. *breaking says what a refused release would break. */
+static pil_status promote_one(const char *url, const char *text, const char *channel, struct pil_text *breaking,
+                              struct pil_error *error) {
+    struct pil_release_ref ref;
+    struct pil_store *store = NULL;
+    struct pil_channel promoted;
+    struct pil_guard guard = {.lines = breaking};
+    PIL_TRY(pil_release_ref_parse(text, &ref, error));
+    PIL_TRY(pil_store_open(url, false, &store, error));
+    pil_status status = pil_channel_promote(store, &ref, channel, &guard, &promoted, error);
+    pil_store_close(&store);
+    return status;
+}
+
+static PyObject *promote(PyObject *module, PyObject *arguments) {
+    const char *url, *ref, *channel;
+    struct pil_text message = {0};
+    struct pil_error error = {0};
+    if (!PyArg_ParseTuple(arguments, "yss:promote", &url, &ref, &channel)) {
+        return NULL;
+    }
+    pil_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = promote_one(url, ref, channel, &message, &error);
+    Py_END_ALLOW_THREADS
+    if (status == PIL_STATUS_OK) {
+        pil_text_deinit(&message);
+        Py_RETURN_NONE;
+    }
+    pil_text_format(&message, "%s", error.text);
+    fail(module, status, pil_text_chars(&message));
+    pil_text_deinit(&message);
+    return NULL;
 }
 
 /* ---- Ingest */
@@ -418,7 +454,9 @@ static int core_clear(PyObject *module) {
 static PyMethodDef core_methods[] = {
     {"project_json", project_json, METH_VARARGS,
      "project_json(path): the project file as JSON; Error lists all its mistakes."},
-    {"check_store", check_store, METH_VARARGS, "check_store(url): opens the store; creates it if it does not exist."},
+    {"check_store", check_store, METH_VARARGS,
+     "check_store(url): whether the store is there or can be made; makes nothing."},
+    {"promote", promote, METH_VARARGS, "promote(url, release, channel): points the channel to a release of the store."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -308,3 +308,32 @@ pil_status pil_directory_open(const char *path, bool create, struct pil_store **
     return directory_create(fd, absolute(path), real, asprintf(&url, "dir:%s", path) < 0 ? NULL : url, ret_store,
                             ret_error);
 }
+
+/* Cuts the last segment off a path that is not empty; ends at "/" or ".". */
+static void cut_segment(char *path) {
+    char *slash = strrchr(path, '/');
+    if (slash == NULL) {
+        path[0] = '.';
+        slash = path;
+    }
+    slash[slash == path] = '\0';
+}
+
+pil_status pil_directory_may_open(const char *path, struct pil_error *ret_error) {
+    char parent[PATH_MAX];
+    int fd = -1;
+    pil_status status = root_open(path, false, &fd, ret_error);
+    pil_sys_close(&fd);
+    if (status != PIL_STATUS_NOT_FOUND) {
+        return status;
+    }
+    if (snprintf(parent, sizeof parent, "%s", path) >= (int)sizeof parent) {
+        return pil_fail(ret_error, PIL_STATUS_INVALID, "open the store dir:%s: %s", path, strerror(ENAMETOOLONG));
+    }
+    do { /* to the nearest folder that is there */
+        cut_segment(parent);
+    } while (access(parent, F_OK) != 0 && errno == ENOENT && strcmp(parent, "/") != 0 && strcmp(parent, ".") != 0);
+    return access(parent, W_OK | X_OK) == 0 ? PIL_STATUS_OK
+                                            : pil_fail(ret_error, pil_status_from_errno(errno),
+                                                       "make the store dir:%s: %s: %s", path, parent, strerror(errno));
+}

@@ -40,6 +40,9 @@ static inline int64_t pil_directory_modified_us(const struct stat *status) {
 pil_status pil_directory_open(const char *path, bool create, struct pil_store **ret_store,
                               struct pil_error *ret_error) PIL_CHECKED;
 
+/* Whether the folder is there or can be made (pil_store_may_open). */
+pil_status pil_directory_may_open(const char *path, struct pil_error *ret_error) PIL_CHECKED;
+
 /* Fails with the message "what PATH/name: why", the reason taken from errno. */
 pil_status pil_directory_fail(const struct pil_directory *directory, struct pil_error *error, const char *what,
                               const char *name) PIL_CHECKED;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define ROW(prefix, value, help, open) {prefix, value, help, open},
+#define ROW(prefix, value, help, open, may_open) {prefix, value, help, open, may_open},
 const struct pil_store_scheme pil_store_schemes[] = {PIL_STORE_SCHEME_TABLE(ROW, )};
 const uint32_t pil_store_scheme_count = sizeof pil_store_schemes / sizeof pil_store_schemes[0];
 
@@ -19,17 +19,31 @@ const struct pil_store_scheme *pil_store_scheme_find(const char *url) {
     return NULL;
 }
 
-pil_status pil_store_open(const char *url, bool create, struct pil_store **ret_store, struct pil_error *ret_error) {
-    const struct pil_store_scheme *scheme = pil_store_scheme_find(url);
-    const char *rest = scheme != NULL ? url + strlen(scheme->prefix) : "";
-    if (rest[0] == '\0') {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "store '%s' is not understood; a store is " PIL_STORE_FORMS,
-                        url);
+static pil_status find(const char *url, const struct pil_store_scheme **ret_scheme, const char **ret_rest,
+                       struct pil_error *error) {
+    *ret_scheme = pil_store_scheme_find(url);
+    *ret_rest = *ret_scheme != NULL ? url + strlen((*ret_scheme)->prefix) : "";
+    if (**ret_rest == '\0') {
+        return pil_fail(error, PIL_STATUS_INVALID, "store '%s' is not understood; a store is " PIL_STORE_FORMS, url);
     }
-    if (rest[0] == '~' || rest[0] == '$') { /* opening would make a folder of that name */
-        return pil_fail(ret_error, PIL_STATUS_INVALID,
+    if (**ret_rest == '~' || **ret_rest == '$') { /* opening would make a folder of that name */
+        return pil_fail(error, PIL_STATUS_INVALID,
                         "store '%s': %s not expanded here; write the whole path, or ./%s for a folder of that name",
-                        url, rest[0] == '~' ? "~ is" : "variables are", rest);
+                        url, **ret_rest == '~' ? "~ is" : "variables are", *ret_rest);
     }
+    return PIL_STATUS_OK;
+}
+
+pil_status pil_store_open(const char *url, bool create, struct pil_store **ret_store, struct pil_error *ret_error) {
+    const struct pil_store_scheme *scheme;
+    const char *rest;
+    PIL_TRY(find(url, &scheme, &rest, ret_error));
     return scheme->open(rest, create, ret_store, ret_error);
+}
+
+pil_status pil_store_may_open(const char *url, struct pil_error *ret_error) {
+    const struct pil_store_scheme *scheme;
+    const char *rest;
+    PIL_TRY(find(url, &scheme, &rest, ret_error));
+    return scheme->may_open(rest, ret_error);
 }

@@ -387,6 +387,39 @@ def test_usage_is_checked_before_anything(project: Project) -> None:
         assert done.returncode == 2, done.stderr
 
 
+def run_builder(project: Project, *options: str, code: int = 0, store: str | None = None) -> str:
+    """Without --store."""
+    project.write()
+    env = {name: value for name, value in os.environ.items() if name != "PILLION_STORE"}
+    done = subprocess.run([*BUILDER, str(project.folder / "p.yaml"), *options], capture_output=True, text=True,
+                          check=False, env=env if store is None else {**env, "PILLION_STORE": store})
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+def test_a_store_comes_from_the_environment_and_only_a_release_makes_it(project: Project) -> None:
+    store = project.folder / "deep" / "new-store"
+    (project.data / "a.parquet").write_text("no Parquet at all")
+    run_builder(project, store=f"dir:{store}", code=1)
+    assert not (project.folder / "deep").exists()
+    pq.write_table(rows(50, 50), project.data / "a.parquet")
+    assert "--store is missing" in run_builder(project, code=2)
+    run_builder(project, store=f"dir:{project.folder}/p.yaml/x", code=1)  # told before the data is read
+    run_builder(project, store=f"dir:{store}")
+    assert list(store.glob("views/p/*/releases/*.json"))
+
+
+def test_what_was_built_is_promoted_unless_it_breaks_a_service(project: Project) -> None:
+    pq.write_table(rows(50, 50), project.data / "a.parquet")
+    store = project.folder / "other"
+    said = run_builder(project, "--promote", "staging", store=f"dir:{store}")
+    [channel] = store.glob("views/p/*/channels/staging.json")
+    release = json.loads(channel.read_text())["release"]
+    assert f"@{release}: promoted to staging" in said
+    [manifest] = store.glob("views/p/*/releases/*.json")
+    assert manifest.stem == release
+
+
 def test_a_limit_that_is_too_small_says_what_is_needed(project: Project) -> None:
     pq.write_table(rows(50, 50), project.data / "a.parquet")
     done = project.build("--memory-limit", "100M", code=2)

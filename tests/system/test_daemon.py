@@ -557,6 +557,54 @@ def test_a_taken_address_is_an_error_that_names_the_holder(folder, store, kind):
     holder.close()
 
 
+def check_config(store, *args, code=0, env=None):
+    """`pilliond --check-config`; each mistake is one line of the answer's stderr."""
+    done = harness.run(
+        [harness.program("pilliond"), "--check-config", *([] if store is None else ["--store", store.url]), *args],
+        code=code,
+        env={**os.environ, **(env or {})},
+    )
+    return done
+
+
+def test_a_check_fails_for_whatever_a_start_fails_for(folder, store):
+    store.make_release(rows=10)
+    served = ["--serve", "rides/driver_stats@production"]
+    free = ["--listen", f"resp=unix:{folder}/free.sock"]
+    done = check_config(store, *served, *free)
+    assert done.stdout.startswith("ok: 1 view, 1 listener, ")
+    assert not list(folder.glob("free.sock*"))
+    assert check_config(None, *served, *free, env={"PILLION_STORE": store.url}).stdout.startswith("ok: ")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        for args, words in [
+            ([*served, "--listen", f"resp=tcp:127.0.0.1:{port}"], [f"{port} is held by", f"(pid {os.getpid()})"]),
+            ([*served, "--listen", f"resp=unix:{folder}/none/r.sock"], [f"{folder}/none/r.sock"]),
+            ([*served, "--listen", "resp=tcp:0.0.0.0:1"], ["not a loopback address"]),
+            ([*served, *free, "--user", "nobody-of-that-name"], ["no user 'nobody-of-that-name'"]),
+            (["--serve", "rides/driver_stats@blue", *free], ["no channel blue"]),
+            (["--serve", "rides/driver_stats@production", "--serve", "rides/none@x", *free], ["rides/none has no channel"]),
+        ]:
+            done = check_config(store, *args, code=3)
+            assert done.stdout == "" and all(word in done.stderr for word in words), done.stderr
+            assert all(line.startswith("pilliond: ") for line in done.stderr.splitlines())
+    # All that is wrong is told, not the first of it.
+    done = check_config(store, "--serve", "rides/a@x", "--serve", "rides/b@x", *free, code=3)
+    assert len(done.stderr.splitlines()) == 2
+    done = check_config(None, *served, *free, "--store", f"dir:{folder}/nowhere", code=3)
+    assert f"{folder}/nowhere" in done.stderr
+    shard = next((store.path / "shards").glob("*/*.shard"))
+    shard.chmod(0o600)
+    shard.unlink()
+    assert shard.name in check_config(store, *served, *free, code=3).stderr
+
+
+def test_a_mistyped_flag_is_told_what_is_near(store):
+    done = check_config(store, "--memory-budge", "1G", code=1)
+    assert "--memory-budge: no such flag; did you mean --memory-budget" in done.stderr
+    assert "no such flag; see pilliond --help" in check_config(store, "--unheard-of", "1", code=1).stderr
+
+
 def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_file(folder):
     config = folder / "bad.yaml"
     config.write_text(
@@ -572,7 +620,7 @@ def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_fi
         "2:10: workers is 'many'; it must be a whole number",
         "4:5: entry of serve: channel is missing; add it",
         "5:34: map must be none or {uids: [...], gids: [...], cgroups: [...]}",
-        "7:16: 'gopher' is not a protocol; choose resp, feast, oip, admin or mapped",
+        "7:16: unknown protocol 'gopher'; choose resp, feast, oip, admin or mapped",
         "8:31: 'nowhere' is not an address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT (1 to 65535)",
         "9:31: 'tcp:127.0.0.1:99999' is not an address; write unix:/PATH (at most 107 bytes) or tcp:HOST:PORT "
         "(1 to 65535)",
@@ -587,7 +635,7 @@ def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_fi
     ]
     lines = done.stderr.replace(f"{config}:", "").splitlines()
     assert [line for line in lines if line[0].isdigit()] == expected_lines
-    assert "store: missing; name one with `store: dir:PATH` or --store" in lines
+    assert "store: missing; name one with `store: dir:PATH`, --store or $PILLION_STORE" in lines
     config.write_text("store: s3://bucket\n")
     done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
     assert "store: " in done.stderr and "s3" in done.stderr and "dir:" in done.stderr

@@ -268,8 +268,9 @@ def test_a_missing_proc_is_said(store, start_pilliond):
 
 
 def test_check_config_says_the_same(store, folder):
-    argv = [*limited(nofile=512, memlock=0), harness.program("pilliond"), "--store", store.url, "--serve", "p/v@c",
-            "--listen", f"resp=unix:{folder}/r", "--workers", "1", "--check-config"]
+    argv = [*limited(nofile=512, memlock=0), harness.program("pilliond"), "--store", store.url, "--serve",
+            "rides/driver_stats@production", "--listen", f"resp=unix:{folder}/r", "--workers", "1", "--check-config"]
+    store.make_release(rows=10)
     done = harness.run(argv)
     assert "limits.connections: lowered from 4096 to " in done.stderr
     assert re.search(r"epoll \(io_uring set-up: Cannot allocate memory \(RLIMIT_MEMLOCK|io_uring \(all", done.stdout)

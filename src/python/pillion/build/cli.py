@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Optional, Sequence
 
 from pillion import _core
 from pillion.build import builder, files, memory, project
-from pillion.build.errors import BuildError, IoFailure
+from pillion.build.errors import BadInput, BuildError, IoFailure, from_core
 from pillion.build.progress import amount
 from pillion.build.terminal import Messages, printable
 
@@ -69,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
                "this program, 130 interrupted.")
     parser.add_argument("project", metavar="PROJECT.yaml", help="the project file; its source paths are relative to it")
     parser.add_argument("--view", metavar="V", help="only this feature view (default: all)")
-    parser.add_argument("--store", metavar="S", help=f"where releases live: {_core.STORE_FORMS}")
+    parser.add_argument("--store", metavar="S", default=os.environ.get("PILLION_STORE") or None,
+                        help=f"where releases live: {_core.STORE_FORMS} (default: $PILLION_STORE)")
+    parser.add_argument("--promote", metavar="CHANNEL",
+                        help="point the channel to what was built, once every view is; refused as by pillion promote")
     parser.add_argument("--as-of", metavar="T", type=parse_time, help="leave out rows with a later event timestamp")
     parser.add_argument("--dry-run", action="store_true", help="do everything but put anything into the store")
     parser.add_argument("--json", action="store_true", help="one JSON object for each view instead of its name")
@@ -142,11 +145,25 @@ def _run(arguments: argparse.Namespace, options: builder.Options) -> None:
     loaded = project.load(arguments.project)
     os.chdir(loaded.folder)  # paths in SQL are relative to it, those of ATTACH, too
     builder.check_store(options)
+    built = []
     for view in loaded.chosen(arguments.view):
         result = builder.ViewBuild(loaded, view, options).run()
         _report(result, options)
         _report_files(result, view.source, options)
-        _print(json.dumps(result) if arguments.json else f"{result['view']}@{result['release']}")
+        built.append(f"{result['view']}@{result['release']}")
+        _print(json.dumps(result) if arguments.json else built[-1])
+    if arguments.promote is not None and options.store is not None:
+        _promote(built, arguments.promote, options)
+
+
+def _promote(built: Sequence[str], channel: str, options: builder.Options) -> None:
+    for release in built:
+        try:
+            _core.promote(options.store, release, channel)
+        except _core.Error as error:
+            code, text = error.args
+            raise (BadInput(text) if code == "BUSY" else from_core(code, text)) from None
+        options.err.say(f"{release}: promoted to {channel}")
 
 
 def _guarded(arguments: argparse.Namespace, options: builder.Options) -> int:
@@ -173,7 +190,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.store is None and not arguments.dry_run:
-        parser.error(f"--store is missing: {_core.STORE_FORMS} (or --dry-run)")
+        parser.error(f"--store is missing: {_core.STORE_FORMS} (or $PILLION_STORE, or --dry-run)")
     if not os.path.isdir(arguments.tmp) or not os.access(arguments.tmp, os.W_OK | os.X_OK):
         parser.error(f"--tmp: {arguments.tmp} is not a writable folder")
     limit = memory.available_bytes() // 2 if arguments.memory_limit is None else arguments.memory_limit
