@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/served_names.h"
 #include "cli/table.h"
 #include "schema/json_text.h"
 
@@ -141,6 +142,32 @@ static pil_status fetch(struct query *query, struct pil_error *error) {
     return PIL_STATUS_OK;
 }
 
+/* The server answers null for a feature that a view does not have. Asks about those that no answer has. */
+static pil_status check_names(const struct query *query, struct pil_error *error) {
+    for (uint32_t n = 0; n < query->names.count && !query->all; n++) {
+        bool is_known = false;
+        for (uint32_t i = 0; i < query->key_count && !is_known; i++) {
+            is_known = !json_is_null(json_object_get(query->answers[i].values, query->names.items[n]));
+        }
+        if (!is_known) {
+            PIL_TRY(pil_served_feature_check(query->invocation->values[PIL_OPTION_SOCKET], query->invocation->args[0],
+                                             query->names.items[n], error));
+        }
+    }
+    return PIL_STATUS_OK;
+}
+
+static int report(const struct query *query, pil_status status, struct pil_error *error) {
+    struct pil_text hint = {0};
+    struct pil_error whole;
+    if (status == PIL_STATUS_INVALID) { /* the server refused */
+        pil_served_view_hint(query->invocation->values[PIL_OPTION_SOCKET], query->invocation->args[0], &hint);
+    }
+    status = pil_fail(&whole, status, "%s%s", error->text, pil_text_chars(&hint));
+    pil_text_deinit(&hint);
+    return pil_report_failure(status, &whole);
+}
+
 /* ---- Printing */
 
 static void print_json(const struct query *query) {
@@ -218,11 +245,12 @@ int pil_cli_get(const struct pil_invocation *invocation) {
     if (connected) {
         status = fetch(&query, &error);
         pil_client_close(&query.client);
+        status = status == PIL_STATUS_OK ? check_names(&query, &error) : status;
     }
     int exit_code = PIL_EXIT_OK;
     if (status != PIL_STATUS_OK) {
         exit_code = status == PIL_STATUS_INVALID && !connected ? pil_report_usage("%s", error.text)
-                                                               : pil_report_failure(status, &error);
+                                                               : report(&query, status, &error);
     } else if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
         print_json(&query);
     } else {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CHANNEL_NAMES_MAX = 64 };
+enum { CHANNEL_NAMES_MAX = 64, VIEW_NAMES_MAX = 1024 };
 
 int pil_reference_store(const struct pil_invocation *invocation, struct pil_store **ret_store) {
     struct pil_error error = {0};
@@ -53,8 +53,8 @@ static pil_status choose_latest(struct choice *choice, struct pil_release_ref *r
         pil_manifest_destroy(&manifest);
     }
     return newest_us != INT64_MIN ? PIL_STATUS_OK
-                                  : pil_fail(error, PIL_STATUS_NOT_FOUND, "%s/%s has no release yet; build one",
-                                             choice->view->project, choice->view->view);
+                                  : pil_fail(error, PIL_STATUS_NOT_FOUND, "%s/%s has no release in %s",
+                                             choice->view->project, choice->view->view, pil_store_url(choice->store));
 }
 
 static pil_status choose_prefix(struct choice *choice, const char *prefix, struct pil_release_ref *ref,
@@ -74,6 +74,23 @@ static pil_status choose_prefix(struct choice *choice, const char *prefix, struc
                : pil_fail(error, PIL_STATUS_NOT_FOUND,
                           "no release of %s/%s begins with %s; `pillion releases %s/%s` lists them",
                           choice->view->project, choice->view->view, prefix, choice->view->project, choice->view->view);
+}
+
+/* "; did you mean PROJECT/VIEW?" if the store has nothing of the view and something of one that is called alike. */
+static const char *hint_view(const struct choice *choice, struct pil_text *room) {
+    struct pil_catalog all;
+    const char *names[VIEW_NAMES_MAX];
+    uint32_t count = 0;
+    if (choice->catalog.release_count > 0 || choice->catalog.channel_count > 0 ||
+        pil_catalog_read(choice->store, choice->view->project, "", &all, NULL) != PIL_STATUS_OK) {
+        return "";
+    }
+    for (size_t i = 0; i < all.release_count && count < VIEW_NAMES_MAX; i++) {
+        names[count++] = all.releases[i].ref.view;
+    }
+    pil_report_hint(choice->view->view, names, count, room);
+    pil_catalog_deinit(&all);
+    return pil_text_chars(room);
 }
 
 /* A channel that is not there: names the one that may be meant. */
@@ -114,6 +131,12 @@ static pil_status choose(struct pil_store *store, struct pil_release_ref *ref, c
     status = strcmp(name, "latest") == 0 ? choose_latest(&choice, ref, error)
              : is_prefix                 ? choose_prefix(&choice, name, ref, error)
                                          : fail_channel(&choice, name, error);
+    if (status == PIL_STATUS_NOT_FOUND) {
+        struct pil_text hint = {0};
+        struct pil_error found = *error;
+        status = pil_fail(error, status, "%s%s", found.text, hint_view(&choice, &hint));
+        pil_text_deinit(&hint);
+    }
     pil_catalog_deinit(&choice.catalog);
     return status;
 }

@@ -27,7 +27,7 @@ static const struct pil_config_option options[] = {
      "Event loop; auto: io_uring when a probe passes and every worker can open its ring, else epoll."},
     {"memory_budget", PIL_OPTION_AUTO_BYTES, AT(memory_budget), 8, "auto", 1 * MIB, 1ull << 46, NULL, true,
      "Memory for releases and clients (limits.client_memory); auto: 3/4 of what the cgroup allows, or half of the "
-     "machine's. A release that will not fit is refused, the old one goes on."},
+     "machine's. A release that will not fit is refused; the old one stays in service."},
     {"keep_releases", PIL_OPTION_COUNT, AT(settings.keep_releases), 4, "2", 1, 16, NULL, true,
      "Releases of each view that stay in memory, the served one included: rolling back to them needs no I/O."},
     {"huge_pages", PIL_OPTION_CHOICE, AT(huge_pages), 8, "auto", 0, 0, "auto|off", false,

@@ -21,6 +21,12 @@
 
 enum { EXIT_OK = 0, EXIT_SYSTEM = 3, THREADS_MAX = 2 };
 
+/* What the log says of a slot's view: a failure that lasts is told once, not with every poll. */
+struct said {
+    uint64_t channel, release;                 /* hashes of the failures that were told last; 0: none */
+    char release_id[PIL_RELEASE_ID_CHARS + 1]; /* whose failure `release` is */
+};
+
 struct process {
     int control;
     int signals;
@@ -29,6 +35,7 @@ struct process {
     /* The views that are followed. Messages use slots[i], the slot of views[i]; removed views have only a slot. */
     struct pil_follow_view views[PIL_SETTINGS_VIEWS_MAX];
     uint32_t slots[PIL_SETTINGS_VIEWS_MAX];
+    struct said said[PIL_SETTINGS_VIEWS_MAX]; /* by slot */
     uint32_t view_count;
     struct pil_follow_hooks hooks;
     struct pil_follow *follow;     /* NULL before the first config */
@@ -182,6 +189,17 @@ static pil_status publish(void *context, uint32_t view, const char *release, int
     return send_message(process, &message);
 }
 
+/* The channel could be read. What was said of a release is over when the channel wants another one. */
+static void note_read(struct said *said, const struct pil_follow_view *view, const char *release) {
+    if (said->channel != 0) {
+        pil_log(PIL_LOG_INFO, "channel read again", "view", view->view, "channel", view->channel, NULL);
+        said->channel = 0;
+    }
+    if (strcmp(said->release_id, release) != 0) {
+        said->release = 0;
+    }
+}
+
 static void checked(void *context, uint32_t view, const struct pil_channel *channel) {
     struct process *process = context;
     struct pil_message message = {.kind = PIL_MESSAGE_CHECKED,
@@ -191,19 +209,35 @@ static void checked(void *context, uint32_t view, const struct pil_channel *chan
                                               .sequence = channel->sequence,
                                               .is_pinned = channel->pinned[0] != '\0'}};
     set_release(&message.checked.release, pil_channel_effective(channel));
+    note_read(&process->said[process->slots[view]], &process->views[view], pil_channel_effective(channel));
     pil_ignore(send_message(process, &message), "a supervisor that is gone ends this process");
 }
 
-static void log_report(const struct pil_follow_view *view, const struct pil_fetch_report *report) {
+static void log_failure(struct said *said, const struct pil_follow_view *view, const struct pil_fetch_report *report) {
+    bool is_release = report->release[0] != '\0';
+    uint64_t *last = is_release ? &said->release : &said->channel;
+    uint64_t hash = pil_hash_block(pil_bytes_from_text(report->text)) + (uint64_t)report->result + 1;
+    if (*last == hash && (!is_release || strcmp(said->release_id, report->release) == 0)) {
+        return;
+    }
+    *last = hash;
+    if (is_release) {
+        set_release(&said->release_id, report->release);
+    }
+    pil_log(PIL_LOG_WARN, is_release ? "release rejected" : "channel not read", "view", view->view, "channel",
+            view->channel, "release", report->release, "result", pil_fetch_result_text(report->result), "why",
+            report->text, NULL);
+}
+
+static void log_report(struct said *said, const struct pil_follow_view *view, const struct pil_fetch_report *report) {
     if (report->result == PIL_FETCH_OK) {
+        said->release = 0;
         pil_log(PIL_LOG_INFO, "release handed over", "view", view->view, "release", report->release, "bytes",
                 PIL_LOG_NUM(report->bytes), "copy_ms", PIL_LOG_NUM(report->copy_ns / 1000000), "verify_ms",
                 PIL_LOG_NUM(report->verify_ns / 1000000), "collapse_ms", PIL_LOG_NUM(report->collapse_ns / 1000000),
                 "huge_bytes", PIL_LOG_NUM(report->huge_bytes), NULL);
     } else {
-        pil_log(PIL_LOG_WARN, report->release[0] != '\0' ? "release not taken" : "channel not read", "view", view->view,
-                "channel", view->channel, "release", report->release, "result", pil_fetch_result_text(report->result),
-                "why", report->text, NULL);
+        log_failure(said, view, report);
     }
 }
 
@@ -218,7 +252,7 @@ static void reported(void *context, uint32_t view, const struct pil_fetch_report
                                              .collapse_ns = report->collapse_ns}};
     set_release(&message.report.release, report->release);
     snprintf(message.report.why, sizeof message.report.why, "%.*s", (int)sizeof message.report.why - 1, report->text);
-    log_report(&process->views[view], report);
+    log_report(&process->said[process->slots[view]], &process->views[view], report);
     pil_ignore(send_message(process, &message), "a supervisor that is gone ends this process");
 }
 
@@ -247,8 +281,8 @@ static void no_project(void *context, uint32_t view, const struct pil_outcome *o
     snprintf(message.no_project.why, sizeof message.no_project.why, "%.*s", (int)sizeof message.no_project.why - 1,
              outcome->error.text);
     if (outcome->status != PIL_STATUS_NOT_FOUND) {
-        pil_log(PIL_LOG_ERROR, "project refused, the one before goes on", "project", process->views[view].project,
-                "why", outcome->error.text, NULL);
+        pil_log(PIL_LOG_ERROR, "project refused, the one before stays in service", "project",
+                process->views[view].project, "why", outcome->error.text, NULL);
     }
     pil_ignore(send_message(process, &message), "a supervisor that is gone ends this process");
 }

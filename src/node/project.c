@@ -46,8 +46,9 @@ static void refuse(struct pil_node *node, const struct pil_message_project *mess
                    const char *why) {
     bool may_pass = pil_status_may_pass(status);
     pil_log(PIL_LOG_WARN,
-            may_pass ? "project waits, the one before goes on" : "project refused, the one before goes on", "project",
-            node->options.settings->views[message->view_index].project, "why", why, NULL);
+            may_pass ? "project waits, the one before stays in service"
+                     : "project refused, the one before stays in service",
+            "project", node->options.settings->views[message->view_index].project, "why", why, NULL);
     each_view(node, message->view_index, set_refused, why);
     pil_node_tell_applied(node, message, may_pass ? PIL_OUTCOME_SHORTAGE : PIL_OUTCOME_ERROR);
 }

@@ -376,6 +376,21 @@ def test_with_json_every_message_is_json(project: Path, store: harness.Store, fo
     assert any("feature_view" in line for line in json.loads(done.stderr)["because"])
 
 
+def test_get_knows_names_that_are_near(
+    store: harness.Store, start_pilliond: Callable[..., harness.Pilliond]
+) -> None:
+    store.make_release(features=3)
+    socket_of = ["--socket", start_pilliond(store).resp_unix]
+    says(pillion("get", *socket_of, "driver_stat", "1", code=1), "did you mean driver_stats?")
+    says(pillion("get", *socket_of, "rides/driver_stat", "1", code=1), "did you mean rides/driver_stats?")
+    assert "did you mean" not in pillion("get", *socket_of, "something_else", "1", code=1).stderr
+    wrong = pillion("get", *socket_of, "driver_stats", "1", "--features", "f0,ff1", code=1)
+    says(wrong, "no feature 'ff1'; did you mean f1?")
+    assert wrong.stdout == ""
+    # A feature that is null everywhere is no mistake.
+    assert "f1" in pillion("get", *socket_of, "driver_stats", "987654321", "--features", "f1").stdout
+
+
 # ---- releases, channels
 
 
@@ -481,6 +496,7 @@ def test_a_channel_goes_forth_and_back(store: harness.Store) -> None:
     [
         ("promote", "rides/driver_stats", 2, "expected rides/driver_stats@RELEASE"),
         ("promote", "rides/driver_stats@producton", 1, "did you mean production?"),
+        ("promote", "rides/drivr_stats@latest", 1, "did you mean driver_stats?"),
         ("promote", "rides/driver_stats@0000000000000", 1, "begins with 0000000000000"),
         ("promote", "driver_stats@x", 2, "PROJECT/VIEW@RELEASE"),
         ("promote", f"rides/driver_stats@{NOBODY}", 1, f"no release {NOBODY}"),

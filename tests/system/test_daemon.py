@@ -364,6 +364,12 @@ def test_a_dead_store_is_staleness_and_not_an_outage(store, start_pilliond):
     assert daemon.redis().exists("driver_stats:1") == 1
     hidden.rename(views)
     harness.wait_until("ready again", lambda: harness.http(daemon.admin, "GET", "/readyz").status == 200)
+    # Ten polls and more: each change is told, no poll is.
+    assert daemon.log.count("channel not read") == 1
+    harness.wait_until("the end is told", lambda: daemon.log.count("channel read again") == 1)
+    views.rename(hidden)
+    harness.wait_until("told again", lambda: daemon.log.count("channel not read") == 2)
+    hidden.rename(views)
 
 
 def test_a_store_that_is_not_there_is_told_and_waited_for(store, start_pilliond):
