@@ -72,14 +72,14 @@ const struct pil_command pil_commands[] = {
      OPT(ADMIN) | OPT(MAPPED) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_status},
     {"doctor", NULL, "what this machine gives to Pillion, and what to do about each shortfall",
      "Tries io_uring, sealed memory, huge pages and limits as this user, and asks a running pilliond. Exit code 1 when "
-     "something is broken; \"slower\" works.",
+     "something is broken,\n3 when it cannot be looked at; what is slower or unsafe works.",
      OPT(ADMIN) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_doctor},
     {"hist", NULL, "draw the latency histograms of a running pilliond, by stage",
      "On a terminal: of the last second, again and again until interrupted. Otherwise, or with --once: since its "
      "start.",
-     OPT(ADMIN) | OPT(ONCE) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_hist},
-    {"top", NULL, "watch a running pilliond: status and request rates", NULL, OPT(ADMIN) | OPT(ONCE) | OPT(JSON), 0, 0,
-     0, PIL_FOLLOWS_NONE, pil_cli_top},
+     OPT(ADMIN) | OPT(VIEW) | OPT(ONCE) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_hist},
+    {"top", NULL, "watch a running pilliond: status and request rates", NULL,
+     OPT(ADMIN) | OPT(VIEW) | OPT(ONCE) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_top},
     {"slowlog", NULL, "list the slow requests of a running pilliond",
      "Requests are described by view and features, never by keys or values.", OPT(ADMIN) | OPT(JSON), 0, 0, 0,
      PIL_FOLLOWS_NONE, pil_cli_slowlog},

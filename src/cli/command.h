@@ -13,7 +13,7 @@
 /*  id         name         value    what follows it (for completion)  help */
 #define PIL_OPTION_TABLE(X) \
     X(STORE, "store", "URL", STORE, "where releases live: " PIL_STORE_FORMS "; $PILLION_STORE when it is not given") \
-    X(CHANNEL, "channel", "NAME", CHANNEL, "the channel: production, staging, canary …") \
+    X(CHANNEL, "channel", "NAME", CHANNEL, "the channel: production, staging, canary or any other name") \
     X(SOCKET, "socket", "ADDRESS", SOCKET, "where pilliond listens for resp: unix:PATH or tcp:HOST:PORT") \
     X(ADMIN, "admin", "ADDRESS", SOCKET, "where pilliond listens for admin (default tcp:127.0.0.1:9466)") \
     X(FEATURES, "features", "A,B", NONE, "only these features, in this order") \

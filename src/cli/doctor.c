@@ -23,25 +23,27 @@
 enum { RING_BYTES = 600 << 10 };
 static const struct pil_engine_options usual_engine = {.connections_max = 4096};
 
-typedef enum health { GOOD, SLOWER, BROKEN } health;
+/* ABSENT: nothing is there to look at. UNSAFE: works, but not as it should be run. UNKNOWN: could not be looked at. */
+typedef enum health { GOOD, SLOWER, ABSENT, UNSAFE, UNKNOWN, BROKEN } health;
 
 /* The findings so far. */
 struct sheet {
     json_t *findings;
-    bool is_broken;
+    bool is_broken, is_unknown;
 };
 
 /* Adds a finding. remedy "": nothing needs to be done. */
 static void note(struct sheet *sheet, const char *what, health verdict, const char *remedy, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 static void note(struct sheet *sheet, const char *what, health verdict, const char *remedy, const char *format, ...) {
-    static const char *const texts[] = {"good", "slower", "broken"};
+    static const char *const texts[] = {"good", "slower", "absent", "unsafe", "unknown", "broken"};
     struct pil_text found = {0}, printable = {0};
     va_list arguments;
     va_start(arguments, format);
     pil_text_format_v(&found, format, arguments);
     va_end(arguments);
     sheet->is_broken |= verdict == BROKEN;
+    sheet->is_unknown |= verdict == UNKNOWN;
     pil_json_append(&sheet->findings,
                     json_pack("{s:s, s:s, s:s, s:s}", "what", what, "verdict", texts[verdict], "found",
                               pil_report_printable(pil_report_text(&found), &printable), "remedy", remedy));
@@ -183,7 +185,12 @@ static void examine_sandbox(struct sheet *sheet) {
              "rules that name cgroups need to see those of others",
              "not mounted, or other processes are hidden");
     }
-    note(sheet, "sandbox", GOOD, "",
+    bool is_root = geteuid() == 0;
+    note(sheet, "sandbox", is_root ? UNSAFE : GOOD,
+         is_root
+             ? "run pilliond, and this, as a user of its own (`user:`, systemd's User=): what root may says nothing "
+               "of what that user may"
+             : "",
          "seccomp %s, no_new_privs %s, uid %u; the daemon needs no privilege and no capability",
          strcmp(seccomp, "0") == 0   ? "off"
          : strcmp(seccomp, "2") == 0 ? "filtering"
@@ -191,11 +198,55 @@ static void examine_sandbox(struct sheet *sheet) {
          privileges, getuid());
 }
 
-static void examine_daemon(struct sheet *sheet, const char *address) {
+/* Releases that channels want and the daemon does not serve, and what it could not take. */
+static void examine_releases(struct sheet *sheet, const json_t *page) {
+    size_t index;
+    const json_t *view;
+    struct pil_text broken = {0}, pending = {0};
+    json_array_foreach(json_object_get(page, "views"), index, view) {
+        const json_t *refused = json_object_get(view, "refused");
+        const char *wanted = json_string_value(json_object_get(view, "channel_release")),
+                   *served = json_string_value(json_object_get(view, "release")),
+                   *project = json_string_value(json_object_get(view, "project_refused")),
+                   *services = json_string_value(json_object_get(view, "services_gone"));
+        const char *name = json_string_value(json_object_get(view, "view"));
+        if (refused != NULL) {
+            pil_text_format(&broken, "%s%s: %s", broken.len > 0 ? "; " : "", name,
+                            json_string_value(json_object_get(refused, "why")));
+        }
+        if (project != NULL || services != NULL) {
+            pil_text_format(&broken, "%s%s: %s", broken.len > 0 ? "; " : "", name,
+                            project != NULL ? project : services);
+        }
+        if (refused == NULL && wanted != NULL && wanted[0] != '\0' && (served == NULL || strcmp(wanted, served) != 0)) {
+            pil_text_format(&pending, "%s%s@%s is not served yet", pending.len > 0 ? "; " : "", name, wanted);
+        }
+    }
+    bool is_broken = broken.len > 0, is_pending = pending.len > 0;
+    note(sheet, "releases",
+         is_broken    ? BROKEN
+         : is_pending ? SLOWER
+                      : GOOD,
+         is_broken    ? "the daemon's log has the whole story; promote or build one that can be served"
+         : is_pending ? "wait, or look at `pillion status` again"
+                      : "",
+         "%s%s%s", pil_text_chars(&broken), is_broken && is_pending ? "; " : "",
+         is_pending  ? pil_text_chars(&pending)
+         : is_broken ? ""
+                     : "every view serves what its channel wants");
+    pil_text_deinit(&broken);
+    pil_text_deinit(&pending);
+}
+
+static void examine_daemon(struct sheet *sheet, const struct pil_invocation *invocation) {
     json_t *page = NULL, *mapped = NULL;
     struct pil_error error = {.text = ""};
-    if (pil_admin_fetch(address, "/status", &page, &error) != PIL_STATUS_OK) {
-        note(sheet, "daemon", SLOWER, "start it, or name its admin listener with --admin", "%s", error.text);
+    const char *address = pil_admin_address(invocation);
+    pil_status status = pil_admin_fetch(address, "/status", &page, &error);
+    if (status != PIL_STATUS_OK) {
+        bool is_absent = !pil_invocation_has(invocation, PIL_OPTION_ADMIN) && status == PIL_STATUS_CLOSED;
+        note(sheet, "daemon", is_absent ? ABSENT : UNKNOWN, "start it, or name its admin listener with --admin", "%s",
+             error.text);
         return;
     }
     bool ready = json_is_true(json_object_get(page, "ready"));
@@ -209,12 +260,15 @@ static void examine_daemon(struct sheet *sheet, const char *address) {
          json_string_value(json_object_get(page, "engine_reason")),
          (long long)json_integer_value(json_object_get(json_object_get(page, "limits"), "connections")),
          ready ? "ready" : "not ready");
+    char listeners[PIL_REPORT_THINGS_BYTES], releases[PIL_REPORT_THINGS_BYTES];
     size_t holders = pil_admin_fetch(address, "/mapped", &mapped, &error) == PIL_STATUS_OK
                          ? json_array_size(json_object_get(mapped, "holders"))
                          : 0;
     note(sheet, "live path", maps > 0 ? GOOD : SLOWER,
          maps > 0 ? "" : "clients read over sockets: add a listener {protocol: mapped, address: \"unix:...\"}",
-         "%zu mapped listeners, %zu releases mapped by clients", maps, holders);
+         "%s, %s mapped by clients", pil_report_things(maps, "mapped listener", listeners),
+         pil_report_things(holders, "release", releases));
+    examine_releases(sheet, page);
     json_decref(page);
     json_decref(mapped);
 }
@@ -226,13 +280,13 @@ static void print(const struct sheet *sheet) {
         const char *verdict = json_string_value(json_object_get(finding, "verdict"));
         const char *remedy = json_string_value(json_object_get(finding, "remedy"));
         pil_style style = strcmp(verdict, "good") == 0     ? PIL_STYLE_GOOD
-                          : strcmp(verdict, "broken") == 0 ? PIL_STYLE_BAD
-                                                           : PIL_STYLE_BOLD;
-        printf("%s%-6s%s  %-13s  %s\n", pil_report_style(style), verdict, pil_report_style(PIL_STYLE_PLAIN),
+                          : strcmp(verdict, "slower") == 0 ? PIL_STYLE_BOLD
+                                                           : PIL_STYLE_BAD;
+        printf("%s%-7s%s  %-13s  %s\n", pil_report_style(style), verdict, pil_report_style(PIL_STYLE_PLAIN),
                json_string_value(json_object_get(finding, "what")),
                json_string_value(json_object_get(finding, "found")));
         if (remedy[0] != '\0') {
-            printf("        %13s  %s→ %s%s\n", "", pil_report_style(PIL_STYLE_DIM), remedy,
+            printf("         %13s  %s→ %s%s\n", "", pil_report_style(PIL_STYLE_DIM), remedy,
                    pil_report_style(PIL_STYLE_PLAIN));
         }
     }
@@ -248,12 +302,12 @@ int pil_cli_doctor(const struct pil_invocation *invocation) {
     examine_memory(&sheet);
     examine_cores(&sheet);
     examine_sandbox(&sheet);
-    examine_daemon(&sheet, pil_admin_address(invocation));
+    examine_daemon(&sheet, invocation);
     if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
         pil_report_json(json_pack("{s:b, s:O}", "broken", sheet.is_broken, "findings", sheet.findings));
     } else {
         print(&sheet);
     }
     json_decref(sheet.findings);
-    return sheet.is_broken ? PIL_EXIT_REFUSED : PIL_EXIT_OK;
+    return sheet.is_broken ? PIL_EXIT_REFUSED : sheet.is_unknown ? PIL_EXIT_FAILED : PIL_EXIT_OK;
 }

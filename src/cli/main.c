@@ -2,6 +2,7 @@
  * pillion: the command-line tool. For an unknown command X it runs the program pillion-X, as git does. */
 #include "cli/command.h"
 #include "cli/report.h"
+#include "cli/screen.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -88,6 +89,7 @@ static int run_command(const struct pil_command *command, int argc, char **argv)
     if (exit_code == PIL_EXIT_OK && wants_help) {
         pil_command_print_help(command);
     } else if (exit_code == PIL_EXIT_OK) {
+        pil_screen_follow_locale();
         exit_code = command->run(&invocation);
     }
     free(args);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The commands status, hist, top and slowlog: show what a running pilliond is doing. */
 #include "base/clock.h"
+#include "base/bounds.h"
 #include "cli/admin_client.h"
+#include "cli/report.h"
+#include "cli/screen.h"
 #include "cli/table.h"
 
 #include <signal.h>
@@ -68,10 +71,30 @@ static int fetch(const struct pil_invocation *invocation, const char *path, json
 
 /* ---- status */
 
+/* What keeps a view from being served as its channel and project say, one line each, after `indent`. */
+static void print_troubles(const json_t *view, const char *indent) {
+    const json_t *refused = json_object_get(view, "refused");
+    const char *bad = pil_report_style(PIL_STYLE_BAD), *plain = pil_report_style(PIL_STYLE_PLAIN);
+    const char *wanted = text_of(view, "channel_release");
+    if (refused != NULL) {
+        bool has_release = text_of(refused, "release")[0] != '\0';
+        printf("%s%s%s%s%s (%s): %s%s\n", indent, bad, has_release ? "release " : "channel",
+               text_of(refused, "release"), has_release ? " rejected" : " not read", text_of(refused, "result"),
+               text_of(refused, "why"), plain);
+    } else if (wanted[0] != '\0' && strcmp(wanted, text_of(view, "release")) != 0) {
+        printf("%s%schannel wants release %s, which is not served yet%s\n", indent, bad, wanted, plain);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const char *why = text_of(view, i == 0 ? "project_refused" : "services_gone");
+        if (why[0] != '\0') {
+            printf("%s%s%s%s\n", indent, bad, why, plain);
+        }
+    }
+}
+
 /* Lines are at most 80 columns wide, unless names or reasons are long. */
 static void print_view(const json_t *view, json_int_t now_us) {
     char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES], age[24];
-    const json_t *refused = json_object_get(view, "refused");
     const char *plain = pil_report_style(PIL_STYLE_PLAIN), *bad = pil_report_style(PIL_STYLE_BAD);
     printf("  %s%s/%s%s%s\n", pil_report_style(PIL_STYLE_BOLD), text_of(view, "project"), text_of(view, "view"), plain,
            json_is_true(json_object_get(view, "pinned")) ? " (pinned)" : "");
@@ -86,14 +109,11 @@ static void print_view(const json_t *view, json_int_t now_us) {
         printf("    %sno release%s", bad, plain);
     }
     printf(", channel %s read %s\n", text_of(view, "channel"), ago_text(number_of(view, "checked_us"), now_us, age));
-    if (refused != NULL) {
-        bool has_release = text_of(refused, "release")[0] != '\0';
-        printf("    %s%s%s%s (%s): %s%s\n", bad, has_release ? "release " : "channel", text_of(refused, "release"),
-               has_release ? " not taken" : " not read", text_of(refused, "result"), text_of(refused, "why"), plain);
-    }
+    print_troubles(view, "    ");
 }
 
-static void print_head(const json_t *page) {
+/* `is_full`: with the engine, and what is as it should be. */
+static void print_head(const json_t *page, bool is_full) {
     char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES], age[24];
     bool ready = json_is_true(json_object_get(page, "ready"));
     size_t index;
@@ -108,7 +128,9 @@ static void print_head(const json_t *page) {
         printf("  %s%s%s\n", pil_report_style(PIL_STYLE_BAD), json_string_value(term),
                pil_report_style(PIL_STYLE_PLAIN));
     }
-    printf("  engine %s: %s\n", text_of(page, "engine"), text_of(page, "engine_reason"));
+    if (is_full) {
+        printf("  engine %s: %s\n", text_of(page, "engine"), text_of(page, "engine_reason"));
+    }
     if (server + fetcher > 0) {
         printf("  %srestarted after a failure: server %lld, fetcher %lld%s\n", pil_report_style(PIL_STYLE_BAD),
                (long long)server, (long long)fetcher, pil_report_style(PIL_STYLE_PLAIN));
@@ -126,7 +148,7 @@ static void print_views(const json_t *page) {
 static void print_status(const json_t *page) {
     size_t index;
     const json_t *listener;
-    print_head(page);
+    print_head(page, true);
     json_array_foreach(json_object_get(page, "listeners"), index, listener) {
         printf("  %-6s %s\n", text_of(listener, "protocol"), text_of(listener, "address"));
     }
@@ -140,14 +162,14 @@ static void print_mapped(const json_t *page) {
     size_t index;
     const json_t *holder;
     const json_t *holders = json_object_get(page, "holders");
-    static const char *const heads[] = {"pid",     "uid",    "program", "view",  "generation",
-                                        "release", "memory", "since",   "cgroup"};
+    static const char *const heads[] = {"pid",     "uid",   "program", "view",  "generation",
+                                        "release", "state", "memory",  "since", "cgroup"};
     if (json_array_size(holders) == 0) {
         printf("no client maps a release\n");
         return;
     }
-    pil_table_init(&table, 9, 1u << 0 | 1u << 1 | 1u << 4 | 1u << 6);
-    for (size_t i = 0; i < 9; i++) {
+    pil_table_init(&table, 10, 1u << 0 | 1u << 1 | 1u << 4 | 1u << 7);
+    for (size_t i = 0; i < 10; i++) {
         pil_table_add(&table, PIL_STYLE_BOLD, heads[i]);
     }
     json_array_foreach(holders, index, holder) {
@@ -157,7 +179,8 @@ static void print_mapped(const json_t *page) {
         pil_table_add(&table, PIL_STYLE_PLAIN, text_of(holder, "name"));
         pil_table_format(&table, "%s/%s", text_of(holder, "project"), text_of(holder, "view"));
         pil_table_format(&table, "%lld", (long long)number_of(holder, "generation"));
-        pil_table_add(&table, live ? PIL_STYLE_GOOD : PIL_STYLE_BAD, text_of(holder, "release"));
+        pil_table_add(&table, PIL_STYLE_PLAIN, text_of(holder, "release"));
+        pil_table_add(&table, live ? PIL_STYLE_GOOD : PIL_STYLE_BAD, live ? "served" : "replaced");
         pil_table_add(&table, PIL_STYLE_PLAIN, pil_report_bytes((uint64_t)number_of(holder, "bytes"), number));
         pil_table_add(&table, PIL_STYLE_PLAIN, age_text(number_of(holder, "since_us"), number_of(page, "now_us"), age));
         pil_table_add(&table, PIL_STYLE_PLAIN, text_of(holder, "cgroup"));
@@ -208,7 +231,7 @@ static void print_shades(const struct pil_latency *latency) {
     }
     for (uint32_t bin = 0; bin < PIL_LATENCY_BINS; bin++) {
         uint64_t count = latency->bins[bin];
-        fputs(shades[count == 0 ? 0 : 1 + (count * 3 + most - 1) / most], stdout);
+        fputs(shades[(count * 4 + most - 1) / most], stdout);
     }
 }
 
@@ -268,7 +291,7 @@ static const char *view_text(const struct pil_latency *latency) {
     return strcmp(latency->view, "-") == 0 ? "(no view)" : latency->view;
 }
 
-static void print_group(const struct pil_latency *series, uint32_t count, double seconds) {
+static void print_group(const struct pil_latency *series, uint32_t count, double seconds, bool has_bars) {
     char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES];
     const struct pil_latency *total = &series[count - 1]; /* stages come in order; total is the last */
     printf("  %s%s %s%s\n    %s", pil_report_style(PIL_STYLE_BOLD), total->protocol, view_text(total),
@@ -282,21 +305,59 @@ static void print_group(const struct pil_latency *series, uint32_t count, double
     for (uint32_t i = 0; i < count; i++) {
         print_stage(&series[i]);
     }
-    if (strcmp(total->stage, "total") == 0) {
+    if (has_bars && strcmp(total->stage, "total") == 0) {
         printf("\n");
         print_bars(total);
     }
     printf("\n");
 }
 
-static void print_hist(const json_t *page, const json_t *before) {
+/* Whether --view, if it is given, names the series' view, with or without its project. */
+static bool is_chosen(const struct pil_invocation *invocation, const struct pil_latency *series) {
+    const char *wanted = invocation->values[PIL_OPTION_VIEW], *slash = strchr(series->view, '/');
+    return wanted == NULL || strcmp(series->view, wanted) == 0 || (slash != NULL && strcmp(slash + 1, wanted) == 0);
+}
+
+static uint32_t read_chosen(const struct pil_invocation *invocation, const json_t *page, const json_t *before,
+                            struct pil_latency *ret_series) {
+    uint32_t count = pil_latency_read(page, before, ret_series, PIL_LATENCY_SERIES_MAX), chosen = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_chosen(invocation, &ret_series[i])) {
+            ret_series[chosen++] = ret_series[i];
+        }
+    }
+    return chosen;
+}
+
+/* Prints whether the server is ready, in the first lines of a window, with what is wrong. Returns the page /status,
+ * which is the caller's; NULL: it cannot be read. */
+static json_t *print_health(const struct pil_invocation *invocation, bool is_full) {
+    json_t *state = NULL;
+    size_t index;
+    const json_t *view;
+    if (fetch(invocation, "/status", &state) != PIL_EXIT_OK) {
+        printf("%sstate unknown%s\n", pil_report_style(PIL_STYLE_BAD), pil_report_style(PIL_STYLE_PLAIN));
+        return NULL;
+    }
+    print_head(state, is_full);
+    json_array_foreach(json_object_get(state, "views"), index, view) {
+        char indent[PIL_NAME_BYTES_MAX + 8];
+        snprintf(indent, sizeof indent, "  %s: ", text_of(view, "view"));
+        print_troubles(view, indent);
+    }
+    return state;
+}
+
+static void print_hist(const struct pil_invocation *invocation, const json_t *page, const json_t *before) {
     struct pil_latency *series = pil_report_need(calloc(PIL_LATENCY_SERIES_MAX, sizeof *series));
-    uint32_t count = pil_latency_read(page, before, series, PIL_LATENCY_SERIES_MAX);
+    uint32_t count = read_chosen(invocation, page, before, series);
     double seconds = before != NULL ? (double)(number_of(page, "now_us") - number_of(before, "now_us")) / 1e6 : 0;
+    bool is_one = count > 0 && is_group(&series[0], &series[count - 1]);
     for (uint32_t begin = 0, end; begin < count; begin = end) {
         for (end = begin + 1; end < count && is_group(&series[begin], &series[end]); end++) {
         }
-        print_group(&series[begin], end - begin, seconds);
+        /* In a window, bars of one group would push the others out. */
+        print_group(&series[begin], end - begin, seconds, is_one || pil_report_columns() == 0);
     }
     if (count == 0) {
         printf("  no requests%s\n", before != NULL ? "" : " yet");
@@ -320,8 +381,12 @@ static int watch(const struct pil_invocation *invocation, const char *path,
     while (exit_code == PIL_EXIT_OK) {
         if (!once) {
             printf("\033[H\033[2J");
+            pil_screen_begin();
         }
         draw(invocation, page, before);
+        if (!once) {
+            pil_screen_end();
+        }
         fflush(stdout);
         json_decref(before);
         before = page;
@@ -337,9 +402,10 @@ static int watch(const struct pil_invocation *invocation, const char *path,
 }
 
 static void draw_hist(const struct pil_invocation *invocation, const json_t *page, const json_t *before) {
-    (void)invocation;
-    printf("latency by stage, %s\n\n", before != NULL ? "last second" : "since start");
-    print_hist(page, before);
+    json_decref(print_health(invocation, false));
+    printf("latency by stage, %s; ░ up to 1/4 of the fullest, ▒ 1/2, ▓ 3/4, █ more\n\n",
+           before != NULL ? "last second" : "since start");
+    print_hist(invocation, page, before);
 }
 
 int pil_cli_hist(const struct pil_invocation *invocation) {
@@ -361,16 +427,11 @@ static void add_top_row(struct pil_table *table, const struct pil_latency *total
 
 static void draw_top(const struct pil_invocation *invocation, const json_t *page, const json_t *before) {
     struct pil_latency *series = pil_report_need(calloc(PIL_LATENCY_SERIES_MAX, sizeof *series));
-    uint32_t count = pil_latency_read(page, before, series, PIL_LATENCY_SERIES_MAX);
+    uint32_t count = read_chosen(invocation, page, before, series);
     double seconds = before != NULL ? (double)(number_of(page, "now_us") - number_of(before, "now_us")) / 1e6 : 0;
     static const char *const heads[] = {"protocol", "view", NULL, "p50", "p99", "p99.9"};
-    json_t *state = NULL;
     struct pil_table table;
-    if (fetch(invocation, "/status", &state) == PIL_EXIT_OK) {
-        print_head(state);
-        print_views(state);
-        json_decref(state);
-    }
+    json_t *state = print_health(invocation, true);
     pil_table_init(&table, 6, 0x3c);
     table.cut = 1u << 1;
     for (size_t i = 0; i < 6; i++) {
@@ -387,6 +448,9 @@ static void draw_top(const struct pil_invocation *invocation, const json_t *page
     } else {
         printf("  no requests%s\n", before != NULL ? " in the last second" : " yet");
     }
+    printf("\n");
+    print_views(state);
+    json_decref(state);
     pil_table_deinit(&table);
     free(series);
 }
