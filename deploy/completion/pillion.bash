@@ -137,13 +137,13 @@ _pillion() {
         fi ;;
     hist)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--admin --once --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--admin --view --once --json --help" -- "$2"))
         else
             COMPREPLY=()
         fi ;;
     top)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--admin --once --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--admin --view --once --json --help" -- "$2"))
         else
             COMPREPLY=()
         fi ;;

@@ -29,6 +29,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BIN_DIR = Path(os.environ.get("PILLION_BIN_DIR", ROOT / "build" / "release" / "bin"))
 ENGINES = ("io_uring", "epoll")
+os.environ["LC_ALL"] = "C.UTF-8"  # in other locales `pillion` draws in ASCII
 # Sanitized programs and shared machines are slow; a deadline is for hangs, not a figure.
 PORTS_GIVEN_MAX = 10000  # then ports are given again
 DEADLINE_S = float(os.environ.get("PILLION_TEST_DEADLINE_S", "30"))

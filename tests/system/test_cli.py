@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 mistakes found or refused, 2 the command line is wrong, 3 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -839,6 +840,60 @@ def test_what_is_drawn_fits_the_terminal_and_lines_up(folder, store, start_pilli
                 assert all(re.fullmatch(r"    [≤>] +\d+ [µm]?s +\d+\.\d\d % │[█▏▎▍▌▋▊▉]*", line) for line in bars)
             if command[0] in ("top", "slowlog") and requests > 1:
                 assert any(long in line for line in lines) == (columns > 80 or command[0] == "top")
+
+
+def watched(argv: list[str], rows: int, columns: int, env: dict[str, str]) -> list[str]:
+    """The lines of the second picture that a command draws on a terminal of that size."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.execve(argv[0], argv, {**os.environ, "NO_COLOR": "1", "TERM": "xterm", **env})
+    output = b""
+    while output.count(b"\x1b[2J") < 3:
+        output += os.read(fd, 65536)
+    os.kill(pid, signal.SIGINT)
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while os.read(fd, 65536):
+            pass
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return output.decode().split("\x1b[2J")[2].removesuffix("\x1b[H").replace("\r\n", "\n").splitlines()
+
+
+def test_a_small_window_shows_readiness_and_errors_first(folder, store, start_pilliond):
+    views = [f"view_{number}" for number in range(12)]
+    for view in views:
+        store.make_release(view=view, rows=10, features=1)
+    daemon = start_pilliond(
+        store, serve=[f"rides/{view}@production" for view in views], args=["--poll_interval", "50ms"]
+    )
+    (store.path / "views/rides/view_7/channels/production.json").write_text("nonsense")
+    admin = ["--admin", daemon.admin]
+    harness.wait_until("it is told", lambda: "not read" in pillion("status", *admin, code=None).stdout)
+    for view in views:
+        pillion("get", "--socket", daemon.resp_unix, view, "1")
+    for command in ("top", "hist"):
+        lines = watched([harness.program("pillion"), command, *admin], 24, 80, {})
+        assert len(lines) <= 23 and all(len(line) <= 80 for line in lines), lines
+        assert lines[0].startswith("ready") and any("view_7: channel not read" in line for line in lines[:4])
+        assert ("more lines" in lines[-1]) == (command == "top")  # of hist, a second without requests fits
+    one = pillion("hist", "--view", "view_3", *admin).stdout
+    assert "view_3" in one and "view_4" not in one
+    top = pillion("top", "--view", "rides/view_3", *admin).stdout
+    assert re.findall(r"^  resp +(\S+)", top, re.M) == ["rides/view_3"]
+
+
+def test_ascii_where_the_locale_is_c(store, start_pilliond):
+    store.make_release()
+    daemon = start_pilliond(store)
+    pillion("get", "--socket", daemon.resp_unix, "driver_stats", "1")
+    admin = ["--admin", daemon.admin]
+    for command in (["hist"], ["top"], ["status"], ["slowlog"], ["doctor"]):
+        drawn_in = {name: pillion(*command, *admin, code=None, env={"LC_ALL": name}).stdout for name in ("C", "C.UTF-8")}
+        assert drawn_in["C"].isascii() and drawn_in["C"], command
+        assert len(drawn_in["C"].splitlines()) == len(drawn_in["C.UTF-8"].splitlines())
+    assert re.search(r"total +\|[ .:+#]+\| +[\d.]+ us", pillion("hist", *admin, env={"LC_ALL": "C"}).stdout)
+    assert not pillion("hist", *admin).stdout.isascii()
 
 
 # Steers a terminal: C0, DEL, C1 (as UTF-8), marks of direction, invisible characters.

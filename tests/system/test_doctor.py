@@ -24,21 +24,46 @@ def test_it_says_what_the_daemon_takes(store, start_pilliond, engine, folder):
     daemon = start_pilliond(store, engine=engine, args=["--listen", f"mapped=unix:{folder}/mapped.sock"])
     found = examine(daemon.admin)
     assert found["daemon"]["verdict"] == "good" and engine in found["daemon"]["found"]
-    assert found["live path"]["found"].startswith("1 mapped listeners, 0 releases")
+    assert found["live path"]["found"].startswith("1 mapped listener, 0 releases")
     assert found["sealed memory"]["verdict"] == found["mapped reads"]["verdict"] == "good"
     assert f"{len(os.sched_getaffinity(0))} are ours" in found["cores"]["found"] or "cpu.max" in found["cores"]["found"]
+    assert found["releases"] == {
+        "what": "releases", "verdict": "good", "found": "every view serves what its channel wants", "remedy": ""}
     for finding in found.values():
         assert (finding["remedy"] == "") == (finding["verdict"] == "good"), finding
+        assert finding["verdict"] != "unknown"
 
 
 def test_it_notices_what_is_missing():
     nobody = f"tcp:127.0.0.1:{harness.free_port()}"
     limited = ("sh", "-c", 'ulimit -n 256; ulimit -l 64; exec "$@"', "sh")
-    found = examine(nobody, prefix=limited)
+    found = examine(nobody, code=3, prefix=limited)
     assert "need" in found["locked memory"]["found"] and "LimitMEMLOCK" in found["locked memory"]["remedy"]
     assert found["descriptors"]["verdict"] == "slower" and "LimitNOFILE" in found["descriptors"]["remedy"]
     assert found["locked memory"]["verdict"] == "slower"
-    assert found["daemon"]["verdict"] == "slower" and nobody in found["daemon"]["found"]
+    assert found["daemon"]["verdict"] == "unknown" and nobody in found["daemon"]["found"]
+
+
+def test_it_looks_at_releases_that_are_wanted_and_not_served(store, start_pilliond):
+    good = store.make_release(rows=100)
+    daemon = start_pilliond(store, args=["--poll_interval", "50ms"])
+    channel = store.path / "views/rides/driver_stats/channels/production.json"
+    bad = store.make_release(rows=100, seed=2, channel=None)
+    (store.path / "views/rides/driver_stats/releases" / f"{bad.rpartition('@')[2]}.json").write_text("{}")
+    channel.write_text(channel.read_text().replace(good.rpartition("@")[2], bad.rpartition("@")[2]))
+    admin = ["--admin", daemon.admin]
+    harness.wait_until("refused", lambda: "rejected" in harness.run(
+        [harness.program("pillion"), "status", *admin], code=None).stdout)
+    found = examine(daemon.admin, code=1)
+    assert found["releases"]["verdict"] == "broken" and "driver_stats: " in found["releases"]["found"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_is_never_good():
+    nobody = f"tcp:127.0.0.1:{harness.free_port()}"
+    stranger = (harness.tool("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups")
+    assert examine(nobody, code=3)["sandbox"]["verdict"] == "unsafe"
+    assert examine(nobody, code=3, prefix=stranger)["sandbox"]["verdict"] == "good"
 
 
 def test_what_is_broken_fails():
@@ -60,9 +85,9 @@ def test_hidden_processes_are_said(store, start_pilliond, folder):
     stranger = [harness.tool("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     if harness.run([*hide, "true"], code=None).returncode != 0:
         pytest.skip("mounting /proc is refused")
-    found = examine("tcp:127.0.0.1:1", prefix=(*hide, *stranger))
+    found = examine("tcp:127.0.0.1:1", code=3, prefix=(*hide, *stranger))
     assert found["/proc"]["verdict"] == "slower" and "hidepid" in found["/proc"]["remedy"]
-    assert "/proc" not in examine("tcp:127.0.0.1:1", prefix=tuple(stranger))
+    assert "/proc" not in examine("tcp:127.0.0.1:1", code=3, prefix=tuple(stranger))
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o644)
     config = folder / "config.yaml"
