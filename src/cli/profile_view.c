@@ -79,7 +79,12 @@ static void add_count(struct pil_table *table, const json_t *feature, const char
 static void add_feature(struct pil_table *table, const struct pil_feature *feature, const json_t *profile) {
     struct pil_text text = {0};
     const char *measure = json_string_value(json_object_get(profile, "measure"));
-    pil_table_add(table, PIL_STYLE_PLAIN, feature->name);
+    /* Of texts and lists no values are compared, but their lengths or elements. */
+    bool is_of_values = measure == NULL || strcmp(measure, "value") == 0;
+    pil_table_format(table, "%s%s", feature->name,
+                     is_of_values                     ? ""
+                     : strcmp(measure, "length") == 0 ? " (lengths)"
+                                                      : " (elements)");
     add_count(table, profile, "count");
     add_count(table, profile, "nulls");
     add_count(table, profile, "distinct");
@@ -90,9 +95,6 @@ static void add_feature(struct pil_table *table, const struct pil_feature *featu
     pil_table_add(table, PIL_STYLE_GOOD, pil_report_text(&text));
     pil_text_clear(&text);
     append_top(&text, json_object_get(profile, "top"));
-    if (text.len == 0 && measure != NULL && strcmp(measure, "value") != 0) {
-        pil_text_format(&text, strcmp(measure, "length") == 0 ? "(of lengths)" : "(of elements)");
-    }
     pil_table_add(table, PIL_STYLE_DIM, pil_report_text(&text));
     pil_text_deinit(&text);
 }

@@ -68,7 +68,7 @@ static pil_status read_list(struct pil_bytes text, struct names *names, struct p
     }
     pil_status status = pil_json_value_check(&list, error);
     if (status == PIL_STATUS_OK && !add_list(&list, names)) {
-        status = pil_fail(error, PIL_STATUS_CORRUPT, "the server's reply is no list of names");
+        status = pil_fail(error, PIL_STATUS_CORRUPT, "the server's reply is not a list of names");
     }
     free(list.scratch);
     return status;

@@ -49,7 +49,7 @@ const char *pil_check_element(struct pil_check *check, const struct pil_yaml_nod
     if (node->kind == PIL_YAML_SCALAR && !pil_yaml_is_null(node) && node->text[0] != '\0') {
         return node->text;
     }
-    pil_yaml_problem_add(check->problems, node, "%s: each element of %s must be one text; mend this one", label, key);
+    pil_yaml_problem_add(check->problems, node, "%s: each element of %s must be one text; fix this one", label, key);
     return NULL;
 }
 

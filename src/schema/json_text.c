@@ -28,7 +28,7 @@ pil_status pil_json_load(struct pil_bytes text, size_t flags, json_t **ret_docum
         return pil_fail(ret_error, PIL_STATUS_NO_MEMORY, "no memory to read a document");
     }
     if (document == NULL) {
-        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "no JSON: line %d, column %d: %s", where.line, where.column,
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "not JSON: line %d, column %d: %s", where.line, where.column,
                         where.text);
     }
     *ret_document = document;

@@ -151,7 +151,7 @@ def why_not_mapped(folder: Path) -> str:
 
 
 BAD_DOCUMENTS = {
-    "no JSON": (lambda text: text[:50], "no JSON"),
+    "no JSON": (lambda text: text[:50], "not JSON"),
     "another project's": (lambda text: text.replace('"project":"rides"', '"project":"other"'), "project other"),
     "too large": (lambda text: text.rstrip()[:-1] + ',"more":"' + "x" * (4 << 20) + '"}', "at most 4194304 are read"),
 }

@@ -270,8 +270,8 @@ WRONG_KEYS = {
     "table without": (pa.table({"zone": ["z"]}), pillion.MissingJoinKeyError, "lack the join key 'id'"),
     "no number": (["1", "a"], pillion.InvalidRequestError, "join key id, row 1: 'a' is not int64"),
     "fraction": (["1.0"], pillion.InvalidRequestError, "join key id, row 0: '1.0' is not int64"),
-    "surrogate": (["\ud800"], ValueError, "join key id, row 0: '.ud800' is no text"),
-    "surrogate, numpy": (np.array(["a", "\ud800"]), ValueError, r"join key id, row 1: U\+d800 is no character"),
+    "surrogate": (["\ud800"], ValueError, "join key id, row 0: '.ud800' is not text"),
+    "surrogate, numpy": (np.array(["a", "\ud800"]), ValueError, r"join key id, row 1: U\+d800 is not a character"),
 }
 
 

@@ -99,7 +99,7 @@ static int append_datetime(struct client_state *state, PyObject *item, struct py
     if (us == Py_None) {
         Py_DECREF(us);
         return pil_python_key_fail(column, PyExc_ValueError, column->count,
-                                   "%R has no time zone, so it is no moment: give it one", item);
+                                   "%R has no time zone, so it is not a moment: give it one", item);
     }
     long long value = us != NULL ? PyLong_AsLongLong(us) : -1;
     Py_XDECREF(us);

@@ -41,7 +41,7 @@ static int append_str(struct python_key_column *column, PyObject *item) {
     PyObject *bytes = PyUnicode_AsUTF8String(item);
     if (bytes == NULL && PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
         PyErr_Clear();
-        return pil_python_key_fail(column, PyExc_ValueError, column->count, "%R is no text: it has a lone surrogate",
+        return pil_python_key_fail(column, PyExc_ValueError, column->count, "%R is not text: it has a lone surrogate",
                                    item);
     }
     int result = append_text(column, bytes);
@@ -123,7 +123,7 @@ static int take_texts(const struct python_array *array, struct python_key_column
             bool is_character = code < 0xd800 || (code > 0xdfff && code <= 0x10ffff);
             result = is_character ? 0
                                   : pil_python_key_fail(column, PyExc_ValueError, column->count,
-                                                        "U+%x is no character: text with a lone surrogate", code);
+                                                        "U+%x is not a character: text with a lone surrogate", code);
             len += result == 0 ? put_utf8(code, room + len) : 0;
         }
         if (result != 0) {

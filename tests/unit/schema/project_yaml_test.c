@@ -177,7 +177,7 @@ static void lists_every_mistake_in_file_order(void **state) {
         "stats?\n"
         "f:8:61: feature service s: stats:trips stands twice; keep one\n"
         "f:8:61: feature service s: stats:trips stands twice; keep one\n"
-        "f:8:68: feature service s: each element of features must be one text; mend this one\n"
+        "f:8:68: feature service s: each element of features must be one text; fix this one\n"
         "f:11:16: feature view stats: there is no entity 'drivr'; define it under entities, or did you mean driver?\n"
         "f:11:31: feature view stats: join key driver stands twice; keep one of its entities\n"
         "f:12:10: feature view stats: ttl '7 days' is not a duration; write a number and a unit as 45s, 30m, 12h or 7d "
@@ -396,7 +396,7 @@ static void sources_have_what_their_type_needs(void **state) {
         "f:8:74: feature view v: field_mapping leads to 'b', which is neither a feature nor a join key; write column: "
         "name\n"
         "f:8:86: feature view v: field_mapping leads to a twice; keep one\n"
-        "f:8:92: feature view v: each element of field_mapping must be one text; mend this one\n");
+        "f:8:92: feature view v: each element of field_mapping must be one text; fix this one\n");
     bad(SOURCE("type: parquet, path: p, null_values: [NA]"),
         "f:8:72: source of feature view v: null_values needs type csv; change the type or remove null_values\n");
     bad(VIEW("      - {name: ts, type: bool}\n"),

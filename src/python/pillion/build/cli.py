@@ -106,7 +106,8 @@ def _report_files(result: dict[str, Any], source: dict[str, Any], options: build
 def _report(result: dict[str, Any], options: builder.Options) -> None:
     counts, seconds, err = result["counts"], result["seconds"], options.err
     left_out = ", ".join(f"{counts[name]:,} {label}" for name, label in (
-        ("late", "late"), ("duplicates", "duplicate"), ("conflicts", "in conflict"), ("after_as_of", "after --as-of"),
+        ("late", "superseded by newer rows"), ("duplicates", "duplicate"),
+        ("conflicts", "in conflict"), ("after_as_of", "after --as-of"),
         ("null_keys", "without a key"), ("bad_rows", "bad")) if counts[name])
     rate = amount(counts["rows_in"] / max(seconds["total"], 1e-3), "rows")
     err.say(f"{result['view']}: {counts['rows_in']:,} rows in, {counts['rows_out']:,} out"
