@@ -58,7 +58,7 @@ static int change_one(const struct pil_invocation *invocation, struct pil_store 
                       struct outcome *outcome) {
     const char *name = invocation->values[PIL_OPTION_CHANNEL];
     struct pil_error error = {0};
-    struct pil_guard guard = {.force = pil_invocation_has(invocation, PIL_OPTION_FORCE), .lines = &outcome->breaking};
+    struct pil_guard guard = pil_guard_of_project(pil_invocation_has(invocation, PIL_OPTION_FORCE), &outcome->breaking);
     pil_ignore(pil_channel_read(store, &outcome->ref, name, &outcome->before, NULL), "only to say what it was before");
     pil_status status = change(store, &outcome->ref, name, &guard, &outcome->after, &error);
     return status == PIL_STATUS_OK     ? PIL_EXIT_OK
@@ -136,7 +136,7 @@ static int select_views(struct selection *selection, const char *text) {
 static int guard_all(const struct pil_invocation *invocation, const struct selection *selection) {
     struct pil_text lines = {0}, all = {0};
     struct pil_error error = {0};
-    struct pil_guard guard = {.force = pil_invocation_has(invocation, PIL_OPTION_FORCE), .lines = &lines};
+    struct pil_guard guard = pil_guard_of_project(pil_invocation_has(invocation, PIL_OPTION_FORCE), &lines);
     pil_status status = PIL_STATUS_OK;
     for (size_t i = 0; i < selection->count && (status == PIL_STATUS_OK || status == PIL_STATUS_BUSY); i++) {
         pil_status one = pil_guard_release(selection->store, &selection->refs[i], &guard, &error);

@@ -87,7 +87,7 @@ static pil_status promote_one(const char *url, const char *text, const char *cha
     struct pil_release_ref ref;
     struct pil_store *store = NULL;
     struct pil_channel promoted;
-    struct pil_guard guard = {.lines = breaking};
+    struct pil_guard guard = pil_guard_of_project(false, breaking);
     PIL_TRY(pil_release_ref_parse(text, &ref, error));
     PIL_TRY(pil_store_open(url, false, &store, error));
     pil_status status = pil_channel_promote(store, &ref, channel, &guard, &promoted, error);

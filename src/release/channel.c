@@ -297,7 +297,7 @@ static pil_status ask_guard(const struct change *change, const char *release, st
         return PIL_STATUS_OK;
     }
     set_release(ref.release, release);
-    return pil_guard_release(change->store, &ref, change->guard, error);
+    return change->guard->ask(change->store, &ref, change->guard, error);
 }
 
 static pil_status put_channel(struct change *change, struct pil_store_condition condition, struct pil_error *error) {

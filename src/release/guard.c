@@ -44,3 +44,7 @@ pil_status pil_guard_release(struct pil_store *store, const struct pil_release_r
                           "pass --force",
                           ref->release, ref->project, ref->view);
 }
+
+struct pil_guard pil_guard_of_project(bool force, struct pil_text *lines) {
+    return (struct pil_guard){.ask = pil_guard_release, .force = force, .lines = lines};
+}

@@ -29,50 +29,12 @@ from typing import Any, Callable
 import harness
 import pytest
 import synthetic
+from cli import PROJECT, channel_of, pillion, pillion_json, says
 
 COMMANDS = (
     "check apply build releases promote rollback pin unpin inspect verify gc get status hist top slowlog " "completion"
 ).split()
 NOBODY = "0123456789abcdef"
-
-PROJECT = """\
-project: rides
-entities:
-  - {name: driver, join_key: driver_id, type: int64}
-feature_views:
-  - name: driver_stats
-    entities: [driver]
-    ttl: 7d
-    source: {type: parquet, path: "data/*.parquet", timestamp_field: event_timestamp}
-    features:
-      - {name: f0, type: float32}
-      - {name: f1, type: float32}
-feature_services:
-  - {name: eta, features: ["driver_stats:f0"]}
-"""
-
-
-def pillion(
-    *args: Any, code: int | None = 0, env: dict[str, str] | None = None, **options: Any
-) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if k != "PILLION_STORE"}
-    return harness.run(
-        [harness.program("pillion"), *map(str, args)], code=code, env={**clean, **(env or {})}, **options
-    )
-
-
-def pillion_json(*args: Any, code: int | None = 0) -> Any:
-    done = pillion(*args, "--json", code=code)
-    assert len(done.stdout.splitlines()) == 1, done.stdout
-    return json.loads(done.stdout)
-
-
-def says(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """One message on stderr that begins with the program's name and holds the words."""
-    assert done.stderr.startswith("pillion: "), done.stderr
-    for word in words:
-        assert word in done.stderr, done.stderr
-
 
 @pytest.fixture
 def project(folder: Path) -> Path:
@@ -90,10 +52,6 @@ def shard_files(store: harness.Store, ref: str) -> list[Path]:
     return [
         store.path / "shards" / shard["id"][:2] / f"{shard['id']}.shard" for shard in manifest_of(store, ref)["shards"]
     ]
-
-
-def channel_of(store: harness.Store, channel: str = "production", view: str = "rides/driver_stats") -> dict[str, Any]:
-    return json.loads((store.path / "views" / view / "channels" / f"{channel}.json").read_text())
 
 
 # ---- Help, names, exit codes
@@ -175,85 +133,6 @@ def test_text_from_outside_cannot_command_the_terminal(store: harness.Store) -> 
     assert "\033" not in done.stderr and "\u202e" not in done.stderr and "\\x1b[31m" in done.stderr
 
 
-@pytest.mark.parametrize("shell, name", [("bash", "pillion.bash"), ("zsh", "_pillion"), ("fish", "pillion.fish")])
-def test_the_completions_that_are_shipped_are_those_that_are_printed(shell: str, name: str) -> None:
-    assert pillion("completion", shell).stdout == (harness.ROOT / "deploy" / "completion" / name).read_text()
-
-
-@pytest.mark.parametrize(
-    "words, wanted",
-    [
-        (["pro"], ["promote"]),
-        (["promote", "--ch"], ["--channel"]),
-        (["promote", "--channel", "st"], ["staging"]),
-        (["promote", "--store", "di"], ["dir:"]),
-        (["promote", "--store", "dir", ":", "schemas/ch"], ["schemas/channel.schema.json"]),
-        (["get", "--socket", "un"], ["unix:"]),
-        (["completion", "z"], ["zsh"]),
-        (["build", "--mem"], ["--memory-limit"]),
-        (["build", "--on-bad-row", "s"], ["skip"]),
-        (["build", "--on-conflict", "r"], ["resolve"]),
-    ],
-)
-def test_bash_completes(words: list[str], wanted: list[str]) -> None:
-    script = """source deploy/completion/pillion.bash
-COMP_WORDS=(pillion "$@"); COMP_CWORD=$#; COMP_LINE="pillion $*"; COMP_POINT=${#COMP_LINE}
-compopt() { :; }
-_pillion pillion "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-printf '%s\\n' "${COMPREPLY[@]}"
-"""
-    done = harness.run(
-        [harness.tool("bash"), "--norc", "-c", script, "bash", *words], cwd=harness.ROOT, env=shell_environment()
-    )
-    assert done.stdout.split() == wanted
-
-
-def shell_environment(store: harness.Store | None = None) -> dict[str, str]:
-    found = str(Path(harness.program("pillion")).parent)
-    clean = {k: v for k, v in os.environ.items() if k != "PILLION_STORE"}
-    return {**clean, "PATH": f"{found}:{os.environ['PATH']}", **({"PILLION_STORE": store.url} if store else {})}
-
-
-BASH_WORDS = """source deploy/completion/pillion.bash
-COMP_WORDBREAKS=$' \t\n"@><=;|&(:'
-COMP_LINE="pillion promote $1"; COMP_POINT=${#COMP_LINE}
-_pillion_words releases; printf '%s\n' "${COMPREPLY[@]}"
-"""
-# A shell without a terminal has no completion system: what it would call is replaced, the script is not.
-ZSH_WORDS = """fpath=($PWD/deploy/completion $fpath)
-autoload -Uz compinit; compinit -u -D
-[[ $_comps[pillion] == _pillion ]] || print -u2 "not loaded"
-_arguments() { : }
-autoload +X _pillion; source deploy/completion/_pillion
-compadd() { print -l -- ${(P)@[-1]} }
-words=(promote ''); _pillion_words releases
-"""
-FISH_WORDS = """source deploy/completion/pillion.fish
-complete -C "pillion promote $argv[1]" | string replace -r "\\\\t.*" ""; true
-"""
-
-
-@pytest.mark.parametrize("shell, script", [("bash", BASH_WORDS), ("zsh", ZSH_WORDS), ("fish", FISH_WORDS)])
-def test_shells_complete_what_the_store_holds(store: harness.Store, shell: str, script: str) -> None:
-    ref = store.make_release(channel="blue")
-    word = "rides/driver_stats@"
-    options = {"bash": ["--norc", "-c", script, "bash"], "zsh": ["-f", "-c", script, "zsh"],
-               "fish": ["--no-config", "-c", script]}[shell]
-    done = harness.run([harness.tool(shell), *options, word], cwd=harness.ROOT, env=shell_environment(store))
-    wanted = {ref, f"{word}latest", f"{word}blue"}
-    found = set(done.stdout.split())
-    assert {f"{word}{rest}" for rest in found} == wanted if shell == "bash" else found == wanted
-    assert done.stderr == ""
-
-
-def test_what_a_store_holds_is_listed_for_shells(store: harness.Store, folder: Path) -> None:
-    store.make_release(channel="blue")
-    assert store.pillion("completion", "views").stdout == "rides/driver_stats\n"
-    assert store.pillion("completion", "channels").stdout.split() == ["production", "staging", "canary", "blue"]
-    nowhere = pillion("completion", "releases", "--store", f"dir:{folder}/none")
-    assert nowhere.stdout == nowhere.stderr == ""
-
-
 def test_the_options_of_build_are_those_of_the_builder() -> None:
     builder = harness.run([sys.executable, "-m", "pillion.build", "--help"]).stdout
     completed = re.findall(r"seen_subcommand_from build' -l ([a-z-]+)", pillion("completion", "fish").stdout)
@@ -311,72 +190,6 @@ def test_apply_does_not_break_a_view_in_use(project: Path, store: harness.Store)
     assert forced["changed"] and any("f1 changes its type" in line for line in forced["breaking"])
 
 
-def released_as(project: Path) -> Path:
-    """The project file, with the keys that make_release gives to its views."""
-    project.write_text(project.read_text().replace("join_key: driver_id", "join_key: id"))
-    return project
-
-
-def test_a_channel_is_not_pointed_to_what_breaks_a_service(project: Path, store: harness.Store) -> None:
-    whole, narrow = store.make_release(features=2, channel=None), store.make_release(features=1, channel=None)
-    keyed = released_as(project).read_text()
-    store.pillion("apply", str(project))
-    channel = ["--channel", "production"]
-    store.pillion("promote", whole, *channel)
-    done = store.pillion("promote", narrow, *channel, code=1)
-    assert "driver_stats:f1 is missing" in done.stderr and "--force" in done.stderr
-    assert channel_of(store)["release"] == whole.rpartition("@")[2]
-    project.write_text(keyed.replace("name: f0, type: float32", "name: f0, type: int64"))
-    assert "channel production, release" in store.pillion("apply", str(project), code=1).stderr
-    store.pillion("apply", str(project), "--force")
-    done = store.pillion("pin", whole, *channel, code=1)
-    assert "f0 is float32, and int64 in the project; feature service eta needs it" in done.stderr
-    assert store.pillion("pin", whole, *channel, "--force").stderr.count("f0") == 1
-    assert channel_of(store)["pinned"] == whole.rpartition("@")[2]
-    done = store.pillion("unpin", "rides/driver_stats", *channel, "--json", code=1)
-    message = json.loads(done.stderr)
-    assert message["exit_code"] == 1 and len(message["because"]) == 1 and done.stdout == ""
-    forced = json.loads(store.pillion("unpin", "rides/driver_stats", *channel, "--json", "--force").stdout)
-    assert forced["pinned"] is None and forced["breaking"] == message["because"]
-
-
-def test_a_release_with_more_than_the_project_says_is_taken(project: Path, store: harness.Store) -> None:
-    wide = store.make_release(features=3, channel=None)
-    keyed = released_as(project).read_text()
-    store.pillion("apply", str(project))
-    store.promote(wide)
-    project.write_text(keyed.replace("name: f1, type: float32", "name: f2, type: float32"))
-    store.pillion("apply", str(project), code=1)  # f1 is removed
-    project.write_text(keyed.replace("features:\n", "features:\n      - {name: f2, type: float32}\n", 1))
-    store.pillion("apply", str(project))
-
-
-# ---- Messages for programs
-
-
-def test_with_json_every_message_is_json(project: Path, store: harness.Store, folder: Path) -> None:
-    store.make_release()
-    (store.path / "views/rides/driver_stats/channels/odd.json").write_text("nonsense")
-    cases = [
-        (["apply", project, "--json", "--stor"], 2),
-        (["promote", f"rides/driver_stats@{NOBODY}", "--channel", "x", "--store", store.url, "--json"], 1),
-        (["rollback", "rides/driver_stats", "--channel", "odd", "--store", store.url, "--json"], 4),
-        (["get", "v", "1", "--socket", f"unix:{folder}/none", "--json"], 3),
-        (["status", "--admin", f"unix:{folder}/none", "--json"], 3),
-    ]
-    for args, code in cases:
-        done = pillion(*args, code=code)
-        for line in done.stderr.splitlines():
-            message = json.loads(line)
-            assert message["exit_code"] == code and message["error"], line
-        assert done.stderr and done.stdout == "", args
-    done = store.pillion("releases", "--json", code=4)
-    assert len(json.loads(done.stdout)) == 1 and "odd.json" in json.loads(done.stderr)["error"]
-    project.write_text("project: rides\nfeature_view: []\n")
-    done = store.pillion("apply", str(project), "--json", code=1)
-    assert any("feature_view" in line for line in json.loads(done.stderr)["because"])
-
-
 def test_get_knows_names_that_are_near(
     store: harness.Store, start_pilliond: Callable[..., harness.Pilliond]
 ) -> None:
@@ -393,46 +206,6 @@ def test_get_knows_names_that_are_near(
 
 
 # ---- releases, channels
-
-
-def test_a_release_is_named_by_what_makes_it_the_one(store: harness.Store) -> None:
-    refs = [store.make_release(seed=seed, channel=None) for seed in (1, 2, 3)]
-    ids = [ref.rpartition("@")[2] for ref in refs]
-
-    def promoted(name: str) -> str:
-        store.pillion("promote", f"rides/driver_stats@{name}", "--channel", "staging")
-        return channel_of(store, "staging")["release"]
-
-    assert promoted("latest") == ids[2]
-    assert promoted("staging") == ids[2]
-    for one in ids:
-        others = [len(os.path.commonprefix([one, other])) for other in ids if other != one]
-        assert promoted(one[: max(others) + 1]) == one
-    store.promote(refs[0], "latest")  # a channel of that name is meant
-    assert promoted("latest") == ids[0]
-    view = store.path / "views/rides/driver_stats/releases"
-    for digit in "01":  # two ids with one beginning
-        (view / f"abcdef{digit}000000000.json").write_text("{}")
-    says(store.pillion("verify", "rides/driver_stats@abcdef", code=1), "2 releases", "more digits")
-
-
-def test_a_project_is_promoted_as_a_whole(project: Path, store: harness.Store) -> None:
-    first, second = (store.make_release(view=view, channel=None) for view in ("driver_stats", "riders"))
-    store.pillion("promote", "--all", "rides", "--channel", "staging")
-    moved = json.loads(
-        store.pillion("promote", "--all", "rides@staging", "--channel", "production", "--json").stdout
-    )
-    assert [f"{one['project']}/{one['view']}@{one['release']}" for one in moved] == [first, second]
-    says(store.pillion("promote", "--all", "none", "--channel", "production", code=1), "no releases")
-    says(store.pillion("promote", "--all", "rides/riders", "--channel", "production", code=2), "expected PROJECT")
-    # One that would be refused keeps all back.
-    project.write_text(PROJECT.replace("name: f0, type: float32", "name: f0, type: int64"))
-    store.pillion("apply", str(project), "--force")
-    newer = store.make_release(view="riders", seed=9, channel=None)
-    store.pillion("apply", str(project), "--force")
-    says_of = store.pillion("promote", "--all", "rides", "--channel", "production", code=1)
-    assert "driver_stats" in says_of.stderr
-    assert channel_of(store, view="rides/riders")["release"] == second.rpartition("@")[2] != newer.rpartition("@")[2]
 
 
 def test_releases_shows_what_channels_point_to(store: harness.Store) -> None:
@@ -889,7 +662,9 @@ def test_ascii_where_the_locale_is_c(store, start_pilliond):
     pillion("get", "--socket", daemon.resp_unix, "driver_stats", "1")
     admin = ["--admin", daemon.admin]
     for command in (["hist"], ["top"], ["status"], ["slowlog"], ["doctor"]):
-        drawn_in = {name: pillion(*command, *admin, code=None, env={"LC_ALL": name}).stdout for name in ("C", "C.UTF-8")}
+        drawn_in = {
+            name: pillion(*command, *admin, code=None, env={"LC_ALL": name}).stdout for name in ("C", "C.UTF-8")
+        }
         assert drawn_in["C"].isascii() and drawn_in["C"], command
         assert len(drawn_in["C"].splitlines()) == len(drawn_in["C.UTF-8"].splitlines())
     assert re.search(r"total +\|[ .:+#]+\| +[\d.]+ us", pillion("hist", *admin, env={"LC_ALL": "C"}).stdout)

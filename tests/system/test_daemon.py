@@ -589,7 +589,7 @@ def test_a_check_fails_for_whatever_a_start_fails_for(folder, store):
             ([*served, "--listen", "resp=tcp:0.0.0.0:1"], ["not a loopback address"]),
             ([*served, *free, "--user", "nobody-of-that-name"], ["no user 'nobody-of-that-name'"]),
             (["--serve", "rides/driver_stats@blue", *free], ["no channel blue"]),
-            (["--serve", "rides/driver_stats@production", "--serve", "rides/none@x", *free], ["rides/none has no channel"]),
+            ([*served, "--serve", "rides/none@x", *free], ["rides/none has no channel"]),
         ]:
             done = check_config(store, *args, code=3)
             assert done.stdout == "" and all(word in done.stderr for word in words), done.stderr

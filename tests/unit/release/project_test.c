@@ -104,7 +104,7 @@ static void channels_keep_to_releases_that_answer_the_project(void **state) {
     struct pil_error error = {0};
     struct pil_channel channel;
     struct pil_release_ref ref = fixture_release(store, 1), other = fixture_release(store, 2);
-    struct pil_guard guard = {.lines = &lines};
+    struct pil_guard guard = pil_guard_of_project(false, &lines);
     assert_int_equal(pil_channel_promote(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(pil_channel_promote(store, &other, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
     assert_int_equal(pil_channel_pin(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
