@@ -11,6 +11,8 @@ import harness
 import pytest
 from cli import PROJECT, channel_of, pillion, says
 
+NOBODY = "0123456789abcdef"
+
 
 @pytest.fixture
 def project(folder: Path) -> Path:
