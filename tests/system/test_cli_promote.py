@@ -68,15 +68,17 @@ def test_a_release_with_more_than_the_project_says_is_taken(project: Path, store
 
 
 def test_a_release_is_named_by_what_makes_it_the_one(store: harness.Store) -> None:
-    refs = [store.make_release(seed=seed, channel=None) for seed in (1, 2, 3)]
-    ids = [ref.rpartition("@")[2] for ref in refs]
-
     def promoted(name: str) -> str:
         store.pillion("promote", f"rides/driver_stats@{name}", "--channel", "staging")
         return channel_of(store, "staging")["release"]
 
-    assert promoted("latest") == ids[2]
-    assert promoted("staging") == ids[2]
+    refs, ids = [], []
+    for seed in range(5):
+        refs.append(store.make_release(seed=seed, channel=None))
+        ids.append(refs[-1].rpartition("@")[2])
+        assert promoted("latest") == ids[-1]
+    assert ids not in (sorted(ids), sorted(ids, reverse=True))
+    assert promoted("staging") == ids[-1]
     for one in ids:
         others = [len(os.path.commonprefix([one, other])) for other in ids if other != one]
         assert promoted(one[: max(others) + 1]) == one
