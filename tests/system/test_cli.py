@@ -667,7 +667,7 @@ def test_ascii_where_the_locale_is_c(store, start_pilliond):
         }
         assert drawn_in["C"].isascii() and drawn_in["C"], command
         assert len(drawn_in["C"].splitlines()) == len(drawn_in["C.UTF-8"].splitlines())
-    assert re.search(r"total +\|[ .:+#]+\| +[\d.]+ us", pillion("hist", *admin, env={"LC_ALL": "C"}).stdout)
+    assert re.search(r"total +\|[ .:+#]+\| +[\d.]+ [um]s", pillion("hist", *admin, env={"LC_ALL": "C"}).stdout)
     assert not pillion("hist", *admin).stdout.isascii()
 
 
