@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 import duckdb
+import harness
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -418,6 +419,16 @@ def test_what_was_built_is_promoted_unless_it_breaks_a_service(project: Project)
     assert f"@{release}: promoted to staging" in said
     [manifest] = store.glob("views/p/*/releases/*.json")
     assert manifest.stem == release
+    # The applied project has a feature of another type: what is built from this file does not answer it.
+    applied = project.folder / "applied.yaml"
+    applied.write_text((project.folder / "p.yaml").read_text().replace('"int32"', '"int64"', 1))
+    harness.run([harness.program("pillion"), "apply", str(applied), "--force", "--store", f"dir:{store}"])
+    before = channel.read_bytes()
+    pq.write_table(rows(60, 50, seed=2), project.data / "a.parquet")
+    said = run_builder(project, "--promote", "staging", "--json", store=f"dir:{store}", code=1)
+    message = json.loads(said.splitlines()[-1])
+    assert message["exit_code"] == 1 and "is int32, and int64 in the project" in message["error"]
+    assert channel.read_bytes() == before
 
 
 def test_a_limit_that_is_too_small_says_what_is_needed(project: Project) -> None:

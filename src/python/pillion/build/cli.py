@@ -167,23 +167,26 @@ def _promote(built: Sequence[str], channel: str, options: builder.Options) -> No
         options.err.say(f"{release}: promoted to {channel}")
 
 
+def _fail(arguments: argparse.Namespace, options: builder.Options, text: str, code: int) -> int:
+    """With --json as `pillion` does it."""
+    options.err.say(json.dumps({"error": text, "exit_code": code}) if arguments.json else f"pillion build: {text}")
+    return code
+
+
 def _guarded(arguments: argparse.Namespace, options: builder.Options) -> int:
-    err = options.err
     try:
         _run(arguments, options)
     except BuildError as error:
-        err.say(f"pillion build: {error}")
-        return error.code
+        return _fail(arguments, options, str(error), error.code)
     except KeyboardInterrupt:
-        err.say("pillion build: interrupted; nothing was published")
-        return EXIT_INTERRUPTED
+        return _fail(arguments, options, "interrupted; nothing was published", EXIT_INTERRUPTED)
     except Exception as error:  # pylint: disable=broad-except; the last resort
         text = " ".join(str(error).split())
-        err.say(f"pillion build: a fault of this program, {type(error).__name__}: {text[:500] or 'without a text'}; "
-                "please report it with what PILLION_TRACEBACK=1 prints")
         if os.environ.get("PILLION_TRACEBACK"):
-            err.say(traceback.format_exc().rstrip())
-        return EXIT_UNFORESEEN
+            options.err.say(traceback.format_exc().rstrip())
+        return _fail(arguments, options, f"a fault of this program, {type(error).__name__}: "
+                     f"{text[:500] or 'without a text'}; please report it with what PILLION_TRACEBACK=1 prints",
+                     EXIT_UNFORESEEN)
     return 0
 
 
