@@ -65,7 +65,7 @@ _pillion() {
         fi ;;
     build)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--store --view --as-of --promote --memory-limit --on-bad-row --max-bad-rows --tmp --dry-run --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--store --view --as-of --promote --memory-limit --on-bad-row --max-bad-rows --on-conflict --tmp --dry-run --json --help" -- "$2"))
         else
             compopt -o filenames; COMPREPLY=($(compgen -f -- "$2"))
         fi ;;

@@ -32,6 +32,7 @@ complete -c pillion -n '__fish_seen_subcommand_from build' -l promote -x -d 'poi
 complete -c pillion -n '__fish_seen_subcommand_from build' -l memory-limit -x -d 'cap of the resident memory, like 512M (default: half of what the cgroup allows)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l on-bad-row -x -d 'fail or skip (default fail)' -a 'fail skip'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l max-bad-rows -x -d 'with --on-bad-row=skip: fail when there are more (default 1000)'
+complete -c pillion -n '__fish_seen_subcommand_from build' -l on-conflict -x -d 'rows of one key and time with different values: fail or resolve (default resolve: greater values win)' -a 'fail resolve'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l tmp -r -F -d 'folder for what memory cannot hold (default $TMPDIR or /var/tmp)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l dry-run -d 'say what would be done, change nothing'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l json -d 'print JSON for programs'

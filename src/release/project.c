@@ -28,7 +28,7 @@ static bool in_use(void *context, const char *view_name) {
  * line: nodes do not serve it either, whatever the project says. */
 static pil_status count_unanswered(struct pil_store *store, const struct pil_project *project,
                                    const struct pil_catalog_channel *channel, struct pil_text *lines, uint32_t *count) {
-    char prefix[PIL_NAME_BYTES_MAX + 64];
+    char prefix[2 * PIL_NAME_BYTES_MAX + 64];
     struct pil_release_ref ref = channel->ref;
     struct pil_manifest *manifest = NULL;
     if (channel->status != PIL_STATUS_OK) {

@@ -2,7 +2,6 @@
 """DuckDB, with a memory limit: it reads CSV and runs queries."""
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Iterator
 
@@ -22,11 +21,6 @@ def connect(memory_bytes: int, temporary: str) -> duckdb.DuckDBPyConnection:
 
 def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def literal(path: Path) -> str:
-    """The path as a glob that matches nothing but it: DuckDB takes every path for a glob."""
-    return re.sub(r"[*?[]", r"[\g<0>]", str(path))
 
 
 def selection(view: View, there: list[str]) -> str:

@@ -47,7 +47,8 @@ class ParquetSource:
         return f"{len(self._columns):,} columns with rows of {self._needs.row:,} bytes in pages of their own"
 
     def _open(self, path: Path) -> pq.ParquetFile:
-        return pq.ParquetFile(os.path.relpath(path), memory_map=False, pre_buffer=False,
+        # Not "~/a" nor "s3:/a", which Arrow takes for a home and a URL.
+        return pq.ParquetFile(f"./{os.path.relpath(path)}", memory_map=False, pre_buffer=False,
                               buffer_size=parquet_memory.stream_bytes(len(self._columns)),
                               coerce_int96_timestamp_unit="us", page_checksum_verification=True)
 
