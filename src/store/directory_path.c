@@ -88,7 +88,12 @@ pil_status pil_directory_object_open(const struct pil_directory *directory, cons
         return pil_directory_fail(directory, error, "open", object->name);
     }
     struct stat status;
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    if (fstat(fd, &status) != 0) {
+        pil_status failed = pil_directory_fail(directory, error, "look at", object->name);
+        pil_sys_close(&fd);
+        return failed;
+    }
+    if (!S_ISREG(status.st_mode)) {
         pil_sys_close(&fd);
         return pil_fail(error, PIL_STATUS_CORRUPT, "%s/%s is not a regular file; move it away", directory->path,
                         object->name);
