@@ -230,6 +230,13 @@ def test_the_content_says_how_a_file_is_compressed(project: Project, packer: str
     assert not any(project.folder.glob("tmp*"))
 
 
+def test_a_name_with_brackets_is_no_pattern(project: Project) -> None:
+    csv_project(project, f"{CSV_HEADER}1,2025-01-01,5,x\n", "a[1].csv")
+    csv_project(project, f"{CSV_HEADER}1,2025-01-01,6,x\n", "a1.csv")
+    project.source = project.source.replace("a.*", "a[1].csv")
+    assert built(project)["trips"] == 5
+
+
 @pytest.mark.parametrize("data, says", [
     (CSV_HEADER.encode("utf-16"), "is UTF-16; write UTF-8"), (CSV_HEADER.encode("utf-16-le"), "there are zero bytes"),
     (b"PAR1\x15\x04", "is Parquet; write type: parquet"), (b"PK\x03\x04\x14", "is a ZIP archive"),
