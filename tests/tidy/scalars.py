@@ -98,8 +98,8 @@ def places(table: list[Scalar]) -> dict[str, tuple[Any, Any]]:
     keys = set(names(table, "KEY"))
     found: dict[str, tuple[Any, Any]] = {**project_schema(table), **snapshot_layout(table)}
     found["schemas/wire.md: scalar"] = (part("schemas/wire.md", "scalar: ", " |").split(", "), numbers)
-    check = "src/python/pillion/build/check.py"
-    found[f"{check}: _ARROW"] = (set(re.findall(r'"(\w+)":', part(check, "_ARROW = {", "\n}"))), set(every))
+    check = "src/python/pillion/build/scalar.py"
+    found[f"{check}: ARROW"] = (set(re.findall(r'"(\w+)":', part(check, "ARROW = {", "\n}"))), set(every))
     reader, shards = "tests/python/vector_reader.py", "tests/python/shard_reader.py"
     found[f"{reader}: SCALARS"] = (re.findall(r'\("(\w+)",', part(reader, "SCALARS = (", "\n)")), every)
     found[f"{shards}: _WIDTHS"] = (set(quoted(shards, "_WIDTHS = {", "}")), set(fixed))
