@@ -166,7 +166,7 @@ class Reader:
         kinds = {c.name: chunk.batch.schema.field(c.source).type for c in self._view.columns}
         for row in sorted(bad):
             column, misfit = bad[row]
-            if self._source.is_text:
+            if self._source.is_text and not misfit.is_element:
                 misfit = scalar.Misfit(chunk.batch.column(column.source)[row], misfit.why)
             what, fix = check.describe(misfit, column.target, column.is_key, column.is_pii)
             if self._source.is_text:

@@ -144,7 +144,7 @@ def _print(line: str) -> None:
 
 def _run(arguments: argparse.Namespace, options: builder.Options) -> None:
     loaded = project.load(arguments.project)
-    os.chdir(loaded.folder)  # paths in SQL are relative to it, those of ATTACH, too
+    os.chdir(loaded.folder)  # ATTACH knows no file_search_path
     builder.check_store(options)
     built = []
     for view in loaded.chosen(arguments.view):

@@ -21,4 +21,4 @@ def open_source(view: View, folder: Path, duckdb_bytes: int,
         return ParquetSource(view, folder)
     if kind == "csv":
         return CsvSource(view, folder, duckdb_bytes, temporary)
-    return SqlSource(view, duckdb_bytes, temporary)
+    return SqlSource(view, folder, duckdb_bytes, temporary)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import Path
 from typing import Any, Iterator
 
 import duckdb
 import pyarrow as pa
 
-from pillion.build.duck import connect, read, selection
+from pillion.build.duck import connect, quoted, read, selection
 from pillion.build.errors import BadInput
 from pillion.build.project import View
 from pillion.build.source import Chunk, Place, check_columns, failure
@@ -44,11 +45,12 @@ class SqlSource:
     reader_why = "what the libraries hold"
     passed: list[str] = []
 
-    def __init__(self, view: View, memory_bytes: int, temporary: str) -> None:
+    def __init__(self, view: View, folder: Path, memory_bytes: int, temporary: str) -> None:
         self._view = view
         self._name = f"query of {view.name}"
         self._rows = 0
         self._connection = connect(memory_bytes, temporary)
+        self._connection.execute(f"SET file_search_path = {quoted(str(folder))}")
         self._set_up(view.source.get("setup") or "", f"setup of {view.name}")
         try:
             self._relation = self._connection.sql(self._query(view.source["query"]))
