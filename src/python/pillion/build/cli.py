@@ -182,11 +182,12 @@ def _guarded(arguments: argparse.Namespace, options: builder.Options) -> int:
         return _fail(arguments, options, "interrupted; nothing was published", EXIT_INTERRUPTED)
     except Exception as error:  # pylint: disable=broad-except; the last resort
         text = " ".join(str(error).split())
-        if os.environ.get("PILLION_TRACEBACK"):
-            options.err.say(traceback.format_exc().rstrip())
-        return _fail(arguments, options, f"a fault of this program, {type(error).__name__}: "
+        code = _fail(arguments, options, f"a fault of this program, {type(error).__name__}: "
                      f"{text[:500] or 'without a text'}; please report it with what PILLION_TRACEBACK=1 prints",
                      EXIT_UNFORESEEN)
+        if os.environ.get("PILLION_TRACEBACK"):
+            options.err.say(traceback.format_exc().rstrip())
+        return code
     return 0
 
 
