@@ -160,7 +160,7 @@ def _run(arguments: argparse.Namespace, options: builder.Options) -> None:
 def _promote(built: Sequence[str], channel: str, options: builder.Options) -> None:
     for release in built:
         try:
-            _core.promote(options.store, release, channel)
+            _core.promote(os.fsencode(options.store), release, channel)
         except _core.Error as error:
             code, text = error.args
             raise (BadInput(text) if code == "BUSY" else from_core(code, text)) from None
