@@ -705,7 +705,7 @@ def test_no_foreign_text_steers_the_terminal(store, start_pilliond, folder):
     shown = ""
     for command in commands:
         done = subprocess.run([harness.program("pillion"), *command], capture_output=True, check=False, timeout=60)
-        assert done.returncode in (0, 1, 2, 3) and b"Sanitizer" not in done.stderr, (command, done)
+        assert done.returncode in (0, 1, 2, 3, 4) and b"Sanitizer" not in done.stderr, (command, done)
         text = (done.stdout + done.stderr).decode()  # what is not UTF-8 is an error, too
         assert not STEERING.search(text.replace("\t", "")), (command, text)
         if any(HOSTILE in argument for argument in command):
