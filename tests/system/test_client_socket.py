@@ -414,7 +414,7 @@ def test_types_that_change_are_told_both_ways(store, start):
     pq.write_table(pa.table(rows), yaml.with_suffix(".parquet"))
     done = harness.run([sys.executable, "-m", "pillion.build", yaml, "--store", store.url])
     release = done.stdout.splitlines()[-1]
-    store.promote(release)
+    store.pillion("promote", release, "--channel", "production", "--force")
     daemon.wait_serving(release, "rides/v")
     keys = GivenKeys([1, 2])
     harness.wait_until("the release", lambda: all(p.get(keys).views[0][0].decode() in release for p in plans))

@@ -238,12 +238,12 @@ def test_a_memory_budget_leaves_room_for_releases(folder, store, start_pilliond)
     """What clients may hold is a part of it, which a running daemon does not change."""
     said = ("limits.client_memory: its 67108864 bytes leave nothing of memory_budget (67108864 bytes) for releases; "
             "lower it (a running daemon keeps it until a restart), or raise memory_budget")
-    for budget, code in (("64M", 1), ("65M", 0)):
-        done = harness.run([harness.program("pilliond"), "--store", store.url, "--serve", "p/v@c", "--check-config",
-                            "--listen", f"resp=unix:{folder}/r", "--memory_budget", budget, "--limits.client_memory",
-                            "64M"], code=code)
-        assert (said in done.stderr) == (code == 1)
     store.make_release(rows=ROWS, seed=1)
+    for budget, code in (("64M", 1), ("65M", 0)):
+        done = harness.run([harness.program("pilliond"), "--store", store.url, "--serve",
+                            "rides/driver_stats@production", "--check-config", "--listen", f"resp=unix:{folder}/r",
+                            "--memory_budget", budget, "--limits.client_memory", "64M"], code=code)
+        assert (said in done.stderr) == (code == 1)
     config = folder / "pilliond.yaml"
     config.write_text("memory_budget: 512M\n")  # so that limits.client_memory is 64M
     daemon = start_pilliond(store, args=["--config", str(config)])
