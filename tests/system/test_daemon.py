@@ -251,10 +251,10 @@ def test_a_memory_budget_leaves_room_for_releases(folder, store, start_pilliond)
     daemon.signal(signal.SIGHUP)
     harness.wait_until("the refusal", lambda: "reload refused" in daemon.log)
     assert said in daemon.log
-    assert view_status(daemon, whole=True)["memory_budget"] == 512 << 20
+    assert daemon.status()["memory_budget"] == 512 << 20
     config.write_text("memory_budget: 65M\n")
     daemon.signal(signal.SIGHUP)
-    harness.wait_until("the reload", lambda: view_status(daemon, whole=True)["memory_budget"] == 65 << 20)
+    harness.wait_until("the reload", lambda: daemon.status()["memory_budget"] == 65 << 20)
 
 
 def test_a_release_that_will_not_fit_is_refused_and_the_old_one_serves(store, start_pilliond):
