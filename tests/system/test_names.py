@@ -242,8 +242,7 @@ def long_names(folder, store, start_pilliond) -> Any:
             f"feature_services:\n  - name: {LONG['service']}\n    features:\n"
             + "".join(f"      - \"{LONG['view']}:{name}\"\n" for name in columns)
         )
-        store.pillion("apply", str(folder / f"{seed}.yaml"))
-        store.promote(harness.run([*BUILDER, folder / f"{seed}.yaml", "--store", store.url]).stdout.strip())
+        store.build(folder / f"{seed}.yaml")
     daemon = start_pilliond(store, serve=[f"{project}/{LONG['view']}@production" for project in projects],
                             args=["--listen", f"mapped=unix:{folder}/mapped.sock"])
     daemon.mapped, daemon.projects = f"unix:{folder}/mapped.sock", projects
