@@ -385,7 +385,7 @@ def test_plans_follow_swaps(store, daemon):
     for reader in readers:
         reader.start()
     for release in list(seeds)[:3] * 2:
-        store.promote(f"rides/driver_stats@{release}")
+        store.pillion("promote", f"rides/driver_stats@{release}", "--channel", "production", "--force")
         daemon.wait_serving(release)
     stop.set()
     for reader in readers:
