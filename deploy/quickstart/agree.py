@@ -67,14 +67,12 @@ TOOLS: dict[str, Callable[[truth.View, Sequence[Key], argparse.Namespace], list[
 
 
 def as_feast_has_it(row: Row, view: truth.View) -> Row:
-    """Feast's JSON has timestamps in whole seconds, and null for lists that are empty."""
+    """Feast's JSON has timestamps in whole seconds."""
     made = dict(row)
     for feature in view.features:
         value = made[feature.name]
         if feature.type == "unix_timestamp" and value is not None:
             made[feature.name] = value // 1_000_000 * 1_000_000
-        elif feature.is_list and not value:
-            made[feature.name] = None
     return made
 
 
