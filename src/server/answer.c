@@ -173,8 +173,8 @@ static void note_slow(struct pil_turn *turn, const struct pil_request *request, 
     connection->protocol->describe(request, &note);
     struct pil_slow_request slow = {
         .wall_us = turn->wall_us,
-        .duration_us = (times->encoded - connection->received_ns) / 1000,
-        .queue_us = (times->start - connection->received_ns) / 1000,
+        .duration_us = (times->encoded - request->received_ns) / 1000,
+        .queue_us = (times->start - request->received_ns) / 1000,
         .lookup_us = (times->looked_up - times->start) / 1000,
         .encode_us = (times->encoded - times->looked_up) / 1000,
         .keys = request->lookup_count,
@@ -192,7 +192,7 @@ static void measure(struct pil_turn *turn, struct pil_request *request, const st
                     uint32_t *slow_count) {
     const struct pil_series *all = &turn->server->series;
     struct pil_worker *worker = turn->worker;
-    uint64_t received_ns = request->connection->received_ns, total = times->encoded - received_ns;
+    uint64_t received_ns = request->received_ns, total = times->encoded - received_ns;
     uint32_t protocol = request->connection->listener->protocol;
     const pil_metric_series *series = all->stage[protocol][request->view != NULL ? request->view->index + 1 : 0];
     pil_worker_record(worker, series[PIL_STAGE_QUEUE], times->start - received_ns, 1);

@@ -112,7 +112,8 @@ struct pil_request *pil_batch_add(struct pil_turn *turn, struct pil_connection *
     *request = (struct pil_request){.connection = connection,
                                     .body = pil_arena_alloc(&batch->arena, body_bytes, BODY_ALIGNMENT),
                                     .lookup_first = batch->lookup_count,
-                                    .source = connection->decoding};
+                                    .source = connection->decoding,
+                                    .received_ns = connection->received_ns};
     PIL_ASSERT(request->body != NULL); /* pil_batch_has_room */
     memset(request->body, 0, body_bytes);
     connection->pending++;

@@ -21,9 +21,10 @@ struct pil_request {
     struct pil_connection *connection;
     void *body; /* private state of the protocol: request_bytes, zeroed */
     uint32_t lookup_first, lookup_count;
-    uint64_t weight;                       /* values of its answer, about */
-    const uint8_t *source;                 /* where its bytes begin */
-    const struct pil_cache_view *view;     /* the view that labels its metrics; NULL: none */
+    uint64_t weight;                   /* values of its answer, about */
+    const uint8_t *source;             /* where its bytes begin */
+    uint64_t received_ns;              /* when they arrived; others of the connection may come before it is answered */
+    const struct pil_cache_view *view; /* the view that labels its metrics; NULL: none */
     const struct pil_selection *selection; /* the features it reads; NULL: whole rows, or none */
     int64_t max_age_us;                    /* older rows are OUTSIDE_MAX_AGE; 0: only the views' ttl counts */
     uint32_t operation;                    /* below the protocol's operation_count */
