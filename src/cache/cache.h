@@ -22,7 +22,7 @@ struct pil_cache_view {
 };
 
 struct pil_cache;
-/* NULL: no memory. */
+/* worker_count: those that run, and their holders (pil_qsbr_create). NULL: no memory. */
 struct pil_cache *pil_cache_create(uint32_t views_max, uint32_t worker_count);
 /* Unmaps all releases. Workers must have ended. */
 void pil_cache_destroy(struct pil_cache **cache);

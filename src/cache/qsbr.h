@@ -12,7 +12,7 @@
 struct pil_qsbr;
 
 /* A worker may have work that it leaves for other work and goes on with later. What that work has borrowed is held by a
- * reader with a number of its own, behind those of the workers (pil_qsbr_hold). NULL: no memory. */
+ * holder (pil_qsbr_hold): one more worker of this count, with a number behind those that run. NULL: no memory. */
 struct pil_qsbr *pil_qsbr_create(uint32_t worker_count);
 void pil_qsbr_destroy(struct pil_qsbr **qsbr);
 

@@ -84,6 +84,11 @@ static void save_counts(const struct pil_turn *turn, const struct pil_request *r
     memcpy(ret_counts->values, turn->value_counts, ret_counts->bytes);
 }
 
+static void take_back(struct pil_turn *turn, const struct counts *before, struct pil_output_sink *sink) {
+    memcpy(turn->value_counts, before->values, before->bytes);
+    pil_output_undo(sink);
+}
+
 /* Writes an error in place of an answer that did not fit. The answers before it stay. */
 static pil_output_failure put_refusal(struct pil_turn *turn, struct pil_request *request, const struct counts *before,
                                       struct pil_output_sink *sink) {
@@ -92,8 +97,7 @@ static pil_output_failure put_refusal(struct pil_turn *turn, struct pil_request 
     bool is_large = sink->failure == PIL_OUTPUT_TOO_LARGE;
     request->refusal = (struct pil_refusal){.reason = is_large ? PIL_REFUSAL_OUTPUT : PIL_REFUSAL_MEMORY,
                                             .limit = is_large ? limits->output_bytes_max : limits->client_memory_max};
-    memcpy(turn->value_counts, before->values, before->bytes);
-    pil_output_undo(sink);
+    take_back(turn, before, sink);
     pil_output_begin(sink, &connection->output, &turn->worker->chunks, NULL, PIL_CHUNK_BYTES);
     put_answer(turn, request, &sink->sink);
     return pil_output_finish(sink);
@@ -137,7 +141,7 @@ static bool write_answer(struct pil_turn *turn, struct pil_request *request) {
     uint64_t bytes = pil_output_position(&sink);
     if (pil_output_finish(&sink) != PIL_OUTPUT_OK) {
         if (connection->state >= PIL_CONNECTION_CLOSED) {
-            pil_output_undo(&sink);
+            take_back(turn, &counts, &sink);
             return false;
         }
         if (put_refusal(turn, request, &counts, &sink) != PIL_OUTPUT_OK) {
@@ -242,6 +246,10 @@ static void answer(struct pil_turn *turn, struct pil_request *request) {
     encode(turn, request);
 }
 
+static void note_lateness(struct pil_turn *turn, uint64_t now_ns) {
+    turn->is_late = now_ns - turn->now_ns > LATE_NS || turn->work >= turn->work_max;
+}
+
 static void answer_short(struct pil_turn *turn) {
     struct pil_batch *batch = turn->batch;
     struct times times = {.start = pil_clock_monotonic_ns()};
@@ -258,7 +266,7 @@ static void answer_short(struct pil_turn *turn) {
         }
     }
     times.encoded = pil_clock_monotonic_ns();
-    turn->is_late = times.encoded - turn->now_ns > LATE_NS || turn->work >= turn->work_max;
+    note_lateness(turn, times.encoded);
     for (uint32_t i = 0; i < batch->request_count; i++) {
         if (!batch->requests[i].is_later) {
             measure(turn, &batch->requests[i], &times, &slow_count);
@@ -279,7 +287,7 @@ static void answer_later(struct pil_turn *turn, struct pil_request *request) {
     turn->wall_us = pil_clock_wall_us();
     answer(turn, request);
     times.encoded = pil_clock_monotonic_ns();
-    turn->is_late = times.encoded - turn->now_ns > LATE_NS || turn->work >= turn->work_max;
+    note_lateness(turn, times.encoded);
     measure(turn, request, &times, &slow_count);
 }
 

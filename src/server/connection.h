@@ -100,13 +100,13 @@ struct pil_connection {
 /* Closes the connection once its output is sent; no more requests are decoded. */
 void pil_connection_finish(struct pil_connection *connection, pil_close_reason reason);
 /* Decodes these bytes again, as requests of this connection, before any bytes behind the request that is being decoded
- * now: all answered from this batch's moment. The protocol owns the memory and must keep it
- * unchanged as long as pil_connection_is_replayed returns true. */
+ * now: all answered from this batch's moment. The protocol owns the memory and must keep it unchanged as long as
+ * pil_connection_is_replayed returns true. */
 void pil_connection_replay(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes bytes);
 /* Whether requests of the current batch may point into replayed bytes. */
 bool pil_connection_is_replayed(const struct pil_turn *turn, const struct pil_connection *connection);
 /* The request at hand waits for the connection's next turn, because this turn has done enough (turn->work). decode
- * takes nothing and answers AGAIN. Not for replayed bytes, which are decoded in one turn. */
+ * takes nothing and answers AGAIN. Not for replayed bytes: their lane is left between two batches. */
 void pil_connection_yield(struct pil_turn *turn, struct pil_connection *connection);
 /* Writes and sends bytes that are not an answer to a request ("100 Continue"). Nothing is written on BUSY, when answers
  * must go first, and on NO_MEMORY. */

@@ -275,10 +275,15 @@ static void adapt_spin(struct pil_worker *worker, uint64_t parks_before, uint64_
     }
 }
 
+/* Whether something is left over from the turn before. */
+static bool must_not_wait(const struct pil_worker *worker) {
+    return !pil_list_is_empty(&worker->ready) || worker->left_count > 0;
+}
+
 static pil_status wait_events(struct pil_worker *worker, uint32_t *ret_count) {
     uint64_t parks_before = pil_engine_parks(worker->engine), hits_before = pil_engine_spins_hit(worker->engine);
     pil_qsbr_quiescent(pil_cache_qsbr(worker->server->cache), worker->index);
-    bool is_ready = !pil_list_is_empty(&worker->ready) || worker->left_count > 0;
+    bool is_ready = must_not_wait(worker);
     uint64_t timeout_ns = is_ready ? 0 : worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS;
     PIL_TRY(pil_engine_wait(worker->engine, worker->events, PIL_WORKER_EVENTS, is_ready ? 0 : worker->spin_ns,
                             timeout_ns, ret_count));
@@ -303,6 +308,7 @@ pil_status pil_worker_turn(struct pil_worker *worker) {
     if (atomic_load_explicit(&worker->server->is_draining, memory_order_acquire)) {
         drain(worker);
     }
+    bool has_work = count > 0 || must_not_wait(worker);
     for (uint32_t i = 0; i < count; i++) {
         on_event(worker, &worker->events[i]);
     }
@@ -315,7 +321,7 @@ pil_status pil_worker_turn(struct pil_worker *worker) {
     if (worker->turn->now_ns - worker->swept_ns > (worker->is_draining ? SWEEP_NS / 20 : SWEEP_NS)) {
         sweep(worker);
     }
-    if (count > 0) {
+    if (has_work) {
         pil_worker_record(worker, worker->server->series.turn, pil_clock_monotonic_ns() - worker->turn->now_ns, 1);
     }
     return PIL_STATUS_OK;
