@@ -20,7 +20,7 @@ struct pil_lane *pil_lane_create(struct pil_worker *worker, uint32_t number) {
     if (lane == NULL) {
         return NULL;
     }
-    lane->holder = server->settings->worker_count + worker->index * PIL_LANES + number;
+    lane->number = number;
     lane->fiber = pil_fiber_create(run, lane);
     lane->turn =
         (struct pil_turn){.worker = worker,
@@ -49,6 +49,12 @@ void pil_lane_destroy(struct pil_lane **lane) {
 }
 
 /* ---- Leaving a lane. */
+
+/* The number of its QSBR holder. */
+static uint32_t holder_of(const struct pil_lane *lane) {
+    const struct pil_worker *worker = lane->turn.worker;
+    return worker->server->settings->worker_count + worker->index * PIL_LANES + lane->number;
+}
 
 /* A lane to fill while others are left; NULL: all are, or memory is short. */
 static struct pil_lane *find_spare(struct pil_worker *worker) {
@@ -100,7 +106,7 @@ static bool change_lanes(struct pil_lane *lane) {
         return false;
     }
     keep_requests(lane);
-    pil_qsbr_hold(pil_cache_qsbr(worker->server->cache), lane->holder, worker->index);
+    pil_qsbr_hold(pil_cache_qsbr(worker->server->cache), holder_of(lane), worker->index);
     pil_list_append(&worker->left_lanes, &lane->link);
     worker->left_count++;
     lane->is_left = true;
@@ -148,12 +154,10 @@ static void finish(struct pil_lane *lane) {
     pil_accounts_free(&worker->server->accounts, lane->counted_bytes);
     pil_list_remove(&lane->link);
     worker->left_count--;
-    pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), lane->holder);
+    pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), holder_of(lane));
     pil_batch_trim(lane->turn.batch);
-    for (uint32_t i = PIL_LANES_KEPT; i < PIL_LANES; i++) {
-        if (worker->lanes[i] == lane) {
-            pil_lane_destroy(&worker->lanes[i]);
-        }
+    if (lane->number >= PIL_LANES_KEPT) {
+        pil_lane_destroy(&worker->lanes[lane->number]);
     }
 }
 
@@ -205,6 +209,6 @@ void pil_lanes_drop(struct pil_worker *worker) {
     PIL_LIST_EACH(struct pil_lane, link, lane, &worker->left_lanes) {
         pil_engine_give_back(worker->engine, &lane->kept);
         pil_accounts_free(&worker->server->accounts, lane->counted_bytes);
-        pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), lane->holder);
+        pil_qsbr_offline(pil_cache_qsbr(worker->server->cache), holder_of(lane));
     }
 }

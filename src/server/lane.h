@@ -5,7 +5,7 @@
  * other clients do not wait; each turn goes on with a lane that was left, for one slice, until it is done (ADR 38).
  *
  * What the requests of a lane that was left point to stays: releases by a QSBR holder, received bytes by
- * pil_engine_keep, input by lending it (pil_connection_lend_input), plans because a lane has its own. Their connections
+ * pil_engine_keep, input by lending it (pil_connection_hold), plans because a lane has its own. Their connections
  * decode nothing more, and are not destroyed, until the lane is done. Only answers that read rows are left in the
  * middle, because others read what the worker changes, such as the list of connections.
  *
@@ -27,7 +27,7 @@ enum {
 struct pil_lane {
     struct pil_turn turn;
     struct pil_fiber *fiber;
-    uint32_t holder;           /* number of its QSBR holder */
+    uint32_t number;           /* among the lanes of the worker */
     struct pil_list_link link; /* of the lanes that the worker has left */
     struct pil_connection *replaying;
     uint64_t slice_end_ns;
