@@ -9,7 +9,7 @@ set -euo pipefail
 debian_build=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-dev python3-venv
     liburing-dev libyaml-dev libjansson-dev libxxhash-dev libssl-dev libmimalloc-dev)
 debian_run=(ca-certificates curl redis-tools)
-debian_test=(libcmocka-dev binutils redis-server prometheus clang clang-format clang-tidy)
+debian_test=(libcmocka-dev binutils redis-server prometheus clang clang-format clang-tidy zsh fish)
 debian_bench=(liblmdb-dev librocksdb-dev memcached) # bench/run.sh fast
 debian_long=(libclang-rt-14-dev)
 python_run=(numpy==2.4.6 pyarrow==26.0.1 duckdb==2.0.0)

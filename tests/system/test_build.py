@@ -403,9 +403,10 @@ def test_a_store_comes_from_the_environment_and_only_a_release_makes_it(project:
     (project.data / "a.parquet").write_text("no Parquet at all")
     run_builder(project, store=f"dir:{store}", code=1)
     assert not (project.folder / "deep").exists()
+    said = run_builder(project, store=f"dir:{project.folder}/p.yaml/x", code=1)
+    assert "p.yaml/x" in said and "a.parquet" not in said, "the store is tried before the data is read"
     pq.write_table(rows(50, 50), project.data / "a.parquet")
     assert "--store is missing" in run_builder(project, code=2)
-    run_builder(project, store=f"dir:{project.folder}/p.yaml/x", code=1)  # told before the data is read
     run_builder(project, store=f"dir:{store}")
     assert list(store.glob("views/p/*/releases/*.json"))
 

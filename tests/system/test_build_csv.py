@@ -225,9 +225,10 @@ def test_the_content_says_how_a_file_is_compressed(project: Project, packer: str
     said = project.build(code=1).err
     assert "line 3: column trips holds 'six'" in said
     (project.data / name).write_bytes(PACKERS[packer](text.replace("six", "6").encode()))
-    project.build("--json")
+    (temporary := project.folder / "t").mkdir()
+    project.build("--tmp", str(temporary))
     assert (built(project)["trips"], built(project, 2)["trips"]) == (5, 6)
-    assert not any(project.folder.glob("tmp*"))
+    assert not list(temporary.iterdir())
 
 
 def test_a_name_with_brackets_is_no_pattern(project: Project) -> None:

@@ -33,7 +33,7 @@ def measured(project: Project, *options: str) -> tuple[int, str, int]:
     """Exit code, standard error, peak in MiB."""
     project.write()
     done = subprocess.run([sys.executable, "-c", MEASURE, *project.command("--dry-run", *options)], text=True,
-                          capture_output=True, check=False)
+                          capture_output=True, check=False, timeout=300)
     return done.returncode, done.stderr, int(done.stdout.split()[-1]) // 1024
 
 
@@ -78,9 +78,9 @@ def test_what_cannot_be_known_before_ends_at_the_limit(project: Project, kind: s
             file.write("driver_id,ts,x\n")
             file.writelines(f"{row},2025-01-01,{os.urandom(200_000).hex()}\n" for row in range(1500))
     code, said, peak = measured(project, "--memory-limit", "500M")
-    if code != 0 or kind == "sql":
+    if code != 0 or kind == "sql":  # DuckDB may read the CSV in pieces that fit
         assert code == 3 and "the memory limit of 500 MiB does not suffice: " in said and "raise it" in said
-    assert "Traceback" not in said and peak <= 500 + 150  # what goes on in one hundredth of a second
+    assert "Traceback" not in said and peak < 1000  # the values of the query are 1,600 MB
 
 
 def test_messages_name_the_limit_that_was_given(project: Project) -> None:
@@ -103,7 +103,7 @@ def test_the_peak_is_that_of_the_builder_and_not_of_its_parent(project: Project)
     project.write()
     ballast = "import os, sys; b = bytearray(b'1' * (600 << 20)); os.execv(sys.argv[1], sys.argv[1:])"
     done = subprocess.run([sys.executable, "-c", ballast, *project.command("--dry-run")], capture_output=True,
-                          text=True, check=False)
+                          text=True, check=False, timeout=300)
     peak = int(done.stderr.partition("peak memory ")[2].split()[0])
     assert done.returncode == 0 and peak < 400
 

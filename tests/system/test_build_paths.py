@@ -431,14 +431,18 @@ def test_inspect_trusts_no_manifest(project: Project) -> None:
     release = project.build().out.strip()
     path = project.manifests()[0]
     document = json.loads(path.read_text())
-    for sources, counts, not_read in (
-            ("x", [], 5),
-            ([5, None, {"path": 7, "rows": -1}, {"path": "a\x1b[31m"}], {"a\x1b": 2, "b": "x"}, {"count": 9}),
-            ([{"path": "a", "rows": 2**62}], {"rows_in": 1.5, "late": True}, {"count": 1, "paths": [["a"], "\x1b"]})):
+    for sources, counts, not_read, shown in (
+            ("x", [], 5, "driver_id"),
+            ([5, None, {"path": 7, "rows": -1}, {"path": "a\x1b[31m"}], {"a\x1b": 2, "b": "x"}, {"count": 9},
+             r"a\x1b[31m"),
+            ([{"path": "a", "rows": 2**62}], {"rows_in": 1.5, "late": True}, {"count": 1, "paths": [["a"], "\x1b"]},
+             str(2**62))):
         path.write_text(json.dumps({**document, "sources": sources, "counts": counts, "not_read": not_read}))
-        assert "\x1b" not in inspect(project, release)
-        path.write_text(json.dumps({key: value for key, value in document.items() if key not in ("sources", "counts")}))
-    assert "\nread: " not in inspect(project, release)
+        text = inspect(project, release)
+        assert "\x1b" not in text and shown in text.replace(",", ""), text
+    path.write_text(json.dumps({key: value for key, value in document.items() if key not in ("sources", "counts")}))
+    text = inspect(project, release)
+    assert "\nread: " not in text and "driver_id" in text
 
 
 def inspect(project: Project, release: str) -> str:

@@ -55,8 +55,10 @@ def table() -> list[Row]:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if cells[0] == "given":
             types = cells[2:]
-        elif len(cells) == len(types) + 2:
+        elif types and len(cells) > 2:  # the page has another table, of two columns
+            assert len(cells) == len(types) + 2, line
             rows.append(Row(cells[0].strip("`"), cells[1].split(), dict(zip(types, cells[2:]))))
+    assert len(rows) > 50
     return rows
 
 

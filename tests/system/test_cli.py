@@ -13,6 +13,7 @@ import os
 import pty
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -562,21 +563,31 @@ def test_get_explains_what_went_wrong(
         says(pillion("get", "--socket", address, "driver_stats", "1", code=1), "does not speak RESP", "protocol resp")
 
 
-def drawn(argv: list[str], columns: int) -> list[str]:
-    """The lines of what a command draws once on a terminal of that width, without colours."""
+def on_a_terminal(argv: list[str], rows: int, columns: int, env: dict[str, str], pictures: int | None) -> list[str]:
+    """The pictures that a command draws on a terminal of that size, without colours, until it ends; `pictures`: SIGINT
+    ends it when it has begun so many."""
     pid, fd = pty.fork()
     if pid == 0:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        os.execve(argv[0], argv, {**os.environ, "NO_COLOR": "1", "TERM": "xterm"})
-    output = b""
-    try:
-        while chunk := os.read(fd, 65536):
-            output += chunk
-    except OSError:  # EIO: the other end is closed
-        pass
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.execve(argv[0], argv, {**os.environ, "NO_COLOR": "1", "TERM": "xterm", **env})
+    output, end = b"", time.monotonic() + harness.DEADLINE_S
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while select.select([fd], [], [], max(0, end - time.monotonic()))[0]:
+            output += os.read(fd, 65536)
+            if pictures is not None and output.count(b"\x1b[2J") >= pictures:
+                os.kill(pid, signal.SIGINT)
+                pictures = None
+    if time.monotonic() >= end:
+        os.kill(pid, signal.SIGKILL)
     os.close(fd)
-    os.waitpid(pid, 0)
-    return output.decode().split("\x1b[2J")[-1].replace("\r\n", "\n").splitlines()
+    status = os.waitpid(pid, 0)[1]
+    assert pictures is None and not os.WIFSIGNALED(status), (status, output)
+    return output.decode().replace("\r\n", "\n").split("\x1b[2J")
+
+
+def drawn(argv: list[str], columns: int) -> list[str]:
+    """The lines of what a command draws once on a terminal of that width."""
+    return on_a_terminal(argv, 50, columns, {}, None)[-1].splitlines()
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -617,20 +628,7 @@ def test_what_is_drawn_fits_the_terminal_and_lines_up(folder, store, start_pilli
 
 def watched(argv: list[str], rows: int, columns: int, env: dict[str, str]) -> list[str]:
     """The lines of the second picture that a command draws on a terminal of that size."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        os.execve(argv[0], argv, {**os.environ, "NO_COLOR": "1", "TERM": "xterm", **env})
-    output = b""
-    while output.count(b"\x1b[2J") < 3:
-        output += os.read(fd, 65536)
-    os.kill(pid, signal.SIGINT)
-    with contextlib.suppress(OSError):  # EIO: the other end is closed
-        while os.read(fd, 65536):
-            pass
-    os.close(fd)
-    os.waitpid(pid, 0)
-    return output.decode().split("\x1b[2J")[2].removesuffix("\x1b[H").replace("\r\n", "\n").splitlines()
+    return on_a_terminal(argv, rows, columns, env, 3)[2].removesuffix("\x1b[H").splitlines()
 
 
 def test_a_small_window_shows_readiness_and_errors_first(folder, store, start_pilliond):

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 import redis
 import synthetic
-from build_project import BUILDER
 from test_feast import peer, repo  # noqa: F401: a fixture
 
 VIEWS = ("everything", "by_city", "edges", "hourly")
@@ -163,10 +162,7 @@ def keys_store(folder, store) -> harness.Store:
     text = PROJECT.replace("SOURCE", "{type: parquet, path: data.parquet, timestamp_field: event_timestamp}")
     text = text.replace("FEATURES", ", ".join(f"{{name: {name}, type: int32}}" for name in V))
     (folder / "keys.yaml").write_text(text)
-    store.pillion("apply", str(folder / "keys.yaml"))
-    for ref in harness.run([*BUILDER, folder / "keys.yaml", "--store", store.url]).stdout.split():
-        if "@" in ref:
-            store.promote(ref)
+    store.build(folder / "keys.yaml")
     return store
 
 

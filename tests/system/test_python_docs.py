@@ -60,9 +60,7 @@ def run_examples(store, start_pilliond, folder) -> Callable[..., None]:
     """Runs the blocks without a mark, and those that are marked with a module of `modules`."""
     (folder / "rides.yaml").write_text(PROJECT)
     write_drivers(folder / "drivers.parquet")
-    store.pillion("apply", str(folder / "rides.yaml"))
-    built = harness.run([sys.executable, "-m", "pillion.build", folder / "rides.yaml", "--store", store.url])
-    store.promote(built.stdout.split()[-1])
+    store.build(folder / "rides.yaml")
     config, mapped = folder / "pilliond.yaml", f"unix:{folder}/mapped.sock"
     config.write_text("serve:\n  - {view: rides/driver_stats, channel: production}\n")
     daemon = start_pilliond(store, serve=[], args=["--config", str(config), "--listen", f"mapped={mapped}"])

@@ -44,10 +44,7 @@ def test_answers_are_those_of_feasts_sdk(folder, store, start_pilliond):
     repo = folder / "repo"
     repo.mkdir()
     ask_peer("prepare", str(repo))
-    store.pillion("apply", str(repo / "everything.yaml"))
-    built = harness.run([sys.executable, "-m", "pillion.build", repo / "everything.yaml", "--store", store.url])
-    for ref in built.stdout.split():
-        store.promote(ref)
+    store.build(repo / "everything.yaml")
     config, mapped = folder / "pilliond.yaml", f"unix:{folder}/mapped.sock"
     views = "".join(f"  - {{view: conformance/{view}, channel: production}}\n" for view in ("everything", "by_city"))
     config.write_text(f"serve:\n{views}")
