@@ -132,14 +132,16 @@ static int select_views(struct selection *selection, const char *text) {
     return exit_code;
 }
 
-/* Asks the guard about all releases before the first is promoted, so that none is when one would be refused. */
-static int guard_all(const struct pil_invocation *invocation, const struct selection *selection) {
+/* Tries all promotions before the first is made, so that none is when one would be refused. */
+static int try_all(const struct pil_invocation *invocation, const struct selection *selection) {
     struct pil_text lines = {0}, all = {0};
     struct pil_error error = {0};
     struct pil_guard guard = pil_guard_of_project(pil_invocation_has(invocation, PIL_OPTION_FORCE), &lines);
     pil_status status = PIL_STATUS_OK;
     for (size_t i = 0; i < selection->count && (status == PIL_STATUS_OK || status == PIL_STATUS_BUSY); i++) {
-        pil_status one = pil_guard_release(selection->store, &selection->refs[i], &guard, &error);
+        pil_text_clear(&lines);
+        pil_status one = pil_channel_try_promote(selection->store, &selection->refs[i],
+                                                 invocation->values[PIL_OPTION_CHANNEL], &guard, &error);
         pil_text_append(&all, pil_text_chars(&lines), lines.len);
         status = one != PIL_STATUS_OK ? one : status;
     }
@@ -160,7 +162,7 @@ static int promote_all(const struct pil_invocation *invocation) {
         exit_code = select_views(&selection, invocation->args[0]);
     }
     if (exit_code == PIL_EXIT_OK) {
-        exit_code = guard_all(invocation, &selection);
+        exit_code = try_all(invocation, &selection);
     }
     for (size_t i = 0; i < selection.count && exit_code == PIL_EXIT_OK; i++) {
         struct outcome outcome = {.ref = selection.refs[i]};

@@ -187,6 +187,7 @@ struct change {
     const struct pil_release_ref *ref;
     const char *channel_name;
     const struct act *act;
+    bool is_trial;                      /* only look whether it would be done */
     struct pil_guard *guard;            /* NULL: none */
     struct pil_lease *lease;            /* of the release that the channel will name */
     struct pil_release_ref checked;     /* that release; release "": none, as for unpin */
@@ -327,6 +328,9 @@ static pil_status change_once(void *context, struct pil_error *error) {
         return PIL_STATUS_OK;
     }
     PIL_TRY(ask_guard(change, release, error));
+    if (change->is_trial) {
+        return PIL_STATUS_OK;
+    }
     channel->sequence++;
     channel->changed_us = pil_clock_wall_us();
     push_history(channel, release, change->act->name);
@@ -349,11 +353,20 @@ static pil_status run(struct change *change, struct pil_channel *ret_channel, st
     return status;
 }
 
+static const struct act promotion = {"promote", true, promote};
+
 pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_guard *guard, struct pil_channel *ret_channel, struct pil_error *ret_error) {
-    static const struct act act = {"promote", true, promote};
-    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &act, .guard = guard};
+    struct change change = {.store = store, .ref = ref, .channel_name = channel, .act = &promotion, .guard = guard};
     return run(&change, ret_channel, ret_error);
+}
+
+pil_status pil_channel_try_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                                   struct pil_guard *guard, struct pil_error *ret_error) {
+    struct pil_channel unused;
+    struct change change = {
+        .store = store, .ref = ref, .channel_name = channel, .act = &promotion, .is_trial = true, .guard = guard};
+    return run(&change, &unused, ret_error);
 }
 
 pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,

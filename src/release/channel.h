@@ -60,6 +60,9 @@ pil_status pil_channel_refresh(struct pil_store *store, const struct pil_release
 pil_status pil_channel_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_guard *guard, struct pil_channel *ret_channel,
                                struct pil_error *ret_error) PIL_CHECKED;
+/* Returns what pil_channel_promote would return now, and changes no channel. */
+pil_status pil_channel_try_promote(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                                   struct pil_guard *guard, struct pil_error *ret_error) PIL_CHECKED;
 /* Returns the channel to pil_channel_previous. NOT_FOUND: the history has none, or its manifest is gone. */
 pil_status pil_channel_rollback(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                 struct pil_guard *guard, struct pil_channel *ret_channel,

@@ -11,6 +11,15 @@
 
 #include <stdio.h>
 
+/* A project on its way to a store. */
+struct publishing {
+    struct pil_store *store;
+    const struct pil_project *project;
+    bool force;
+    struct pil_project_published published;
+    struct pil_text *lines;
+};
+
 /* ---- Views in use */
 
 /* Whether a channel of the catalog, which has only this project, points to the view. Unreadable channels count, too. */
@@ -24,42 +33,62 @@ static bool in_use(void *context, const char *view_name) {
     return false;
 }
 
-/* Appends a line for everything that the release in service of a channel lacks. A release that cannot be read gives no
- * line: nodes do not serve it either, whatever the project says. */
+/* Whether no node can load what this was read from, whatever the project says; other errors are of this reading. */
+static bool is_of_the_object(pil_status status) {
+    return status == PIL_STATUS_NOT_FOUND || status == PIL_STATUS_CORRUPT || status == PIL_STATUS_UNSUPPORTED;
+}
+
+/* Appends a line for everything that the release in service of a channel lacks. */
 static pil_status count_unanswered(struct pil_store *store, const struct pil_project *project,
-                                   const struct pil_catalog_channel *channel, struct pil_text *lines, uint32_t *count) {
+                                   const struct pil_catalog_channel *channel, struct pil_text *lines, uint32_t *count,
+                                   struct pil_error *error) {
     char prefix[2 * PIL_NAME_BYTES_MAX + 64];
     struct pil_release_ref ref = channel->ref;
     struct pil_manifest *manifest = NULL;
     if (channel->status != PIL_STATUS_OK) {
-        return PIL_STATUS_OK;
+        return pil_fail(error, channel->status, "%s", channel->error.text);
     }
     memcpy(ref.release, pil_channel_effective(&channel->channel), sizeof channel->channel.release);
     snprintf(prefix, sizeof prefix, "channel %s, release %s: ", channel->channel.name, ref.release);
-    pil_status status = pil_manifest_read(store, &ref, &manifest, NULL);
-    if (status == PIL_STATUS_OK) {
-        *count += pil_project_unanswered(project, manifest->view, prefix, lines);
-    }
+    PIL_TRY(pil_manifest_read(store, &ref, &manifest, error));
+    *count += pil_project_unanswered(project, manifest->view, prefix, lines);
     pil_manifest_destroy(&manifest);
-    return status == PIL_STATUS_NO_MEMORY ? status : PIL_STATUS_OK;
+    return PIL_STATUS_OK;
+}
+
+/* The same for all channels. With `force`, a release that could not be read just now is a line. */
+static pil_status count_all_unanswered(const struct publishing *publishing, const struct pil_catalog *catalog,
+                                       uint32_t *count, struct pil_error *ret_error) {
+    for (size_t i = 0; i < catalog->channel_count; i++) {
+        struct pil_error error = {0};
+        pil_status status = count_unanswered(publishing->store, publishing->project, &catalog->channels[i],
+                                             publishing->lines, count, &error);
+        if (status == PIL_STATUS_OK || is_of_the_object(status)) {
+            continue;
+        }
+        if (status == PIL_STATUS_NO_MEMORY || !publishing->force) {
+            return pil_fail(ret_error, status, "%s", error.text);
+        }
+        pil_text_format(publishing->lines, "channel %s of %s/%s was not compared: %s\n",
+                        catalog->channels[i].channel.name, catalog->channels[i].ref.project,
+                        catalog->channels[i].ref.view, error.text);
+        *count += 1;
+    }
+    return PIL_STATUS_OK;
 }
 
 /* `before` is NULL if no project is applied yet. */
-static pil_status count_breaking(struct pil_store *store, const struct pil_project *before,
-                                 const struct pil_project *after, struct pil_text *lines, uint32_t *ret_count,
-                                 struct pil_error *error) {
+static pil_status count_breaking(const struct publishing *publishing, const struct pil_project *before,
+                                 uint32_t *ret_count, struct pil_error *error) {
+    const struct pil_project *after = publishing->project;
+    struct pil_text *lines = publishing->lines;
     struct pil_catalog catalog;
-    pil_status status = PIL_STATUS_OK;
-    PIL_TRY(pil_catalog_read(store, after->name, "", &catalog, error));
+    PIL_TRY(pil_catalog_read(publishing->store, after->name, "", &catalog, error));
     pil_text_clear(lines);
     *ret_count = before != NULL ? pil_project_breaking_changes(before, after, in_use, &catalog, lines) : 0;
-    for (size_t i = 0; i < catalog.channel_count && status == PIL_STATUS_OK; i++) {
-        status = count_unanswered(store, after, &catalog.channels[i], lines, ret_count);
-    }
+    pil_status status = count_all_unanswered(publishing, &catalog, ret_count, error);
     pil_catalog_deinit(&catalog);
-    if (status != PIL_STATUS_OK) {
-        return pil_fail(error, status, "no memory to read the releases in service");
-    }
+    PIL_TRY(status);
     return lines->failed ? pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory to say what would break") : PIL_STATUS_OK;
 }
 
@@ -146,14 +175,6 @@ static pil_status put_project(struct pil_store *store, const struct pil_project 
     return status;
 }
 
-struct publishing {
-    struct pil_store *store;
-    const struct pil_project *project;
-    bool force;
-    struct pil_project_published published;
-    struct pil_text *lines;
-};
-
 /* Writes nothing if the store has the same project. */
 static pil_status publish_over(struct publishing *publishing, const struct applied *before, struct pil_error *error) {
     const struct pil_project *project = publishing->project;
@@ -166,7 +187,7 @@ static pil_status publish_over(struct publishing *publishing, const struct appli
     if (before->project != NULL && json_equal(json, json_object_get(before->document, "project"))) {
         goto out;
     }
-    status = count_breaking(publishing->store, before->project, project, publishing->lines, &published.breaking, error);
+    status = count_breaking(publishing, before->project, &published.breaking, error);
     if (status == PIL_STATUS_OK && published.breaking > 0 && !publishing->force) {
         status =
             pil_fail(error, PIL_STATUS_BUSY,

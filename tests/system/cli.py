@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -51,3 +52,14 @@ def says(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 def channel_of(store: harness.Store, channel: str = "production", view: str = "rides/driver_stats") -> dict[str, Any]:
     return json.loads((store.path / "views" / view / "channels" / f"{channel}.json").read_text())
+
+
+def manifest_of(store: harness.Store, ref: str) -> dict[str, Any]:
+    view, _, release = ref.rpartition("@")
+    return json.loads((store.path / "views" / view / "releases" / f"{release}.json").read_text())
+
+
+def shard_files(store: harness.Store, ref: str) -> list[Path]:
+    return [
+        store.path / "shards" / shard["id"][:2] / f"{shard['id']}.shard" for shard in manifest_of(store, ref)["shards"]
+    ]

@@ -30,7 +30,7 @@ from typing import Any, Callable
 import harness
 import pytest
 import synthetic
-from cli import PROJECT, channel_of, pillion, pillion_json, says
+from cli import PROJECT, channel_of, manifest_of, pillion, pillion_json, says, shard_files
 
 COMMANDS = (
     "check apply build releases promote rollback pin unpin inspect verify gc get status hist top slowlog " "completion"
@@ -42,17 +42,6 @@ def project(folder: Path) -> Path:
     path = folder / "rides.yaml"
     path.write_text(PROJECT)
     return path
-
-
-def manifest_of(store: harness.Store, ref: str) -> dict[str, Any]:
-    view, _, release = ref.rpartition("@")
-    return json.loads((store.path / "views" / view / "releases" / f"{release}.json").read_text())
-
-
-def shard_files(store: harness.Store, ref: str) -> list[Path]:
-    return [
-        store.path / "shards" / shard["id"][:2] / f"{shard['id']}.shard" for shard in manifest_of(store, ref)["shards"]
-    ]
 
 
 # ---- Help, names, exit codes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import harness
 import pytest
-from cli import PROJECT, channel_of, pillion, says
+from cli import PROJECT, channel_of, pillion, says, shard_files
 
 NOBODY = "0123456789abcdef"
 
@@ -103,10 +103,33 @@ def test_a_project_is_promoted_as_a_whole(project: Path, store: harness.Store) -
     project.write_text(PROJECT.replace("name: f0, type: float32", "name: f0, type: int64"))
     store.pillion("apply", str(project), "--force")
     newer = store.make_release(view="riders", seed=9, channel=None)
+    store.make_release(seed=9, channel=None)
     store.pillion("apply", str(project), "--force")
     says_of = store.pillion("promote", "--all", "rides", "--channel", "production", code=1)
     assert "driver_stats" in says_of.stderr
     assert channel_of(store, view="rides/riders")["release"] == second.rpartition("@")[2] != newer.rpartition("@")[2]
+
+
+def test_what_stays_where_it_is_holds_no_view_back(project: Path, store: harness.Store) -> None:
+    first, second = (store.make_release(view=view, channel=None) for view in ("driver_stats", "riders"))
+    store.pillion("promote", "--all", "rides", "--channel", "production")
+    project.write_text(PROJECT.replace("name: f0, type: float32", "name: f0, type: int64"))
+    store.pillion("apply", str(project), "--force")  # driver_stats does not answer it, and is served already
+    newer = store.make_release(view="riders", seed=9, channel=None)
+    store.pillion("apply", str(project), "--force")
+    store.pillion("promote", "--all", "rides", "--channel", "production")
+    assert channel_of(store)["release"] == first.rpartition("@")[2]
+    assert channel_of(store, view="rides/riders")["release"] == newer.rpartition("@")[2] != second.rpartition("@")[2]
+
+
+def test_a_release_that_is_not_whole_keeps_all_back(project: Path, store: harness.Store) -> None:
+    store.make_release(channel=None)
+    riders = store.make_release(view="riders", channel=None)
+    shard = shard_files(store, riders)[0]
+    shard.unlink()
+    done = store.pillion("promote", "--all", "rides", "--channel", "production", code=3)
+    assert shard.stem in done.stderr
+    assert not list((store.path / "views/rides/driver_stats").glob("channels/*"))
 
 
 # ---- Messages for programs

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Goal: applying a project writes once, never over somebody else's change, and never breaks a view in use unless told
  * to. Method: a view that becomes used by a channel; changes that are compatible and that are not. */
+#include "support/fault_store.h"
 #include "unit/release/fixture.h"
 
 static struct pil_text lines;
@@ -99,6 +100,51 @@ static void releases_in_service_answer_the_project(void **state) {
     assert_int_equal(published.breaking, 0);
 }
 
+/* Which call fails, by its kind and the beginning of the name. */
+struct broken {
+    fault_op op;
+    const char *name;
+    pil_status status;
+};
+
+static struct fault break_reads(void *context, const struct fault_call *call) {
+    const struct broken *broken = context;
+    bool is_it = call->op == broken->op && strncmp(call->name, broken->name, strlen(broken->name)) == 0;
+    return (struct fault){.status = is_it ? broken->status : PIL_STATUS_OK};
+}
+
+static void a_release_that_could_not_be_read_is_not_passed_over(void **state) {
+    struct pil_channel channel;
+    struct pil_release_ref ref = fixture_release(*state, 1);
+    assert_int_equal(pil_channel_promote(*state, &ref, "staging", NULL, &channel, NULL), PIL_STATUS_OK);
+    struct {
+        struct broken broken;
+        bool is_of_the_object; /* no node can read it, either */
+    } cases[] = {
+        {{FAULT_GET, "views/rides/drivers/releases/", PIL_STATUS_IO}, false},
+        {{FAULT_GET, "views/rides/drivers/channels/", PIL_STATUS_IO}, false},
+        {{FAULT_GET, "views/rides/drivers/releases/", PIL_STATUS_CORRUPT}, true},
+        {{FAULT_GET, "views/rides/drivers/channels/", PIL_STATUS_UNSUPPORTED}, true},
+        {{FAULT_GET, "views/rides/drivers/releases/", PIL_STATUS_NOT_FOUND}, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pil_error error = {0};
+        struct fault_plan plan = {.choose = break_reads, .context = &cases[i].broken};
+        struct pil_store *inner = NULL;
+        assert_int_equal(pil_store_open_again(*state, &inner, NULL), PIL_STATUS_OK);
+        struct pil_store *store = fault_store_open(inner, &plan);
+        pil_status status = publish(store, "ttl: 1d", i % 2 == 0 ? "ttl: 2d" : "ttl: 3d", false, &error);
+        assert_int_equal(status, cases[i].is_of_the_object ? PIL_STATUS_OK : cases[i].broken.status);
+        if (!cases[i].is_of_the_object) {
+            assert_non_null(strstr(error.text, "injected fault"));
+            assert_int_equal(publish(store, "ttl: 1d", i % 2 == 0 ? "ttl: 2d" : "ttl: 3d", true, NULL), PIL_STATUS_OK);
+            assert_int_equal(published.breaking, 1);
+            assert_non_null(strstr(lines.data, "channel staging of rides/drivers was not compared: "));
+        }
+        pil_store_close(&store);
+    }
+}
+
 static void channels_keep_to_releases_that_answer_the_project(void **state) {
     struct pil_store *store = *state;
     struct pil_error error = {0};
@@ -161,6 +207,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_equal_project_is_not_written_again, setup, teardown),
         cmocka_unit_test_setup_teardown(views_in_use_are_not_broken, setup, teardown),
         cmocka_unit_test_setup_teardown(releases_in_service_answer_the_project, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_release_that_could_not_be_read_is_not_passed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(channels_keep_to_releases_that_answer_the_project, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_project_is_named_and_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(a_document_is_of_the_project_that_it_is_named_after, setup, teardown),
