@@ -369,11 +369,34 @@ static pil_status grow_input(struct pil_turn *turn, struct pil_connection *conne
     return PIL_STATUS_OK;
 }
 
+/* Puts a buffer with room for `wanted` bytes in the place of `input`, which stays where it is for those who point into
+ * it. NO_MEMORY. */
+static pil_status replace_input(struct pil_turn *turn, struct pil_connection *connection, size_t wanted) {
+    struct pil_lent_input lent = {connection->input, connection->input_capacity};
+    size_t begin = connection->input_begin, waiting = waiting_bytes(connection);
+    connection->input = NULL;
+    connection->input_capacity = 0;
+    pil_status status = grow_input(turn, connection, wanted);
+    if (status != PIL_STATUS_OK) {
+        connection->input = lent.bytes;
+        connection->input_capacity = lent.capacity;
+        return status;
+    }
+    memcpy(connection->input, lent.bytes + begin, waiting);
+    connection->input_begin = 0;
+    connection->input_end = waiting;
+    connection->lent = lent;
+    return PIL_STATUS_OK;
+}
+
 /* Makes room for `bytes` behind the waiting ones. */
 static pil_status reserve_input(struct pil_turn *turn, struct pil_connection *connection, size_t bytes) {
     size_t waiting = waiting_bytes(connection);
     if (bytes <= connection->input_capacity - connection->input_end) {
         return PIL_STATUS_OK;
+    }
+    if (connection->is_lent && connection->lent.bytes == NULL) {
+        return replace_input(turn, connection, waiting + bytes);
     }
     if (connection->input_begin > 0) { /* at least what a whole buffer has received since the last move */
         memmove(connection->input, connection->input + connection->input_begin, waiting);
@@ -402,35 +425,19 @@ static pil_status keep_fresh(struct pil_turn *turn, struct pil_connection *conne
 /* Requests of a lane that was left point into `input`: it must neither move nor be overwritten. */
 static void lend_input(struct pil_turn *turn, struct pil_connection *connection) {
     if (connection->input != NULL && connection->input_batch == turn->batch->number) {
-        connection->lent = (struct pil_lent_input){connection->input, connection->input_begin, connection->input_end,
-                                                   connection->input_capacity};
-        connection->input = NULL;
-        connection->input_begin = connection->input_end = connection->input_capacity = 0;
-        pause_reading(turn->worker, connection); /* so that little comes which must be copied later */
+        connection->is_lent = true;
+        pause_reading(turn->worker, connection); /* so that little comes for which there may be no room behind it */
     }
 }
 
-/* Appends what came meanwhile. NO_MEMORY. */
-static pil_status take_input_back(struct pil_turn *turn, struct pil_connection *connection) {
-    struct pil_lent_input lent = connection->lent, since = {connection->input, connection->input_begin,
-                                                            connection->input_end, connection->input_capacity};
-    if (lent.bytes == NULL) {
-        return PIL_STATUS_OK;
+static void take_input_back(struct pil_turn *turn, struct pil_connection *connection) {
+    if (connection->is_lent) {
+        free(connection->lent.bytes);
+        pil_connection_unkeep(turn, connection, connection->lent.capacity);
+        connection->lent = (struct pil_lent_input){0};
+        connection->is_lent = false;
+        connection->input_batch = 0;
     }
-    connection->lent = (struct pil_lent_input){0};
-    connection->input = lent.bytes;
-    connection->input_begin = lent.begin;
-    connection->input_end = lent.end;
-    connection->input_capacity = lent.capacity;
-    connection->input_batch = 0;
-    pil_status status = reserve_input(turn, connection, since.end - since.begin);
-    if (status == PIL_STATUS_OK && since.end > since.begin) {
-        memcpy(connection->input + connection->input_end, since.bytes + since.begin, since.end - since.begin);
-        connection->input_end += since.end - since.begin;
-    }
-    free(since.bytes);
-    pil_connection_unkeep(turn, connection, since.capacity);
-    return status;
 }
 
 void pil_connection_hold(struct pil_turn *turn, struct pil_connection *connection) {
@@ -446,9 +453,7 @@ void pil_connection_let_go(struct pil_turn *turn, struct pil_connection *connect
         return;
     }
     connection->lane = NULL;
-    if (take_input_back(turn, connection) != PIL_STATUS_OK) {
-        connection->owes_refusal = true;
-    }
+    take_input_back(turn, connection);
     unhold(turn, connection);
     if (connection->state == PIL_CONNECTION_GONE || connection->owes_refusal) {
         put_on_ready_list(turn->worker, connection);
@@ -486,12 +491,12 @@ static pil_status decode_all(struct pil_turn *turn, struct pil_connection *conne
 /* Requests that wait for the output are read ahead, so that a client may send all of them before it takes any answer.
  * The room for what may arrive in a turn is made before; not while requests of the batch point into the buffer. */
 static bool may_read_ahead(struct pil_turn *turn, struct pil_connection *connection) {
-    bool is_in_use = connection->pending > 0 && connection->input_batch == turn->batch->number;
+    bool is_in_use = connection->is_lent || (connection->pending > 0 && connection->input_batch == turn->batch->number);
     return !is_in_use && reserve_input(turn, connection, AHEAD_BYTES) == PIL_STATUS_OK;
 }
 
 void pil_connection_resume(struct pil_turn *turn, struct pil_connection *connection) {
-    if (connection->state < PIL_CONNECTION_FINISHING && connection->is_paused && connection->lent.bytes == NULL &&
+    if (connection->state < PIL_CONNECTION_FINISHING && connection->is_paused && !connection->is_lent &&
         !is_far_ahead(connection) && (!connection->is_held || may_read_ahead(turn, connection))) {
         connection->is_paused = false;
         pil_engine_resume(turn->worker->engine, connection->handle);
@@ -711,7 +716,8 @@ bool pil_connection_validate(const struct pil_connection *connection) {
     return connection->magic == PIL_CONNECTION_MAGIC && connection->state <= PIL_CONNECTION_GONE &&
            connection->input_begin <= connection->input_end && connection->input_end <= connection->input_capacity &&
            (connection->input != NULL) == (connection->input_capacity > 0) &&
-           connection->input_capacity <= connection->kept_bytes && pil_list_is_linked(&connection->link) &&
+           connection->input_capacity + connection->lent.capacity <= connection->kept_bytes &&
+           (connection->is_lent || connection->lent.bytes == NULL) && pil_list_is_linked(&connection->link) &&
            /* the batch bounds the requests that are not answered yet */
            connection->pending <= PIL_BATCH_REQUESTS_MAX && pil_output_validate(&connection->output) &&
            (connection->state != PIL_CONNECTION_GONE || connection->handle == 0);

@@ -64,8 +64,8 @@ struct pil_connection {
     uint64_t input_batch; /* number of the batch that points into `input` */
     struct pil_lent_input {
         uint8_t *bytes;
-        size_t begin, end, capacity;
-    } lent; /* `input` as it was when its batch's lane was left; what comes then goes to a new one */
+        size_t capacity;
+    } lent; /* the buffer that requests of a lane point into, when another had to take its place as `input` */
     struct pil_output output;
     struct pil_account_use use; /* what it holds: output, input, and what the protocol keeps */
     uint64_t kept_bytes;        /* by the input and the protocol (pil_connection_keep) */
@@ -88,6 +88,7 @@ struct pil_connection {
     bool has_asked;                    /* a whole request was decoded */
     bool is_paused;                    /* the engine does not read from it */
     bool is_held;                      /* requests wait for the lane, or until the peer has taken more of the output */
+    bool is_lent;                      /* requests of a lane that was left point into `input`, or into `lent` */
     bool is_slow;                      /* the last answer took more than a slice of time */
     bool owes_refusal;                 /* there is no memory for a request that came while one was answered */
     struct pil_peer_identity identity; /* of the peer, taken when it connected */

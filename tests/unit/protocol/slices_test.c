@@ -157,8 +157,8 @@ static void get_all(struct pil_text *text, uint32_t key) {
     word(text, name);
 }
 
-/* Every row. */
-static void ask_feast(struct pil_text *text, uint32_t feature_count) {
+/* Every row; `padding` spaces behind the document. */
+static void ask_feast_padded(struct pil_text *text, uint32_t feature_count, uint32_t padding) {
     struct pil_text body = {0};
     pil_text_format(&body, "{\"features\":[");
     for (uint32_t i = 0; i < feature_count; i++) {
@@ -168,10 +168,14 @@ static void ask_feast(struct pil_text *text, uint32_t feature_count) {
     for (uint32_t i = 0; i < ROWS; i++) {
         pil_text_format(&body, "%s%u", i > 0 ? "," : "", i);
     }
-    pil_text_format(&body, "]}}");
+    pil_text_format(&body, "]}}%*s", (int)padding, "");
     pil_text_format(text, "POST /get-online-features HTTP/1.1\r\nhost: x\r\ncontent-length: %zu\r\n\r\n", body.len);
     pil_text_append(text, body.data, body.len);
     pil_text_deinit(&body);
+}
+
+static void ask_feast(struct pil_text *text, uint32_t feature_count) {
+    ask_feast_padded(text, feature_count, 0);
 }
 
 #define PING "*1\r\n$4\r\nPING\r\n"
@@ -289,8 +293,9 @@ static void there_may_be_more_long_answers_than_lanes(void **state) {
     pil_text_deinit(&request);
 }
 
-/* `cut`: the length of the first part of the request, which comes in two; 0: it comes in one. */
-static void check_meanwhile(struct fixture *f, const struct pil_text *request, size_t cut) {
+/* `cut`: the length of the first part of the request, which comes in two; 0: it comes in one. `burst`: the number of
+ * short requests right behind it. */
+static void check_meanwhile(struct fixture *f, const struct pil_text *request, size_t cut, uint32_t burst) {
     struct pil_text ping = {0}, first = {0}, second = {0};
     pil_text_format(&ping, "GET /health HTTP/1.1\r\nhost: x\r\n\r\n");
     struct pil_text wanted = answer_whole(f, FEAST, request, FEAST_END);
@@ -298,6 +303,9 @@ static void check_meanwhile(struct fixture *f, const struct pil_text *request, s
     struct client client = dial(f, FEAST);
     pil_text_append(&first, request->data, cut);
     pil_text_append(&second, request->data + cut, request->len - cut);
+    for (uint32_t i = 0; i < burst; i++) {
+        pil_text_append(&second, ping.data, ping.len);
+    }
     pil_text_append(&second, ping.data, 10);
     say(&client, &first);
     turn(f);
@@ -312,7 +320,7 @@ static void check_meanwhile(struct fixture *f, const struct pil_text *request, s
         turn(f);
         assert_true(f->worker->left_count > 0);
     }
-    size_t len = wanted.len + 4 * health.len;
+    size_t len = wanted.len + (burst + 4) * health.len;
     for (uint32_t turns = 0; client.answer.len < len; turns++) {
         assert_true(turns < TURNS_MAX);
         turn(f);
@@ -320,7 +328,7 @@ static void check_meanwhile(struct fixture *f, const struct pil_text *request, s
     }
     assert_int_equal(client.answer.len, len);
     assert_memory_equal(client.answer.data, wanted.data, wanted.len);
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < burst + 4; i++) {
         assert_memory_equal(client.answer.data + wanted.len + i * health.len, health.data, health.len);
     }
     hang_up(&client);
@@ -337,8 +345,15 @@ static void what_comes_meanwhile_is_answered_afterwards(void **state) {
     struct fixture *f = *state;
     struct pil_text request = {0};
     ask_feast(&request, FEATURES);
-    check_meanwhile(f, &request, 0);
-    check_meanwhile(f, &request, request.len / 2);
+    check_meanwhile(f, &request, 0, 0);
+    check_meanwhile(f, &request, request.len / 2, 0);
+    pil_text_deinit(&request);
+    /* It nearly fills the connection's buffer, so that what was on its way already needs another one. */
+    ask_feast(&request, FEATURES);
+    uint32_t padding = 2 * PIL_INPUT_BYTES_MIN - 100 - (uint32_t)request.len;
+    pil_text_clear(&request);
+    ask_feast_padded(&request, FEATURES, padding);
+    check_meanwhile(f, &request, request.len / 2, 2000);
     pil_text_deinit(&request);
     /* The long request waited since it came, not since what came after it. */
     struct pil_histogram_view waited;
