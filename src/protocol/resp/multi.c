@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * MULTI, EXEC, DISCARD, WATCH. Queued requests are kept as bytes and replayed at EXEC, in one turn: EXEC writes the
- * header of its array, and the replies to the replayed requests follow in order as the array's elements. */
+ * MULTI, EXEC, DISCARD, WATCH. Queued requests are kept as bytes and replayed at EXEC, from one moment: EXEC writes
+ * the header of its array, and the replies to the replayed requests follow in order as the array's elements. */
 #include "protocol/resp/handlers.h"
 
 #include <stdlib.h>
