@@ -47,6 +47,7 @@ static const struct pil_cache_view *find_by_join_keys(struct pil_turn *turn, str
     struct pil_scope *scope = &turn->scope;
     struct pil_key_part parts[PIL_ENTITIES_MAX];
     struct pil_bytes key = call->args[1], project, longest = {0};
+    turn->work += pil_cache_view_count(scope->cache);
     for (uint32_t i = 0; i < pil_cache_view_count(scope->cache); i++) {
         const struct pil_cache_view *view = pil_cache_view_at(scope->cache, i);
         if (!pil_cache_view_is_served(view) || !pil_bytes_equal_text(name, view->name) ||
@@ -160,8 +161,11 @@ static uint32_t find_slot(const struct pil_selection *selection, struct pil_byte
 static bool add_views(struct pil_turn *turn, struct pil_redis_call *call) {
     struct pil_bytes name;
     for (uint32_t i = 2; i < call->arg_count; i++) {
-        if (pil_feast_redis_is_time(call->args[i], &name) &&
-            find_slot(&call->selection, name) == call->selection.view_count && !add_view(turn, call, name)) {
+        if (!pil_feast_redis_is_time(call->args[i], &name)) {
+            continue;
+        }
+        turn->work += 2 * call->selection.view_count; /* the reply looks for it once more */
+        if (find_slot(&call->selection, name) == call->selection.view_count && !add_view(turn, call, name)) {
             return false;
         }
     }
