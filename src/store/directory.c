@@ -324,6 +324,9 @@ pil_status pil_directory_may_open(const char *path, struct pil_error *ret_error)
     int fd = -1;
     pil_status status = root_open(path, false, &fd, ret_error);
     pil_sys_close(&fd);
+    if (status == PIL_STATUS_OK && access(path, W_OK | X_OK) != 0) {
+        return pil_fail(ret_error, pil_status_from_errno(errno), "write the store dir:%s: %s", path, strerror(errno));
+    }
     if (status != PIL_STATUS_NOT_FOUND) {
         return status;
     }
