@@ -180,10 +180,13 @@ bool pil_config_leaves_memory(uint64_t memory_budget, uint64_t client_memory, st
 }
 
 /* $PILLION_STORE, as for `pillion`, if neither the file nor a flag names a store. */
-static void take_store_of_environment(struct pil_config *config) {
+static void take_store_of_environment(struct pil_config *config, struct pil_text *problems) {
     const char *store = getenv("PILLION_STORE");
-    if (config->store[0] == '\0' && store != NULL) {
-        snprintf(config->store, sizeof config->store, "%s", strlen(store) < sizeof config->store ? store : "");
+    struct pil_error error;
+    if (config->store[0] == '\0' && store != NULL && store[0] != '\0' &&
+        pil_config_option_set(config, pil_config_option_find("store", strlen("store")), store, &error) !=
+            PIL_STATUS_OK) {
+        pil_text_format(problems, "$PILLION_STORE: %s\n", error.text);
     }
 }
 
@@ -229,7 +232,7 @@ pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_l
     read_flags(argc, argv, false, &line, &config, problems);
     bool runs = line.describe == NULL && line.role == NULL && !line.help && !line.version;
     if (runs) {
-        take_store_of_environment(&config);
+        take_store_of_environment(&config, problems);
         settle_auto(&config);
         check_whole(&config, problems);
     }

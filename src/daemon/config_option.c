@@ -338,7 +338,8 @@ void pil_config_usage(struct pil_text *page) {
         "  --serve V@C          serve the release that channel C of view V points to; once for each view\n"
         "  --listen P=A         resp, feast, oip, admin or mapped on unix:/PATH or tcp:HOST:PORT; each adds a "
         "listener\n"
-        "  --check-config       try everything that a start needs, start nothing; exit codes as of a start: 0, 1, 3\n"
+        "  --check-config       try everything that a start needs, start nothing; exit code 1 for mistakes, 3 where a\n"
+        "                       start fails or would have to wait for a store, a channel or a release\n"
         "  --describe TABLE     print a reference page: config, metrics, commands\n"
         "  --ready-fd N         write \"ready\\n\" to descriptor N when every served view is ready\n"
         "  --version, --help\n\noptions (YAML keys, too):\n",

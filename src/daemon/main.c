@@ -56,6 +56,9 @@ static int check(struct pil_config *config) {
     bool is_ok = problems.len == 0 && !problems.failed;
     print_lines(&warnings);
     print_lines(&problems);
+    if (problems.failed) {
+        fprintf(stderr, "pilliond: no memory to say everything that fails\n");
+    }
     pil_text_deinit(&problems);
     pil_text_deinit(&warnings);
     if (!is_ok) {

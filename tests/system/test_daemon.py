@@ -581,6 +581,8 @@ def test_a_check_fails_for_whatever_a_start_fails_for(folder, store):
     assert done.stdout.startswith("ok: 1 view, 1 listener, ")
     assert not list(folder.glob("free.sock*"))
     assert check_config(None, *served, *free, env={"PILLION_STORE": store.url}).stdout.startswith("ok: ")
+    done = check_config(None, *served, *free, env={"PILLION_STORE": "dir:/" + 5000 * "x"}, code=1)
+    assert "$PILLION_STORE: store is 5005 bytes long; at most " in done.stderr
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         for args, words in [
