@@ -3,6 +3,7 @@
  * and what to do about each shortfall. It tries features instead of reading versions, and asks the running daemon, if
  * there is one. */
 #include "base/machine.h"
+#include "base/number.h"
 #include "base/sys.h"
 #include "cli/admin_client.h"
 #include "cli/report.h"
@@ -140,8 +141,8 @@ static void examine_limits(struct sheet *sheet) {
     note(sheet, "locked memory", locks ? GOOD : SLOWER,
          locks ? ""
                : "raise LimitMEMLOCK (ulimit -l) above what the rings need, or the event loop of all workers is epoll",
-         "%llu KiB; the rings of %u workers need %llu KiB", (unsigned long long)(locked.rlim_cur >> 10),
-         pil_machine_cores(), (unsigned long long)(rings >> 10));
+         "%llu KiB; the rings of %u worker%s need %llu KiB", (unsigned long long)(locked.rlim_cur >> 10),
+         pil_machine_cores(), pil_number_plural(pil_machine_cores()), (unsigned long long)(rings >> 10));
 }
 
 static void examine_memory(struct sheet *sheet) {

@@ -2,6 +2,7 @@
  * The command get: reads the features of some entities from a running pilliond, and prints them as a table or as one
  * JSON object on each line. */
 #include "base/hash.h"
+#include "base/number.h"
 #include "base/utf8.h"
 #include "cli/client.h"
 #include "cli/command.h"
@@ -217,7 +218,8 @@ static void print_table(const struct query *query) {
     pil_table_print(&table, 0);
     pil_table_deinit(&table);
     if (missing > 0) {
-        pil_report_note("%u of %u keys were not found", missing, query->key_count);
+        pil_report_note("%u of %u key%s not found", missing, query->key_count,
+                        query->key_count == 1 ? " was" : "s were");
     }
 }
 

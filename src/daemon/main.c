@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pilliond: one binary, three processes. */
+#include "base/number.h"
 #include "base/sys.h"
 #include "daemon/check.h"
 #include "daemon/process.h"
@@ -66,9 +67,10 @@ static int check(struct pil_config *config) {
     }
     pil_config_choose_engine(config);
     printf("ok: %u view%s, %u listener%s, %u worker%s, %s (%s), budget %llu MiB\n", settings->view_count,
-           settings->view_count == 1 ? "" : "s", settings->listener_count, settings->listener_count == 1 ? "" : "s",
-           settings->worker_count, settings->worker_count == 1 ? "" : "s", pil_engine_kind_text(settings->engine),
-           settings->engine_reason, (unsigned long long)(settings->memory_budget >> 20));
+           pil_number_plural(settings->view_count), settings->listener_count,
+           pil_number_plural(settings->listener_count), settings->worker_count,
+           pil_number_plural(settings->worker_count), pil_engine_kind_text(settings->engine), settings->engine_reason,
+           (unsigned long long)(settings->memory_budget >> 20));
     return EXIT_OK;
 }
 

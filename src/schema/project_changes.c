@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Finds the changes of a project, and the releases, that break readers. */
 #include "schema/project_changes.h"
+
+#include "base/number.h"
 #include "base/panic.h"
 
 struct changes {
@@ -130,7 +132,7 @@ static void say_services(const struct pil_project *project, uint32_t view_index,
         }
     }
     if (count > 0) {
-        pil_text_format(lines, "; feature service%s %s %s it", count == 1 ? "" : "s", pil_text_chars(&names),
+        pil_text_format(lines, "; feature service%s %s %s it", pil_number_plural(count), pil_text_chars(&names),
                         count == 1 ? "needs" : "need");
     }
     pil_text_deinit(&names);

@@ -158,7 +158,7 @@ def test_more_keys_than_the_default_may_be_allowed(start):
         if status == 413:
             assert f"{rows} entity lookups" in answer.text and "16384 (limits.keys_per_request)" in answer.text
     answer = ask_oip(daemon, 100_000)
-    assert answer.status == 413 and "100000 rows of 1 views are over the limit of 16384" in answer.text
+    assert answer.status == 413 and "100000 rows of 1 view are over the limit of 16384" in answer.text
     daemon.destroy()
     daemon = start("keys_per_request=200000", "values_per_request=1000000", "request_bytes=16M")
     answer = daemon.online_features({"id": list(range(200_000))}, features(1))

@@ -237,7 +237,7 @@ def test_large_columns(store, start_pilliond, engine):
             assert item == wanted if status == 1 else wanted is None, (name, key)
     with pytest.raises(redis.ResponseError, match="^TOOLARGE the answer would have .* bytes, over limits.output_bytes"):
         client.execute_command("PIL.COLUMNS64", "every", packed(list(range(2500)) * 3))
-    with pytest.raises(redis.ResponseError, match="^TOOLARGE 16385 keys of 1 views are over limits.keys_per_request"):
+    with pytest.raises(redis.ResponseError, match="^TOOLARGE 16385 keys of 1 view are over limits.keys_per_request"):
         client.execute_command("PIL.COLUMNS64", "every", packed([1] * 16385))
     assert client.ping()
 

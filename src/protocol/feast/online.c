@@ -3,6 +3,7 @@
 #include "protocol/feast/internal.h"
 
 #include "base/hash.h"
+#include "base/number.h"
 #include "cache/cache.h"
 #include "schema/project.h"
 
@@ -278,9 +279,9 @@ static bool is_within_limits(struct pil_turn *turn, struct pil_feast_call *call)
     uint64_t bytes_min = rows * call->selection.feature_count * PIL_FEAST_VALUE_BYTES_MIN;
     if (rows * views > limits->keys_per_request_max) {
         fail_limit(turn, call,
-                   pil_batch_text(turn->batch, "%llu entity lookups (%llu rows of %llu feature views)",
-                                  (unsigned long long)(rows * views), (unsigned long long)rows,
-                                  (unsigned long long)views),
+                   pil_batch_text(turn->batch, "%llu entity lookups (%llu row%s of %llu feature view%s)",
+                                  (unsigned long long)(rows * views), (unsigned long long)rows, pil_number_plural(rows),
+                                  (unsigned long long)views, pil_number_plural(views)),
                    pil_batch_text(turn->batch, "%u (limits.keys_per_request)", limits->keys_per_request_max));
         return false;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/http/exchange.h"
 
+#include "base/number.h"
 #include "server/output.h"
 
 /* A body up to this size fits any batch that has room for another request. A larger one must be the first of its
@@ -119,11 +120,12 @@ bool pil_exchange_may_ask(struct pil_turn *turn, struct pil_request *request, ui
         return true;
     }
     pil_exchange_fail(request, 413);
-    call->detail = pil_batch_text(turn->batch,
-                                  "%llu rows of %llu values are %llu values, over limits.values_per_request (%u): ask "
-                                  "for fewer rows or features in one request",
-                                  (unsigned long long)rows, (unsigned long long)columns,
-                                  (unsigned long long)(rows * columns), limit);
+    call->detail =
+        pil_batch_text(turn->batch,
+                       "%llu row%s of %llu value%s are %llu values, over limits.values_per_request (%u): ask "
+                       "for fewer rows or features in one request",
+                       (unsigned long long)rows, pil_number_plural(rows), (unsigned long long)columns,
+                       pil_number_plural(columns), (unsigned long long)(rows * columns), limit);
     return false;
 }
 

@@ -101,8 +101,9 @@ static bool add_rows(struct pil_turn *turn, struct pil_oip_call *call, const str
     }
     if ((uint64_t)parsed->row_count * plan->view_count > limit) {
         pil_oip_fail(turn, call, 413,
-                     "%u rows of %u views are over the limit of %u lookups in one request (limits.keys_per_request)",
-                     parsed->row_count, plan->view_count, limit);
+                     "%u row%s of %u view%s are over the limit of %u lookups in one request (limits.keys_per_request)",
+                     parsed->row_count, pil_number_plural(parsed->row_count), plan->view_count,
+                     pil_number_plural(plan->view_count), limit);
         return false;
     }
     call->rows.row_count = parsed->row_count;

@@ -3,6 +3,7 @@
  * (schemas/wire.md). */
 #include "protocol/resp/handlers.h"
 
+#include "base/number.h"
 #include "base/text.h"
 #include "protocol/resp/plan.h"
 #include "schema/project.h"
@@ -79,9 +80,9 @@ static bool set_rows(struct pil_turn *turn, struct pil_redis_call *call, size_t 
     uint32_t views = pil_tensor_plan(&call->rows)->view_count;
     if (rows > limit / views) {
         call->error = pil_batch_text(turn->batch,
-                                     "TOOLARGE %zu keys of %u views are over limits.keys_per_request, %u; ask for "
+                                     "TOOLARGE %zu keys of %u view%s are over limits.keys_per_request, %u; ask for "
                                      "them in several requests",
-                                     rows, views, limit);
+                                     rows, views, pil_number_plural(views), limit);
         return false;
     }
     call->rows.row_count = (uint32_t)rows;
