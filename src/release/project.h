@@ -20,8 +20,8 @@ struct pil_project_published {
 /* Makes `project` the applied one. A view is in use if it has a channel. BUSY: views in use would change incompatibly,
  * or the release that a channel serves does not answer the project, and `force` is not set; *lines holds one line for
  * each (with `force`, too). CONFLICT: others keep changing the project. TOO_LARGE: nodes would not read it. A channel
- * or release that is absent, CORRUPT or UNSUPPORTED cannot be broken: no node serves it. Other errors of reading one are
- * returned, unless `force` is set: then a line says it. */
+ * or release that is absent, CORRUPT or UNSUPPORTED cannot be broken: no node serves it. Other errors of reading one
+ * are returned, unless `force` is set: then a line says it. */
 pil_status pil_project_publish(struct pil_store *store, const struct pil_project *project, bool force,
                                struct pil_project_published *ret_published, struct pil_text *lines,
                                struct pil_error *ret_error) PIL_CHECKED;

@@ -179,7 +179,8 @@ def test_values_per_request(start):
     for rows, columns in ((11, 10), (10, 11), (101, 1)):
         answer = daemon.online_features({"id": list(range(rows))}, features(columns))
         assert answer.status == 413 and "limits.values_per_request (100)" in answer.text
-        assert f"{rows} rows of {columns} values are {rows * columns} values" in answer.text
+        of_rows = f"{rows} row{'' if rows == 1 else 's'} of {columns} value{'' if columns == 1 else 's'}"
+        assert f"{of_rows} are {rows * columns} values" in answer.text
     assert ask_oip(daemon, 2).status == 200 and ask_oip(daemon, 3, binary=True).status == 200
     answer = ask_oip(daemon, 3)
     assert answer.status == 413 and "3 rows of 50 values are 150 values, over limits.values_per_request" in answer.text
