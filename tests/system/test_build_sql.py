@@ -70,6 +70,7 @@ def test_whatever_gives_rows_is_a_query(project: Project, query: str) -> None:
     "ATTACH 'data/a.db' AS a", "attach database 'data/a.db' as \"a\" ;",
     "ATTACH IF NOT EXISTS 'data/a.db' AS a (READ_ONLY)",
     "/* ours */ ATTACH 'data/a.db' AS a (TYPE duckdb)", "ATTACH 'data/a.db' AS a (READ_ONLY true)",
+    "ATTACH 'data/a.db' AS a (read_only 1, type 'duckdb')",
 ])
 def test_attach_is_relative_to_the_project_and_reads_only(project: Project, attach: str) -> None:
     database(project.data / "a.db")
@@ -88,6 +89,10 @@ def test_attach_is_relative_to_the_project_and_reads_only(project: Project, atta
     ("ATTACH 'data/a.db' AS a (READ_WRITE)", "a build attaches to read only; remove (READ_WRITE)"),
     ("ATTACH 'data/a.db' AS a (READ_ONLY false)", "a build attaches to read only"),
     ("ATTACH 'data/a.db' AS a (READ_ONLY 0, TYPE duckdb)", "a build attaches to read only"),
+    ("ATTACH 'data/none.db' AS a (READ_ONLY 'false')", "a build attaches to read only"),
+    ("ATTACH 'data/none.db' AS a (TYPE 'duckdb', READ_ONLY\t'no')", "a build attaches to read only"),
+    ("ATTACH 'data/none.db' AS a (READ_ONLY /* not */ false)", "are not understood"),
+    ("ATTACH 'data/none.db' AS a (\"READ_ONLY\" false)", "are not understood"),
     ("ATTACH ('data/' || 'a.db') AS a", "write ATTACH 'path' AS name"),
 ])
 def test_what_an_attach_may_not_do(project: Project, attach: str, says: str) -> None:

@@ -22,6 +22,10 @@ _QUERIES = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI, duckdb.Stat
 _ATTACH = re.compile(r"""(?P<begin>(?:\s|--[^\n]*\n|/\*.*?\*/)*ATTACH\s+(?:OR\s+REPLACE\s+)?(?:DATABASE\s+)?
     (?:IF\s+NOT\s+EXISTS\s+)?'(?P<path>(?:[^']|'')*)'(?:\s+AS\s+(?:"[^"]*"|\w+))?)\s*
     (?:\((?P<options>[^()]*)\))?(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*""", re.IGNORECASE | re.DOTALL | re.VERBOSE)
+_OPTION = r"\w+(?:\s+(?:[\w.+-]+|'(?:[^']|'')*'))?"  # neither a comment nor a quoted name
+_OPTIONS = re.compile(rf"(?:{_OPTION}(?:\s*,\s*{_OPTION})*)?")
+_READ_ONLY = re.compile(r"read_only(?:\s+(?:true|1))?", re.IGNORECASE)
+_NOT_READ_ONLY = re.compile(r"(?:read_only|read_write|access_mode)\b", re.IGNORECASE)
 
 
 def read_only(statement: str) -> str:
@@ -29,12 +33,16 @@ def read_only(statement: str) -> str:
     match = _ATTACH.fullmatch(statement)
     if match is None:
         raise ValueError("ATTACH is not understood; write ATTACH 'path' AS name (options)")
-    options = match["options"] or ""
-    if re.search(r"\bread_write\b|\baccess_mode\b|\bread_only\s*=?\s*(?!true|1|on|,|$)\w", options, re.IGNORECASE):
-        raise ValueError(f"a build attaches to read only; remove ({printable(options)}) or write (READ_ONLY)")
-    if match["path"] in ("", ":memory:") or re.search(r"\bread_only\b", options, re.IGNORECASE):
+    if match["path"] in ("", ":memory:"):
         return statement
-    return f"{match['begin']} ({', '.join(filter(None, (options.strip(), 'READ_ONLY')))})"
+    text = (match["options"] or "").strip()
+    if not _OPTIONS.fullmatch(text):
+        raise ValueError("the options of ATTACH are not understood; write (NAME value, READ_ONLY)")
+    others = [option for option in re.findall(_OPTION, text) if not _READ_ONLY.fullmatch(option)]
+    wrong = [option for option in others if _NOT_READ_ONLY.match(option)]
+    if wrong:
+        raise ValueError(f"a build attaches to read only; remove ({printable(', '.join(wrong))}) or write (READ_ONLY)")
+    return f"{match['begin']} ({', '.join([*others, 'READ_ONLY'])})"
 
 
 class SqlSource:
