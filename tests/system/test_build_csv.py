@@ -241,7 +241,7 @@ def test_a_name_with_brackets_is_no_pattern(project: Project) -> None:
 @pytest.mark.parametrize("data, says", [
     (CSV_HEADER.encode("utf-16"), "is UTF-16; write UTF-8"), (CSV_HEADER.encode("utf-16-le"), "there are zero bytes"),
     (b"PAR1\x15\x04", "is Parquet; write type: parquet"), (b"PK\x03\x04\x14", "is a ZIP archive"),
-    (b"\xfd7zXZ\0\0", "is xz"), (gzip.compress(b"PAR1\x15\x04"), "is Parquet"), (b"ORC\x0a", "is ORC"),
+    (b"\xfd7zXZ\0\0", "is xz"), (gzip.compress(b"PAR1\x15\x04"), "is Parquet"), (b"ORC\x0a\x0b\0", "is ORC"),
     (b"ARROW1\0\0", "is Arrow IPC"), (b"Obj\x01\x04", "is Avro"), (b"SQLite format 3\0", "use type: sql"),
     (gzip.compress(CSV_HEADER.encode())[:20], "data/a.csv: "), (bz2.compress(CSV_HEADER.encode())[:20], "data/a.csv: "),
 ])
@@ -250,6 +250,15 @@ def test_what_is_no_text_is_told_by_its_bytes(project: Project, data: bytes, say
     (project.data / "a.csv").write_bytes(data)
     said = project.build(code=1).err
     assert "data/a.csv: " in said and says in said and said.count("\n") == 1 and said[:-1].isprintable()
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("name", ["ORCID", "ORC", "PAR1", "ARROW1", "BZh", "BZh9", "Obj", "SQLite format 3"])
+def test_a_column_may_be_named_like_a_format(project: Project, packer: str, name: str) -> None:
+    csv_project(project, "")
+    text = f"{name},driver_id,ts,trips,city\r\n7,1,2025-01-01,5,x\r\n"
+    (project.data / "a.csv").write_bytes(PACKERS[packer](text.encode()))
+    assert built(project)["trips"] == 5
 
 
 def test_a_header_cannot_steer_the_terminal(project: Project) -> None:

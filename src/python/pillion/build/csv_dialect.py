@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, TextIO
@@ -13,7 +14,9 @@ DELIMITERS = ",;\t|"
 PEEK_BYTES = 512
 
 # What is read although it is no text: DuckDB and Arrow know these names.
-_COMPRESSIONS = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_COMPRESSIONS = ((rb"\x1f\x8b", "gzip"), (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", "bz2"), (rb"\x28\xb5\x2f\xfd", "zstd"))
+_OF_TEXT = b"\t\r\n\x01"  # control bytes that a text may have: line ends and delimiters
+# Those of ASCII may begin a header, too (ORCID), so they count only before bytes that no text has.
 _NO_TEXT = (
     (b"PAR1", "Parquet; write type: parquet into the source"),
     (b"ORC", "ORC; write Parquet or CSV"),
@@ -67,7 +70,7 @@ def compression_of(path: Path) -> Optional[str]:
     with open(path, "rb") as file:
         begin = file.read(PEEK_BYTES)
     for magic, name in _COMPRESSIONS:
-        if begin.startswith(magic):
+        if re.match(magic, begin):
             with open_bytes(path, name) as stream:
                 check_text(stream.read(PEEK_BYTES))
             return name
@@ -81,8 +84,9 @@ def open_bytes(path: Path, compression: Optional[str]) -> pa.NativeFile:
 
 
 def check_text(begin: bytes) -> None:
+    is_binary = any(byte < ord(" ") and byte not in _OF_TEXT for byte in begin)
     for magic, what in _NO_TEXT:
-        if begin.startswith(magic):
+        if begin.startswith(magic) and (is_binary or not magic.isascii()):
             raise ValueError(f"is {what}")
     if b"\0" in begin:
         raise ValueError("is no text, there are zero bytes in it; write CSV in UTF-8")
