@@ -258,6 +258,17 @@ def test_a_name_that_is_not_utf8_is_refused(project: Project) -> None:
         assert f"data/\\xff.{kind}: its name is not UTF-8" in project.build(code=1).err
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hidden_name_that_is_not_utf8_is_passed_over_and_shown(project: Project, kind: str) -> None:
+    put(project.data / f"a.{kind}", 1, kind)
+    put(project.data / f"b.{kind}", 1, kind).rename(project.data / os.fsdecode(b"_\xff." + kind.encode()))
+    name_source(project, kind, "data")
+    done = project.build("--json")
+    assert done.result["not_read"] == {"count": 1, "paths": [f"data/_\\xff.{kind}"]}
+    assert project.manifest(done.result["release"])["not_read"] == done.result["not_read"]
+    assert f"was not read: data/_\\xff.{kind} (" in done.err
+
+
 # ---- What is no path, and what is not there
 
 @pytest.mark.parametrize("kind", KINDS)

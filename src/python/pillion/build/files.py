@@ -231,7 +231,8 @@ class Files:
     """Lineage of the files of a source: their size and hash when they were read."""
 
     def __init__(self, view: View, kind: str, folder: Path) -> None:
-        self.paths, self.passed = find_files(view.source["path"], kind, folder)
+        self.paths, passed = find_files(view.source["path"], kind, folder)
+        self.passed = [printable(name) for name in passed]  # a name that is not UTF-8, too, can be shown and stored
         self.names = [printable(os.path.relpath(path, folder)) for path in self.paths]
         self.rows = [0] * len(self.paths)
         self._stats: dict[int, os.stat_result] = {}
