@@ -112,6 +112,37 @@ def test_the_header_of_a_csv_file_says_its_delimiter(project: Project, delimiter
     assert shard.decode(shard.get(shard.key([1]))) == {"trips": 5, "city": f"a{delimiter}b"}
 
 
+NAMES = "header: false, column_names: [driver_id, ts, trips, city]"
+
+
+@pytest.mark.parametrize("begin", ["", "\n", "\ufeff"])
+@pytest.mark.parametrize("delimiter", list(",;\t|"))
+def test_the_first_row_says_the_delimiter_where_there_is_no_header(project: Project, delimiter: str,
+                                                                   begin: str) -> None:
+    others = "".join(c for c in ",;|" if c != delimiter)
+    csv_project(project, begin + f"1,2025-01-01,5,a{{}}\n2,2025-01-02,6,b\n".replace(",", delimiter).format(others))
+    project.source = source_with(NAMES)
+    done = project.build("--json")
+    assert done.result["counts"]["rows_in"] == 2
+    shard = next(project.shards(done.result["release"]))
+    assert shard.decode(shard.get(shard.key([1]))) == {"trips": 5, "city": "a" + others}
+
+
+def test_the_delimiter_of_the_source_counts_where_there_is_no_header(project: Project) -> None:
+    csv_project(project, "1|2025-01-01|5|a\n")
+    project.source = source_with(f"{NAMES}, delimiter: '|'")
+    assert built(project)["city"] == "a"
+    project.source = source_with(f"{NAMES}, delimiter: ';'")
+    assert "line 1: has 1 field where there are column_names for 4 (column ts is" in project.build(code=1).err
+
+
+def test_a_first_row_that_lacks_a_field_is_split_by_its_delimiter(project: Project) -> None:
+    csv_project(project, "1;2025-01-01;5\n2;2025-01-01;6;x\n")
+    project.source = source_with(NAMES)
+    said = project.build(code=1).err
+    assert "line 1: has 3 fields where there are column_names for 4 (column city is the first that is missing)" in said
+
+
 # ---- How values are spelled
 
 def built(project: Project, key: int = 1) -> dict[str, Any]:

@@ -19,30 +19,32 @@ WRONG_QUOTE = "has a text in quotes that does not end at its quote"
 
 
 def read_header(path: Path, wanted: Sequence[str], dialect: Dialect) -> Header:
-    """The header, split by the delimiter that yields most of the wanted columns. Nothing is guessed from values."""
+    """The header, split by the delimiter that yields most of the wanted columns. With column_names: these, and the
+    delimiter that splits the first line into their number of fields, or nearest to it. Nothing is guessed from values."""
     delimiters = dialect.delimiter or "".join(c for c in DELIMITERS if c not in (dialect.quote, dialect.comment))
-    best, most = Header(delimiters[0], [], dialect), -1
+    found: list[tuple[int, Header]] = []
     for delimiter in delimiters:
-        header = _header(path, Header(delimiter, [], dialect))
-        known = sum(name in header.names for name in wanted)
-        if known > most:
-            best, most = header, known
-    return best
+        header, fields = _header(path, Header(delimiter, [], dialect))
+        fit = (sum(name in header.names for name in wanted) if dialect.names is None else
+               -abs(len(fields) - len(dialect.names)))
+        found.append((fit, header))
+    return max(found, key=lambda pair: pair[0])[1]  # the first of several
 
 
-def _header(path: Path, header: Header) -> Header:
-    """With column_names: these, when the first line has as many fields."""
+def _header(path: Path, header: Header) -> tuple[Header, list[str]]:
+    """The header, and the fields of the first line that is neither blank nor a comment."""
     blank = 0
     for number, fields in _records(path, header):
-        if not fields:
+        if fields == [""]:
+            blank += 1
+        elif fields == []:
             continue
-        if header.dialect.names is not None:
-            return Header(header.delimiter, list(header.dialect.names), header.dialect)
-        if fields != [""]:
+        elif header.dialect.names is not None:
+            return Header(header.delimiter, list(header.dialect.names), header.dialect), fields or []
+        else:
             names = [_unquoted(field, header) for field in fields or []]
-            return Header(header.delimiter, names, header.dialect, blank, number)
-        blank += 1
-    return header
+            return Header(header.delimiter, names, header.dialect, blank, number), fields or []
+    return header, []
 
 
 def mixed_line_ends(path: Path) -> Optional[tuple[int, str]]:
@@ -158,7 +160,8 @@ def _mistake(fields: Optional[list[str]], header: Header, used: Sequence[int]) -
         return f"has more than {LINE_BYTES_MAX:,} bytes", "write less, or Parquet, "
     if len(fields) < len(names) or any(fields[len(names):]):
         missing = f" (column {names[len(fields)]} is the first that is missing)" if len(fields) < len(names) else ""
-        return (f"has {len(fields)} field{'s' if len(fields) != 1 else ''} where the header has {len(names)}{missing}",
+        wanted = "the header has" if header.line > 0 else "there are column_names for"
+        return (f"has {len(fields)} field{'s' if len(fields) != 1 else ''} where {wanted} {len(names)}{missing}",
                 "write one for each column (in quotes when the delimiter is in it), ")
     for column in used:
         if not _is_utf8(fields[column]):
