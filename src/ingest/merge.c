@@ -7,6 +7,7 @@
 #include "base/panic.h"
 #include "ingest/order.h"
 #include "ingest/value.h"
+#include "snapshot/reader.h"
 
 #include <stdlib.h>
 
@@ -62,9 +63,8 @@ static struct pil_bytes key_of(const struct pil_view *view, const struct pil_rec
     if (view->layout.key_is_fixed) {
         return pil_bytes_from(row, view->layout.key_bytes);
     }
-    uint32_t len = pil_load_u32(row);
-    return pil_bytes_from(len <= PIL_REF_INLINE_BYTES ? row + 4 : row + view->layout.stride + pil_load_u64(row + 8),
-                          len);
+    const struct pil_bytes heap = pil_record_heap(view, record);
+    return pil_row_reference(&heap, row);
 }
 
 /* ---- Winners */
@@ -139,7 +139,8 @@ static pil_status record_conflicts(struct merger *merger, const struct pil_recor
     char text[PIL_INGEST_KEY_TEXT_BYTES];
     size_t len = pil_view_key_format(ingest->view, key_of(ingest->view, winner), text, sizeof text);
     struct pil_bytes key = pil_bytes_from(text, len < sizeof text ? len : sizeof text);
-    if (!options->on_conflict(options->context, key, pil_order_event_us(ingest->view, winner), winner->conflicts)) {
+    if (!options->on_conflict(options->context, key, pil_row_event_ts_us(ingest->view, pil_record_row(winner)),
+                              winner->conflicts)) {
         return pil_fail(merger->error, PIL_STATUS_INVALID, "rows of one key and time have different values");
     }
     return PIL_STATUS_OK;
@@ -148,7 +149,6 @@ static pil_status record_conflicts(struct merger *merger, const struct pil_recor
 /* Counts and profiles the winners among the entries, which are sorted. */
 static pil_status record_winners(struct merger *merger, size_t count) {
     struct pil_ingest *ingest = merger->ingest;
-    uint32_t stride = ingest->view->layout.stride;
     for (size_t i = 0; i < count; i++) {
         const struct pil_record *record = merger->entries[i].record;
         if (record->duplicates == PIL_RECORD_DEAD) {
@@ -162,7 +162,8 @@ static pil_status record_winners(struct merger *merger, size_t count) {
         if (record->conflicts > 0) {
             PIL_TRY(record_conflicts(merger, record));
         }
-        pil_profile_row(ingest->profile, pil_record_row(record), pil_record_row(record) + stride);
+        const struct pil_bytes heap = pil_record_heap(ingest->view, record);
+        pil_profile_row(ingest->profile, pil_record_row(record), &heap);
     }
     return PIL_STATUS_OK;
 }

@@ -3,16 +3,13 @@
 #include "ingest/value.h"
 #include "snapshot/reader.h"
 
-int64_t pil_order_event_us(const struct pil_view *view, const struct pil_record *record) {
-    return pil_load_i64(pil_record_row(record) + view->layout.event_ts_offset);
-}
-
 static int compare_numbers(int64_t a, int64_t b) {
     return (a > b) - (a < b);
 }
 
 static int compare_times(const struct pil_view *view, const struct pil_record *a, const struct pil_record *b) {
-    int order = compare_numbers(pil_order_event_us(view, a), pil_order_event_us(view, b));
+    int order =
+        compare_numbers(pil_row_event_ts_us(view, pil_record_row(a)), pil_row_event_ts_us(view, pil_record_row(b)));
     order = order != 0 ? order : compare_numbers(a->event_ns, b->event_ns);
     order = order != 0 ? order : compare_numbers(a->created_us, b->created_us);
     return order != 0 ? order : compare_numbers(a->created_ns, b->created_ns);
@@ -25,7 +22,7 @@ static int compare_content(const struct pil_record *a, const struct pil_record *
 
 static int compare_values(const struct pil_view *view, const struct pil_record *a, const struct pil_record *b) {
     const uint8_t *row_a = pil_record_row(a), *row_b = pil_record_row(b);
-    uint32_t stride = view->layout.stride;
+    struct pil_bytes heap_a = pil_record_heap(view, a), heap_b = pil_record_heap(view, b);
     int order = 0;
     for (uint32_t i = 0; order == 0 && i < view->feature_count; i++) {
         const struct pil_feature *feature = &view->features[i];
@@ -33,8 +30,8 @@ static int compare_values(const struct pil_view *view, const struct pil_record *
         if (null_a || null_b) {
             order = null_b - null_a;
         } else {
-            order = pil_value_compare(feature->type, pil_value_of(feature, row_a, row_a + stride),
-                                      pil_value_of(feature, row_b, row_b + stride));
+            order = pil_value_compare(feature->type, pil_value_of(feature, row_a, &heap_a),
+                                      pil_value_of(feature, row_b, &heap_b));
         }
     }
     /* Values may compare equal and differ: zeros by their sign, NaNs by their payload. */

@@ -18,4 +18,3 @@ typedef enum pil_order_relation {
 bool pil_order_is_better(const struct pil_view *view, const struct pil_record *a, const struct pil_record *b);
 pil_order_relation pil_order_relate(const struct pil_view *view, const struct pil_record *winner,
                                     const struct pil_record *loser);
-int64_t pil_order_event_us(const struct pil_view *view, const struct pil_record *record);

@@ -151,7 +151,7 @@ static void observe_integer(struct column *column, const uint8_t *field) {
     column->integer_max = value > column->integer_max ? value : column->integer_max;
 }
 
-static void observe_row(struct column *column, const uint8_t *row, const uint8_t *heap) {
+static void observe_row(struct column *column, const uint8_t *row, const struct pil_bytes *heap) {
     struct pil_type type = column->feature->type;
     struct pil_bytes value = pil_value_of(column->feature, row, heap);
     uint64_t hash = hash_of(value);
@@ -176,7 +176,7 @@ static void observe_row(struct column *column, const uint8_t *row, const uint8_t
     }
 }
 
-void pil_profile_row(struct pil_profile *profile, const uint8_t *row, const uint8_t *heap) {
+void pil_profile_row(struct pil_profile *profile, const uint8_t *row, const struct pil_bytes *heap) {
     profile->rows++;
     for (uint32_t i = 0; i < profile->view->feature_count; i++) {
         struct column *column = &profile->columns[i];
@@ -213,7 +213,7 @@ static void count_bucket(const struct column *column, struct tally_column *tally
 }
 
 static void count_row(const struct column *column, struct tally_column *tally, const uint8_t *row,
-                      const uint8_t *heap) {
+                      const struct pil_bytes *heap) {
     struct pil_type type = column->feature->type;
     struct pil_bytes value = pil_value_of(column->feature, row, heap);
     int top = has_top(column) ? pil_frequent_find(column->frequent, hash_of(value), value) : -1;
@@ -231,7 +231,7 @@ static void count_row(const struct column *column, struct tally_column *tally, c
     }
 }
 
-void pil_tally_row(struct pil_tally *tally, const uint8_t *row, const uint8_t *heap) {
+void pil_tally_row(struct pil_tally *tally, const uint8_t *row, const struct pil_bytes *heap) {
     const struct pil_profile *profile = tally->profile;
     for (uint32_t i = 0; i < profile->view->feature_count; i++) {
         const struct column *column = &profile->columns[i];

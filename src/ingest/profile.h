@@ -21,12 +21,12 @@ struct pil_tally;
 struct pil_profile *pil_profile_create(const struct pil_view *view);
 void pil_profile_destroy(struct pil_profile **profile);
 /* First pass. The row's references are offsets in `heap`. */
-void pil_profile_row(struct pil_profile *profile, const uint8_t *row, const uint8_t *heap);
+void pil_profile_row(struct pil_profile *profile, const uint8_t *row, const struct pil_bytes *heap);
 
 /* NULL when memory is short. pil_profile_row must not be called any more. */
 struct pil_tally *pil_tally_create(const struct pil_profile *profile);
 void pil_tally_destroy(struct pil_tally **tally);
-void pil_tally_row(struct pil_tally *tally, const uint8_t *row, const uint8_t *heap);
+void pil_tally_row(struct pil_tally *tally, const uint8_t *row, const struct pil_bytes *heap);
 void pil_tally_merge(struct pil_tally *into, const struct pil_tally *from);
 
 /* {"rows": n, "features": {name: {"type", "count", "nulls", "distinct", "measure", "min", "max", "mean", "stddev",

@@ -5,6 +5,7 @@
 #include "ingest/internal.h"
 #include "base/clock.h"
 #include "base/panic.h"
+#include "ingest/value.h"
 #include "release/catalog.h"
 #include "release/lease.h"
 #include "release/shard_io.h"
@@ -119,9 +120,11 @@ static void add_record(const struct job *job, uint32_t shard, struct load *load,
     if (record->duplicates == PIL_RECORD_DEAD || pil_shard_of(record->hash, job->shard_bits) != shard) {
         return;
     }
-    const uint8_t *row = pil_record_row(record);
     PIL_ASSERT((load->row_count + 1) * sizeof *load->rows <= load->rows_bytes);
-    load->rows[load->row_count++] = (struct pil_writer_row){.row = row, .heap = row + job->ingest->view->layout.stride};
+    load->rows[load->row_count++] = (struct pil_writer_row){
+        .row = pil_record_row(record),
+        .heap = pil_record_heap(job->ingest->view, record).data,
+    };
 }
 
 static pil_status load_partition(const struct job *job, uint32_t shard, uint32_t partition, struct load *load,
@@ -223,7 +226,8 @@ static pil_status write_shard(struct worker *worker, uint32_t shard, struct pil_
         goto out;
     }
     for (size_t i = 0; i < load.row_count; i++) {
-        pil_tally_row(worker->tally, load.rows[i].row, load.rows[i].heap);
+        const struct pil_bytes heap = pil_record_heap(ingest->view, pil_record_of_row(load.rows[i].row));
+        pil_tally_row(worker->tally, load.rows[i].row, &heap);
     }
     const struct pil_writer_options options = {.shard_index = shard, .shard_bits = job->shard_bits};
     status = pil_writer_finish(ingest->view, &options, load.rows, load.row_count, &file, error);

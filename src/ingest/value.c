@@ -1,34 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ingest/value.h"
+#include "base/half.h"
 #include "base/panic.h"
-#include "snapshot/format.h"
 #include "snapshot/reader.h"
 
 #include <math.h>
 
 /* ---- Finding and reading */
 
-static struct pil_bytes reference_of(const uint8_t *field, const uint8_t *heap) {
-    struct pil_ref ref;
-    memcpy(&ref, field, sizeof ref);
-    return ref.len <= PIL_REF_INLINE_BYTES ? pil_bytes_from(field + 4, ref.len)
-                                           : pil_bytes_from(heap + ref.offset, ref.len);
-}
-
-struct pil_bytes pil_value_of(const struct pil_feature *feature, const uint8_t *row, const uint8_t *heap) {
+struct pil_bytes pil_value_of(const struct pil_feature *feature, const uint8_t *row, const struct pil_bytes *heap) {
     const uint8_t *field = row + feature->offset;
-    return pil_type_is_reference(feature->type) ? reference_of(field, heap)
+    return pil_type_is_reference(feature->type) ? pil_row_reference(heap, field)
                                                 : pil_bytes_from(field, pil_type_row_bytes(feature->type));
-}
-
-static double half_at(const uint8_t *at) {
-    uint16_t bits = pil_load_u16(at);
-    int exponent = bits >> 10 & 31;
-    double fraction = bits & 1023;
-    double value = exponent == 31  ? (fraction == 0 ? INFINITY : NAN)
-                   : exponent == 0 ? ldexp(fraction, -24)
-                                   : ldexp(fraction + 1024, exponent - 25);
-    return bits >> 15 ? -value : value;
 }
 
 double pil_value_number_at(pil_scalar scalar, const uint8_t *at) {
@@ -40,11 +23,8 @@ double pil_value_number_at(pil_scalar scalar, const uint8_t *at) {
     case PIL_SCALAR_UNIX_TIMESTAMP: return (double)pil_load_i64(at);
     case PIL_SCALAR_FLOAT32: return (double)pil_load_f32(at);
     case PIL_SCALAR_FLOAT64: return pil_load_f64(at);
-    case PIL_SCALAR_FLOAT16: return half_at(at);
-    case PIL_SCALAR_BFLOAT16: {
-        uint8_t wide[4] = {0, 0, at[0], at[1]};
-        return (double)pil_load_f32(wide);
-    }
+    case PIL_SCALAR_FLOAT16: return (double)pil_float_from_f16(pil_load_u16(at));
+    case PIL_SCALAR_BFLOAT16: return (double)pil_float_from_bf16(pil_load_u16(at));
     case PIL_SCALAR_STRING:
     case PIL_SCALAR_BYTES:
     case PIL_SCALAR_COUNT: break;

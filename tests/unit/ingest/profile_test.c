@@ -34,7 +34,7 @@ static void set_text(const struct rows *rows, uint32_t row, uint32_t feature, co
 }
 
 /* Profile of all rows; ends their life. The second pass runs in two tallies, as two threads would. */
-static json_t *profile_of(struct rows *rows, const uint8_t *heap) {
+static json_t *profile_of(struct rows *rows, const struct pil_bytes *heap) {
     uint32_t stride = rows->view->layout.stride;
     struct pil_profile *profile = pil_profile_create(rows->view);
     assert_non_null(profile);
@@ -172,7 +172,7 @@ static void vectors_and_lists_are_measured_by_element_and_length(void **state) {
         pil_store_u64(field(&rows, i, 1) + 8, 0);
         pil_store_u32(field(&rows, i, 2), 4); /* list<string> without elements: its count alone */
     }
-    json_t *json = profile_of(&rows, heap);
+    json_t *json = profile_of(&rows, &(struct pil_bytes){.data = heap, .len = sizeof heap});
     assert_true(real_at(json, "f0", "min") == -3 && real_at(json, "f0", "max") == 1 &&
                 real_at(json, "f0", "mean") == -1);
     assert_true(real_at(json, "f3", "max") == 3);
