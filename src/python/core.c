@@ -64,19 +64,50 @@ static PyObject *project_json(PyObject *module, PyObject *arguments) {
     return result;
 }
 
-/* ---- check_store */
+/* ---- check_store, check_channel */
+
+static PyObject *result_of(PyObject *module, pil_status status, const struct pil_error *error) {
+    return status == PIL_STATUS_OK ? Py_NewRef(Py_None) : fail(module, status, error->text);
+}
+
+/* Whether everything that a build of the view writes can be written; `channel` "": no channel. */
+static pil_status may_put_all(const char *url, const struct pil_release_ref *ref, const char *channel,
+                              struct pil_error *error) {
+    char name[PIL_STORE_NAME_BYTES];
+    struct pil_release_ref release = *ref;
+    memset(release.release, '0', PIL_RELEASE_ID_CHARS);
+    pil_layout_lease_name(PIL_LAYOUT_LEASE_WRITE, release.release, name);
+    PIL_TRY(pil_store_may_put(url, name, error));
+    pil_layout_shard(&(struct pil_sha256){0}, name);
+    PIL_TRY(pil_store_may_put(url, name, error));
+    pil_layout_manifest(&release, name);
+    PIL_TRY(pil_store_may_put(url, name, error));
+    if (channel[0] == '\0') {
+        return PIL_STATUS_OK;
+    }
+    pil_layout_channel(ref, channel, name);
+    return pil_store_may_put(url, name, error);
+}
 
 static PyObject *check_store(PyObject *module, PyObject *arguments) {
-    const char *url;
+    const char *url, *view, *channel;
     struct pil_error error = {0};
-    if (!PyArg_ParseTuple(arguments, "y:check_store", &url)) {
+    struct pil_release_ref ref;
+    if (!PyArg_ParseTuple(arguments, "yss:check_store", &url, &view, &channel)) {
         return NULL;
     }
-    pil_status status = pil_store_may_open(url, &error);
-    if (status != PIL_STATUS_OK) {
-        return fail(module, status, error.text);
+    pil_status status = pil_release_ref_parse(view, &ref, &error);
+    return result_of(module, status == PIL_STATUS_OK ? may_put_all(url, &ref, channel, &error) : status, &error);
+}
+
+static PyObject *check_channel(PyObject *module, PyObject *arguments) {
+    const char *channel;
+    struct pil_error error = {0};
+    if (!PyArg_ParseTuple(arguments, "y:check_channel", &channel)) {
+        return NULL;
     }
-    Py_RETURN_NONE;
+    pil_status status = pil_channel_check_name(channel, &error);
+    return result_of(module, status, &error);
 }
 
 /* ---- promote */
@@ -455,7 +486,10 @@ static PyMethodDef core_methods[] = {
     {"project_json", project_json, METH_VARARGS,
      "project_json(path): the project file as JSON; Error lists all its mistakes."},
     {"check_store", check_store, METH_VARARGS,
-     "check_store(url): whether the store is there or can be made; makes nothing."},
+     "check_store(url, view, channel): whether a release of PROJECT/VIEW, and the channel unless it is \"\", can be "
+     "put "
+     "into the store; makes nothing."},
+    {"check_channel", check_channel, METH_VARARGS, "check_channel(name): whether a channel can have that name."},
     {"promote", promote, METH_VARARGS, "promote(url, release, channel): points the channel to a release of the store."},
     {NULL, NULL, 0, NULL},
 };

@@ -140,16 +140,20 @@ static pil_status format_channel(const struct pil_channel *channel, const struct
 
 /* ---- The store */
 
+pil_status pil_channel_check_name(const char *name, struct pil_error *ret_error) {
+    return pil_release_name_ok(name)
+               ? PIL_STATUS_OK
+               : pil_fail(ret_error, PIL_STATUS_INVALID,
+                          "'%.200s' cannot be the name of a channel: a letter or '_', then letters, digits, '_' or '-'",
+                          name);
+}
+
 pil_status pil_channel_refresh(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_channel_version *version, struct pil_error *ret_error) {
     char name[PIL_STORE_NAME_BYTES];
     struct pil_store_content content;
     struct pil_channel_version read = {0};
-    if (!pil_release_name_ok(channel)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID,
-                        "'%.200s' cannot be the name of a channel: a letter or '_', then letters, digits, '_' or '-'",
-                        channel);
-    }
+    PIL_TRY(pil_channel_check_name(channel, ret_error));
     pil_layout_channel(ref, channel, name);
     pil_status status = pil_store_get_if_changed(store, name, TEXT_BYTES_MAX, &version->tag, &content, ret_error);
     if (status == PIL_STATUS_NOT_FOUND) {

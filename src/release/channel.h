@@ -36,6 +36,8 @@ static inline const char *pil_channel_effective(const struct pil_channel *channe
  * back; "" if the history has none. */
 void pil_channel_previous(const struct pil_channel *channel, char ret_release[PIL_RELEASE_ID_CHARS + 1]);
 
+/* INVALID: no channel can have that name; the message says what a name is. */
+pil_status pil_channel_check_name(const char *name, struct pil_error *ret_error) PIL_CHECKED;
 /* Parses hostile text. CORRUPT: also if the document is not of ref->project, ref->view and `channel`. UNSUPPORTED,
  * TOO_LARGE, NO_MEMORY. */
 pil_status pil_channel_parse(struct pil_bytes text, const struct pil_release_ref *ref, const char *channel,

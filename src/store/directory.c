@@ -319,24 +319,22 @@ static void cut_segment(char *path) {
     slash[slash == path] = '\0';
 }
 
-pil_status pil_directory_may_open(const char *path, struct pil_error *ret_error) {
-    char parent[PATH_MAX];
+pil_status pil_directory_may_put(const char *path, const char *name, struct pil_error *ret_error) {
+    char folder[PATH_MAX];
     int fd = -1;
     pil_status status = root_open(path, false, &fd, ret_error);
     pil_sys_close(&fd);
-    if (status == PIL_STATUS_OK && access(path, W_OK | X_OK) != 0) {
-        return pil_fail(ret_error, pil_status_from_errno(errno), "write the store dir:%s: %s", path, strerror(errno));
-    }
-    if (status != PIL_STATUS_NOT_FOUND) {
+    if (status != PIL_STATUS_OK && status != PIL_STATUS_NOT_FOUND) {
         return status;
     }
-    if (snprintf(parent, sizeof parent, "%s", path) >= (int)sizeof parent) {
+    if (snprintf(folder, sizeof folder, "%s/%s", path, name) >= (int)sizeof folder) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "open the store dir:%s: %s", path, strerror(ENAMETOOLONG));
     }
     do { /* to the nearest folder that is there */
-        cut_segment(parent);
-    } while (access(parent, F_OK) != 0 && errno == ENOENT && strcmp(parent, "/") != 0 && strcmp(parent, ".") != 0);
-    return access(parent, W_OK | X_OK) == 0 ? PIL_STATUS_OK
-                                            : pil_fail(ret_error, pil_status_from_errno(errno),
-                                                       "make the store dir:%s: %s: %s", path, parent, strerror(errno));
+        cut_segment(folder);
+    } while (access(folder, F_OK) != 0 && errno == ENOENT && strcmp(folder, "/") != 0 && strcmp(folder, ".") != 0);
+    return access(folder, W_OK | X_OK) == 0
+               ? PIL_STATUS_OK
+               : pil_fail(ret_error, pil_status_from_errno(errno), "%s the store dir:%s: %s: %s",
+                          status == PIL_STATUS_OK ? "write to" : "make", path, folder, strerror(errno));
 }

@@ -40,8 +40,8 @@ static inline int64_t pil_directory_modified_us(const struct stat *status) {
 pil_status pil_directory_open(const char *path, bool create, struct pil_store **ret_store,
                               struct pil_error *ret_error) PIL_CHECKED;
 
-/* Whether the folder is there or can be made (pil_store_may_open). */
-pil_status pil_directory_may_open(const char *path, struct pil_error *ret_error) PIL_CHECKED;
+/* Whether a file of that name can be made in the folder, which need not be there yet (pil_store_may_put). */
+pil_status pil_directory_may_put(const char *path, const char *name, struct pil_error *ret_error) PIL_CHECKED;
 
 /* Fails with the message "what PATH/name: why", the reason taken from errno. */
 pil_status pil_directory_fail(const struct pil_directory *directory, struct pil_error *error, const char *what,

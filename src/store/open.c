@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define ROW(prefix, value, help, open, may_open) {prefix, value, help, open, may_open},
+#define ROW(prefix, value, help, open, may_put) {prefix, value, help, open, may_put},
 const struct pil_store_scheme pil_store_schemes[] = {PIL_STORE_SCHEME_TABLE(ROW, )};
 const uint32_t pil_store_scheme_count = sizeof pil_store_schemes / sizeof pil_store_schemes[0];
 
@@ -41,9 +41,9 @@ pil_status pil_store_open(const char *url, bool create, struct pil_store **ret_s
     return scheme->open(rest, create, ret_store, ret_error);
 }
 
-pil_status pil_store_may_open(const char *url, struct pil_error *ret_error) {
+pil_status pil_store_may_put(const char *url, const char *name, struct pil_error *ret_error) {
     const struct pil_store_scheme *scheme;
     const char *rest;
     PIL_TRY(find(url, &scheme, &rest, ret_error));
-    return scheme->may_open(rest, ret_error);
+    return scheme->may_put(rest, name, ret_error);
 }

@@ -66,9 +66,9 @@ struct pil_store;
  * NOT_FOUND names what is missing. INVALID: the URL has no known scheme; the message lists the schemes. */
 pil_status pil_store_open(const char *url, bool create, struct pil_store **ret_store,
                           struct pil_error *ret_error) PIL_CHECKED;
-/* Whether pil_store_open with `create` will work, as far as can be told without making anything: for work that ends
- * with a put, before it begins. Errors as of that call. */
-pil_status pil_store_may_open(const char *url, struct pil_error *ret_error) PIL_CHECKED;
+/* Whether pil_store_open with `create` and a put of the object `name` will work, as far as can be told without making
+ * anything: for work that ends with a put, before it begins. Errors as of those calls. */
+pil_status pil_store_may_put(const char *url, const char *name, struct pil_error *ret_error) PIL_CHECKED;
 /* Opens a second handle of the same store, for another thread. */
 pil_status pil_store_open_again(struct pil_store *store, struct pil_store **ret_store,
                                 struct pil_error *ret_error) PIL_CHECKED;

@@ -111,7 +111,7 @@ def test_tables_in_memory_are_attached_as_they_are(project: Project) -> None:
     (ROW, "LOAD nonsense", "nonsense"),
 ])
 def test_a_missing_extension_has_its_own_code(project: Project, query: str, setup: str, extension: str) -> None:
-    done = sql_project(project, query, setup).build(code=4, HOME=str(project.folder))
+    done = sql_project(project, query, setup).build(code=5, HOME=str(project.folder))
     assert f"DuckDB's extension {extension} is not installed or not loaded" in done.err
     assert f"INSTALL {extension}" in done.err and done.err.count("\n") == 1 and project.manifests() == []
 

@@ -8,6 +8,7 @@ deep lists, a fault put into the program.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from build_project import PARQUET, START, Project, release_of
+from build_project import AS_NOBODY, BUILDER, PARQUET, START, Project, release_of
+from pillion.build import errors, memory
 
 FAULT = """
 import sys
@@ -74,6 +76,96 @@ def test_messages_that_nobody_can_read_do_not_end_a_build(project: Project) -> N
     done = subprocess.run(project.command(), preexec_fn=lambda: os.close(2), stdout=subprocess.PIPE, text=True,
                           check=False)
     assert (done.returncode, done.stdout) == (0, f"p/stats@{release}\n")
+
+
+def two_views(project: Project) -> Path:
+    """A second view, more, of another file, which it returns."""
+    one_row(project)
+    more = one_row(project, "more.parquet")
+    project.source = project.source.replace("*", "a")
+    project.write()
+    path = project.folder / "p.yaml"
+    view = path.read_text().partition("feature_views:\n")[2]
+    with path.open("a") as file:
+        file.write(view.replace("name: stats", "name: more").replace("data/a.", "data/more."))
+    return more
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_build_that_fails_midway_says_what_is_published(project: Project, options: tuple[str, ...]) -> None:
+    two_views(project).write_bytes(b"PAR1")
+    done = project.run(*options, code=1)
+    [manifest] = project.manifests()
+    last = done.err.splitlines()[-1]
+    assert f"; published: p/stats@{manifest.stem}; not published: p/more" in last and "data/more.parquet" in last
+    assert "published" not in project.run("--dry-run", code=1).err.splitlines()[-1]
+
+
+def test_a_promotion_that_fails_midway_says_what_is_promoted(project: Project) -> None:
+    two_views(project)
+    built = project.run(code=0).out.split()
+    (project.store / "views" / "p" / "more" / "channels" / "live.json").mkdir(parents=True)
+    last = project.run("--promote", "live", code=None).err.splitlines()[-1]
+    assert f"; published: {', '.join(built)}; promoted to live: {built[0]}; not promoted to live: {built[1]}" in last
+    channel = project.store / "views" / "p" / "more" / "channels" / "live.json"
+    channel.rmdir()
+    channel.write_text("{")
+    assert project.run("--promote", "live", code=4).err.count("not promoted") == 1
+
+
+def test_an_end_by_the_watch_or_an_interrupt_says_what_is_published(project: Project) -> None:
+    two_views(project)
+    ending = FAULT.replace("builder.ViewBuild.run = run", """
+first = builder.ViewBuild.run
+builder.ViewBuild.run = lambda self: first(self) if self._view.name == "stats" else ENDING""")
+    for code, act, says in ((130, "(_ for _ in ()).throw(KeyboardInterrupt())", "interrupted; published: p/stats@"),
+                            (3, "(setattr(cli.memory, 'resident_bytes', lambda: 1 << 50), time.sleep(60))",
+                             "raise it (--memory-limit); published: p/stats@")):
+        command = [sys.executable, "-c", "import time" + ending.replace("ENDING", act), *project.command()[3:]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert says in done.stderr and done.stderr.endswith("; not published: p/more\n"), done.stderr
+
+
+def codes_of(text: str) -> set[int]:
+    return {int(code) for code in re.findall(r"(?:: |; |^\| )(\d+) (?=[\w|])", text, re.MULTILINE)}
+
+
+def test_the_exit_codes_are_those_of_the_help_and_of_the_manual() -> None:
+    said = subprocess.run([*BUILDER, "--help"], capture_output=True, text=True, check=True).stdout
+    manual = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text()
+    table = manual.partition("### Exit codes of a build")[2].partition("\n#")[0]
+    raised = {kind.code for kind in (errors.BadInput, errors.IoFailure, errors.Damaged, errors.MissingExtension,
+                                     memory.LimitTooSmall)}
+    assert codes_of(" ".join(said.partition("Exit codes")[2].split())) == codes_of(table) == raised | {0, 130}
+
+
+# ---- What is checked before anything is read
+
+@pytest.mark.parametrize("channel", ["", "a/b", "1st", "b\udcff", "x" * 200])
+def test_the_name_of_a_channel_is_checked_first(project: Project, channel: str) -> None:
+    (project.data / "a.parquet").write_text("no Parquet at all")
+    project.source = PARQUET
+    said = project.build("--promote", channel, code=2).err
+    assert "cannot be the name of a channel" in said and project.manifests() == []
+
+
+@pytest.mark.parametrize("closed", ["", "leases", "shards", "views", "views/p/stats", "views/p/stats/releases",
+                                    "views/p/stats/channels"])
+def test_a_store_that_is_closed_is_told_first(project: Project, closed: str) -> None:
+    (project.data / "a.parquet").write_text("no Parquet at all")
+    project.source = PARQUET
+    project.write()
+    folder = project.store / closed
+    folder.mkdir(parents=True)
+    for path in (project.folder, *project.folder.rglob("*")):
+        path.chmod(0o777)
+    folder.chmod(0o555)
+    command = [*AS_NOBODY, *project.command("--promote", "live")[3:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and f"{folder}".rstrip("/") + ": Permission denied" in done.stderr, done.stderr
+    folder.chmod(0o777)
+    assert "data/a.parquet: cannot be read" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
 def test_names_of_files_are_shown_and_not_sent(project: Project) -> None:

@@ -276,7 +276,7 @@ static int use_as_nobody(void) {
     if (!become_nobody()) {
         return CHILD_SKIPPED;
     }
-    CHILD_EXPECT(pil_store_may_open(folder_url, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(pil_store_may_put(folder_url, "new", &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, folder) != NULL && strstr(error.text, "Permission denied") != NULL);
     CHILD_EXPECT(pil_store_open(folder_url, false, &store, &error) == PIL_STATUS_OK);
     CHILD_EXPECT(pil_store_get(store, "readable", 10, &content, NULL, &error) == PIL_STATUS_OK);
@@ -364,9 +364,9 @@ static int use_read_only(void) {
     }
     CHILD_EXPECT(pil_store_open(folder_url, true, &store, &error) == PIL_STATUS_OK);
     CHILD_EXPECT(pil_store_put(store, "before", x, pil_store_if_absent(), NULL, &error) == PIL_STATUS_OK);
-    CHILD_EXPECT(pil_store_may_open(folder_url, &error) == PIL_STATUS_OK);
+    CHILD_EXPECT(pil_store_may_put(folder_url, "new", &error) == PIL_STATUS_OK);
     CHILD_EXPECT(mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
-    CHILD_EXPECT(pil_store_may_open(folder_url, &error) == PIL_STATUS_DENIED);
+    CHILD_EXPECT(pil_store_may_put(folder_url, "new", &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(pil_store_put(store, "after", x, pil_store_if_absent(), NULL, &error) == PIL_STATUS_DENIED);
     CHILD_EXPECT(strstr(error.text, "Read-only file system") != NULL);
     CHILD_EXPECT(pil_store_remove(store, "before", pil_store_always(), &error) == PIL_STATUS_DENIED);

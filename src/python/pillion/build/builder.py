@@ -203,12 +203,13 @@ class Reader:
         self._thread.join()
 
 
-def check_store(options: Options) -> None:
-    """Checks the store before hours of reading rather than after."""
+def check_store(options: Options, view: str, channel: str) -> None:
+    """Checks before hours of reading rather than after that a release of the view (PROJECT/VIEW), and the channel
+    unless it is "", can be written."""
     if options.store is None:
         return
     try:
-        _core.check_store(os.fsencode(options.store))
+        _core.check_store(os.fsencode(options.store), view, channel)
     except _core.Error as error:
         raise from_core(*error.args) from None
 

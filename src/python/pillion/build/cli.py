@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`pillion build PROJECT.yaml --store S`: arguments, messages, exit codes.
-
-0: built. 1: the input must be corrected, nothing was published. 2: wrong usage. 3: a disk, network or permission
-problem, something that DuckDB needs and does not have, or a fault of this program. 130: interrupted.
-"""
+"""`pillion build PROJECT.yaml --store S`: arguments, messages, exit codes (errors.py)."""
 from __future__ import annotations
 
 import argparse
@@ -12,17 +8,35 @@ import json
 import os
 import sys
 import traceback
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Optional, Sequence
 
 from pillion import _core
 from pillion.build import builder, files, memory, project
-from pillion.build.errors import BadInput, BuildError, IoFailure, from_core
+from pillion.build.errors import EXIT_CODES, EXIT_INTERRUPTED, BadInput, BuildError, IoFailure, from_core
 from pillion.build.progress import amount
 from pillion.build.terminal import Messages, printable
 
-EXIT_INTERRUPTED = 130
 ROUNDED_SHOWN = 10  # columns in the report; --json has all
-EXIT_UNFORESEEN = 3
+
+
+@dataclass
+class Outcome:
+    """What a build of several views has reached. A build that ends early says it."""
+    waiting: list[str] = field(default_factory=list)    # views that are not published yet
+    published: list[str] = field(default_factory=list)  # releases
+    promoted: list[str] = field(default_factory=list)   # those of them that the channel points to
+    channel: Optional[str] = None
+
+    def text(self) -> str:
+        if not self.published:
+            return "nothing was published"
+        groups = [("published", self.published), ("not published", self.waiting)]
+        if self.channel is not None:
+            groups += [(f"promoted to {self.channel}", self.promoted),
+                       (f"not promoted to {self.channel}", [name for name in self.published
+                                                            if name not in self.promoted])]
+        return "; ".join(f"{what}: {', '.join(names)}" for what, names in groups if names)
 
 
 def parse_time(text: str) -> int:
@@ -64,9 +78,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pillion build", description="Builds a release of each feature view and puts it into a store.",
-        epilog="The last line on standard output is PROJECT/VIEW@RELEASE, one for each view. Exit codes: 0 built, "
-               "1 bad input (nothing of that view is published), 2 wrong usage, 3 input/output failure or a fault of "
-               "this program, 130 interrupted.")
+        epilog="Prints PROJECT/VIEW@RELEASE on standard output for each view, as soon as it is published. Exit codes: "
+               + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+               + ". If a build ends early, its message says which views are published and which are not.")
     parser.add_argument("project", metavar="PROJECT.yaml", help="the project file; its source paths are relative to it")
     parser.add_argument("--view", metavar="V", help="only this feature view (default: all)")
     parser.add_argument("--store", metavar="S", default=os.environ.get("PILLION_STORE") or None,
@@ -142,49 +156,59 @@ def _print(line: str) -> None:
     raise IoFailure(f"standard output: {reason}; it would have said {line}")
 
 
-def _run(arguments: argparse.Namespace, options: builder.Options) -> None:
+def _run(arguments: argparse.Namespace, options: builder.Options, outcome: Outcome) -> None:
     loaded = project.load(arguments.project)
     os.chdir(loaded.folder)  # ATTACH knows no file_search_path
-    builder.check_store(options)
-    built = []
-    for view in loaded.chosen(arguments.view):
+    views = loaded.chosen(arguments.view)
+    outcome.waiting = [f"{loaded.name}/{view.name}" for view in views]
+    for name in outcome.waiting:
+        builder.check_store(options, name, arguments.promote or "")
+    for view in views:
         result = builder.ViewBuild(loaded, view, options).run()
+        release = f"{result['view']}@{result['release']}"
+        outcome.waiting.pop(0)
+        if options.store is not None:
+            outcome.published.append(release)
         _report(result, options)
         _report_files(result, view.source, options)
-        built.append(f"{result['view']}@{result['release']}")
-        _print(json.dumps(result) if arguments.json else built[-1])
+        _print(json.dumps(result) if arguments.json else release)
     if arguments.promote is not None and options.store is not None:
-        _promote(built, arguments.promote, options)
+        _promote(outcome, arguments.promote, options)
 
 
-def _promote(built: Sequence[str], channel: str, options: builder.Options) -> None:
-    for release in built:
+def _promote(outcome: Outcome, channel: str, options: builder.Options) -> None:
+    outcome.channel = channel
+    for release in outcome.published:
         try:
             _core.promote(os.fsencode(options.store), release, channel)
         except _core.Error as error:
             code, text = error.args
             raise (BadInput(text) if code == "BUSY" else from_core(code, text)) from None
+        outcome.promoted.append(release)
         options.err.say(f"{release}: promoted to {channel}")
 
 
-def _fail(arguments: argparse.Namespace, options: builder.Options, text: str, code: int) -> int:
+def _fail(arguments: argparse.Namespace, options: builder.Options, outcome: Outcome, text: str, code: int) -> int:
     """With --json as `pillion` does it."""
+    if outcome.published:
+        text += f"; {outcome.text()}"
     options.err.say(json.dumps({"error": text, "exit_code": code}) if arguments.json else f"pillion build: {text}")
     return code
 
 
-def _guarded(arguments: argparse.Namespace, options: builder.Options) -> int:
+def _guarded(arguments: argparse.Namespace, options: builder.Options, outcome: Outcome) -> int:
     try:
-        _run(arguments, options)
+        _run(arguments, options, outcome)
     except BuildError as error:
-        return _fail(arguments, options, str(error), error.code)
+        return _fail(arguments, options, outcome, str(error), error.code)
     except KeyboardInterrupt:
-        return _fail(arguments, options, "interrupted; nothing was published", EXIT_INTERRUPTED)
+        text = "interrupted" if outcome.published else "interrupted; nothing was published"
+        return _fail(arguments, options, outcome, text, EXIT_INTERRUPTED)
     except Exception as error:  # pylint: disable=broad-except; the last resort
         text = " ".join(str(error).split())
-        code = _fail(arguments, options, f"a fault of this program, {type(error).__name__}: "
+        code = _fail(arguments, options, outcome, f"a fault of this program, {type(error).__name__}: "
                      f"{text[:500] or 'without a text'}; please report it with what PILLION_TRACEBACK=1 prints",
-                     EXIT_UNFORESEEN)
+                     IoFailure.code)
         if os.environ.get("PILLION_TRACEBACK"):
             options.err.say(traceback.format_exc().rstrip())
         return code
@@ -198,13 +222,19 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         parser.error(f"--store is missing: {_core.STORE_FORMS} (or $PILLION_STORE, or --dry-run)")
     if not os.path.isdir(arguments.tmp) or not os.access(arguments.tmp, os.W_OK | os.X_OK):
         parser.error(f"--tmp: {arguments.tmp} is not a writable folder")
+    if arguments.promote is not None:
+        try:
+            _core.check_channel(os.fsencode(arguments.promote))
+        except _core.Error as error:
+            parser.error(f"--promote: {error.args[1]}")
     limit = memory.available_bytes() // 2 if arguments.memory_limit is None else arguments.memory_limit
     options = builder.Options(
         store=None if arguments.dry_run else _absolute(arguments.store), as_of_us=arguments.as_of, memory_limit=limit,
         fail_on_conflict=arguments.on_conflict == "fail", skip_bad_rows=arguments.on_bad_row == "skip",
         max_bad_rows=arguments.max_bad_rows, temporary=os.path.abspath(arguments.tmp), err=Messages(sys.stderr))
-    watch = memory.Watch(limit, options.err.say)
-    code = _guarded(arguments, options)
+    outcome = Outcome()
+    watch = memory.Watch(limit, options.err.say, outcome.text)
+    code = _guarded(arguments, options, outcome)
     watch.stop()
     if code == 0:
         options.err.say(f"peak memory {memory.peak_bytes() // memory.MIB} MiB, limit {limit // memory.MIB} MiB")

@@ -1,6 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that end a build, by what the user must do."""
+"""The errors that end a build, by what the user must do, and the exit codes."""
 from __future__ import annotations
+
+EXIT_INTERRUPTED = 130
+# As --help shows them; docs/operating.md has them as a table.
+EXIT_CODES = {
+    0: "built",
+    1: "the project file or the data must be corrected, or the promotion was refused",
+    2: "wrong usage, or a memory limit that is too small",
+    3: "a disk, network or permission problem, not enough memory, a Python package that is missing, a full standard "
+       "output, or a fault of this program",
+    4: "an object of the store is damaged",
+    5: "DuckDB needs an extension that is not installed or not loaded",
+    EXIT_INTERRUPTED: "interrupted",
+}
 
 
 class BuildError(Exception):
@@ -17,9 +30,14 @@ class IoFailure(BuildError):
     code = 3
 
 
+class Damaged(BuildError):
+    """An object of the store is not what it should be."""
+    code = 4
+
+
 class MissingExtension(BuildError):
     """DuckDB needs an extension that this machine does not have."""
-    code = 4
+    code = 5
 
 
 # Codes of the C core that are not caused by the input.
@@ -27,4 +45,6 @@ _IO_CODES = frozenset(("IO", "NO_SPACE", "NO_MEMORY", "DENIED", "SYSTEM", "TIMEO
 
 
 def from_core(code: str, text: str) -> BuildError:
+    if code == "CORRUPT":
+        return Damaged(text)
     return IoFailure(text) if code in _IO_CODES else BadInput(text)

@@ -114,11 +114,13 @@ class Shares:
 class Watch:
     """Ends the process when it exceeds the cap, before the system kills it, or others, without a word. This is for what
     cannot be known before: values that are much longer than those before them, what DuckDB and Arrow keep. A build that
-    ends anywhere leaves nothing visible."""
+    ends anywhere leaves nothing visible of the view that it was at."""
 
-    def __init__(self, cap: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, cap: int, tell: Callable[[str], None], outcome: Callable[[], str]) -> None:
+        """`outcome` says what was published."""
         self._cap = cap
         self._tell = tell
+        self._outcome = outcome
         self._done = threading.Event()
         threading.Thread(target=self._run, name="memory", daemon=True).start()
 
@@ -127,8 +129,8 @@ class Watch:
             used = resident_bytes()
             if used > self._cap:
                 self._tell(f"pillion build: the memory limit of {-(-self._cap // MIB)} MiB does not suffice: "
-                           f"{-(-used // MIB)} MiB are in use and it goes on; raise it (--memory-limit). Nothing more "
-                           "was published")
+                           f"{-(-used // MIB)} MiB are in use and it goes on; raise it (--memory-limit); "
+                           f"{self._outcome()}")
                 os._exit(IoFailure.code)
 
     def stop(self) -> None:
