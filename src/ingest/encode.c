@@ -129,6 +129,10 @@ static uint16_t nanoseconds_at(const struct pil_column *column, int64_t row) {
     return (uint16_t)pil_load_i32(column->cells.values + 4 * (column->cells.first + row));
 }
 
+static bool is_after_as_of(const struct pil_ingest_options *options, int64_t event_us, uint16_t event_ns) {
+    return event_us > options->as_of_us || (event_us == options->as_of_us && event_ns > options->as_of_ns);
+}
+
 static void flag(struct pil_row_flaw *flaw, pil_ingest_flaw kind, const struct pil_column *column, int64_t found) {
     if (flaw->flaw == PIL_INGEST_FLAW_NONE) {
         *flaw = (struct pil_row_flaw){.flaw = kind, .column = column, .found = found};
@@ -154,7 +158,8 @@ static void check_chunk(struct encoder *encoder, int64_t first, uint32_t count) 
             continue;
         }
         int64_t event_us = timestamp_at(&encoder->event, first + i);
-        bool is_future = event_us > options->event_ts_us_max && event_us <= options->as_of_us; /* else it is left out */
+        bool is_late = is_after_as_of(options, event_us, nanoseconds_at(&encoder->event_ns, first + i));
+        bool is_future = event_us > options->event_ts_us_max && !is_late; /* a late one is left out */
         if (is_future || event_us == INT64_MIN) {
             flag(&flaws[i], PIL_INGEST_FLAW_ABSURD_TIMESTAMP, &encoder->event, event_us);
         }
@@ -340,7 +345,8 @@ static pil_status take_row(struct encoder *encoder, int64_t first, uint32_t i) {
     if (flaw->flaw != PIL_INGEST_FLAW_NONE) {
         return reject(encoder, flaw);
     }
-    if (pil_load_i64(row + layout->event_ts_offset) > ingest->options.as_of_us) {
+    if (is_after_as_of(&ingest->options, pil_row_event_ts_us(encoder->view, row),
+                       nanoseconds_at(&encoder->event_ns, first + i))) {
         ingest->counts.after_as_of++;
         return PIL_STATUS_OK;
     }

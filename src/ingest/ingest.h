@@ -63,6 +63,7 @@ struct pil_ingest_options {
     uint32_t threads;            /* of WRITE; fewer when memory is short; 0 means 1 */
     int64_t event_ts_us_max;     /* a row with a later event timestamp is flawed: its clock or its unit is wrong … */
     int64_t as_of_us;            /* … but later ones than this are left out before; INT64_MAX: none */
+    uint16_t as_of_ns;           /* nanoseconds beyond as_of_us, 0 to 999 */
     /* Reports a flawed row: its number counted from the first row of the first stream, the column, and the flaw ("has 3
      * elements where vector<float32,4> needs 4"). Returns true to leave the row out and count it, false to stop. NULL:
      * stop. */

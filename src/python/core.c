@@ -223,17 +223,19 @@ static pil_status find_view(const char *project_text, const char *name, struct p
 }
 
 static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"project",         "view",     "temporary", "memory_bytes", "outside_bytes", "threads",
-                            "event_ts_us_max", "as_of_us", "on_flaw",   "on_conflict",  "on_progress",   NULL};
+    static char *names[] = {
+        "project",  "view",     "temporary", "memory_bytes", "outside_bytes", "threads", "event_ts_us_max",
+        "as_of_us", "as_of_ns", "on_flaw",   "on_conflict",  "on_progress",   NULL};
     struct ingest_object *self = (struct ingest_object *)object;
     const char *project_text, *view_name, *temporary;
     unsigned long long memory_bytes, outside_bytes;
     unsigned threads;
+    unsigned short as_of_ns;
     long long event_ts_us_max, as_of_us;
     PyObject *flaw, *conflict, *progress;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "ssyKKILLOOO:Ingest", names, &project_text, &view_name,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "ssyKKILLHOOO:Ingest", names, &project_text, &view_name,
                                      &temporary, &memory_bytes, &outside_bytes, &threads, &event_ts_us_max, &as_of_us,
-                                     &flaw, &conflict, &progress)) {
+                                     &as_of_ns, &flaw, &conflict, &progress)) {
         return -1;
     }
     if (self->ingest != NULL || self->on_flaw != NULL) {
@@ -259,6 +261,7 @@ static int ingest_init(PyObject *object, PyObject *arguments, PyObject *keywords
             .threads = threads,
             .event_ts_us_max = event_ts_us_max,
             .as_of_us = as_of_us,
+            .as_of_ns = as_of_ns,
             .on_flaw = on_flaw,
             .on_conflict = on_conflict,
             .on_progress = on_progress,

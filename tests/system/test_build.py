@@ -366,6 +366,17 @@ def test_skipped_rows_are_counted_and_reported(project: Project) -> None:
     assert "more than 4 bad rows" in more.err
 
 
+@pytest.mark.parametrize("as_of, left", [("00.123456499", 1), ("00.1234565", 2), ("00,123456501Z", 3),
+                                         ("01.123456500+00:00:01", 2), ("00.123456", 0), ("00.123457", 3)])
+def test_as_of_counts_nanoseconds(project: Project, as_of: str, left: int) -> None:
+    project.features, project.source = {"x": "int32"}, "{type: parquet, path: data, timestamp_field: t}"
+    start = 1735689600 * 10**9 + 123456000
+    times = pa.array([start + nanoseconds for nanoseconds in (400, 500, 501)], pa.timestamp("ns", "UTC"))
+    pq.write_table(pa.table({"driver_id": [1, 2, 3], "t": times, "x": [1, 2, 3]}), project.data / "a.parquet")
+    done = project.build("--json", "--as-of", f"2025-01-01T00:00:{as_of}", code=0 if left else 1)
+    assert left == 0 or done.result["counts"]["rows_out"] == left and done.result["counts"]["after_as_of"] == 3 - left
+
+
 def test_rounding_is_counted(project: Project) -> None:
     table = rows(50, 50)
     table = changed(table, "conv_rate", pa.array([0.1] * 25 + [0.5] * (table.num_rows - 25), pa.float64()))
@@ -382,7 +393,8 @@ def test_mistakes_of_the_project_come_all_at_once(project: Project) -> None:
 def test_usage_is_checked_before_anything(project: Project) -> None:
     project.write()
     path = str(project.folder / "p.yaml")
-    wrong = (["--memory-limit", "much"], ["--as-of", "x"], ["--tmp", "/nowhere"], ["--on-bad-row=hope"])
+    wrong = (["--memory-limit", "much"], ["--as-of", "x"], ["--as-of", "2025-01-01T00:00:00.1234567890"],
+             ["--tmp", "/nowhere"], ["--on-bad-row=hope"])
     for options in ([], [path], *([path, "--store", "dir:x", *more] for more in wrong)):
         done = subprocess.run([*BUILDER, *options], capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr

@@ -47,7 +47,7 @@ _FIXES = {
 @dataclass(frozen=True)
 class Options:
     store: Optional[str]  # None: a dry run
-    as_of_us: Optional[int]
+    as_of_ns: Optional[int]  # since 1970
     memory_limit: int
     skip_bad_rows: bool
     max_bad_rows: int
@@ -246,6 +246,7 @@ class ViewBuild:
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
         options = self._options
+        as_of_us = None if options.as_of_ns is None else options.as_of_ns // 1000
         shares = memory.Shares(options.memory_limit, self._view.source["type"] != "parquet")
         source = open_source(self._view, self._project.folder, shares.duckdb, options.temporary)
         try:
@@ -254,13 +255,13 @@ class ViewBuild:
                 project=self._project.text, view=self._view.name, temporary=os.fsencode(options.temporary),
                 memory_bytes=shares.core, outside_bytes=options.memory_limit - shares.core,
                 threads=len(os.sched_getaffinity(0)), event_ts_us_max=time.time_ns() // 1000 + CLOCK_SKEW_US,
-                as_of_us=AS_OF_NONE if options.as_of_us is None else options.as_of_us, on_flaw=self._on_flaw,
-                on_conflict=self._on_conflict, on_progress=self._progress)
+                as_of_us=AS_OF_NONE if as_of_us is None else as_of_us, as_of_ns=(options.as_of_ns or 0) % 1000,
+                on_flaw=self._on_flaw, on_conflict=self._on_conflict, on_progress=self._progress)
             self._progress.rows_expected = source.rows_expected
             counts, read_s = self._read(core, source)
             sources = source.lineage()
             not_read = {"count": len(source.passed), "paths": source.passed[:NOT_READ_MAX]}
-            extra = {"sources": sources, "not_read": not_read, "counts": counts, "as_of_us": options.as_of_us,
+            extra = {"sources": sources, "not_read": not_read, "counts": counts, "as_of_us": as_of_us,
                      "builder": {"name": "pillion-build", "version": _core.VERSION}}
             result = json.loads(core.publish(os.fsencode(options.store or ""), json.dumps(extra)))
         except _core.Error as error:

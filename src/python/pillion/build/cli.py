@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -40,15 +41,21 @@ class Outcome:
 
 
 def parse_time(text: str) -> int:
-    """Converts ISO 8601 to microseconds since 1970; a time without a zone is UTC."""
+    """Converts ISO 8601, with up to nine digits of a second, to nanoseconds since 1970; a time without a zone is
+    UTC."""
+    match = re.fullmatch(r"(.*:\d\d)[.,](\d{1,9})(\D.*)?", text)
+    begin, fraction, zone = match.groups("") if match is not None else (text, "", "")
     try:
-        moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        if match is None and ("." in text or "," in text):
+            raise ValueError("not a fraction of a second")
+        moment = datetime.datetime.fromisoformat((begin + zone).replace("Z", "+00:00"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 2026-01-31 or 2026-01-31T12:00:00Z") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 2026-01-31 or 2026-01-31T12:00:00Z, "
+                                         "with up to nine digits of a second") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.timezone.utc)
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-    return (moment - epoch) // datetime.timedelta(microseconds=1)
+    return (moment - epoch) // datetime.timedelta(microseconds=1) * 1000 + int(fraction.ljust(9, "0"))
 
 
 def _size(text: str) -> int:
@@ -229,7 +236,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             parser.error(f"--promote: {error.args[1]}")
     limit = memory.available_bytes() // 2 if arguments.memory_limit is None else arguments.memory_limit
     options = builder.Options(
-        store=None if arguments.dry_run else _absolute(arguments.store), as_of_us=arguments.as_of, memory_limit=limit,
+        store=None if arguments.dry_run else _absolute(arguments.store), as_of_ns=arguments.as_of, memory_limit=limit,
         fail_on_conflict=arguments.on_conflict == "fail", skip_bad_rows=arguments.on_bad_row == "skip",
         max_bad_rows=arguments.max_bad_rows, temporary=os.path.abspath(arguments.tmp), err=Messages(sys.stderr))
     outcome = Outcome()
