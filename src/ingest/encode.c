@@ -218,14 +218,14 @@ static void describe(const struct pil_row_flaw *flaw, char *text, size_t text_by
         snprintf(text, text_bytes, "is %s, %s", when, flaw->found > 0 ? "in the future" : "no time at all");
         break;
     case PIL_INGEST_FLAW_NULL_ELEMENT:
-        snprintf(text, text_bytes, "has a null at element %lld of its %s", found, type);
+        snprintf(text, text_bytes, "has a null as element %lld of its %s", found + 1, type);
         break;
     case PIL_INGEST_FLAW_VECTOR_LENGTH:
         snprintf(text, text_bytes, "has %lld elements where %s needs %u", found, type, flaw->column->type.dimension);
         break;
     case PIL_INGEST_FLAW_INVALID_UTF8: snprintf(text, text_bytes, "is not UTF-8 (%lld bytes)", found); break;
     case PIL_INGEST_FLAW_OUT_OF_RANGE:
-        snprintf(text, text_bytes, "has element %lld beyond the range of %s", found, type);
+        snprintf(text, text_bytes, "has element %lld beyond the range of %s", found + 1, type);
         break;
     case PIL_INGEST_FLAW_TOO_LARGE: snprintf(text, text_bytes, "makes %lld bytes, over the limit", found); break;
     }

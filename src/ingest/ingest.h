@@ -18,7 +18,7 @@
 #include <jansson.h>
 
 #define PIL_INGEST_MEMORY_MIN ((size_t)64 << 20)
-enum { PIL_INGEST_CONFLICTS_SHOWN = 10, PIL_INGEST_KEY_TEXT_BYTES = 128 };
+enum { PIL_INGEST_CONFLICTS_SHOWN = 10 };
 /* Names of the columns that no view can declare. Key columns are named by join key, feature columns by feature. */
 #define PIL_INGEST_EVENT_COLUMN "@event_timestamp"
 #define PIL_INGEST_CREATED_COLUMN "@created_timestamp" /* may be absent */
@@ -69,8 +69,8 @@ struct pil_ingest_options {
      * stop. */
     bool (*on_flaw)(void *context, uint64_t row, const char *column, pil_ingest_flaw flaw, const char *text);
     /* Reports a key of which rows were in conflict (ingest/order.h), and how many of them lost. Called by MERGE in the
-     * calling thread for the first PIL_INGEST_CONFLICTS_SHOWN such keys, in the order of their hashes. The key is RESP
-     * text, cut off after PIL_INGEST_KEY_TEXT_BYTES. Returns false to stop. May be NULL. */
+     * calling thread for the first PIL_INGEST_CONFLICTS_SHOWN such keys, in the order of their hashes. The whole key
+     * as RESP text, valid during the call. Returns false to stop. May be NULL. */
     bool (*on_conflict)(void *context, struct pil_bytes key, int64_t event_us, uint32_t lost);
     /* Called in the calling thread, at most every 50 ms and once at the end of a phase. `total` is 0 when it is
      * unknown; READ counts rows, MERGE and WRITE count bytes. Returns false to cancel. May be NULL. */

@@ -136,14 +136,18 @@ static pil_status record_conflicts(struct merger *merger, const struct pil_recor
         return PIL_STATUS_OK;
     }
     merger->conflicts_shown++;
-    char text[PIL_INGEST_KEY_TEXT_BYTES];
-    size_t len = pil_view_key_format(ingest->view, key_of(ingest->view, winner), text, sizeof text);
-    struct pil_bytes key = pil_bytes_from(text, len < sizeof text ? len : sizeof text);
-    if (!options->on_conflict(options->context, key, pil_row_event_ts_us(ingest->view, pil_record_row(winner)),
-                              winner->conflicts)) {
-        return pil_fail(merger->error, PIL_STATUS_INVALID, "rows of one key and time have different values");
+    struct pil_bytes key = key_of(ingest->view, winner);
+    size_t len = pil_view_key_format(ingest->view, key, NULL, 0);
+    char *text = malloc(len + 1);
+    if (text == NULL) {
+        return pil_fail(merger->error, PIL_STATUS_NO_MEMORY, "no memory for the text of a key");
     }
-    return PIL_STATUS_OK;
+    pil_view_key_format(ingest->view, key, text, len);
+    bool go_on = options->on_conflict(options->context, pil_bytes_from(text, len),
+                                      pil_row_event_ts_us(ingest->view, pil_record_row(winner)), winner->conflicts);
+    free(text);
+    return go_on ? PIL_STATUS_OK
+                 : pil_fail(merger->error, PIL_STATUS_INVALID, "rows of one key and time have different values");
 }
 
 /* Counts and profiles the winners among the entries, which are sorted. */

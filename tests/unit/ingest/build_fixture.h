@@ -59,7 +59,7 @@ struct conflicts {
     bool stop;
     uint32_t count, lost;
     int64_t event_us;
-    char key[PIL_INGEST_KEY_TEXT_BYTES + 1];
+    char key[128];
 };
 
 struct build {

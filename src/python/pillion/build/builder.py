@@ -235,7 +235,7 @@ class ViewBuild:
 
     def _on_conflict(self, key: bytes, event_us: int, lost: int) -> bool:
         when = check.shown(pa.scalar(event_us, pa.timestamp("us", "UTC")))
-        where = f"key {check.shown(key.decode('utf-8', 'backslashreplace'))} at {when}"
+        where = f"key {check.shown(key.decode('utf-8', 'surrogateescape'))} at {when}"
         if self._options.fail_on_conflict:
             raise BadInput(f"{self._project.name}/{self._view.name}: {lost + 1} rows of {where} have different values; "
                            "name a created_timestamp_column that decides, remove the wrong ones, "
