@@ -280,7 +280,7 @@ BAD: dict[str, tuple[Change, Sequence[str]]] = {
     "null_timestamp": (lambda t: at_row(t, "event_timestamp", 0, None), ("row 1:", "event_timestamp", "is null")),
     "future": (lambda t: at_row(t, "event_timestamp", 7, FUTURE),
                ("row 8:", "event_timestamp", "in the future", "unit")),
-    "null_element": (lambda t: at_row(t, "hours", 3, [1, None]), ("row 4:", "column hours", "null at element 1")),
+    "null_element": (lambda t: at_row(t, "hours", 3, [1, None]), ("row 4:", "column hours", "null as element 2")),
     "vector_length": (lambda t: at_row(t, "taste", 2, [1.0], pa.list_(pa.float32())),
                       ("row 3:", "column taste", "has 1 elements where vector<float32,4> needs 4")),
     "half_range": (lambda t: at_row(t, "small", 2, [1e6, 1.0]),

@@ -165,7 +165,8 @@ def test_a_store_that_is_closed_is_told_first(project: Project, closed: str) -> 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3 and f"{folder}".rstrip("/") + ": Permission denied" in done.stderr, done.stderr
     folder.chmod(0o777)
-    assert "data/a.parquet: cannot be read" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "data/a.parquet: cannot be read" in done.stderr
 
 
 def test_names_of_files_are_shown_and_not_sent(project: Project) -> None:

@@ -169,16 +169,27 @@ def test_the_table_of_values_holds(row: Row) -> None:
 
 SHOWN: dict[str, tuple[str, str, str, str]] = {  # source, text of its data, type, message
     "parquet": ("parquet", "double 1.5", "int64", "column x holds 1.5 (double), which does not fit int64 without loss"),
-    "parquet_list": ("parquet", "double 1.5", "list<int64>", "x holds 1.5 (double), which does not fit list<int64>"),
+    "parquet_list": ("parquet", "double 1.5", "list<int64>", "x holds 1.5 (double) as element 1 of list<int64>, which does "
+                     "not fit int64 without loss; declare list<float64> in"),
     "sql": ("sql", "1e300::DOUBLE", "float32", "column x holds 1e+300 (double), which does not fit float32"),
-    "half": ("sql", "[70000]", "vector<float16,1>", "x holds 70000 (int32), which does not fit vector<float16,1>"),
+    "half": ("sql", "[70000]", "vector<float16,1>", "x holds 70000 (int32) as element 1 of vector<float16,1>, which "
+             "does not fit float16 without loss; declare vector<float32,1> in"),
     "csv": ("csv", "1e400", "float64", "line 2: column x holds '1e400', which is not float64"),
-    "csv_list": ("csv", "[1.5]", "list<int64>", "x holds '1.5', which is not int64 (an element of list<int64>"),
-    "csv_unsigned": ("csv", "[18446744073709551615]", "list<int64>", "column x holds '18446744073709551615', which"),
-    "csv_deep": ("csv", "[" * 100_000, "list<int64>", "column x holds '" + "[" * 60 + "'…, which is not list<int64>"),
+    "csv_list": ("csv", "[1.5]", "list<int64>", "line 2: column x holds '1.5' as element 1 of list<int64>, which is "
+                 "not int64; declare list<float64> in the project file"),
+    "csv_null": ("csv", "[1, 2, 'NA']".replace("'", '"'), "list<int64>", "column x holds 'NA' as element 3 of "
+                 "list<int64>, which is not int64; if it stands for null, leave it out, since lists have no nulls, "),
+    "csv_time": ("csv", '["2025-01-01", "noon"]', "list<unix_timestamp>", "column x holds 'noon' as element 2 of "
+                 "list<unix_timestamp>, which is not unix_timestamp; write 2026-01-31T12:00:00Z"),
+    "csv_wider": ("csv", "3000000000", "int32", "x holds '3000000000', which is not int32; declare int64 in the"),
+    "csv_unsigned": ("csv", "[18446744073709551615]", "list<int64>", "column x holds '18446744073709551615' "
+                     "as element 1 of list<int64>, which is not int64; mend the row"),
+    "csv_deep": ("csv", "[" * 100_000, "list<int64>", "column x holds '" + "[" * 40 + "'…'" + "[" * 20
+                 + "' (100,000 characters), which is not list<int64>"),
     "csv_surrogate": ("csv", r'["\ud800"]', "list<string>", "which is not list<string>"),
     "csv_number_in_texts": ("csv", '["a", 1]', "list<string>", """x holds '["a", 1]', which is not list<string>"""),
-    "csv_infinite": ("csv", "[1e39]", "list<float32>", "column x holds '1e39', which is not float32"),
+    "csv_infinite": ("csv", "[1e39]", "list<float32>", "column x holds '1e39' as element 1 of list<float32>, "
+                     "which is not float32; declare list<float64> in"),
     "csv_escape": ("csv", "\x1b[31m7", "int32", r"column x holds '\x1b[31m7', which is not int32"),
 }
 
@@ -215,9 +226,10 @@ def test_what_is_refused_is_shown_unless_it_is_pii(project: Project, name: str) 
     path.write_text(path.read_text().replace(f'type: "{feature}"}}', f'type: "{feature}", tags: [pii]}}'))
     done = project.run()
     assert done.code == 1 and "column x holds " in done.err and len(done.err.splitlines()) == 1
-    value = message.partition("holds ")[2].partition(",")[0].partition(" (")[0]
+    value = re.split(r", which| as element| \(", message.partition("holds ")[2])[0]
     assert value == "" or value not in done.err
-    assert ("text that is not" if kind == "csv" else "value that does not fit") in done.err
+    assert re.search("text (as element .*)?that is not" if kind == "csv" else "value (as element .*)?that does not fit",
+                     done.err)
 
 
 def test_a_list_that_is_none_can_be_skipped(project: Project) -> None:
@@ -240,7 +252,65 @@ def test_advice_can_be_taken(project: Project) -> None:
             project.build()
 
 
+WIDER = [
+    ("uint64", 2**63, "int64", "float64"), ("uint64", 2**64 - 1, "int64", ""), ("uint64", 2**63 + 1, "float64", ""),
+    ("uint64", 2**53 + 1, "float64", "int64"), ("int64", -2**53 - 1, "float64", "int64"),
+    ("int64", 2**24 + 1, "float32", "int64"), ("int64", -2**31 - 1, "int32", "int64"),
+    ("double", 1.5, "int32", "float64"), ("double", math.nan, "int32", "float64"),
+    ("double", 1e39, "float32", "float64"), ("double", 3e9, "int32", "int64"), ("float", 2.0**24, "int32", "float64"),
+    ("decimal(38,0)", Decimal(10**20), "int64", "float64"), ("decimal(38,0)", Decimal(10**20 + 1), "int64", ""),
+    ("decimal(38,0)", Decimal(3 * 10**9), "int32", "int64"), ("decimal(10,2)", Decimal("1.50"), "int64", "float64"),
+    ("string", "3000000000", "int32", "int64"), ("string", "1.5", "int64", "float64"), ("string", "0x10", "int32", ""),
+    ("string", "18446744073709551615", "int64", ""), ("string", "9007199254740993", "float64", "int64"),
+    ("int64", 300, "vector<int8,1>", "float16"), ("int64", -129, "vector<int8,1>", "float16"),
+    ("int64", 2049, "vector<float16,1>", "float32"), ("int64", 2**24 + 1, "vector<float32,1>", ""),
+    ("int64", 257, "vector<bfloat16,1>", "float16"), ("double", 1e5, "vector<float16,1>", "float32"),
+    ("double", 1e39, "vector<float16,1>", ""), ("int64", 2**53 + 1, "list<float64>", "int64"),
+]
+
+
+@pytest.mark.parametrize("kind, value, target, wider", WIDER)
+def test_the_type_that_is_proposed_takes_the_value(kind: str, value: Any, target: str, wider: str) -> None:
+    array, origin = pa.array([value], ARROW[kind]), scalar.Origin(kind == "string")
+
+    def misfits(of: Target) -> list[scalar.Misfit]:
+        if origin.is_text:
+            return list(scalar.convert_text(array, of.scalar, 2).bad.values())
+        given = array if of.shape == "scalar" else pa.ListArray.from_arrays([0, 1], array)
+        return list(check.convert(given, of, 2, origin).bad.values())
+
+    [misfit] = misfits(Target.parse(target))
+    _, fix = check.describe(misfit, Target.parse(target), False, False)
+    found = re.match("declare (.*) in the project file, ", fix)
+    assert (Target.parse(found[1]).scalar if found else "") == wider, fix
+    assert found is None or not misfits(Target.parse(found[1]))
+
+
+@pytest.mark.parametrize("one, other", [
+    ("a" * 200, "a" * 199 + "b"), ("a" * 200, "a" * 201), ("ä" * 100, "ä" * 100 + "\x1b"), ("a" * 39 + "\\|" * 40,) * 2,
+    (b"\xff" * 200, b"\xff" * 201),
+])
+def test_texts_that_differ_are_shown_differently(one: Any, other: Any) -> None:
+    shown = check.shown(one)
+    assert (shown == check.shown(other)) == (one == other) and len(shown) < 300 and shown.isprintable()
+    assert "\\'" not in shown, "an escape is not cut"
+
+
 # ---- Keys
+
+
+def test_long_keys_in_conflict_are_told_apart(project: Project) -> None:
+    project.features, project.keys = {"x": "int32"}, {"a": "string", "b": "bytes"}
+    project.source = "{type: parquet, path: data, timestamp_field: t}"
+    keys = ["ä|" * 500 + "1", "ä|" * 500 + "2"]
+    times = pa.array([datetime.datetime(2025, 1, 1)] * 4, pa.timestamp("us"))
+    pq.write_table(pa.table({"a": [*keys, *keys], "b": [b"\xff"] * 4, "t": times, "x": [1, 2, 3, 4]}),
+                   project.data / "a.parquet")
+    shown = [line.partition("conflict: ")[2] for line in project.build().err.splitlines()
+             if line.startswith("conflict: ")]
+    assert len(set(shown)) == 2
+    assert all(line.startswith("key 'ä\\|ä") and "(1,503 characters)" in line for line in shown)
+    assert all(any(f"{end}|\\xff'" in line for line in shown) for end in "12"), shown
 
 @pytest.mark.parametrize("kind, keys, shown", [
     (pa.float64(), [2.0**53, 2.0**53 + 2], "9007199254740992.0 (double)"), (pa.float64(), [1.0, math.nan], "nan"),

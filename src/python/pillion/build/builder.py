@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterator, Optional, Union
 
 import pyarrow as pa
@@ -166,11 +166,11 @@ class Reader:
         kinds = {c.name: chunk.batch.schema.field(c.source).type for c in self._view.columns}
         for row in sorted(bad):
             column, misfit = bad[row]
-            if self._source.is_text and not misfit.is_element:
-                misfit = scalar.Misfit(chunk.batch.column(column.source)[row], misfit.why)
+            if self._source.is_text and misfit.element == 0:
+                misfit = replace(misfit, cell=chunk.batch.column(column.source)[row])
             what, fix = check.describe(misfit, column.target, column.is_key, column.is_pii)
             if self._source.is_text:
-                fix = self._source.advice(misfit.value.as_py(), column) + fix
+                fix = self._source.advice((misfit.cell or misfit.value).as_py(), column, misfit.element > 0) + fix
             self._bad_rows.take(functools.partial(chunk.place.text, row), f"column {column.source} {what}", fix)
         batch = pa.RecordBatch.from_arrays(arrays + nanoseconds, schema=self.schema)
         kept = None

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pillion.build.scalar import (ARROW, HALVES, Converted, Misfit, Origin, convert_text, convert_typed, is_string)
+from pillion.build.scalar import (ARROW, HALVES, NUMBERS, Converted, Misfit, Origin, convert_text, convert_typed,
+                                  is_string)
 from pillion.build.terminal import printable
 
-# Element types of vectors, with the greatest integer up to which they hold all, and the greatest value.
-_ITEMS = (("int8", 127, 127), ("float16", 2**11, 65504), ("float32", 2**24, 3.4028234663852886e38))
+_WIDER = {"scalar": ("int64", "float64"), "list": ("int64", "float64"), "vector": ("float16", "float32")}
 _TIMES = ("write 2026-01-31T12:00:00Z (also with a blank for the T, up to nine digits of a second, and a zone like "
           "+02:00 or UTC; a number has no unit), ")
-_SHOWN_MAX = 60  # characters of a value in a message
+_HEAD, _TAIL = 40, 20  # characters of a long value in a message
 
 
 class WrongType(Exception):
@@ -54,7 +54,8 @@ def _lists(lengths: pa.Array, items: Converted, rows: pa.Array) -> Converted:
     result = pa.ListArray.from_arrays(offsets, items.array, mask=pc.is_null(lengths))
     bad: dict[int, Misfit] = {}
     for index in sorted(items.bad):
-        bad.setdefault(rows[index].as_py(), replace(items.bad[index], is_element=True))
+        row = rows[index].as_py()
+        bad.setdefault(row, replace(items.bad[index], element=index - offsets[row].as_py() + 1))
     if bad:
         mask = pa.array([row in bad for row in range(len(result))])
         result = pc.if_else(mask, pa.scalar(None, result.type), result)
@@ -164,46 +165,66 @@ def _fix_type(kind: pa.DataType, target: Target) -> str:
     return f"declare another type in the project file, or write the column as {target.text}"
 
 
+def _one(text: Union[str, bytes]) -> str:
+    return f"'{printable(text)}'" if isinstance(text, str) else repr(text)
+
+
+def _whole(text: str, at: int) -> int:
+    """Where to cut instead of behind a backslash, which may escape what follows it."""
+    backslashes = at - len(text[:at].rstrip("\\"))
+    return at - backslashes % 2
+
+
 def shown(value: Any) -> str:
-    """A value for people, also one of Arrow."""
+    """A value for people, also one of Arrow. Of a long text its beginning, its end and its length, so that two that
+    differ rarely look the same. It is cut before it is escaped."""
     if isinstance(value, pa.Scalar):
         try:
             value = value.as_py()
         except (ValueError, OverflowError):  # times beyond Python's
             value = value.value  # type: ignore[attr-defined]
-    if isinstance(value, (str, bytes)):
-        text = f"'{printable(value[:_SHOWN_MAX])}'" if isinstance(value, str) else repr(value[:_SHOWN_MAX])
-        return text + "…" if len(value) > _SHOWN_MAX else text
-    return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
+    if not isinstance(value, (str, bytes)):
+        return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
+    if len(value) <= _HEAD + _TAIL:
+        return _one(value)
+    if isinstance(value, str):
+        head, tail = _whole(value, _HEAD), _whole(value, len(value) - _TAIL)
+        return f"{_one(value[:head])}…{_one(value[tail:])} ({len(value):,} characters)"
+    return f"{_one(value[:_HEAD])}…{_one(value[-_TAIL:])} ({len(value):,} bytes)"
+
+
+def _is_taken(value: pa.Scalar, scalar: str) -> bool:
+    """Whether the type takes the value, an integer without rounding it."""
+    array, text = pa.array([value.as_py()], value.type), str(value.as_py())
+    converted = convert_text(array, scalar, 2) if is_string(value.type) else convert_typed(array, scalar, 2, Origin())
+    is_integer = re.fullmatch(r"[+-]?\d+(\.0*)?", text) is not None and not pa.types.is_floating(value.type)
+    return converted is not None and not converted.bad and not (is_integer and converted.rounded)
 
 
 def _wider(value: pa.Scalar, target: Target) -> str:
-    """The type that would hold the value; "" when there is none."""
-    if target.scalar == "unix_timestamp":
+    """The type that takes the value; "" when there is none."""
+    if target.scalar not in NUMBERS:
         return ""
-    number = value.as_py()
-    is_integer = pa.types.is_integer(value.type)
-    if target.shape == "vector":
-        names = [name for name, exact, greatest in _ITEMS if not abs(number) > (exact if is_integer else greatest)]
-        return next((name for name in names if name.startswith("float") and name != target.scalar), "")
-    if not is_integer:
-        return {"int32": "float64", "int64": "float64", "float32": "float64"}.get(target.scalar, "")
-    if target.scalar != "int64" and -2**63 <= number < 2**63:
-        return "int64"
-    return "float64" if target.scalar != "float64" and float(number) == number else ""
+    wider = (scalar for scalar in _WIDER[target.shape] if scalar != target.scalar)
+    return next((scalar for scalar in wider if _is_taken(value, scalar)), "")
 
 
 def describe(misfit: Misfit, target: Target, is_key: bool, is_pii: bool) -> tuple[str, str]:
     """The texts for a cell that does not fit: what is wrong, and what to do."""
     kind = misfit.value.type
-    if is_string(kind):
-        what = "text that" if is_pii else f"{shown(misfit.value)}, which"
-        wanted = f"{target.scalar} (an element of {target.text})" if misfit.is_element else target.text
-        return f"holds {what} is not {wanted}", "mend the row, " if target.scalar != "unix_timestamp" else _TIMES
-    what = f"a {kind} value that" if is_pii else f"{shown(misfit.value)} ({kind}), which"
-    what = f"holds {what} does not fit {target.text} without loss"
+    is_text = is_string(kind)
+    what = ("text" if is_text else f"a {kind} value") if is_pii else shown(misfit.cell or misfit.value)
+    if not is_text and not is_pii:
+        what += f" ({kind})"
+    if misfit.element > 0:
+        what += f" as element {misfit.element:,} of {target.text}"
+    wanted = target.scalar if misfit.element > 0 else target.text
+    what = f"holds {what}{' that' if is_pii else ', which'} "
+    what += f"is not {wanted}" if is_text else f"does not fit {wanted} without loss"
     if misfit.why:
         what += f" ({misfit.why})"
+    if is_text and target.scalar == "unix_timestamp":
+        return what, _TIMES
     wider = _wider(misfit.value, target)
     if is_key and wider != "int64":
         return what, "write keys as integers in range, or as text and declare string, "

@@ -20,7 +20,7 @@ WRONG_QUOTE = "has a text in quotes that does not end at its quote"
 
 def read_header(path: Path, wanted: Sequence[str], dialect: Dialect) -> Header:
     """The header, split by the delimiter that yields most of the wanted columns. With column_names: these, and the
-    delimiter that splits the first line into their number of fields, or nearest to it. Nothing is guessed from values."""
+    delimiter that splits the first line into as many fields, or nearly as many. Nothing is guessed from values."""
     delimiters = dialect.delimiter or "".join(c for c in DELIMITERS if c not in (dialect.quote, dialect.comment))
     found: list[tuple[int, Header]] = []
     for delimiter in delimiters:

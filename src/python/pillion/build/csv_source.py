@@ -92,8 +92,8 @@ class CsvSource:
     def canonical(self, array: pa.Array, column: Column) -> pa.Array:
         return csv_values.canonical(array, column.target, self._dialect)
 
-    def advice(self, value: str, column: Column) -> str:
-        return csv_values.advice(value, column.target, self._dialect)
+    def advice(self, value: str, column: Column, is_element: bool) -> str:
+        return csv_values.advice(value, column.target, is_element, self._dialect)
 
     def chunks(self) -> Iterator[Union[Chunk, Malformed]]:
         for index, (path, name) in enumerate(zip(self._files.paths, self._files.names)):

@@ -29,6 +29,7 @@ ARROW = {
     "float16": pa.float32(), "bfloat16": pa.float32(),
 }
 HALVES = ("float16", "bfloat16")
+NUMBERS = ("int8", "int32", "int64", "float32", "float64", *HALVES)
 _SHORT = 15  # so many decimal digits are always told apart by a float64
 _FLOAT64_NORMAL_MIN = 2.0**-1022
 _BFLOAT16_INFINITE = 2.0**128 - 2.0**119  # from here on the nearest is infinite
@@ -51,10 +52,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Misfit:
-    """A value that cannot be held, as the source has it."""
+    """A value that cannot be held, as it was converted."""
     value: pa.Scalar
     why: str = ""
-    is_element: bool = False  # of a list or vector
+    element: int = 0  # its number in its list or vector, from 1; 0: it is not an element
+    cell: Optional[pa.Scalar] = None  # what the source has, where that is another text
 
 
 @dataclass
