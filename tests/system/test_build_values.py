@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import random
 import re
 import struct
 import tempfile
@@ -416,6 +417,30 @@ def test_a_type_that_duckdb_wraps_is_refused(project: Project) -> None:
 
 
 # ---- Counts
+
+def test_digits_are_lost_where_exact_arithmetic_says_so() -> None:
+    rng = random.Random(5)
+    texts = ["0", "-0.000", "1e-400", "5e-324", "4.9e-324", "4.94065645841246544e-324", ".5000000000000000000000", "5.",
+             "00012345678901234567890", "9007199254740993", "9007199254740992.0000000000000000000", "1" + "0" * 300]
+    for _ in range(3000):
+        [value] = struct.unpack("d", struct.pack("Q", rng.getrandbits(64)))
+        if math.isfinite(value):
+            text = rng.choice(["%.17g", "%.16g", "%.15g", "%.18g", "%.20e", "%r"]) % value
+            at = rng.randrange(len(text))
+            texts += [text, text[:at] + "7" + text[at + 1:] if text[at].isdigit() else text]
+    values = [float(text) for text in texts]
+    texts = [text for text, value in zip(texts, values) if math.isfinite(value)]
+
+    def is_lost(text: str) -> bool:
+        digits = len("".join(map(str, Decimal(text).as_tuple().digits)).rstrip("0")) or 1
+        return Decimal(f"{float(text):.{digits - 1}e}") != Decimal(text)
+
+    lost = [text for text in texts if is_lost(text)]
+    assert 1000 < len(lost) < len(texts) - 1000
+    array = pa.array([*texts, None])
+    found = scalar._lost_digits(array, pc.cast(array, pa.float64()))  # pylint: disable=protected-access
+    assert [text for text, one in zip(texts, found) if one] == lost
+
 
 def test_rounding_is_counted_by_column_in_every_source(project: Project) -> None:
     project.features = {"a": "float32", "b": "list<float32>", "c": "vector<float16,2>", "d": "float64", "e": "float32"}

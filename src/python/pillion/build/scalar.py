@@ -15,7 +15,6 @@ The C core refuses null keys and elements, lengths of vectors, text that is not 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -150,21 +149,25 @@ def _floats_of_integers(array: pa.Array, scalar: str) -> Converted:
     return refuse(Converted(result), array, lost)
 
 
-def _loses(text: str, value: float) -> bool:
-    """Whether the digits of a text cannot be had back from its nearest float."""
-    written = Decimal(text)
-    digits = len("".join(map(str, written.as_tuple().digits)).rstrip("0")) or 1
-    return Decimal(format(value, f".{digits - 1}e")) != written
+def _digits(text: pa.Array) -> pa.Array:
+    """The digits of numbers in text, without sign, point, exponent, and zeros at the begin and end."""
+    return pc.ascii_rtrim(pc.replace_substring_regex(text, r"^[+-]?[0.]+|[eE].*$|[+.-]", ""), "0")
 
 
 def _lost_digits(text: pa.Array, values: pa.Array) -> np.ndarray:
-    """For which cells _loses is true; short texts and what a program printed are known without asking."""
-    suspect = pc.and_(pc.is_finite(values), pc.or_(pc.greater(pc.binary_length(text), _SHORT),
-                                                   pc.less(pc.abs(values), _FLOAT64_NORMAL_MIN)))
-    suspect = pc.and_(suspect, pc.not_equal(pc.cast(values, pa.string()), text))
+    """For which cells the digits of a text cannot be had back from its nearest float. Few digits always can, and so can
+    what a program printed: most cells are known without printing the float."""
+    tiny = pc.less(pc.abs(values), _FLOAT64_NORMAL_MIN)
+    unsure = pc.and_(pc.is_finite(values), pc.or_(pc.greater(pc.binary_length(text), _SHORT), tiny))
+    rows = np.flatnonzero(_mask(pc.and_(unsure, pc.not_equal(pc.cast(values, pa.string()), text))))
+    written = _digits(text.take(pa.array(rows)))
+    widths = pc.binary_length(written).to_numpy()
+    asked = (widths > _SHORT) | _mask(tiny)[rows]
+    rows, written, widths = rows[asked], written.filter(pa.array(asked)), np.maximum(widths[asked], 1)
+    floats = _numpy(values)[rows].tolist()
+    printed = pa.array([f"{value:.{width - 1}e}" for value, width in zip(floats, widths.tolist())], pa.string())
     lost = np.zeros(len(text), bool)
-    for row in np.flatnonzero(_mask(suspect)).tolist():
-        lost[row] = _loses(text[row].as_py(), values[row].as_py())
+    lost[rows] = _mask(pc.not_equal(_digits(printed), written))
     return lost
 
 
