@@ -19,7 +19,7 @@ import harness
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from build_project import AS_NOBODY, BUILDER, START, Done, Project
+from build_project import AS_NOBODY, BUILDER, START, Done, Project, release_of
 
 KINDS = ("parquet", "csv")
 FORMS = ("folder", "glob", "path")
@@ -391,23 +391,77 @@ def test_page_checksums_are_verified(project: Project, column: str) -> None:
 def test_a_file_that_goes_while_it_is_read_is_an_error(project: Project) -> None:
     """A file that is no longer there when its lineage is taken; removing it in time takes luck, a hook does not."""
     from pillion.build.errors import BadInput
-    from pillion.build.files import Files
+    from pillion.build.files import FileSource
     from pillion.build.project import load
 
     put(project.data / "a.csv", 1, "csv")
     name_source(project, "csv", "data")
     project.write()
     view = load(str(project.folder / "p.yaml")).views[0]
-    files = Files(view, "csv", project.folder)
+    files = FileSource(view, project.folder)
     try:
-        files.begin(0)
+        next(files.reading())
         (project.data / "a.csv").unlink()
         with pytest.raises(BadInput, match="data/a.csv: "):
             files.lineage()
         with pytest.raises(BadInput, match="data/a.csv: "):
-            files.begin(0)
+            next(files.reading())
     finally:
         files.close()
+
+
+# ---- Columns of Parquet
+
+def put_dotted(project: Project, **columns: pa.Array) -> None:
+    project.features = {"x": "string"}
+    project.source = "{type: parquet, path: data, timestamp_field: ts, field_mapping: {a.b: x}}"
+    times = pa.array([0], pa.timestamp("us", "UTC"))
+    table = pa.table({"driver_id": pa.array([1], pa.int64()), "ts": times, **columns})
+    pq.write_table(table, project.data / "a.parquet", compression="none", use_dictionary=False)
+
+
+STRUCT = pa.array([{"b": "of the struct", "c": [1]}])
+
+
+@pytest.mark.parametrize("others", [{}, {"a": STRUCT}, {"a": pa.array(["a"])}, {"a.b.c": pa.array(["c"])}])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_column_with_a_dot_is_no_field(project: Project, others: dict[str, pa.Array], is_first: bool) -> None:
+    dotted = {"a.b": pa.array(["of the column"])}
+    put_dotted(project, **({**dotted, **others} if is_first else {**others, **dotted}))
+    shard = next(project.shards(release_of(project.build())))
+    assert shard.decode(shard.get(shard.key([1]))) == {"x": "of the column"}
+
+
+def test_a_field_of_a_struct_is_no_column(project: Project) -> None:
+    put_dotted(project, a=STRUCT)
+    said = project.build(code=1).err
+    assert "column a.b is missing (string of stats); there is a struct a, whose fields are not columns" in said
+    put_dotted(project, a=pa.array(["a"]))
+    assert "column a.b is missing (string of stats); there are: driver_id, ts, a;" in project.build(code=1).err
+
+
+def test_only_the_columns_that_are_read_take_memory(project: Project) -> None:
+    from pillion.build.project import load
+    from pillion.build.sources import open_source
+
+    def reader_bytes(column: str) -> int:
+        project.source = project.source.replace("a.b: x", f"{column}: x")
+        project.write()
+        view = load(str(project.folder / "p.yaml")).views[0]
+        source = open_source(view, project.folder, 64 << 20, str(project.folder))
+        source.close()
+        return source.reader_bytes
+
+    large = pa.array(["x" * 10_000_000])
+    put_dotted(project, **{"a": pa.array(["a"]), "a.b": large, "a.c": large})
+    assert 20_000_000 < reader_bytes("a.b") < 70_000_000
+    put_dotted(project, **{"a": pa.array(["a"]), "a.b": large, "a.c": large})
+    assert reader_bytes("a") < 40_000_000
+    # Nor are the others read.
+    path = project.data / "a.parquet"
+    pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False, write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(b"x" * 1000, b"y" * 1000, 1))
+    project.build()
 
 
 # ---- Inspect

@@ -20,7 +20,7 @@ from pillion.build import check, memory, scalar
 from pillion.build.errors import BadInput, from_core
 from pillion.build.progress import Progress
 from pillion.build.project import Column, Project, View
-from pillion.build.source import Chunk, Malformed, Place
+from pillion.build.source import Chunk, Malformed, Place, Source
 from pillion.build.sources import open_source
 from pillion.build.terminal import Messages
 
@@ -99,7 +99,7 @@ class Sent:
 class Reader:
     """Reads, converts and queues batches in its own thread."""
 
-    def __init__(self, view: View, source: Any, bad_rows: BadRows) -> None:
+    def __init__(self, view: View, source: Source, bad_rows: BadRows) -> None:
         self._view = view
         self._source = source
         self._bad_rows = bad_rows
@@ -142,9 +142,7 @@ class Reader:
 
     def _convert_column(self, chunk: Chunk, column: Column) -> scalar.Converted:
         origin = scalar.Origin(self._source.is_text, chunk.legacy_calendar)
-        array = chunk.batch.column(column.source)
-        if self._source.is_text:
-            array = self._source.canonical(array, column)
+        array = self._source.canonical(chunk.batch.column(column.source), column)
         try:
             converted = check.convert(array, column.target, self._bad_rows.limit, origin)
         except check.WrongType as error:
@@ -260,7 +258,7 @@ class ViewBuild:
             self._progress.rows_expected = source.rows_expected
             counts, read_s = self._read(core, source)
             sources = source.lineage()
-            not_read = {"count": len(source.passed), "paths": source.passed[:NOT_READ_MAX]}
+            not_read = {"count": len(source.passed), "paths": list(source.passed[:NOT_READ_MAX])}
             extra = {"sources": sources, "not_read": not_read, "counts": counts, "as_of_us": as_of_us,
                      "builder": {"name": "pillion-build", "version": _core.VERSION}}
             result = json.loads(core.publish(os.fsencode(options.store or ""), json.dumps(extra)))
@@ -274,7 +272,7 @@ class ViewBuild:
         return {**result, "view": f"{self._project.name}/{self._view.name}", "counts": counts, "seconds": seconds,
                 "sources": sources, "not_read": not_read, "dry_run": options.store is None}
 
-    def _read(self, core: _core.Ingest, source: Any) -> tuple[dict[str, int], float]:
+    def _read(self, core: _core.Ingest, source: Source) -> tuple[dict[str, int], float]:
         started = time.monotonic()
         self._reader = reader = Reader(self._view, source, self._bad_rows)
         try:

@@ -15,7 +15,7 @@ from pillion.build.csv_dialect import Dialect, Header, compression_of, open_byte
 from pillion.build.csv_lines import LINE_BYTES_MAX, WRONG_QUOTE, Lines, malformed, mixed_line_ends, read_header
 from pillion.build.duck import connect, quoted, read, selection
 from pillion.build.errors import BadInput
-from pillion.build.files import Files
+from pillion.build.files import FileSource
 from pillion.build.project import Column, View
 from pillion.build.source import Chunk, Malformed, Place, check_columns, failure
 
@@ -59,26 +59,22 @@ def csv_relation(connection: duckdb.DuckDBPyConnection, opened: Opened, header: 
         f"strict_mode = true, store_rejects = true, rejects_limit = 1, max_line_size = {LINE_BYTES_MAX})")
 
 
-class CsvSource:
+class CsvSource(FileSource):
     """RFC 4180 with a header, delimited by comma, semicolon, tab or bar, if the source's options say nothing else.
     Nothing is guessed from the values, so that one wrong quote cannot change the meaning of others. Every column is
     read as text; the view defines its type. An empty unquoted field is null."""
     is_text = True
-    rows_expected = 0
-    reader_bytes = 0
-    reader_why = "what the libraries hold"
 
     def __init__(self, view: View, folder: Path, memory_bytes: int, temporary: str) -> None:
-        self._view = view
+        super().__init__(view, folder)
         self._temporary = temporary
         self._dialect = Dialect.parse(view.source)
-        self._files = Files(view, "csv", folder)
-        self._headers = [self._header(path, name) for path, name in zip(self._files.paths, self._files.names)]
+        self._headers = [self._header(path, name) for path, name in zip(self.paths, self.names)]
         self._connection = connect(memory_bytes, temporary)
 
     def _header(self, path: Path, name: str) -> Header:
         try:
-            header = read_header(path, [column.source for column in self._view.columns], self._dialect)
+            header = read_header(path, [column.source for column in self.view.columns], self._dialect)
         except ValueError as error:
             raise BadInput(f"{name}: {error}") from error
         except OSError as error:
@@ -86,7 +82,7 @@ class CsvSource:
         if not header.names:
             raise BadInput(f"{name}: is empty; write a header line with the names of the columns"
                            if self._dialect.names is None else f"{name}: is empty; write rows or remove it")
-        check_columns(self._view, header.names, name)
+        check_columns(self.view, header.names, name)
         return header
 
     def canonical(self, array: pa.Array, column: Column) -> pa.Array:
@@ -96,20 +92,19 @@ class CsvSource:
         return csv_values.advice(value, column.target, is_element, self._dialect)
 
     def chunks(self) -> Iterator[Union[Chunk, Malformed]]:
-        for index, (path, name) in enumerate(zip(self._files.paths, self._files.names)):
-            self._files.begin(index)
+        for index, path, name in self.reading():
             header = self._headers[index]
-            used = [header.names.index(column.source) for column in self._view.columns]
+            used = [header.names.index(column.source) for column in self.view.columns]
             place = Place(name, None, 1, Lines(path, header, used))
             opened = None
             try:
                 opened = Opened(path, self._temporary)
                 relation = csv_relation(self._connection, opened, header)
-                for chunk in read(relation, selection(self._view, header.names), self._view, place):
-                    self._files.rows[index] += chunk.batch.num_rows
+                for chunk in read(relation, selection(self.view, header.names), self.view, place):
+                    self.rows[index] += chunk.batch.num_rows
                     yield chunk
                 for line in self._malformed(path, name, header, used):
-                    self._files.rows[index] += 1
+                    self.rows[index] += 1
                     yield line
             except duckdb.InvalidInputException as error:
                 mixed = mixed_line_ends(path)
@@ -138,13 +133,6 @@ class CsvSource:
         if found == 0:
             raise BadInput(f"{name}: cannot be read: {refused[0]}; mend or remove it")
 
-    @property
-    def passed(self) -> list[str]:
-        return self._files.passed
-
-    def lineage(self) -> list[dict[str, Any]]:
-        return self._files.lineage()
-
     def close(self) -> None:
-        self._files.close()
+        super().close()
         self._connection.close()

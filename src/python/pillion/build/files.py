@@ -15,7 +15,7 @@ from typing import Any, Iterator, Optional, Sequence
 
 from pillion.build.errors import BadInput
 from pillion.build.project import View
-from pillion.build.source import failure
+from pillion.build.source import Source, failure
 from pillion.build.terminal import printable
 
 LISTED_MAX = 5  # names in one line of a message
@@ -227,11 +227,12 @@ def listed(names: Sequence[str], count: int) -> str:
     return ", ".join(names[:LISTED_MAX]) + more
 
 
-class Files:
-    """Lineage of the files of a source: their size and hash when they were read."""
+class FileSource(Source):
+    """The files of a source, and their lineage: their size and hash when they were read."""
 
-    def __init__(self, view: View, kind: str, folder: Path) -> None:
-        self.paths, passed = find_files(view.source["path"], kind, folder)
+    def __init__(self, view: View, folder: Path) -> None:
+        self.view = view
+        self.paths, passed = find_files(view.source["path"], view.source["type"], folder)
         self.passed = [printable(name) for name in passed]  # a name that is not UTF-8, too, can be shown and stored
         self.names = [printable(os.path.relpath(path, folder)) for path in self.paths]
         self.rows = [0] * len(self.paths)
@@ -247,10 +248,13 @@ class Files:
                 digest.update(block)
         return digest.hexdigest()
 
-    def begin(self, index: int) -> None:
-        with self._naming(index):
-            self._stats[index] = os.stat(self.paths[index])
-        self._hashes[index] = self._pool.submit(self._sha256, self.paths[index])
+    def reading(self) -> Iterator[tuple[int, Path, str]]:
+        """Each file: its index in `rows`, its path and its name. It is hashed in another thread meanwhile."""
+        for index, path in enumerate(self.paths):
+            with self._naming(index):
+                self._stats[index] = os.stat(path)
+            self._hashes[index] = self._pool.submit(self._sha256, path)
+            yield index, path, self.names[index]
 
     @contextlib.contextmanager
     def _naming(self, index: int) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Collection
+from typing import Sequence
 
 import pyarrow.parquet as pq
 
@@ -31,10 +31,9 @@ def stream_bytes(columns: int) -> int:
     return max(STREAM_BYTES_MIN, min(STREAM_BYTES_MAX, STREAMS_BYTES // max(columns, 1)))
 
 
-def needs(metadata: pq.FileMetaData, wanted: Collection[str]) -> Needs:
+def needs(metadata: pq.FileMetaData, leaves: Sequence[int]) -> Needs:
+    """What reading the columns with these indices takes."""
     result = Needs()
-    leaves = [index for index in range(metadata.num_columns)
-              if metadata.schema.column(index).path.split(".")[0] in wanted]
     buffer = stream_bytes(len(leaves))
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)

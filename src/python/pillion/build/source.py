@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Iterator, Optional, Sequence, Union
 
 import duckdb
 import pyarrow as pa
@@ -46,6 +46,35 @@ class Malformed:
     place: str
     what: str
     fix: str  # ends in a comma
+
+
+class Source:
+    """Where the rows of a view come from. A subclass opens it when it is made."""
+    is_text = False  # the values are strings that are to be parsed
+    rows_expected = 0  # 0: unknown
+    reader_bytes = 0  # what reading takes, if that is known
+    reader_why = "what the libraries hold"
+    passed: Sequence[str] = ()  # the names of files that are not read
+
+    def chunks(self) -> Iterator[Union[Chunk, Malformed]]:
+        raise NotImplementedError
+
+    def canonical(self, array: pa.Array, column: Column) -> pa.Array:
+        """A column, spelled as check parses it."""
+        del column
+        return array
+
+    def advice(self, value: str, column: Column, is_element: bool) -> str:
+        """What option of the source may make a text a value of the column; "" or a text that ends in a comma."""
+        del value, column, is_element
+        return ""
+
+    def lineage(self) -> list[dict[str, Any]]:
+        """What was read, for the manifest."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
 
 
 _EXTENSION = re.compile(r"""(?:required extension '|download extension "|extensions/\S*/|exists in the )(\w+)""")

@@ -6,16 +6,14 @@ All files are opened once before any is read, for their columns and rows, and ar
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Union
-
 from pillion.build.csv_source import CsvSource
 from pillion.build.parquet_source import ParquetSource
 from pillion.build.project import View
+from pillion.build.source import Source
 from pillion.build.sql_source import SqlSource
 
 
-def open_source(view: View, folder: Path, duckdb_bytes: int,
-                temporary: str) -> Union[ParquetSource, CsvSource, SqlSource]:
+def open_source(view: View, folder: Path, duckdb_bytes: int, temporary: str) -> Source:
     kind = view.source["type"]
     if kind == "parquet":
         return ParquetSource(view, folder)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pillion.build.duck import connect, quoted, read, selection
 from pillion.build.errors import BadInput
 from pillion.build.project import View
-from pillion.build.source import Chunk, Place, check_columns, failure
+from pillion.build.source import Chunk, Place, Source, check_columns, failure
 from pillion.build.terminal import printable
 
 
@@ -45,13 +45,8 @@ def read_only(statement: str) -> str:
     return f"{match['begin']} ({', '.join([*others, 'READ_ONLY'])})"
 
 
-class SqlSource:
+class SqlSource(Source):
     """Any query that DuckDB runs. The text may contain secrets, so the lineage names only its hash."""
-    is_text = False
-    rows_expected = 0
-    reader_bytes = 0
-    reader_why = "what the libraries hold"
-    passed: list[str] = []
 
     def __init__(self, view: View, folder: Path, memory_bytes: int, temporary: str) -> None:
         self._view = view
