@@ -8,6 +8,7 @@ the peak that rusage counts); the kernel's own count of the builder, of a run in
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,21 @@ def test_pages_that_do_not_fit_are_refused_before_they_are_read(project: Project
     assert peak <= LIMIT_MIB and said.count("\n") == 1
     code, said, peak = measured(project, "--memory-limit", "2G")
     assert code == 0 and peak <= 2048
+
+
+def test_a_limit_that_is_said_to_suffice_does(project: Project) -> None:
+    project.source = "{type: parquet, path: data, timestamp_field: ts}"
+    project.features = {"s": "string"}
+    texts = pa.array([f"{number:400000}" for number in range(1100)])
+    pq.write_table(table_of(1100, {"s": texts}), project.data / "a.parquet", compression="zstd", use_dictionary=False)
+    limit, peak = 400, 0
+    for _ in range(3):  # reading; then, once the rows are known, the largest shard
+        code, said, peak = measured(project, "--memory-limit", f"{limit}M")
+        needed = re.search(r"(?:at least|needs a memory limit of) (\d+) MiB", said)
+        if needed is None:
+            break
+        limit = int(needed[1]) + 1
+    assert code == 0 and peak <= limit, said
 
 
 @pytest.mark.parametrize("kind", ["sql", "csv"])

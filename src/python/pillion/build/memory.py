@@ -12,9 +12,9 @@ from pillion import _core
 from pillion.build.errors import BuildError, IoFailure
 
 MIB = 1 << 20
-# Batches on their way from the reader to the core (one is read, one waits, one is encoded), pages being decoded, and
-# memory that allocators keep.
-READER_BYTES = 96 * MIB
+# What the libraries and their allocators keep, whatever is read. What a source does not know beforehand is in it, too:
+# batches on their way to the core (one is read, one waits, one is encoded).
+KEPT_BYTES = 96 * MIB
 DUCKDB_BYTES_MIN = 64 * MIB
 WATCH_S = 0.01
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -95,14 +95,14 @@ class Shares:
     def __init__(self, cap: int, uses_duckdb: bool) -> None:
         self.cap = cap
         self._used = resident_bytes()
-        rest = cap - self._used - READER_BYTES
+        rest = cap - self._used - KEPT_BYTES
         self.duckdb = max(DUCKDB_BYTES_MIN, rest // 4) if uses_duckdb else 0
         self.core = rest - self.duckdb
         self._check("")
 
     def give_reader(self, needed: int, why: str) -> None:
-        """Once the source is known: it may need more than READER_BYTES. Raises LimitTooSmall, with the reason."""
-        grown = max(0, needed - READER_BYTES) + max(0, resident_bytes() - self._used)
+        """Once the source is known: it takes `needed` beside KEPT_BYTES. Raises LimitTooSmall, with the reason."""
+        grown = needed + max(0, resident_bytes() - self._used)
         self.core -= grown
         self._check(f" for {why}" if grown > 0 else "")
 

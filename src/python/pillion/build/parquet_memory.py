@@ -43,7 +43,7 @@ def needs(metadata: pq.FileMetaData, leaves: Sequence[int]) -> Needs:
             full, packed = column.total_uncompressed_size, column.total_compressed_size
             page = min(full, max(PAGE_BYTES, PAGE_VALUES * full // max(column.num_values, 1)))
             dictionary = min(full - page, PAGE_BYTES) if column.has_dictionary_page else 0
-            reader += page + dictionary + min(packed, page) + buffer + COLUMN_BYTES
+            reader += page + dictionary + min(packed, page) + min(packed, buffer) + COLUMN_BYTES
             total += full
         result = result.most(Needs(reader, total // max(group.num_rows, 1)))
     return result
