@@ -457,7 +457,9 @@ def test_only_the_columns_that_are_read_take_memory(project: Project) -> None:
     assert 20_000_000 < reader_bytes("a.b") < 70_000_000
     put_dotted(project, **{"a": pa.array(["a"]), "a.b": large, "a.c": large})
     assert reader_bytes("a") < 40_000_000
-    # Nor are the others read.
+    put_dotted(project, **{"a": pa.array([{"b": large[0]}]), "a.b": pa.array(["small"])})
+    assert reader_bytes("a.b") < 40_000_000
+    # Nor is the field of the struct read.
     path = project.data / "a.parquet"
     pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False, write_page_checksum=True)
     path.write_bytes(path.read_bytes().replace(b"x" * 1000, b"y" * 1000, 1))

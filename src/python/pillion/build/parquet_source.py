@@ -102,7 +102,7 @@ class ParquetSource(FileSource):
         leaves = _leaves(file.schema_arrow, self._columns)
         row = 1
         for group in range(file.num_row_groups):
-            # Not file.iter_batches: it takes names, and "a" stands for a column "a.b", too.
+            # Not file.iter_batches: it takes names, and "a.b" stands for the field b of a struct a, too.
             for batch in file.reader.iter_batches(self._batch_rows, row_groups=[group], column_indices=leaves,
                                                   use_threads=True):
                 yield Chunk(Place(name, group, row), batch, calendar)
