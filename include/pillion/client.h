@@ -185,7 +185,7 @@ enum { PILLION_NO_REFRESH = 1 /* use what is mapped, even if newer releases exis
 struct pillion_view_answer {
     char release[PILLION_RELEASE_BYTES];
     uint64_t generation;  /* of the release, counted by the running server process */
-    int64_t worst_age_us; /* now − oldest event timestamp among the rows found; −1: no row was found */
+    int64_t worst_age_us; /* now − oldest event timestamp among the rows found; −1: none of them has one */
     uint64_t not_found;   /* number of rows */
     int64_t created_us;   /* when the release was made */
     uint64_t reserved;

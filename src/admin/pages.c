@@ -81,12 +81,15 @@ static json_t *not_ready_terms(const struct pil_node *node) {
 }
 
 static bool add_release(json_t *json, const struct pil_release *release) {
-    json_t *more = json_pack("{s:s, s:I, s:I, s:I, s:i, s:I, s:I}", "release", release->id, "generation",
+    bool is_static = release->view->is_static;
+    int64_t newest_us = release->row_count > 0 ? release->event_ts_us_max : 0;
+    json_t *more = json_pack("{s:s, s:I, s:I, s:I, s:i, s:I, s:b, s:o*}", "release", release->id, "generation",
                              (json_int_t)release->generation, "rows", (json_int_t)release->row_count, "bytes",
                              (json_int_t)release->bytes, "shards", (int)release->shard_count, "published_us",
-                             (json_int_t)release->published_us, "newest_event_us",
-                             (json_int_t)(release->row_count > 0 ? release->event_ts_us_max : 0));
-    bool is_added = json_object_update(json, more) == 0;
+                             (json_int_t)release->published_us, "static", is_static, "newest_event_us",
+                             is_static ? NULL : json_integer((json_int_t)newest_us));
+    bool is_added =
+        (is_static || json_object_get(more, "newest_event_us") != NULL) && json_object_update(json, more) == 0;
     json_decref(more);
     return is_added;
 }

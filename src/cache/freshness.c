@@ -12,8 +12,11 @@ int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, 
     return __builtin_sub_overflow(end_us, now_us, &left_us) || left_us < 0 ? 0 : left_us;
 }
 
-/* The tighter of the view's ttl and the request's max_age; 0: no limit. */
+/* The tighter of the view's ttl and the request's max_age; 0: no limit. Rows of a static view have no age. */
 static int64_t limit_us(const struct pil_view *view, int64_t max_age_us) {
+    if (view->is_static) {
+        return INT64_MAX;
+    }
     return max_age_us != 0 && (view->ttl_us == 0 || max_age_us < view->ttl_us) ? max_age_us : view->ttl_us;
 }
 

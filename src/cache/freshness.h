@@ -21,6 +21,16 @@ static inline int64_t pil_freshness_age_us(int64_t event_ts_us, int64_t now_us) 
     }
     return __builtin_sub_overflow(now_us, event_ts_us, &age_us) ? INT64_MAX : age_us;
 }
+/* The older of a row's event timestamp and those of the rows before, of which none gave INT64_MAX. Rows of a static
+ * view have no age and do not count. */
+static inline int64_t pil_freshness_oldest_us(const struct pil_row *row, int64_t oldest_us) {
+    int64_t event_ts_us = pil_row_event_ts_us(row->view, row->fields);
+    return event_ts_us < oldest_us && !row->view->is_static ? event_ts_us : oldest_us;
+}
+/* The age of the oldest row; -1: no row has an age. */
+static inline int64_t pil_freshness_worst_us(int64_t oldest_us, int64_t now_us) {
+    return oldest_us != INT64_MAX ? pil_freshness_age_us(oldest_us, now_us) : -1;
+}
 /* Time until the row exceeds the view's ttl, 0 when it has; -1: the view has no ttl. */
 int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, int64_t now_us);
 

@@ -21,7 +21,7 @@
     X(KEEP, "keep", "N", NONE, "how many of the newest releases of each view stay anyway") \
     X(GRACE, "grace", "SECONDS", NONE, "what is younger stays, too: builds may be under way (default 3600)") \
     X(ROWS, "rows", "N", NONE, "how many sample rows are shown (default 5)") \
-    X(AS_OF, "as-of", "TIME", NONE, "leave out rows with a later event timestamp") \
+    X(AS_OF, "as-of", "TIME", NONE, "leave out rows with a later event timestamp; static views have none") \
     X(FORCE, "force", NULL, NONE, "do it, whatever breaks, and say what does") \
     X(ALL, "all", NULL, NONE, "every view of a project") \
     X(PROMOTE, "promote", "CHANNEL", CHANNEL, "point the channel to what was built, once every view is") \

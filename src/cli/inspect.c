@@ -125,7 +125,7 @@ static json_t *row_to_json(const struct pil_shard *shard, const uint8_t *row) {
     struct pil_text key = {0};
     char time[PIL_CLOCK_TEXT_BYTES];
     pil_value_key_append(&key, shard, row);
-    pil_clock_format_us(pil_row_event_ts_us(shard->view, row), time);
+    pil_clock_format_us(pil_row_event_ts_us(shard->view, row), time); /* null in JSON if the row has none */
     for (uint32_t i = 0; i < shard->view->feature_count; i++) {
         const struct pil_feature *feature = &shard->view->features[i];
         pil_json_set(&values, feature->name,
@@ -134,8 +134,8 @@ static json_t *row_to_json(const struct pil_shard *shard, const uint8_t *row) {
     (void)pil_report_text(&key);
     bool is_utf8 = pil_utf8_is_valid(pil_text_bytes(&key));
     json_t *json =
-        json_pack("{s:o, s:s, s:o}", "key", is_utf8 ? json_stringn(pil_text_chars(&key), key.len) : json_null(),
-                  "event_timestamp", time, "features", values);
+        json_pack("{s:o, s:s?, s:o}", "key", is_utf8 ? json_stringn(pil_text_chars(&key), key.len) : json_null(),
+                  "event_timestamp", shard->view->is_static ? NULL : time, "features", values);
     pil_text_deinit(&key);
     return json;
 }
@@ -153,8 +153,10 @@ static void add_row(struct pil_table *table, const struct pil_shard *shard, cons
     char time[PIL_CLOCK_TEXT_BYTES];
     pil_value_key_append(&text, shard, row);
     add_printable(table, PIL_STYLE_PLAIN, &text);
-    pil_clock_format_us(pil_row_event_ts_us(shard->view, row), time);
-    pil_table_add(table, PIL_STYLE_PLAIN, time);
+    if (!shard->view->is_static) {
+        pil_clock_format_us(pil_row_event_ts_us(shard->view, row), time);
+        pil_table_add(table, PIL_STYLE_PLAIN, time);
+    }
     for (uint32_t i = 0; i < features; i++) {
         bool dim = pil_view_feature_is_pii(&shard->view->features[i]) || pil_row_is_null(shard->view, row, i);
         pil_text_clear(&text);
@@ -177,9 +179,11 @@ static void print_rows(const struct subject *subject) {
         return;
     }
     uint32_t features = shard->view->feature_count < FEATURES_SHOWN ? shard->view->feature_count : FEATURES_SHOWN;
-    pil_table_init(&table, features + 2, 0);
+    pil_table_init(&table, features + (shard->view->is_static ? 1 : 2), 0);
     pil_table_add(&table, PIL_STYLE_BOLD, "KEY");
-    pil_table_add(&table, PIL_STYLE_BOLD, "EVENT TIMESTAMP");
+    if (!shard->view->is_static) {
+        pil_table_add(&table, PIL_STYLE_BOLD, "EVENT TIMESTAMP");
+    }
     for (uint32_t i = 0; i < features; i++) {
         pil_table_add(&table, PIL_STYLE_BOLD, shard->view->features[i].name);
     }
@@ -237,7 +241,8 @@ static void print_schema(const struct pil_view *view) {
     for (uint32_t i = 0; i < view->entity_count; i++) {
         printf("%s %s %s", i > 0 ? "," : "", view->entities[i].join_key, pil_scalar_text(view->entities[i].type));
     }
-    printf("; row %u bytes; ttl %s\n", view->layout.stride, ttl_text(view->ttl_us, ttl));
+    printf("; row %u bytes; %s%s\n", view->layout.stride, view->is_static ? "" : "ttl ",
+           view->is_static ? "static" : ttl_text(view->ttl_us, ttl));
     pil_table_init(&table, 4, 1 << 2);
     const char *const head[] = {"FEATURE", "TYPE", "OFFSET", "TAGS"};
     for (size_t i = 0; i < 4; i++) {

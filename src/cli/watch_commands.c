@@ -104,7 +104,11 @@ static void print_view(const json_t *view, json_int_t now_us) {
         printf(", %s in ", pil_report_bytes((uint64_t)number_of(view, "held_bytes"), number));
         printf("%s\n", pil_report_things((uint64_t)number_of(view, "held_releases"), "release", things));
         printf("    published %s", ago_text(number_of(view, "published_us"), now_us, age));
-        printf(", newest event %s", ago_text(number_of(view, "newest_event_us"), now_us, age));
+        if (json_is_true(json_object_get(view, "static"))) {
+            printf(", static");
+        } else {
+            printf(", newest event %s", ago_text(number_of(view, "newest_event_us"), now_us, age));
+        }
     } else {
         printf("    %sno release%s", bad, plain);
     }

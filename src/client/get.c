@@ -25,7 +25,7 @@ static int64_t wall_us(void) {
 /* ---- One view of a call. */
 
 struct view_sum {
-    int64_t oldest_us; /* INT64_MAX: no row was found */
+    int64_t oldest_us; /* INT64_MAX: no row with an age was found */
     uint64_t not_found;
 };
 
@@ -55,13 +55,13 @@ static pillion_result end_block(struct pil_call *call, struct pil_block *block, 
     pil_chain_settle(block->lookups[0].chain, block->lookups, block->count);
     pil_freshness_judge(block->lookups, block->count, &freshness);
     for (uint32_t i = 0; i < block->count; i++) {
-        const uint8_t *row = block->lookups[i].row.fields;
+        const struct pil_row *row = &block->lookups[i].row;
         int64_t event_us = INT64_MIN;
-        if (row == NULL) {
+        if (row->fields == NULL) {
             sum->not_found++;
         } else {
-            event_us = pil_row_event_ts_us(view, row);
-            sum->oldest_us = event_us < sum->oldest_us ? event_us : sum->oldest_us;
+            event_us = pil_row_event_ts_us(view, row->fields);
+            sum->oldest_us = pil_freshness_oldest_us(row, sum->oldest_us);
         }
         if (call->event_ts_us != NULL) {
             call->event_ts_us[(block->first + i) * vector->view_count + block->slot] = event_us;
@@ -142,7 +142,7 @@ static void answer_view(const struct pil_compiled *compiled, uint32_t slot, int6
     const struct pil_mapping *mapping = compiled->views[slot].mapping;
     memcpy(ret_view->release, mapping->release->id, sizeof mapping->release->id);
     ret_view->generation = mapping->generation;
-    ret_view->worst_age_us = sum->oldest_us != INT64_MAX ? pil_freshness_age_us(sum->oldest_us, now_us) : -1;
+    ret_view->worst_age_us = pil_freshness_worst_us(sum->oldest_us, now_us);
     ret_view->not_found = sum->not_found;
     ret_view->created_us = mapping->created_us;
     ret_view->reserved = 0;

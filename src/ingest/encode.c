@@ -14,8 +14,8 @@ struct encoder {
     struct pil_ingest *ingest;
     const struct pil_view *view;
     struct pil_column keys[PIL_ENTITIES_MAX];
-    struct pil_column event, created;       /* created.child is -1 when absent */
-    struct pil_column event_ns, created_ns; /* the same */
+    struct pil_column event, created; /* child is -1 when absent: event in a static view only */
+    struct pil_column event_ns, created_ns;
     struct pil_column *features;
     uint32_t chunk_rows;
     uint8_t *rows; /* chunk_rows × stride */
@@ -41,14 +41,18 @@ static pil_status bind(struct encoder *encoder, const struct ArrowSchema *schema
         return pil_fail(encoder->error, PIL_STATUS_INVALID, "a stream of Arrow format '%s' instead of record batches",
                         schema->format);
     }
-    int64_t expected = (int64_t)view->entity_count + view->feature_count + 1;
+    int64_t expected = (int64_t)view->entity_count + view->feature_count;
     for (uint32_t i = 0; i < view->entity_count; i++) {
         encoder->keys[i] =
             (struct pil_column){.name = view->entities[i].join_key, .type = {.scalar = view->entities[i].type}};
         PIL_TRY(pil_column_bind(&encoder->keys[i], schema, encoder->error));
     }
     encoder->event = (struct pil_column){.name = PIL_INGEST_EVENT_COLUMN, .type = timestamp};
-    PIL_TRY(pil_column_bind(&encoder->event, schema, encoder->error));
+    encoder->event.child = -1;
+    if (!view->is_static) {
+        expected++;
+        PIL_TRY(pil_column_bind(&encoder->event, schema, encoder->error));
+    }
     encoder->created = (struct pil_column){.name = PIL_INGEST_CREATED_COLUMN, .type = timestamp};
     PIL_TRY(bind_optional(encoder, schema, &encoder->created, &expected));
     encoder->event_ns = (struct pil_column){.name = PIL_INGEST_EVENT_NS_COLUMN, .type = nanoseconds};
@@ -95,8 +99,8 @@ static pil_status attach(struct encoder *encoder, const struct ArrowArray *batch
     for (uint32_t i = 0; i < encoder->view->entity_count; i++) {
         PIL_TRY(pil_column_attach(&encoder->keys[i], batch, encoder->error));
     }
-    PIL_TRY(pil_column_attach(&encoder->event, batch, encoder->error));
-    struct pil_column *const optional[] = {&encoder->created, &encoder->event_ns, &encoder->created_ns};
+    struct pil_column *const optional[] = {&encoder->event, &encoder->created, &encoder->event_ns,
+                                           &encoder->created_ns};
     for (size_t i = 0; i < sizeof optional / sizeof optional[0]; i++) {
         if (optional[i]->child >= 0) {
             PIL_TRY(pil_column_attach(optional[i], batch, encoder->error));
@@ -152,7 +156,7 @@ static void check_chunk(struct encoder *encoder, int64_t first, uint32_t count) 
         }
         pil_column_check(key, first, count, flaws);
     }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; encoder->event.child >= 0 && i < count; i++) {
         if (pil_column_is_null(&encoder->event, first + i)) {
             flag(&flaws[i], PIL_INGEST_FLAW_NULL_TIMESTAMP, &encoder->event, 0);
             continue;
@@ -192,8 +196,11 @@ static void encode_chunk(struct encoder *encoder, int64_t first, uint32_t count)
         pil_column_put_fixed(&encoder->keys[k], first, count, encoder->rows + at, layout->stride, encoder->flaws);
         at += pil_scalar_bytes(view->entities[k].type);
     }
-    pil_column_put_fixed(&encoder->event, first, count, encoder->rows + layout->event_ts_offset, layout->stride,
-                         encoder->flaws);
+    PIL_STATIC_ASSERT(PIL_STATIC_EVENT_US == 0); /* rows of static views keep their zeros */
+    if (encoder->event.child >= 0) {
+        pil_column_put_fixed(&encoder->event, first, count, encoder->rows + layout->event_ts_offset, layout->stride,
+                             encoder->flaws);
+    }
     for (uint32_t f = 0; f < view->feature_count; f++) {
         if (!pil_type_is_reference(view->features[f].type)) {
             pil_column_put_fixed(&encoder->features[f], first, count, encoder->rows + view->features[f].offset,
@@ -345,8 +352,8 @@ static pil_status take_row(struct encoder *encoder, int64_t first, uint32_t i) {
     if (flaw->flaw != PIL_INGEST_FLAW_NONE) {
         return reject(encoder, flaw);
     }
-    if (is_after_as_of(&ingest->options, pil_row_event_ts_us(encoder->view, row),
-                       nanoseconds_at(&encoder->event_ns, first + i))) {
+    if (!encoder->view->is_static && is_after_as_of(&ingest->options, pil_row_event_ts_us(encoder->view, row),
+                                                    nanoseconds_at(&encoder->event_ns, first + i))) {
         ingest->counts.after_as_of++;
         return PIL_STATUS_OK;
     }

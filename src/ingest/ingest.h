@@ -20,7 +20,7 @@
 #define PIL_INGEST_MEMORY_MIN ((size_t)64 << 20)
 enum { PIL_INGEST_CONFLICTS_SHOWN = 10 };
 /* Names of the columns that no view can declare. Key columns are named by join key, feature columns by feature. */
-#define PIL_INGEST_EVENT_COLUMN "@event_timestamp"
+#define PIL_INGEST_EVENT_COLUMN "@event_timestamp"     /* not in static views */
 #define PIL_INGEST_CREATED_COLUMN "@created_timestamp" /* may be absent */
 /* int32, may be absent: nanoseconds (0 to 999) beyond the microsecond of the two timestamps. They take part in deciding
  * which row wins, and are not kept. */
@@ -62,7 +62,8 @@ struct pil_ingest_options {
     size_t outside_bytes;        /* what the user's limit has beside that, for messages */
     uint32_t threads;            /* of WRITE; fewer when memory is short; 0 means 1 */
     int64_t event_ts_us_max;     /* a row with a later event timestamp is flawed: its clock or its unit is wrong … */
-    int64_t as_of_us;            /* … but later ones than this are left out before; INT64_MAX: none */
+    int64_t as_of_us;            /* … but later ones than this are left out before; INT64_MAX: none. Neither counts in
+                                  * static views. */
     uint16_t as_of_ns;           /* nanoseconds beyond as_of_us, 0 to 999 */
     /* Reports a flawed row: its number counted from the first row of the first stream, the column, and the flaw ("has 3
      * elements where vector<float32,4> needs 4"). Returns true to leave the row out and count it, false to stop. NULL:

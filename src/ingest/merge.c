@@ -147,7 +147,8 @@ static pil_status record_conflicts(struct merger *merger, const struct pil_recor
                                       pil_row_event_ts_us(ingest->view, pil_record_row(winner)), winner->conflicts);
     free(text);
     return go_on ? PIL_STATUS_OK
-                 : pil_fail(merger->error, PIL_STATUS_INVALID, "rows of one key and time have different values");
+                 : pil_fail(merger->error, PIL_STATUS_INVALID, "rows of one key%s have different values",
+                            ingest->view->is_static ? "" : " and time");
 }
 
 /* Counts and profiles the winners among the entries, which are sorted. */

@@ -478,6 +478,17 @@ bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms) {
     return all;
 }
 
+/* A release of a static view has no age; the one before it may have had one. */
+static void count_age(const struct pil_node *node, const struct pil_release *release, const char *const *labels) {
+    struct pil_metric_registry *metrics = pil_server_metrics(node->server);
+    if (release->view->is_static) {
+        pil_metric_forget(metrics, PIL_METRIC_release_age_seconds, labels);
+        return;
+    }
+    int64_t age_us = release->row_count > 0 ? pil_node_wall_us(node) - release->event_ts_us_max : 0;
+    pil_metric_gauge(metrics, PIL_METRIC_release_age_seconds, labels, (double)age_us / 1e6);
+}
+
 void pil_node_update_metrics(const struct pil_node *node) {
     const struct pil_settings *settings = node->options.settings;
     struct pil_metric_registry *metrics = pil_server_metrics(node->server);
@@ -501,9 +512,7 @@ void pil_node_update_metrics(const struct pil_node *node) {
             pil_metric_gauge(metrics, PIL_METRIC_release_rows, labels, (double)release->row_count);
             pil_metric_gauge(metrics, PIL_METRIC_release_published_timestamp_seconds, labels,
                              (double)release->published_us / 1e6);
-            pil_metric_gauge(metrics, PIL_METRIC_release_age_seconds, labels,
-                             release->row_count > 0 ? (double)(pil_node_wall_us(node) - release->event_ts_us_max) / 1e6
-                                                    : 0.0);
+            count_age(node, release, labels);
         }
     }
 }

@@ -44,6 +44,21 @@ char *pil_check_text(struct pil_check *check, const struct pil_yaml_node *node, 
     return pil_yaml_problems_copy(check->problems, node->text);
 }
 
+bool pil_check_bool(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key,
+                    bool *ret_value) {
+    if (node == NULL) {
+        return true;
+    }
+    bool is_true = strcmp(node->text, "true") == 0;
+    if (!is_true && strcmp(node->text, "false") != 0) {
+        pil_yaml_problem_add(check->problems, node, "%s: %s is '%s'; write true or false", label, key,
+                             PIL_YAML_QUOTE(node->text));
+        return false;
+    }
+    *ret_value = is_true;
+    return true;
+}
+
 const char *pil_check_element(struct pil_check *check, const struct pil_yaml_node *node, const char *label,
                               const char *key) {
     if (node->kind == PIL_YAML_SCALAR && !pil_yaml_is_null(node) && node->text[0] != '\0') {

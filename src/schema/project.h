@@ -12,10 +12,10 @@ typedef enum pil_source_type { PIL_SOURCE_PARQUET, PIL_SOURCE_CSV, PIL_SOURCE_SQ
 /* The source from which a view is built; the builder's front end interprets it. */
 struct pil_source {
     pil_source_type type;
-    char *path;  /* file, folder or glob, relative to the project file; NULL for sql */
-    char *query; /* DuckDB SQL; NULL unless sql */
-    char *setup; /* DuckDB statements that run before the query (INSTALL, ATTACH …); NULL when none */
-    char *timestamp_field;
+    char *path;            /* file, folder or glob, relative to the project file; NULL for sql */
+    char *query;           /* DuckDB SQL; NULL unless sql */
+    char *setup;           /* DuckDB statements that run before the query (INSTALL, ATTACH …); NULL when none */
+    char *timestamp_field; /* NULL for static views */
     char *created_timestamp_column; /* NULL when none */
     json_t *field_mapping;          /* object: column in the source → name in the view; never NULL */
     json_t *csv;                    /* object: options of csv files that differ from the defaults, by key; never NULL */

@@ -41,6 +41,12 @@ static void compare_views(struct changes *changes, const struct pil_view *before
         format_keys(after, changes->lines);
         pil_text_format(changes->lines, ")\n");
     }
+    if (before->is_static != after->is_static) {
+        changes->count++;
+        pil_text_format(changes->lines, "feature view %s: it %s\n", before->name,
+                        after->is_static ? "becomes static: its rows lose their event times"
+                                         : "is no longer static: its rows get event times");
+    }
     for (uint32_t i = 0; i < before->feature_count; i++) {
         const struct pil_feature *old = &before->features[i];
         int32_t index = pil_view_feature_find(after, pil_bytes_from_text(old->name));
@@ -175,6 +181,11 @@ uint32_t pil_project_unanswered(const struct pil_project *project, const struct 
         pil_text_format(lines, "), and (");
         format_keys(found->view, lines);
         pil_text_format(lines, ") in the project\n");
+    }
+    if (found->view->is_static != release->is_static) {
+        count++;
+        pil_text_format(lines, "%s%s is %s, and %s in the project\n", prefix, release->name,
+                        release->is_static ? "static" : "not static", release->is_static ? "not" : "static");
     }
     for (uint32_t i = 0; i < found->view->feature_count; i++) {
         count += !is_answered(project, view_index, i, release, prefix, lines);

@@ -54,6 +54,10 @@ char *pil_check_name(struct pil_check *check, const struct pil_yaml_node *node, 
  * problem. */
 char *pil_check_text(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key,
                      size_t bytes_max);
+/* Reads true or false into *ret_value, which stays as it is if the node is missing. Returns false, and adds a problem,
+ * if the node is neither. */
+bool pil_check_bool(struct pil_check *check, const struct pil_yaml_node *node, const char *label, const char *key,
+                    bool *ret_value);
 /* The text of a list element; NULL, and a problem, if the element is not a text. */
 const char *pil_check_element(struct pil_check *check, const struct pil_yaml_node *node, const char *label,
                               const char *key);

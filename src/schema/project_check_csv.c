@@ -27,18 +27,18 @@ struct csv_check {
 static void check_header(struct csv_check *of) {
     const struct pil_yaml_node *header = of->values[PIL_CSV_HEADER], *names = of->values[PIL_CSV_COLUMN_NAMES];
     struct pil_yaml_problems *problems = of->check->problems;
-    bool is_false = header != NULL && strcmp(header->text, "false") == 0;
-    if (header != NULL && !is_false && strcmp(header->text, "true") != 0) {
-        pil_yaml_problem_add(problems, header, "%s: header is '%s'; write true or false", of->label,
-                             PIL_YAML_QUOTE(header->text));
-    } else if (is_false && names == NULL) {
+    bool has_header = true;
+    if (!pil_check_bool(of->check, header, of->label, "header", &has_header)) {
+        return;
+    }
+    if (!has_header && names == NULL) {
         pil_yaml_problem_add(problems, header, "%s: header: false needs column_names: [a, b]; add it", of->label);
-    } else if (!is_false && names != NULL) {
+    } else if (has_header && names != NULL) {
         pil_yaml_problem_add(problems, names,
                              "%s: column_names are for files without a header; add header: false, or name columns in "
                              "field_mapping",
                              of->label);
-    } else if (is_false) {
+    } else if (!has_header) {
         pil_json_set(&of->options, "header", json_false());
     }
 }

@@ -39,6 +39,17 @@ static void check_ttl(struct view_check *of, const struct pil_yaml_node *node) {
     }
 }
 
+/* Rows of a static view have no age, so that none can be too old. */
+static void check_static(struct view_check *of, const struct pil_yaml_node *node, const struct pil_yaml_node *ttl) {
+    struct pil_view *view = of->into->view;
+    if (pil_check_bool(of->check, node, of->label, "static", &view->is_static) && view->is_static &&
+        view->ttl_us != 0) {
+        pil_yaml_problem_add(of->check->problems, ttl,
+                             "%s: ttl needs event times, and static: true says that rows have none; remove one of them",
+                             of->label);
+    }
+}
+
 /* Checks a mapping of texts to texts; a missing node gives an empty object. NULL when memory is short. */
 static json_t *check_text_map(struct view_check *of, const struct pil_yaml_node *node, const char *key,
                               uint32_t count_max) {
@@ -293,6 +304,22 @@ static void check_source_place(struct view_check *of, const struct pil_yaml_node
     }
 }
 
+/* Rows have their event times from a column, unless the view is static. */
+static void check_source_time(struct view_check *of, const struct pil_yaml_node *source,
+                              const struct pil_yaml_node *timestamp) {
+    if (of->into->view->is_static && timestamp != NULL) {
+        pil_yaml_problem_add(of->check->problems, timestamp,
+                             "source of %s: timestamp_field is for rows with event times, and static: true says that "
+                             "they have none; remove one of them",
+                             of->label);
+    } else if (!of->into->view->is_static && timestamp == NULL) {
+        pil_yaml_problem_add(of->check->problems, source,
+                             "source of %s: timestamp_field is missing; add it, or static: true to the view if its "
+                             "rows have no event time",
+                             of->label);
+    }
+}
+
 /* Returns the value if it is a scalar. Otherwise reports it, unless it is missing. */
 static const struct pil_yaml_node *one_value(struct view_check *of, const struct pil_yaml_node *value, const char *name,
                                              const char *fix) {
@@ -312,7 +339,7 @@ static const struct pil_yaml_node *check_source(struct view_check *of, const str
         [PATH] = {"path", ANY, false},
         [QUERY] = {"query", ANY, false},
         [SETUP] = {"setup", PIL_YAML_SCALAR, false},
-        [TIMESTAMP] = {"timestamp_field", PIL_YAML_SCALAR, true},
+        [TIMESTAMP] = {"timestamp_field", PIL_YAML_SCALAR, false},
         [CREATED] = {"created_timestamp_column", PIL_YAML_SCALAR, false},
         [MAPPING] = {"field_mapping", PIL_YAML_MAPPING, false},
     };
@@ -331,6 +358,7 @@ static const struct pil_yaml_node *check_source(struct view_check *of, const str
         check_source_place(of, node, values[PATH], values[QUERY], values[SETUP]);
         source->csv = pil_project_check_csv(of->check, source->type == PIL_SOURCE_CSV, label, values + COUNT);
     }
+    check_source_time(of, node, values[TIMESTAMP]);
     values[PATH] = one_value(of, values[PATH], "path", "name a folder, or a glob such as data/*.parquet");
     values[QUERY] = one_value(of, values[QUERY], "query", "write one SELECT");
     source->path = pil_check_text(of->check, values[PATH], label, "path", PIL_CHECK_TEXT_BYTES_MAX);
@@ -374,15 +402,12 @@ static void check_field_mapping(struct view_check *of, const struct pil_yaml_nod
 /* ---- View */
 
 void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, struct pil_project_view *ret_view) {
-    enum { NAME, DESCRIPTION, OWNER, ENTITIES, TTL, SOURCE, FEATURES, TAGS, COUNT };
+    enum { NAME, DESCRIPTION, OWNER, ENTITIES, TTL, STATIC, SOURCE, FEATURES, TAGS, COUNT };
     static const struct pil_yaml_key keys[COUNT] = {
-        [NAME] = {"name", PIL_YAML_SCALAR, true},
-        [DESCRIPTION] = {"description", PIL_YAML_SCALAR, false},
-        [OWNER] = {"owner", PIL_YAML_SCALAR, false},
-        [ENTITIES] = {"entities", PIL_YAML_SEQUENCE, true},
-        [TTL] = {"ttl", PIL_YAML_SCALAR, false},
-        [SOURCE] = {"source", PIL_YAML_MAPPING, true},
-        [FEATURES] = {"features", PIL_YAML_SEQUENCE, true},
+        [NAME] = {"name", PIL_YAML_SCALAR, true},      [DESCRIPTION] = {"description", PIL_YAML_SCALAR, false},
+        [OWNER] = {"owner", PIL_YAML_SCALAR, false},   [ENTITIES] = {"entities", PIL_YAML_SEQUENCE, true},
+        [TTL] = {"ttl", PIL_YAML_SCALAR, false},       [STATIC] = {"static", PIL_YAML_SCALAR, false},
+        [SOURCE] = {"source", PIL_YAML_MAPPING, true}, [FEATURES] = {"features", PIL_YAML_SEQUENCE, true},
         [TAGS] = {"tags", PIL_YAML_MAPPING, false},
     };
     const struct pil_yaml_node *values[COUNT];
@@ -401,6 +426,7 @@ void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, s
     if (values[TTL] != NULL) {
         check_ttl(&of, values[TTL]);
     }
+    check_static(&of, values[STATIC], values[TTL]);
     check_view_entities(&of, values[ENTITIES]);
     const struct pil_yaml_node *mapping = check_source(&of, values[SOURCE]);
     check_features(&of, values[FEATURES]);

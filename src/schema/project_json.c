@@ -50,6 +50,9 @@ static json_t *view_to_json(const struct pil_project_view *of) {
     set_text(&json, "owner", of->owner);
     pil_json_set(&json, "entities", entities);
     pil_json_set(&json, "ttl", json_integer(of->view->ttl_us / 1000000)); /* ttls are whole seconds */
+    if (of->view->is_static) {
+        pil_json_set(&json, "static", json_true());
+    }
     pil_json_set(&json, "source", source_to_json(&of->source));
     pil_json_set(&json, "features", features);
     set_map(&json, "tags", of->tags);

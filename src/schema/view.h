@@ -56,10 +56,14 @@ struct pil_row_packing {
     } runs[PIL_PACKING_RUNS_MAX];
 };
 
+/* 1970-01-01T00:00:00Z, which Feast, too, answers where a value has no time (docs/adr/0040-no-time-no-key.md). */
+#define PIL_STATIC_EVENT_US INT64_C(0)
+
 struct pil_view {
     char *project;
     char *name;
-    int64_t ttl_us;              /* 0 = for ever */
+    bool is_static;              /* its rows have no event time: each has PIL_STATIC_EVENT_US, and never expires */
+    int64_t ttl_us;              /* 0 = for ever, as in each static view */
     struct pil_entity *entities; /* in declared order, which is the order of key components everywhere */
     uint32_t entity_count;
     struct pil_feature *features; /* in declared order, which is the order of every answer */

@@ -81,6 +81,9 @@ json_t *pil_view_to_json(const struct pil_view *view) {
     pil_json_set(&json, "project", json_string(view->project));
     pil_json_set(&json, "name", json_string(view->name));
     pil_json_set(&json, "ttl_us", json_integer(view->ttl_us));
+    if (view->is_static) { /* the JSON of other views stays as it was, and so do the ids of their releases */
+        pil_json_set(&json, "static", json_true());
+    }
     pil_json_set(&json, "entities", entities);
     pil_json_set(&json, "features", features);
     pil_json_set(&json, "layout", layout_to_json(&view->layout));

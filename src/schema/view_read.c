@@ -11,7 +11,8 @@ enum { VIEW_JSON_BYTES_MAX = 64 << 20 }; /* 4,096 features whose defaults are fu
 
 /* The objects of the document, and the members of each that are read. */
 enum { MEMBERS_MAX = 7 };
-static const char *const members_of_view[MEMBERS_MAX] = {"project", "name", "ttl_us", "entities", "features", "layout"};
+static const char *const members_of_view[MEMBERS_MAX] = {"project",  "name",     "ttl_us", "static",
+                                                         "entities", "features", "layout"};
 static const char *const members_of_entity[MEMBERS_MAX] = {"name", "join_key", "type", "description"};
 static const char *const members_of_feature[MEMBERS_MAX] = {"name", "type",   "description", "default",
                                                             "tags", "offset", "null_bit"};
@@ -244,6 +245,17 @@ static pil_status read_features(const struct part *part, struct pil_view *view, 
 
 /* ---- The whole. */
 
+static pil_status read_static(const struct part *part, struct pil_view *view, struct pil_error *error) {
+    const struct pil_json_value *value = get(part, "static");
+    view->is_static = pil_bytes_equal_text(value->text, "true");
+    if (value->text.len != 0 && !view->is_static && !pil_bytes_equal_text(value->text, "false")) {
+        return pil_fail(error, PIL_STATUS_CORRUPT, "schema: view: \"static\" is not true or false");
+    }
+    return view->is_static && view->ttl_us != 0
+               ? pil_fail(error, PIL_STATUS_CORRUPT, "schema: view: it is static and has a \"ttl_us\"")
+               : PIL_STATUS_OK;
+}
+
 /* Reads names, ttl, entities and features, and computes the layout. After a failure the caller destroys the view. */
 static pil_status read_members(const struct part *part, struct pil_view *view, struct pil_error *error) {
     PIL_TRY(get_name(part, "project", &view->project, error));
@@ -251,6 +263,7 @@ static pil_status read_members(const struct part *part, struct pil_view *view, s
     if (!pil_json_value_integer(get(part, "ttl_us"), &view->ttl_us) || view->ttl_us < 0) {
         return pil_fail(error, PIL_STATUS_CORRUPT, "schema: view: \"ttl_us\" is missing or not a whole number from 0");
     }
+    PIL_TRY(read_static(part, view, error));
     PIL_TRY(read_entities(part, view, error));
     PIL_TRY(read_features(part, view, error));
     return pil_view_layout(view, error);

@@ -38,8 +38,7 @@ void pil_tensor_summarise(const struct pil_tensor_rows *rows, uint32_t slot, int
                           struct pil_tensor_view *ret_summary) {
     const struct pil_release *release = rows->prepared->selection.views[slot].serving->release;
     const struct pil_lookup *lookups = pil_tensor_lookups(rows, slot);
-    struct pil_tensor_view summary = {
-        .generation = release->generation, .worst_age_us = -1, .created_us = release->created_us};
+    struct pil_tensor_view summary = {.generation = release->generation, .created_us = release->created_us};
     int64_t oldest_us = INT64_MAX;
     memcpy(summary.release, release->id, sizeof summary.release);
     for (uint32_t i = 0; i < rows->row_count; i++) {
@@ -47,12 +46,9 @@ void pil_tensor_summarise(const struct pil_tensor_rows *rows, uint32_t slot, int
             summary.not_found++;
             continue;
         }
-        int64_t event_ts_us = pil_row_event_ts_us(release->view, lookups[i].row.fields);
-        oldest_us = event_ts_us < oldest_us ? event_ts_us : oldest_us;
+        oldest_us = pil_freshness_oldest_us(&lookups[i].row, oldest_us);
     }
-    if (summary.not_found < rows->row_count) {
-        summary.worst_age_us = pil_freshness_age_us(oldest_us, now_us);
-    }
+    summary.worst_age_us = pil_freshness_worst_us(oldest_us, now_us);
     *ret_summary = summary;
 }
 

@@ -196,7 +196,9 @@ static const char *row_problem(struct scan *scan, const uint8_t *row, int32_t *r
                    ? NULL
                    : "is empty but not zero";
     }
-    const char *text = padding_problem(scan, row);
+    const char *text = shard->view->is_static && event_ts_us != PIL_STATIC_EVENT_US
+                           ? "has an event timestamp, and the view is static"
+                           : padding_problem(scan, row);
     text = text != NULL ? text : fields_problem(scan, row, ret_feature);
     text = text != NULL ? text : place_problem(shard, row);
     if (text == NULL) {

@@ -73,6 +73,10 @@ static pil_status check_row(struct build *b, size_t row, struct pil_error *error
                         "row %zu, key %s: the event timestamp is the one that marks empty slots", row,
                         key_text(b, row, text));
     }
+    if (view->is_static && pil_row_event_ts_us(view, bytes) != PIL_STATIC_EVENT_US) {
+        return pil_fail(error, PIL_STATUS_INVALID, "row %zu, key %s: has an event timestamp, and the view is static",
+                        row, key_text(b, row, text));
+    }
     uint64_t shard_hash = pil_hash_shard(key_of(b, row));
     if (pil_shard_of(shard_hash, b->options->shard_bits) != b->options->shard_index) {
         return pil_fail(error, PIL_STATUS_INVALID, "row %zu, key %s: belongs to shard %u of %u, not to %u", row,

@@ -33,10 +33,10 @@ struct pil_writer_result {
 };
 
 /* Writes one shard. Keys must be distinct. EXISTS: two rows have the same key, which the message names. INVALID for
- * event_ts INT64_MIN or a key of another shard or a value that breaks the rules of schemas/snapshot.md (text that is
- * not UTF-8, a bool of 2); TOO_LARGE for a key or value over its limit. NO_MEMORY. Cost: memory of the file plus about
- * 42 bytes per row. Thread: any, re-entrant. The file lies in an anonymous mapping, so that all of its memory returns
- * to the system at deinit. */
+ * event_ts INT64_MIN or, in a static view, any but PIL_STATIC_EVENT_US, or a key of another shard or a value that
+ * breaks the rules of schemas/snapshot.md (text that is not UTF-8, a bool of 2); TOO_LARGE for a key or value over its
+ * limit. NO_MEMORY. Cost: memory of the file plus about 42 bytes per row. Thread: any, re-entrant. The file lies in an
+ * anonymous mapping, so that all of its memory returns to the system at deinit. */
 pil_status pil_writer_finish(const struct pil_view *view, const struct pil_writer_options *options,
                              const struct pil_writer_row *rows, size_t row_count, struct pil_writer_result *ret_result,
                              struct pil_error *ret_error) PIL_CHECKED;

@@ -19,7 +19,7 @@ enum {
 struct pil_tensor_view {
     char release[PIL_RELEASE_ID_CHARS + 1];
     uint64_t generation;
-    int64_t worst_age_us; /* now minus the oldest event timestamp of the rows found; -1: no row was found */
+    int64_t worst_age_us; /* now minus the oldest event timestamp of the rows found; -1: none of them has one */
     uint64_t not_found;   /* rows */
     int64_t created_us;   /* of the release */
 };

@@ -28,7 +28,7 @@ class ViewAnswer:
     view: str  # "project/view"
     release: str
     generation: int  # counted by the server process
-    worst_age: Optional[float]  # seconds since the oldest event among the rows found; None: no row was found
+    worst_age: Optional[float]  # seconds since the oldest event among the rows found; None: none of them has one
     not_found: int  # number of rows
     created: datetime  # when the release was made
 

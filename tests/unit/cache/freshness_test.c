@@ -110,12 +110,32 @@ static void what_is_left_ends_at_zero_and_never_begins_without_a_ttl(void **stat
     assert_int_equal(pil_freshness_left_us(&brief, INT64_MAX, now_us), INT64_MAX - now_us); /* as the judge has it */
 }
 
+static void rows_of_static_views_have_no_age(void **state) {
+    const struct pil_view lasting = {.is_static = true}, timed = {.ttl_us = 0};
+    uint8_t row[8], old[8];
+    (void)state;
+    pil_store_i64(row, PIL_STATIC_EVENT_US);
+    pil_store_i64(old, now_us - hour);
+    struct pil_lookup lookups[2] = {lookup_of(&lasting, row), lookup_of(&timed, old)};
+    const struct pil_freshness strict = {.now_us = now_us, .max_age_us = 1, .hide_expired = true};
+    pil_freshness_judge(lookups, 1, &strict);
+    assert_int_equal(lookups[0].status, PIL_VALUE_PRESENT);
+    assert_ptr_equal(lookups[0].row.fields, row);
+    assert_int_equal(pil_freshness_left_us(&lasting, PIL_STATIC_EVENT_US, now_us), -1);
+    int64_t oldest_us = pil_freshness_oldest_us(&lookups[0].row, INT64_MAX);
+    assert_int_equal(pil_freshness_worst_us(oldest_us, now_us), -1);
+    oldest_us = pil_freshness_oldest_us(&lookups[1].row, oldest_us);
+    oldest_us = pil_freshness_oldest_us(&lookups[0].row, oldest_us);
+    assert_int_equal(pil_freshness_worst_us(oldest_us, now_us), hour);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_is_too_old_one_microsecond_past_the_tighter_limit),
         cmocka_unit_test(extreme_timestamps_do_not_overflow),
         cmocka_unit_test(each_row_of_a_batch_is_judged_by_its_own_view),
         cmocka_unit_test(what_is_left_ends_at_zero_and_never_begins_without_a_ttl),
+        cmocka_unit_test(rows_of_static_views_have_no_age),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,6 +76,10 @@ static void each_break_is_a_line(void **state) {
                   "feature view b: its keys change from (driver int64, city string) to (driver int32, city string)\n");
     assert_breaks("driver, type", "driver, join_key: id, type", "a",
                   "feature view a: its keys change from (driver int64) to (id int64)\n");
+    assert_breaks("ttl: 7d, source: {type: csv, path: p, timestamp_field: ts}",
+                  "static: true, source: {type: csv, "
+                  "path: p}",
+                  "ab", "feature view a: it becomes static: its rows lose their event times\n");
     assert_breaks("[\"a:x\", \"b:z\"]", "[\"b:z\"]", "ab", "feature service s: a:x is removed\n");
     assert_breaks("  - {name: only_b, features: [b]}\n", "", "ab", "feature service only_b is removed\n");
     assert_breaks("{name: x, type: int32}, {name: y, type: bool}]}\n  - {name: b, entities: [driver, city], source: "
@@ -99,11 +103,31 @@ static void views_not_in_use_may_change(void **state) {
     assert_breaks("[driver, city]", "[city]", "", "");
 }
 
+/* What a release of view a, as an edited project builds it, does not give to the project. */
+static void assert_unanswered(const char *from, const char *to, const char *want) {
+    struct pil_project *project = project_with("", ""), *other = project_with(from, to);
+    struct pil_text lines = {0};
+    uint32_t count = pil_project_unanswered(project, other->views[0].view, "", &lines);
+    assert_int_equal(count, want[0] != '\0');
+    assert_string_equal(pil_text_chars(&lines), want);
+    pil_text_deinit(&lines);
+    pil_project_destroy(&project);
+    pil_project_destroy(&other);
+}
+
+static void a_release_without_times_is_not_one_with_them(void **state) {
+    (void)state;
+    assert_unanswered("ttl: 7d", "ttl: 1d", "");
+    assert_unanswered("ttl: 7d, source: {type: csv, path: p, timestamp_field: ts}",
+                      "static: true, source: {type: csv, path: p}", "a is static, and not in the project\n");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adding_and_describing_break_nothing),
         cmocka_unit_test(each_break_is_a_line),
         cmocka_unit_test(views_not_in_use_may_change),
+        cmocka_unit_test(a_release_without_times_is_not_one_with_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

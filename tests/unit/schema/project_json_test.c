@@ -37,6 +37,7 @@ static const char *const yaml =
     "    source: {type: csv, path: p, timestamp_field: ts, header: false, column_names: [a, b], "
     "null_values: [null, NA, ''], delimiter: \"\\t\", quote: '', comment: '#', thousands: ','}\n"
     "    features: []\n"
+    "  - {name: zones, entities: [city], static: true, source: {type: csv, path: p}, features: []}\n"
     "feature_services:\n"
     "  - {name: all, features: [stats], description: the lot}\n";
 
@@ -60,7 +61,9 @@ static const char *const canonical =
     "{\"entities\":[\"city\"],\"features\":[],\"name\":\"text\","
     "\"source\":{\"column_names\":[\"a\",\"b\"],\"comment\":\"#\",\"delimiter\":\"\\t\",\"header\":false,"
     "\"null_values\":[\"null\",\"NA\",\"\"],\"path\":\"p\",\"quote\":\"\",\"thousands\":\",\","
-    "\"timestamp_field\":\"ts\",\"type\":\"csv\"},\"ttl\":0}],"
+    "\"timestamp_field\":\"ts\",\"type\":\"csv\"},\"ttl\":0},"
+    "{\"entities\":[\"city\"],\"features\":[],\"name\":\"zones\",\"source\":{\"path\":\"p\",\"type\":\"csv\"},"
+    "\"static\":true,\"ttl\":0}],"
     "\"project\":\"rides\"}";
 
 static char *dump(const struct pil_project *project) {

@@ -20,7 +20,8 @@ static const struct {
     {NULL, "zzzzzzzz: 1\n"},
     {"entity", "entities: [{zzzzzzzz: 1}]\n"},
     {"feature_view", "feature_views: [{zzzzzzzz: 1}]\n"},
-    {"source", "feature_views: [{source: {zzzzzzzz: 1}}]\n"},
+    /* Static: what other views require of a source is a condition in the schema. */
+    {"source", "feature_views: [{static: true, source: {zzzzzzzz: 1}}]\n"},
     {"feature", "feature_views: [{features: [{zzzzzzzz: 1}]}]\n"},
     {"feature_service", "feature_services: [{zzzzzzzz: 1}]\n"},
 };

@@ -184,7 +184,8 @@ static void lists_every_mistake_in_file_order(void **state) {
         "(0 = "
         "for ever)\n"
         "f:13:5: feature view stats: key ttl stands twice; keep one\n"
-        "f:14:13: source of feature view stats: timestamp_field is missing; add it\n"
+        "f:14:13: source of feature view stats: timestamp_field is missing; add it, or static: true to the view if its "
+        "rows have no event time\n"
         "f:14:20: source of feature view stats: type 'parket' is unknown; use parquet, csv or sql\n"
         "f:14:28: source of feature view stats: unknown key pth; did you mean path?\n"
         "f:16:45: feature trips: default does not fit int32; must be a whole number\n"
@@ -404,6 +405,32 @@ static void sources_have_what_their_type_needs(void **state) {
 #undef SOURCE
 }
 
+static void static_views_have_no_times(void **state) {
+    (void)state;
+#define STATIC(more, source) \
+    HEAD "feature_views:\n  - name: v\n    entities: [driver]\n    static: " more "\n    source: {" source \
+         "}\n    features: [{name: a, type: bool}]\n"
+    struct pil_project *project = good(STATIC("true\n    ttl: 0", "type: csv, path: p, created_timestamp_column: c"));
+    assert_true(project->views[0].view->is_static);
+    assert_null(project->views[0].source.timestamp_field);
+    pil_project_destroy(&project);
+    project = good(STATIC("false", "type: csv, path: p, timestamp_field: ts"));
+    assert_false(project->views[0].view->is_static);
+    pil_project_destroy(&project);
+    bad(STATIC("true", "type: csv, path: p, timestamp_field: ts"),
+        "f:9:51: source of feature view v: timestamp_field is for rows with event times, and static: true says that "
+        "they have none; remove one of them\n");
+    bad(STATIC("true\n    ttl: 7d", "type: csv, path: p"),
+        "f:9:10: feature view v: ttl needs event times, and static: true says that rows have none; remove one of "
+        "them\n");
+    bad(STATIC("yes", "type: csv, path: p, timestamp_field: ts"),
+        "f:8:13: feature view v: static is 'yes'; write true or false\n");
+    bad(STATIC("false", "type: csv, path: p"),
+        "f:9:13: source of feature view v: timestamp_field is missing; add it, or static: true to the view if its rows "
+        "have no event time\n");
+#undef STATIC
+}
+
 static void limits_are_told(void **state) {
     (void)state;
     struct pil_text text = {0};
@@ -483,6 +510,7 @@ int main(void) {
         cmocka_unit_test(defaults_fit_their_types),
         cmocka_unit_test(options_of_csv_are_checked),
         cmocka_unit_test(sources_have_what_their_type_needs),
+        cmocka_unit_test(static_views_have_no_times),
         cmocka_unit_test(limits_are_told),
         cmocka_unit_test(messages_carry_no_control_characters),
         cmocka_unit_test(files_that_cannot_be_read_are_one_line),

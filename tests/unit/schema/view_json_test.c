@@ -73,6 +73,20 @@ static void gives_the_same_view_back(void **state) {
     pil_view_destroy(&back);
 }
 
+static void static_views_come_back_static(void **state) {
+    (void)state;
+    struct pil_view *view = rich(), *back = NULL;
+    view->ttl_us = 0;
+    view->is_static = true;
+    char *text = canonical(view);
+    assert_non_null(strstr(text, "\"project\":\"p\",\"static\":true,\"ttl_us\":0}"));
+    assert_int_equal(pil_view_from_json_bytes(pil_bytes_from_text(text), &back, NULL), PIL_STATUS_OK);
+    assert_true(back->is_static);
+    free(text);
+    pil_view_destroy(&view);
+    pil_view_destroy(&back);
+}
+
 /* What jansson takes for no number is one all the same: it must not meet it when the view is written again. */
 static void floats_come_back_however_they_are_written(void **state) {
     (void)state;
@@ -159,6 +173,9 @@ static void refuses_what_is_not_the_form(void **state) {
         {"604800000000", "-1", "\"ttl_us\""},
         {"604800000000", "1.5", "\"ttl_us\""},
         {"604800000000", "99999999999999999999", "\"ttl_us\""},
+        {"604800000000}", "604800000000,\"static\":true}", "it is static and has a \"ttl_us\""},
+        {"604800000000}", "604800000000,\"static\":1}", "\"static\""},
+        {"604800000000}", "604800000000,\"static\":\"true\"}", "\"static\""},
         {"604800000000}", "604800000000,\"name\":\"w\"}", "duplicate"},
         {"\"layout\":{", "\"layout\":{},\"layout\":{", "view: duplicate member \"layout\""},
         {"\"stride\":96", "\"stride\":96,\"stride\":96", "layout: duplicate member \"stride\""},
@@ -258,6 +275,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_as_specified),
         cmocka_unit_test(gives_the_same_view_back),
+        cmocka_unit_test(static_views_come_back_static),
         cmocka_unit_test(floats_come_back_however_they_are_written),
         cmocka_unit_test(reads_4096_features),
         cmocka_unit_test(refuses_what_is_not_the_form),

@@ -356,6 +356,22 @@ static void rules_for_rows_are_checked(void **state) {
 }
 
 /* Two values of a row refer to the same bytes, or to half of the heap only. */
+static void rows_of_static_views_have_their_one_time(void **state) {
+    (void)state;
+    struct fixture_table table = fixture_table_make("int64", "int32");
+    table.view->is_static = true;
+    table.view->ttl_us = 0;
+    fixture_table_add(&table, "8 bytes.", 8, PIL_STATIC_EVENT_US);
+    const struct pil_writer_options options = {0};
+    struct victim victim = victim_of(&table, &options);
+    check(&victim, PIL_STATUS_OK, NULL);
+    pil_store_i64(victim.file + victim.block.sections[PIL_SECTION_ROWS].offset + victim.view->layout.event_ts_offset,
+                  1);
+    fixture_repair(victim.file, victim.bytes);
+    check(&victim, PIL_STATUS_CORRUPT, "has an event timestamp, and the view is static");
+    victim_deinit(&victim);
+}
+
 static void a_heap_is_neither_shared_nor_left_over(void **state) {
     (void)state;
     static const char text[] = "the same twenty bytes";
@@ -455,6 +471,7 @@ int main(void) {
         cmocka_unit_test(a_shard_is_what_its_manifest_means),
         cmocka_unit_test(padding_between_sections_is_zero),
         cmocka_unit_test(rules_for_rows_are_checked),
+        cmocka_unit_test(rows_of_static_views_have_their_one_time),
         cmocka_unit_test(a_heap_is_neither_shared_nor_left_over),
         cmocka_unit_test(rows_in_the_wrong_slots_are_refused),
         cmocka_unit_test(progress_goes_up_to_the_end),

@@ -121,6 +121,21 @@ static void keys_may_have_any_length_up_to_64_KiB(void **state) {
     free(key);
 }
 
+static void static_views_take_rows_of_their_one_time(void **state) {
+    (void)state;
+    for (int64_t event_us = 0; event_us < 2; event_us++) {
+        struct fixture_table table = fixture_table_make("int64", "int32");
+        table.view->is_static = true;
+        table.view->ttl_us = 0;
+        fixture_table_add(&table, "8 bytes.", 8, event_us);
+        if (event_us == PIL_STATIC_EVENT_US) {
+            check_and_forget(&table);
+        } else {
+            check_refused(&table, PIL_STATUS_INVALID, "has an event timestamp, and the view is static");
+        }
+    }
+}
+
 static void views_may_have_0_or_4000_features(void **state) {
     (void)state;
     static const char *const types[] = {"float32", "bool", "string", "int64", "vector<int8,3>"};
@@ -459,6 +474,7 @@ int main(void) {
         cmocka_unit_test(empty_view_has_no_slots_and_finds_nothing),
         cmocka_unit_test(other_keys_are_not_found),
         cmocka_unit_test(keys_may_have_any_length_up_to_64_KiB),
+        cmocka_unit_test(static_views_take_rows_of_their_one_time),
         cmocka_unit_test(views_may_have_0_or_4000_features),
         cmocka_unit_test(floats_are_kept_bit_for_bit),
         cmocka_unit_test(empty_values_are_not_null),

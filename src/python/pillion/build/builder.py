@@ -232,8 +232,9 @@ class ViewBuild:
         return True
 
     def _on_conflict(self, key: bytes, event_us: int, lost: int) -> bool:
-        when = check.shown(pa.scalar(event_us, pa.timestamp("us", "UTC")))
-        where = f"key {check.shown(key.decode('utf-8', 'surrogateescape'))} at {when}"
+        where = f"key {check.shown(key.decode('utf-8', 'surrogateescape'))}"
+        if not self._view.is_static:
+            where += f" at {check.shown(pa.scalar(event_us, pa.timestamp('us', 'UTC')))}"
         if self._options.fail_on_conflict:
             raise BadInput(f"{self._project.name}/{self._view.name}: {lost + 1} rows of {where} have different values; "
                            "name a created_timestamp_column that decides, remove the wrong ones, "
@@ -244,7 +245,8 @@ class ViewBuild:
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
         options = self._options
-        as_of_us = None if options.as_of_ns is None else options.as_of_ns // 1000
+        as_of_ns = None if self._view.is_static else options.as_of_ns
+        as_of_us = None if as_of_ns is None else as_of_ns // 1000
         shares = memory.Shares(options.memory_limit, self._view.source["type"] != "parquet")
         source = open_source(self._view, self._project.folder, shares.duckdb, options.temporary)
         try:
@@ -253,7 +255,7 @@ class ViewBuild:
                 project=self._project.text, view=self._view.name, temporary=os.fsencode(options.temporary),
                 memory_bytes=shares.core, outside_bytes=options.memory_limit - shares.core,
                 threads=len(os.sched_getaffinity(0)), event_ts_us_max=time.time_ns() // 1000 + CLOCK_SKEW_US,
-                as_of_us=AS_OF_NONE if as_of_us is None else as_of_us, as_of_ns=(options.as_of_ns or 0) % 1000,
+                as_of_us=AS_OF_NONE if as_of_us is None else as_of_us, as_of_ns=(as_of_ns or 0) % 1000,
                 on_flaw=self._on_flaw, on_conflict=self._on_conflict, on_progress=self._progress)
             self._progress.rows_expected = source.rows_expected
             counts, read_s = self._read(core, source)

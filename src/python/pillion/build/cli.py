@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"where releases live: {_core.STORE_FORMS} (default: $PILLION_STORE)")
     parser.add_argument("--promote", metavar="CHANNEL",
                         help="point the channel to what was built, once every view is; refused as by pillion promote")
-    parser.add_argument("--as-of", metavar="T", type=parse_time, help="leave out rows with a later event timestamp")
+    parser.add_argument("--as-of", metavar="T", type=parse_time, help="leave out rows with a later event timestamp; static views have none")
     parser.add_argument("--dry-run", action="store_true", help="do everything but put anything into the store")
     parser.add_argument("--json", action="store_true", help="one JSON object for each view instead of its name")
     parser.add_argument("--memory-limit", metavar="SIZE", type=_size,
@@ -124,7 +124,7 @@ def _report_files(result: dict[str, Any], source: dict[str, Any], options: build
         options.err.say(f"{result['view']}: {sentence}")
 
 
-def _report(result: dict[str, Any], options: builder.Options) -> None:
+def _report(result: dict[str, Any], is_static: bool, options: builder.Options) -> None:
     counts, seconds, err = result["counts"], result["seconds"], options.err
     left_out = ", ".join(f"{counts[name]:,} {label}" for name, label in (
         ("late", "superseded by newer rows"), ("duplicates", "duplicate"),
@@ -138,10 +138,13 @@ def _report(result: dict[str, Any], options: builder.Options) -> None:
         rest = f" and {len(most) - ROUNDED_SHOWN:,} more columns" if len(most) > ROUNDED_SHOWN else ""
         err.say(f"{result['view']}: values rounded to the nearest that the type holds: "
                   + ", ".join(f"{count:,} of {name}" for name, count in most[:ROUNDED_SHOWN]) + f"{rest}")
+    if is_static and options.as_of_ns is not None:
+        err.say(f"{result['view']}: static, so --as-of leaves out nothing")
     if counts["conflicts"]:
+        time = "" if is_static else " and time"
         plural = "s" if counts["conflicts"] != 1 else ""
         err.say(f"{result['view']}: {counts['conflicts']:,} row{plural} in conflict: "
-                  "another row has the same key and time and greater values; name a created_timestamp_column that "
+                  f"another row has the same key{time} and greater values; name a created_timestamp_column that "
                   "decides, or end such builds with --on-conflict=fail")
     done = "dry run, nothing put" if result["dry_run"] else "there already" if result["existed"] else \
         f"{result['shards_uploaded']} put, {amount(result['bytes_uploaded'], 'B')}"
@@ -176,7 +179,7 @@ def _run(arguments: argparse.Namespace, options: builder.Options, outcome: Outco
         outcome.waiting.pop(0)
         if options.store is not None:
             outcome.published.append(release)
-        _report(result, options)
+        _report(result, view.is_static, options)
         _report_files(result, view.source, options)
         _print(json.dumps(result) if arguments.json else release)
     if arguments.promote is not None and options.store is not None:

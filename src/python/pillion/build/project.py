@@ -28,6 +28,7 @@ class View:
     name: str
     source: dict[str, Any]  # as schemas/project.schema.json says
     columns: list[Column]
+    is_static: bool  # rows have no event time
 
     @property
     def row_bytes_guess(self) -> int:
@@ -64,16 +65,14 @@ def _view(document: dict[str, Any], entities: dict[str, dict[str, Any]]) -> View
     for entity in (entities[name] for name in document["entities"]):
         key = entity["join_key"]
         columns.append(Column(key, origin.get(key, key), Target.parse(entity["type"]), key, is_key=True))
-    times = [(_core.EVENT_COLUMN, source["timestamp_field"])]
-    if source.get("created_timestamp_column"):
-        times.append((_core.CREATED_COLUMN, source["created_timestamp_column"]))
-    for name, label in times:
-        columns.append(Column(name, label, Target.parse("unix_timestamp"), label))
+    for name, key in ((_core.EVENT_COLUMN, "timestamp_field"), (_core.CREATED_COLUMN, "created_timestamp_column")):
+        if label := source.get(key):
+            columns.append(Column(name, label, Target.parse("unix_timestamp"), label))
     for feature in document["features"]:
         name = feature["name"]
         columns.append(Column(name, origin.get(name, name), Target.parse(feature["type"]), name,
                               is_pii="pii" in (feature.get("tags") or [])))
-    return View(document["name"], source, columns)
+    return View(document["name"], source, columns, document.get("static", False))
 
 
 def load(path: str) -> Project:
