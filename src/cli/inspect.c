@@ -237,7 +237,7 @@ static const char *ttl_text(int64_t ttl_us, char ret_text[32]) {
 static void print_schema(const struct pil_view *view) {
     struct pil_table table;
     char ttl[32];
-    printf("\nschema: key");
+    printf("\nschema: %s", view->entity_count > 0 ? "key" : "no key");
     for (uint32_t i = 0; i < view->entity_count; i++) {
         printf("%s %s %s", i > 0 ? "," : "", view->entities[i].join_key, pil_scalar_text(view->entities[i].type));
     }

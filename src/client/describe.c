@@ -150,9 +150,9 @@ static pil_status read_parts(const struct pil_json_value *document, struct descr
     parts.key_count = pil_json_value_count(&parts.keys);
     parts.view_count = pil_json_value_count(&parts.views);
     parts.feature_count = pil_json_value_count(&parts.features);
-    if (parts.feature_count == 0 || parts.feature_count > PIL_SERVICE_FEATURES_MAX || parts.key_count == 0 ||
-        parts.key_count > PILLION_KEYS_MAX || parts.view_count == 0 || parts.view_count > PILLION_VIEWS_MAX ||
-        parts.width > PIL_VECTOR_WIDTH_MAX) {
+    if (parts.feature_count == 0 || parts.feature_count > PIL_SERVICE_FEATURES_MAX ||
+        !pil_json_value_is(&parts.keys, PIL_JSON_ARRAY) || parts.key_count > PILLION_KEYS_MAX ||
+        parts.view_count == 0 || parts.view_count > PILLION_VIEWS_MAX || parts.width > PIL_VECTOR_WIDTH_MAX) {
         return fail_form(error);
     }
     *ret_description = parts;

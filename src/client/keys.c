@@ -122,12 +122,26 @@ static void point_at_integers(const uint8_t *values, size_t first, uint32_t coun
     }
 }
 
+/* The keys of a view without entities are empty. */
+static void point_at_nothing(uint32_t count, struct pil_lookup *lookups) {
+    static const uint8_t nothing[1];
+    for (uint32_t i = 0; i < count; i++) {
+        lookups[i].key = nothing;
+        lookups[i].key_len = 0;
+    }
+}
+
 pillion_result pil_keys_fill(const struct pil_keys *keys, size_t first, uint32_t count, struct pil_key_room room,
                              struct pil_lookup *lookups, uint32_t *ret_count) {
     const struct pil_vector_view *view = &keys->compiled->vector->views[keys->slot];
+    PIL_ASSERT(first <= keys->given->count && count <= keys->given->count - first);
+    if (view->view->entity_count == 0) {
+        *ret_count = count;
+        point_at_nothing(count, lookups);
+        return PILLION_OK;
+    }
     const struct pillion_key_column *column = &keys->given->columns[view->key_parts[0]];
     pil_scalar type = view->view->entities[0].type;
-    PIL_ASSERT(first <= keys->given->count && count <= keys->given->count - first);
     if (view->view->entity_count == 1) {
         *ret_count = count;
         if (type == PIL_SCALAR_INT64 && column->kind == PILLION_KEY_INT64) {

@@ -33,7 +33,12 @@ struct get {
 
 /* ---- Keys. */
 
+/* Keys of no columns have no bytes that would tell their number: they are sent as empty texts, unless there are none.
+ */
 static bool is_packed(const struct pillion_keys *keys) {
+    if (keys->column_count == 0) {
+        return keys->count == 0;
+    }
     for (uint32_t i = 0; i < keys->column_count; i++) {
         if (keys->columns[i].kind != PILLION_KEY_INT64 && keys->columns[i].kind != PILLION_KEY_INT32) {
             return false;

@@ -130,15 +130,20 @@ static void check_view_entity(struct view_check *of, const struct pil_yaml_node 
     }
 }
 
-static void check_view_entities(struct view_check *of, const struct pil_yaml_node *list) {
+/* A view whose list of entities is empty has one row. That must be said: whoever forgets entities has another view in
+ * mind. */
+static void check_view_entities(struct view_check *of, const struct pil_yaml_node *view,
+                                const struct pil_yaml_node *list) {
     static const struct pil_check_room room = {"entities of one view", PIL_ENTITIES_MAX, sizeof(struct pil_entity)};
     uint32_t count;
     of->into->view->entities = pil_check_list(of->check, list, &room, &count);
     for (uint32_t i = 0; i < count && !of->check->problems->no_memory; i++) {
         check_view_entity(of, &list->children[i]);
     }
-    if (list != NULL && list->child_count == 0) {
-        pil_yaml_problem_add(of->check->problems, list, "%s: entities is empty; name at least one", of->label);
+    if (list == NULL) {
+        pil_yaml_problem_add(of->check->problems, view,
+                             "%s: entities is missing; add it, as entities: [] if the view has one row, without a key",
+                             of->label);
     }
 }
 
@@ -405,7 +410,7 @@ void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, s
     enum { NAME, DESCRIPTION, OWNER, ENTITIES, TTL, STATIC, SOURCE, FEATURES, TAGS, COUNT };
     static const struct pil_yaml_key keys[COUNT] = {
         [NAME] = {"name", PIL_YAML_SCALAR, true},      [DESCRIPTION] = {"description", PIL_YAML_SCALAR, false},
-        [OWNER] = {"owner", PIL_YAML_SCALAR, false},   [ENTITIES] = {"entities", PIL_YAML_SEQUENCE, true},
+        [OWNER] = {"owner", PIL_YAML_SCALAR, false},   [ENTITIES] = {"entities", PIL_YAML_SEQUENCE, false},
         [TTL] = {"ttl", PIL_YAML_SCALAR, false},       [STATIC] = {"static", PIL_YAML_SCALAR, false},
         [SOURCE] = {"source", PIL_YAML_MAPPING, true}, [FEATURES] = {"features", PIL_YAML_SEQUENCE, true},
         [TAGS] = {"tags", PIL_YAML_MAPPING, false},
@@ -427,10 +432,15 @@ void pil_check_view(struct pil_check *check, const struct pil_yaml_node *node, s
         check_ttl(&of, values[TTL]);
     }
     check_static(&of, values[STATIC], values[TTL]);
-    check_view_entities(&of, values[ENTITIES]);
+    check_view_entities(&of, node, values[ENTITIES]);
     const struct pil_yaml_node *mapping = check_source(&of, values[SOURCE]);
     check_features(&of, values[FEATURES]);
     check_field_mapping(&of, mapping);
+    if (values[ENTITIES] != NULL && values[FEATURES] != NULL &&
+        values[ENTITIES]->child_count + values[FEATURES]->child_count == 0) {
+        pil_yaml_problem_add(check->problems, values[FEATURES],
+                             "%s: it has neither entities nor features; add some of either", of.label);
+    }
     ret_view->tags = check_text_map(&of, values[TAGS], "tags", PIL_SCHEMA_TAGS_MAX);
     struct pil_error error;
     if (!check->problems->no_memory && pil_view_layout(ret_view->view, &error) != PIL_STATUS_OK) {

@@ -62,10 +62,10 @@ struct pil_row_packing {
 struct pil_view {
     char *project;
     char *name;
-    bool is_static;              /* its rows have no event time: each has PIL_STATIC_EVENT_US, and never expires */
-    int64_t ttl_us;              /* 0 = for ever, as in each static view */
-    struct pil_entity *entities; /* in declared order, which is the order of key components everywhere */
-    uint32_t entity_count;
+    bool is_static;               /* its rows have no event time: each has PIL_STATIC_EVENT_US, and never expires */
+    int64_t ttl_us;               /* 0 = for ever, as in each static view */
+    struct pil_entity *entities;  /* in declared order, which is the order of key components everywhere */
+    uint32_t entity_count;        /* 0: the view has one row, whose key is empty */
     struct pil_feature *features; /* in declared order, which is the order of every answer */
     uint32_t feature_count;
     struct pil_row_layout layout;
@@ -102,7 +102,7 @@ bool pil_view_feature_is_pii(const struct pil_feature *feature);
 
 /* ---- Keys. Canonical key bytes: for one entity the value itself (int32/int64/timestamp little-endian, string and
  * bytes as they are); for several, each component in declared order, fixed ones little-endian, variable ones after a
- * u32 length. */
+ * u32 length; for no entity, nothing. */
 
 /* Encodes `part_count` components (must equal entity_count) into buffer; *ret_len is the canonical length. No
  * allocation. INVALID: a component cannot be converted to the entity's type, such as "12x" or 2^40 to an int32
@@ -112,7 +112,8 @@ pil_status pil_view_key_encode(const struct pil_view *view, const struct pil_key
                                uint8_t *buffer, size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 
 /* Splits the key text of RESP ("k1|k2"; a backslash escapes '|' and '\\' and nothing else) and encodes it; results as
- * above. For a view of one entity the text is the value itself, without escapes. */
+ * above. For a view of one entity the text is the value itself, without escapes; for a view without entities it is
+ * empty. */
 pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_bytes text, uint8_t *buffer,
                                     size_t buffer_bytes, size_t *ret_len, uint32_t *ret_entity) PIL_CHECKED;
 

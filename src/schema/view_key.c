@@ -127,6 +127,9 @@ pil_status pil_view_key_encode_text(const struct pil_view *view, struct pil_byte
     if (view->entity_count == 1) {
         return pil_view_key_encode(view, &part, 1, buffer, buffer_bytes, ret_len, ret_entity);
     }
+    if (view->entity_count == 0 && text.len > 0) {
+        return fail_at(0, ret_entity);
+    }
     struct writer out = writer_to(buffer, buffer_bytes);
     for (uint32_t i = 0; i < view->entity_count; i++) {
         size_t len, escapes;

@@ -216,8 +216,7 @@ static pil_status read_entities(const struct part *part, struct pil_view *view, 
     while (pil_json_value_next(&cursor, &element)) {
         PIL_TRY(read_entity(&element, view, error));
     }
-    return view->entity_count > 0 ? PIL_STATUS_OK
-                                  : pil_fail(error, PIL_STATUS_CORRUPT, "schema: view: \"entities\" is empty");
+    return PIL_STATUS_OK;
 }
 
 static pil_status read_features(const struct part *part, struct pil_view *view, struct pil_error *error) {

@@ -58,6 +58,9 @@ pil_status pil_feast_redis_project(struct pil_bytes key, struct pil_bytes *ret_p
     return is_whole ? PIL_STATUS_OK : PIL_STATUS_INVALID;
 }
 
+/* The join key that Feast gives to a view without entities; its value is the empty text. */
+static const char *const dummy_join_key = "__dummy_id";
+
 /* Feast sorts join keys by code points, which is by bytes, too. */
 static void sort_entities(const struct pil_view *view, uint32_t ret_order[PIL_ENTITIES_MAX]) {
     for (uint32_t i = 0; i < view->entity_count; i++) {
@@ -118,22 +121,27 @@ static bool read_part(uint32_t type, struct pil_bytes bytes, struct pil_key_part
 pil_status pil_feast_redis_parts(struct pil_bytes key, const struct pil_view *view,
                                  struct pil_key_part ret_parts[PIL_ENTITIES_MAX], struct pil_bytes *ret_project) {
     struct pil_bytes rest = key, bytes;
-    uint32_t order[PIL_ENTITIES_MAX] = {0}, count = view->entity_count, type = 0;
+    uint32_t order[PIL_ENTITIES_MAX] = {0}, wanted = view->entity_count > 0 ? view->entity_count : 1, count = wanted,
+             type = 0;
     bool has_lengths = has_counts(key);
     if (has_lengths && !take_u32(&rest, &count)) {
         return PIL_STATUS_INVALID;
     }
-    if (count != view->entity_count) {
+    if (count != wanted) {
         return PIL_STATUS_CONFLICT;
     }
     sort_entities(view, order);
     for (uint32_t i = 0; i < count; i++) {
-        PIL_TRY(take_name(&rest, has_lengths, view->entities[order[i]].join_key));
+        PIL_TRY(
+            take_name(&rest, has_lengths, view->entity_count > 0 ? view->entities[order[i]].join_key : dummy_join_key));
     }
     for (uint32_t i = 0; i < count; i++) {
         if (!take_typed(&rest, &type, &bytes) || !read_part(type, bytes, &ret_parts[order[i]])) {
             return PIL_STATUS_INVALID;
         }
+    }
+    if (view->entity_count == 0 && (type != TYPE_STRING || bytes.len > 0)) {
+        return PIL_STATUS_INVALID;
     }
     *ret_project = rest;
     return PIL_STATUS_OK;
@@ -165,6 +173,9 @@ void pil_feast_redis_view_names(const struct pil_view *view, char ret_text[PIL_F
     size_t len = 0;
     ret_text[0] = '\0';
     sort_entities(view, order);
+    if (view->entity_count == 0) {
+        (void)list_name(ret_text, len, pil_bytes_from_text(dummy_join_key));
+    }
     for (uint32_t i = 0; i < view->entity_count; i++) {
         len = list_name(ret_text, len, pil_bytes_from_text(view->entities[order[i]].join_key));
     }

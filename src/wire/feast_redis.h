@@ -22,8 +22,9 @@ static inline bool pil_feast_redis_is_key(struct pil_bytes key) {
 pil_status pil_feast_redis_project(struct pil_bytes key, struct pil_bytes *ret_project) PIL_CHECKED;
 
 /* Takes apart a key of either version with the join keys of a view: ret_parts are those of the view's entities in
- * declared order, for pil_view_key_encode; texts point into the key. CONFLICT: the key has other join keys, or the same
- * in an order that is not theirs. INVALID: the bytes are no key. */
+ * declared order, for pil_view_key_encode; texts point into the key. The key of a view without entities has Feast's
+ * join key __dummy_id with an empty text, and has no parts. CONFLICT: the key has other join keys, or the same in an
+ * order that is not theirs. INVALID: the bytes are no key. */
 pil_status pil_feast_redis_parts(struct pil_bytes key, const struct pil_view *view,
                                  struct pil_key_part ret_parts[PIL_ENTITIES_MAX],
                                  struct pil_bytes *ret_project) PIL_CHECKED;

@@ -610,9 +610,10 @@ static pil_status finish_input(struct parser *parser, struct pil_oip_input *inpu
 }
 
 static pil_status finish(struct parser *parser, struct pil_bytes binary) {
-    if (!parser->has_inputs || parser->input_count == 0) {
+    if (!parser->has_inputs) {
         return pil_fail(parser->error, PIL_STATUS_INVALID, "the request has no inputs");
     }
+    parser->request.row_count = 1; /* of a model without inputs */
     for (uint32_t i = 0; i < parser->input_count; i++) {
         PIL_TRY(finish_input(parser, &parser->buffers->inputs[i], &binary));
     }

@@ -243,17 +243,18 @@ static const struct pil_feast_column *find_column(const struct pil_feast_request
     return NULL;
 }
 
-/* Checks that all columns have as many values as the first, and at least one. */
+/* Checks that all columns have as many values as the first, and at least one. Without columns there is one row: views
+ * without entities can answer it, and others say what is missing. */
 static bool count_rows(struct pil_turn *turn, struct pil_feast_call *call) {
     const struct pil_feast_request *body = &call->body;
-    call->row_count = body->column_count > 0 ? body->columns[0].value_count : 0;
+    call->row_count = body->column_count > 0 ? body->columns[0].value_count : 1;
     for (uint32_t i = 1; i < body->column_count; i++) {
         if (body->columns[i].value_count != call->row_count) {
             pil_feast_fail(turn, call, PIL_FEAST_ERROR_COLUMNS_UNEQUAL, (struct pil_bytes){0}, (struct pil_bytes){0});
             return false;
         }
     }
-    if (body->column_count > 0 && call->row_count == 0) {
+    if (call->row_count == 0) {
         pil_feast_fail(turn, call, PIL_FEAST_ERROR_ROWS_MISSING, body->columns[0].name, (struct pil_bytes){0});
         return false;
     }

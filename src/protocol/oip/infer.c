@@ -17,6 +17,9 @@ enum {
 /* The join keys of the model, for error texts: "driver_id (INT64), region (BYTES)". */
 static const char *describe_inputs(struct pil_turn *turn, const struct pil_vector_plan *plan) {
     char text[512] = "";
+    if (plan->join_key_count == 0) {
+        return "none";
+    }
     for (uint32_t i = 0; i < plan->join_key_count; i++) {
         size_t len = strlen(text);
         snprintf(text + len, sizeof text - len, "%s%s (%s)", i > 0 ? ", " : "", plan->join_keys[i]->join_key,

@@ -39,8 +39,8 @@ const struct pil_cache_view *pil_redis_find_view(struct pil_turn *turn, struct p
 static bool find_part(struct pil_turn *turn, const struct pil_view *schema, struct pil_bytes text, uint32_t entity,
                       struct pil_key_part *ret_part) {
     *ret_part = (struct pil_key_part){.kind = PIL_KEY_PART_TEXT, .text = text};
-    if (schema->entity_count == 1 || entity >= schema->entity_count) {
-        return entity == 0;
+    if (schema->entity_count <= 1 || entity >= schema->entity_count) {
+        return entity < schema->entity_count;
     }
     bool is_last = false;
     for (uint32_t i = 0; i <= entity; i++) {
@@ -62,17 +62,20 @@ static void set_key_error(struct pil_turn *turn, struct pil_redis_call *call, co
         char problem[PIL_KEY_PROBLEM_BYTES];
         call->error = pil_batch_text(turn->batch, "ERR a key of view %s/%s cannot be read: %s", schema->project,
                                      schema->name, pil_key_part_explain(&part, place, problem));
-    } else {
+    } else if (schema->entity_count > 0) {
         call->error = pil_batch_text(turn->batch, "ERR a key of view %s/%s has %u parts, joined by |", schema->project,
                                      schema->name, schema->entity_count);
+    } else {
+        call->error =
+            pil_batch_text(turn->batch, "ERR view %s/%s has one row, without a key; its key is %s:", schema->project,
+                           schema->name, schema->name);
     }
 }
 
 /* Encodes a key into the arena, or points into the text where the text is the canonical form. */
 static pil_status encode_key(struct pil_turn *turn, const struct pil_view *schema, struct pil_bytes text,
                              struct pil_bytes *ret_key, uint32_t *ret_entity) {
-    pil_scalar first = schema->entities[0].type;
-    if (schema->entity_count == 1 && pil_scalar_is_text(first) && text.len <= PIL_KEY_BYTES_MAX) {
+    if (schema->entity_count == 1 && pil_scalar_is_text(schema->entities[0].type) && text.len <= PIL_KEY_BYTES_MAX) {
         *ret_key = text;
         return PIL_STATUS_OK;
     }

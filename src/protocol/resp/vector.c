@@ -24,17 +24,19 @@ static bool fail_key(struct pil_turn *turn, struct pil_redis_call *call, uint32_
 }
 
 static bool fail_parts(struct pil_turn *turn, struct pil_redis_call *call, uint32_t row) {
-    call->error = pil_batch_text(turn->batch, "ERR row %u: the key must have %u parts, joined by |", row,
-                                 pil_tensor_plan(&call->rows)->join_key_count);
+    uint32_t count = pil_tensor_plan(&call->rows)->join_key_count;
+    call->error =
+        count > 0 ? pil_batch_text(turn->batch, "ERR row %u: the key must have %u parts, joined by |", row, count)
+                  : pil_batch_text(turn->batch, "ERR row %u: the plan has no join keys; the key must be empty", row);
     return false;
 }
 
-/* Splits a key text into its parts, one for each join key. */
+/* Splits a key text into its parts, one for each join key; without join keys it must be empty. */
 static bool split(struct pil_turn *turn, struct pil_redis_call *call, uint32_t row, struct pil_bytes text,
                   struct pil_key_part parts[PIL_VECTOR_KEYS_MAX]) {
     uint32_t count = pil_tensor_plan(&call->rows)->join_key_count;
-    bool is_last = count == 1;
-    if (is_last) {
+    bool is_last = count == 0 && text.len == 0;
+    if (count == 1) {
         parts[0] = (struct pil_key_part){.kind = PIL_KEY_PART_TEXT, .text = text};
         return true;
     }
@@ -129,12 +131,12 @@ static void prepare_packed(struct pil_turn *turn, struct pil_redis_call *call, p
     }
     const struct pil_vector_plan *plan = pil_tensor_plan(&call->rows);
     size_t row_bytes = (size_t)plan->join_key_count * 8, bytes = call->args[2].len;
-    if (bytes % row_bytes != 0) {
+    if (row_bytes > 0 ? bytes % row_bytes != 0 : bytes > 0) {
         call->error = pil_batch_text(turn->batch, "ERR %zu bytes of keys; a row has %u int64 keys, %zu bytes", bytes,
                                      plan->join_key_count, row_bytes);
         return;
     }
-    if (!set_rows(turn, call, bytes / row_bytes)) {
+    if (!set_rows(turn, call, row_bytes > 0 ? bytes / row_bytes : 0)) {
         return;
     }
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {

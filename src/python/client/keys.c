@@ -352,6 +352,17 @@ static int refuse_others(PyObject *names, PyObject *object) {
     return -1;
 }
 
+/* The rows of a plan without join keys: one, or as many as the first of the columns that it does not need. */
+static int count_rows(PyObject *columns, struct python_keys *keys) {
+    PyObject *first = NULL, *name = NULL;
+    Py_ssize_t at = 0, count = 1;
+    if (PyDict_Next(columns, &at, &name, &first)) {
+        count = PyObject_Length(first);
+    }
+    keys->keys.count = count > 0 ? (size_t)count : 0;
+    return count < 0 ? -1 : 0;
+}
+
 static int take_columns(struct client_state *state, const struct python_plan *plan, PyObject *object, bool is_strict,
                         struct python_keys *keys) {
     PyObject *names = plan->join_keys;
@@ -367,6 +378,9 @@ static int take_columns(struct client_state *state, const struct python_plan *pl
         if (take_column(state, plan, column, keys) != 0) {
             return -1;
         }
+    }
+    if (count == 0 && count_rows(object, keys) != 0) {
+        return -1;
     }
     return is_strict && PyDict_Size(object) != count ? refuse_others(names, object) : 0;
 }
@@ -390,6 +404,10 @@ static int take_any(struct client_state *state, const struct python_plan *plan, 
     }
     if (PyTuple_Size(plan->join_keys) == 1) {
         return take_column(state, plan, object, keys);
+    }
+    if (PyTuple_Size(plan->join_keys) == 0) {
+        PyErr_SetString(PyExc_TypeError, "there are no join keys: keys is an empty dict");
+        return -1;
     }
     PyErr_Format(PyExc_TypeError, "there are several join keys: keys is a dict or a frame with columns %R",
                  plan->join_keys);

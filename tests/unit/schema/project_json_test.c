@@ -116,7 +116,7 @@ static void refuses_what_is_no_project(void **state) {
         {"\"default\":-3", "\"default\":\"-3\"", "feature trips: default does not fit int32"},
         {"\"default\":-3", "\"default\":3.0", "feature trips: default does not fit int32"},
         {"[\"driver\",\"city\"]", "{}", "entities has the wrong form"},
-        {"[\"driver\",\"city\"]", "[]", "entities is empty"},
+        {"\"entities\":[\"driver\",\"city\"],", "", "feature view stats: entities is missing"},
         {"\"driver_id\"", "\"a\\u0000b\"", "NUL"},
         {"\"driver_id\"", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "nested"},
     };

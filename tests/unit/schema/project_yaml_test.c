@@ -405,6 +405,23 @@ static void sources_have_what_their_type_needs(void **state) {
 #undef SOURCE
 }
 
+static void views_may_have_no_entities_where_they_say_so(void **state) {
+    (void)state;
+#define KEYLESS(more, features) \
+    HEAD "feature_views:\n  - name: v\n    source: {type: csv, path: p, timestamp_field: ts}\n" more \
+         "    features: [" features "]\n"
+    struct pil_project *project = good(KEYLESS("    entities: []\n", "{name: driver_id, type: bool}"));
+    assert_int_equal(project->views[0].view->entity_count, 0);
+    pil_project_destroy(&project);
+    static const char *const missing =
+        "f:6:5: feature view v: entities is missing; add it, as entities: [] if the view has one row, without a key\n";
+    bad(KEYLESS("", "{name: a, type: bool}"), missing);
+    bad(KEYLESS("    entities:\n", "{name: a, type: bool}"), missing);
+    bad(KEYLESS("    entities: []\n", ""),
+        "f:9:15: feature view v: it has neither entities nor features; add some of either\n");
+#undef KEYLESS
+}
+
 static void static_views_have_no_times(void **state) {
     (void)state;
 #define STATIC(more, source) \
@@ -511,6 +528,7 @@ int main(void) {
         cmocka_unit_test(options_of_csv_are_checked),
         cmocka_unit_test(sources_have_what_their_type_needs),
         cmocka_unit_test(static_views_have_no_times),
+        cmocka_unit_test(views_may_have_no_entities_where_they_say_so),
         cmocka_unit_test(limits_are_told),
         cmocka_unit_test(messages_carry_no_control_characters),
         cmocka_unit_test(files_that_cannot_be_read_are_one_line),

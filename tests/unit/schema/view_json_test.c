@@ -73,6 +73,19 @@ static void gives_the_same_view_back(void **state) {
     pil_view_destroy(&back);
 }
 
+static void views_without_entities_come_back(void **state) {
+    (void)state;
+    struct pil_view *view = sample_view(SAMPLE_LIST(), SAMPLE_LIST("int32")), *back = NULL;
+    char *text = canonical(view);
+    assert_non_null(strstr(text, "{\"entities\":[],"));
+    assert_int_equal(pil_view_from_json_bytes(pil_bytes_from_text(text), &back, NULL), PIL_STATUS_OK);
+    assert_int_equal(back->entity_count, 0);
+    assert_memory_equal(&back->layout, &view->layout, sizeof view->layout);
+    free(text);
+    pil_view_destroy(&view);
+    pil_view_destroy(&back);
+}
+
 static void static_views_come_back_static(void **state) {
     (void)state;
     struct pil_view *view = rich(), *back = NULL;
@@ -205,7 +218,7 @@ static void refuses_what_is_not_the_form(void **state) {
         {"\"stride\":96", "\"stride\":104", "\"stride\""},
         {"\"key_fixed\":false", "\"key_fixed\":true", "\"key_fixed\""},
         {"\"layout\":{", "\"layout\":[],\"more\":{", "layout"},
-        {"\"entities\":[", "\"entities\":[],\"more\":[", "\"entities\" is empty"},
+        {"\"entities\":[", "\"more\":[", "\"entities\" is missing"},
         {"\"entities\":[", "\"entities\":[3,", "entity 1"},
         {"\"features\":[", "\"features\":[[],", "feature 1"},
         {"\"features\":[", "\"features\":{},\"more\":[", "\"features\""},
@@ -276,6 +289,7 @@ int main(void) {
         cmocka_unit_test(bytes_are_as_specified),
         cmocka_unit_test(gives_the_same_view_back),
         cmocka_unit_test(static_views_come_back_static),
+        cmocka_unit_test(views_without_entities_come_back),
         cmocka_unit_test(floats_come_back_however_they_are_written),
         cmocka_unit_test(reads_4096_features),
         cmocka_unit_test(refuses_what_is_not_the_form),

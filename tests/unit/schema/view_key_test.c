@@ -159,6 +159,26 @@ static void parts_and_text_agree(void **state) {
     pil_view_destroy(&view);
 }
 
+static void views_without_entities_have_the_empty_key(void **state) {
+    (void)state;
+    struct pil_view *view = keyed(SAMPLE_LIST());
+    const struct pil_key_part part = {.kind = PIL_KEY_PART_INT, .integer = 1};
+    uint8_t key[1];
+    char text[4];
+    size_t len = 99;
+    uint32_t entity = 99;
+    assert_text_key(view, "", "", 0);
+    refuse_text(view, "1", 0);
+    refuse_text(view, "|", 0);
+    assert_int_equal(pil_view_key_encode(view, NULL, 0, key, 0, &len, &entity), PIL_STATUS_OK);
+    assert_int_equal(len, 0);
+    assert_int_equal(pil_view_key_encode(view, &part, 1, key, sizeof key, &len, &entity), PIL_STATUS_INVALID);
+    assert_int_equal(entity, 0);
+    assert_int_equal(pil_view_key_format(view, pil_bytes_from("", 0), text, sizeof text), 0);
+    assert_int_equal(pil_view_key_format(view, pil_bytes_from("x", 1), text, sizeof text), 1); /* not canonical */
+    pil_view_destroy(&view);
+}
+
 static void integers_out_of_int32_are_refused(void **state) {
     (void)state;
     struct pil_view *view = keyed(SAMPLE_LIST("int32"));
@@ -279,6 +299,7 @@ int main(void) {
         cmocka_unit_test(one_string_is_itself),
         cmocka_unit_test(composites_escape_and_measure),
         cmocka_unit_test(parts_and_text_agree),
+        cmocka_unit_test(views_without_entities_have_the_empty_key),
         cmocka_unit_test(integers_out_of_int32_are_refused),
         cmocka_unit_test(too_small_buffers_are_told),
         cmocka_unit_test(parts_come_off_a_text_one_by_one),

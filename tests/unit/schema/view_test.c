@@ -104,6 +104,9 @@ static void smallest_rows(void **state) {
     assert_layout(view, (struct pil_row_layout){true, 4, 8, 16, 0, 16, false});
     assert_int_equal(pil_view_feature_find(view, pil_bytes_from_text("f0")), -1);
     pil_view_destroy(&view);
+    view = sample_view(SAMPLE_LIST(), SAMPLE_LIST("int32")); /* one row, of no key */
+    assert_layout(view, (struct pil_row_layout){true, 0, 0, 8, 1, 16, false});
+    pil_view_destroy(&view);
 }
 
 static void strides_follow_the_rule(void **state) {

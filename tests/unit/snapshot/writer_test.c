@@ -136,6 +136,21 @@ static void static_views_take_rows_of_their_one_time(void **state) {
     }
 }
 
+static void a_view_without_entities_has_one_row(void **state) {
+    (void)state;
+    for (size_t rows = 1; rows <= 2; rows++) {
+        struct fixture_table table = fixture_table_make("", "int32;string");
+        for (size_t i = 0; i < rows; i++) {
+            fixture_row_set_text(fixture_table_add(&table, "", 0, (int64_t)i), 1, "a text in the heap");
+        }
+        if (rows == 1) {
+            check_and_forget(&table);
+        } else {
+            check_refused(&table, PIL_STATUS_EXISTS, "rows 0 and 1 have the same key");
+        }
+    }
+}
+
 static void views_may_have_0_or_4000_features(void **state) {
     (void)state;
     static const char *const types[] = {"float32", "bool", "string", "int64", "vector<int8,3>"};
@@ -475,6 +490,7 @@ int main(void) {
         cmocka_unit_test(other_keys_are_not_found),
         cmocka_unit_test(keys_may_have_any_length_up_to_64_KiB),
         cmocka_unit_test(static_views_take_rows_of_their_one_time),
+        cmocka_unit_test(a_view_without_entities_has_one_row),
         cmocka_unit_test(views_may_have_0_or_4000_features),
         cmocka_unit_test(floats_are_kept_bit_for_bit),
         cmocka_unit_test(empty_values_are_not_null),

@@ -233,6 +233,35 @@ static void keys_are_read_as_feast_writes_them(void **state) {
     }
 }
 
+/* Feast gives such views an entity of its own. */
+static void views_without_entities_have_the_key_of_the_dummy(void **state) {
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t len;
+        pil_status wanted;
+    } cases[] = {
+        {BYTES("\1\0\0\0\2\0\0\0\12\0\0\0__dummy_id\2\0\0\0\0\0\0\0my_project"), PIL_STATUS_OK},
+        {BYTES("\2\0\0\0__dummy_id\2\0\0\0\0\0\0\0my_project"), PIL_STATUS_OK},
+        {BYTES("\1\0\0\0\2\0\0\0\12\0\0\0__dummy_id\2\0\0\0\1\0\0\0xmy_project"), PIL_STATUS_INVALID},
+        {BYTES("\1\0\0\0\2\0\0\0\12\0\0\0__dummy_id\1\0\0\0\0\0\0\0my_project"), PIL_STATUS_INVALID},
+        {BYTES("\1\0\0\0\2\0\0\0\11\0\0\0driver_id\2\0\0\0\0\0\0\0my_project"), PIL_STATUS_CONFLICT},
+        {BYTES("\0\0\0\0\2\0\0\0my_project"), PIL_STATUS_CONFLICT},
+    };
+    struct pil_view *view = view_of(SAMPLE_LIST(), SAMPLE_LIST());
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pil_key_part parts[PIL_ENTITIES_MAX];
+        struct pil_bytes project = {0};
+        assert_int_equal(pil_feast_redis_parts(pil_bytes_from(cases[i].bytes, cases[i].len), view, parts, &project),
+                         cases[i].wanted);
+        assert_true(cases[i].wanted != PIL_STATUS_OK || pil_bytes_equal_text(project, "my_project"));
+    }
+    char names[PIL_FEAST_REDIS_NAMES_BYTES];
+    pil_feast_redis_view_names(view, names);
+    assert_string_equal(names, "__dummy_id");
+    pil_view_destroy(&view);
+}
+
 /* The part of one value of a key, read with a view of one int64. */
 static pil_status part_of(uint32_t type, struct pil_bytes value, struct pil_key_part *ret_part) {
     static uint8_t bytes[128] = "\1\0\0\0\2\0\0\0\1\0\0\0k";
@@ -381,6 +410,7 @@ int main(void) {
         cmocka_unit_test(nulls_are_empty_but_for_times),
         cmocka_unit_test(times_are_timestamps),
         cmocka_unit_test(keys_are_read_as_feast_writes_them),
+        cmocka_unit_test(views_without_entities_have_the_key_of_the_dummy),
         cmocka_unit_test(values_of_keys_become_parts_of_their_kind),
         cmocka_unit_test(other_join_keys_are_a_conflict),
         cmocka_unit_test(what_is_no_key_is_told_from_one),

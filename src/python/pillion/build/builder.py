@@ -232,7 +232,7 @@ class ViewBuild:
         return True
 
     def _on_conflict(self, key: bytes, event_us: int, lost: int) -> bool:
-        where = f"key {check.shown(key.decode('utf-8', 'surrogateescape'))}"
+        where = f"key {check.shown(key.decode('utf-8', 'surrogateescape'))}" if self._view.has_keys else "its one key"
         if not self._view.is_static:
             where += f" at {check.shown(pa.scalar(event_us, pa.timestamp('us', 'UTC')))}"
         if self._options.fail_on_conflict:

@@ -31,6 +31,10 @@ class View:
     is_static: bool  # rows have no event time
 
     @property
+    def has_keys(self) -> bool:
+        return any(column.is_key for column in self.columns)
+
+    @property
     def row_bytes_guess(self) -> int:
         """Estimated bytes of one row in Arrow, to size batches."""
         def guess(target: Target) -> int:
