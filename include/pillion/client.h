@@ -159,7 +159,7 @@ struct pillion_key_column {
 struct pillion_keys {
     size_t size;
     size_t count;          /* rows */
-    uint32_t column_count; /* equals join_key_count of the plan */
+    uint32_t column_count; /* equals join_key_count of the plan; 0 where no view has entities */
     struct pillion_key_column columns[PILLION_KEYS_MAX];
 };
 

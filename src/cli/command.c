@@ -66,6 +66,7 @@ const struct pil_command pil_commands[] = {
     {"get", "VIEW KEY...", "ask a running pilliond for features",
      "VIEW is view or project/view; the parts of a composite key are joined by '|', of which '\\|' and '\\\\' are "
      "escapes.\n"
+     "The key of a view without entities is empty: \"\".\n"
      "--json prints one object for each key, values as text.",
      OPT(SOCKET) | OPT(FEATURES) | OPT(JSON), OPT(SOCKET), 2, UINT32_MAX, PIL_FOLLOWS_VIEW, pil_cli_get},
     {"status", NULL, "what a running pilliond serves, and whether it is ready", "Exit code 1 when it is not ready.",

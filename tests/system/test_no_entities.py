@@ -5,6 +5,7 @@ beside views that have keys."""
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import pytest
 import redis
 from cli import pillion as command
 from test_static import build, manifest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
+import vector_reader  # noqa: E402
 
 pillion = pytest.importorskip("pillion", reason="the package is not installed")
 
@@ -92,14 +96,14 @@ def test_redis(daemon):
 
 def test_plans_of_redis(daemon):
     client = daemon.redis()
-    client.execute_command("PIL.PLAN", "SET", 1, "SERVICE", "alone")
-    one = client.execute_command("PIL.VECTOR", 1, "")
-    assert len(client.execute_command("PIL.VECTOR", 1, "", "")) > len(one) > 0
-    assert b'"join_keys":[]' in client.execute_command("PIL.DESCRIBE", 1)
+    rows = [vector_reader.read(client.execute_command("PIL.VECTOR", "alone", *[""] * count)) for count in range(3)]
+    assert [answer.values for answer in rows] == [[(2.5, 7.0)] * count for count in range(3)]
+    assert b'"join_keys":[]' in client.execute_command("PIL.DESCRIBE", "alone")
+    assert client.execute_command("PIL.VECTOR64", "alone", b"") is not None
     with pytest.raises(redis.ResponseError, match="row 1: the plan has no join keys; the key must be empty"):
-        client.execute_command("PIL.VECTOR", 1, "", "x")
+        client.execute_command("PIL.VECTOR", "alone", "", "x")
     with pytest.raises(redis.ResponseError, match="8 bytes of keys; a row has 0 int64 keys, 0 bytes"):
-        client.execute_command("PIL.VECTOR64", 1, b"12345678")
+        client.execute_command("PIL.VECTOR64", "alone", b"12345678")
 
 
 def column(answer: Any, name: str) -> tuple[Any, Any, Any]:

@@ -39,7 +39,7 @@ class Answer:
 
     values: Any  # [n, width]; this is `out` if it was given
     statuses: "numpy.ndarray"  # [n, features] of uint8: pillion.PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE_MAX_AGE
-    event_timestamps: "numpy.ndarray"  # [n, views] of datetime64[us]; NaT when not found
+    event_timestamps: "numpy.ndarray"  # [n, views] of datetime64[us]; NaT when not found, 1970 in static views
     views: Tuple[ViewAnswer, ...]
     is_mapped: bool  # read in this process; otherwise over the socket
     staleness: float  # mapped: seconds for which the server has not confirmed that this is current; 0 while it does
