@@ -416,7 +416,8 @@ static void tell_views(const struct get *get) {
 /* Rows of the first request: fewer once the server has refused more. */
 static size_t first_step(const struct get *get) {
     size_t step = atomic_load_explicit(&get->plan->rows_at_once, memory_order_relaxed);
-    size_t blob_max = pil_resp_limits_default.bulk_bytes_max / (8u * get->keys->column_count);
+    size_t key_bytes = get->keys->column_count > 0 ? 8u * get->keys->column_count : 1;
+    size_t blob_max = pil_resp_limits_default.bulk_bytes_max / key_bytes;
     step = step != 0 ? step : LOOKUPS_MAX / get->plan->info.view_count;
     return step < blob_max ? step : blob_max;
 }
