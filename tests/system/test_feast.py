@@ -290,10 +290,11 @@ def url_of(address: str) -> str:
 
 
 def test_the_sdk_sees_the_same_frames_here_and_at_feast_s_server(repo, store, feast_server, start_pilliond):
-    daemon = start_pilliond(store, serve=["conformance/everything@production", "conformance/by_city@production"])
+    views = ("everything", "by_city", "rates")
+    daemon = start_pilliond(store, serve=[f"conformance/{view}@production" for view in views])
     theirs = peer("ask", str(repo), url_of(feast_server)).splitlines()
     ours = peer("ask", str(repo), url_of(daemon.feast)).splitlines()
-    assert len(ours) == len(theirs) == 8
+    assert len(ours) == len(theirs) == 10
     for number, (mine, real) in enumerate(zip(ours, theirs)):
         assert json.loads(mine) == json.loads(real), f"question {number}"
 

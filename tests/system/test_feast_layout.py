@@ -21,7 +21,7 @@ import redis
 import synthetic
 from test_feast import peer, repo  # noqa: F401: a fixture
 
-VIEWS = ("everything", "by_city", "edges", "hourly")
+VIEWS = ("everything", "by_city", "edges", "hourly", "rates")
 UTC = dt.timezone.utc
 
 
@@ -60,7 +60,7 @@ def test_every_hash_is_byte_for_byte_what_feast_has_written(feast_daemon, real):
     """A hash holds the features of several views: all of it is asked for at once, by the fields that Redis has."""
     theirs, ours = real.redis(), feast_daemon.redis()
     keys = sorted(theirs.scan_iter(count=1000))
-    assert len(keys) == 8 + 16 and driver_key(1004) in keys
+    assert len(keys) == 8 + 16 + 1 and driver_key(1004) in keys
     different = set()
     for key in keys:
         fields = sorted(theirs.hkeys(key))
@@ -78,7 +78,7 @@ def test_every_hash_is_byte_for_byte_what_feast_has_written(feast_daemon, real):
 
 def test_the_sdk_sees_the_same_here_and_at_redis(repo, feast_daemon, real):  # noqa: F811
     wanted = peer("ask", str(repo), over_unix(real.path))
-    assert len(wanted.splitlines()) == 8 and wanted.count('"dict"') == 6
+    assert len(wanted.splitlines()) == 10 and wanted.count('"dict"') == 8
     assert peer("ask", str(repo), over_unix(feast_daemon.resp_path)) == wanted
     assert peer("ask-async", str(repo), over_tcp(feast_daemon)) == wanted
     assert peer("ask", str(repo), over_tcp(feast_daemon, "redis2")) == wanted

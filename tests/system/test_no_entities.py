@@ -89,7 +89,7 @@ def test_redis(daemon):
     assert list(client.scan_iter("limits:*")) == [b"limits:"]
     assert sorted(client.scan_iter()) == [b"limits:", b"rates:", b"users:1", b"users:2"]
     for key in ("limits:0", "limits:|"):
-        with pytest.raises(redis.ResponseError, match="view shop/limits has one row, without a key; its key is limits:"):
+        with pytest.raises(redis.ResponseError, match="shop/limits has one row, without a key; its key is limits:"):
             client.hget(key, "most")
     assert command("get", "limits", "", "--json", "--socket", daemon.resp_unix).stdout == '{"most":"7"}\n'
 

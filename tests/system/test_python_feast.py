@@ -20,6 +20,9 @@ sys.path.insert(0, str(FOLDER))
 import peer  # noqa: E402
 
 
+VIEWS = ("everything", "by_city", "rates")
+
+
 def ask_peer(*args: str) -> str:
     env = {**os.environ, "FEAST_USAGE": "False", "PYTHONWARNINGS": "ignore"}
     return harness.run([FEAST_PYTHON, FOLDER / "peer.py", *args], timeout=300, env=env).stdout
@@ -46,7 +49,7 @@ def test_answers_are_those_of_feasts_sdk(folder, store, start_pilliond):
     ask_peer("prepare", str(repo))
     store.build(repo / "everything.yaml")
     config, mapped = folder / "pilliond.yaml", f"unix:{folder}/mapped.sock"
-    views = "".join(f"  - {{view: conformance/{view}, channel: production}}\n" for view in ("everything", "by_city"))
+    views = "".join(f"  - {{view: conformance/{view}, channel: production}}\n" for view in VIEWS)
     config.write_text(f"serve:\n{views}")
     daemon = start_pilliond(store, serve=[], args=["--config", str(config), "--listen", f"mapped={mapped}"])
     theirs = [json.loads(line) for line in ask_peer("ask", str(repo)).splitlines()]

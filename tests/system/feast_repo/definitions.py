@@ -61,4 +61,14 @@ hourly = FeatureView(
     source=FileSource(path="hourly.parquet", timestamp_field="event_timestamp", created_timestamp_column="created"),
 )
 
+# One row, without a key
+rates = FeatureView(
+    name="rates",
+    entities=[],
+    ttl=timedelta(0),
+    online=True,
+    schema=[Field(name="usd", dtype=Float32), Field(name="note", dtype=String)],
+    source=FileSource(path="rates.parquet", timestamp_field="event_timestamp", created_timestamp_column="created"),
+)
+
 mixed = FeatureService(name="mixed", features=[everything[["s_float32", "s_string", "l_int64"]], by_city[["rate"]]])

@@ -80,6 +80,9 @@ def write_data(folder: Path) -> None:
         ),
         folder / "by_city.parquet",
     )
+    stamps = pa.array([NOW - dt.timedelta(hours=1), NOW], pa.timestamp("us", "UTC"))
+    rates = {"usd": pa.array([1.5, 2.5], pa.float32()), "note": pa.array(["old", "new"])}
+    pq.write_table(pa.table({**rates, "event_timestamp": stamps, "created": stamps}), folder / "rates.parquet")
     write_edges(folder, types)
 
 
@@ -152,6 +155,11 @@ QUESTIONS: list[dict[str, Any]] = [
     {"features": ["nosuch:x"], "entity_rows": [{"driver_id": 1001}]},
     {
         "service": "mixed",
+        "entity_rows": [{"driver_id": 1004, "city_name": "Graz"}, {"driver_id": 1, "city_name": "Graz"}],
+    },
+    {"features": ["rates:usd", "rates:note"], "entity_rows": [{"any": 1}, {"any": 2}]},
+    {
+        "features": ["rates:usd", "by_city:rate"],
         "entity_rows": [{"driver_id": 1004, "city_name": "Graz"}, {"driver_id": 1, "city_name": "Graz"}],
     },
     {"service": "nosuch", "entity_rows": [{"driver_id": 1004, "city_name": "Graz"}]},

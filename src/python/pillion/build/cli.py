@@ -94,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"where releases live: {_core.STORE_FORMS} (default: $PILLION_STORE)")
     parser.add_argument("--promote", metavar="CHANNEL",
                         help="point the channel to what was built, once every view is; refused as by pillion promote")
-    parser.add_argument("--as-of", metavar="T", type=parse_time, help="leave out rows with a later event timestamp; static views have none")
+    parser.add_argument("--as-of", metavar="T", type=parse_time,
+                        help="leave out rows with a later event timestamp; static views have none")
     parser.add_argument("--dry-run", action="store_true", help="do everything but put anything into the store")
     parser.add_argument("--json", action="store_true", help="one JSON object for each view instead of its name")
     parser.add_argument("--memory-limit", metavar="SIZE", type=_size,
