@@ -44,6 +44,7 @@ _pillion() {
     --rows) COMPREPLY=(); return ;;
     --as-of) COMPREPLY=(); return ;;
     --promote) _pillion_words channels; return ;;
+    --sort) COMPREPLY=($(compgen -W "rate p99 name hits" -- "$2")); return ;;
     --memory-limit) COMPREPLY=(); return ;;
     --on-bad-row) COMPREPLY=($(compgen -W "fail skip" -- "$2")); return ;;
     --max-bad-rows) COMPREPLY=(); return ;;
@@ -137,13 +138,13 @@ _pillion() {
         fi ;;
     hist)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--admin --view --once --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--admin --view --sort --once --json --help" -- "$2"))
         else
             COMPREPLY=()
         fi ;;
     top)
         if [[ $2 == -* ]]; then
-            COMPREPLY=($(compgen -W "--admin --view --once --json --help" -- "$2"))
+            COMPREPLY=($(compgen -W "--admin --view --sort --once --json --help" -- "$2"))
         else
             COMPREPLY=()
         fi ;;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "cache/cache.h"
+#include "cache/freshness.h"
 #include "mapped/mapped.h"
 #include "metric/exposition.h"
 #include "protocol/protocols.h"
@@ -80,18 +81,45 @@ static json_t *not_ready_terms(const struct pil_node *node) {
     return list;
 }
 
-static bool add_release(json_t *json, const struct pil_release *release) {
-    bool is_static = release->view->is_static;
-    int64_t newest_us = release->row_count > 0 ? release->event_ts_us_max : 0;
-    json_t *more = json_pack("{s:s, s:I, s:I, s:I, s:i, s:I, s:b, s:o*}", "release", release->id, "generation",
-                             (json_int_t)release->generation, "rows", (json_int_t)release->row_count, "bytes",
-                             (json_int_t)release->bytes, "shards", (int)release->shard_count, "published_us",
-                             (json_int_t)release->published_us, "static", is_static, "newest_event_us",
-                             is_static ? NULL : json_integer((json_int_t)newest_us));
-    bool is_added =
-        (is_static || json_object_get(more, "newest_event_us") != NULL) && json_object_update(json, more) == 0;
+static bool add_freshness(json_t *json, const struct pil_release *release) {
+    bool has_rows = release->row_count > 0;
+    json_t *more = release->view->is_static
+                       ? json_pack("{s:b}", "static", true)
+                       : json_pack("{s:b, s:I, s:I, s:I, s:s}", "static", false, "newest_event_us",
+                                   (json_int_t)(has_rows ? release->event_ts_us_max : 0), "oldest_event_us",
+                                   (json_int_t)(has_rows ? release->event_ts_us_min : 0), "ttl_us",
+                                   (json_int_t)release->view->ttl_us, "past_ttl",
+                                   pil_freshness_expiry_text(pil_freshness_expiry(release, pil_clock_wall_us())));
+    bool is_added = json_object_update(json, more) == 0;
     json_decref(more);
     return is_added;
+}
+
+static bool add_release(json_t *json, const struct pil_release *release) {
+    json_t *more = json_pack("{s:s, s:I, s:I, s:I, s:i, s:I}", "release", release->id, "generation",
+                             (json_int_t)release->generation, "rows", (json_int_t)release->row_count, "bytes",
+                             (json_int_t)release->bytes, "shards", (int)release->shard_count, "published_us",
+                             (json_int_t)release->published_us);
+    bool is_added = json_object_update(json, more) == 0;
+    json_decref(more);
+    return is_added && add_freshness(json, release);
+}
+
+/* Lookups of the view's keys since the start of the server, by what they found. */
+static bool add_lookups(json_t *json, const struct pil_node *node, uint32_t index) {
+    static const char *const results[] = {"hit", "not_found"};
+    json_t *lookups = json_object();
+    char label[PIL_VIEW_LABEL_BYTES];
+    pil_view_label(&pil_server_settings(node->server)->views[index], label);
+    for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
+        pil_metric_series series = PIL_METRIC_SERIES_NONE;
+        pil_ignore(pil_metric_series_get(pil_server_metrics(node->server), PIL_METRIC_lookups_total,
+                                         PIL_METRIC_LABELS(label, results[i]), &series),
+                   "without memory for a series nothing was counted");
+        pil_json_set(&lookups, results[i],
+                     json_integer((json_int_t)pil_metric_read(pil_server_metrics(node->server), series)));
+    }
+    return json_object_set_new(json, "lookups", lookups) == 0;
 }
 
 static bool add_refusal(json_t *json, const struct pil_node_view *view) {
@@ -113,17 +141,25 @@ static json_t *view_status(const struct pil_node *node, uint32_t index) {
     const struct pil_view_settings *settings = &pil_server_settings(node->server)->views[index];
     const struct pil_node_view *view = &node->views[index];
     const struct pil_release *release = pil_cache_live(pil_cache_view_at(pil_server_cache(node->server), index));
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i}", "project", settings->project, "view",
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:i}", "project", settings->project, "view",
                              settings->view, "channel", settings->channel, "channel_release", view->effective, "pinned",
-                             view->is_pinned, "channel_sequence", (json_int_t)view->sequence, "checked_us",
+                             view->is_pinned, "channel_sequence", (json_int_t)view->sequence, "behind_us",
+                             (json_int_t)pil_node_behind_us(node, index), "checked_us",
                              (json_int_t)pil_node_checked_us(node, index), "held_bytes", (json_int_t)view->held_bytes,
                              "held_releases", (int)view->held_count);
-    if ((release != NULL && !add_release(json, release)) || !add_project(json, view) ||
-        (view->refused_outcome != PIL_OUTCOME_OK && !add_refusal(json, view))) {
+    if (!add_lookups(json, node, index) || (release != NULL && !add_release(json, release)) ||
+        !add_project(json, view) || (view->refused_outcome != PIL_OUTCOME_OK && !add_refusal(json, view))) {
         json_decref(json);
         return NULL;
     }
     return json;
+}
+
+/* The services of all projects by whether the served releases have all of their features. NULL when memory is short. */
+static json_t *services_status(const struct pil_node *node) {
+    const struct pil_node_services *services = &node->services;
+    return json_pack("{s:i, s:i, s:s*}", "answered", (int)services->whole_count, "unanswered",
+                     (int)services->broken_count, "why", services->broken[0] != '\0' ? services->broken : NULL);
 }
 
 static void status(const struct pil_node *node, const struct pil_http_request *request, struct pil_page *page) {
@@ -142,13 +178,14 @@ static void status(const struct pil_node *node, const struct pil_http_request *r
     }
     json_t *limits = json_pack("{s:I, s:I}", "connections", (json_int_t)settings->limits.connections_max,
                                "mapped_sessions", (json_int_t)settings->limits.mapped_sessions_max);
-    take_json(json_pack("{s:s, s:b, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version",
+    take_json(json_pack("{s:s, s:b, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "version",
                         PIL_VERSION, "ready", pil_node_is_ready(node, NULL), "not_ready", not_ready_terms(node),
                         "engine", pil_engine_kind_text(settings->engine), "engine_reason", settings->engine_reason,
                         "workers", (int)settings->worker_count, "started_us", (json_int_t)node->started_us, "now_us",
                         (json_int_t)pil_clock_wall_us(), "memory_budget", (json_int_t)settings->memory_budget,
                         "server_restarts", (json_int_t)node->server_restarts, "fetcher_restarts",
-                        (json_int_t)node->fetcher_restarts, "listeners", listeners, "views", views, "limits", limits),
+                        (json_int_t)node->fetcher_restarts, "listeners", listeners, "views", views, "services",
+                        services_status(node), "limits", limits),
               page);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/freshness.h"
 
+#include "base/panic.h"
+
 int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, int64_t now_us) {
     int64_t end_us = 0, left_us = 0;
     if (view->ttl_us == 0) {
@@ -10,6 +12,23 @@ int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, 
         end_us = INT64_MAX;
     }
     return __builtin_sub_overflow(end_us, now_us, &left_us) || left_us < 0 ? 0 : left_us;
+}
+
+pil_expiry pil_freshness_expiry(const struct pil_release *release, int64_t now_us) {
+    int64_t ttl_us = release->view->ttl_us;
+    if (ttl_us == 0 || release->row_count == 0 || pil_freshness_age_us(release->event_ts_us_min, now_us) <= ttl_us) {
+        return PIL_EXPIRY_NONE;
+    }
+    return pil_freshness_age_us(release->event_ts_us_max, now_us) <= ttl_us ? PIL_EXPIRY_SOME : PIL_EXPIRY_ALL;
+}
+
+const char *pil_freshness_expiry_text(pil_expiry expiry) {
+    switch (expiry) {
+    case PIL_EXPIRY_NONE: return "none";
+    case PIL_EXPIRY_SOME: return "some";
+    case PIL_EXPIRY_ALL: return "all";
+    }
+    PIL_UNREACHABLE("expiry");
 }
 
 /* The tighter of the view's ttl and the request's max_age; 0: no limit. Rows of a static view have no age. */

@@ -3,6 +3,7 @@
  * rows once, right after the lookups, and encodes its answer from the result. */
 #pragma once
 
+#include "cache/release.h"
 #include "cache/source.h"
 
 /* How a request wants its rows judged. */
@@ -33,6 +34,13 @@ static inline int64_t pil_freshness_worst_us(int64_t oldest_us, int64_t now_us) 
 }
 /* Time until the row exceeds the view's ttl, 0 when it has; -1: the view has no ttl. */
 int64_t pil_freshness_left_us(const struct pil_view *view, int64_t event_ts_us, int64_t now_us);
+
+/* How many rows of a release exceed the view's ttl. Told from the oldest and the newest event: no row is read. */
+typedef enum pil_expiry { PIL_EXPIRY_NONE, PIL_EXPIRY_SOME, PIL_EXPIRY_ALL } pil_expiry;
+/* NONE also without rows or without a ttl. */
+pil_expiry pil_freshness_expiry(const struct pil_release *release, int64_t now_us);
+/* "none", "some" or "all". */
+const char *pil_freshness_expiry_text(pil_expiry expiry);
 
 /* Judges one row; for pil_freshness_judge. The row was found, and its view has a ttl or the request a max_age. */
 void pil_freshness_judge_row(struct pil_lookup *lookup, const struct pil_freshness *freshness);

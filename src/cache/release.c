@@ -50,6 +50,7 @@ static struct pil_release *create(const char *id, uint32_t shard_count, uint32_t
     memcpy(release->id, id, strlen(id) + 1);
     release->shard_bits = shard_bits;
     release->shards = shards;
+    release->event_ts_us_min = INT64_MAX;
     release->event_ts_us_max = INT64_MIN;
     return release;
 }
@@ -80,6 +81,9 @@ pil_status pil_cache_release_map(const char *release_id, const int *fds, uint32_
         }
         release->row_count += shard->superblock->row_count;
         release->bytes += shard->file.len;
+        if (shard->superblock->event_ts_us_min < release->event_ts_us_min) {
+            release->event_ts_us_min = shard->superblock->event_ts_us_min;
+        }
         if (shard->superblock->event_ts_us_max > release->event_ts_us_max) {
             release->event_ts_us_max = shard->superblock->event_ts_us_max;
         }

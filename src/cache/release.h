@@ -24,8 +24,8 @@ struct pil_release {
     uint32_t shard_bits;
     uint64_t row_count;
     uint64_t bytes;
-    int64_t event_ts_us_max;
-    int64_t created_us; /* creation time; 0: unknown */
+    int64_t event_ts_us_min, event_ts_us_max; /* INT64_MAX and INT64_MIN without rows */
+    int64_t created_us;                       /* creation time; 0: unknown */
     /* Set by publish. */
     int64_t published_us;
     uint64_t generation; /* starts at 1; 0: not published */

@@ -60,11 +60,33 @@ pil_status pil_admin_fetch(const char *address, const char *path, json_t **ret_p
     }
     pil_sys_close(&fd);
     if (status == PIL_STATUS_OK) {
+        *ret_page = NULL;
         status = pil_json_load(response.body, 0, ret_page, ret_error);
-        status = status == PIL_STATUS_OK ? status : pil_fail_in(ret_error, status, "%s%s", address, path);
+        if (status == PIL_STATUS_CORRUPT || (status == PIL_STATUS_OK && !json_is_object(*ret_page))) {
+            json_decref(*ret_page);
+            *ret_page = NULL;
+            status = pil_fail(ret_error, PIL_STATUS_UNSUPPORTED,
+                              "%s%s: the answer is not a JSON object; is this the admin listener of a pilliond?",
+                              address, path);
+        }
     }
     pil_text_deinit(&input);
     return status;
+}
+
+pil_status pil_admin_page_try(const struct pil_invocation *invocation, const char *path, json_t **ret_page,
+                              struct pil_error *ret_error) {
+    PIL_TRY(pil_admin_fetch(pil_admin_address(invocation), path, ret_page, ret_error));
+    if (!pil_invocation_has(invocation, PIL_OPTION_JSON)) {
+        pil_report_make_printable(*ret_page);
+    }
+    return PIL_STATUS_OK;
+}
+
+int pil_admin_page(const struct pil_invocation *invocation, const char *path, json_t **ret_page) {
+    struct pil_error error = {0};
+    pil_status status = pil_admin_page_try(invocation, path, ret_page, &error);
+    return status == PIL_STATUS_OK ? PIL_EXIT_OK : pil_report_failure(status, &error);
 }
 
 uint64_t pil_latency_bound_ns(uint32_t bin) {

@@ -76,11 +76,13 @@ const struct pil_command pil_commands[] = {
      "something is broken,\n3 when it cannot be looked at; what is slower or unsafe works.",
      OPT(ADMIN) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_doctor},
     {"hist", NULL, "draw the latency histograms of a running pilliond, by stage",
-     "On a terminal: of the last second, again and again until interrupted. Otherwise, or with --once: since its "
-     "start.",
-     OPT(ADMIN) | OPT(VIEW) | OPT(ONCE) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_hist},
-    {"top", NULL, "watch a running pilliond: status and request rates", NULL,
-     OPT(ADMIN) | OPT(VIEW) | OPT(ONCE) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_top},
+     "On a terminal: of the last second, again and again until q; r, p, n and h sort. Otherwise, or with --once: since "
+     "its\nstart.",
+     OPT(ADMIN) | OPT(VIEW) | OPT(SORT) | OPT(ONCE) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_hist},
+    {"top", NULL, "watch a running pilliond: readiness, what is wrong, and the requests of each view",
+     "On a terminal: of the last second, again and again until q; r, p, n and h sort. Otherwise, or with --once: since "
+     "its\nstart. --json prints the page /hist.",
+     OPT(ADMIN) | OPT(VIEW) | OPT(SORT) | OPT(ONCE) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_top},
     {"slowlog", NULL, "list the slow requests of a running pilliond",
      "Requests are described by view and features, never by keys or values.", OPT(ADMIN) | OPT(JSON), 0, 0, 0,
      PIL_FOLLOWS_NONE, pil_cli_slowlog},

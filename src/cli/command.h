@@ -25,6 +25,7 @@
     X(FORCE, "force", NULL, NONE, "do it, whatever breaks, and say what does") \
     X(ALL, "all", NULL, NONE, "every view of a project") \
     X(PROMOTE, "promote", "CHANNEL", CHANNEL, "point the channel to what was built, once every view is") \
+    X(SORT, "sort", "ORDER", ORDER, "rate, p99, name, or hits: the fewest first (default rate)") \
     X(ONCE, "once", NULL, NONE, "draw once and end, also on a terminal") \
     X(MAPPED, "mapped", NULL, NONE, "the clients that map releases, and which") \
     X(MEMORY_LIMIT, "memory-limit", "SIZE", NONE, \
@@ -56,6 +57,7 @@ typedef enum pil_follows {
     PIL_FOLLOWS_SHELL,    /* bash, zsh or fish */
     PIL_FOLLOWS_BAD_ROW,  /* fail or skip */
     PIL_FOLLOWS_CONFLICT, /* fail or resolve */
+    PIL_FOLLOWS_ORDER,    /* rate, p99, name or hits */
 } pil_follows;
 
 struct pil_option_row {

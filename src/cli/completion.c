@@ -11,6 +11,7 @@
 static const char shells[] = "bash zsh fish";
 static const char bad_row[] = "fail skip";
 static const char conflict[] = "fail resolve";
+static const char order[] = "rate p99 name hits";
 
 /* ---- bash */
 
@@ -34,6 +35,7 @@ static const char *bash_reply(pil_follows follows) {
     case PIL_FOLLOWS_RELEASE: return "_pillion_words releases";
     case PIL_FOLLOWS_SHELL: return "COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$2\"))";
     case PIL_FOLLOWS_BAD_ROW: return "COMPREPLY=($(compgen -W \"fail skip\" -- \"$2\"))";
+    case PIL_FOLLOWS_ORDER: return "COMPREPLY=($(compgen -W \"rate p99 name hits\" -- \"$2\"))";
     case PIL_FOLLOWS_CONFLICT: return "COMPREPLY=($(compgen -W \"fail resolve\" -- \"$2\"))";
     case PIL_FOLLOWS_NONE: break;
     }
@@ -115,6 +117,7 @@ static void print_zsh_action(pil_follows follows) {
     case PIL_FOLLOWS_SHELL: printf("(%s)", shells); return;
     case PIL_FOLLOWS_BAD_ROW: printf("(%s)", bad_row); return;
     case PIL_FOLLOWS_CONFLICT: printf("(%s)", conflict); return;
+    case PIL_FOLLOWS_ORDER: printf("(%s)", order); return;
     case PIL_FOLLOWS_NONE: printf(" "); return;
     }
 }
@@ -194,6 +197,7 @@ static void print_fish_follows(pil_follows follows) {
     case PIL_FOLLOWS_SHELL: printf(" -a '%s'", shells); return;
     case PIL_FOLLOWS_BAD_ROW: printf(" -a '%s'", bad_row); return;
     case PIL_FOLLOWS_CONFLICT: printf(" -a '%s'", conflict); return;
+    case PIL_FOLLOWS_ORDER: printf(" -a '%s'", order); return;
     case PIL_FOLLOWS_NONE: return;
     }
 }

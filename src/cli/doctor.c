@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "cli/admin_client.h"
 #include "cli/report.h"
+#include "cli/status_view.h"
 #include "engine/engine.h"
 #include "schema/json_text.h"
 
@@ -199,44 +200,33 @@ static void examine_sandbox(struct sheet *sheet) {
          privileges, getuid());
 }
 
-/* Releases that channels want and the daemon does not serve, and what it could not take. */
+/* What keeps views from being served as their channels and projects say. */
 static void examine_releases(struct sheet *sheet, const json_t *page) {
     size_t index;
     const json_t *view;
-    struct pil_text broken = {0}, pending = {0};
-    json_array_foreach(json_object_get(page, "views"), index, view) {
-        const json_t *refused = json_object_get(view, "refused");
-        const char *wanted = json_string_value(json_object_get(view, "channel_release")),
-                   *served = json_string_value(json_object_get(view, "release")),
-                   *project = json_string_value(json_object_get(view, "project_refused")),
-                   *services = json_string_value(json_object_get(view, "services_gone"));
-        const char *name = json_string_value(json_object_get(view, "view"));
-        if (refused != NULL) {
-            pil_text_format(&broken, "%s%s: %s", broken.len > 0 ? "; " : "", name,
-                            json_string_value(json_object_get(refused, "why")));
-        }
-        if (project != NULL || services != NULL) {
-            pil_text_format(&broken, "%s%s: %s", broken.len > 0 ? "; " : "", name,
-                            project != NULL ? project : services);
-        }
-        if (refused == NULL && wanted != NULL && wanted[0] != '\0' && (served == NULL || strcmp(wanted, served) != 0)) {
-            pil_text_format(&pending, "%s%s@%s is not served yet", pending.len > 0 ? "; " : "", name, wanted);
-        }
+    struct pil_text found = {0};
+    bool needs_action = pil_page_number(json_object_get(page, "services"), "unanswered") > 0;
+    if (needs_action) {
+        pil_text_format(&found, "services: %s", pil_page_text(json_object_get(page, "services"), "why"));
     }
-    bool is_broken = broken.len > 0, is_pending = pending.len > 0;
-    note(sheet, "releases",
-         is_broken    ? BROKEN
-         : is_pending ? SLOWER
-                      : GOOD,
-         is_broken    ? "the daemon's log has the whole story; promote or build one that can be served"
-         : is_pending ? "wait, or look at `pillion status` again"
-                      : "",
-         "%s%s%s", pil_text_chars(&broken), is_broken && is_pending ? "; " : "",
-         is_pending  ? pil_text_chars(&pending)
-         : is_broken ? ""
-                     : "every view serves what its channel wants");
-    pil_text_deinit(&broken);
-    pil_text_deinit(&pending);
+    json_array_foreach(json_object_get(page, "views"), index, view) {
+        struct pil_text lines = {0};
+        needs_action |= pil_status_view_troubles(view, &lines);
+        for (const char *line = pil_report_text(&lines); *line != '\0';) {
+            size_t len = strcspn(line, "\n");
+            pil_text_format(&found, "%s%s: %.*s", found.len > 0 ? "; " : "", pil_page_text(view, "view"), (int)len,
+                            line);
+            line += len + 1;
+        }
+        pil_text_deinit(&lines);
+    }
+    health verdict = needs_action ? BROKEN : found.len > 0 ? SLOWER : GOOD;
+    note(sheet, "releases", verdict,
+         verdict == BROKEN   ? "the daemon's log says more; promote or build a release that can be served"
+         : verdict == SLOWER ? "wait, or look at `pillion status` again"
+                             : "",
+         "%s", verdict == GOOD ? "every view serves what its channel wants" : pil_report_text(&found));
+    pil_text_deinit(&found);
 }
 
 static void examine_daemon(struct sheet *sheet, const struct pil_invocation *invocation) {

@@ -109,7 +109,9 @@ static pil_status read_values(struct query *query, struct answer *answer, struct
     PIL_TRY(next_reply(query, &rest, &head, error));
     bool array = head.kind == PIL_RESP_KIND_ARRAY || head.kind == PIL_RESP_KIND_MAP;
     if (!array || (query->all ? head.integer % 2 != 0 : head.integer != query->names.count)) {
-        return pil_fail(error, PIL_STATUS_CORRUPT, "the server's answer is not one of HMGET or HGETALL");
+        return pil_fail(error, PIL_STATUS_UNSUPPORTED,
+                        "the server answers %s in another form than pilliond; is this a pilliond?",
+                        query->all ? "HGETALL" : "HMGET");
     }
     int64_t count = query->all ? head.integer / 2 : head.integer;
     for (int64_t i = 0; i < count; i++) {

@@ -76,42 +76,67 @@ void pil_screen_begin(void) {
     stdout = pil_report_need(open_memstream(&collected.text, &collected.len));
 }
 
-/* Prints a line in at most `columns`. Escape sequences take no column. */
+/* The number of bytes of the character or the escape sequence (of a style) that `text` begins with. */
+static size_t part_len(const char *text) {
+    return text[0] == '\033' ? strcspn(text, "m") + 1 : character_len((unsigned char)text[0]);
+}
+
+/* Prints a line without its end in at most `columns`. Escape sequences take no column. */
 static void print_cut(const char *line, size_t len, size_t columns) {
-    size_t column = 0;
+    size_t column = 0, width = 0;
+    for (size_t at = 0; at < len; at += part_len(line + at)) {
+        width += line[at] != '\033';
+    }
     for (size_t at = 0; at < len;) {
-        size_t part = line[at] == '\033' ? strcspn(line + at, "m") + 1 : character_len((unsigned char)line[at]);
-        if (line[at] != '\033' && ++column > columns) {
-            printf("%s", pil_report_style(PIL_STYLE_PLAIN));
+        size_t part = part_len(line + at);
+        if (line[at] != '\033' && ++column == columns && width > columns) {
+            printf("…%s", pil_report_style(PIL_STYLE_PLAIN));
             break;
         }
         fwrite(line + at, 1, part < len - at ? part : len - at, stdout);
         at += part;
     }
-    printf("\n");
 }
 
-void pil_screen_end(void) {
-    struct winsize size = {0};
-    size_t count = 0, shown;
-    fclose(stdout);
-    stdout = collected.to;
-    pil_report_need(collected.text);
+size_t pil_screen_rows(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
+}
+
+/* Prints at most `rows` lines of the picture. */
+static void print_lines(size_t rows, size_t columns) {
+    size_t count = 0;
     for (size_t i = 0; i < collected.len; i++) {
         count += collected.text[i] == '\n';
     }
-    bool has_window = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 2 && size.ws_col > 0;
-    /* The cursor takes the last line of a window. */
-    shown = !has_window || count < size.ws_row ? count : (size_t)size.ws_row - 2;
+    size_t shown = count <= rows ? count : rows - 1;
     const char *line = collected.text;
     for (size_t i = 0; i < shown; i++) {
         size_t len = strcspn(line, "\n");
-        print_cut(line, len, has_window ? size.ws_col : SIZE_MAX);
+        print_cut(line, len, columns);
+        printf("\n");
         line += len + 1;
     }
     if (shown < count) {
-        printf("… %zu more lines; a taller window shows them, --view NAME shows less\n", count - shown);
+        char rest[128];
+        int len = snprintf(rest, sizeof rest, "… %zu more lines; a taller window shows them, --view NAME shows less",
+                           count - shown);
+        print_cut(rest, (size_t)len, columns);
+        printf("\n");
     }
+}
+
+void pil_screen_end(const char *footer) {
+    fclose(stdout);
+    stdout = collected.to;
+    pil_report_need(collected.text);
+    size_t rows = pil_screen_rows(), columns = pil_report_columns();
+    rows = rows > 2 && columns > 0 ? rows : SIZE_MAX;
+    columns = columns > 0 ? columns : SIZE_MAX;
+    printf("\033[H\033[2J");
+    print_lines(rows - 1, columns);
+    print_cut(footer, strlen(footer), columns); /* without a line end, which would scroll a full window */
+    fflush(stdout);
     free(collected.text);
     collected.text = NULL;
 }

@@ -9,8 +9,11 @@
  * signs and units have one character that stands for each; any other character is '?'. */
 void pil_screen_follow_locale(void);
 
-/* Between the two calls stdout collects text; the end prints as much of it as the terminal has room for. Lines that are
- * too long are cut; a last line says how many are left out. So what must be seen comes first. Without a terminal
- * everything is printed. */
+/* The height of the terminal on stdout; 0: stdout is not a terminal. */
+size_t pil_screen_rows(void);
+
+/* Between the two calls stdout collects a picture; the end clears the window and shows as much of the picture as there
+ * is room for, and the footer. Lines that are too long are cut; a last line says how many are left out. So what must be
+ * seen comes first. */
 void pil_screen_begin(void);
-void pil_screen_end(void);
+void pil_screen_end(const char *footer);

@@ -1,518 +1,477 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The commands status, hist, top and slowlog: show what a running pilliond is doing. */
-#include "base/clock.h"
-#include "base/bounds.h"
+ * The commands hist and top: watch what a running pilliond does. On a terminal they fill the window again once a second
+ * and read keys; otherwise they print once. What must be seen comes first: readiness, what is wrong, then the views in
+ * the order that the user chose. */
 #include "cli/admin_client.h"
-#include "cli/report.h"
+#include "cli/hist_view.h"
 #include "cli/screen.h"
+#include "cli/status_view.h"
 #include "cli/table.h"
+#include "cli/terminal.h"
 
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 #include <unistd.h>
 
-enum { BAR_CELLS = 40 };
+/* A protocol and a view, with its requests of the last second, or since the start; or a view without requests. */
+struct row {
+    char name[PIL_LATENCY_VIEW_BYTES];
+    const struct pil_latency *stages; /* the last one is the total */
+    uint32_t stage_count;             /* 0: no requests */
+    const json_t *view;               /* of the page /status; NULL: requests that named no view */
+    double hits;                      /* share of the view's lookups; -1: there were none */
+};
 
-static volatile sig_atomic_t is_interrupted;
+/* The pages of two moments; `before` are NULL at first. */
+struct watch {
+    const struct pil_invocation *invocation;
+    json_t *hist, *hist_before;
+    json_t *status, *status_before;
+    struct pil_error error; /* why the pages could not be read this time; "": they were */
+    char order;             /* the key of the order */
+    struct pil_latency *series;
+    struct row *rows; /* PIL_LATENCY_SERIES_MAX */
+    uint32_t row_count;
+    double seconds;    /* between the moments; 0: since the start */
+    bool has_projects; /* the served views are of several projects */
+};
 
-static void on_interrupt(int number) {
-    (void)number;
-    is_interrupted = 1;
+/* ---- Orders */
+
+/* NULL: no request was answered. Errors before a lookup have no total. */
+static const struct pil_latency *total_of(const struct row *row) {
+    const struct pil_latency *last = row->stage_count > 0 ? &row->stages[row->stage_count - 1] : NULL;
+    return last != NULL && strcmp(last->stage, "total") == 0 ? last : NULL;
 }
 
-static const char *text_of(const json_t *object, const char *member) {
-    const char *text = json_string_value(json_object_get(object, member));
-    return text != NULL ? text : "";
+static uint64_t requests_of(const struct row *row) {
+    return total_of(row) != NULL ? total_of(row)->count : 0;
 }
 
-static json_int_t number_of(const json_t *object, const char *member) {
-    return json_integer_value(json_object_get(object, member));
+static int by_name(const void *a, const void *b) {
+    const struct row *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order != 0 || x->stage_count == 0 || y->stage_count == 0 ? order
+                                                                    : strcmp(x->stages->protocol, y->stages->protocol);
 }
 
-/* Formats an age: "3 s", "12 min", "5 h", "9 d", or "never". */
-static const char *age_text(json_int_t since_us, json_int_t now_us, char text[24]) {
-    long long seconds = since_us > 0 ? (now_us - since_us) / 1000000 : -1;
-    if (seconds < 0) {
-        snprintf(text, 24, "never");
-    } else if (seconds < 120) {
-        snprintf(text, 24, "%lld s", seconds);
-    } else if (seconds < 7200) {
-        snprintf(text, 24, "%lld min", seconds / 60);
-    } else if (seconds < 172800) {
-        snprintf(text, 24, "%lld h", seconds / 3600);
-    } else {
-        snprintf(text, 24, "%lld d", seconds / 86400);
+static int by_rate(const void *a, const void *b) {
+    uint64_t x = requests_of(a), y = requests_of(b);
+    return x != y ? (x < y) - (x > y) : by_name(a, b);
+}
+
+static int by_p99(const void *a, const void *b) {
+    const struct pil_latency *x = total_of(a), *y = total_of(b);
+    uint64_t x_ns = x != NULL ? x->p99_ns : 0, y_ns = y != NULL ? y->p99_ns : 0;
+    return x_ns != y_ns ? (x_ns < y_ns) - (x_ns > y_ns) : by_name(a, b);
+}
+
+/* The fewest hits first; views without lookups last. */
+static int by_hits(const void *a, const void *b) {
+    double x = ((const struct row *)a)->hits, y = ((const struct row *)b)->hits;
+    x = x < 0 ? 2 : x;
+    y = y < 0 ? 2 : y;
+    return x < y ? -1 : x > y ? 1 : by_name(a, b);
+}
+
+static const struct {
+    char key;
+    const char *name;
+    int (*compare)(const void *, const void *);
+} orders[] = {{'r', "rate", by_rate}, {'p', "p99", by_p99}, {'n', "name", by_name}, {'h', "hits", by_hits}};
+enum { ORDER_COUNT = sizeof orders / sizeof orders[0] };
+
+static size_t order_of(char key) {
+    size_t i = 0;
+    while (i < ORDER_COUNT && orders[i].key != key) {
+        i++;
     }
-    return text;
+    return i;
 }
 
-/* Formats "3 s ago", or "never". */
-static const char *ago_text(json_int_t when_us, json_int_t now_us, char text[24]) {
-    size_t len = strlen(age_text(when_us, now_us, text));
-    if (when_us > 0 && now_us >= when_us) {
-        snprintf(text + len, 24 - len, " ago");
-    }
-    return text;
-}
-
-static int fetch(const struct pil_invocation *invocation, const char *path, json_t **ret_page) {
-    struct pil_error error = {0};
-    pil_status status = pil_admin_fetch(pil_admin_address(invocation), path, ret_page, &error);
-    if (status != PIL_STATUS_OK) {
-        return pil_report_failure(status, &error);
-    }
-    if (!pil_invocation_has(invocation, PIL_OPTION_JSON)) {
-        pil_report_make_printable(*ret_page);
-    }
-    return PIL_EXIT_OK;
-}
-
-/* ---- status */
-
-/* What keeps a view from being served as its channel and project say, one line each, after `indent`. */
-static void print_troubles(const json_t *view, const char *indent) {
-    const json_t *refused = json_object_get(view, "refused");
-    const char *bad = pil_report_style(PIL_STYLE_BAD), *plain = pil_report_style(PIL_STYLE_PLAIN);
-    const char *wanted = text_of(view, "channel_release");
-    if (refused != NULL) {
-        bool has_release = text_of(refused, "release")[0] != '\0';
-        printf("%s%s%s%s%s (%s): %s%s\n", indent, bad, has_release ? "release " : "channel",
-               text_of(refused, "release"), has_release ? " rejected" : " not read", text_of(refused, "result"),
-               text_of(refused, "why"), plain);
-    } else if (wanted[0] != '\0' && strcmp(wanted, text_of(view, "release")) != 0) {
-        printf("%s%schannel wants release %s, which is not served yet%s\n", indent, bad, wanted, plain);
-    }
-    for (size_t i = 0; i < 2; i++) {
-        const char *why = text_of(view, i == 0 ? "project_refused" : "services_gone");
-        if (why[0] != '\0') {
-            printf("%s%s%s%s\n", indent, bad, why, plain);
+static int read_order(const struct pil_invocation *invocation, char *ret_key) {
+    const char *wanted = invocation->values[PIL_OPTION_SORT];
+    *ret_key = orders[0].key;
+    for (size_t i = 0; i < ORDER_COUNT && wanted != NULL; i++) {
+        if (strcmp(orders[i].name, wanted) == 0) {
+            *ret_key = orders[i].key;
+            return PIL_EXIT_OK;
         }
     }
+    return wanted == NULL ? PIL_EXIT_OK : pil_report_usage("--sort %s: expected rate, p99, name or hits", wanted);
 }
 
-/* Lines are at most 80 columns wide, unless names or reasons are long. */
-static void print_view(const json_t *view, json_int_t now_us) {
-    char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES], age[24];
-    const char *plain = pil_report_style(PIL_STYLE_PLAIN), *bad = pil_report_style(PIL_STYLE_BAD);
-    printf("  %s%s/%s%s%s\n", pil_report_style(PIL_STYLE_BOLD), text_of(view, "project"), text_of(view, "view"), plain,
-           json_is_true(json_object_get(view, "pinned")) ? " (pinned)" : "");
-    if (json_object_get(view, "release") != NULL) {
-        printf("    release %s%s%s, %s", pil_report_style(PIL_STYLE_GOOD), text_of(view, "release"), plain,
-               pil_report_things((uint64_t)number_of(view, "rows"), "row", things));
-        printf(", %s in ", pil_report_bytes((uint64_t)number_of(view, "held_bytes"), number));
-        printf("%s\n", pil_report_things((uint64_t)number_of(view, "held_releases"), "release", things));
-        printf("    published %s", ago_text(number_of(view, "published_us"), now_us, age));
-        if (json_is_true(json_object_get(view, "static"))) {
-            printf(", static");
-        } else {
-            printf(", newest event %s", ago_text(number_of(view, "newest_event_us"), now_us, age));
-        }
-    } else {
-        printf("    %sno release%s", bad, plain);
-    }
-    printf(", channel %s read %s\n", text_of(view, "channel"), ago_text(number_of(view, "checked_us"), now_us, age));
-    print_troubles(view, "    ");
+/* ---- Rows */
+
+/* Whether --view, if it is given, names the view, with or without its project. */
+static bool is_chosen(const struct pil_invocation *invocation, const char *name) {
+    const char *wanted = invocation->values[PIL_OPTION_VIEW], *slash = strchr(name, '/');
+    return wanted == NULL || strcmp(name, wanted) == 0 || (slash != NULL && strcmp(slash + 1, wanted) == 0);
 }
 
-/* `is_full`: with the engine, and what is as it should be. */
-static void print_head(const json_t *page, bool is_full) {
-    char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES], age[24];
-    bool ready = json_is_true(json_object_get(page, "ready"));
-    size_t index;
-    const json_t *term;
-    json_int_t server = number_of(page, "server_restarts"), fetcher = number_of(page, "fetcher_restarts");
-    printf("%s%s%s  pilliond %s, up %s, %s, budget %s\n", pil_report_style(ready ? PIL_STYLE_GOOD : PIL_STYLE_BAD),
-           ready ? "ready" : "not ready", pil_report_style(PIL_STYLE_PLAIN), text_of(page, "version"),
-           age_text(number_of(page, "started_us"), number_of(page, "now_us"), age),
-           pil_report_things((uint64_t)number_of(page, "workers"), "worker", things),
-           pil_report_bytes((uint64_t)number_of(page, "memory_budget"), number));
-    json_array_foreach(json_object_get(page, "not_ready"), index, term) {
-        printf("  %s%s%s\n", pil_report_style(PIL_STYLE_BAD), json_string_value(term),
-               pil_report_style(PIL_STYLE_PLAIN));
-    }
-    if (is_full) {
-        printf("  engine %s: %s\n", text_of(page, "engine"), text_of(page, "engine_reason"));
-    }
-    if (server + fetcher > 0) {
-        printf("  %srestarted after a failure: server %lld, fetcher %lld%s\n", pil_report_style(PIL_STYLE_BAD),
-               (long long)server, (long long)fetcher, pil_report_style(PIL_STYLE_PLAIN));
-    }
+static void name_of(const json_t *view, char ret_name[PIL_LATENCY_VIEW_BYTES]) {
+    snprintf(ret_name, PIL_LATENCY_VIEW_BYTES, "%s/%s", pil_page_text(view, "project"), pil_page_text(view, "view"));
 }
 
-static void print_views(const json_t *page) {
+static const json_t *find_view(const json_t *status, const char *name) {
     size_t index;
     const json_t *view;
-    json_array_foreach(json_object_get(page, "views"), index, view) {
-        print_view(view, number_of(page, "now_us"));
+    json_array_foreach(json_object_get(status, "views"), index, view) {
+        char other[PIL_LATENCY_VIEW_BYTES];
+        name_of(view, other);
+        if (strcmp(other, name) == 0) {
+            return view;
+        }
+    }
+    return NULL;
+}
+
+/* The share of lookups that found a row, between the two moments. */
+static double hits_of(const struct watch *watch, const json_t *view, const char *name) {
+    const json_t *now = json_object_get(view, "lookups");
+    const json_t *before = json_object_get(find_view(watch->status_before, name), "lookups");
+    json_int_t hits = pil_page_number(now, "hit"), missed = pil_page_number(now, "not_found");
+    if (hits >= pil_page_number(before, "hit") && missed >= pil_page_number(before, "not_found")) {
+        hits -= pil_page_number(before, "hit"); /* after a restart the server counts from 0 */
+        missed -= pil_page_number(before, "not_found");
+    }
+    return hits + missed > 0 ? (double)hits / (double)(hits + missed) : -1;
+}
+
+static struct row *add_row(struct watch *watch, const char *name) {
+    struct row *row = &watch->rows[watch->row_count++];
+    *row = (struct row){.view = find_view(watch->status, name)};
+    snprintf(row->name, sizeof row->name, "%s", name);
+    row->hits = hits_of(watch, row->view, name);
+    return row;
+}
+
+static bool is_same(const struct pil_latency *a, const struct pil_latency *b) {
+    return strcmp(a->protocol, b->protocol) == 0 && strcmp(a->view, b->view) == 0;
+}
+
+static void read_rows(struct watch *watch) {
+    uint32_t count = pil_latency_read(watch->hist, watch->hist_before, watch->series, PIL_LATENCY_SERIES_MAX);
+    size_t index;
+    const json_t *view;
+    watch->row_count = 0;
+    watch->seconds =
+        watch->hist_before != NULL
+            ? (double)(pil_page_number(watch->hist, "now_us") - pil_page_number(watch->hist_before, "now_us")) / 1e6
+            : 0;
+    for (uint32_t begin = 0, end; begin < count; begin = end) {
+        for (end = begin + 1; end < count && is_same(&watch->series[begin], &watch->series[end]); end++) {
+        }
+        if (is_chosen(watch->invocation, watch->series[begin].view)) {
+            struct row *row = add_row(watch, watch->series[begin].view);
+            row->stages = &watch->series[begin];
+            row->stage_count = end - begin;
+        }
+    }
+    uint32_t with_requests = watch->row_count;
+    const char *project = NULL;
+    watch->has_projects = false;
+    json_array_foreach(json_object_get(watch->status, "views"), index, view) {
+        char name[PIL_LATENCY_VIEW_BYTES];
+        bool is_there = false;
+        project = project != NULL ? project : pil_page_text(view, "project");
+        watch->has_projects = watch->has_projects || strcmp(project, pil_page_text(view, "project")) != 0;
+        name_of(view, name);
+        for (uint32_t i = 0; i < with_requests; i++) {
+            is_there = is_there || strcmp(watch->rows[i].name, name) == 0;
+        }
+        if (!is_there && is_chosen(watch->invocation, name) && watch->row_count < PIL_LATENCY_SERIES_MAX) {
+            add_row(watch, name);
+        }
+    }
+    qsort(watch->rows, watch->row_count, sizeof *watch->rows, orders[order_of(watch->order)].compare);
+}
+
+/* ---- What both commands draw first */
+
+/* All that is wrong, a line each: with the server, then with its views. */
+static void collect_troubles(const struct watch *watch, struct pil_text *lines) {
+    size_t index;
+    const json_t *view;
+    pil_status_troubles(watch->status, lines);
+    json_array_foreach(json_object_get(watch->status, "views"), index, view) {
+        struct pil_text own = {0};
+        pil_status_view_troubles(view, &own);
+        for (const char *line = pil_report_text(&own); *line != '\0';) {
+            size_t len = strcspn(line, "\n");
+            pil_text_format(lines, "%s: %.*s\n", pil_page_text(view, "view"), (int)len, line);
+            line += len + 1;
+        }
+        pil_text_deinit(&own);
     }
 }
 
-static void print_status(const json_t *page) {
-    size_t index;
-    const json_t *listener;
-    print_head(page, true);
-    json_array_foreach(json_object_get(page, "listeners"), index, listener) {
-        printf("  %-6s %s\n", text_of(listener, "protocol"), text_of(listener, "address"));
-    }
-    print_views(page);
-}
-
-/* Prints `status --mapped`: the clients that map releases. */
-static void print_mapped(const json_t *page) {
-    struct pil_table table;
-    char number[PIL_REPORT_NUMBER_BYTES], age[24];
-    size_t index;
-    const json_t *holder;
-    const json_t *holders = json_object_get(page, "holders");
-    static const char *const heads[] = {"pid",     "uid",   "program", "view",  "generation",
-                                        "release", "state", "memory",  "since", "cgroup"};
-    if (json_array_size(holders) == 0) {
-        printf("no client maps a release\n");
+/* In a window what is wrong takes a third of the lines at most, so that there is room for the rest. */
+static void print_health(const struct watch *watch, bool is_window) {
+    struct pil_text lines = {0};
+    size_t count = 0, rows = pil_screen_rows(), most = is_window && rows > 0 ? rows / 3 : SIZE_MAX;
+    if (watch->error.text[0] != '\0') {
+        printf("%sno answer%s  %s\n", pil_report_style(PIL_STYLE_BAD), pil_report_style(PIL_STYLE_PLAIN),
+               watch->error.text);
         return;
     }
-    pil_table_init(&table, 10, 1u << 0 | 1u << 1 | 1u << 4 | 1u << 7);
-    for (size_t i = 0; i < 10; i++) {
-        pil_table_add(&table, PIL_STYLE_BOLD, heads[i]);
+    pil_status_print_head(watch->status);
+    collect_troubles(watch, &lines);
+    for (const char *at = pil_report_text(&lines); *at != '\0'; at++) {
+        count += *at == '\n';
     }
-    json_array_foreach(holders, index, holder) {
-        bool live = json_is_true(json_object_get(holder, "live"));
-        pil_table_format(&table, "%lld", (long long)number_of(holder, "pid"));
-        pil_table_format(&table, "%lld", (long long)number_of(holder, "uid"));
-        pil_table_add(&table, PIL_STYLE_PLAIN, text_of(holder, "name"));
-        pil_table_format(&table, "%s/%s", text_of(holder, "project"), text_of(holder, "view"));
-        pil_table_format(&table, "%lld", (long long)number_of(holder, "generation"));
-        pil_table_add(&table, PIL_STYLE_PLAIN, text_of(holder, "release"));
-        pil_table_add(&table, live ? PIL_STYLE_GOOD : PIL_STYLE_BAD, live ? "served" : "replaced");
-        pil_table_add(&table, PIL_STYLE_PLAIN, pil_report_bytes((uint64_t)number_of(holder, "bytes"), number));
-        pil_table_add(&table, PIL_STYLE_PLAIN, age_text(number_of(holder, "since_us"), number_of(page, "now_us"), age));
-        pil_table_add(&table, PIL_STYLE_PLAIN, text_of(holder, "cgroup"));
+    most = count > most && most > 1 ? most - 1 : most; /* the last line says that there are more */
+    size_t shown = pil_status_print_troubles(&lines, "  ", most);
+    if (shown < count) {
+        printf("  %s… and %zu more; `pillion status` has them all%s\n", pil_report_style(PIL_STYLE_BAD), count - shown,
+               pil_report_style(PIL_STYLE_PLAIN));
     }
-    pil_table_print(&table, 0);
-    pil_table_deinit(&table);
-}
-
-static int show_mapped(const struct pil_invocation *invocation) {
-    json_t *page = NULL;
-    int exit_code = fetch(invocation, "/mapped", &page);
-    if (exit_code == PIL_EXIT_OK && pil_invocation_has(invocation, PIL_OPTION_JSON)) {
-        pil_report_json(json_incref(page));
-    } else if (exit_code == PIL_EXIT_OK) {
-        print_mapped(page);
-    }
-    json_decref(page);
-    return exit_code;
-}
-
-int pil_cli_status(const struct pil_invocation *invocation) {
-    json_t *page = NULL;
-    if (pil_invocation_has(invocation, PIL_OPTION_MAPPED)) {
-        return show_mapped(invocation);
-    }
-    int exit_code = fetch(invocation, "/status", &page);
-    if (exit_code != PIL_EXIT_OK) {
-        return exit_code;
-    }
-    bool ready = json_is_true(json_object_get(page, "ready"));
-    if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
-        pil_report_json(json_incref(page));
-    } else {
-        print_status(page);
-    }
-    json_decref(page);
-    return ready ? PIL_EXIT_OK : PIL_EXIT_REFUSED;
+    pil_text_deinit(&lines);
 }
 
 /* ---- hist */
 
-/* Prints a row of shades, one cell for each bin; the shade shows the bin's count relative to the largest. */
-static void print_shades(const struct pil_latency *latency) {
-    static const char *const shades[] = {" ", "░", "▒", "▓", "█"};
-    uint64_t most = 1;
-    for (uint32_t bin = 0; bin < PIL_LATENCY_BINS; bin++) {
-        most = latency->bins[bin] > most ? latency->bins[bin] : most;
-    }
-    for (uint32_t bin = 0; bin < PIL_LATENCY_BINS; bin++) {
-        uint64_t count = latency->bins[bin];
-        fputs(shades[(count * 4 + most - 1) / most], stdout);
-    }
-}
-
-/* Prints a duration, aligned right in `columns`; µ takes two bytes and one column. */
-static void print_latency(uint64_t ns, int columns) {
-    char text[24];
-    pil_latency_text(ns, text);
-    printf("%*s", strstr(text, "µ") != NULL ? columns + 1 : columns, text);
-}
-
-static void print_stage(const struct pil_latency *latency) {
-    printf("    %-7s │", latency->stage);
-    print_shades(latency);
-    printf("│");
-    print_latency(latency->p50_ns, 9);
-    print_latency(latency->p99_ns, 10);
-    print_latency(latency->p999_ns, 10);
-    print_latency(latency->max_ns, 10);
-    printf("\n");
-}
-
-/* Prints a bar whose length is a multiple of an eighth of a cell. */
-static void print_bar(uint64_t count, uint64_t most) {
-    static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-    uint64_t length = most == 0 ? 0 : (count * BAR_CELLS * 8 + most - 1) / most;
-    for (uint64_t i = 0; i < length / 8; i++) {
-        fputs("█", stdout);
-    }
-    fputs(eighths[length % 8], stdout);
-}
-
-static void print_bars(const struct pil_latency *latency) {
-    uint32_t first = PIL_LATENCY_BINS, last = 0;
-    uint64_t most = 0;
-    for (uint32_t bin = 0; bin < PIL_LATENCY_BINS; bin++) {
-        if (latency->bins[bin] > 0) {
-            first = bin < first ? bin : first;
-            last = bin;
-            most = latency->bins[bin] > most ? latency->bins[bin] : most;
+static void draw_hist(const struct watch *watch, bool is_window) {
+    bool is_one = watch->row_count == 1;
+    uint64_t requests = 0;
+    print_health(watch, is_window);
+    printf("%s; of the fullest bin: ░ ≤1/4 ▒ ≤1/2 ▓ ≤3/4 █ more\n\n",
+           watch->seconds > 0 ? "last second" : "since start");
+    for (uint32_t i = 0; i < watch->row_count; i++) {
+        const struct row *row = &watch->rows[i];
+        requests += requests_of(row);
+        if (row->stage_count > 0) { /* in a window, the bars of one view would push the others out */
+            pil_hist_view_print(row->stages, row->stage_count, watch->seconds, is_one || !is_window);
         }
     }
-    for (uint32_t bin = first; bin <= last && bin < PIL_LATENCY_BINS; bin++) {
-        bool is_open = pil_latency_bound_ns(bin) == UINT64_MAX;
-        printf("    %s", is_open ? ">" : "≤");
-        print_latency(pil_latency_bound_ns(is_open ? bin - 1 : bin), 8);
-        printf(" %6.2f %% │", 100.0 * (double)latency->bins[bin] / (double)latency->count);
-        print_bar(latency->bins[bin], most);
-        printf("\n");
+    if (requests == 0) {
+        printf("  no requests%s\n", watch->seconds > 0 ? "" : " yet");
     }
-}
-
-static bool is_group(const struct pil_latency *a, const struct pil_latency *b) {
-    return strcmp(a->protocol, b->protocol) == 0 && strcmp(a->view, b->view) == 0;
-}
-
-static const char *view_text(const struct pil_latency *latency) {
-    return strcmp(latency->view, "-") == 0 ? "(no view)" : latency->view;
-}
-
-static void print_group(const struct pil_latency *series, uint32_t count, double seconds, bool has_bars) {
-    char number[PIL_REPORT_NUMBER_BYTES], things[PIL_REPORT_THINGS_BYTES];
-    const struct pil_latency *total = &series[count - 1]; /* stages come in order; total is the last */
-    printf("  %s%s %s%s\n    %s", pil_report_style(PIL_STYLE_BOLD), total->protocol, view_text(total),
-           pil_report_style(PIL_STYLE_PLAIN), pil_report_things(total->count, "request", things));
-    if (seconds > 0) {
-        printf(", %s/s", pil_report_count((uint64_t)((double)total->count / seconds), number));
-    }
-    /* Each bin is one column and each decade three; every second decade has a label. */
-    printf("\n%s            │1µs   100µs 10ms  1s   │      p50       p99     p99.9       max%s\n",
-           pil_report_style(PIL_STYLE_DIM), pil_report_style(PIL_STYLE_PLAIN));
-    for (uint32_t i = 0; i < count; i++) {
-        print_stage(&series[i]);
-    }
-    if (has_bars && strcmp(total->stage, "total") == 0) {
-        printf("\n");
-        print_bars(total);
-    }
-    printf("\n");
-}
-
-/* Whether --view, if it is given, names the series' view, with or without its project. */
-static bool is_chosen(const struct pil_invocation *invocation, const struct pil_latency *series) {
-    const char *wanted = invocation->values[PIL_OPTION_VIEW], *slash = strchr(series->view, '/');
-    return wanted == NULL || strcmp(series->view, wanted) == 0 || (slash != NULL && strcmp(slash + 1, wanted) == 0);
-}
-
-static uint32_t read_chosen(const struct pil_invocation *invocation, const json_t *page, const json_t *before,
-                            struct pil_latency *ret_series) {
-    uint32_t count = pil_latency_read(page, before, ret_series, PIL_LATENCY_SERIES_MAX), chosen = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (is_chosen(invocation, &ret_series[i])) {
-            ret_series[chosen++] = ret_series[i];
-        }
-    }
-    return chosen;
-}
-
-/* Prints whether the server is ready, in the first lines of a window, with what is wrong. Returns the page /status,
- * which is the caller's; NULL: it cannot be read. */
-static json_t *print_health(const struct pil_invocation *invocation, bool is_full) {
-    json_t *state = NULL;
-    size_t index;
-    const json_t *view;
-    if (fetch(invocation, "/status", &state) != PIL_EXIT_OK) {
-        printf("%sstate unknown%s\n", pil_report_style(PIL_STYLE_BAD), pil_report_style(PIL_STYLE_PLAIN));
-        return NULL;
-    }
-    print_head(state, is_full);
-    json_array_foreach(json_object_get(state, "views"), index, view) {
-        char indent[PIL_NAME_BYTES_MAX + 8];
-        snprintf(indent, sizeof indent, "  %s: ", text_of(view, "view"));
-        print_troubles(view, indent);
-    }
-    return state;
-}
-
-static void print_hist(const struct pil_invocation *invocation, const json_t *page, const json_t *before) {
-    struct pil_latency *series = pil_report_need(calloc(PIL_LATENCY_SERIES_MAX, sizeof *series));
-    uint32_t count = read_chosen(invocation, page, before, series);
-    double seconds = before != NULL ? (double)(number_of(page, "now_us") - number_of(before, "now_us")) / 1e6 : 0;
-    bool is_one = count > 0 && is_group(&series[0], &series[count - 1]);
-    for (uint32_t begin = 0, end; begin < count; begin = end) {
-        for (end = begin + 1; end < count && is_group(&series[begin], &series[end]); end++) {
-        }
-        /* In a window, bars of one group would push the others out. */
-        print_group(&series[begin], end - begin, seconds, is_one || pil_report_columns() == 0);
-    }
-    if (count == 0) {
-        printf("  no requests%s\n", before != NULL ? "" : " yet");
-    }
-    free(series);
-}
-
-/* On a terminal, calls draw(page, previous page) once a second until interrupted; otherwise, or with --once, calls it
- * once without a previous page. --json prints the page instead. */
-static int watch(const struct pil_invocation *invocation, const char *path,
-                 void (*draw)(const struct pil_invocation *invocation, const json_t *page, const json_t *before)) {
-    json_t *page = NULL, *before = NULL;
-    int exit_code = fetch(invocation, path, &page);
-    bool once = !isatty(STDOUT_FILENO) || pil_invocation_has(invocation, PIL_OPTION_ONCE) ||
-                pil_invocation_has(invocation, PIL_OPTION_JSON);
-    if (exit_code == PIL_EXIT_OK && pil_invocation_has(invocation, PIL_OPTION_JSON)) {
-        pil_report_json(page);
-        return PIL_EXIT_OK;
-    }
-    signal(SIGINT, on_interrupt);
-    while (exit_code == PIL_EXIT_OK) {
-        if (!once) {
-            printf("\033[H\033[2J");
-            pil_screen_begin();
-        }
-        draw(invocation, page, before);
-        if (!once) {
-            pil_screen_end();
-        }
-        fflush(stdout);
-        json_decref(before);
-        before = page;
-        page = NULL;
-        struct timespec second = {.tv_sec = 1};
-        if (once || is_interrupted || nanosleep(&second, NULL) != 0 || is_interrupted) {
-            break;
-        }
-        exit_code = fetch(invocation, path, &page);
-    }
-    json_decref(before);
-    return exit_code;
-}
-
-static void draw_hist(const struct pil_invocation *invocation, const json_t *page, const json_t *before) {
-    json_decref(print_health(invocation, false));
-    printf("latency by stage, %s; ░ up to 1/4 of the fullest, ▒ 1/2, ▓ 3/4, █ more\n\n",
-           before != NULL ? "last second" : "since start");
-    print_hist(invocation, page, before);
-}
-
-int pil_cli_hist(const struct pil_invocation *invocation) {
-    return watch(invocation, "/hist", draw_hist);
 }
 
 /* ---- top */
 
-static void add_top_row(struct pil_table *table, const struct pil_latency *total, double seconds) {
-    char text[24], number[PIL_REPORT_NUMBER_BYTES];
-    pil_table_add(table, PIL_STYLE_PLAIN, total->protocol);
-    pil_table_add(table, PIL_STYLE_PLAIN, view_text(total));
-    pil_table_add(table, PIL_STYLE_PLAIN,
-                  pil_report_count(seconds > 0 ? (uint64_t)((double)total->count / seconds) : total->count, number));
-    pil_table_add(table, PIL_STYLE_PLAIN, pil_latency_text(total->p50_ns, text));
-    pil_table_add(table, PIL_STYLE_PLAIN, pil_latency_text(total->p99_ns, text));
-    pil_table_add(table, PIL_STYLE_PLAIN, pil_latency_text(total->p999_ns, text));
+/* In the order of what a window can best do without, from the last one: `from` is the width from which on a column is
+ * shown. */
+static const struct {
+    const char *head;
+    size_t from;
+    bool is_right;
+} columns[] = {{"protocol", 0, false}, {"view", 0, false},   {"requests/s", 0, true}, {"p50", 80, true},
+               {"p99", 0, true},       {"p99.9", 110, true}, {"hits", 70, true},      {"newest event", 110, true},
+               {"state", 0, false}};
+enum { COLUMN_COUNT = sizeof columns / sizeof columns[0], VIEW_COLUMN = 1, RATE_COLUMN = 2, STATE_COLUMN = 8 };
+
+/* The text of a cell; the text "-" stands for what there is not. */
+static void write_cell(const struct watch *watch, const struct row *row, size_t column, char ret_text[64]) {
+    const struct pil_latency *total = total_of(row);
+    double count = (double)requests_of(row);
+    char state[PIL_PAGE_TIME_BYTES + 8];
+    snprintf(ret_text, 64, "-");
+    switch (column) {
+    case 0: snprintf(ret_text, 64, "%s", total != NULL ? total->protocol : "-"); return;
+    case RATE_COLUMN:
+        pil_report_count((uint64_t)(watch->seconds > 0 ? count / watch->seconds : count), ret_text);
+        return;
+    case 6:
+        if (row->hits >= 0) {
+            snprintf(ret_text, 64, "%.1f %%", 100 * row->hits);
+        }
+        return;
+    case 7:
+        if (row->view != NULL) {
+            pil_page_age(pil_page_number(row->view, "newest_event_us"), pil_page_number(watch->status, "now_us"),
+                         ret_text);
+        }
+        return;
+    case STATE_COLUMN:
+        snprintf(ret_text, 64, "%s", row->view != NULL ? pil_status_view_state(row->view, state) : "-");
+        return;
+    default: break;
+    }
+    if (total != NULL) {
+        pil_latency_text(column == 3 ? total->p50_ns : column == 4 ? total->p99_ns : total->p999_ns, ret_text);
+    }
 }
 
-static void draw_top(const struct pil_invocation *invocation, const json_t *page, const json_t *before) {
-    struct pil_latency *series = pil_report_need(calloc(PIL_LATENCY_SERIES_MAX, sizeof *series));
-    uint32_t count = read_chosen(invocation, page, before, series);
-    double seconds = before != NULL ? (double)(number_of(page, "now_us") - number_of(before, "now_us")) / 1e6 : 0;
-    static const char *const heads[] = {"protocol", "view", NULL, "p50", "p99", "p99.9"};
-    struct pil_table table;
-    json_t *state = print_health(invocation, true);
-    pil_table_init(&table, 6, 0x3c);
-    table.cut = 1u << 1;
-    for (size_t i = 0; i < 6; i++) {
-        pil_table_add(&table, PIL_STYLE_BOLD, heads[i] != NULL ? heads[i] : seconds > 0 ? "requests/s" : "requests");
+/* With its project only where there are several: a narrow window has no room to spare. */
+static const char *short_name(const struct watch *watch, const struct row *row) {
+    const char *slash = strchr(row->name, '/');
+    return row->view == NULL ? "(no view)" : watch->has_projects || slash == NULL ? row->name : slash + 1;
+}
+
+static void add_cells(const struct watch *watch, const struct row *row, size_t window, struct pil_table *table) {
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        char text[64];
+        if (window < columns[i].from) {
+            continue;
+        }
+        if (i == VIEW_COLUMN) {
+            pil_table_add(table, PIL_STYLE_PLAIN, short_name(watch, row));
+            continue;
+        }
+        write_cell(watch, row, i, text);
+        bool is_good = i != STATE_COLUMN || strcmp(text, "ok") == 0 || strcmp(text, "pinned") == 0 || text[0] == '-';
+        pil_table_add(table, is_good ? PIL_STYLE_PLAIN : PIL_STYLE_BAD, text);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcmp(series[i].stage, "total") == 0) {
-            add_top_row(&table, &series[i], seconds);
+}
+
+static void draw_top(const struct watch *watch, bool is_window) {
+    struct pil_table table;
+    size_t window = pil_report_columns();
+    uint64_t right = 0;
+    uint32_t count = 0;
+    window = window == 0 ? SIZE_MAX : window;
+    print_health(watch, is_window);
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        if (window >= columns[i].from) {
+            right |= (uint64_t)columns[i].is_right << count++;
+        }
+    }
+    pil_table_init(&table, count, right);
+    table.cut = 1u << VIEW_COLUMN;
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        if (window >= columns[i].from) {
+            pil_table_add(&table, PIL_STYLE_BOLD,
+                          i == RATE_COLUMN && watch->seconds <= 0 ? "requests" : columns[i].head);
+        }
+    }
+    for (uint32_t i = 0; i < watch->row_count; i++) {
+        if (watch->rows[i].view != NULL || total_of(&watch->rows[i]) != NULL) {
+            add_cells(watch, &watch->rows[i], window, &table);
         }
     }
     printf("\n");
-    if (table.cell_count > 6) {
-        pil_table_print(&table, 2);
-    } else {
-        printf("  no requests%s\n", before != NULL ? " in the last second" : " yet");
-    }
-    printf("\n");
-    print_views(state);
-    json_decref(state);
-    pil_table_deinit(&table);
-    free(series);
-}
-
-int pil_cli_top(const struct pil_invocation *invocation) {
-    return watch(invocation, "/hist", draw_top);
-}
-
-/* ---- slowlog */
-
-static void add_slow_request(struct pil_table *table, const json_t *slow, json_int_t now_us) {
-    static const char *const spans[] = {"duration_us", "queue_us", "lookup_us", "encode_us"};
-    char text[24];
-    pil_table_add(table, PIL_STYLE_PLAIN, age_text(number_of(slow, "when_us"), now_us, text));
-    for (size_t i = 0; i < 4; i++) {
-        uint64_t us = (uint64_t)number_of(slow, spans[i]);
-        pil_table_add(table, PIL_STYLE_PLAIN, us > 0 ? pil_latency_text(us * 1000, text) : "<1 µs");
-    }
-    pil_table_format(table, "%lld", (long long)number_of(slow, "keys"));
-    pil_table_format(table, "%.200s", text_of(slow, "what"));
-    pil_table_format(table, "%.100s", text_of(slow, "peer"));
-}
-
-static void print_slow_requests(const json_t *page) {
-    static const char *const heads[] = {"ago", "total", "queue", "lookup", "encode", "keys", "request", "from"};
-    const json_t *slow, *requests = json_object_get(page, "requests");
-    json_int_t now_us = pil_clock_wall_us();
-    struct pil_table table;
-    size_t index;
-    char text[24];
-    bool any = json_array_size(requests) > 0;
-    printf("%s over %s%s\n", any ? "requests" : "no requests",
-           pil_latency_text((uint64_t)number_of(page, "threshold_us") * 1000, text), any ? ", newest first" : "");
-    pil_table_init(&table, 8, 0x3f);
-    table.cut = 1u << 6 | 1u << 7;
-    for (size_t i = 0; i < 8; i++) {
-        pil_table_add(&table, PIL_STYLE_BOLD, heads[i]);
-    }
-    json_array_foreach(requests, index, slow) {
-        add_slow_request(&table, slow, now_us);
-    }
-    if (any) {
-        pil_table_print(&table, 2);
-    }
+    pil_table_print(&table, 2);
     pil_table_deinit(&table);
 }
 
-int pil_cli_slowlog(const struct pil_invocation *invocation) {
-    json_t *page = NULL;
-    int exit_code = fetch(invocation, "/slowlog", &page);
+/* ---- Watching */
+
+/* Reads both pages. The earlier ones stay until they were read. */
+static pil_status read_pages(struct watch *watch) {
+    json_t *hist = NULL, *status = NULL;
+    pil_status read = pil_admin_page_try(watch->invocation, "/hist", &hist, &watch->error);
+    if (read == PIL_STATUS_OK) {
+        read = pil_admin_page_try(watch->invocation, "/status", &status, &watch->error);
+    }
+    if (read != PIL_STATUS_OK) {
+        json_decref(hist);
+        return read;
+    }
+    watch->error.text[0] = '\0';
+    json_decref(watch->hist_before);
+    json_decref(watch->status_before);
+    watch->hist_before = watch->hist;
+    watch->status_before = watch->status;
+    watch->hist = hist;
+    watch->status = status;
+    return PIL_STATUS_OK;
+}
+
+/* A view that --view names must be served, or have had requests. */
+static int check_view(const struct watch *watch) {
+    const char *wanted = watch->invocation->values[PIL_OPTION_VIEW];
+    const json_t *views = json_object_get(watch->status, "views"), *view;
+    size_t index, count = 0;
+    struct pil_text hint = {0};
+    struct pil_error error;
+    if (wanted == NULL || watch->row_count > 0) {
+        return PIL_EXIT_OK;
+    }
+    const char **names = pil_report_need(calloc(json_array_size(views) + 1, sizeof *names));
+    char(*room)[PIL_LATENCY_VIEW_BYTES] = pil_report_need(calloc(json_array_size(views) + 1, sizeof *room));
+    json_array_foreach(views, index, view) {
+        name_of(view, room[count]);
+        names[count] = strchr(wanted, '/') != NULL ? room[count] : pil_page_text(view, "view");
+        count++;
+    }
+    pil_status status = pil_fail(&error, PIL_STATUS_NOT_FOUND, "no view '%s' is served here%s", wanted,
+                                 pil_report_hint(wanted, names, (uint32_t)count, &hint));
+    free(names);
+    free(room);
+    pil_text_deinit(&hint);
+    return pil_report_failure(status, &error);
+}
+
+/* Prints the page /hist, without series that --view leaves out. */
+static void print_json(const struct watch *watch) {
+    json_t *all = json_object_get(watch->hist, "series");
+    for (size_t i = json_array_size(all); i > 0; i--) {
+        if (!is_chosen(watch->invocation, pil_page_text(json_array_get(all, i - 1), "view"))) {
+            json_array_remove(all, i - 1);
+        }
+    }
+    pil_report_json(json_incref(watch->hist));
+}
+
+static void draw_window(struct watch *watch, void (*draw)(const struct watch *watch, bool is_window)) {
+    char footer[128];
+    snprintf(footer, sizeof footer, "q quit; sort by r rate, p p99, n name, h hits (now %s)",
+             orders[order_of(watch->order)].name);
+    pil_screen_begin();
+    read_rows(watch);
+    draw(watch, true);
+    pil_screen_end(footer);
+}
+
+/* Draws once a second until `q`. A server that does not answer is asked again: it may be starting. */
+static void run_window(struct watch *watch, void (*draw)(const struct watch *watch, bool is_window)) {
+    enum { SECOND_MS = 1000 };
+    int key = PIL_KEY_NONE;
+    pil_terminal_enter();
+    while (key != 'q' && key != PIL_KEY_END) {
+        draw_window(watch, draw);
+        key = pil_terminal_key(SECOND_MS);
+        if (key > 0 && order_of((char)key) < ORDER_COUNT) {
+            watch->order = (char)key;
+        } else if (key == PIL_KEY_NONE) {
+            pil_ignore(read_pages(watch), "shown");
+        }
+    }
+    pil_terminal_leave();
+}
+
+static bool is_window(const struct pil_invocation *invocation) {
+    const char *terminal = getenv("TERM");
+    return isatty(STDOUT_FILENO) == 1 && (terminal == NULL || strcmp(terminal, "dumb") != 0) &&
+           !pil_invocation_has(invocation, PIL_OPTION_ONCE) && !pil_invocation_has(invocation, PIL_OPTION_JSON);
+}
+
+static int watch(const struct pil_invocation *invocation, void (*draw)(const struct watch *watch, bool is_window)) {
+    struct watch watch = {.invocation = invocation};
+    int exit_code = read_order(invocation, &watch.order);
     if (exit_code != PIL_EXIT_OK) {
         return exit_code;
     }
-    if (pil_invocation_has(invocation, PIL_OPTION_JSON)) {
-        pil_report_json(page);
-        return PIL_EXIT_OK;
+    pil_status status = read_pages(&watch);
+    if (status != PIL_STATUS_OK) {
+        return pil_report_failure(status, &watch.error);
     }
-    print_slow_requests(page);
-    json_decref(page);
-    return PIL_EXIT_OK;
+    watch.series = pil_report_need(calloc(PIL_LATENCY_SERIES_MAX, sizeof *watch.series));
+    watch.rows = pil_report_need(calloc(PIL_LATENCY_SERIES_MAX, sizeof *watch.rows));
+    read_rows(&watch);
+    exit_code = check_view(&watch);
+    if (exit_code == PIL_EXIT_OK && pil_invocation_has(invocation, PIL_OPTION_JSON)) {
+        print_json(&watch);
+    } else if (exit_code == PIL_EXIT_OK && is_window(invocation)) {
+        run_window(&watch, draw);
+    } else if (exit_code == PIL_EXIT_OK) {
+        draw(&watch, false);
+    }
+    json_decref(watch.hist);
+    json_decref(watch.hist_before);
+    json_decref(watch.status);
+    json_decref(watch.status_before);
+    free(watch.series);
+    free(watch.rows);
+    return exit_code;
+}
+
+int pil_cli_hist(const struct pil_invocation *invocation) {
+    return watch(invocation, draw_hist);
+}
+
+int pil_cli_top(const struct pil_invocation *invocation) {
+    return watch(invocation, draw_top);
 }

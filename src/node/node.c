@@ -3,6 +3,7 @@
 #include "node/node.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "cache/freshness.h"
 #include "engine/engine.h"
 #include "metric/metric.h"
 #include "node/internal.h"
@@ -269,7 +270,10 @@ static void forget_gauges(struct pil_node *node, uint32_t view_index) {
                                         PIL_METRIC_project_refused,
                                         PIL_METRIC_release_rows,
                                         PIL_METRIC_release_published_timestamp_seconds,
-                                        PIL_METRIC_release_age_seconds};
+                                        PIL_METRIC_release_age_seconds,
+                                        PIL_METRIC_release_ttl_seconds,
+                                        PIL_METRIC_release_past_ttl,
+                                        PIL_METRIC_release_behind_seconds};
     char label[PIL_VIEW_LABEL_BYTES];
     pil_view_label(&node->options.settings->views[view_index], label);
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++) {
@@ -347,6 +351,24 @@ static void note_seen(struct pil_node *node) {
     }
 }
 
+/* Whether the channel points to a release that is not the live one. */
+static bool is_behind(const struct pil_node *node, uint32_t index) {
+    const struct pil_release *release = pil_cache_live(pil_node_view_of(node, index));
+    const char *wanted = node->views[index].effective;
+    return wanted[0] != '\0' && (release == NULL || strcmp(release->id, wanted) != 0);
+}
+
+static void note_behind(struct pil_node *node) {
+    for (uint32_t i = 0; i < node->options.settings->view_count; i++) {
+        struct pil_node_view *view = &node->views[i];
+        if (!is_behind(node, i)) {
+            view->behind_ns = 0;
+        } else if (view->behind_ns == 0) {
+            view->behind_ns = monotonic_ns(node);
+        }
+    }
+}
+
 void pil_node_tick(struct pil_node *node) {
     if (node->mapped != NULL) {
         pil_mapped_tick(node->mapped);
@@ -356,6 +378,7 @@ void pil_node_tick(struct pil_node *node) {
     pil_metric_gauge(pil_server_metrics(node->server), PIL_METRIC_reclaim_pending, NULL,
                      pil_cache_retired_count(pil_server_cache(node->server)));
     note_seen(node);
+    note_behind(node);
     pil_services_check(node);
     tell_readiness(node);
     node->ticked_ns = monotonic_ns(node);
@@ -412,6 +435,14 @@ static uint64_t checked_age_us(const struct pil_node *node, const struct pil_nod
 int64_t pil_node_checked_us(const struct pil_node *node, uint32_t view_index) {
     const struct pil_node_view *view = &node->views[view_index];
     return view->checked_ns == 0 ? 0 : pil_node_wall_us(node) - (int64_t)checked_age_us(node, view);
+}
+
+int64_t pil_node_behind_us(const struct pil_node *node, uint32_t view_index) {
+    uint64_t now_ns = monotonic_ns(node), since_ns = node->views[view_index].behind_ns;
+    if (!is_behind(node, view_index)) {
+        return 0;
+    }
+    return since_ns != 0 && now_ns >= since_ns + 1000 ? (int64_t)((now_ns - since_ns) / 1000) : 1;
 }
 
 static void channel_term(const struct pil_node *node, uint32_t index, struct pil_text *terms, bool *all) {
@@ -478,15 +509,20 @@ bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms) {
     return all;
 }
 
-/* A release of a static view has no age; the one before it may have had one. */
-static void count_age(const struct pil_node *node, const struct pil_release *release, const char *const *labels) {
-    struct pil_metric_registry *metrics = pil_server_metrics(node->server);
+/* Of a served release. Rows of a static view have no age; those of the release before it may have had one. */
+static void freshness_gauges(struct pil_metric_registry *metrics, const char *const *labels,
+                             const struct pil_release *release, int64_t now_us) {
     if (release->view->is_static) {
         pil_metric_forget(metrics, PIL_METRIC_release_age_seconds, labels);
+        pil_metric_forget(metrics, PIL_METRIC_release_ttl_seconds, labels);
+        pil_metric_forget(metrics, PIL_METRIC_release_past_ttl, labels);
         return;
     }
-    int64_t age_us = release->row_count > 0 ? pil_node_wall_us(node) - release->event_ts_us_max : 0;
-    pil_metric_gauge(metrics, PIL_METRIC_release_age_seconds, labels, (double)age_us / 1e6);
+    pil_metric_gauge(metrics, PIL_METRIC_release_age_seconds, labels,
+                     release->row_count > 0 ? (double)(now_us - release->event_ts_us_max) / 1e6 : 0.0);
+    pil_metric_gauge(metrics, PIL_METRIC_release_ttl_seconds, labels, (double)release->view->ttl_us / 1e6);
+    pil_metric_gauge(metrics, PIL_METRIC_release_past_ttl, labels,
+                     pil_freshness_expiry(release, now_us) == PIL_EXPIRY_ALL);
 }
 
 void pil_node_update_metrics(const struct pil_node *node) {
@@ -494,6 +530,7 @@ void pil_node_update_metrics(const struct pil_node *node) {
     struct pil_metric_registry *metrics = pil_server_metrics(node->server);
     pil_metric_gauge(metrics, PIL_METRIC_ready, NULL, pil_node_is_ready(node, NULL));
     pil_metric_gauge(metrics, PIL_METRIC_memory_budget_bytes, NULL, (double)settings->memory_budget);
+    pil_metric_gauge(metrics, PIL_METRIC_services_unanswered, NULL, node->services.broken_count);
     for (uint32_t i = 0; i < settings->view_count; i++) {
         const struct pil_release *release = pil_cache_live(pil_node_view_of(node, i));
         char label[PIL_VIEW_LABEL_BYTES];
@@ -508,11 +545,12 @@ void pil_node_update_metrics(const struct pil_node *node) {
         pil_metric_gauge(metrics, PIL_METRIC_release_waiting, labels,
                          node->views[i].refused_outcome == PIL_OUTCOME_SHORTAGE);
         pil_metric_gauge(metrics, PIL_METRIC_project_refused, labels, node->views[i].project_refused[0] != '\0');
+        pil_metric_gauge(metrics, PIL_METRIC_release_behind_seconds, labels, (double)pil_node_behind_us(node, i) / 1e6);
         if (release != NULL) {
             pil_metric_gauge(metrics, PIL_METRIC_release_rows, labels, (double)release->row_count);
             pil_metric_gauge(metrics, PIL_METRIC_release_published_timestamp_seconds, labels,
                              (double)release->published_us / 1e6);
-            count_age(node, release, labels);
+            freshness_gauges(metrics, labels, release, pil_node_wall_us(node));
         }
     }
 }

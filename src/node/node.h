@@ -21,6 +21,7 @@ struct pil_node_view {
     char effective[PIL_RELEASE_ID_CHARS + 1]; /* the release that the channel points to; "": not known */
     bool is_pinned;
     uint64_t sequence;
+    uint64_t behind_ns;  /* since when `effective` is not the live release, by the monotonic clock; 0: it is */
     uint64_t held_bytes; /* of all the view's releases that the supervisor holds */
     uint32_t held_count;
     /* The last release that was refused, until a release is published. After SHORTAGE it is tried again. */
@@ -106,5 +107,7 @@ void pil_node_tick(struct pil_node *node);
 bool pil_node_is_ready(const struct pil_node *node, struct pil_text *terms);
 /* When the channel of a view was last read, as the wall clock tells it now, however it was set since; 0: never. */
 int64_t pil_node_checked_us(const struct pil_node *node, uint32_t view_index);
+/* For how long the channel of a view has pointed to a release that is not the live one; at least 1 then, else 0. */
+int64_t pil_node_behind_us(const struct pil_node *node, uint32_t view_index);
 /* Sets the gauges that are derived from the node's state. */
 void pil_node_update_metrics(const struct pil_node *node);

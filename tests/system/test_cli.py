@@ -6,22 +6,16 @@ Exit codes: 0 done, 1 mistakes found or refused, 2 the command line is wrong, 3 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
 import random
 import re
-import select
 import shutil
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 from pathlib import Path
@@ -31,6 +25,7 @@ import harness
 import pytest
 import synthetic
 from cli import PROJECT, channel_of, manifest_of, pillion, pillion_json, says, shard_files
+from screens import Screen
 
 COMMANDS = (
     "check apply build releases promote rollback pin unpin inspect verify gc get status hist top slowlog " "completion"
@@ -552,31 +547,11 @@ def test_get_explains_what_went_wrong(
         says(pillion("get", "--socket", address, "driver_stats", "1", code=1), "does not speak RESP", "protocol resp")
 
 
-def on_a_terminal(argv: list[str], rows: int, columns: int, env: dict[str, str], pictures: int | None) -> list[str]:
-    """The pictures that a command draws on a terminal of that size, without colours, until it ends; `pictures`: SIGINT
-    ends it when it has begun so many."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        os.execve(argv[0], argv, {**os.environ, "NO_COLOR": "1", "TERM": "xterm", **env})
-    output, end = b"", time.monotonic() + harness.DEADLINE_S
-    with contextlib.suppress(OSError):  # EIO: the other end is closed
-        while select.select([fd], [], [], max(0, end - time.monotonic()))[0]:
-            output += os.read(fd, 65536)
-            if pictures is not None and output.count(b"\x1b[2J") >= pictures:
-                os.kill(pid, signal.SIGINT)
-                pictures = None
-    if time.monotonic() >= end:
-        os.kill(pid, signal.SIGKILL)
-    os.close(fd)
-    status = os.waitpid(pid, 0)[1]
-    assert pictures is None and not os.WIFSIGNALED(status), (status, output)
-    return output.decode().replace("\r\n", "\n").split("\x1b[2J")
-
-
 def drawn(argv: list[str], columns: int) -> list[str]:
     """The lines of what a command draws once on a terminal of that width."""
-    return on_a_terminal(argv, 50, columns, {}, None)[-1].splitlines()
+    with Screen(argv, 50, columns) as screen:
+        screen.end()
+        return screen.text.splitlines()
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -612,35 +587,7 @@ def test_what_is_drawn_fits_the_terminal_and_lines_up(folder, store, start_pilli
                 assert len({line.index("│") for line in bars}) <= 1
                 assert all(re.fullmatch(r"    [≤>] +\d+ [µm]?s +\d+\.\d\d % │[█▏▎▍▌▋▊▉]*", line) for line in bars)
             if command[0] in ("top", "slowlog") and requests > 1:
-                assert any(long in line for line in lines) == (columns > 80 or command[0] == "top")
-
-
-def watched(argv: list[str], rows: int, columns: int, env: dict[str, str]) -> list[str]:
-    """The lines of the second picture that a command draws on a terminal of that size."""
-    return on_a_terminal(argv, rows, columns, env, 3)[2].removesuffix("\x1b[H").splitlines()
-
-
-def test_a_small_window_shows_readiness_and_errors_first(folder, store, start_pilliond):
-    views = [f"view_{number}" for number in range(12)]
-    for view in views:
-        store.make_release(view=view, rows=10, features=1)
-    daemon = start_pilliond(
-        store, serve=[f"rides/{view}@production" for view in views], args=["--poll_interval", "50ms"]
-    )
-    (store.path / "views/rides/view_7/channels/production.json").write_text("nonsense")
-    admin = ["--admin", daemon.admin]
-    harness.wait_until("it is told", lambda: "not read" in pillion("status", *admin, code=None).stdout)
-    for view in views:
-        pillion("get", "--socket", daemon.resp_unix, view, "1")
-    for command in ("top", "hist"):
-        lines = watched([harness.program("pillion"), command, *admin], 24, 80, {})
-        assert len(lines) <= 23 and all(len(line) <= 80 for line in lines), lines
-        assert lines[0].startswith("ready") and any("view_7: channel not read" in line for line in lines[:4])
-        assert ("more lines" in lines[-1]) == (command == "top")  # of hist, a second without requests fits
-    one = pillion("hist", "--view", "view_3", *admin).stdout
-    assert "view_3" in one and "view_4" not in one
-    top = pillion("top", "--view", "rides/view_3", *admin).stdout
-    assert re.findall(r"^  resp +(\S+)", top, re.M) == ["rides/view_3"]
+                assert any(long in line for line in lines) == (columns > 80)
 
 
 def test_ascii_where_the_locale_is_c(store, start_pilliond):

@@ -129,11 +129,45 @@ static void rows_of_static_views_have_no_age(void **state) {
     assert_int_equal(pil_freshness_worst_us(oldest_us, now_us), hour);
 }
 
+/* A row's own judge is the measure: the oldest and the newest event of a release are judged as rows are. */
+static void a_release_is_past_its_ttl_when_its_newest_row_is(void **state) {
+    const struct {
+        int64_t ttl_us, oldest_us, newest_us;
+        uint64_t rows;
+        const char *expected;
+    } cases[] = {
+        {0, INT64_MIN, INT64_MIN, 2, "none"},    /* no ttl */
+        {hour, INT64_MAX, INT64_MIN, 0, "none"}, /* no rows */
+        {hour, now_us - hour, now_us, 2, "none"},
+        {hour, now_us - hour - 1, now_us - hour, 2, "some"},
+        {hour, now_us - 2 * hour, now_us - hour - 1, 2, "all"},
+        {hour, INT64_MIN, INT64_MIN, 1, "all"},
+        {hour, now_us + hour, now_us + hour, 1, "none"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct pil_view view = {.ttl_us = cases[i].ttl_us};
+        const struct pil_release release = {.view = &view,
+                                            .row_count = cases[i].rows,
+                                            .event_ts_us_min = cases[i].oldest_us,
+                                            .event_ts_us_max = cases[i].newest_us};
+        const uint8_t *fields;
+        pil_expiry expiry = pil_freshness_expiry(&release, now_us);
+        assert_string_equal(pil_freshness_expiry_text(expiry), cases[i].expected);
+        if (cases[i].rows > 0) {
+            pil_value_status newest =
+                judged(cases[i].ttl_us, cases[i].newest_us, (struct pil_freshness){.now_us = now_us}, &fields);
+            assert_int_equal(newest == PIL_VALUE_OUTSIDE_MAX_AGE, expiry == PIL_EXPIRY_ALL);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_is_too_old_one_microsecond_past_the_tighter_limit),
         cmocka_unit_test(extreme_timestamps_do_not_overflow),
         cmocka_unit_test(each_row_of_a_batch_is_judged_by_its_own_view),
+        cmocka_unit_test(a_release_is_past_its_ttl_when_its_newest_row_is),
         cmocka_unit_test(what_is_left_ends_at_zero_and_never_begins_without_a_ttl),
         cmocka_unit_test(rows_of_static_views_have_no_age),
     };

@@ -321,6 +321,45 @@ static void reports_are_counted_and_the_last_refusal_is_kept(void **state) {
     assert_true(f->node->views[0].is_pinned);
 }
 
+static void what_a_channel_wants_and_the_view_does_not_serve_is_timed(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(pil_node_behind_us(f->node, 0), 0); /* nobody knows what the channel wants */
+    send_checked(f, 0, 1);
+    assert_true(pil_node_behind_us(f->node, 0) > 0); /* at once */
+    pil_node_tick(f->node);
+    f->time_ns += 60000000000;
+    pil_node_tick(f->node);
+    assert_true(pil_node_behind_us(f->node, 0) >= 60000000);
+    assert_int_equal(pil_node_behind_us(f->node, 1), 0);
+    assert_metric(f, "pillion_release_behind_seconds{view=\"p/w\"} 0\n", true);
+    send_release(f, 0, 1);
+    settle(f);
+    assert_metric(f, "pillion_release_behind_seconds{view=\"p/v\"} 0\n", true);
+    pil_node_tick(f->node);
+    send_checked(f, 0, 2);
+    pil_node_tick(f->node);
+    f->time_ns += 5000000000;
+    send_checked(f, 0, 3); /* another wish: the view has been behind since the first */
+    int64_t behind_us = pil_node_behind_us(f->node, 0);
+    assert_true(behind_us >= 5000000 && behind_us < 10000000);
+    send_checked(f, 0, 1); /* the channel goes back */
+    assert_int_equal(pil_node_behind_us(f->node, 0), 0);
+}
+
+static void a_release_of_old_rows_is_past_its_ttl_and_says_so(void **state) {
+    struct fixture *f = *state;
+    send_release(f, 0, 1);
+    settle(f);
+    struct pil_view *view = (struct pil_view *)(uintptr_t)live(f, 0)->view; /* the fixture's has no ttl */
+    view->ttl_us = 60000000;
+    int64_t left_us = live(f, 0)->event_ts_us_max + view->ttl_us - wall_us(f);
+    f->step_us += left_us - 10000000;
+    assert_metric(f, "pillion_release_past_ttl{view=\"p/v\"} 0\n", true);
+    f->step_us += 20000000;
+    assert_metric(f, "pillion_release_past_ttl{view=\"p/v\"} 1\n", true);
+    assert_metric(f, "pillion_release_past_ttl{view=\"p/w\"}", false);
+}
+
 static void restarts_and_memory_are_what_the_supervisor_says(void **state) {
     struct fixture *f = *state;
     take(f, (struct pil_message){.kind = PIL_MESSAGE_START, .start = {3}});
@@ -486,6 +525,8 @@ int main(void) {
         TEST(readiness_names_every_term_and_is_told_when_it_turns),
         TEST(staleness_is_not_a_matter_of_the_wall_clock),
         TEST(reports_are_counted_and_the_last_refusal_is_kept),
+        TEST(what_a_channel_wants_and_the_view_does_not_serve_is_timed),
+        TEST(a_release_of_old_rows_is_past_its_ttl_and_says_so),
         TEST(restarts_and_memory_are_what_the_supervisor_says),
         TEST(a_view_that_is_removed_lets_go_of_everything),
         TEST(a_view_that_is_added_takes_readiness_from_nobody),

@@ -62,8 +62,10 @@ static void a_service_that_lacks_a_feature_counts_until_the_node_was_ready(void 
     assert_term(f, "[-] services resolve: not 1 of 1: p/every needs v:f3, which release 0000000000000001 lacks\n",
                 false);
     assert_int_equal(count_readiness(f), 0);
+    assert_metric(f, "pillion_services_unanswered 1\n", true);
     apply_project(f, 3);
     assert_term(f, "[+] services resolve: 1\n", true);
+    assert_metric(f, "pillion_services_unanswered 0\n", true);
     assert_int_equal(count_readiness(f), 1);
     apply_project(f, 4);
     assert_term(f, "[+] services resolve: not 1 of 1: p/every needs v:f3, which", true);
