@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goal: a node that serves a release other than the wanted one, or nothing but expired rows, or cannot answer a service,
+"""Goal: a node that serves a release other than the wanted one, or only expired rows, or cannot answer a service, says
 says so in /metrics, /status, `pillion status`, `pillion top` and `pillion doctor` alike. Method: a real project and
 real releases are brought into each state, and out of it again."""
 
