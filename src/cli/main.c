@@ -18,8 +18,9 @@ static void try_folder(const char *folder, size_t folder_len, const char *name, 
     if (len > 0 && (size_t)len < sizeof path && access(path, X_OK) == 0) {
         argv[0] = path;
         execv(path, argv);
-        pil_report_note("run %s: %s", path, strerror(errno));
-        exit(PIL_EXIT_FAILED);
+        struct pil_error error;
+        pil_status status = pil_fail(&error, PIL_STATUS_SYSTEM, "run %s: %s", path, strerror(errno));
+        exit(pil_report_failure(status, &error));
     }
 }
 
@@ -80,11 +81,6 @@ static int run_command(const struct pil_command *command, int argc, char **argv)
     struct pil_invocation invocation;
     bool wants_help;
     const char **args = pil_report_need(calloc((size_t)argc + 1, sizeof *args));
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--json") == 0) { /* a mistake in the command line is a message, too */
-            pil_report_messages_as_json();
-        }
-    }
     int exit_code = pil_command_parse(command, argc, argv, args, &invocation, &wants_help);
     if (exit_code == PIL_EXIT_OK && wants_help) {
         pil_command_print_help(command);
@@ -97,6 +93,11 @@ static int run_command(const struct pil_command *command, int argc, char **argv)
 }
 
 static int dispatch(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0) { /* a mistake in the command line is a message, too */
+            pil_report_messages_as_json();
+        }
+    }
     if (argc < 2) {
         return pil_report_usage("no command given; `pillion --help` lists the commands");
     }
@@ -120,8 +121,9 @@ static int dispatch(int argc, char **argv) {
 int main(int argc, char **argv) {
     int exit_code = dispatch(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        pil_report_note("the output could not be written: %s", strerror(errno));
-        return PIL_EXIT_FAILED;
+        struct pil_error error;
+        return pil_report_failure(
+            pil_fail(&error, PIL_STATUS_IO, "the output could not be written: %s", strerror(errno)), &error);
     }
     return exit_code;
 }

@@ -120,7 +120,7 @@ static int refuse_file(const struct pil_invocation *invocation, const struct pil
         return exit_code_of_problems(status);
     }
     /* Whatever is wrong with a file, and be it damaged, is a mistake. */
-    status = exit_code_of_problems(status) == PIL_EXIT_FAILED ? status : PIL_STATUS_INVALID;
+    status = exit_code_of_problems(status) == PIL_EXIT_FAILED ? PIL_STATUS_IO : PIL_STATUS_INVALID;
     pil_ignore(pil_fail(&error, status, "%s is not applied", invocation->args[0]), "reported");
     return pil_report_failure_because(status, &error, problems);
 }

@@ -529,7 +529,7 @@ def test_progress_has_rate_and_time_left() -> None:
     from pillion.build.terminal import Messages
 
     assert [amount(999, "rows"), amount(1_234_567, "rows")] == ["999 rows", "1.2 M rows"]
-    assert amount(34_500_000, "B") == "34.5 MB"
+    assert [amount(size, "B") for size in (999, 34_500_000, 200 << 20)] == ["999 B", "32.9 MiB", "200 MiB"]
     assert (duration(5), duration(75), duration(3700)) == ("0:05", "1:15", "1:01:40")
     plain = io.StringIO()
     progress = Progress(Messages(plain), "p/v", rows_expected=1000)
@@ -552,7 +552,7 @@ def test_rates_count_from_where_the_last_phase_ended(monkeypatch: pytest.MonkeyP
                                  (60.0, "write", 40_000_000)):  # of which the only call is the last one
         clock[0] = seconds
         progress(phase, done, done)
-    assert [line.split("  ")[-1] for line in out.getvalue().splitlines()] == ["5 rows/s", "500.0 kB/s", "2.0 MB/s"]
+    assert [line.split("  ")[-1] for line in out.getvalue().splitlines()] == ["5 rows/s", "488 KiB/s", "1.9 MiB/s"]
 
 
 @pytest.mark.parametrize("columns", [30, 80])

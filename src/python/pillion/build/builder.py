@@ -271,7 +271,8 @@ class ViewBuild:
             source.close()
         seconds = {"source": read_s - result["seconds"]["read"], **result["seconds"],
                    "total": time.monotonic() - started}
-        return {**result, "view": f"{self._project.name}/{self._view.name}", "counts": counts, "seconds": seconds,
+        return {**result, "previous": result["previous"] or None,
+                "view": f"{self._project.name}/{self._view.name}", "counts": counts, "seconds": seconds,
                 "sources": sources, "not_read": not_read, "dry_run": options.store is None}
 
     def _read(self, core: _core.Ingest, source: Source) -> tuple[dict[str, int], float]:

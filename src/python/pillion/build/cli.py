@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import difflib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pillion.build.errors import EXIT_CODES, EXIT_INTERRUPTED, BadInput, BuildEr
 from pillion.build.progress import amount
 from pillion.build.terminal import Messages, printable
 
+EXIT_USAGE = 2
 ROUNDED_SHOWN = 10  # columns in the report; --json has all
 
 
@@ -78,11 +80,19 @@ def _count(text: str) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    as_json = False
+
     def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0].split("=")[0]
+        near = difflib.get_close_matches(unknown, self._option_string_actions, 1) if unknown.startswith("--") else []
+        if near:
+            message += f"; did you mean {near[0]}?"
+        if self.as_json:
+            sys.exit(Messages(sys.stderr, as_json=True).fail(message, EXIT_USAGE))
         super().error(printable(message))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> _Parser:
     parser = _Parser(
         prog="pillion build", description="Builds a release of each feature view and puts it into a store.",
         epilog="Prints PROJECT/VIEW@RELEASE on standard output for each view, as soon as it is published. Exit codes: "
@@ -199,25 +209,21 @@ def _promote(outcome: Outcome, channel: str, options: builder.Options) -> None:
         options.err.say(f"{release}: promoted to {channel}")
 
 
-def _fail(arguments: argparse.Namespace, options: builder.Options, outcome: Outcome, text: str, code: int) -> int:
-    """With --json as `pillion` does it."""
-    if outcome.published:
-        text += f"; {outcome.text()}"
-    options.err.say(json.dumps({"error": text, "exit_code": code}) if arguments.json else f"pillion build: {text}")
-    return code
+def _fail(options: builder.Options, outcome: Outcome, text: str, code: int) -> int:
+    return options.err.fail(f"{text}; {outcome.text()}" if outcome.published else text, code)
 
 
 def _guarded(arguments: argparse.Namespace, options: builder.Options, outcome: Outcome) -> int:
     try:
         _run(arguments, options, outcome)
     except BuildError as error:
-        return _fail(arguments, options, outcome, str(error), error.code)
+        return _fail(options, outcome, str(error), error.code)
     except KeyboardInterrupt:
         text = "interrupted" if outcome.published else "interrupted; nothing was published"
-        return _fail(arguments, options, outcome, text, EXIT_INTERRUPTED)
+        return _fail(options, outcome, text, EXIT_INTERRUPTED)
     except Exception as error:  # pylint: disable=broad-except; the last resort
         text = " ".join(str(error).split())
-        code = _fail(arguments, options, outcome, f"a fault of this program, {type(error).__name__}: "
+        code = _fail(options, outcome, f"a fault of this program, {type(error).__name__}: "
                      f"{text[:500] or 'without a text'}; please report it with what PILLION_TRACEBACK=1 prints",
                      IoFailure.code)
         if os.environ.get("PILLION_TRACEBACK"):
@@ -228,6 +234,7 @@ def _guarded(arguments: argparse.Namespace, options: builder.Options, outcome: O
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = _parser()
+    parser.as_json = "--json" in (sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(argv)
     if arguments.store is None and not arguments.dry_run:
         parser.error(f"--store is missing: {_core.STORE_FORMS} (or $PILLION_STORE, or --dry-run)")
@@ -242,7 +249,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     options = builder.Options(
         store=None if arguments.dry_run else _absolute(arguments.store), as_of_ns=arguments.as_of, memory_limit=limit,
         fail_on_conflict=arguments.on_conflict == "fail", skip_bad_rows=arguments.on_bad_row == "skip",
-        max_bad_rows=arguments.max_bad_rows, temporary=os.path.abspath(arguments.tmp), err=Messages(sys.stderr))
+        max_bad_rows=arguments.max_bad_rows, temporary=os.path.abspath(arguments.tmp),
+        err=Messages(sys.stderr, arguments.json))
     outcome = Outcome()
     watch = memory.Watch(limit, options.err.say, outcome.text)
     code = _guarded(arguments, options, outcome)

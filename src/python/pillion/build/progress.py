@@ -14,15 +14,18 @@ _WORDS = {"read": ("reading", "rows"), "merge": ("merging", "B"), "write": ("wri
 
 
 def amount(value: float, unit: str) -> str:
-    """Formats an amount: 12,345 rows; 1.2 M rows; 34.5 MB."""
+    """Formats an amount: 12,345 rows; 1.2 M rows; 34.5 MiB, as `pillion` does (pil_report_bytes)."""
     if unit == "rows" and value < 100_000:
         return f"{value:,.0f} rows"
-    for prefix in ("", "k", "M", "G", "T"):
-        if abs(value) < 1000 or prefix == "T":
+    step = 1024 if unit == "B" else 1000
+    for prefix in ("", "K", "M", "G", "T"):
+        if abs(value) < step or prefix == "T":
             break
-        value /= 1000
-    number = f"{value:.0f}" if prefix == "" else f"{value:.1f}"
-    return f"{number} {prefix}{unit}" if unit == "B" else f"{number} {prefix} {unit}"
+        value /= step
+    number = f"{value:.0f}" if prefix == "" or (unit == "B" and value >= 100) else f"{value:.1f}"
+    if unit == "B":
+        return f"{number} {prefix}{'i' if prefix else ''}B"
+    return f"{number} {'k' if prefix == 'K' else prefix} {unit}"
 
 
 def duration(seconds: float) -> str:
@@ -59,7 +62,7 @@ class Progress:
             self._out.write("\r\x1b[K" + line[:self._columns() - 1])
             self._drawn = True
         else:
-            self._out.write(line + "\n")
+            self._out.say(line)
 
     def _columns(self) -> int:
         """Width of the terminal that is written to; standard output is often a pipe."""

@@ -3,6 +3,7 @@
 encoded or written."""
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Optional, Sequence, TextIO
 
@@ -32,10 +33,12 @@ def names(all_names: Sequence[str]) -> str:
 
 
 class Messages:
-    """Standard error, which may be full or closed: then messages are lost, not the build."""
+    """Standard error, which may be full or closed: then messages are lost, not the build. `as_json`: each message is an
+    object on a line, as those of `pillion` are (schemas/cli/message.schema.json)."""
 
-    def __init__(self, out: Optional[TextIO]) -> None:
+    def __init__(self, out: Optional[TextIO], as_json: bool = False) -> None:
         self._out = out
+        self._as_json = as_json
 
     def write(self, text: str) -> None:
         """Writes text of our own, which may move the cursor."""
@@ -48,10 +51,17 @@ class Messages:
 
     def say(self, text: str) -> None:
         """Writes lines in which there may be text of others."""
-        self.write(printable(text, lines=True) + "\n")
+        self.write((json.dumps({"note": printable(text)}) if self._as_json else printable(text, lines=True)) + "\n")
+
+    def fail(self, text: str, code: int) -> int:
+        """Writes why the program ends with that exit code, and returns it."""
+        self.write((json.dumps({"error": printable(text), "exit_code": code}) if self._as_json
+                    else f"pillion build: {printable(text, lines=True)}") + "\n")
+        return code
 
     def isatty(self) -> bool:
-        return self._out is not None and self._out.isatty()
+        """Whether a line may move; lines of JSON do not."""
+        return not self._as_json and self._out is not None and self._out.isatty()
 
     def fileno(self) -> int:
         return -1 if self._out is None else self._out.fileno()
