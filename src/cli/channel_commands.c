@@ -63,7 +63,7 @@ static int change_one(const struct pil_invocation *invocation, struct pil_store 
     pil_status status = change(store, &outcome->ref, name, &guard, &outcome->after, &error);
     return status == PIL_STATUS_OK     ? PIL_EXIT_OK
            : status == PIL_STATUS_BUSY ? pil_report_failure_because(status, &error, &outcome->breaking)
-                                       : pil_report_failure(status, &error);
+                                       : pil_reference_failure(store, &outcome->ref, name, status, &error);
 }
 
 static int change_channel(const struct pil_invocation *invocation, pil_reference_need need, channel_fn change) {
@@ -127,7 +127,9 @@ static int select_views(struct selection *selection, const char *text) {
         pil_ignore(pil_fail(&error, PIL_STATUS_NOT_FOUND, "project %s has no releases in %s; build them", project,
                             pil_store_url(selection->store)),
                    "reported");
-        return pil_report_failure(PIL_STATUS_NOT_FOUND, &error);
+        struct pil_release_ref ref = {0};
+        memcpy(ref.project, project, strlen(project) + 1);
+        return pil_reference_failure(selection->store, &ref, NULL, PIL_STATUS_NOT_FOUND, &error);
     }
     return exit_code;
 }

@@ -55,10 +55,12 @@ const struct pil_command pil_commands[] = {
      "RELEASE is an id, its first\n"
      "digits, latest, or a channel.",
      OPT(STORE) | OPT(ROWS) | OPT(JSON), 0, 1, 1, PIL_FOLLOWS_FILE, pil_cli_inspect},
-    {"verify", "FILE|PROJECT/VIEW@RELEASE|" PIL_STORE_FORMS_USAGE,
+    {"verify", "[FILE|PROJECT/VIEW@RELEASE|" PIL_STORE_FORMS_USAGE "]",
      "check every byte of a shard, a release or a whole store",
-     "Lists everything that is wrong. Exit code 1 when something is.", OPT(STORE) | OPT(JSON), 0, 1, 1,
-     PIL_FOLLOWS_FILE, pil_cli_verify},
+     "Without an argument: of the store that --store or $PILLION_STORE names. Lists everything that is wrong. Exit "
+     "code "
+     "1\nwhen something is.",
+     OPT(STORE) | OPT(JSON), 0, 0, 1, PIL_FOLLOWS_FILE, pil_cli_verify},
     {"gc", NULL, "remove releases and shards that are no longer needed",
      "The newest --keep releases of each view stay, and what a channel points to, is pinned to or would roll back to.",
      OPT(STORE) | OPT(KEEP) | OPT(GRACE) | OPT(DRY_RUN) | OPT(JSON), OPT(STORE) | OPT(KEEP), 0, 0, PIL_FOLLOWS_NONE,
@@ -118,15 +120,17 @@ static int usage_error(const struct pil_command *command, const char *what, cons
 
 static int unknown_option(const struct pil_command *command, const char *option) {
     const char *names[PIL_OPTION_COUNT];
-    char name[64];
+    char name[64], dashed[PIL_OPTION_COUNT][32];
     struct pil_text hint = {0};
     uint32_t count = 0;
     for (pil_option i = 0; i < PIL_OPTION_COUNT; i++) {
         if ((command->options & 1u << i) != 0) {
-            names[count++] = pil_options[i].name;
+            snprintf(dashed[count], sizeof dashed[count], "--%s", pil_options[i].name);
+            names[count] = dashed[count];
+            count++;
         }
     }
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(option + 2, "="), option + 2);
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(option, "="), option);
     int exit_code = pil_report_usage("unknown option %s%s; `pillion %s --help` lists them", option,
                                      pil_report_hint(name, names, count, &hint), command->name);
     pil_text_deinit(&hint);

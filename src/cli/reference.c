@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CHANNEL_NAMES_MAX = 64, VIEW_NAMES_MAX = 1024 };
+enum { NAMES_MAX = 1024 };
 
 int pil_reference_store(const struct pil_invocation *invocation, struct pil_store **ret_store) {
     struct pil_error error = {0};
@@ -76,37 +76,61 @@ static pil_status choose_prefix(struct choice *choice, const char *prefix, struc
                           choice->view->project, choice->view->view, prefix, choice->view->project, choice->view->view);
 }
 
-/* "; did you mean PROJECT/VIEW?" if the store has nothing of the view and something of one that is called alike. */
-static const char *hint_view(const struct choice *choice, struct pil_text *room) {
-    struct pil_catalog all;
-    const char *names[VIEW_NAMES_MAX];
-    uint32_t count = 0;
-    if (choice->catalog.release_count > 0 || choice->catalog.channel_count > 0 ||
-        pil_catalog_read(choice->store, choice->view->project, "", &all, NULL) != PIL_STATUS_OK) {
-        return "";
-    }
-    for (size_t i = 0; i < all.release_count && count < VIEW_NAMES_MAX; i++) {
-        names[count++] = all.releases[i].ref.view;
-    }
-    pil_report_hint(choice->view->view, names, count, room);
-    pil_catalog_deinit(&all);
-    return pil_text_chars(room);
+/* A channel that is not there. */
+static pil_status fail_channel(struct choice *choice, const char *name, struct pil_error *error) {
+    return pil_fail(error, PIL_STATUS_NOT_FOUND, "%s/%s has no channel %s in %s%s", choice->view->project,
+                    choice->view->view, name, pil_store_url(choice->store),
+                    choice->catalog.channel_count > 0 ? "" : "; promote a release to it first");
 }
 
-/* A channel that is not there: names the one that may be meant. */
-static pil_status fail_channel(struct choice *choice, const char *name, struct pil_error *error) {
-    const char *names[CHANNEL_NAMES_MAX];
-    uint32_t count = 0;
-    struct pil_text hint = {0};
-    for (size_t i = 0; i < choice->catalog.channel_count && count < CHANNEL_NAMES_MAX; i++) {
-        names[count++] = choice->catalog.channels[i].channel.name;
+/* The hint for a word that is not among the names; "" if it is. */
+static bool hint(const char *word, const char *const *names, uint32_t count, struct pil_text *room) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(names[i], word) == 0) {
+            return false;
+        }
     }
-    pil_status status =
-        pil_fail(error, PIL_STATUS_NOT_FOUND, "%s/%s has no channel %s in %s%s", choice->view->project,
-                 choice->view->view, name, pil_store_url(choice->store),
-                 count > 0 ? pil_report_hint(name, names, count, &hint) : "; promote a release to it first");
-    pil_text_deinit(&hint);
-    return status;
+    pil_report_hint(word, names, count, room);
+    return true;
+}
+
+const char *pil_reference_hint(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                               struct pil_text *room) {
+    struct pil_catalog all;
+    const char *names[3][NAMES_MAX]; /* of projects, of views, of channels */
+    uint32_t projects = 0, views = 0, channels = 0;
+    pil_text_clear(room);
+    if (pil_catalog_read(store, "", "", &all, NULL) != PIL_STATUS_OK) {
+        return "";
+    }
+    for (size_t i = 0; i < all.release_count && projects < NAMES_MAX; i++) {
+        names[0][projects++] = all.releases[i].ref.project;
+        if (strcmp(all.releases[i].ref.project, ref->project) == 0) {
+            names[1][views++] = all.releases[i].ref.view;
+        }
+    }
+    for (size_t i = 0; i < all.channel_count && channels < NAMES_MAX; i++) {
+        if (pil_catalog_same_view(&all.channels[i].ref, ref)) {
+            names[2][channels++] = all.channels[i].channel.name;
+        }
+    }
+    if (!hint(ref->project, names[0], projects, room) && ref->view[0] != '\0' &&
+        !hint(ref->view, names[1], views, room) && channel != NULL) {
+        hint(channel, names[2], channels, room);
+    }
+    pil_catalog_deinit(&all);
+    return pil_report_text(room);
+}
+
+int pil_reference_failure(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                          pil_status status, const struct pil_error *error) {
+    struct pil_text room = {0};
+    struct pil_error whole;
+    pil_ignore(pil_fail(&whole, status, "%s%s", error->text,
+                        status == PIL_STATUS_NOT_FOUND ? pil_reference_hint(store, ref, channel, &room) : ""),
+               "reported");
+    pil_text_deinit(&room);
+    return pil_report_failure(status, &whole);
 }
 
 /* Finds what stands after the '@' of a reference: a release id, a channel, "latest", or the first digits of an id. */
@@ -131,12 +155,6 @@ static pil_status choose(struct pil_store *store, struct pil_release_ref *ref, c
     status = strcmp(name, "latest") == 0 ? choose_latest(&choice, ref, error)
              : is_prefix                 ? choose_prefix(&choice, name, ref, error)
                                          : fail_channel(&choice, name, error);
-    if (status == PIL_STATUS_NOT_FOUND) {
-        struct pil_text hint = {0};
-        struct pil_error found = *error;
-        status = pil_fail(error, status, "%s%s", found.text, hint_view(&choice, &hint));
-        pil_text_deinit(&hint);
-    }
     pil_catalog_deinit(&choice.catalog);
     return status;
 }
@@ -174,7 +192,7 @@ int pil_reference_resolve(struct pil_store *store, const char *text, pil_referen
     if (need != PIL_REFERENCE_VIEW) {
         pil_status status = choose(store, &ref, name[0] != '\0' ? name : default_channel, &error);
         if (status != PIL_STATUS_OK) {
-            return pil_report_failure(status, &error);
+            return pil_reference_failure(store, &ref, name[0] != '\0' ? name : default_channel, status, &error);
         }
     }
     *ret_ref = ref;

@@ -23,5 +23,14 @@ typedef enum pil_reference_need {
 int pil_reference_resolve(struct pil_store *store, const char *text, pil_reference_need need,
                           const char *default_channel, struct pil_release_ref *ret_ref);
 
+/* "; did you mean NAME?" for the project, else the view (unless it is ""), else the channel (unless it is NULL) that
+ * the store does not have; "" if it has all of them, or nothing that is called alike. The text is in `room`, which the
+ * caller frees. */
+const char *pil_reference_hint(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                               struct pil_text *room);
+/* As pil_report_failure; for NOT_FOUND with that hint. */
+int pil_reference_failure(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
+                          pil_status status, const struct pil_error *error);
+
 /* Parses decimal digits; returns false for anything else and for values above max. */
 bool pil_reference_number(const char *text, uint64_t max, uint64_t *ret_value);

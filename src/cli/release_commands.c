@@ -95,6 +95,17 @@ static void print_releases(bool json, struct pil_manifest *const *manifests, siz
     pil_table_deinit(&table);
 }
 
+/* A name of which there are no releases may be mistyped, or new. */
+static void note_meant(struct pil_store *store, const struct pil_release_ref *filter) {
+    struct pil_text room = {0};
+    const char *hint = filter->project[0] != '\0' ? pil_reference_hint(store, filter, NULL, &room) : "";
+    if (hint[0] != '\0') {
+        pil_report_note("%s%s%s has no releases%s", filter->project, filter->view[0] != '\0' ? "/" : "", filter->view,
+                        hint);
+    }
+    pil_text_deinit(&room);
+}
+
 /* Reports manifests and channels that cannot be read, and lists the others. */
 static int list_releases(const struct pil_invocation *invocation, struct pil_store *store,
                          const struct pil_release_ref *filter) {
@@ -121,6 +132,9 @@ static int list_releases(const struct pil_invocation *invocation, struct pil_sto
         }
     }
     qsort(manifests, count, sizeof(struct pil_manifest *), newest_first);
+    if (catalog.release_count == 0) {
+        note_meant(store, filter);
+    }
     print_releases(pil_invocation_has(invocation, PIL_OPTION_JSON), manifests, count, &catalog);
     for (size_t i = 0; i < count; i++) {
         pil_manifest_destroy(&manifests[i]);

@@ -253,7 +253,8 @@ static int print_result(const struct pil_invocation *invocation, const struct in
         printf("%s%s%s\n", pil_report_style(PIL_STYLE_BAD), pil_report_text(&text), pil_report_style(PIL_STYLE_PLAIN));
         pil_text_deinit(&text);
     }
-    print_summary(invocation->args[0], inspection, count);
+    print_summary(invocation->arg_count > 0 ? invocation->args[0] : invocation->values[PIL_OPTION_STORE], inspection,
+                  count);
     return count == 0 ? PIL_EXIT_OK : PIL_EXIT_REFUSED;
 }
 
@@ -294,9 +295,9 @@ static int verify_release(const struct pil_invocation *invocation, struct inspec
     return print_result(invocation, inspection);
 }
 
-static int verify_store(const struct pil_invocation *invocation, struct inspection *inspection) {
+static int verify_store(const char *url, const struct pil_invocation *invocation, struct inspection *inspection) {
     struct pil_error error = {0};
-    pil_status status = pil_store_open(invocation->args[0], false, &inspection->store, &error);
+    pil_status status = pil_store_open(url, false, &inspection->store, &error);
     if (status != PIL_STATUS_OK) {
         return pil_report_unreadable(status, &error);
     }
@@ -305,11 +306,13 @@ static int verify_store(const struct pil_invocation *invocation, struct inspecti
 }
 
 int pil_cli_verify(const struct pil_invocation *invocation) {
-    const char *what = invocation->args[0];
+    const char *what = invocation->arg_count > 0 ? invocation->args[0] : invocation->values[PIL_OPTION_STORE];
     struct inspection inspection = {.problems = pil_report_need(json_array())};
     int exit_code;
-    if (pil_store_scheme_find(what) != NULL) {
-        exit_code = verify_store(invocation, &inspection);
+    if (what == NULL) {
+        exit_code = pil_report_usage("nothing to verify; name a file, a release or a store, or set $PILLION_STORE");
+    } else if (pil_store_scheme_find(what) != NULL || invocation->arg_count == 0) {
+        exit_code = verify_store(what, invocation, &inspection);
     } else if (pil_reference_is_release(what)) {
         exit_code = verify_release(invocation, &inspection);
     } else {

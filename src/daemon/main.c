@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-enum { EXIT_OK = 0, EXIT_PROBLEMS = 1, EXIT_USAGE = 2, EXIT_SYSTEM = 3 };
+enum { EXIT_OK = 0, EXIT_PROBLEMS = 1, EXIT_SYSTEM = 3 };
 
 static int print(void (*fill)(struct pil_text *page)) {
     struct pil_text page = {0};
@@ -38,7 +38,7 @@ static int describe(const char *table) {
         }
     }
     fprintf(stderr, "pilliond: --describe %s: there are config, metrics and commands\n", table);
-    return EXIT_USAGE;
+    return EXIT_PROBLEMS;
 }
 
 /* Prints each line of a text after the program's name. */
@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
     bool is_server = strcmp(line.role, "server") == 0;
     if (line.role_fd < 0 || (!is_server && strcmp(line.role, "fetcher") != 0)) {
         fprintf(stderr, "pilliond: --role is for the supervisor's use\n");
-        return EXIT_USAGE;
+        return EXIT_PROBLEMS;
     }
     prctl(PR_SET_NAME, is_server ? "pil-server" : "pil-fetcher"); /* the name that ps shows */
     return is_server ? pil_server_process_run(line.role_fd) : pil_fetch_process_run(line.role_fd);

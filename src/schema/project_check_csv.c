@@ -59,11 +59,11 @@ static void check_texts(struct csv_check *of, unsigned option, uint32_t count_ma
     for (uint32_t i = 0; i < list->child_count; i++) {
         const struct pil_yaml_node *element = &list->children[i];
         if (element->kind != PIL_YAML_SCALAR || element->text == NULL) {
-            pil_yaml_problem_add(of->check->problems, element, "%s: each element of %s must be one text; mend this one",
+            pil_yaml_problem_add(of->check->problems, element, "%s: each element of %s must be one text; fix this one",
                                  of->label, key);
         } else if (strlen(element->text) > PIL_CHECK_TEXT_BYTES_MAX || strpbrk(element->text, "\r\n") != NULL) {
             pil_yaml_problem_add(of->check->problems, element,
-                                 "%s: %s has a text of several lines or more than %d bytes; mend it", of->label, key,
+                                 "%s: %s has a text of several lines or more than %d bytes; fix it", of->label, key,
                                  PIL_CHECK_TEXT_BYTES_MAX);
         } else {
             pil_json_append(&texts, json_string(element->text));

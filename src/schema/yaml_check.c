@@ -6,23 +6,29 @@ enum { SUGGEST_PROBLEMS_MAX = 100, NEAREST_BYTES_MAX = 64 };
 
 /* ---- Words */
 
-/* Levenshtein distance; both words have at most NEAREST_BYTES_MAX bytes. */
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* How many bytes are missing, too much or wrong, or neighbours that are swapped (optimal string alignment). Both words
+ * have at most NEAREST_BYTES_MAX bytes. */
 static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len) {
-    size_t row[NEAREST_BYTES_MAX + 1];
-    for (size_t i = 0; i <= b_len; i++) {
-        row[i] = i;
+    size_t rows[3][NEAREST_BYTES_MAX + 1];
+    for (size_t k = 0; k <= b_len; k++) {
+        rows[0][k] = k;
     }
     for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
+        size_t *row = rows[i % 3];
+        const size_t *before = rows[(i + 2) % 3], *earlier = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t k = 1; k <= b_len; k++) {
-            size_t best = diagonal + (a[i - 1] != b[k - 1]);
-            diagonal = row[k];
-            best = best < row[k] + 1 ? best : row[k] + 1;
-            row[k] = best < row[k - 1] + 1 ? best : row[k - 1] + 1;
+            row[k] = smaller(before[k - 1] + (a[i - 1] != b[k - 1]), smaller(before[k], row[k - 1]) + 1);
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1]) {
+                row[k] = smaller(row[k], earlier[k - 2] + 1);
+            }
         }
     }
-    return row[b_len];
+    return rows[a_len % 3][b_len];
 }
 
 const char *pil_yaml_nearest(const char *word, const char *const *candidates, uint32_t count) {

@@ -242,7 +242,7 @@ def test_a_list_that_is_none_can_be_skipped(project: Project) -> None:
 def test_advice_can_be_taken(project: Project) -> None:
     for text, feature, advice in (
             ("uint64 9223372036854775808", "int64", "declare float64"),
-            ("uint64 18446744073709551615", "int64", "mend"),
+            ("uint64 18446744073709551615", "int64", "fix"),
             ("int64 16777217", "float32", "declare int64"), ("int64 9007199254740993", "float64", "declare int64"),
             ("double 1e39", "float32", "declare float64"), ("double 1e39", "list<float32>", "declare list<float64>")):
         put(project, "parquet", text, feature)

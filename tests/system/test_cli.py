@@ -61,7 +61,7 @@ def test_help_lists_every_command_and_each_explains_itself() -> None:
         ([], "--help"),
         (["releses"], "did you mean releases"),
         (["help", "promot"], "did you mean promote"),
-        (["promote", "--chanel", "x"], "did you mean channel"),
+        (["promote", "--chanel", "x"], "did you mean --channel"),
         (["../evil"], "no command"),
         (["promote"], "--store"),
         (["promote", "--store", "dir:x", "a/b@c"], "--channel"),

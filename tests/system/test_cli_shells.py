@@ -30,6 +30,7 @@ def test_the_completions_that_are_shipped_are_those_that_are_printed(shell: str,
         (["build", "--mem"], ["--memory-limit"]),
         (["build", "--on-bad-row", "s"], ["skip"]),
         (["build", "--on-conflict", "r"], ["resolve"]),
+        (["top", "--sort", "h"], ["hits"]),
     ],
 )
 def test_bash_completes(words: list[str], wanted: list[str]) -> None:

@@ -353,7 +353,7 @@ static void options_of_csv_are_checked(void **state) {
         {"thousands: .", "8:66: source of feature view v: decimal_separator and thousands are both '.'; change one of "
                          "them"},
         {"null_values: [[NA]]",
-         "8:69: source of feature view v: each element of null_values must be one text; mend this "
+         "8:69: source of feature view v: each element of null_values must be one text; fix this "
          "one"},
         {"null_values: NA",
          "8:68: source of feature view v: null_values has the wrong form; it must be a list, [a, b] or "

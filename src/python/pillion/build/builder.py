@@ -35,7 +35,7 @@ SKIP = "or leave such rows out with --on-bad-row=skip"
 _FIXES = {
     "null_key": "give each row its key, ",
     "null_timestamp": "give each row its time, ",
-    "absurd_timestamp": "mend the clock or the unit (milliseconds taken for microseconds?), ",
+    "absurd_timestamp": "fix the clock or the unit (milliseconds taken for microseconds?), ",
     "null_element": "write lists without nulls, ",
     "vector_length": "write vectors of one length, declare another dimension, ",
     "invalid_utf8": "declare bytes, write UTF-8, ",

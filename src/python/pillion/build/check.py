@@ -229,5 +229,5 @@ def describe(misfit: Misfit, target: Target, is_key: bool, is_pii: bool) -> tupl
     if is_key and wider != "int64":
         return what, "write keys as integers in range, or as text and declare string, "
     if wider:
-        return what, f"declare {target.text.replace(target.scalar, wider)} in the project file, mend the row, "
-    return what, "mend the row, "
+        return what, f"declare {target.text.replace(target.scalar, wider)} in the project file, fix the row, "
+    return what, "fix the row, "

@@ -252,7 +252,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         max_bad_rows=arguments.max_bad_rows, temporary=os.path.abspath(arguments.tmp),
         err=Messages(sys.stderr, arguments.json))
     outcome = Outcome()
-    watch = memory.Watch(limit, options.err.say, outcome.text)
+    watch = memory.Watch(limit, options.err.fail, outcome.text)
     code = _guarded(arguments, options, outcome)
     watch.stop()
     if code == 0:

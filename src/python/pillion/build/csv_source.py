@@ -131,7 +131,7 @@ class CsvSource(FileSource):
                                "write quotes within quotes twice")
             yield Malformed(f"{name}, line {line}", what, fix)
         if found == 0:
-            raise BadInput(f"{name}: cannot be read: {refused[0]}; mend or remove it")
+            raise BadInput(f"{name}: cannot be read: {refused[0]}; fix or remove it")
 
     def close(self) -> None:
         super().close()

@@ -182,7 +182,7 @@ class _Search:
         except OSError as error:
             if path.is_symlink() and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise BadInput(f"{self.name(path)}: is a symbolic link to {os.readlink(path)}, which leads to no file; "
-                               "mend or remove it") from error
+                               "fix or remove it") from error
             raise failure(self.name(path), error) from error
 
     def _refuse_table(self, folder: Path) -> None:
@@ -211,7 +211,7 @@ def find_files(pattern: str, kind: str, folder: Path) -> tuple[list[Path], list[
         raise BadInput(f"{pattern}: {form.replace('KIND', kind).replace('PATH', pattern)}")
     what = f"no {_WORDS[kind]} file in this folder" if os.path.isdir(path) else "no such file"
     others = f"; {passed_over(pattern, kind, passed, len(passed))}" if passed else ""
-    raise BadInput(f"{pattern}: {what} (paths are relative to {folder}){others}; mend source.path or write the data")
+    raise BadInput(f"{pattern}: {what} (paths are relative to {folder}){others}; fix source.path or write the data")
 
 
 def passed_over(pattern: str, kind: str, names: Sequence[str], count: int) -> str:

@@ -116,10 +116,10 @@ class Watch:
     cannot be known before: values that are much longer than those before them, what DuckDB and Arrow keep. A build that
     ends anywhere leaves nothing visible of the view that it was at."""
 
-    def __init__(self, cap: int, tell: Callable[[str], None], outcome: Callable[[], str]) -> None:
-        """`outcome` says what was published."""
+    def __init__(self, cap: int, fail: Callable[[str, int], int], outcome: Callable[[], str]) -> None:
+        """`fail` tells the user and returns the exit code; `outcome` says what was published."""
         self._cap = cap
-        self._tell = tell
+        self._fail = fail
         self._outcome = outcome
         self._done = threading.Event()
         threading.Thread(target=self._run, name="memory", daemon=True).start()
@@ -128,10 +128,9 @@ class Watch:
         while not self._done.wait(WATCH_S):
             used = resident_bytes()
             if used > self._cap:
-                self._tell(f"pillion build: the memory limit of {-(-self._cap // MIB)} MiB does not suffice: "
-                           f"{-(-used // MIB)} MiB are in use and it goes on; raise it (--memory-limit); "
-                           f"{self._outcome()}")
-                os._exit(IoFailure.code)
+                os._exit(self._fail(f"the memory limit of {-(-self._cap // MIB)} MiB does not suffice: "
+                                    f"{-(-used // MIB)} MiB are in use and more is needed; raise it "
+                                    f"(--memory-limit); {self._outcome()}", IoFailure.code))
 
     def stop(self) -> None:
         self._done.set()

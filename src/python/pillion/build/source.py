@@ -100,7 +100,7 @@ def failure(name: str, error: Exception, alias: str = "") -> BuildError:
         text = text.replace(alias, name)
     if isinstance(error, duckdb.Error) and _MACHINE.search(text):
         return IoFailure(f"{name}: {text}")
-    return BadInput(f"{name}: cannot be read: {text}; mend or remove it")
+    return BadInput(f"{name}: cannot be read: {text}; fix or remove it")
 
 
 def _refuse_column_of_folders(column: Column, view: View, name: str) -> None:
