@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Output for people: messages, styles, numbers and text. */
 #include "cli/report.h"
+#include "base/nearest.h"
 
 #include "schema/json_text.h"
 #include "schema/yaml_check.h"
@@ -130,7 +131,7 @@ json_t *pil_report_lines_to_json(const struct pil_text *lines) {
 }
 
 const char *pil_report_hint(const char *word, const char *const *names, uint32_t count, struct pil_text *room) {
-    const char *nearest = pil_yaml_nearest(word, names, count);
+    const char *nearest = pil_nearest(word, names, count);
     pil_text_clear(room);
     if (nearest != NULL) {
         pil_text_format(room, "; did you mean %s?", nearest);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The command line, and the values of `auto` on this machine. */
 #include "daemon/config.h"
+#include "base/nearest.h"
 
 #include "base/machine.h"
 #include "daemon/config_option.h"
@@ -54,7 +55,7 @@ static void flag_is_unknown(struct pil_text *problems, const char *flag, const c
     for (uint32_t i = 0; (option = pil_config_option_at(i)) != NULL && count < NAMES_MAX; i++) {
         names[count++] = option->key;
     }
-    const char *nearest = pil_yaml_nearest(key, names, count);
+    const char *nearest = pil_nearest(key, names, count);
     struct pil_text text = {0};
     pil_text_format(&text, "no such flag%s", nearest != NULL ? "; did you mean --" : "; see pilliond --help");
     for (const char *c = nearest != NULL ? nearest : ""; *c != '\0'; c++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Helpers that all checks of a project use. */
 #include "schema/json_text.h"
+#include "base/nearest.h"
 #include "schema/name.h"
 #include "schema/project_check.h"
 
@@ -104,7 +105,7 @@ void *pil_check_list(struct pil_check *check, const struct pil_yaml_node *list, 
 
 const char *pil_check_hint(struct pil_check *check, const char *word, const char *const *names, uint32_t count,
                            char buffer[PIL_CHECK_HINT_BYTES]) {
-    const char *nearest = check->problems->count < HINT_PROBLEMS_MAX ? pil_yaml_nearest(word, names, count) : NULL;
+    const char *nearest = check->problems->count < HINT_PROBLEMS_MAX ? pil_nearest(word, names, count) : NULL;
     buffer[0] = '\0';
     if (nearest != NULL) {
         snprintf(buffer, PIL_CHECK_HINT_BYTES, ", or did you mean %s?", PIL_YAML_QUOTE(nearest));

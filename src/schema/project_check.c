@@ -21,10 +21,12 @@ static void check_entity(struct pil_check *check, const struct pil_yaml_node *no
     if (values[TYPE] != NULL &&
         (pil_type_parse(pil_bytes_from_text(values[TYPE]->text), &type, NULL) != PIL_STATUS_OK ||
          !pil_entity_can_be(type))) {
-        char names[PIL_SCALAR_NAMES_BYTES];
+        char names[PIL_SCALAR_NAMES_BYTES], advice[PIL_TYPE_ADVICE_BYTES];
         pil_scalar_names(PIL_USE_KEY, " or ", names);
-        pil_yaml_problem_add(check->problems, values[TYPE], "%s: type '%s' cannot be a key; use %s", label,
-                             PIL_YAML_QUOTE(values[TYPE]->text), names);
+        pil_type_advise(pil_bytes_from_text(values[TYPE]->text), PIL_USE_KEY, advice);
+        pil_yaml_problem_add(check->problems, values[TYPE], "%s: type '%s' cannot be a key; %s%s", label,
+                             PIL_YAML_QUOTE(values[TYPE]->text), advice[0] != '\0' ? advice : "use ",
+                             advice[0] != '\0' ? "" : names);
         type.scalar = PIL_SCALAR_INT64;
     }
     *ret_entity = (struct pil_entity){

@@ -3,6 +3,7 @@
 #include "schema/type.h"
 #include "base/bounds.h"
 #include "base/panic.h"
+#include "schema/type_alias.h"
 
 #include <stdio.h>
 
@@ -68,6 +69,42 @@ static bool parse_vector(struct pil_bytes inside, struct pil_type *ret_type) {
     return true;
 }
 
+void pil_type_advise(struct pil_bytes name, uint32_t use, char ret_advice[PIL_TYPE_ADVICE_BYTES]) {
+    struct pil_type_meaning meaning;
+    char type[PIL_TYPE_TEXT_BYTES], narrow[PIL_TYPE_TEXT_BYTES];
+    ret_advice[0] = '\0';
+    if (!pil_type_meant(name, use, &meaning)) {
+        return;
+    }
+    pil_type_format(meaning.type, type);
+    if (meaning.is_typo) {
+        snprintf(ret_advice, PIL_TYPE_ADVICE_BYTES, "did you mean %s?", type);
+    } else if (meaning.narrow != PIL_TYPE_NO_SCALAR) {
+        meaning.type.scalar = (pil_scalar)meaning.narrow;
+        pil_type_format(meaning.type, narrow);
+        snprintf(ret_advice, PIL_TYPE_ADVICE_BYTES, "write %s, or %s if its values have 32 bits", type, narrow);
+    } else {
+        snprintf(ret_advice, PIL_TYPE_ADVICE_BYTES, "write %s", type);
+    }
+}
+
+static pil_status no_such_type(struct pil_bytes text, struct pil_error *error) {
+    char advice[PIL_TYPE_ADVICE_BYTES], values[PIL_SCALAR_NAMES_BYTES], elements[PIL_SCALAR_NAMES_BYTES];
+    if (error == NULL) {
+        return PIL_STATUS_INVALID;
+    }
+    pil_type_advise(text, PIL_USE_VALUE, advice);
+    if (advice[0] != '\0') {
+        return pil_fail(error, PIL_STATUS_INVALID, "there is no such type; %s", advice);
+    }
+    pil_scalar_names(PIL_USE_VALUE, ", ", values);
+    pil_scalar_names(PIL_USE_VECTOR, ", ", elements);
+    return pil_fail(error, PIL_STATUS_INVALID,
+                    "there is no such type; possible are %s, list<one of these> and vector<E,N> with E one of %s "
+                    "and N from 1 to %d",
+                    values, elements, PIL_VECTOR_DIMENSION_MAX);
+}
+
 pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, struct pil_error *ret_error) {
     struct pil_bytes trimmed = trim(text), inside;
     struct pil_type type = {.shape = PIL_SHAPE_SCALAR};
@@ -81,13 +118,7 @@ pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, stru
         good = parse_scalar(trimmed, PIL_USE_VALUE, &type.scalar);
     }
     if (!good) {
-        char values[PIL_SCALAR_NAMES_BYTES], elements[PIL_SCALAR_NAMES_BYTES];
-        pil_scalar_names(PIL_USE_VALUE, ", ", values);
-        pil_scalar_names(PIL_USE_VECTOR, ", ", elements);
-        return pil_fail(ret_error, PIL_STATUS_INVALID,
-                        "there is no such type; possible are %s, list<one of these> and vector<E,N> with E one of %s "
-                        "and N from 1 to %d",
-                        values, elements, PIL_VECTOR_DIMENSION_MAX);
+        return no_such_type(trimmed, ret_error);
     }
     *ret_type = type;
     return PIL_STATUS_OK;

@@ -18,10 +18,14 @@ struct pil_type {
     uint32_t dimension; /* 1..PIL_VECTOR_DIMENSION_MAX for vectors, else 0 */
 };
 
-enum { PIL_TYPE_TEXT_BYTES = 40, PIL_REF_BYTES = 16, PIL_REF_INLINE_BYTES = 12 };
+enum { PIL_TYPE_TEXT_BYTES = 40, PIL_REF_BYTES = 16, PIL_REF_INLINE_BYTES = 12, PIL_TYPE_ADVICE_BYTES = 128 };
 
-/* Parses a type's name. INVALID: the message lists the possible types. */
+/* Parses a type's name. INVALID: the message says what to write for a name that other systems use or that has a typo
+ * (type_alias.h), else it lists the possible types. */
 pil_status pil_type_parse(struct pil_bytes text, struct pil_type *ret_type, struct pil_error *ret_error) PIL_CHECKED;
+/* Writes what to do about a name that is no type for `use` (PIL_USE_VALUE or PIL_USE_KEY): "write float64", "write
+ * int64, or int32 if its values have 32 bits", "did you mean float32?"; or "" when it resembles none. */
+void pil_type_advise(struct pil_bytes name, uint32_t use, char ret_advice[PIL_TYPE_ADVICE_BYTES]);
 /* Writes a type's canonical name ("vector<float32,32>"); returns its length. */
 int pil_type_format(struct pil_type type, char ret_text[PIL_TYPE_TEXT_BYTES]);
 

@@ -1,55 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/yaml_check.h"
+#include "base/nearest.h"
 #include "schema/internal.h"
 
-enum { SUGGEST_PROBLEMS_MAX = 100, NEAREST_BYTES_MAX = 64 };
-
-/* ---- Words */
-
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-/* How many bytes are missing, too much or wrong, or neighbours that are swapped (optimal string alignment). Both words
- * have at most NEAREST_BYTES_MAX bytes. */
-static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len) {
-    size_t rows[3][NEAREST_BYTES_MAX + 1];
-    for (size_t k = 0; k <= b_len; k++) {
-        rows[0][k] = k;
-    }
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t *row = rows[i % 3];
-        const size_t *before = rows[(i + 2) % 3], *earlier = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t k = 1; k <= b_len; k++) {
-            row[k] = smaller(before[k - 1] + (a[i - 1] != b[k - 1]), smaller(before[k], row[k - 1]) + 1);
-            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1]) {
-                row[k] = smaller(row[k], earlier[k - 2] + 1);
-            }
-        }
-    }
-    return rows[a_len % 3][b_len];
-}
-
-const char *pil_yaml_nearest(const char *word, const char *const *candidates, uint32_t count) {
-    size_t len = strlen(word);
-    /* At most a third of the word's bytes, and at most 3, may be wrong. */
-    size_t best = len / 3 < 3 ? len / 3 + 1 : 4;
-    const char *nearest = NULL;
-    for (uint32_t i = 0; i < count && len <= NEAREST_BYTES_MAX; i++) {
-        size_t other = strlen(candidates[i]);
-        size_t apart = other > len ? other - len : len - other;
-        if (other > NEAREST_BYTES_MAX || apart >= best) {
-            continue;
-        }
-        size_t found = distance(word, len, candidates[i], other);
-        if (found < best) {
-            best = found;
-            nearest = candidates[i];
-        }
-    }
-    return nearest;
-}
+enum { SUGGEST_PROBLEMS_MAX = 100 };
 
 /* ---- Mappings */
 
@@ -71,7 +25,7 @@ static void add_unknown_key(struct pil_yaml_problems *problems, const struct pil
         names[i] = keys[i].name;
         pil_text_format(&known, "%s%s", i > 0 ? ", " : "", keys[i].name);
     }
-    const char *nearest = problems->count < SUGGEST_PROBLEMS_MAX ? pil_yaml_nearest(at->text, names, key_count) : NULL;
+    const char *nearest = problems->count < SUGGEST_PROBLEMS_MAX ? pil_nearest(at->text, names, key_count) : NULL;
     if (nearest != NULL) {
         pil_yaml_problem_add(problems, at, "%s: unknown key %s; did you mean %s?", what, PIL_YAML_QUOTE(at->text),
                              nearest);

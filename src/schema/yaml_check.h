@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Checks mappings against the keys that they may have, and suggests the key that an unknown word was meant to be. */
+ * Checks mappings against the keys that they may have. */
 #pragma once
 
 #include "schema/yaml.h"
@@ -15,6 +15,3 @@ struct pil_yaml_key {
  * trips". */
 void pil_yaml_take(struct pil_yaml_problems *problems, const struct pil_yaml_node *node, const char *what,
                    const struct pil_yaml_key *keys, uint32_t key_count, const struct pil_yaml_node **ret_values);
-
-/* The candidate that `word` was probably meant to be; NULL if none is near. */
-const char *pil_yaml_nearest(const char *word, const char *const *candidates, uint32_t count);

@@ -190,13 +190,33 @@ static void lists_every_mistake_in_file_order(void **state) {
         "f:14:28: source of feature view stats: unknown key pth; did you mean path?\n"
         "f:16:45: feature trips: default does not fit int32; must be a whole number\n"
         "f:17:9: feature trips is defined twice in feature view stats; rename or remove one\n"
-        "f:17:29: feature trips: type 'int': there is no such type; possible are bool, int32, int64, float32, float64, "
-        "string, bytes, "
-        "unix_timestamp, list<one of these> and vector<E,N> with E one of float32, float16, bfloat16, int8 and N from "
-        "1 to 16384\n"
+        "f:17:29: feature trips: type 'int': there is no such type; write int64, or int32 if its values have 32 bits\n"
         "f:18:9: feature driver has the name of a join key of feature view stats; rename it\n"
         "f:19:29: feature taste: type 'vector<float32' has no end; put the whole type in quotes\n"
         "f:19:44: feature taste: unknown key 2>; remove it (known are name, type, default, description, tags)\n");
+}
+
+static void names_the_type_to_write(void **state) {
+    (void)state;
+    bad("project: rides\n"
+        "entities:\n"
+        "  - {name: driver, type: str}\n"
+        "  - {name: day, type: INT64_LIST}\n"
+        "feature_views:\n"
+        "  - name: stats\n"
+        "    entities: [driver]\n"
+        "    source: {type: csv, path: a.csv, timestamp_field: t}\n"
+        "    features:\n"
+        "      - {name: a, type: double}\n"
+        "      - {name: b, type: flaot32}\n"
+        "      - {name: c, type: ValueType.INT64_LIST}\n"
+        "      - {name: d, type: Array(Float32)}\n",
+        "f:3:26: entity driver: type 'str' cannot be a key; write string\n"
+        "f:4:23: entity day: type 'INT64_LIST' cannot be a key; use int32, int64, string, bytes or unix_timestamp\n"
+        "f:10:25: feature a: type 'double': there is no such type; write float64\n"
+        "f:11:25: feature b: type 'flaot32': there is no such type; did you mean float32?\n"
+        "f:12:25: feature c: type 'ValueType.INT64_LIST': there is no such type; write list<int64>\n"
+        "f:13:25: feature d: type 'Array(Float32)': there is no such type; write list<float32>\n");
 }
 
 static void says_where_the_yaml_breaks(void **state) {
@@ -521,6 +541,7 @@ int main(void) {
         cmocka_unit_test(reads_views_and_sources),
         cmocka_unit_test(reads_features_and_defaults),
         cmocka_unit_test(lists_every_mistake_in_file_order),
+        cmocka_unit_test(names_the_type_to_write),
         cmocka_unit_test(says_where_the_yaml_breaks),
         cmocka_unit_test(refuses_aliases_and_tags),
         cmocka_unit_test(ttl_takes_the_four_units),

@@ -201,6 +201,7 @@ static void refuses_what_is_not_the_form(void **state) {
         {"\"f1\"", "\"f0\"", "stands twice"},
         {"\"vector<float16,2>\"", "\"vector<float16,3>\"", "list of 3"},
         {"\"vector<float16,2>\"", "\"vector<float16>\"", "there is no such type"},
+        {"\"vector<float16,2>\"", "\"vector<half,2>\"", "write vector<float16,2>"},
         {"[1.0,-0.5]", "[1.0,65505]", "element 2"},
         {"[1.0,-0.5]", "[1.0,null]", "element 2"},
         {"-5", "2147483648", "\"default\""},
