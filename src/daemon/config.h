@@ -63,6 +63,7 @@ void pil_config_reload(struct pil_config *running, const struct pil_config *want
  * configuration. NO_MEMORY. */
 pil_status pil_config_receive(struct pil_config *config, int fd, bool is_first, const char *component,
                               struct pil_error *ret_error) PIL_CHECKED;
-/* Writes docs/reference/config.md. */
+/* Write docs/reference/config.md; deploy/pilliond.yaml; the help. */
 void pil_config_describe(struct pil_text *page);
+void pil_config_example(struct pil_text *page);
 void pil_config_usage(struct pil_text *page);

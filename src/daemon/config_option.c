@@ -128,6 +128,31 @@ struct unit {
     const char *suffix;
     uint64_t factor;
 };
+static const struct unit counts[] = {{"", 1}, {NULL, 0}};
+static const struct unit sizes[] = {{"", 1},      {"K", 1024},       {"KiB", 1024},       {"M", MIB},
+                                    {"MiB", MIB}, {"G", 1024 * MIB}, {"GiB", 1024 * MIB}, {NULL, 0}};
+static const struct unit durations_ms[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                           {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+static const struct unit durations_us[] = {{"us", 1}, {"ms", 1000}, {"s", 1000000}, {NULL, 0}};
+
+/* What the kinds have in common, and how they differ. */
+struct kind {
+    const char *name; /* for people */
+    const char *form; /* of what is written; NULL: any text, or a choice */
+    const struct unit *units;
+    bool may_be_auto;
+};
+static const struct kind kinds[] = {
+    [PIL_OPTION_TEXT] = {"text", NULL, NULL, false},
+    [PIL_OPTION_COUNT] = {"number", "a whole number", counts, false},
+    [PIL_OPTION_BYTES] = {"bytes", "bytes, as in 4096, 64K, 512M or 2G", sizes, false},
+    [PIL_OPTION_DURATION] = {"duration", "a duration, as in 500ms, 10s, 5m, 1h or 7d", durations_ms, false},
+    [PIL_OPTION_DURATION_US] = {"duration", "a duration, as in 50us, 10ms or 1s", durations_us, false},
+    [PIL_OPTION_CHOICE] = {"choice", NULL, NULL, false},
+    [PIL_OPTION_AUTO_COUNT] = {"number", "a whole number", counts, true},
+    [PIL_OPTION_AUTO_BYTES] = {"bytes", "bytes, as in 4096, 64K, 512M or 2G", sizes, true},
+    [PIL_OPTION_AUTO_DURATION_US] = {"duration", "a duration, as in 50us, 10ms or 1s", durations_us, true},
+};
 
 /* Parses digits and one of the units; returns false for anything else and on overflow. */
 static bool parse_number(const char *text, const struct unit *units, uint64_t *ret_value) {
@@ -163,38 +188,58 @@ static bool parse_choice(const char *text, const char *choices, uint64_t *ret_va
     return false;
 }
 
-static bool parse_value(const struct pil_config_option *option, const char *text, uint64_t *ret_value,
-                        const char **ret_form) {
-    static const struct unit counts[] = {{"", 1}, {NULL, 0}};
-    static const struct unit sizes[] = {{"", 1},      {"K", 1024},       {"KiB", 1024},       {"M", MIB},
-                                        {"MiB", MIB}, {"G", 1024 * MIB}, {"GiB", 1024 * MIB}, {NULL, 0}};
-    static const struct unit durations_ms[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
-                                               {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
-    static const struct unit durations_us[] = {{"us", 1}, {"ms", 1000}, {"s", 1000000}, {NULL, 0}};
-    bool may_be_auto = option->kind == PIL_OPTION_AUTO_COUNT || option->kind == PIL_OPTION_AUTO_BYTES ||
-                       option->kind == PIL_OPTION_AUTO_DURATION_US;
-    if (may_be_auto && strcmp(text, "auto") == 0) {
+/* A number in the largest unit that it is a whole number of. */
+static void append_number(struct pil_text *text, uint64_t value, const struct unit *units) {
+    const struct unit *best = units;
+    for (; units->suffix != NULL; units++) {
+        best = value > 0 && value % units->factor == 0 && units->factor > best->factor ? units : best;
+    }
+    pil_text_format(text, "%llu%s", (unsigned long long)(value / best->factor), best->suffix);
+}
+
+const char *pil_config_option_type(const struct pil_config_option *option) {
+    return kinds[option->kind].name;
+}
+
+void pil_config_option_append_allowed(struct pil_text *text, const struct pil_config_option *option) {
+    const struct kind *kind = &kinds[option->kind];
+    if (option->kind == PIL_OPTION_TEXT) {
+        pil_text_format(text, "at most %zu bytes", option->bytes - 1);
+    } else if (option->kind == PIL_OPTION_CHOICE) {
+        for (const char *at = option->choices; *at != '\0'; at += strcspn(at, "|") + (strchr(at, '|') != NULL)) {
+            const char *join = at == option->choices ? "" : strchr(at, '|') != NULL ? ", " : " or ";
+            pil_text_format(text, "%s%.*s", join, (int)strcspn(at, "|"), at);
+        }
+    } else {
+        append_number(text, option->min, kind->units);
+        pil_text_format(text, " to ");
+        append_number(text, option->max, kind->units);
+        pil_text_format(text, "%s", kind->may_be_auto ? ", or auto" : "");
+    }
+}
+
+/* Returns whether the text has the form of the kind, and is within the bounds. */
+static bool parse_value(const struct pil_config_option *option, const char *text, uint64_t *ret_value) {
+    const struct kind *kind = &kinds[option->kind];
+    if (option->kind == PIL_OPTION_CHOICE) {
+        return parse_choice(text, option->choices, ret_value);
+    }
+    if (kind->may_be_auto && strcmp(text, "auto") == 0) {
         *ret_value = option->kind == PIL_OPTION_AUTO_DURATION_US ? UINT64_MAX : 0;
         return true;
     }
-    switch (option->kind) {
-    case PIL_OPTION_CHOICE: *ret_form = option->choices; return parse_choice(text, option->choices, ret_value);
-    case PIL_OPTION_COUNT:
-    case PIL_OPTION_AUTO_COUNT: *ret_form = "a whole number"; return parse_number(text, counts, ret_value);
-    case PIL_OPTION_BYTES:
-    case PIL_OPTION_AUTO_BYTES:
-        *ret_form = "bytes, as in 4096, 64K, 512M or 2G";
-        return parse_number(text, sizes, ret_value);
-    case PIL_OPTION_DURATION:
-        *ret_form = "a duration, as in 500ms, 10s, 5m, 1h or 7d";
-        return parse_number(text, durations_ms, ret_value);
-    case PIL_OPTION_DURATION_US:
-    case PIL_OPTION_AUTO_DURATION_US:
-        *ret_form = "a duration, as in 50us, 10ms or 1s";
-        return parse_number(text, durations_us, ret_value);
-    case PIL_OPTION_TEXT: break;
-    }
-    return false;
+    return parse_number(text, kind->units, ret_value) && *ret_value >= option->min && *ret_value <= option->max;
+}
+
+static pil_status refuse_value(const struct pil_config_option *option, const char *text, struct pil_error *error) {
+    const char *form = kinds[option->kind].form;
+    struct pil_text allowed = {0};
+    pil_config_option_append_allowed(&allowed, option);
+    pil_status status =
+        pil_fail(error, PIL_STATUS_INVALID, "%s is '%s'; it must be %s%s%s", option->key, PIL_YAML_QUOTE(text),
+                 form != NULL ? form : "", form != NULL ? ": " : "", pil_text_chars(&allowed));
+    pil_text_deinit(&allowed);
+    return status;
 }
 
 pil_status pil_config_option_set(struct pil_config *config, const struct pil_config_option *option, const char *text,
@@ -209,15 +254,8 @@ pil_status pil_config_option_set(struct pil_config *config, const struct pil_con
         return PIL_STATUS_OK;
     }
     uint64_t value = 0;
-    const char *form = "";
-    if (!parse_value(option, text, &value, &form)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s is '%s'; it must be %s", option->key, PIL_YAML_QUOTE(text),
-                        form);
-    }
-    bool is_auto = strcmp(text, "auto") == 0;
-    if (option->kind != PIL_OPTION_CHOICE && !is_auto && (value < option->min || value > option->max)) {
-        return pil_fail(ret_error, PIL_STATUS_INVALID, "%s is '%s'; it must be within %llu and %llu of its base unit",
-                        option->key, text, (unsigned long long)option->min, (unsigned long long)option->max);
+    if (!parse_value(option, text, &value)) {
+        return refuse_value(option, text, ret_error);
     }
     store_number(config, option, value);
     return PIL_STATUS_OK;
@@ -284,67 +322,4 @@ pil_status pil_config_add_listener(struct pil_config *config, const char *protoc
     listener->mode = 0660;
     *ret_listener = listener;
     return PIL_STATUS_OK;
-}
-
-static void describe_listener_keys(struct pil_text *page) {
-    pil_text_format(
-        page,
-        "\n## serve\n\nA list of `{view: PROJECT/VIEW, channel: CHANNEL}`; flag `--serve PROJECT/VIEW@CHANNEL`, once "
-        "for each. At most %d. Views are added and removed with SIGHUP, without a restart; another channel or rule for "
-        "a view that is served needs one, or two reloads: without the view, then with it.\n\n"
-        "Two more keys of an entry say who may do what with the view, by what the kernel tells of the process that "
-        "connected: `none` allows no process, `{uids: [...], gids: [...], cgroups: [...]}` allows each that a list "
-        "names. "
-        "gids are those of primary and supplementary groups; cgroups are globs over the path in the unified hierarchy. "
-        "Of a client that connects over TCP within the machine, only the user is known; of one from elsewhere "
-        "nothing is known, and no list matches it.\n\n"
-        "- `read`: who may read the view, over every protocol. Default: every process that may connect.\n"
-        "- `map`: who may map it (listener `mapped`); requires the right to read it, too. Default: every process that "
-        "may read it, but none if the view is regulated: it has the tag `regulated`, not `false`, or a feature has the "
-        "tag `regulated`, or its project is not known yet or cannot be used.\n"
-        "\n## listen\n\nA list; flag `--listen PROTOCOL=ADDRESS`, once for each. At most %d.\n\n"
-        "| key | values | default | meaning |\n|---|---|---|---|\n"
-        "| protocol | resp, feast, oip, admin, mapped | | The protocol of the listener; never guessed. |\n"
-        "| address | unix:/PATH, tcp:HOST:PORT | | TCP hosts must be loopback addresses unless `public` says so. |\n"
-        "| mode | octal | \"0660\" | Permissions of a Unix socket. |\n"
-        "| group | name | | Group of a Unix socket. |\n"
-        "| public | true, false | false | Allows a TCP address that is not loopback. |\n"
-        "| statuses | strict, feast-python, feast-go | strict | How feast answers show feature statuses. |\n"
-        "| expired | serve, hide | serve | Rows older than the ttl: served (with status OUTSIDE_MAX_AGE where there "
-        "are statuses) or as if missing. |\n",
-        PIL_SETTINGS_VIEWS_MAX, PIL_SETTINGS_LISTENERS_MAX);
-}
-
-void pil_config_describe(struct pil_text *page) {
-    pil_text_format(page, "# Configuration of pilliond\n\nPrinted by `pilliond --describe config`. Each option is a "
-                          "key of the YAML file and a flag "
-                          "`--KEY VALUE`; flags win. Options marked reloadable follow SIGHUP.\n\n| key | default | "
-                          "reloadable | meaning |\n|---|---|---|---|\n");
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        const struct pil_config_option *option = &options[i];
-        pil_text_format(page, "| %s | %s | %s | %s |\n", option->key, option->default_text,
-                        option->is_reloadable ? "yes" : "no", option->help);
-    }
-    describe_listener_keys(page);
-}
-
-void pil_config_usage(struct pil_text *page) {
-    pil_text_format(
-        page,
-        "pilliond %s: serves feature vectors on localhost from immutable releases\n\n"
-        "usage: pilliond [--config FILE] [--store " PIL_STORE_FORMS "] [--serve PROJECT/VIEW@CHANNEL]… [--listen "
-        "PROTOCOL=ADDRESS]… [--KEY VALUE]…\n\n"
-        "  --config FILE        YAML file; flags win over it\n"
-        "  --serve V@C          serve the release that channel C of view V points to; once for each view\n"
-        "  --listen P=A         resp, feast, oip, admin or mapped on unix:/PATH or tcp:HOST:PORT; each adds a "
-        "listener\n"
-        "  --check-config       try everything that a start needs, start nothing; exit code 1 for mistakes, 3 where a\n"
-        "                       start fails or would have to wait for a store, a channel or a release\n"
-        "  --describe TABLE     print a reference page: config, metrics, commands\n"
-        "  --ready-fd N         write \"ready\\n\" to descriptor N when every served view is ready\n"
-        "  --version, --help\n\noptions (YAML keys, too):\n",
-        PIL_VERSION);
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        pil_text_format(page, "  --%-28s %s [%s]\n", options[i].key, options[i].help, options[i].default_text);
-    }
 }

@@ -38,6 +38,9 @@ pil_status pil_config_option_set(struct pil_config *config, const struct pil_con
                                  struct pil_error *ret_error) PIL_CHECKED;
 bool pil_config_option_is_equal(const struct pil_config *a, const struct pil_config *b,
                                 const struct pil_config_option *option);
+/* For people: "number", "bytes", "duration", "choice" or "text"; and what is possible: "1 to 64, or auto". */
+const char *pil_config_option_type(const struct pil_config_option *option);
+void pil_config_option_append_allowed(struct pil_text *text, const struct pil_config_option *option);
 void pil_config_option_copy(struct pil_config *to, const struct pil_config *from,
                             const struct pil_config_option *option);
 void pil_config_defaults(struct pil_config *config);

@@ -31,13 +31,17 @@ static int describe(const char *table) {
         const char *name;
         void (*fill)(struct pil_text *page);
     } tables[] = {
-        {"config", pil_config_describe}, {"metrics", pil_metric_describe}, {"commands", pil_redis_describe_commands}};
+        {"config", pil_config_describe},
+        {"example", pil_config_example},
+        {"metrics", pil_metric_describe},
+        {"commands", pil_redis_describe_commands},
+    };
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (strcmp(tables[i].name, table) == 0) {
             return print(tables[i].fill);
         }
     }
-    fprintf(stderr, "pilliond: --describe %s: there are config, metrics and commands\n", table);
+    fprintf(stderr, "pilliond: --describe %s: there are config, example, metrics and commands\n", table);
     return EXIT_PROBLEMS;
 }
 

@@ -192,7 +192,7 @@ def test_mistakes_have_their_place(store, folder):
 
 def test_the_reference_describes_both_rules():
     page = harness.run([harness.program("pilliond"), "--describe", "config"]).stdout
-    assert "`read`: who may read" in page and "`map`: who may map" in page
+    assert "| Who may read the view" in page and "| Who may map it" in page
 
 
 # ---- The workers' protocols

@@ -625,7 +625,7 @@ def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_fi
     done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
     expected_lines = [
         "1:1: configuration: unknown key stor; did you mean store?",
-        "2:10: workers is 'many'; it must be a whole number",
+        "2:10: workers is 'many'; it must be a whole number: 1 to 128, or auto",
         "4:5: entry of serve: channel is missing; add it",
         "5:34: map must be none or {uids: [...], gids: [...], cgroups: [...]}",
         "7:16: unknown protocol 'gopher'; choose resp, feast, oip, admin or mapped",
@@ -636,7 +636,8 @@ def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_fi
         "10:62: 'maybe' is not possible here; choose true or false",
         "10:76: this group name is too long; 31 bytes are possible",
         "11:10: limits: unknown key connection; did you mean connections?",
-        "11:39: limits.idle_timeout is '-1s'; it must be a duration, as in 500ms, 10s, 5m, 1h or 7d",
+        "11:39: limits.idle_timeout is '-1s'; it must be a duration, as in 500ms, 10s, 5m, 1h or 7d: "
+        "0ms to 1d",
         "12:1: configuration: key workers stands twice; keep one",
         "13:10: configuration: slowlog has the wrong form; it must be one value",
         "14:9: alias *a; aliases are not supported, write the value out",

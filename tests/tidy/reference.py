@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares docs/reference with what the programs say of themselves, or writes it anew: `reference.py [--write]`.
 
-docs/reference/NAME.md is the output of `pilliond --describe NAME`; pillion.md holds `pillion help`. PILLION_BIN_DIR
-says where the programs are (default build/release/bin); without them there is nothing to compare: exit 77, a skip.
+docs/reference/NAME.md is the output of `pilliond --describe NAME`, deploy/pilliond.yaml that of `--describe example`;
+pillion.md holds `pillion help`. PILLION_BIN_DIR says where the programs are (default build/release/bin); without them
+there is nothing to compare: exit 77, a skip.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ROOT / "docs" / "reference"
+PAGES = Path("docs", "reference")
 TABLES = ("commands", "config", "metrics")
 SKIP = 77
 
@@ -27,22 +28,23 @@ def output(argv: list[str]) -> str:
     return done.stdout
 
 
-def pages(bin_dir: Path) -> dict[str, str]:
-    """File name to text."""
-    made = {f"{table}.md": output([str(bin_dir / "pilliond"), "--describe", table]) for table in TABLES}
-    made["pillion.md"] = f"# pillion\n\n```\n{output([str(bin_dir / 'pillion'), 'help']).strip()}\n```\n"
+def pages(bin_dir: Path) -> dict[Path, str]:
+    """Path below ROOT to text."""
+    pilliond, pillion = str(bin_dir / "pilliond"), str(bin_dir / "pillion")
+    made = {PAGES / f"{table}.md": output([pilliond, "--describe", table]) for table in TABLES}
+    made[PAGES / "pillion.md"] = f"# pillion\n\n```\n{output([pillion, 'help']).strip()}\n```\n"
+    made[Path("deploy", "pilliond.yaml")] = output([pilliond, "--describe", "example"])
     return made
 
 
-def differences(wanted: dict[str, str]) -> list[str]:
+def differences(wanted: dict[Path, str]) -> list[str]:
     lines = []
-    for name, text in wanted.items():
-        path = PAGES / name
-        found = path.read_text() if path.exists() else ""
-        lines += difflib.unified_diff(found.splitlines(), text.splitlines(), f"docs/reference/{name}", "the programs",
-                                      lineterm="", n=0)
-    lines += [f"docs/reference/{path.name}: no table of this name" for path in sorted(PAGES.glob("*.md"))
-              if path.name not in wanted]
+    for path, text in wanted.items():
+        found = (ROOT / path).read_text() if (ROOT / path).exists() else ""
+        lines += difflib.unified_diff(found.splitlines(), text.splitlines(), str(path), "the programs", lineterm="",
+                                      n=0)
+    lines += [f"{PAGES / path.name}: no table of this name" for path in sorted((ROOT / PAGES).glob("*.md"))
+              if PAGES / path.name not in wanted]
     return lines
 
 
@@ -60,9 +62,9 @@ def main() -> int:
         return SKIP
     wanted = pages(bin_dir)
     if options.write:
-        PAGES.mkdir(parents=True, exist_ok=True)
-        for name, text in wanted.items():
-            (PAGES / name).write_text(text)
+        (ROOT / PAGES).mkdir(parents=True, exist_ok=True)
+        for path, text in wanted.items():
+            (ROOT / path).write_text(text)
         print(f"{len(wanted)} pages written")
         return 0
     found = differences(wanted)
