@@ -29,7 +29,7 @@ _pillion() {
     done
     ((COMP_CWORD > 1)) && before=${COMP_WORDS[i]}
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W "check apply build releases promote rollback pin unpin inspect verify gc get status doctor hist top slowlog completion help --help --version" -- "$2"))
+        COMPREPLY=($(compgen -W "init check apply build releases promote rollback pin unpin inspect verify gc get status doctor hist top slowlog completion help --help --version" -- "$2"))
         return
     fi
     case $before in
@@ -39,6 +39,11 @@ _pillion() {
     --admin) _pillion_scheme "$2" unix:; return ;;
     --features) COMPREPLY=(); return ;;
     --view) COMPREPLY=(); return ;;
+    --entity) COMPREPLY=(); return ;;
+    --timestamp) COMPREPLY=(); return ;;
+    --project) COMPREPLY=(); return ;;
+    --ttl) COMPREPLY=(); return ;;
+    --out) compopt -o filenames; COMPREPLY=($(compgen -f -- "$2")); return ;;
     --keep) COMPREPLY=(); return ;;
     --grace) COMPREPLY=(); return ;;
     --rows) COMPREPLY=(); return ;;
@@ -52,6 +57,12 @@ _pillion() {
     --tmp) compopt -o filenames; COMPREPLY=($(compgen -f -- "$2")); return ;;
     esac
     case $command in
+    init)
+        if [[ $2 == -* ]]; then
+            COMPREPLY=($(compgen -W "--store --view --entity --timestamp --project --ttl --out --force --json --help" -- "$2"))
+        else
+            compopt -o filenames; COMPREPLY=($(compgen -f -- "$2"))
+        fi ;;
     check)
         if [[ $2 == -* ]]; then
             COMPREPLY=($(compgen -W "--json --help" -- "$2"))

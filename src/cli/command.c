@@ -19,6 +19,12 @@ enum { USAGE_COLUMNS = 100 };
     "--force is given."
 
 const struct pil_command pil_commands[] = {
+    {"init", "PATH...", "write a project file and a configuration for Parquet or CSV files",
+     "Is pillion-init, of the Python package. Each PATH, a file, a folder or a glob in quotes, becomes a feature view, "
+     "with\ntypes that are inferred from all of its data.",
+     OPT(ENTITY) | OPT(TIMESTAMP) | OPT(VIEW) | OPT(PROJECT) | OPT(TTL) | OPT(STORE) | OPT(OUT) | OPT(FORCE) |
+         OPT(JSON),
+     0, 1, UINT32_MAX, PIL_FOLLOWS_FILE, NULL},
     {"check", "FILE", "look for mistakes in a project file",
      "Prints each mistake as FILE:LINE:COLUMN: what; what to do. Exit code 1 when there is one.", OPT(JSON), 0, 1, 1,
      PIL_FOLLOWS_FILE, pil_cli_check},

@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program pillion-build. What it needs may be missing, and importing it takes long enough to be interrupted."""
+"""The programs pillion-build and pillion-init. What they need may be missing, and importing it takes long enough to be
+interrupted."""
 from __future__ import annotations
 
+import importlib
 import sys
 
 
-def build() -> int:
+def _run(name: str, undone: str) -> int:
     try:
-        from pillion.build.cli import main  # pylint: disable=import-outside-toplevel
-        return main()
+        return importlib.import_module(f"pillion.{name}.cli").main()
     except ImportError as error:
-        sys.stderr.write(f"pillion build: {error}\n")
+        sys.stderr.write(f"pillion {name}: {error}\n")
         return 3
     except KeyboardInterrupt:
-        sys.stderr.write("pillion build: interrupted; nothing was published\n")
+        sys.stderr.write(f"pillion {name}: interrupted; nothing was {undone}\n")
         return 130
+
+
+def build() -> int:
+    return _run("build", "published")
+
+
+def init() -> int:
+    return _run("init", "written")
