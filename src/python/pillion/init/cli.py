@@ -174,10 +174,8 @@ def _tell(plan: write.Plan, err: Messages) -> None:
         for column, why in view.left_out.items():
             err.say(f"{view.name}: left out: {column} {why}")
         if view.unkeyed:
-            err.say(f"{view.name}: rows without a key or a time: {view.unkeyed:,} or fewer; the build below leaves them "
-                    "out")
-    print(f"Written: {printable(str(plan.folder / write.PROJECT_FILE))}, "
-          f"{printable(str(plan.folder / write.CONFIG_FILE))}. Next:\n")
+            err.say(f"{view.name}: rows without key or time: {view.unkeyed:,} or fewer; the build below skips them")
+    print(f"{write.PROJECT_FILE} and {write.CONFIG_FILE} are in {printable(str(plan.folder))}. Next:\n")
     print("\n".join(write.commands(plan)), flush=True)
 
 

@@ -197,7 +197,7 @@ class Guess:
     def remark(self) -> str:
         """What should be said about the type, or ""."""
         if self.rounded and self.type == "float64":
-            return f"{self.rounded:,} decimals are rounded to the nearest float64"
+            return f"decimals that are rounded to the nearest float64: {self.rounded:,}"
         if self.type in ("list<float32>", "list<float64>") and len(self.lengths) == 1:
             vector = f"vector<float32,{next(iter(self.lengths))}>"
             return f"all have one length: perhaps {vector}" + ("" if self.fits_float32 else ", which rounds them")

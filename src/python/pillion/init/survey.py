@@ -25,6 +25,7 @@ from pillion.build.terminal import names, printable
 from pillion.init.guess import Guess
 
 HEAD_ROWS = 1000
+_PARQUET_NAMES = (".parquet", ".parq", ".pq")
 _PARQUET_MAGIC = (b"PAR1", b"PARE")
 _INDEX = "__index_level_"  # pandas' name for an index without one
 
@@ -50,30 +51,33 @@ def is_utf8(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+def _is_parquet(path: Path) -> bool:
+    """By its name, or how it begins. Raises OSError."""
+    if path.name.lower().endswith(_PARQUET_NAMES):
+        return True
+    with open(path, "rb") as file:
+        return file.read(4) in _PARQUET_MAGIC
+
+
 def _kind_of(path: str, folder: Path) -> tuple[str, list[Path]]:
-    """By the content where it is a file, else by the names of the files."""
-    whole = folder / path
-    if whole.is_file():
-        try:
-            with open(whole, "rb") as file:
-                kind = "parquet" if file.read(4) in _PARQUET_MAGIC else "csv"
-        except OSError as error:
-            raise failure(printable(path), error) from error
-        if path.lower().endswith((".parquet", ".parq", ".pq")):
-            kind = "parquet"
-        return kind, find_files(path, kind, folder)[0]
-    found, refused = {}, []
+    """What the files of the path are, and which they are."""
+    found: dict[str, list[Path]] = {}
+    refused: list[BadInput] = []
     for kind in ("parquet", "csv"):
         try:
-            found[kind] = find_files(path, kind, folder)[0]
+            files = find_files(path, kind, folder)[0]
+            if all(_is_parquet(file) == (kind == "parquet") for file in files):
+                found[kind] = files
         except BadInput as error:
             refused.append(error)
-    if len(found) == 2 and found["parquet"] != found["csv"]:
+        except OSError as error:
+            raise failure(printable(path), error) from error
+    if len(found) == 1:
+        return next(iter(found.items()))
+    if found or not refused:
         raise BadInput(f"{printable(path)}: there are Parquet and CSV files; name one kind, as in "
                        f"'{printable(path.rstrip('/'))}/*.csv'")
-    if not found:
-        raise BadInput(str(refused[0]).replace("mend source.path or write the data", "name the file or its folder"))
-    return next(iter(found.items()))
+    raise BadInput(str(refused[0]).replace("mend source.path or write the data", "name a file, a folder or a glob"))
 
 
 def _shared(names_of: list[tuple[Path, list[str]]], survey: Survey) -> list[str]:

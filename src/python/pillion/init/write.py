@@ -26,7 +26,8 @@ _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "none", "y", "n")
 
 def literal(text: str) -> str:
     """In double quotes; what YAML takes for no character of a text is escaped."""
-    inside = "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text.replace("\\", "\\\\").replace('"', '\\"'))
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    inside = "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped)
     return f'"{inside}"'
 
 
@@ -178,21 +179,29 @@ def config_text(plan: Plan) -> str:
 
 # ---- The commands
 
+def _near(path: str) -> str:
+    """As it is called from the working folder, if it is below it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
 def commands(plan: Plan) -> list[str]:
-    project, config = (shlex.quote(str(plan.folder / name)) for name in (PROJECT_FILE, CONFIG_FILE))
-    store, admin = shlex.quote(plan.store), shlex.quote(plan.admin)
+    """For a shell in the working folder."""
+    project, config, log = (shlex.quote(_near(str(plan.folder / name)))
+                            for name in (PROJECT_FILE, CONFIG_FILE, "pilliond.log"))
+    store = f"dir:{_near(plan.store[4:])}" if plan.store.startswith("dir:") else plan.store
+    store, socket, admin = (shlex.quote(text) for text in (store, f"unix:{plan.socket}", plan.admin))
     unkeyed = sum(view.unkeyed for view in plan.views)
     skip = f" --on-bad-row=skip --max-bad-rows {unkeyed}" if unkeyed else ""
     lines = [f"pillion check {project}", f"pillion apply {project} --store {store}",
              f"pillion build {project} --store {store} --promote {CHANNEL}{skip}",
-             f"pilliond --config {config} --check-config",
-             f"pilliond --config {config} 2>{shlex.quote(str(plan.folder / 'pilliond.log'))} &",
+             f"pilliond --config {config} --check-config", f"pilliond --config {config} 2>{log} &",
              f"until pillion status --admin {admin} >/dev/null 2>&1; do sleep 0.1; done"]
     for view in plan.views:
         key = sample_key(view.survey, view.entities)
         options = "-- " if key.startswith("-") else ""
-        lines.append(f"pillion get --socket {shlex.quote(f'unix:{plan.socket}')} {options}"
-                     f"{shlex.quote(f'{plan.project}/{view.name}')} {shlex.quote(key) if key else 'KEY'}")
+        lines.append(f"pillion get --socket {socket} {options}{shlex.quote(f'{plan.project}/{view.name}')} "
+                     f"{shlex.quote(key) if key else 'KEY'}")
     return lines
 
 
