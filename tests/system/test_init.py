@@ -395,7 +395,8 @@ def test_nobody_is_asked_without_a_terminal(folder):
     done = init(folder, "drivers.csv", code=2)
     assert "--entity is missing" in done.stderr and "perhaps --entity driver_id" in done.stderr
     done = init(folder, "drivers.csv", "--json", code=2)
-    problem = json.loads(done.stderr.splitlines()[-1])
+    note, problem = map(json.loads, done.stderr.splitlines())
+    assert list(note) == ["note"]
     assert problem["exit_code"] == 2 and "--entity is missing" in problem["error"] and done.stdout == ""
     assert os.listdir(folder) == ["drivers.csv"]
 
@@ -422,6 +423,8 @@ def test_the_commands_that_are_printed_work(folder, kind):
     done = harness.run([harness.program("pillion"), "init", f"my data/drivers.{kind}", "--entity", "city,driver_id",
                         "--project", "rides", "--ttl", "9000d", "--json"], cwd=folder, env=clean())
     report = json.loads(done.stdout)
+    schema = json.loads((harness.ROOT / "schemas" / "cli" / "init.schema.json").read_text())
+    pytest.importorskip("jsonschema").validate(report, schema)
     assert report["project"] == "rides" and report["views"][0]["features"] == [
         {"column": "trips", "name": "trips", "type": "int64"}]
     assert report["views"][0]["rows"] == 2 and report["views"][0]["rows_without_key_or_time"] == 0

@@ -152,8 +152,9 @@ def _plan(arguments: argparse.Namespace, err: Messages) -> write.Plan:
     for index, path in enumerate(arguments.paths):
         survey = survey_path(path, Path.cwd(), temporary)
         files = f"{len(survey.files):,} file{'s' if len(survey.files) != 1 else ''}"
-        err.say(f"{path}: {survey.kind}, {files}, {survey.rows:,} row{'s' if survey.rows != 1 else ''}, "
+        note = (f"{path}: {survey.kind}, {files}, {survey.rows:,} row{'s' if survey.rows != 1 else ''}, "
                 f"{len(survey.columns):,} column{'s' if len(survey.columns) != 1 else ''}")
+        err.say(json.dumps({"note": note}) if arguments.json else note)
         wanted = _nth(arguments.view, index)
         name = _view_name(path, taken) if wanted is None else choose.legal_name(wanted, taken)
         taken.add(name)
