@@ -267,12 +267,13 @@ def test_without_a_time_nothing_is_written(folder, text, words):
     assert os.listdir(folder) == ["a.csv"]
 
 
-def test_rows_without_a_key_are_skipped_by_the_build_that_is_printed(folder):
-    csv(folder, "id,ts,v\n1,2025-01-01,1\n,2025-01-01,1\n3,,1\n")
+def test_rows_that_a_build_refuses_are_skipped_by_the_one_that_is_printed(folder):
+    csv(folder, "id,ts,v\nNA,2025-01-01,1\n,2025-01-01,1\n3,,1\n4,2999-01-01,1\n5,2025-01-01,1\n")
     done = init(folder, "a.csv", "--entity", "id")
-    assert "rows without key or time: 2 or fewer" in done.stderr
-    assert "--on-bad-row=skip --max-bad-rows 2" in done.stdout
-    assert "3 rows in, 1 out" in build(folder, "--on-bad-row=skip", "--max-bad-rows", "2")
+    assert "4 or fewer rows have no key, no time or one in the future" in done.stderr
+    assert "--on-bad-row=skip --max-bad-rows 4" in done.stdout and done.stdout.endswith("/a 5\n")
+    assert types_of(folder) == {"v": "int64"} and view_of(folder)["source"]["null_values"] == ["NA"]
+    assert "5 rows in, 1 out" in build(folder, "--on-bad-row=skip", "--max-bad-rows", "4")
 
 
 @pytest.mark.parametrize("option, column, words", [
@@ -427,7 +428,7 @@ def test_the_commands_that_are_printed_work(folder, kind):
     pytest.importorskip("jsonschema").validate(report, schema)
     assert report["project"] == "rides" and report["views"][0]["features"] == [
         {"column": "trips", "name": "trips", "type": "int64"}]
-    assert report["views"][0]["rows"] == 2 and report["views"][0]["rows_without_key_or_time"] == 0
+    assert report["views"][0]["rows"] == 2 and report["views"][0]["rows_to_skip"] == 0
     printed = report["next"]
     assert [shlex.split(line)[:2] for line in printed[:4]] == [
         ["pillion", "check"], ["pillion", "apply"], ["pillion", "build"], ["pilliond", "--config"]]

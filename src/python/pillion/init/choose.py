@@ -3,16 +3,17 @@
 first: values cannot tell an order's number from its customer's."""
 from __future__ import annotations
 
-import datetime
 import re
-from typing import Container, Iterable, Optional
+from typing import Any, Container, Iterable, Optional
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pillion.build.check import Target, convert
 from pillion.build.errors import BadInput
+from pillion.build.scalar import Origin
 from pillion.build.terminal import names, printable
-from pillion.init.guess import Guess
+from pillion.init.guess import NULLS, Guess, now_us
 from pillion.init.survey import Survey
 
 NAME_BYTES_MAX = 128
@@ -43,13 +44,13 @@ def legal_name(text: str, taken: Container[str]) -> str:
 
 def time_columns(survey: Survey) -> list[str]:
     """Columns that can be the time of an event, the likeliest first."""
-    now = int(datetime.datetime.now(datetime.timezone.utc).timestamp() * 1_000_000)
     found = [guess for guess in survey.columns.values() if guess.type == "unix_timestamp" and guess.has_values]
 
     def rank(guess: Guess) -> tuple[bool, bool, int]:
         name = guess.name.lower()
         place = _TIMES.index(name) if name in _TIMES else len(_TIMES)
-        return (guess.latest_us or 0) > now, guess.nulls > 0, place
+        return guess.future > 0, guess.nulls > 0, place
+
     return [guess.name for guess in sorted(found, key=rank)]
 
 
@@ -143,19 +144,29 @@ def checked_time(survey: Survey, wanted: str) -> str:
     return wanted
 
 
-def sample_key(survey: Survey, columns: list[str]) -> str:
-    """A key of the data as `pillion get` takes it; "" when the first rows have none."""
+def _text_of(part: Any, guess: Guess) -> Optional[str]:
+    """A part of a key as `pillion get` takes it; None: it is null, or nobody can type it."""
+    if part is None or guess.type in ("bytes", "unix_timestamp"):
+        return None
+    if guess.type == "string":
+        return part if part.isprintable() and part else None
+    text = str(part).strip(" \t")
+    return None if text.lower() in NULLS else str(int(text))
+
+
+def sample_key(survey: Survey, columns: list[str], timestamp: str) -> str:
+    """A key of the data as `pillion get` takes it; "" when the first rows have none that a build takes."""
     if survey.head is None:
         return ""
+    origin = Origin(is_text=survey.kind == "csv")
+    times = convert(survey.head[timestamp].combine_chunks(), Target.parse("unix_timestamp"), survey.head.num_rows + 1,
+                    origin).array
+    micro = pc.cast(times, pa.int64()).to_pylist()
     for row in range(survey.head.num_rows):
-        parts = [survey.head[name][row].as_py() for name in columns]
-        types = [survey.columns[name].type for name in columns]
-        if all(part is not None and part != "" for part in parts) and not any(
-                kind in ("bytes", "unix_timestamp") for kind in types):
-            texts = [str(part).strip(" \t") if kind != "string" else str(part) for part, kind in zip(parts, types)]
-            texts = [str(int(text)) if kind != "string" else text for text, kind in zip(texts, types)]
-            if len(texts) > 1:
-                texts = [text.replace("\\", "\\\\").replace("|", "\\|") for text in texts]
-            if all(text.isprintable() for text in texts):
-                return "|".join(texts)
+        texts = [_text_of(survey.head[name][row].as_py(), survey.columns[name]) for name in columns]
+        if None in texts or micro[row] is None or micro[row] > now_us():
+            continue
+        if len(texts) > 1:
+            texts = [text.replace("\\", "\\\\").replace("|", "\\|") for text in texts if text is not None]
+        return "|".join(text for text in texts if text is not None)
     return ""

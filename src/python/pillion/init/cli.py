@@ -175,7 +175,8 @@ def _tell(plan: write.Plan, err: Messages) -> None:
         for column, why in view.left_out.items():
             err.say(f"{view.name}: left out: {column} {why}")
         if view.unkeyed:
-            err.say(f"{view.name}: rows without key or time: {view.unkeyed:,} or fewer; the build below skips them")
+            err.say(f"{view.name}: {view.unkeyed:,} or fewer rows have no key, no time or one in the future; the build "
+                    "below skips them")
     print(f"{write.PROJECT_FILE} and {write.CONFIG_FILE} are in {printable(str(plan.folder))}. Next:\n")
     print("\n".join(write.commands(plan)), flush=True)
 

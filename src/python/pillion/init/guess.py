@@ -22,7 +22,7 @@ VECTOR_MIN = 8  # shorter lists may have one length by chance, unless their type
 _TEXT = ("int64", "float64", "bool", "unix_timestamp", "list<int64>", "list<float64>", "list<bool>", "list<string>",
          "string")
 # What programs write for null. Text columns keep it; any other column cannot mean anything else.
-_NULLS = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "nat", "\\n", "(null)", "-", ".", "?",
+NULLS = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "nat", "\\n", "(null)", "-", ".", "?",
           "undefined", "missing")
 # Times that the builder does not read, as people write them. ISO 8601 it reads.
 _TIME_FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S",
@@ -72,6 +72,10 @@ def _types(kind: pa.DataType) -> tuple[str, ...]:
     return _scalar_types(kind)
 
 
+def now_us() -> int:
+    return int(datetime.datetime.now(datetime.timezone.utc).timestamp() * 1_000_000)
+
+
 @dataclass
 class Guess:
     """What is known of a column after the batches that were added."""
@@ -85,7 +89,7 @@ class Guess:
     lengths: set[int] = field(default_factory=set)     # of lists; more than two are not kept
     null_elements: bool = False
     fits_float32: bool = True  # of the elements of lists
-    latest_us: Optional[int] = None  # of times
+    future: int = 0                  # times that are later than now, which a build refuses
     sample: list[str] = field(default_factory=list)    # of texts
 
     def add(self, array: pa.Array, legacy_calendar: str = "") -> None:
@@ -98,7 +102,7 @@ class Guess:
     def add_text(self, array: pa.Array) -> None:
         """Columns of CSV. An empty field is null."""
         trimmed = pc.utf8_trim(array, " \t")
-        is_word = pc.fill_null(pc.is_in(pc.utf8_lower(trimmed), pa.array(_NULLS, pa.string())), False)
+        is_word = pc.fill_null(pc.is_in(pc.utf8_lower(trimmed), pa.array(NULLS, pa.string())), False)
         if pc.any(is_word).as_py():
             self.null_words.update(pc.unique(pc.filter(trimmed, is_word)).to_pylist())
             array = pc.if_else(is_word, pa.scalar(None, pa.string()), array)
@@ -138,8 +142,7 @@ class Guess:
         if target.shape == "list":
             self._measure(array, converted.array, target, origin)
         elif name == "unix_timestamp":
-            latest = pc.max(pc.cast(converted.array, pa.int64())).as_py()
-            self.latest_us = latest if self.latest_us is None else max(latest, self.latest_us)
+            self.future += pc.sum(pc.greater(pc.cast(converted.array, pa.int64()), now_us())).as_py() or 0
         elif name == "float64" and converted.rounded and not origin.is_text:
             self.rounded += converted.rounded
         return True

@@ -70,8 +70,9 @@ class ViewPlan:
 
     @property
     def unkeyed(self) -> int:
-        """At most so many rows cannot be taken, because their key or their time is null."""
-        return sum(self.survey.columns[name].nulls for name in (*self.entities, self.timestamp))
+        """At most so many rows cannot be taken, because their key or time is null, or their time in the future."""
+        columns = self.survey.columns
+        return sum(columns[name].nulls for name in (*self.entities, self.timestamp)) + columns[self.timestamp].future
 
 
 @dataclass
@@ -198,7 +199,7 @@ def commands(plan: Plan) -> list[str]:
              f"pilliond --config {config} --check-config", f"pilliond --config {config} 2>{log} &",
              f"until pillion status --admin {admin} >/dev/null 2>&1; do sleep 0.1; done"]
     for view in plan.views:
-        key = sample_key(view.survey, view.entities)
+        key = sample_key(view.survey, view.entities, view.timestamp)
         options = "-- " if key.startswith("-") else ""
         lines.append(f"pillion get --socket {socket} {options}{shlex.quote(f'{plan.project}/{view.name}')} "
                      f"{shlex.quote(key) if key else 'KEY'}")
@@ -220,7 +221,7 @@ def report(plan: Plan) -> dict[str, Any]:
             "features": [{"column": column, "name": name, "type": survey.columns[column].type}
                          for column, name in view.features.items()],
             "left_out": [{"column": column, "why": why} for column, why in view.left_out.items()],
-            "rows_without_key_or_time": view.unkeyed})
+            "rows_to_skip": view.unkeyed})
     return {"project": plan.project, "project_file": str(plan.folder / PROJECT_FILE),
             "config_file": str(plan.folder / CONFIG_FILE), "store": plan.store, "views": views,
             "next": commands(plan)}
