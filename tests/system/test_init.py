@@ -391,6 +391,25 @@ def test_a_terminal_is_asked(folder):
     assert view_of(folder)["source"]["timestamp_field"] == "a"
 
 
+def test_an_answer_that_does_not_come_writes_nothing(folder):
+    csv(folder, "driver_id,ts,v\n7,2025-01-01,1\n", "drivers.csv")
+    code, shown = on_a_terminal(folder, ["\x04"], "drivers.csv")
+    assert code == 2 and "the input ended before the answer; nothing was written" in shown
+    code, shown = on_a_terminal(folder, ["\x03"], "drivers.csv")
+    assert code == 130 and "interrupted; nothing was written" in shown and "Traceback" not in shown
+    assert os.listdir(folder) == ["drivers.csv"]
+
+
+def test_a_full_standard_output_is_told(folder):
+    csv(folder, "id,ts\n1,2025-01-01\n")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([*INIT, "a.csv", "--entity", "id"], cwd=folder, env=clean(), stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+    assert done.stderr.endswith("pillion init: standard output: No space left on device; both files are written\n")
+    check(folder)
+
+
 def test_nobody_is_asked_without_a_terminal(folder):
     csv(folder, "event_id,driver_id,ts,v\n1,7,2025-01-01,1\n", "drivers.csv")
     done = init(folder, "drivers.csv", code=2)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn, Optional, Sequence
 
 from pillion import _core
-from pillion.build.errors import BadInput, BuildError
+from pillion.build.errors import BadInput, BuildError, IoFailure
 from pillion.build.terminal import Messages, names, printable
 from pillion.init import choose, write
 from pillion.init.survey import Survey, survey_path
@@ -168,6 +168,15 @@ def _plan(arguments: argparse.Namespace, err: Messages) -> write.Plan:
     return plan
 
 
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Python would try again at its end, and say so in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise IoFailure(f"standard output: {error.strerror}; both files are written") from error
+
+
 def _tell(plan: write.Plan, err: Messages) -> None:
     for view in plan.views:
         keys = ", ".join(f"{name} ({view.survey.columns[column].type})" for column, name in view.keys.items())
@@ -177,15 +186,15 @@ def _tell(plan: write.Plan, err: Messages) -> None:
         if view.unkeyed:
             err.say(f"{view.name}: {view.unkeyed:,} or fewer rows have no key, no time or one in the future; the build "
                     "below skips them")
-    print(f"{write.PROJECT_FILE} and {write.CONFIG_FILE} are in {printable(str(plan.folder))}. Next:\n")
-    print("\n".join(write.commands(plan)), flush=True)
+    _print("\n".join([f"{write.PROJECT_FILE} and {write.CONFIG_FILE} are in {printable(str(plan.folder))}. Next:", "",
+                      *write.commands(plan)]))
 
 
 def _run(arguments: argparse.Namespace, err: Messages) -> None:
     plan = _plan(arguments, err)
     write.write_files(plan, arguments.force)
     if arguments.json:
-        print(json.dumps(write.report(plan)), flush=True)
+        _print(json.dumps(write.report(plan)))
     else:
         _tell(plan, err)
 
