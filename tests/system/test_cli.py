@@ -118,10 +118,12 @@ def test_text_from_outside_cannot_command_the_terminal(store: harness.Store) -> 
     assert "\033" not in done.stderr and "\u202e" not in done.stderr and "\\x1b[31m" in done.stderr
 
 
-def test_the_options_of_build_are_those_of_the_builder() -> None:
-    builder = harness.run([sys.executable, "-m", "pillion.build", "--help"]).stdout
-    completed = re.findall(r"seen_subcommand_from build' -l ([a-z-]+)", pillion("completion", "fish").stdout)
-    assert set(completed) == set(re.findall(r"^  --([a-z-]+)", builder, re.MULTILINE)) - {"version"}
+@pytest.mark.parametrize("command", ["build", "init"])
+def test_the_options_of_programs_in_python_are_those_of_the_table(command: str) -> None:
+    program = harness.run([sys.executable, "-m", f"pillion.{command}", "--help"]).stdout
+    completed = re.findall(rf"seen_subcommand_from {command}' -l ([a-z-]+)", pillion("completion", "fish").stdout)
+    assert len(completed) > 5
+    assert set(completed) == set(re.findall(r"^  --([a-z-]+)", program, re.MULTILINE)) - {"version"}
 
 
 # ---- check, apply

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pillion for Python: the client (docs/python.md) and, with the extra [build], the builder (pillion.build)."""
+"""Pillion for Python: the client (docs/python.md) and, with the extra [build], the programs pillion-build and
+pillion-init (pillion.build, pillion.init)."""
 
 from pillion._client import VERSION as __version__
 from pillion.client import Answer, Client, Feature, Info, OnlineResponse, Plan, ViewAnswer, ViewInfo
