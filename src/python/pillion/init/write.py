@@ -106,6 +106,12 @@ def _entity_of(plan: Plan) -> dict[tuple[str, str], str]:
     return made
 
 
+def _age_line(view: ViewPlan) -> str:
+    if view.ttl:
+        return f"    ttl: {view.ttl}  # older values are marked as too old"
+    return "    ttl: 0  # how old a value may get, for instance 7d; 0: any age"
+
+
 def _time_lines(view: ViewPlan) -> list[str]:
     lines = [f"      timestamp_field: {quoted(view.timestamp)}  # of the rows of one key the latest wins"]
     if view.created is not None:
@@ -134,9 +140,8 @@ def _source_lines(view: ViewPlan, folder: Path) -> list[str]:
 def _view_lines(view: ViewPlan, plan: Plan, entities: dict[tuple[str, str], str]) -> list[str]:
     survey = view.survey
     keys = ", ".join(quoted(entities[key, survey.columns[column].type]) for column, key in view.keys.items())
-    ttl = f"    ttl: {view.ttl}  # older values are marked as too old" if view.ttl else \
-        "    ttl: 0  # how old a value may get, for instance 7d; 0: any age"
-    lines = [f"  - name: {quoted(view.name)}", f"    entities: [{keys}]", ttl, *_source_lines(view, plan.folder)]
+    lines = [f"  - name: {quoted(view.name)}", f"    entities: [{keys}]", _age_line(view),
+             *_source_lines(view, plan.folder)]
     lines.append("    features:" if view.features else "    features: []")
     for column, name in view.features.items():
         guess = survey.columns[column]
