@@ -257,14 +257,19 @@ def test_the_time_is_found_by_its_name_or_asked_for(folder):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("id,v\n1,2\n", "there is no column of times"),
+    ("id,v\n1,2\n", "there is no column of times; so the view is static"),
     ("id,when\n1,31/01/2026\n", "when looks like a time (%d/%m/%Y): write it as a timestamp"),
     ("id,ts\n1,1767225600\n", "ts has numbers, which have no unit"),
 ])
-def test_without_a_time_nothing_is_written(folder, text, words):
+def test_without_a_time_the_view_is_static(folder, text, words):
     csv(folder, text)
-    assert words in init(folder, "a.csv", "--entity", "id", code=1).stderr
-    assert os.listdir(folder) == ["a.csv"]
+    done = init(folder, "a.csv", "--entity", "id")
+    assert words in done.stderr and view_of(folder)["static"] is True
+    assert "timestamp_field" not in view_of(folder)["source"] and "ttl" not in view_of(folder)
+    check(folder)
+    assert "1 rows in, 1 out" in build(folder) and done.stdout.endswith("/a 1\n")
+    done = init(folder, "a.csv", "--entity", "id", "--ttl", "7d", "--force", code=1)
+    assert "leave out --ttl" in done.stderr
 
 
 def test_rows_that_a_build_refuses_are_skipped_by_the_one_that_is_printed(folder):

@@ -74,9 +74,8 @@ def no_time(survey: Survey) -> str:
             hints.append(f"{printable(name)} looks like a time ({form}): write it as a timestamp")
         elif guess.type in ("int64", "int32", "float64") and (name.lower() in _TIMES or name.lower().endswith("_ts")):
             hints.append(f"{printable(name)} has numbers, which have no unit: write it as a timestamp")
-    more = "; ".join(hints) if hints else "write one with the time from which a row's values are true"
-    return (f"{printable(survey.path)}: there is no column of times, and rows of one key are ordered by time; {more} "
-            "(CSV: 2026-01-31T12:00:00Z)")
+    more = f" ({'; '.join(hints)}; in CSV as 2026-01-31T12:00:00Z)" if hints else ""
+    return f"{printable(survey.path)}: there is no column of times{more}"
 
 
 # ---- The key
@@ -158,13 +157,15 @@ def sample_key(survey: Survey, columns: list[str], timestamp: str) -> str:
     """A key of the data as `pillion get` takes it; "" when the first rows have none that a build takes."""
     if survey.head is None:
         return ""
-    origin = Origin(is_text=survey.kind == "csv")
-    times = convert(survey.head[timestamp].combine_chunks(), Target.parse("unix_timestamp"), survey.head.num_rows + 1,
-                    origin).array
-    micro = pc.cast(times, pa.int64()).to_pylist()
+    micro: list[Optional[int]] = [0] * survey.head.num_rows
+    if timestamp:
+        times = convert(survey.head[timestamp].combine_chunks(), Target.parse("unix_timestamp"),
+                        survey.head.num_rows + 1, Origin(is_text=survey.kind == "csv")).array
+        micro = pc.cast(times, pa.int64()).to_pylist()
     for row in range(survey.head.num_rows):
         texts = [_text_of(survey.head[name][row].as_py(), survey.columns[name]) for name in columns]
-        if None in texts or micro[row] is None or micro[row] > now_us():
+        moment = micro[row]
+        if None in texts or moment is None or moment > now_us():
             continue
         if len(texts) > 1:
             texts = [text.replace("\\", "\\\\").replace("|", "\\|") for text in texts if text is not None]

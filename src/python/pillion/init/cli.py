@@ -91,11 +91,12 @@ class Asker:
 
 
 def _timestamp(survey: Survey, wanted: Optional[str], asker: Asker, err: Messages) -> str:
+    """"": there is none, so the view is static."""
     if wanted is not None:
         return choose.checked_time(survey, wanted)
     there = choose.time_columns(survey)
     if not there:
-        raise BadInput(choose.no_time(survey))
+        return ""
     if len(there) == 1 or choose.is_conventional_time(there[0]):
         return there[0]
     if not asker.can_ask:
@@ -159,6 +160,11 @@ def _plan(arguments: argparse.Namespace, err: Messages) -> write.Plan:
         name = _view_name(path, taken) if wanted is None else choose.legal_name(wanted, taken)
         taken.add(name)
         timestamp = _timestamp(survey, _nth(arguments.timestamp, index), asker, err)
+        if not timestamp:
+            if arguments.ttl:
+                raise BadInput(f"{choose.no_time(survey)}; without one there is no age, so leave out --ttl")
+            note = f"{choose.no_time(survey)}; so the view is static: of one key there is one row"
+            err.say(json.dumps({"note": note}) if arguments.json else note)
         entities = _entities(survey, _nth(arguments.entity, index), timestamp, name, asker, err)
         view = write.ViewPlan(survey, name, entities, timestamp, choose.created_column(survey, timestamp),
                               arguments.ttl or "")
@@ -180,7 +186,8 @@ def _print(text: str) -> None:
 def _tell(plan: write.Plan, err: Messages) -> None:
     for view in plan.views:
         keys = ", ".join(f"{name} ({view.survey.columns[column].type})" for column, name in view.keys.items())
-        err.say(f"{view.name}: key {keys}, time {view.timestamp}, {len(view.features):,} features")
+        time = f"time {view.timestamp}" if view.timestamp else "static"
+        err.say(f"{view.name}: key {keys}, {time}, {len(view.features):,} features")
         for column, why in view.left_out.items():
             err.say(f"{view.name}: left out: {column} {why}")
         if view.unkeyed:

@@ -136,7 +136,7 @@ def _view(survey: Survey, columns: list[str]) -> View:
     if survey.kind == "csv":
         source["delimiter"] = survey.delimiter
     text = Target.parse("string")
-    return View(survey.path, source, [Column(name, name, text, name) for name in columns])
+    return View(survey.path, source, [Column(name, name, text, name) for name in columns], is_static=True)
 
 
 def _batches(survey: Survey, columns: list[str], folder: Path, temporary: str) -> Iterator[tuple[pa.RecordBatch, str]]:

@@ -43,7 +43,7 @@ class ViewPlan:
     survey: Survey
     name: str
     entities: list[str]   # columns
-    timestamp: str        # column
+    timestamp: str        # column; "": the view is static
     created: Optional[str] = None
     ttl: str = ""
     keys: dict[str, str] = field(default_factory=dict)      # column: name of the entity's join key
@@ -72,7 +72,8 @@ class ViewPlan:
     def unkeyed(self) -> int:
         """At most so many rows cannot be taken, because their key or time is null, or their time in the future."""
         columns = self.survey.columns
-        return sum(columns[name].nulls for name in (*self.entities, self.timestamp)) + columns[self.timestamp].future
+        nulls = sum(columns[name].nulls for name in (*self.entities, self.timestamp) if name)
+        return nulls + (columns[self.timestamp].future if self.timestamp else 0)
 
 
 @dataclass
@@ -107,13 +108,16 @@ def _entity_of(plan: Plan) -> dict[tuple[str, str], str]:
 
 
 def _age_line(view: ViewPlan) -> str:
+    if not view.timestamp:
+        return "    static: true  # rows have no time, and never expire"
     if view.ttl:
         return f"    ttl: {view.ttl}  # older values are marked as too old"
     return "    ttl: 0  # how old a value may get, for instance 7d; 0: any age"
 
 
 def _time_lines(view: ViewPlan) -> list[str]:
-    lines = [f"      timestamp_field: {quoted(view.timestamp)}  # of the rows of one key the latest wins"]
+    lines = [f"      timestamp_field: {quoted(view.timestamp)}  # of the rows of one key the latest wins"] \
+        if view.timestamp else []
     if view.created is not None:
         lines.append(f"      created_timestamp_column: {quoted(view.created)}  # decides between rows of one time")
     return lines
@@ -220,7 +224,7 @@ def report(plan: Plan) -> dict[str, Any]:
         survey = view.survey
         views.append({
             "name": view.name, "path": printable(survey.path), "type": survey.kind, "files": len(survey.files),
-            "rows": survey.rows, "timestamp": view.timestamp, "created_timestamp": view.created,
+            "rows": survey.rows, "timestamp": view.timestamp or None, "created_timestamp": view.created,
             "entities": [{"column": column, "name": name, "type": survey.columns[column].type}
                          for column, name in view.keys.items()],
             "features": [{"column": column, "name": name, "type": survey.columns[column].type}
