@@ -38,7 +38,7 @@ complete -c pillion -n __fish_use_subcommand -a build -d 'build releases from a 
 complete -c pillion -n '__fish_seen_subcommand_from build' -F
 complete -c pillion -n '__fish_seen_subcommand_from build' -l store -x -d 'where releases live: dir:PATH; $PILLION_STORE when it is not given' -a '(__pillion_scheme dir:)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l view -x -d 'only this feature view; of init: what the feature view is called'
-complete -c pillion -n '__fish_seen_subcommand_from build' -l as-of -x -d 'leave out rows with a later event timestamp'
+complete -c pillion -n '__fish_seen_subcommand_from build' -l as-of -x -d 'leave out rows with a later event timestamp; static views have none'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l promote -x -d 'point the channel to what was built, once every view is' -a '(__pillion_words channels)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l memory-limit -x -d 'cap of the resident memory, like 512M (default: half of what the cgroup allows)'
 complete -c pillion -n '__fish_seen_subcommand_from build' -l on-bad-row -x -d 'fail or skip (default fail)' -a 'fail skip'
