@@ -252,6 +252,54 @@ static void rows_after_as_of_are_left_out(void **state) {
     build_deinit(&build);
 }
 
+/* Of numbers, and with the time 100 if `timed`: the rows of a view without entities. */
+static struct arrow_batch batch_without_keys(const int32_t *numbers, int64_t count, bool timed) {
+    static const int64_t event_us = 100;
+    struct arrow_batch batch = {.length = count};
+    struct arrow_column *number = arrow_column("f0", "i", NULL),
+                        *event = arrow_column("@event_timestamp", "tsu:UTC", NULL);
+    for (int64_t i = 0; i < count; i++) {
+        arrow_add(number, &numbers[i], 4);
+        arrow_add(event, &event_us, 8);
+    }
+    arrow_finish(number, 0);
+    arrow_batch_add(&batch, number);
+    if (timed) {
+        arrow_finish(event, 0);
+        arrow_batch_add(&batch, event);
+    } else {
+        arrow_column_destroy(event);
+    }
+    return batch;
+}
+
+static void a_view_without_keys_and_times_is_one_row_at_0(void **state) {
+    (void)state;
+    const int32_t numbers[] = {7, 9, 9, 8};
+    for (int timed = 0; timed < 2; timed++) {
+        struct build build;
+        build_init(&build);
+        build_open_store(&build);
+        pil_view_destroy(&build.view);
+        build.options.view = build.view = sample_view(SAMPLE_LIST(), SAMPLE_LIST("int32"));
+        build.view->is_static = !timed;
+        build.options.as_of_us = timed ? 100 : -1; /* which says nothing of rows without times */
+        build_open(&build);
+        assert_int_equal(build_feed(&build, batch_without_keys(numbers, 4, timed), 1), PIL_STATUS_OK);
+        assert_int_equal(build_finish(&build), PIL_STATUS_OK);
+        assert_int_equal(build.counts.rows_out, 1);
+        assert_int_equal(build.counts.duplicates, 1);
+        assert_int_equal(build.counts.conflicts, 2);
+        assert_string_equal(build.conflicts.key, "");
+        expect_number(&build, "", 9, timed ? 100 : PIL_STATIC_EVENT_US);
+        build_open(&build);
+        assert_int_equal(build_feed(&build, batch_without_keys(numbers, 4, !timed), 1), PIL_STATUS_INVALID);
+        assert_string_equal(build.error.text,
+                            timed ? "column @event_timestamp is missing" : "2 columns where feature view v needs 1");
+        build_deinit(&build);
+    }
+}
+
 /* ---- The same rows, the same bytes */
 
 static uint64_t next_random(uint64_t *state) {
@@ -700,6 +748,7 @@ int main(void) {
         cmocka_unit_test(conflicts_are_reported_with_their_key),
         cmocka_unit_test(nanoseconds_decide_before_values),
         cmocka_unit_test(rows_after_as_of_are_left_out),
+        cmocka_unit_test(a_view_without_keys_and_times_is_one_row_at_0),
         cmocka_unit_test(memory_and_order_change_nothing),
         cmocka_unit_test(a_hot_key_larger_than_memory_is_merged_in_pieces),
         cmocka_unit_test(large_releases_are_split_into_shards),
