@@ -63,7 +63,7 @@ static struct pil_bytes key_of(const struct pil_view *view, const struct pil_rec
     if (view->layout.key_is_fixed) {
         return pil_bytes_from(row, view->layout.key_bytes);
     }
-    const struct pil_bytes heap = pil_record_heap(view, record);
+    const struct pil_bytes heap = pil_value_heap(view, record);
     return pil_row_reference(&heap, row);
 }
 
@@ -167,7 +167,7 @@ static pil_status record_winners(struct merger *merger, size_t count) {
         if (record->conflicts > 0) {
             PIL_TRY(record_conflicts(merger, record));
         }
-        const struct pil_bytes heap = pil_record_heap(ingest->view, record);
+        const struct pil_bytes heap = pil_value_heap(ingest->view, record);
         pil_profile_row(ingest->profile, pil_record_row(record), &heap);
     }
     return PIL_STATUS_OK;

@@ -22,7 +22,7 @@ static int compare_content(const struct pil_record *a, const struct pil_record *
 
 static int compare_values(const struct pil_view *view, const struct pil_record *a, const struct pil_record *b) {
     const uint8_t *row_a = pil_record_row(a), *row_b = pil_record_row(b);
-    struct pil_bytes heap_a = pil_record_heap(view, a), heap_b = pil_record_heap(view, b);
+    struct pil_bytes heap_a = pil_value_heap(view, a), heap_b = pil_value_heap(view, b);
     int order = 0;
     for (uint32_t i = 0; order == 0 && i < view->feature_count; i++) {
         const struct pil_feature *feature = &view->features[i];

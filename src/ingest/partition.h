@@ -29,10 +29,6 @@ struct pil_record {
 static inline uint8_t *pil_record_row(const struct pil_record *record) {
     return (uint8_t *)(uintptr_t)(record + 1);
 }
-/* The record whose row this is. */
-static inline const struct pil_record *pil_record_of_row(const uint8_t *row) {
-    return (const struct pil_record *)(const void *)row - 1;
-}
 
 struct pil_partitions;
 

@@ -123,7 +123,7 @@ static void add_record(const struct job *job, uint32_t shard, struct load *load,
     PIL_ASSERT((load->row_count + 1) * sizeof *load->rows <= load->rows_bytes);
     load->rows[load->row_count++] = (struct pil_writer_row){
         .row = pil_record_row(record),
-        .heap = pil_record_heap(job->ingest->view, record).data,
+        .heap = pil_value_heap(job->ingest->view, record).data,
     };
 }
 
@@ -226,7 +226,8 @@ static pil_status write_shard(struct worker *worker, uint32_t shard, struct pil_
         goto out;
     }
     for (size_t i = 0; i < load.row_count; i++) {
-        const struct pil_bytes heap = pil_record_heap(ingest->view, pil_record_of_row(load.rows[i].row));
+        const struct pil_record *record = (const struct pil_record *)(const void *)load.rows[i].row - 1;
+        const struct pil_bytes heap = pil_value_heap(ingest->view, record);
         pil_tally_row(worker->tally, load.rows[i].row, &heap);
     }
     const struct pil_writer_options options = {.shard_index = shard, .shard_bits = job->shard_bits};

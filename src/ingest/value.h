@@ -7,7 +7,7 @@
 #include "schema/view.h"
 
 /* The heap of a record's row, borrowed from the record. */
-static inline struct pil_bytes pil_record_heap(const struct pil_view *view, const struct pil_record *record) {
+static inline struct pil_bytes pil_value_heap(const struct pil_view *view, const struct pil_record *record) {
     return pil_bytes_from(pil_record_row(record) + view->layout.stride,
                           record->bytes - sizeof *record - view->layout.stride);
 }

@@ -170,8 +170,8 @@ def test_the_table_of_values_holds(row: Row) -> None:
 
 SHOWN: dict[str, tuple[str, str, str, str]] = {  # source, text of its data, type, message
     "parquet": ("parquet", "double 1.5", "int64", "column x holds 1.5 (double), which does not fit int64 without loss"),
-    "parquet_list": ("parquet", "double 1.5", "list<int64>", "x holds 1.5 (double) as element 1 of list<int64>, which does "
-                     "not fit int64 without loss; declare list<float64> in"),
+    "parquet_list": ("parquet", "double 1.5", "list<int64>", "x holds 1.5 (double) as element 1 of list<int64>, which "
+                     "does not fit int64 without loss; declare list<float64> in"),
     "sql": ("sql", "1e300::DOUBLE", "float32", "column x holds 1e+300 (double), which does not fit float32"),
     "half": ("sql", "[70000]", "vector<float16,1>", "x holds 70000 (int32) as element 1 of vector<float16,1>, which "
              "does not fit float16 without loss; declare vector<float32,1> in"),
