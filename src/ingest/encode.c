@@ -222,7 +222,7 @@ static void describe(const struct pil_row_flaw *flaw, char *text, size_t text_by
     case PIL_INGEST_FLAW_NULL_TIMESTAMP: snprintf(text, text_bytes, "is null"); break;
     case PIL_INGEST_FLAW_ABSURD_TIMESTAMP:
         pil_clock_format_us(flaw->found, when);
-        snprintf(text, text_bytes, "is %s, %s", when, flaw->found > 0 ? "in the future" : "no time at all");
+        snprintf(text, text_bytes, "is %s, %s", when, flaw->found > 0 ? "in the future" : "not a valid time");
         break;
     case PIL_INGEST_FLAW_NULL_ELEMENT:
         snprintf(text, text_bytes, "has a null as element %lld of its %s", found + 1, type);

@@ -183,7 +183,7 @@ static pil_status reserve_entries(struct merger *merger, size_t count) {
     merger->entries = pil_budget_map(budget, count * sizeof *merger->entries);
     if (merger->entries == NULL) {
         return pil_fail(merger->error, PIL_STATUS_NO_MEMORY,
-                        "the memory limit of %zu MiB does not suffice to sort %zu rows; raise it to %zu MiB",
+                        "the memory limit of %zu MiB is too low to sort %zu rows; raise it to %zu MiB",
                         pil_budget_limit_mib(budget), count,
                         pil_budget_needed_mib(budget, atomic_load(&budget->used) + count * sizeof *merger->entries));
     }

@@ -288,7 +288,7 @@ BAD: dict[str, tuple[Change, Sequence[str]]] = {
     "time_overflow": (lambda t: changed(t, "seen", pa.array([2**62] * t.num_rows, pa.timestamp("ms"))),
                       ("row 1:", "column seen", "does not fit unix_timestamp")),
     "no_rows": (lambda t: t.slice(0, 0), ("the source is empty",)),
-    "twice": (lambda t: t.append_column("trips", t["trips"]), ("column trips is there 2 times",)),
+    "twice": (lambda t: t.append_column("trips", t["trips"]), ("column trips occurs 2 times",)),
 }
 
 

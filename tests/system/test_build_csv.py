@@ -270,7 +270,7 @@ def test_a_name_with_brackets_is_no_pattern(project: Project) -> None:
 
 
 @pytest.mark.parametrize("data, says", [
-    (CSV_HEADER.encode("utf-16"), "is UTF-16; write UTF-8"), (CSV_HEADER.encode("utf-16-le"), "there are zero bytes"),
+    (CSV_HEADER.encode("utf-16"), "is UTF-16; write UTF-8"), (CSV_HEADER.encode("utf-16-le"), "it contains zero bytes"),
     (b"PAR1\x15\x04", "is Parquet; write type: parquet"), (b"PK\x03\x04\x14", "is a ZIP archive"),
     (b"\xfd7zXZ\0\0", "is xz"), (gzip.compress(b"PAR1\x15\x04"), "is Parquet"), (b"ORC\x0a\x0b\0", "is ORC"),
     (b"ARROW1\0\0", "is Arrow IPC"), (b"Obj\x01\x04", "is Avro"), (b"SQLite format 3\0", "use type: sql"),

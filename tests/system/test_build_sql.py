@@ -46,9 +46,9 @@ def test_a_query_sees_no_variable_of_the_builder(project: Project, name: str) ->
 @pytest.mark.parametrize("query, says", [
     (f"{ROW}; {ROW}", "it has 2 statements; write one, and those before it into setup"),
     ("", "query"), ("-- nothing", "it has 0 statements"),
-    ("CREATE TABLE t AS SELECT 1", "it returns no rows by its nature; write a SELECT"),
-    ("COPY (SELECT 1) TO 'x.csv'", "it returns no rows by its nature; write a SELECT"),
-    ("ATTACH 'x.db'", "it returns no rows by its nature; write a SELECT"),
+    ("CREATE TABLE t AS SELECT 1", "this kind of statement returns no rows; write a SELECT"),
+    ("COPY (SELECT 1) TO 'x.csv'", "this kind of statement returns no rows; write a SELECT"),
+    ("ATTACH 'x.db'", "this kind of statement returns no rows; write a SELECT"),
     ("SELEC 1", "Parser Error"),
 ])
 def test_a_query_is_one_statement_that_gives_rows(project: Project, query: str, says: str) -> None:
@@ -86,13 +86,13 @@ def test_attach_is_relative_to_the_project_and_reads_only(project: Project, atta
 
 @pytest.mark.parametrize("attach, says", [
     ("ATTACH 'data/none.db' AS a", "database does not exist"),
-    ("ATTACH 'data/a.db' AS a (READ_WRITE)", "a build attaches to read only; remove (READ_WRITE)"),
-    ("ATTACH 'data/a.db' AS a (READ_ONLY false)", "a build attaches to read only"),
-    ("ATTACH 'data/a.db' AS a (READ_ONLY 0, TYPE duckdb)", "a build attaches to read only"),
-    ("ATTACH 'data/none.db' AS a (READ_ONLY 'false')", "a build attaches to read only"),
-    ("ATTACH 'data/none.db' AS a (TYPE 'duckdb', READ_ONLY\t'no')", "a build attaches to read only"),
-    ("ATTACH 'data/none.db' AS a (READ_ONLY /* not */ false)", "are not understood"),
-    ("ATTACH 'data/none.db' AS a (\"READ_ONLY\" false)", "are not understood"),
+    ("ATTACH 'data/a.db' AS a (READ_WRITE)", "a build attaches databases read-only; remove (READ_WRITE)"),
+    ("ATTACH 'data/a.db' AS a (READ_ONLY false)", "a build attaches databases read-only"),
+    ("ATTACH 'data/a.db' AS a (READ_ONLY 0, TYPE duckdb)", "a build attaches databases read-only"),
+    ("ATTACH 'data/none.db' AS a (READ_ONLY 'false')", "a build attaches databases read-only"),
+    ("ATTACH 'data/none.db' AS a (TYPE 'duckdb', READ_ONLY\t'no')", "a build attaches databases read-only"),
+    ("ATTACH 'data/none.db' AS a (READ_ONLY /* not */ false)", "are not supported"),
+    ("ATTACH 'data/none.db' AS a (\"READ_ONLY\" false)", "are not supported"),
     ("ATTACH ('data/' || 'a.db') AS a", "write ATTACH 'path' AS name"),
 ])
 def test_what_an_attach_may_not_do(project: Project, attach: str, says: str) -> None:

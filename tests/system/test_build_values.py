@@ -184,7 +184,7 @@ SHOWN: dict[str, tuple[str, str, str, str]] = {  # source, text of its data, typ
                  "list<unix_timestamp>, which is not unix_timestamp; write 2026-01-31T12:00:00Z"),
     "csv_wider": ("csv", "3000000000", "int32", "x holds '3000000000', which is not int32; declare int64 in the"),
     "csv_unsigned": ("csv", "[18446744073709551615]", "list<int64>", "column x holds '18446744073709551615' "
-                     "as element 1 of list<int64>, which is not int64; mend the row"),
+                     "as element 1 of list<int64>, which is not int64; fix the row"),
     "csv_deep": ("csv", "[" * 100_000, "list<int64>", "column x holds '" + "[" * 40 + "'…'" + "[" * 20
                  + "' (100,000 characters), which is not list<int64>"),
     "csv_surrogate": ("csv", r'["\ud800"]', "list<string>", "which is not list<string>"),
@@ -403,7 +403,7 @@ def test_nanoseconds_decide_before_they_are_rounded(project: Project, column: st
 def test_infinite_times_are_refused(project: Project) -> None:
     for text in ("'infinity'::TIMESTAMP", "'-infinity'::TIMESTAMPTZ", "'infinity'::DATE"):
         put(project, "sql", text, "unix_timestamp")
-        assert "infinity is no time" in project.build(code=1).err
+        assert "infinity is not a time" in project.build(code=1).err
         project.source = project.source.replace("now() AS t", f"{text} AS t")
         assert "column t holds" in project.build(code=1).err
 

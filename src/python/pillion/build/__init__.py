@@ -8,7 +8,7 @@ csv_dialect, csv_lines, csv_values  how CSV is written: options and bytes; lines
 check    a batch's columns to the types of the view; which values do not fit, and in which rows
 builder  one view: reads in one thread, encodes in the other, merges, publishes (the C core does the work)
 memory   the memory that a build may use, and its distribution; parquet_memory: what reading a file takes
-terminal text of others, shown
+terminal text from outside, shown safely
 progress one moving line, or one line every ten seconds
 """
 import importlib.util

@@ -33,8 +33,8 @@ NOT_READ_MAX = 100  # names in a manifest
 SKIP = "or leave such rows out with --on-bad-row=skip"
 
 _FIXES = {
-    "null_key": "give each row its key, ",
-    "null_timestamp": "give each row its time, ",
+    "null_key": "give each row a key, ",
+    "null_timestamp": "give each row a time, ",
     "absurd_timestamp": "fix the clock or the unit (milliseconds taken for microseconds?), ",
     "null_element": "write lists without nulls, ",
     "vector_length": "write vectors of one length, declare another dimension, ",
@@ -297,7 +297,7 @@ class ViewBuild:
     def _refuse_nothing(self, counts: dict[str, int]) -> None:
         where = self._view.source.get("path") or f"query of {self._view.name}"
         if counts["rows_in"] == 0:
-            raise BadInput(f"{where}: the source is empty; a release without rows would answer nothing")
+            raise BadInput(f"{where}: the source is empty; a release without rows is of no use")
         if counts["rows_out"] == 0:
             raise BadInput(f"{where}: none of {counts['rows_in']} rows is left: "
                            f"{counts['after_as_of']} are after --as-of, "

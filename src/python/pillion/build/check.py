@@ -92,8 +92,8 @@ class _Number(str):
 
 
 def _elements(text: str, is_text: bool) -> list[Optional[str]]:
-    """The elements of a JSON array, as texts. ValueError, RecursionError: it is none, or not of texts where they must
-    be texts."""
+    """The elements of a JSON array, as texts. Raises ValueError or RecursionError if the text is not an array, or if
+    an element is not a text where texts are required."""
     values = json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
     if not isinstance(values, list):
         raise ValueError("not a list")
@@ -104,7 +104,7 @@ def _elements(text: str, is_text: bool) -> list[Optional[str]]:
         if not isinstance(value, (str, type(None))) or is_text and isinstance(value, _Number):
             raise ValueError("not an element")
         if value is not None:
-            value.encode()  # "\ud800" is no text
+            value.encode()  # "\ud800" is not text
         result.append(value)
     return result
 
@@ -170,14 +170,14 @@ def _one(text: Union[str, bytes]) -> str:
 
 
 def _whole(text: str, at: int) -> int:
-    """Where to cut instead of behind a backslash, which may escape what follows it."""
+    """Moves a cut that would separate a backslash from the character that it may escape."""
     backslashes = at - len(text[:at].rstrip("\\"))
     return at - backslashes % 2
 
 
 def shown(value: Any) -> str:
     """A value for people, also one of Arrow. Of a long text its beginning, its end and its length, so that two that
-    differ rarely look the same. It is cut before it is escaped."""
+    differ rarely look the same. The cut is made before characters are escaped."""
     if isinstance(value, pa.Scalar):
         try:
             value = value.as_py()
@@ -194,7 +194,7 @@ def shown(value: Any) -> str:
 
 
 def _is_taken(value: pa.Scalar, scalar: str) -> bool:
-    """Whether the type takes the value, an integer without rounding it."""
+    """Whether the type can hold the value; integers must not be rounded."""
     array, text = pa.array([value.as_py()], value.type), str(value.as_py())
     converted = convert_text(array, scalar, 2) if is_string(value.type) else convert_typed(array, scalar, 2, Origin())
     is_integer = re.fullmatch(r"[+-]?\d+(\.0*)?", text) is not None and not pa.types.is_floating(value.type)
@@ -202,7 +202,7 @@ def _is_taken(value: pa.Scalar, scalar: str) -> bool:
 
 
 def _wider(value: pa.Scalar, target: Target) -> str:
-    """The type that takes the value; "" when there is none."""
+    """A wider type that can hold the value; "" if there is none."""
     if target.scalar not in NUMBERS:
         return ""
     wider = (scalar for scalar in _WIDER[target.shape] if scalar != target.scalar)

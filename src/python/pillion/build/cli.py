@@ -25,7 +25,7 @@ ROUNDED_SHOWN = 10  # columns in the report; --json has all
 
 @dataclass
 class Outcome:
-    """What a build of several views has reached. A build that ends early says it."""
+    """What a build of several views has achieved so far; reported when the build ends early."""
     waiting: list[str] = field(default_factory=list)    # views that are not published yet
     published: list[str] = field(default_factory=list)  # releases
     promoted: list[str] = field(default_factory=list)   # those of them that the channel points to
@@ -68,7 +68,7 @@ def _size(text: str) -> int:
 
 
 def _absolute(store: str) -> str:
-    """The same store, wherever the working directory is."""
+    """The store's URL, made independent of the working directory."""
     is_relative = store.startswith("dir:") and store[4:5] not in ("", "/", "~", "$")  # the core refuses ~ and $
     return "dir:" + os.path.abspath(store[4:]) if is_relative else store
 
@@ -123,7 +123,7 @@ def _parser() -> _Parser:
 
 
 def _report_files(result: dict[str, Any], source: dict[str, Any], options: builder.Options) -> None:
-    """Which files were read, and which were not."""
+    """Reports which files were read and which were not."""
     if source["type"] == "sql":
         return
     read, not_read = result["sources"], result["not_read"]
@@ -164,7 +164,7 @@ def _report(result: dict[str, Any], is_static: bool, options: builder.Options) -
 
 
 def _print(line: str) -> None:
-    """A release that cannot be named on standard output is there all the same."""
+    """Prints a line of the result. The release exists even if its name cannot be printed."""
     reason = "is closed"
     try:
         if sys.stdout is not None:

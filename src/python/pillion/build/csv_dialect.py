@@ -13,10 +13,10 @@ import pyarrow as pa
 DELIMITERS = ",;\t|"
 PEEK_BYTES = 512
 
-# What is read although it is no text: DuckDB and Arrow know these names.
+# Compressed files that are read, under the names that DuckDB and Arrow use.
 _COMPRESSIONS = ((rb"\x1f\x8b", "gzip"), (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", "bz2"), (rb"\x28\xb5\x2f\xfd", "zstd"))
-_OF_TEXT = b"\t\r\n\x01"  # control bytes that a text may have: line ends and delimiters
-# Those of ASCII may begin a header, too (ORCID), so they count only before bytes that no text has.
+_OF_TEXT = b"\t\r\n\x01"  # control bytes that occur in text: line ends and delimiters
+# An ASCII signature may also begin a header (ORCID): it counts only where bytes follow that text never contains.
 _NO_TEXT = (
     (b"PAR1", "Parquet; write type: parquet into the source"),
     (b"ORC", "ORC; write Parquet or CSV"),
@@ -66,7 +66,8 @@ class Header:
 
 
 def compression_of(path: Path) -> Optional[str]:
-    """By the content, whatever the name says. Raises ValueError, with what to do, if the file is no text."""
+    """Found by the content; the name of the file does not matter. Raises ValueError, which says what to do, if the file
+    is not text."""
     with open(path, "rb") as file:
         begin = file.read(PEEK_BYTES)
     for magic, name in _COMPRESSIONS:
@@ -89,7 +90,7 @@ def check_text(begin: bytes) -> None:
         if begin.startswith(magic) and (is_binary or not magic.isascii()):
             raise ValueError(f"is {what}")
     if b"\0" in begin:
-        raise ValueError("is no text, there are zero bytes in it; write CSV in UTF-8")
+        raise ValueError("is not text: it contains zero bytes; write CSV in UTF-8")
 
 
 def open_text(path: Path, encoding: str) -> TextIO:

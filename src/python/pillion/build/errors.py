@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that end a build, by what the user must do, and the exit codes."""
+"""The errors that end a build, classified by what the user must do, and their exit codes."""
 from __future__ import annotations
 
 EXIT_INTERRUPTED = 130
@@ -31,7 +31,7 @@ class IoFailure(BuildError):
 
 
 class Damaged(BuildError):
-    """An object of the store is not what it should be."""
+    """An object of the store is damaged."""
     code = 4
 
 

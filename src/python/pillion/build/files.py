@@ -27,7 +27,7 @@ _COMPRESSED = (".gz", ".bz2", ".zst")
 _NOT_FILES = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
               (stat.S_ISBLK, "a device"))
 
-# What people write for a path and is none, and what to do. Only for paths that lead to nothing.
+# What people write instead of a path, and what to do. Used only for paths that do not exist.
 _NOT_PATHS = (
     (r"file:", "is a URL; write the path alone, without file://"),
     (r"[A-Za-z][A-Za-z0-9+.-]+:/", "is a URL, and type KIND reads files of this machine; copy it, or use a query: "
@@ -54,7 +54,8 @@ def _is_pattern(part: str) -> bool:
 
 
 def _is_of_kind(path: Path, kind: str) -> bool:
-    """Whether a file that nobody named is read: by its name, and Parquet also by how it begins. Raises OSError."""
+    """Whether a file that the path does not name itself is read: decided by its name, and for Parquet also by its first
+    bytes. Raises OSError."""
     name = path.name.lower()
     if kind == "parquet":
         if name.endswith(_PARQUET):
@@ -93,8 +94,8 @@ class _Search:
         return os.path.relpath(path, self._folder)
 
     def expand(self, base: Path, parts: Sequence[str], is_named: bool = True) -> None:
-        """Takes what the parts of a path match below `base`. A part that is there as it is written is no pattern.
-        is_named: the last part says the suffix of what it matches, or all of its name."""
+        """Takes what the parts of a path match below `base`. A part that exists as written is not a pattern.
+        is_named: the last part gives the whole name of the file, or its suffix."""
         if not parts:
             self._take(base, is_named)
             return
@@ -160,7 +161,8 @@ class _Search:
             return
         if not stat.S_ISREG(found.st_mode):
             what = next((word for test, word in _NOT_FILES if test(found.st_mode)), "no file")
-            raise BadInput(f"{name}: is {what}; files are read twice, so write it to a file, or remove it")
+            raise BadInput(f"{name}: is {what}; files are read twice, so write its content to a regular file, "
+                           "or remove it")
         try:
             # An empty file is an error of its reader, whatever its name.
             is_taken = is_named or found.st_size == 0 or _is_of_kind(path, self._kind)
@@ -178,7 +180,7 @@ class _Search:
             return os.stat(path)
         except UnicodeEncodeError as error:
             shown = os.fsencode(self.name(path)).decode(errors="backslashreplace")
-            raise BadInput(f"{shown}: its name is not UTF-8, and the release has to name it; rename it") from error
+            raise BadInput(f"{shown}: its name is not UTF-8 and cannot be stored in the release; rename it") from error
         except OSError as error:
             if path.is_symlink() and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise BadInput(f"{self.name(path)}: is a symbolic link to {os.readlink(path)}, which leads to no file; "
@@ -269,7 +271,7 @@ class FileSource(Source):
             with self._naming(index):
                 digest, before, after = self._hashes[index].result(), self._stats[index], os.stat(path)
             if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
-                raise BadInput(f"{name}: changed while it was read; build again when it is complete")
+                raise BadInput(f"{name}: changed while it was being read; build again when it is complete")
             result.append({"path": name, "bytes": after.st_size, "sha256": digest, "rows": self.rows[index]})
         return result
 

@@ -31,7 +31,7 @@ def parse_bytes(text: str) -> int:
         raise ValueError(f"{text!r} is not a size; write 512M or 2G")
     size = int(float(match.group(1)) * _UNITS[match.group(2)])
     if size == 0:
-        raise ValueError(f"{text!r} is no memory at all; leave the option out for the default")
+        raise ValueError(f"{text!r} is not a usable limit; leave the option out for the default")
     return size
 
 
@@ -112,9 +112,9 @@ class Shares:
 
 
 class Watch:
-    """Ends the process when it exceeds the cap, before the system kills it, or others, without a word. This is for what
-    cannot be known before: values that are much longer than those before them, what DuckDB and Arrow keep. A build that
-    ends anywhere leaves nothing visible of the view that it was at."""
+    """Ends the process when it exceeds the cap, before the kernel kills it, or another process, without a message. It
+    covers needs that cannot be known beforehand: values much longer than those before them, memory that DuckDB and
+    Arrow keep. A build that is ended leaves nothing visible of the view that it was building."""
 
     def __init__(self, cap: int, fail: Callable[[str, int], int], outcome: Callable[[], str]) -> None:
         """`fail` tells the user and returns the exit code; `outcome` says what was published."""
@@ -128,8 +128,8 @@ class Watch:
         while not self._done.wait(WATCH_S):
             used = resident_bytes()
             if used > self._cap:
-                os._exit(self._fail(f"the memory limit of {-(-self._cap // MIB)} MiB does not suffice: "
-                                    f"{-(-used // MIB)} MiB are in use and more is needed; raise it "
+                os._exit(self._fail(f"the memory limit of {-(-self._cap // MIB)} MiB is too low: "
+                                    f"{-(-used // MIB)} MiB are in use, and more is needed; raise it "
                                     f"(--memory-limit); {self._outcome()}", IoFailure.code))
 
     def stop(self) -> None:

@@ -18,7 +18,7 @@ from pillion.build.source import Chunk, Place, batch_rows, check_columns, failur
 
 
 def _legacy_calendar(metadata: dict[bytes, bytes]) -> str:
-    """By which mark a file says that its old times are in the calendar of Spark 2; "": they are not."""
+    """The mark by which a file says that its old times are in the calendar of Spark 2; "" if it has none."""
     for mark in (b"org.apache.spark.legacyDateTime", b"org.apache.spark.legacyINT96"):
         if mark in metadata:
             return mark.decode()
@@ -72,7 +72,7 @@ class ParquetSource(FileSource):
         return f"{len(self._columns):,} columns with rows of {self._needs.row:,} bytes in pages of their own"
 
     def _open(self, path: Path) -> pq.ParquetFile:
-        # Not "~/a" nor "s3:/a", which Arrow takes for a home and a URL.
+        # The prefix keeps Arrow from taking "~/a" for a home folder and "s3:/a" for a URL.
         return pq.ParquetFile(f"./{os.path.relpath(path)}", memory_map=False, pre_buffer=False,
                               buffer_size=parquet_memory.stream_bytes(len(self._columns)),
                               coerce_int96_timestamp_unit="us", page_checksum_verification=True)

@@ -239,12 +239,12 @@ def _times(array: pa.Array, limit: int, origin: Origin) -> Converted:
     else:
         naive = pa.timestamp("us", getattr(kind, "tz", None))
         converted = _located(source, lambda part: pc.cast(pc.cast(part, naive), utc), limit)
-    converted = refuse(converted, array, infinite, "infinity is no time")
+    converted = refuse(converted, array, infinite, "infinity is not a time")
     if origin.legacy_calendar:
         if before is None:
             before = pc.less(pc.cast(converted.array, pa.int64()), _CALENDAR_US_MIN)
-        why = (f"the file's {origin.legacy_calendar} says that Spark wrote old times in another calendar; write the "
-               "file anew with the options datetimeRebaseModeInWrite and int96RebaseModeInWrite = CORRECTED of "
+        why = (f"the file's {origin.legacy_calendar} says that Spark wrote old times in another calendar; rewrite the "
+               "file with the options datetimeRebaseModeInWrite and int96RebaseModeInWrite = CORRECTED of "
                "spark.sql.parquet")
         converted = refuse(converted, array, _mask(before), why)
     return converted

@@ -49,7 +49,7 @@ class Malformed:
 
 
 class Source:
-    """Where the rows of a view come from. A subclass opens it when it is made."""
+    """Where the rows of a view come from. The constructor of a subclass opens it."""
     is_text = False  # the values are strings that are to be parsed
     rows_expected = 0  # 0: unknown
     reader_bytes = 0  # what reading takes, if that is known
@@ -60,17 +60,17 @@ class Source:
         raise NotImplementedError
 
     def canonical(self, array: pa.Array, column: Column) -> pa.Array:
-        """A column, spelled as check parses it."""
+        """The column in the spelling that check parses."""
         del column
         return array
 
     def advice(self, value: str, column: Column, is_element: bool) -> str:
-        """What option of the source may make a text a value of the column; "" or a text that ends in a comma."""
+        """Which option of the source would make this text a value of the column: "", or advice that ends in a comma."""
         del value, column, is_element
         return ""
 
     def lineage(self) -> list[dict[str, Any]]:
-        """What was read, for the manifest."""
+        """Describes what was read, for the manifest."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ def failure(name: str, error: Exception, alias: str = "") -> BuildError:
     content."""
     text = str(error).strip()
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
-        return IoFailure(f"{name}: the memory limit does not suffice ({error}); raise it (--memory-limit)")
+        return IoFailure(f"{name}: the memory limit is too low ({error}); raise it (--memory-limit)")
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
         return IoFailure(f"{name}: {error.strerror or error}")
     extension = _EXTENSION.search(text) if isinstance(error, duckdb.Error) and "xtension" in text else None
@@ -122,7 +122,7 @@ def check_columns(view: View, there: list[str], name: str) -> None:
             raise BadInput(f"{name}: column {column.source} is missing ({column.target.text} of {view.name}); "
                            f"there are: {names(there)}; write it, or name its column in field_mapping")
         if count > 1:
-            raise BadInput(f"{name}: column {column.source} is there {count} times; rename the others")
+            raise BadInput(f"{name}: column {column.source} occurs {count} times; rename the others")
 
 
 def batch_rows(view: View, row_bytes: int = 0) -> int:

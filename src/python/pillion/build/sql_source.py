@@ -22,26 +22,28 @@ _QUERIES = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI, duckdb.Stat
 _ATTACH = re.compile(r"""(?P<begin>(?:\s|--[^\n]*\n|/\*.*?\*/)*ATTACH\s+(?:OR\s+REPLACE\s+)?(?:DATABASE\s+)?
     (?:IF\s+NOT\s+EXISTS\s+)?'(?P<path>(?:[^']|'')*)'(?:\s+AS\s+(?:"[^"]*"|\w+))?)\s*
     (?:\((?P<options>[^()]*)\))?(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*""", re.IGNORECASE | re.DOTALL | re.VERBOSE)
-_OPTION = r"\w+(?:\s+(?:[\w.+-]+|'(?:[^']|'')*'))?"  # neither a comment nor a quoted name
+_OPTION = r"\w+(?:\s+(?:[\w.+-]+|'(?:[^']|'')*'))?"  # matches neither comments nor quoted names
 _OPTIONS = re.compile(rf"(?:{_OPTION}(?:\s*,\s*{_OPTION})*)?")
 _READ_ONLY = re.compile(r"read_only(?:\s+(?:true|1))?", re.IGNORECASE)
 _NOT_READ_ONLY = re.compile(r"(?:read_only|read_write|access_mode)\b", re.IGNORECASE)
 
 
 def read_only(statement: str) -> str:
-    """An ATTACH that cannot write, nor make a database where there is none. A ValueError says what is wrong with it."""
+    """The ATTACH statement, made read-only, so that it neither writes to a database nor creates one. Raises ValueError,
+    which says what is wrong."""
     match = _ATTACH.fullmatch(statement)
     if match is None:
-        raise ValueError("ATTACH is not understood; write ATTACH 'path' AS name (options)")
+        raise ValueError("this form of ATTACH is not supported; write ATTACH 'path' AS name (options)")
     if match["path"] in ("", ":memory:"):
         return statement
     text = (match["options"] or "").strip()
     if not _OPTIONS.fullmatch(text):
-        raise ValueError("the options of ATTACH are not understood; write (NAME value, READ_ONLY)")
+        raise ValueError("these options of ATTACH are not supported; write (NAME value, READ_ONLY)")
     others = [option for option in re.findall(_OPTION, text) if not _READ_ONLY.fullmatch(option)]
     wrong = [option for option in others if _NOT_READ_ONLY.match(option)]
     if wrong:
-        raise ValueError(f"a build attaches to read only; remove ({printable(', '.join(wrong))}) or write (READ_ONLY)")
+        raise ValueError(f"a build attaches databases read-only; remove ({printable(', '.join(wrong))}) "
+                         "or write (READ_ONLY)")
     return f"{match['begin']} ({', '.join([*others, 'READ_ONLY'])})"
 
 
@@ -79,7 +81,7 @@ class SqlSource(Source):
             raise BadInput(f"{self._name}: it has {len(statements)} statements; write one, and those before it into "
                            "setup")
         if statements[0].type not in _QUERIES:
-            raise BadInput(f"{self._name}: it returns no rows by its nature; write a SELECT")
+            raise BadInput(f"{self._name}: this kind of statement returns no rows; write a SELECT")
         return text
 
     def _refuse_wrapping_types(self) -> None:
@@ -87,8 +89,8 @@ class SqlSource(Source):
         for column in self._view.columns:
             kind = str(self._relation.types[self._there.index(column.source)])
             if "UHUGEINT" in kind:
-                raise BadInput(f"{self._name}: column {column.source} is {kind}, which DuckDB cannot hand over as it "
-                               "is; cast it in the query, to HUGEINT if it is a number, to VARCHAR if it is a key")
+                raise BadInput(f"{self._name}: column {column.source} is {kind}, which DuckDB cannot return "
+                               "unchanged; cast it in the query, to HUGEINT for a number, to VARCHAR for a key")
 
     def chunks(self) -> Iterator[Chunk]:
         try:

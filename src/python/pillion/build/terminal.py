@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text that comes from elsewhere, shown: it never steers a terminal, and never ends a build because it cannot be
-encoded or written."""
+"""Shows text from outside (names, values): it cannot control the terminal, and a failure to encode or print it never
+ends a build."""
 from __future__ import annotations
 
 import json
@@ -19,7 +19,7 @@ def _is_printable(character: str) -> bool:
 
 
 def printable(text: str, lines: bool = False) -> str:
-    """Every character that is a control, invisible, changes the direction of what follows, or is no UTF-8 becomes \\xNN
+    """Every character that is a control, invisible, changes the direction of the text, or is not UTF-8 becomes \\xNN
     for each of its bytes, as pil_text_append_printable (src/base/text.h) does. `lines`: line ends stay."""
     if text.isascii() and text.isprintable():
         return text
@@ -41,7 +41,7 @@ class Messages:
         self._as_json = as_json
 
     def write(self, text: str) -> None:
-        """Writes text of our own, which may move the cursor."""
+        """Writes the builder's own text, which may move the cursor."""
         try:
             if self._out is not None:
                 self._out.write(text)
@@ -50,7 +50,7 @@ class Messages:
             self._out = None
 
     def say(self, text: str) -> None:
-        """Writes lines in which there may be text of others."""
+        """Writes lines that may contain text from outside."""
         self.write((json.dumps({"note": printable(text)}) if self._as_json else printable(text, lines=True)) + "\n")
 
     def fail(self, text: str, code: int) -> int:
