@@ -333,8 +333,12 @@ pil_status pil_directory_may_put(const char *path, const char *name, struct pil_
     do { /* to the nearest folder that is there */
         cut_segment(folder);
     } while (access(folder, F_OK) != 0 && errno == ENOENT && strcmp(folder, "/") != 0 && strcmp(folder, ".") != 0);
-    return access(folder, W_OK | X_OK) == 0
-               ? PIL_STATUS_OK
-               : pil_fail(ret_error, pil_status_from_errno(errno), "%s the store dir:%s: %s: %s",
-                          status == PIL_STATUS_OK ? "write to" : "make", path, folder, strerror(errno));
+    if (access(folder, W_OK | X_OK) == 0) {
+        return PIL_STATUS_OK;
+    }
+    int number = errno;
+    bool is_there = status == PIL_STATUS_OK;
+    return pil_fail(ret_error, pil_status_from_errno(number), "%s the store dir:%s: %s: %s%s",
+                    is_there ? "write to" : "make", path, folder, strerror(number),
+                    is_there && number == EACCES ? "; all who write have to be able to write to all of it" : "");
 }
