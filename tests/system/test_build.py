@@ -284,7 +284,7 @@ BAD: dict[str, tuple[Change, Sequence[str]]] = {
     "vector_length": (lambda t: at_row(t, "taste", 2, [1.0], pa.list_(pa.float32())),
                       ("row 3:", "column taste", "has 1 elements where vector<float32,4> needs 4")),
     "half_range": (lambda t: at_row(t, "small", 2, [1e6, 1.0]),
-                   ("row 3:", "column small holds 1000000.0 (float), which does not fit vector<float16,2>")),
+                   ("row 3:", "column small holds 1000000.0 (float) as element 1 of vector<float16,2>, which does")),
     "time_overflow": (lambda t: changed(t, "seen", pa.array([2**62] * t.num_rows, pa.timestamp("ms"))),
                       ("row 1:", "column seen", "does not fit unix_timestamp")),
     "no_rows": (lambda t: t.slice(0, 0), ("the source is empty",)),
