@@ -34,7 +34,8 @@ const struct pil_command pil_commands[] = {
      "channel points to, are refused with a list of what breaks, unless --force is given; so are projects that the\n"
      "releases in service do not answer.",
      OPT(STORE) | OPT(FORCE) | OPT(JSON), OPT(STORE), 1, 1, PIL_FOLLOWS_FILE, pil_cli_apply},
-    {"build", "FILE", "build releases from a project's sources", "Is pillion-build, of the Python package.",
+    {"build", "FILE", "build releases from a project's sources",
+     "Runs pillion-build, which the Python package installs.",
      OPT(VIEW) | OPT(STORE) | OPT(AS_OF) | OPT(MEMORY_LIMIT) | OPT(ON_BAD_ROW) | OPT(MAX_BAD_ROWS) | OPT(ON_CONFLICT) |
          OPT(TMP) | OPT(PROMOTE) | OPT(DRY_RUN) | OPT(JSON),
      0, 1, 1, PIL_FOLLOWS_FILE, NULL},
@@ -79,9 +80,9 @@ const struct pil_command pil_commands[] = {
      OPT(SOCKET) | OPT(FEATURES) | OPT(JSON), OPT(SOCKET), 2, UINT32_MAX, PIL_FOLLOWS_VIEW, pil_cli_get},
     {"status", NULL, "what a running pilliond serves, and whether it is ready", "Exit code 1 when it is not ready.",
      OPT(ADMIN) | OPT(MAPPED) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_status},
-    {"doctor", NULL, "what this machine gives to Pillion, and what to do about each shortfall",
+    {"doctor", NULL, "check what this machine offers Pillion, and how to fix each shortfall",
      "Tries io_uring, sealed memory, huge pages and limits as this user, and asks a running pilliond. Exit code 1 when "
-     "something is broken,\n3 when it cannot be looked at; what is slower or unsafe works.",
+     "something is broken,\n3 when something could not be examined; slower or unsafe things still work.",
      OPT(ADMIN) | OPT(JSON), 0, 0, 0, PIL_FOLLOWS_NONE, pil_cli_doctor},
     {"hist", NULL, "draw the latency histograms of a running pilliond, by stage",
      "On a terminal: of the last second, again and again until q; r, p, n and h sort. Otherwise, or with --once: since "

@@ -17,19 +17,19 @@
     X(SOCKET, "socket", "ADDRESS", SOCKET, "where pilliond listens for resp: unix:PATH or tcp:HOST:PORT") \
     X(ADMIN, "admin", "ADDRESS", SOCKET, "where pilliond listens for admin (default tcp:127.0.0.1:9466)") \
     X(FEATURES, "features", "A,B", NONE, "only these features, in this order") \
-    X(VIEW, "view", "NAME", NONE, "only this feature view; of init: what the feature view is called") \
+    X(VIEW, "view", "NAME", NONE, "only this feature view; with init: the name of the feature view") \
     X(ENTITY, "entity", "COLUMNS", NONE, "the columns of the key, joined by commas (default: asked on a terminal)") \
     X(TIMESTAMP, "timestamp", "COLUMN", NONE, "the column of the event time (default: by its name, else asked)") \
-    X(PROJECT, "project", "NAME", NONE, "what the project is called (default: as its folder)") \
+    X(PROJECT, "project", "NAME", NONE, "the name of the project (default: that of its folder)") \
     X(TTL, "ttl", "DURATION", NONE, "how old a value may get, like 7d") \
     X(OUT, "out", "DIR", FILE, "the folder to write to (default: the working folder)") \
-    X(KEEP, "keep", "N", NONE, "how many of the newest releases of each view stay anyway") \
-    X(GRACE, "grace", "SECONDS", NONE, "what is younger stays, too: builds may be under way (default 3600)") \
-    X(ROWS, "rows", "N", NONE, "how many sample rows are shown (default 5)") \
+    X(KEEP, "keep", "N", NONE, "keep at least this many of the newest releases of each view") \
+    X(GRACE, "grace", "SECONDS", NONE, "also keep anything younger than this: builds may be under way (default 3600)") \
+    X(ROWS, "rows", "N", NONE, "number of sample rows to show (default 5)") \
     X(AS_OF, "as-of", "TIME", NONE, "leave out rows with a later event timestamp; static views have none") \
-    X(FORCE, "force", NULL, NONE, "do it, whatever breaks, and say what does; of init: overwrite files") \
+    X(FORCE, "force", NULL, NONE, "do it even if something breaks, and list what does; with init: overwrite files") \
     X(ALL, "all", NULL, NONE, "every view of a project") \
-    X(PROMOTE, "promote", "CHANNEL", CHANNEL, "point the channel to what was built, once every view is") \
+    X(PROMOTE, "promote", "CHANNEL", CHANNEL, "once every view is built, point the channel to the new releases") \
     X(SORT, "sort", "ORDER", ORDER, "rate, p99, name, or hits: the fewest first (default rate)") \
     X(ONCE, "once", NULL, NONE, "draw once and end, also on a terminal") \
     X(MAPPED, "mapped", NULL, NONE, "the clients that map releases, and which") \
@@ -40,7 +40,7 @@
     X(ON_CONFLICT, "on-conflict", "WHAT", CONFLICT, \
       "rows of one key and time with different values: fail or resolve (default resolve: greater values win)") \
     X(TMP, "tmp", "DIR", FILE, "folder for what memory cannot hold (default $TMPDIR or /var/tmp)") \
-    X(DRY_RUN, "dry-run", NULL, NONE, "say what would be done, change nothing") \
+    X(DRY_RUN, "dry-run", NULL, NONE, "report what would be done, but change nothing") \
     X(JSON, "json", NULL, NONE, "print JSON for programs")
 
 typedef enum pil_option {

@@ -74,10 +74,11 @@ static void examine_engine(struct sheet *sheet) {
     uname(&kernel);
     pil_engine_kind kind = pil_engine_probe(&usual_engine, reason);
     first_line("/proc/sys/kernel/io_uring_disabled", setting);
-    const char *remedy = kind == PIL_ENGINE_IO_URING ? ""
-                         : setting[0] == '1' || setting[0] == '2'
-                             ? "sysctl kernel.io_uring_disabled=0, if its policy allows; epoll serves as well"
-                             : "nothing has to be done: epoll serves as well; containers refuse io_uring by seccomp";
+    const char *remedy =
+        kind == PIL_ENGINE_IO_URING ? ""
+        : setting[0] == '1' || setting[0] == '2'
+            ? "sysctl kernel.io_uring_disabled=0, if policy allows; epoll works as well"
+            : "nothing has to be done: epoll works as well; container runtimes block io_uring by seccomp";
     note(sheet, "event loop", GOOD, remedy, "%s: %s; Linux %s", pil_engine_kind_text(kind), reason, kernel.release);
 }
 
@@ -123,7 +124,7 @@ static void examine_watch(struct sheet *sheet) {
     int fd = inotify_init1(IN_CLOEXEC);
     note(sheet, "watch", fd >= 0 ? GOOD : SLOWER,
          fd >= 0 ? "" : "raise fs.inotify.max_user_instances, or allow inotify_init1; until then poll_interval decides",
-         "%s%s", fd >= 0 ? "changed folders are told by inotify" : "inotify: ", fd >= 0 ? "" : strerror(errno));
+         "%s%s", fd >= 0 ? "inotify reports changed folders" : "inotify: ", fd >= 0 ? "" : strerror(errno));
     pil_sys_close(&fd);
 }
 
@@ -165,10 +166,11 @@ static void examine_cores(struct sheet *sheet) {
     uint32_t cores = pil_machine_cores();
     first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource", clock);
     bool fast = strcmp(clock, "tsc") == 0 || strcmp(clock, "arch_sys_counter") == 0 || strcmp(clock, "kvm-clock") == 0;
-    note(sheet, "cores", GOOD, "", "%u are ours; workers: auto is %u, spinning is %s", cores, cores,
+    note(sheet, "cores", GOOD, "", "%u available; workers: auto is %u, spinning is %s", cores, cores,
          "off unless workers leave a core free");
-    note(sheet, "clock", fast ? GOOD : SLOWER, fast ? "" : "each time stamp is a system call; boot with a stable TSC",
-         "%s", clock[0] != '\0' ? clock : "unknown");
+    note(sheet, "clock", fast ? GOOD : SLOWER,
+         fast ? "" : "every timestamp costs a system call; boot with a stable TSC", "%s",
+         clock[0] != '\0' ? clock : "unknown");
 }
 
 static void examine_sandbox(struct sheet *sheet) {
@@ -189,10 +191,9 @@ static void examine_sandbox(struct sheet *sheet) {
     }
     bool is_root = geteuid() == 0;
     note(sheet, "sandbox", is_root ? UNSAFE : GOOD,
-         is_root
-             ? "run pilliond, and this, as a user of its own (`user:`, systemd's User=): what root may says nothing "
-               "of what that user may"
-             : "",
+         is_root ? "run pilliond and this command as a dedicated user (`user:`, systemd's User=): what root is allowed "
+                   "says nothing about that user"
+                 : "",
          "seccomp %s, no_new_privs %s, uid %u; the daemon needs no privilege and no capability",
          strcmp(seccomp, "0") == 0   ? "off"
          : strcmp(seccomp, "2") == 0 ? "filtering"
@@ -246,7 +247,7 @@ static void examine_daemon(struct sheet *sheet, const struct pil_invocation *inv
     json_array_foreach(json_object_get(page, "listeners"), index, listener) {
         maps += strcmp(json_string_value(json_object_get(listener, "protocol")), "mapped") == 0;
     }
-    note(sheet, "daemon", ready ? GOOD : BROKEN, ready ? "" : "pillion status says what is missing",
+    note(sheet, "daemon", ready ? GOOD : BROKEN, ready ? "" : "`pillion status` lists the reasons",
          "%s, %s (%s), at most %lld connections, %s", address, json_string_value(json_object_get(page, "engine")),
          json_string_value(json_object_get(page, "engine_reason")),
          (long long)json_integer_value(json_object_get(json_object_get(page, "limits"), "connections")),

@@ -5,6 +5,7 @@
 #include "cli/table.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { SOURCES_SHOWN = 20, PASSED_SHOWN = 5 };
 
@@ -14,7 +15,23 @@ static uint64_t count_of(const json_t *object, const char *member) {
     return count > 0 ? (uint64_t)count : 0;
 }
 
-/* "read: 1,234 rows in, 1,200 out (34 late)": what is neither in nor out has the names that the builder gives it. */
+/* What the rows of a count are, in the words of the builder's report; for an unknown count its name. */
+static void append_label(struct pil_text *text, const char *name) {
+    static const char *const labels[][2] = {{"late", "superseded by newer rows"}, {"duplicates", "duplicate"},
+                                            {"conflicts", "in conflict"},         {"after_as_of", "after --as-of"},
+                                            {"null_keys", "without a key"},       {"bad_rows", "bad"}};
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+        if (strcmp(labels[i][0], name) == 0) {
+            pil_text_format(text, "%s", labels[i][1]);
+            return;
+        }
+    }
+    for (const char *letter = name; *letter != '\0'; letter++) {
+        pil_text_format(text, "%c", *letter == '_' ? ' ' : *letter);
+    }
+}
+
+/* "read: 1,234 rows in, 1,200 out (34 superseded by newer rows)". */
 static void print_counts(const json_t *counts) {
     char number[PIL_REPORT_NUMBER_BYTES], rows[PIL_REPORT_THINGS_BYTES];
     struct pil_text others = {0};
@@ -25,9 +42,7 @@ static void print_counts(const json_t *counts) {
         bool is_in_or_out = strncmp(name, "rows_", 5) == 0, is_of_values = strcmp(name, "rounded") == 0;
         if (count > 0 && !is_in_or_out && !is_of_values) {
             pil_text_format(&others, "%s%s ", others.len > 0 ? ", " : " (", pil_report_count(count, number));
-            for (const char *letter = name; *letter != '\0'; letter++) {
-                pil_text_format(&others, "%c", *letter == '_' ? ' ' : *letter);
-            }
+            append_label(&others, name);
         }
     }
     pil_text_format(&others, "%s", others.len > 0 ? ")" : "");

@@ -477,7 +477,7 @@ def test_inspect_names_the_files_their_rows_and_what_is_missing(project: Project
     release = project.build().out.strip()
     text = inspect(project, release)
     lines = [line.split() for line in text.splitlines()]
-    assert "read: 3 rows in, 2 out (1 late)" in text
+    assert "read: 3 rows in, 2 out (1 superseded by newer rows)" in text
     assert ["data/a.csv", "1"] in [line[:2] for line in lines] and ["data/b.csv", "2"] in [line[:2] for line in lines]
     assert "not read: 1 other file: data/_c.csv" in text
 
