@@ -355,7 +355,8 @@ def test_skipped_rows_are_counted_and_reported(project: Project) -> None:
     assert counts["rows_in"] == table.num_rows
     assert (counts["null_keys"], counts["bad_rows"]) == (1, 4)
     assert counts == project.manifest(done.result["release"])["counts"]
-    skipped = [line for line in done.err.splitlines() if line.startswith("skipped: ")]
+    notes = [json.loads(line)["note"] for line in done.err.splitlines()]
+    skipped = [note for note in notes if note.startswith("skipped: ")]
     assert len(skipped) == 5
     for row in (11, 21, 31, 41, 251):
         assert any(f"row {row}:" in line for line in skipped)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import os
 import random
 import subprocess
@@ -55,7 +56,8 @@ def test_skipped_lines_of_csv_are_counted_and_have_their_number(project: Project
         text, number = text + line + "\n", number + line.count("\n") + 1
     csv_project(project, text.replace("\n", line_end), name)
     done = project.build("--on-bad-row=skip", "--json")
-    skipped = [line for line in done.err.splitlines() if line.startswith("skipped: ")]
+    notes = [json.loads(line)["note"] for line in done.err.splitlines()]
+    skipped = [note for note in notes if note.startswith("skipped: ")]
     assert len(skipped) == len(wrong) == 6
     for number, mistake in wrong.items():
         assert any(f"data/{name}, line {number}: " in line and mistake in line for line in skipped), (number, skipped)
