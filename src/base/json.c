@@ -15,6 +15,20 @@ static pil_status fail(struct pil_json *json, const char *error) {
     return fail_at(json, json->at, error);
 }
 
+static void rest(const struct pil_json *json) {
+    if (json->rest.now != NULL) {
+        json->rest.now(json->rest.context);
+    }
+}
+
+static void count_steps(struct pil_json *json, size_t steps) {
+    json->steps += (uint32_t)steps;
+    if (json->steps >= PIL_JSON_REST_STEPS) {
+        json->steps = 0;
+        rest(json);
+    }
+}
+
 static void skip_space(struct pil_json *json) {
     while (json->at < json->end && (*json->at == ' ' || *json->at == '\n' || *json->at == '\r' || *json->at == '\t')) {
         json->at++;
@@ -257,9 +271,10 @@ static pil_status read_escape(struct pil_json *json, uint8_t to[4], size_t *ret_
     return PIL_STATUS_OK;
 }
 
-/* Checks and skips characters that need no decoding; stops at a quote or a backslash. */
-static pil_status pass_plain(struct pil_json *json, const uint8_t *string) {
-    while (json->at < json->end) {
+/* Checks and skips characters that need no decoding, up to `end` or one or two bytes behind it; stops at a quote or a
+ * backslash. */
+static pil_status pass_part(struct pil_json *json, const uint8_t *end) {
+    while (json->at < end) {
         uint8_t byte = *json->at;
         if (byte == '"' || byte == '\\') {
             return PIL_STATUS_OK;
@@ -273,6 +288,21 @@ static pil_status pass_plain(struct pil_json *json, const uint8_t *string) {
             return fail(json, "Invalid UTF-8");
         }
         json->at += len;
+    }
+    return PIL_STATUS_OK;
+}
+
+static pil_status pass_plain(struct pil_json *json, const uint8_t *string) {
+    while (json->at < json->end) {
+        size_t left = (size_t)(json->end - json->at);
+        const uint8_t *end = json->at + (left < PIL_JSON_REST_BYTES ? left : PIL_JSON_REST_BYTES);
+        PIL_TRY(pass_part(json, end));
+        if (json->at < end) {
+            return PIL_STATUS_OK;
+        }
+        if (json->at < json->end) {
+            rest(json);
+        }
     }
     return fail_at(json, string, "Unterminated string starting at");
 }
@@ -311,6 +341,7 @@ pil_status pil_json_read_string(struct pil_json *json, struct pil_bytes *ret_str
         }
         uint8_t escaped[4];
         size_t escaped_len;
+        count_steps(json, 1);
         PIL_TRY(read_escape(json, escaped, &escaped_len));
         PIL_TRY(append(json, &scratch, escaped, escaped_len));
     }
@@ -336,6 +367,7 @@ pil_status pil_json_enter(struct pil_json *json, pil_json_kind kind) {
 
 /* Reads the comma before the next element or member, or the closing bracket. */
 static pil_status next(struct pil_json *json, uint8_t close, bool *first, bool *ret_more) {
+    count_steps(json, 1);
     if (take(json, close)) {
         json->depth--;
         *ret_more = false;
@@ -415,6 +447,10 @@ pil_status pil_json_skip(struct pil_json *json, struct pil_bytes *ret_raw) {
         }
         kind = pil_json_peek(json);
     }
+}
+
+void pil_json_work(struct pil_json *json, size_t bytes) {
+    count_steps(json, 1 + bytes / (PIL_JSON_REST_BYTES / PIL_JSON_REST_STEPS));
 }
 
 pil_status pil_json_finish(struct pil_json *json) {

@@ -19,6 +19,14 @@ typedef enum pil_json_kind {
     PIL_JSON_OBJECT,
 } pil_json_kind;
 
+/* A long text takes milliseconds: `now` is called every so many values and escapes, and bytes of a string. NULL:
+ * nothing is. */
+enum { PIL_JSON_REST_STEPS = 1024, PIL_JSON_REST_BYTES = 32768 };
+struct pil_json_rest {
+    void (*now)(void *context);
+    void *context;
+};
+
 /* Reader state. After INVALID or TOO_LARGE: `error` is a static phrase (Python's if it has one), `at` is the place of
  * the error, and the reader must not be used further. */
 struct pil_json {
@@ -30,6 +38,8 @@ struct pil_json {
     const char *error;
     bool is_not_utf8; /* the error is in the encoding, not in the JSON */
     uint32_t depth;
+    uint32_t steps;            /* since the last rest */
+    struct pil_json_rest rest; /* to be set after pil_json_init */
 };
 
 /* Starts reading `text`; a UTF-8 byte order mark is skipped. */
@@ -59,5 +69,7 @@ pil_status pil_json_enter(struct pil_json *json, pil_json_kind kind) PIL_CHECKED
 pil_status pil_json_next_element(struct pil_json *json, bool *first, bool *ret_more) PIL_CHECKED;
 pil_status pil_json_next_member(struct pil_json *json, bool *first, struct pil_bytes *ret_name,
                                 bool *ret_more) PIL_CHECKED;
+/* For work on what was read, of so many bytes: rests when it is time. */
+void pil_json_work(struct pil_json *json, size_t bytes);
 /* Fails unless only white space follows. */
 pil_status pil_json_finish(struct pil_json *json) PIL_CHECKED;

@@ -160,7 +160,7 @@ static void encode(struct pil_turn *turn, struct pil_request *request) {
     PIL_ASSERT(connection->pending > 0);
     bool is_written = connection->state < PIL_CONNECTION_CLOSED && write_answer(turn, request);
     connection->pending--;
-    connection->is_slow = turn->lane->leaves != leaves;
+    connection->is_slow = turn->lane->leaves != leaves || request->is_slow;
     if (is_written && !pil_list_is_linked(&connection->dirty_link)) {
         pil_list_append(&worker->dirty, &connection->dirty_link);
         worker->dirty_count++;
@@ -297,11 +297,27 @@ static void send_counted(struct pil_turn *turn) {
     pil_answer_flush(turn);
 }
 
+/* Prepares the request that decode has left for later. Others are served meanwhile. */
+static void prepare(struct pil_turn *turn) {
+    struct pil_request *request = turn->batch->unprepared;
+    if (request == NULL) {
+        return;
+    }
+    uint64_t leaves = turn->lane->leaves;
+    turn->scope.readable = request->connection->readable;
+    if (request->refusal.reason == PIL_REFUSAL_NONE) {
+        request->connection->protocol->prepare(turn, request);
+    }
+    request->is_slow = turn->lane->leaves != leaves;
+    turn->batch->unprepared = NULL;
+}
+
 static void answer_all(struct pil_turn *turn) {
     struct pil_batch *batch = turn->batch;
     if (batch->request_count == 0) {
         return;
     }
+    prepare(turn);
     PIL_ASSERT_SLOW(pil_batch_validate(batch));
     pil_batch_weigh(turn);
     mark_later(batch);

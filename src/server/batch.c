@@ -78,9 +78,9 @@ bool pil_batch_validate(const struct pil_batch *batch) {
 /* ---- Filling it. */
 
 bool pil_batch_has_room(const struct pil_batch *batch, size_t arena_bytes) {
-    return batch->request_count < PIL_BATCH_REQUESTS_MAX && batch->lookup_count < PIL_BATCH_LOOKUPS_RUN &&
-           batch->weight < PIL_BATCH_WEIGHT_RUN && pil_arena_left(&batch->arena) >= PIL_BATCH_ROOM_BYTES &&
-           pil_arena_left(&batch->arena) >= arena_bytes;
+    return batch->unprepared == NULL && batch->request_count < PIL_BATCH_REQUESTS_MAX &&
+           batch->lookup_count < PIL_BATCH_LOOKUPS_RUN && batch->weight < PIL_BATCH_WEIGHT_RUN &&
+           pil_arena_left(&batch->arena) >= PIL_BATCH_ROOM_BYTES && pil_arena_left(&batch->arena) >= arena_bytes;
 }
 
 /* About as many values as a row has in the answer. */
@@ -120,6 +120,11 @@ struct pil_request *pil_batch_add(struct pil_turn *turn, struct pil_connection *
     connection->active_ns = turn->now_ns;
     connection->has_asked = true;
     return request;
+}
+
+void pil_batch_prepare_later(struct pil_turn *turn, struct pil_request *request) {
+    PIL_ASSERT(request == &turn->batch->requests[turn->batch->request_count - 1]);
+    turn->batch->unprepared = request;
 }
 
 struct pil_lookup *pil_batch_lookup(struct pil_turn *turn, struct pil_request *request) {

@@ -34,6 +34,7 @@ struct pil_request {
     bool is_later;                         /* it is answered after the shorter ones */
     bool is_done;                          /* answered and measured */
     bool is_kept;                          /* its lane was left before it was done */
+    bool is_slow;                          /* its lane was left while it was prepared */
     struct pil_refusal refusal;
 };
 
@@ -45,6 +46,8 @@ struct pil_batch {
     uint32_t lookup_count, lookup_max;
     uint64_t weight; /* of the first weighed_count requests; the others are being decoded */
     uint32_t weighed_count;
+    struct pil_request *unprepared; /* the request that was added last is prepared when the batch is answered; NULL: it
+                                       is prepared */
     struct pil_arena arena;
     size_t mapped_bytes; /* the batch, its lookups and its arena are one mapping */
 };
@@ -56,6 +59,9 @@ struct pil_batch {
 bool pil_batch_has_room(const struct pil_batch *batch, size_t arena_bytes);
 /* Adds a request; there must be room for it. */
 struct pil_request *pil_batch_add(struct pil_turn *turn, struct pil_connection *connection);
+/* The request that was added last takes long to prepare: the protocol's `prepare` does it when the batch is answered,
+ * on the lane's stack. Until then the batch has room for no other request. */
+void pil_batch_prepare_later(struct pil_turn *turn, struct pil_request *request);
 /* Adds a lookup to the request that was added last. NULL when the request has too many; request->refusal says so. */
 struct pil_lookup *pil_batch_lookup(struct pil_turn *turn, struct pil_request *request);
 /* Removes the lookups of the request that was added last, because it turned out to be an error. */

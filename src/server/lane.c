@@ -90,7 +90,7 @@ static void keep_requests(struct pil_lane *lane) {
 static bool count_memory(struct pil_lane *lane) {
     const struct pil_batch *batch = lane->turn.batch;
     uint64_t bytes = batch->lookup_count * sizeof batch->lookups[0] +
-                     (lane->replaying != NULL ? batch->arena.capacity : batch->arena.used);
+                     (lane->replaying != NULL || batch->unprepared != NULL ? batch->arena.capacity : batch->arena.used);
     if (!pil_accounts_allocate(&lane->turn.server->accounts, bytes)) {
         return false;
     }
@@ -129,6 +129,12 @@ void pil_lane_pause(struct pil_lane *lane) {
     } else { /* it tries again later */
         lane->slice_end_ns = now_ns + lane->turn.server->slice_ns;
         lane->turn.work = 0;
+    }
+}
+
+void pil_lane_rest(struct pil_turn *turn) {
+    if (turn->batch->unprepared != NULL) {
+        pil_lane_pause(turn->lane);
     }
 }
 
@@ -176,7 +182,8 @@ static void go(struct pil_lane *lane) {
 void pil_lanes_answer(struct pil_worker *worker, struct pil_connection *replaying) {
     struct pil_lane *lane = worker->turn->lane;
     lane->replaying = replaying;
-    if (lane->turn.batch->lookup_count > 0 || replaying != NULL) {
+    const struct pil_batch *batch = lane->turn.batch;
+    if (batch->lookup_count > 0 || batch->unprepared != NULL || replaying != NULL) {
         go(lane);
     } else {
         run(lane); /* nothing that it could leave in the middle */

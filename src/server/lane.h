@@ -53,5 +53,8 @@ void pil_lanes_drop(struct pil_worker *worker);
 
 /* Leaves the lane if its slice is over, or the turn has done enough (turn->work), and another lane is free. */
 void pil_lane_pause(struct pil_lane *lane);
+/* To be called now and then while a request is prepared, also one that is not prepared on a lane's stack: the same, if
+ * it is prepared later (pil_batch_prepare_later). */
+void pil_lane_rest(struct pil_turn *turn);
 /* The requests of the batch are answered: what they pointed to need not stay. */
 void pil_lane_release(struct pil_lane *lane);

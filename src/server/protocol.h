@@ -65,6 +65,9 @@ struct pil_protocol {
      * (pil_connection_finish) when the bytes behind them cannot be framed. */
     pil_status (*decode)(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data,
                          size_t *ret_consumed);
+    /* Does what decode has left for later (pil_batch_prepare_later), before the lookups of the batch run. NULL in a
+     * protocol whose requests are all prepared at once. */
+    void (*prepare)(struct pil_turn *turn, struct pil_request *request);
     /* Encodes the answer to a request, after its lookups. */
     void (*encode)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
     /* Encodes the answer to a refused request (request->refusal), in the protocol's own words, in less than 8 KiB. It

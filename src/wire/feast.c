@@ -3,7 +3,6 @@
  * takes precedence over members of the wrong type, the first of which is reported. */
 #include "wire/feast.h"
 #include "base/utf8.h"
-#include "base/json.h"
 
 enum { MISTAKES_MAX = 8 };
 
@@ -339,6 +338,7 @@ pil_status pil_feast_parse(struct pil_bytes body, const struct pil_feast_buffers
     parser.request.values = buffers->values;
     parser.request.features = buffers->features;
     pil_json_init(&parser.json, body, buffers->scratch, buffers->scratch_bytes);
+    parser.json.rest = buffers->rest;
     pil_status status = read_body(&parser);
     if (status != PIL_STATUS_OK) {
         *ret_rejection = reject_json(status, &parser.json);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/sink.h"
 #include "base/status.h"
 #include "schema/type.h"
@@ -43,6 +44,7 @@ struct pil_feast_buffers {
     uint32_t value_max; /* of all columns together; see pil_feast_request.is_cut */
     uint32_t feature_max;
     size_t scratch_bytes;
+    struct pil_json_rest rest; /* from reading the JSON */
 };
 
 struct pil_feast_request {

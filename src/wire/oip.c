@@ -4,13 +4,15 @@
 #include "wire/oip.h"
 #include "base/base64.h"
 #include "base/character.h"
-#include "base/json.h"
 #include "base/panic.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { SHOWN_BYTES_MAX = 64 }; /* bytes of client text shown in a message */
+enum {
+    SHOWN_BYTES_MAX = 64, /* bytes of client text shown in a message */
+    BASE64_BYTES_MAX = (PIL_KEY_BYTES_MAX + 2) / 3 * 4,
+};
 
 /* For "%.*s". */
 #define SHOWN(bytes) (int)((bytes).len < SHOWN_BYTES_MAX ? (bytes).len : SHOWN_BYTES_MAX), (const char *)(bytes).data
@@ -500,6 +502,11 @@ static pil_status decode_base64(struct parser *parser, const struct pil_oip_inpu
     struct pil_json *json = &parser->json;
     for (uint32_t i = 0; i < input->value_count; i++) {
         struct pil_bytes text = values[i].text;
+        if (text.len > BASE64_BYTES_MAX) {
+            return pil_fail(parser->error, PIL_STATUS_TOO_LARGE,
+                            "%s: element %u has %zu characters of base64; a key has at most %d bytes",
+                            place_of(parser, input).text, i, text.len, PIL_KEY_BYTES_MAX);
+        }
         if (!pil_base64_is_valid(text)) {
             return pil_fail(parser->error, PIL_STATUS_INVALID,
                             "%s: element %u, %.*s, is not base64 (RFC 4648, padded with '=')",
@@ -510,6 +517,7 @@ static pil_status decode_base64(struct parser *parser, const struct pil_oip_inpu
         PIL_ASSERT(is_in_scratch || (size_t)(json->scratch_end - to) >= text.len / 4 * 3);
         values[i].text = pil_bytes_from(to, pil_base64_decode(text, to));
         json->scratch += is_in_scratch ? 0 : values[i].text.len;
+        pil_json_work(json, text.len);
     }
     return PIL_STATUS_OK;
 }
@@ -632,6 +640,7 @@ pil_status pil_oip_parse(struct pil_bytes json, struct pil_bytes binary, const s
                          struct pil_oip_request *ret_request, struct pil_error *ret_error) {
     struct parser parser = {.buffers = buffers, .error = ret_error, .request = {.datatype = PIL_OIP_FP32}};
     pil_json_init(&parser.json, json, buffers->scratch, buffers->scratch_bytes);
+    parser.json.rest = buffers->rest;
     pil_status status = read_members(&parser, "the request", read_request_member, &parser.request);
     if (status == PIL_STATUS_OK) {
         status = pil_json_finish(&parser.json);

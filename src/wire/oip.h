@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/bounds.h"
+#include "base/json.h"
 #include "base/status.h"
 #include "schema/view.h"
 
@@ -93,6 +94,7 @@ struct pil_oip_buffers {
     uint32_t input_max, output_max;
     uint32_t value_max; /* of all inputs together */
     size_t scratch_bytes;
+    struct pil_json_rest rest; /* from reading the JSON */
 };
 
 struct pil_oip_request {

@@ -73,6 +73,10 @@ static void prepare(struct pil_turn *turn, struct pil_request *request, const st
 
 static const struct pil_exchange_service service = {.prepare = prepare, .put_detail = pil_feast_put_detail};
 
+static void prepare_later(struct pil_turn *turn, struct pil_request *request) {
+    pil_exchange_prepare(turn, request, &service);
+}
+
 static pil_status decode(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data,
                          size_t *ret_consumed) {
     return pil_exchange_receive(turn, connection, &service, data, ret_consumed);
@@ -126,6 +130,7 @@ const struct pil_protocol pil_feast_protocol = {
     .connection_bytes = sizeof(struct pil_exchange_connection),
     .request_bytes = sizeof(struct pil_feast_call),
     .decode = decode,
+    .prepare = prepare_later,
     .encode = encode,
     .refuse = refuse,
     .describe = describe,

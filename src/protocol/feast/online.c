@@ -6,6 +6,7 @@
 #include "base/number.h"
 #include "cache/cache.h"
 #include "schema/project.h"
+#include "server/lane.h"
 
 #include <stdio.h>
 
@@ -384,6 +385,9 @@ static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, co
     }
     for (uint32_t row = 0; row < call->row_count; row++) {
         struct pil_bytes key;
+        if (row % PIL_EXCHANGE_REST_ROWS == 0) {
+            pil_lane_rest(turn);
+        }
         if (!encode_key(turn, call, &keys, row, &key)) {
             return false;
         }
@@ -400,7 +404,8 @@ static bool add_view_rows(struct pil_turn *turn, struct pil_feast_call *call, co
 
 /* Allocates arrays for a body of this length. The values come last and take what is left, so that their unused part
  * can be returned to the arena. */
-static bool make_buffers(struct pil_arena *arena, struct pil_bytes body, struct pil_feast_buffers *ret_buffers) {
+static bool make_buffers(struct pil_turn *turn, struct pil_bytes body, struct pil_feast_buffers *ret_buffers) {
+    struct pil_arena *arena = &turn->batch->arena;
     size_t scratch_bytes = body.len + 1;
     *ret_buffers = (struct pil_feast_buffers){
         .scratch = pil_arena_alloc(arena, scratch_bytes, 1),
@@ -409,6 +414,7 @@ static bool make_buffers(struct pil_arena *arena, struct pil_bytes body, struct 
         .column_max = COLUMNS_MAX,
         .features = PIL_ARENA_NEW(arena, struct pil_bytes, PIL_SERVICE_FEATURES_MAX),
         .feature_max = PIL_SERVICE_FEATURES_MAX,
+        .rest = pil_exchange_rest(turn),
     };
     size_t value_max = body.len / 2 + 1; /* each has a character and a comma */
     size_t room = pil_arena_left(arena) / sizeof(struct pil_feast_value);
@@ -423,7 +429,7 @@ static bool parse(struct pil_turn *turn, struct pil_feast_call *call, struct pil
     struct pil_feast_buffers buffers;
     struct pil_feast_rejection rejection;
     uint32_t value_count = 0;
-    if (!make_buffers(arena, body, &buffers)) {
+    if (!make_buffers(turn, body, &buffers)) {
         call->request->refusal.reason = PIL_REFUSAL_ROOM;
         return false;
     }

@@ -2,11 +2,14 @@
 #include "protocol/http/exchange.h"
 
 #include "base/number.h"
+#include "server/lane.h"
 #include "server/output.h"
 
-/* A body up to this size fits any batch that has room for another request. A larger one must be the first of its
- * batch. */
-enum { SMALL_BODY_BYTES = 65536 };
+enum {
+    SMALL_BODY_BYTES = 65536, /* fits any batch that has room for another request, and is read at once: in a millisecond
+                                 at most. A larger one must be the first of its batch, and is read in slices. */
+    WORK_PER_BYTE = 8,        /* what reading a body counts (turn->work): JSON of one-digit numbers takes longest */
+};
 
 /* ---- Any thread. */
 
@@ -72,6 +75,51 @@ static const char *explain(struct pil_turn *turn, const struct pil_http_request 
                : error;
 }
 
+static void prepare(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
+                    const struct pil_http_request *http) {
+    const struct pil_exchange_call *call = request->body;
+    service->prepare(turn, request, http);
+    if (call->exchange.head.status >= 400) {
+        pil_batch_drop_lookups(turn, request);
+    }
+}
+
+/* Reading many small bodies takes long, too: what has not been decoded when the turn has done enough waits. */
+static void prepare_now(struct pil_turn *turn, struct pil_request *request, const struct pil_exchange_service *service,
+                        struct pil_http_request *http) {
+    join_chunks(http);
+    prepare(turn, request, service, http);
+    turn->work += http->body.len * WORK_PER_BYTE;
+    turn->is_late |= turn->work >= turn->work_max;
+}
+
+static void prepare_later(struct pil_turn *turn, struct pil_request *request, const struct pil_http_request *http) {
+    struct pil_exchange_call *call = request->body;
+    struct pil_http_request *copy = PIL_ARENA_NEW(&turn->batch->arena, struct pil_http_request, 1);
+    PIL_ASSERT(copy != NULL); /* pil_batch_has_room */
+    *copy = *http;
+    call->unprepared = copy;
+    pil_batch_prepare_later(turn, request);
+}
+
+void pil_exchange_prepare(struct pil_turn *turn, struct pil_request *request,
+                          const struct pil_exchange_service *service) {
+    struct pil_exchange_call *call = request->body;
+    struct pil_http_request http = *call->unprepared;
+    call->unprepared = NULL;
+    join_chunks(&http);
+    pil_lane_rest(turn);
+    prepare(turn, request, service, &http);
+}
+
+static void rest(void *context) {
+    pil_lane_rest(context);
+}
+
+struct pil_json_rest pil_exchange_rest(struct pil_turn *turn) {
+    return (struct pil_json_rest){.now = rest, .context = turn};
+}
+
 pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *connection,
                                 const struct pil_exchange_service *service, struct pil_bytes data,
                                 size_t *ret_consumed) {
@@ -93,14 +141,12 @@ pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *co
     struct pil_exchange_call *call = request->body;
     call->exchange = exchange;
     *ret_consumed = http.consumed;
-    if (exchange.error == NULL) {
-        join_chunks(&http);
-        service->prepare(turn, request, &http);
-        if (call->exchange.head.status >= 400) {
-            pil_batch_drop_lookups(turn, request);
-        }
-    } else {
+    if (exchange.error != NULL) {
         call->detail = explain(turn, &http, exchange.error);
+    } else if (http.body.len > SMALL_BODY_BYTES) {
+        prepare_later(turn, request, &http);
+    } else {
+        prepare_now(turn, request, service, &http);
     }
     if (!exchange.head.keep_alive) {
         bool is_too_large = exchange.head.status == 413 || exchange.head.status == 431;

@@ -4,6 +4,7 @@
  * to the protocols. The first part needs no server; the second part is for protocols on a listener of the workers. */
 #pragma once
 
+#include "base/json.h"
 #include "base/sink.h"
 #include "server/batch.h"
 #include "wire/http.h"
@@ -32,7 +33,8 @@ struct pil_exchange_connection {
 struct pil_exchange_call {
     struct pil_exchange exchange;
     struct pil_bytes body; /* in the arena: an answer that is complete before the lookups; empty: there is none yet */
-    const char *detail;    /* an error text that put_detail writes in the protocol's form; NULL: none */
+    const struct pil_http_request *unprepared; /* a request with a long body, in the arena, until it is prepared */
+    const char *detail; /* an error text that put_detail writes in the protocol's form; NULL: none */
 };
 
 /* A protocol over HTTP. */
@@ -47,6 +49,12 @@ struct pil_exchange_service {
 pil_status pil_exchange_receive(struct pil_turn *turn, struct pil_connection *connection,
                                 const struct pil_exchange_service *service, struct pil_bytes data,
                                 size_t *ret_consumed) PIL_CHECKED;
+/* The prepare function (pil_protocol): requests with long bodies are prepared later. */
+void pil_exchange_prepare(struct pil_turn *turn, struct pil_request *request,
+                          const struct pil_exchange_service *service);
+/* For readers of JSON: others are served while a long body is read. */
+struct pil_json_rest pil_exchange_rest(struct pil_turn *turn);
+enum { PIL_EXCHANGE_REST_ROWS = 1024 }; /* keys that a protocol encodes between two calls of pil_lane_rest */
 typedef void (*pil_exchange_put_fn)(struct pil_turn *turn, struct pil_request *request, struct pil_sink *sink);
 /* Makes the answer 413 when it would have more values as JSON than limits.values_per_request; `rows` and `columns` are
  * for the message. */

@@ -3,6 +3,7 @@
 #include "protocol/oip/internal.h"
 
 #include "base/number.h"
+#include "server/lane.h"
 
 #include <stdio.h>
 
@@ -113,6 +114,9 @@ static bool add_rows(struct pil_turn *turn, struct pil_oip_call *call, const str
     call->rows.lookups = pil_request_lookups(turn, call->request);
     for (uint32_t slot = 0; slot < plan->view_count; slot++) {
         for (uint32_t row = 0; row < parsed->row_count; row++) {
+            if (row % PIL_EXCHANGE_REST_ROWS == 0) {
+                pil_lane_rest(turn);
+            }
             if (!add_row(turn, call, &keys, slot, row)) {
                 return false;
             }
@@ -195,8 +199,9 @@ static bool split_body(struct pil_turn *turn, struct pil_oip_call *call, const s
 
 /* Allocates arrays for a body of this length. The values come last and take what is left, so that their unused part
  * can be returned to the arena. */
-static bool make_buffers(struct pil_arena *arena, struct pil_bytes json, size_t body_bytes,
+static bool make_buffers(struct pil_turn *turn, struct pil_bytes json, size_t body_bytes,
                          struct pil_oip_buffers *ret_buffers) {
+    struct pil_arena *arena = &turn->batch->arena;
     *ret_buffers = (struct pil_oip_buffers){
         .scratch = pil_arena_alloc(arena, json.len + 1, 1),
         .scratch_bytes = json.len + 1,
@@ -204,6 +209,7 @@ static bool make_buffers(struct pil_arena *arena, struct pil_bytes json, size_t 
         .input_max = INPUTS_MAX,
         .outputs = PIL_ARENA_NEW(arena, struct pil_oip_output, OUTPUTS_MAX),
         .output_max = OUTPUTS_MAX,
+        .rest = pil_exchange_rest(turn),
     };
     size_t value_max = body_bytes + 1; /* binary ones may have one byte each */
     size_t room = pil_arena_left(arena) / sizeof(struct pil_key_part);
@@ -223,7 +229,7 @@ static bool parse(struct pil_turn *turn, struct pil_oip_call *call, const struct
     if (!split_body(turn, call, http, &json, &binary)) {
         return false;
     }
-    if (!make_buffers(arena, json, http->body.len, &buffers)) {
+    if (!make_buffers(turn, json, http->body.len, &buffers)) {
         pil_oip_fail(turn, call, 413, "%zu bytes of JSON are too many: send keys as binary tensors", json.len);
         return false;
     }

@@ -128,6 +128,10 @@ static void put_detail(struct pil_sink *sink, const char *detail) {
 
 static const struct pil_exchange_service service = {.prepare = prepare, .put_detail = put_detail};
 
+static void prepare_later(struct pil_turn *turn, struct pil_request *request) {
+    pil_exchange_prepare(turn, request, &service);
+}
+
 static pil_status decode(struct pil_turn *turn, struct pil_connection *connection, struct pil_bytes data,
                          size_t *ret_consumed) {
     return pil_exchange_receive(turn, connection, &service, data, ret_consumed);
@@ -189,6 +193,7 @@ const struct pil_protocol pil_oip_protocol = {
     .connection_bytes = sizeof(struct pil_exchange_connection),
     .request_bytes = sizeof(struct pil_oip_call),
     .decode = decode,
+    .prepare = prepare_later,
     .encode = encode,
     .refuse = refuse,
     .describe = describe,

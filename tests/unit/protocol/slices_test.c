@@ -7,8 +7,10 @@
 #include "support/server_fixture.h"
 #include "support/worker_fixture.h"
 
+#include "base/json.h"
 #include "base/text.h"
 #include "protocol/feast/feast.h"
+#include "protocol/oip/oip.h"
 #include "protocol/resp/resp.h"
 
 #include <errno.h>
@@ -18,7 +20,11 @@ enum {
     FEATURES = 100,
     REDIS = 0,
     FEAST = 1,
+    OIP = 2,
+    PROTOCOLS,
     MANY = PIL_LANES + 6,
+    SHORT_BYTES = 60000, /* a body that is read at once */
+    LONG_BYTES = 150000, /* a body that is read in slices, and fits the buffer of a socket */
     TURNS_MAX = 3000,
     IDLE_MAX = 50,
     PING_BYTES = 16000
@@ -29,8 +35,8 @@ struct fixture {
     struct pil_server *server;
     struct pil_worker *worker;
     struct pil_project *project;
-    struct sockaddr_un addresses[2];
-    int listeners[2];
+    struct sockaddr_un addresses[PROTOCOLS];
+    int listeners[PROTOCOLS];
 };
 
 struct client {
@@ -38,7 +44,11 @@ struct client {
     struct pil_text answer;
 };
 
-static const struct pil_protocol *const protocols[] = {&pil_redis_protocol, &pil_feast_protocol};
+#define ASK_ONE "\"features\":[\"v:f0\"],\"entities\":{\"id\":[1]}"
+#define ASK_ONE_END "\"metadata\":{\"feature_names\":[\"id\",\"f0\"]}}"
+
+static const struct pil_protocol *const protocols[PROTOCOLS] = {&pil_redis_protocol, &pil_feast_protocol,
+                                                                &pil_oip_protocol};
 
 static void publish(struct fixture *f, uint64_t seed) {
     fixture_publish(pil_server_cache(f->server), 0,
@@ -48,13 +58,16 @@ static void publish(struct fixture *f, uint64_t seed) {
 static int setup_with(void **state, pil_engine_kind engine) {
     struct fixture *f = calloc(1, sizeof *f);
     struct pil_error error = {0};
-    f->settings = fixture_settings(1, 'v', 2, engine);
+    f->settings = fixture_settings(1, 'v', PROTOCOLS, engine);
     f->settings.listeners[FEAST].protocol = FEAST;
+    f->settings.listeners[OIP].protocol = OIP;
     f->settings.limits.connections_max = 2 * MANY;
     f->project = fixture_project(FEATURES);
     f->listeners[REDIS] = fixture_listen("lane-redis", &f->addresses[REDIS]);
     f->listeners[FEAST] = fixture_listen("lane-feast", &f->addresses[FEAST]);
-    assert_int_equal(pil_server_create(&f->settings, protocols, 2, f->listeners, &f->server, &error), PIL_STATUS_OK);
+    f->listeners[OIP] = fixture_listen("lane-oip", &f->addresses[OIP]);
+    assert_int_equal(pil_server_create(&f->settings, protocols, PROTOCOLS, f->listeners, &f->server, &error),
+                     PIL_STATUS_OK);
     f->worker = &f->server->workers[0];
     f->server->slice_ns = 0;
     publish(f, 1);
@@ -245,6 +258,79 @@ static void a_long_answer_is_written_in_slices(void **state) {
     ask_feast(&request, FEATURES);
     check_slices(*state, FEAST, &request, FEAST_END, 20);
     pil_text_deinit(&request);
+}
+
+/* A request that is short but for a member that nobody knows, of so many bytes: how it begins, what comes again and
+ * again, how it ends. */
+static void ask_padded(struct pil_text *text, const char *path, const char *known, size_t bytes,
+                       const char *const member[3]) {
+    struct pil_text body = {0};
+    pil_text_format(&body, "{%s,\"unknown\":%s", known, member[0]);
+    while (body.len < bytes) {
+        pil_text_format(&body, "%s", member[1]);
+    }
+    pil_text_format(&body, "%s}", member[2]);
+    pil_text_format(text, "POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: %zu\r\n\r\n", path, body.len);
+    pil_text_append(text, body.data, body.len);
+    pil_text_deinit(&body);
+}
+
+static void a_long_body_is_read_in_slices(void **state) {
+    static const char *const members[][3] = {{"[0", ",0", "]"},
+                                             {"{\"a\":0", ",\"a\":[]", "}"},
+                                             {"\"", "\\u00e9", "\""},
+                                             {"\"", "plain", "\""},
+                                             {"\"", "\xc3\xa9", "\""}};
+    static const struct {
+        uint32_t protocol;
+        const char *path, *known, *end;
+    } doors[] = {
+        {FEAST, "/get-online-features", ASK_ONE, ASK_ONE_END},
+        {OIP, "/v2/models/none/infer",
+         "\"inputs\":[{\"name\":\"id\",\"datatype\":\"INT64\",\"shape\":[1],\"data\":[1]}]", "\"}"},
+    };
+    for (size_t door = 0; door < sizeof doors / sizeof *doors; door++) {
+        for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+            struct pil_text request = {0};
+            ask_padded(&request, doors[door].path, doors[door].known, LONG_BYTES, members[i]);
+            check_slices(*state, doors[door].protocol, &request, doors[door].end, LONG_BYTES / PIL_JSON_REST_BYTES - 1);
+            pil_text_deinit(&request);
+        }
+    }
+}
+
+/* Bodies that are read at once are many only in many turns. */
+static void many_short_bodies_do_not_make_a_turn_long(void **state) {
+    static const char *const member[] = {"[0", ",0", "]"};
+    static struct client clients[MANY];
+    struct fixture *f = *state;
+    struct pil_text request = {0};
+    ask_padded(&request, "/get-online-features", ASK_ONE, SHORT_BYTES, member);
+    struct pil_text wanted = answer_whole(f, FEAST, &request, ASK_ONE_END);
+    for (uint32_t i = 0; i < MANY; i++) {
+        clients[i] = dial(f, FEAST);
+    }
+    for (uint32_t i = 0; i < MANY; i++) {
+        say(&clients[i], &request);
+    }
+    uint64_t work = 0, work_max = 0;
+    for (uint32_t turns = 0, done = 0; done < MANY; turns++) {
+        assert_true(turns < TURNS_MAX);
+        assert_int_equal(fixture_worker_turn(f->server, &work), PIL_STATUS_OK);
+        work_max = work > work_max ? work : work_max;
+        done = 0;
+        for (uint32_t i = 0; i < MANY; i++) {
+            listen_to(&clients[i]);
+            done += has(&clients[i], ASK_ONE_END);
+        }
+    }
+    assert_in_range(work_max, 1, 3 * PIL_TURN_WORK_MAX);
+    for (uint32_t i = 0; i < MANY; i++) {
+        assert_same(&clients[i].answer, &wanted);
+        hang_up(&clients[i]);
+    }
+    pil_text_deinit(&request);
+    pil_text_deinit(&wanted);
 }
 
 static void a_transaction_is_answered_in_slices(void **state) {
@@ -442,6 +528,8 @@ static void a_worker_may_end_meanwhile(void **state) {
 #define TESTS(setup) \
     { \
         cmocka_unit_test_setup_teardown(a_long_answer_is_written_in_slices, setup, teardown), \
+            cmocka_unit_test_setup_teardown(a_long_body_is_read_in_slices, setup, teardown), \
+            cmocka_unit_test_setup_teardown(many_short_bodies_do_not_make_a_turn_long, setup, teardown), \
             cmocka_unit_test_setup_teardown(a_transaction_is_answered_in_slices, setup, teardown), \
             cmocka_unit_test_setup_teardown(there_may_be_more_long_answers_than_lanes, setup, teardown), \
             cmocka_unit_test_setup_teardown(what_comes_meanwhile_is_answered_afterwards, setup, teardown), \

@@ -5,6 +5,7 @@
 #include "wire/oip_reply.h"
 #include "unit/wire/collect.h"
 #include "wire/http.h"
+#include "base/text.h"
 #include "base/json.h"
 
 #include <math.h>
@@ -15,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { INPUT_MAX = 3, OUTPUT_MAX = 2, VALUE_MAX = 8, BODY_MAX = 2048 };
+enum { INPUT_MAX = 3, OUTPUT_MAX = 2, VALUE_MAX = 8, BODY_MAX = 100000 };
 
 /* A parsed request, its memory exactly as long as it is. */
 struct fixture {
@@ -544,6 +545,28 @@ static void base64_strings_are_their_bytes(void **state) {
     }
 }
 
+/* More than any key has is not decoded. */
+static void base64_strings_may_be_as_long_as_keys(void **state) {
+    (void)state;
+    enum { LONGEST = (PIL_KEY_BYTES_MAX + 2) / 3 * 4 };
+    for (int more = 0; more <= 4; more += 4) {
+        struct pil_text json = {0};
+        struct fixture f;
+        pil_text_format(&json,
+                        "{\"inputs\":[{\"name\":\"k\",\"parameters\":{\"content_type\":\"base64\"},\"shape\":[1],"
+                        "\"datatype\":\"BYTES\",\"data\":[\"");
+        for (int i = 0; i < LONGEST + more; i++) {
+            pil_text_append(&json, "A", 1);
+        }
+        pil_text_format(&json, "\"]}]}");
+        parse_text(&f, json.data);
+        assert_int_equal(f.status, more == 0 ? PIL_STATUS_OK : PIL_STATUS_TOO_LARGE);
+        assert_true(more == 0 || strstr(f.error.text, "element 0 has 87388 characters of base64") != NULL);
+        end(&f);
+        pil_text_deinit(&json);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_json_as_tritonclient_sends_it),
@@ -560,6 +583,7 @@ int main(void) {
         cmocka_unit_test(writes_binary_tensors),
         cmocka_unit_test(writes_metadata_index_and_health),
         cmocka_unit_test(base64_strings_are_their_bytes),
+        cmocka_unit_test(base64_strings_may_be_as_long_as_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
