@@ -16,6 +16,8 @@ from typing import Any, Callable, Iterator
 import harness
 import pytest
 from cli import PROJECT, pillion
+from test_static import build as build_static
+from test_static import write as write_static
 from test_status import build
 
 sys.path.insert(0, str(harness.ROOT / "tests" / "python"))
@@ -66,11 +68,12 @@ class Runner:
         self.check, self.seen, self.kinds = check, set[str](), set[str]()
         self.schemas, _ = table()
 
-    def __call__(self, *args: Any, code: int = 0, stdin: str | None = None) -> list[Any]:
+    def __call__(self, *args: Any, code: int = 0) -> list[Any]:
         command = "status --mapped" if "--mapped" in args else str(args[0])
-        argv = [sys.executable, "-m", "pillion.build", *args[1:]] if command == "build" else [
+        argv = [sys.executable, "-m", f"pillion.{command}", *args[1:]] if command in ("build", "init") else [
             harness.program("pillion"), *args]
-        done = subprocess.run([*map(str, argv), "--json"], text=True, capture_output=True, check=False, timeout=120)
+        done = subprocess.run([*map(str, argv), "--json"], text=True, capture_output=True, check=False, timeout=120,
+                              stdin=subprocess.DEVNULL)
         assert done.returncode == code, (args, done)
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         for document in documents:
@@ -110,8 +113,8 @@ def test_each_command_and_page_has_a_schema_and_the_schemas_are_closed() -> None
             if isinstance(node, dict):
                 if "properties" in node and node is not schema.get("properties"):
                     assert node.get("additionalProperties") is False, where
-                for key, value in node.items():
-                    closed(value, f"{where}/{key}")
+                for key in node.keys() - {"if"}:  # which is only a condition
+                    closed(node[key], f"{where}/{key}")
             elif isinstance(node, list):
                 for index, value in enumerate(node):
                     closed(value, f"{where}/{index}")
@@ -127,6 +130,10 @@ def test_commands_of_a_store_print_what_their_schemas_say(
     first, second = build(store, folder, [0]), build(store, folder, [0, 30])
     yaml, view = folder / "rides.yaml", "rides/driver_stats"
     every = store.make_release(project="other", view="every", kind="all", rows=20)
+    run("init", folder / "rows.csv", "--entity", "driver_id", "--out", folder / "new")
+    run("init", folder / "rows.csv", "--out", folder / "new", code=1)  # the files are there
+    run("init", folder / "rows.csv", "--out", folder / "newer", code=2)  # a question, and nobody to ask
+    run("init", folder / "rows.csv", "--entiti", "driver_id", code=2)
     run("check", yaml)
     (folder / "bad.yaml").write_text(PROJECT.replace("float32", "flaot32"))
     assert run("check", folder / "bad.yaml", code=1)[0]["mistakes"]
@@ -154,6 +161,8 @@ def test_commands_of_a_store_print_what_their_schemas_say(
     run("releases", "rides", "--store", f"dir:{folder}/none", code=3)
     run("inspect", f"{view}@{second}", *at)
     run("inspect", every, *at, "--rows", 20)
+    assert build_static(write_static(folder), store, "--promote", "production").code == 0
+    run("inspect", "shop/countries@latest", *at)
     shard = next((store.path / "shards").rglob("*.shard"))
     run("inspect", shard)
     run("gc", "--keep", 1, *at, "--dry-run")
@@ -176,13 +185,14 @@ def test_commands_and_pages_of_a_daemon_are_what_their_schemas_say(
 ) -> None:
     build(store, folder, [0, 30])
     store.make_release(project="other", view="every", kind="all", rows=20)
+    assert build_static(write_static(folder), store, "--promote", "production").code == 0
     listen = {name: f"unix:{folder}/{name}" for name in ("resp", "admin", "mapped")}
     listen["feast"] = f"tcp:127.0.0.1:{harness.free_port()}"
     daemon = start_pilliond(store, listen=listen, args=["--slowlog", "0us", "--poll_interval", "50ms"], ready=False,
                             serve=[f"{view}@production"
-                                   for view in ("rides/driver_stats", "other/every", "rides/none")])
+                                   for view in ("rides/driver_stats", "other/every", "shop/countries", "rides/none")])
     daemon.resp_unix, daemon.admin, daemon.feast = listen["resp"], listen["admin"], listen["feast"]
-    harness.wait_until("it answers", lambda: len([view for view in daemon.status()["views"] if "release" in view]) == 2)
+    harness.wait_until("it answers", lambda: len([view for view in daemon.status()["views"] if "release" in view]) == 3)
     harness.wait_until("it looked", lambda: "refused" in daemon.view_status("none"))
     at, ask = ["--admin", daemon.admin], ["get", "--socket", daemon.resp_unix]
     run(*ask, "driver_stats", "0", "1", "999")

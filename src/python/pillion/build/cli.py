@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import difflib
 import json
 import os
 import re
 import sys
 import traceback
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from pillion import _core
 from pillion.build import builder, files, memory, project
+from pillion.build.arguments import Parser
 from pillion.build.errors import EXIT_CODES, EXIT_INTERRUPTED, BadInput, BuildError, IoFailure, from_core
 from pillion.build.progress import amount
 from pillion.build.terminal import Messages, printable
 
-EXIT_USAGE = 2
 ROUNDED_SHOWN = 10  # columns in the report; --json has all
 
 
@@ -79,21 +78,8 @@ def _count(text: str) -> int:
     return int(text)
 
 
-class _Parser(argparse.ArgumentParser):
-    as_json = False
-
-    def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0].split("=")[0]
-        near = difflib.get_close_matches(unknown, self._option_string_actions, 1) if unknown.startswith("--") else []
-        if near:
-            message += f"; did you mean {near[0]}?"
-        if self.as_json:
-            sys.exit(Messages(sys.stderr, as_json=True).fail(message, EXIT_USAGE))
-        super().error(printable(message))
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="pillion build", description="Builds a release of each feature view and puts it into a store.",
         epilog="Prints PROJECT/VIEW@RELEASE on standard output for each view, as soon as it is published. Exit codes: "
                + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
@@ -234,7 +220,6 @@ def _guarded(arguments: argparse.Namespace, options: builder.Options, outcome: O
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = _parser()
-    parser.as_json = "--json" in (sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(argv)
     if arguments.store is None and not arguments.dry_run:
         parser.error(f"--store is missing: {_core.STORE_FORMS} (or $PILLION_STORE, or --dry-run)")

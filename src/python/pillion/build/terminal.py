@@ -33,12 +33,13 @@ def names(all_names: Sequence[str]) -> str:
 
 
 class Messages:
-    """Standard error, which may be full or closed: then messages are lost, not the build. `as_json`: each message is an
+    """Standard error, which may be full or closed: then messages are lost, not the work. `as_json`: each message is an
     object on a line, as those of `pillion` are (schemas/cli/message.schema.json)."""
 
-    def __init__(self, out: Optional[TextIO], as_json: bool = False) -> None:
+    def __init__(self, out: Optional[TextIO], as_json: bool = False, program: str = "pillion build") -> None:
         self._out = out
         self._as_json = as_json
+        self._program = program
 
     def write(self, text: str) -> None:
         """Writes the builder's own text, which may move the cursor."""
@@ -56,7 +57,7 @@ class Messages:
     def fail(self, text: str, code: int) -> int:
         """Writes why the program ends with that exit code, and returns it."""
         self.write((json.dumps({"error": printable(text), "exit_code": code}) if self._as_json
-                    else f"pillion build: {printable(text, lines=True)}") + "\n")
+                    else f"{self._program}: {printable(text, lines=True)}") + "\n")
         return code
 
     def isatty(self) -> bool:

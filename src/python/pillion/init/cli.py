@@ -13,16 +13,15 @@ import re
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn, Optional, Sequence
+from typing import Optional, Sequence
 
 from pillion import _core
-from pillion.build.errors import BadInput, BuildError, IoFailure
+from pillion.build.arguments import Parser
+from pillion.build.errors import EXIT_INTERRUPTED, BadInput, BuildError, IoFailure
 from pillion.build.terminal import Messages, names, printable
 from pillion.init import choose, write
 from pillion.init.survey import Survey, survey_path
 
-EXIT_INTERRUPTED = 130
-EXIT_UNFORESEEN = 3
 _TTL = re.compile(r"\d+[smhd]?")
 _SUFFIXES = re.compile(r"(\.(parquet|parq|pq|csv|tsv|txt|gz|bz2|zst|snappy))+$", re.IGNORECASE)
 
@@ -32,22 +31,17 @@ class Unanswered(BuildError):
     code = 2
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
-
-
 def _ttl(text: str) -> str:
     if not _TTL.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 45s, 30m, 12h or 7d")
     return text
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="pillion init", description="Writes a project file and a configuration for Parquet or CSV "
-                     "files: one feature view for each PATH, its types inferred from all of the data.",
-                     epilog="With several paths, --view, --entity and --timestamp may be given once for all, or once "
-                            "for each, in the order of the paths.")
+def _parser() -> Parser:
+    parser = Parser(prog="pillion init", description="Writes a project file and a configuration for Parquet or CSV "
+                    "files: one feature view for each PATH, its types inferred from all of the data.",
+                    epilog="With several paths, --view, --entity and --timestamp may be given once for all, or once "
+                           "for each, in the order of the paths.")
     parser.add_argument("paths", metavar="PATH", nargs="+", help="a file, a folder of files, or a glob in quotes")
     parser.add_argument("--entity", metavar="COLUMN[,COLUMN]", action="append", default=[],
                         help="the columns of the key (default: asked on a terminal)")
@@ -155,7 +149,7 @@ def _plan(arguments: argparse.Namespace, err: Messages) -> write.Plan:
         files = f"{len(survey.files):,} file{'s' if len(survey.files) != 1 else ''}"
         note = (f"{path}: {survey.kind}, {files}, {survey.rows:,} row{'s' if survey.rows != 1 else ''}, "
                 f"{len(survey.columns):,} column{'s' if len(survey.columns) != 1 else ''}")
-        err.say(json.dumps({"note": note}) if arguments.json else note)
+        err.say(note)
         wanted = _nth(arguments.view, index)
         name = _view_name(path, taken) if wanted is None else choose.legal_name(wanted, taken)
         taken.add(name)
@@ -164,7 +158,7 @@ def _plan(arguments: argparse.Namespace, err: Messages) -> write.Plan:
             if arguments.ttl:
                 raise BadInput(f"{choose.no_time(survey)}; without one there is no age, so leave out --ttl")
             note = f"{choose.no_time(survey)}; so the view is static: of one key there is one row"
-            err.say(json.dumps({"note": note}) if arguments.json else note)
+            err.say(note)
         entities = _entities(survey, _nth(arguments.entity, index), timestamp, name, asker, err)
         view = write.ViewPlan(survey, name, entities, timestamp, choose.created_column(survey, timestamp),
                               arguments.ttl or "")
@@ -206,11 +200,6 @@ def _run(arguments: argparse.Namespace, err: Messages) -> None:
         _tell(plan, err)
 
 
-def _fail(arguments: argparse.Namespace, err: Messages, text: str, code: int) -> int:
-    err.say(json.dumps({"error": text, "exit_code": code}) if arguments.json else f"pillion init: {text}")
-    return code
-
-
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
@@ -220,19 +209,19 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
                          "paths; give it once for all, or once for each")
     if len(arguments.view) == 1 and len(arguments.paths) > 1:
         parser.error("--view: each path is a view of its own; give one name for each")
-    err = Messages(sys.stderr)
+    err = Messages(sys.stderr, arguments.json, "pillion init")
     try:
         _run(arguments, err)
     except BuildError as error:
-        return _fail(arguments, err, str(error), error.code)
+        return err.fail(str(error), error.code)
     except KeyboardInterrupt:
-        return _fail(arguments, err, "interrupted; nothing was written", EXIT_INTERRUPTED)
+        return err.fail("interrupted; nothing was written", EXIT_INTERRUPTED)
     except Exception as error:  # pylint: disable=broad-except; the last resort
         if os.environ.get("PILLION_TRACEBACK"):
             err.say(traceback.format_exc().rstrip())
-        return _fail(arguments, err, f"a fault of this program, {type(error).__name__}: "
-                     f"{' '.join(str(error).split())[:500] or 'without a text'}; please report it with what "
-                     "PILLION_TRACEBACK=1 prints", EXIT_UNFORESEEN)
+        return err.fail(f"a fault of this program, {type(error).__name__}: "
+                        f"{' '.join(str(error).split())[:500] or 'without a text'}; please report it with what "
+                        "PILLION_TRACEBACK=1 prints", IoFailure.code)
     return 0
 
 
