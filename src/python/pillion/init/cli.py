@@ -147,24 +147,22 @@ def _plan(arguments: argparse.Namespace, err: Messages) -> write.Plan:
     for index, path in enumerate(arguments.paths):
         survey = survey_path(path, Path.cwd(), temporary)
         files = f"{len(survey.files):,} file{'s' if len(survey.files) != 1 else ''}"
-        note = (f"{path}: {survey.kind}, {files}, {survey.rows:,} row{'s' if survey.rows != 1 else ''}, "
+        err.say(f"{path}: {survey.kind}, {files}, {survey.rows:,} row{'s' if survey.rows != 1 else ''}, "
                 f"{len(survey.columns):,} column{'s' if len(survey.columns) != 1 else ''}")
-        err.say(note)
         wanted = _nth(arguments.view, index)
         name = _view_name(path, taken) if wanted is None else choose.legal_name(wanted, taken)
         taken.add(name)
         timestamp = _timestamp(survey, _nth(arguments.timestamp, index), asker, err)
         if not timestamp:
-            if arguments.ttl:
-                raise BadInput(f"{choose.no_time(survey)}; without one there is no age, so leave out --ttl")
-            note = f"{choose.no_time(survey)}; so the view is static: of one key there is one row"
-            err.say(note)
+            err.say(f"{choose.no_time(survey)}; so the view is static: of one key there is one row")
         entities = _entities(survey, _nth(arguments.entity, index), timestamp, name, asker, err)
         view = write.ViewPlan(survey, name, entities, timestamp, choose.created_column(survey, timestamp),
-                              arguments.ttl or "")
+                              arguments.ttl if arguments.ttl and timestamp else "")
         view.created = None if view.created in entities else view.created
         view.name_columns()
         plan.views.append(view)
+    if arguments.ttl and not any(view.timestamp for view in plan.views):
+        raise BadInput("there is no column of times, so rows have no age: leave out --ttl")
     return plan
 
 
