@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { FLAG_BYTES = 64 };
+
 static void flag_problem(struct pil_text *problems, const char *flag, const char *text) {
     pil_text_format(problems, "--%s: %s\n", flag, text);
 }
@@ -65,6 +67,29 @@ static void flag_is_unknown(struct pil_text *problems, const char *flag, const c
     pil_text_deinit(&text);
 }
 
+/* The key of an option, as the YAML file has it, from its flag. */
+static const struct pil_config_option *option_of_flag(const char *flag, char ret_key[FLAG_BYTES]) {
+    snprintf(ret_key, FLAG_BYTES, "%s", flag);
+    for (char *c = ret_key; *c != '\0'; c++) {
+        *c = *c == '-' ? '_' : *c;
+    }
+    return pil_config_option_find(ret_key, strlen(ret_key));
+}
+
+static void value_is_missing(struct pil_text *problems, const char *flag) {
+    static const char *const others[] = {"config", "describe", "role", "role-fd", "ready-fd", "listen", "serve"};
+    char key[FLAG_BYTES];
+    bool is_known = option_of_flag(flag, key) != NULL;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        is_known = is_known || strcmp(flag, others[i]) == 0;
+    }
+    if (is_known) {
+        flag_problem(problems, flag, "needs a value");
+    } else {
+        flag_is_unknown(problems, flag, key);
+    }
+}
+
 static void read_value_flag(struct pil_command_line *line, struct pil_config *config, const char *flag,
                             const char *value, struct pil_text *problems) {
     struct pil_error error;
@@ -85,12 +110,8 @@ static void read_value_flag(struct pil_command_line *line, struct pil_config *co
             flag_problem(problems, flag, error.text);
         }
     } else {
-        char key[64];
-        snprintf(key, sizeof key, "%s", flag);
-        for (char *c = key; *c != '\0'; c++) {
-            *c = *c == '-' ? '_' : *c;
-        }
-        const struct pil_config_option *option = pil_config_option_find(key, strlen(key));
+        char key[FLAG_BYTES];
+        const struct pil_config_option *option = option_of_flag(flag, key);
         if (option == NULL) {
             flag_is_unknown(problems, flag, key);
         } else if (pil_config_option_set(config, option, value, &error) != PIL_STATUS_OK) {
@@ -110,7 +131,7 @@ static void read_flags(int argc, char **argv, bool config_only, struct pil_comma
             }
             continue;
         }
-        char flag[64];
+        char flag[FLAG_BYTES];
         const char *equals = strchr(argv[i], '=');
         size_t len = equals != NULL ? (size_t)(equals - argv[i]) - 2 : strlen(argv[i]) - 2;
         snprintf(flag, sizeof flag, "%.*s", (int)len, argv[i] + 2);
@@ -125,7 +146,7 @@ static void read_flags(int argc, char **argv, bool config_only, struct pil_comma
         const char *value = equals != NULL ? equals + 1 : i + 1 < argc ? argv[++i] : NULL;
         if (value == NULL) {
             if (!config_only) {
-                flag_problem(problems, flag, "needs a value");
+                value_is_missing(problems, flag);
             }
         } else if (!config_only || strcmp(flag, "config") == 0) {
             read_value_flag(line, config, flag, value, problems);
@@ -226,20 +247,19 @@ pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_l
     size_t problems_before = problems->len;
     pil_config_defaults(&config);
     read_flags(argc, argv, true, &line, &config, problems);
-    if (line.config_path != NULL) {
-        pil_config_read_yaml(&config, line.config_path, problems);
-    }
+    pil_status status =
+        line.config_path != NULL ? pil_config_read_yaml(&config, line.config_path, problems) : PIL_STATUS_OK;
     line = (struct pil_command_line){.ready_fd = -1, .role_fd = -1};
     read_flags(argc, argv, false, &line, &config, problems);
     bool runs = line.describe == NULL && line.role == NULL && !line.help && !line.version;
-    if (runs) {
+    if (runs && status == PIL_STATUS_OK) {
         take_store_of_environment(&config, problems);
         settle_auto(&config);
         check_whole(&config, problems);
     }
     *ret_line = line;
     if (problems->failed || problems->len > problems_before) {
-        return PIL_STATUS_INVALID;
+        return status != PIL_STATUS_OK ? status : PIL_STATUS_INVALID;
     }
     *ret_config = config;
     return PIL_STATUS_OK;

@@ -38,7 +38,7 @@ struct pil_command_line {
 /* Applies the defaults, then the file, then the flags, then resolves `auto` values from the machine and the cgroup, but
  * for the engine, which pil_config_choose_engine chooses.
  * Every mistake is one line of *problems: "file:line:column: what; what to do" or "--flag: what; what to do". INVALID:
- * there were mistakes, or memory for *problems was short, which has failed then. */
+ * there were mistakes, or memory for *problems was short, which has failed then. The error of reading the file. */
 pil_status pil_config_load(int argc, char **argv, struct pil_command_line *ret_line, struct pil_config *ret_config,
                            struct pil_text *problems) PIL_CHECKED;
 /* Returns false, with a line added to *problems, if clients may have all of the budget: no release would fit. */

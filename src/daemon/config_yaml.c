@@ -239,14 +239,15 @@ static void read_root(struct reader *reader, const struct pil_yaml_node *root) {
     }
 }
 
-void pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems) {
+pil_status pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems) {
     struct reader reader = {.config = config};
     struct pil_yaml_node root;
     struct pil_text text;
     struct pil_error error;
-    if (pil_sys_read_file(path, FILE_BYTES_MAX, &text, &error) != PIL_STATUS_OK) {
+    pil_status status = pil_sys_read_file(path, FILE_BYTES_MAX, &text, &error);
+    if (status != PIL_STATUS_OK) {
         pil_text_format(problems, "%s:1:1: %s; name a file that can be read\n", path, error.text);
-        return;
+        return status;
     }
     if (pil_yaml_parse(pil_text_bytes(&text), &root, &reader.problems) == PIL_STATUS_OK) {
         if (!pil_yaml_is_null(&root)) { /* an empty file has no options */
@@ -259,4 +260,5 @@ void pil_config_read_yaml(struct pil_config *config, const char *path, struct pi
     }
     pil_yaml_problems_deinit(&reader.problems);
     pil_text_deinit(&text);
+    return PIL_STATUS_OK;
 }

@@ -4,5 +4,6 @@
 
 #include "daemon/config.h"
 
-/* Applies the file to *config; adds a line to *problems for each mistake. */
-void pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems);
+/* Applies the file to *config; adds a line to *problems for each mistake. The error of reading the file, which is a
+ * line, too. */
+pil_status pil_config_read_yaml(struct pil_config *config, const char *path, struct pil_text *problems);

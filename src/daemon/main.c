@@ -90,10 +90,11 @@ int main(int argc, char **argv) {
     struct pil_command_line line;
     struct pil_text problems = {0};
     pil_sys_open_stdio();
-    if (pil_config_load(argc, argv, &line, &config, &problems) != PIL_STATUS_OK) {
+    pil_status status = pil_config_load(argc, argv, &line, &config, &problems);
+    if (status != PIL_STATUS_OK) {
         fprintf(stderr, "%s%s", pil_text_chars(&problems), problems.failed ? "\n" : "");
         pil_text_deinit(&problems);
-        return EXIT_PROBLEMS;
+        return status == PIL_STATUS_INVALID ? EXIT_PROBLEMS : EXIT_SYSTEM;
     }
     if (line.help) {
         return print(pil_config_usage);

@@ -136,3 +136,17 @@ def test_the_pages_have_the_keys_that_the_lists_take(folder):
         section = described("config").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         keys = re.findall(r"^\| (\w+) \| ", section, re.MULTILINE)[1:]
         assert known and (known[1] or known[2]).split(", ") == keys
+
+
+@pytest.mark.parametrize("arguments, code, says", [
+    (["--config", "/nowhere/p.yaml"], 3, "/nowhere/p.yaml:1:1: open /nowhere/p.yaml: No such file or directory"),
+    (["--config", "/proc/self/mem"], 3, "/proc/self/mem:1:1: "),
+    (["--check-confg"], 1, "--check-confg: no such flag; did you mean --check-config\n"),
+    (["--worker"], 1, "--worker: no such flag; did you mean --workers\n"),
+    (["--workers"], 1, "--workers: needs a value\n"),
+    (["--serve"], 1, "--serve: needs a value\n"),
+])
+def test_the_command_line_and_the_file(arguments: list[str], code: int, says: str) -> None:
+    done = harness.run([harness.program("pilliond"), *arguments], code=code)
+    assert done.stderr.startswith(says)
+    assert code == 1 or len(done.stderr.splitlines()) == 1  # of what the file lacks nothing is known
