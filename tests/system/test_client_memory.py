@@ -116,6 +116,24 @@ def test_a_client_that_pauses_within_a_request_is_not_cut(start):
     assert closed(daemon, "request_timeout") == 2
 
 
+@pytest.mark.long
+def test_a_client_that_pauses_for_a_minute_is_not_cut(start):
+    """As an event loop that is busy does, in the middle of writing and before it has read anything."""
+    daemon = start()
+    request, wanted = b"HGETALL driver_stats:1\r\n", row(daemon)
+    count = 20_000
+    with harness.connect(daemon.resp_unix) as sock:
+        sender = threading.Thread(target=sock.sendall, args=(request * count + request[:9],))
+        sender.start()
+        time.sleep(61)
+        for _ in range(count):
+            expect(sock, wanted)
+        sender.join()
+        time.sleep(61)
+        sock.sendall(request[9:])
+        expect(sock, wanted)
+
+
 def test_one_answer_over_the_limit_is_an_error_and_the_connection_stays(start):
     daemon = start("output_bytes=65536")
     with harness.connect(daemon.resp_unix) as sock:
