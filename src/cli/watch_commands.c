@@ -279,7 +279,9 @@ static void write_cell(const struct watch *watch, const struct row *row, size_t 
         }
         return;
     case 7:
-        if (row->view != NULL) {
+        if (json_is_true(json_object_get(row->view, "static"))) {
+            snprintf(ret_text, 64, "static");
+        } else if (row->view != NULL) {
             pil_page_age(pil_page_number(row->view, "newest_event_us"), pil_page_number(watch->status, "now_us"),
                          ret_text);
         }

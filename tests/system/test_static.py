@@ -169,6 +169,9 @@ def test_nothing_tells_an_age(daemon, store):
     assert daemon.view_status("users")["static"] is False and daemon.view_status("users")["newest_event_us"] > 0
     told = command("status", "--admin", daemon.admin).stdout.split("shop/users")[0]
     assert ", static, channel production" in told and "newest event" not in told
+    row = next(line for line in command("top", "--admin", daemon.admin, env={"COLUMNS": "200"}).stdout.splitlines()
+               if "shop/countries" in line or " countries " in line)
+    assert " static " in row and "never" not in row
     shown = store.pillion("inspect", "shop/countries@latest").stdout
     assert "; static\n" in shown and "1970" not in shown and "ttl" not in shown
     shown = json.loads(store.pillion("inspect", "shop/countries@latest", "--json").stdout)
