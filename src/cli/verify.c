@@ -164,6 +164,20 @@ static void check_unreferenced(struct inspection *inspection, const struct pil_s
     pil_shard_file_deinit(&file);
 }
 
+/* The project itself is checked where its document is visited. */
+static void check_applied(struct inspection *inspection, const char *name) {
+    char object[PIL_STORE_NAME_BYTES];
+    struct pil_error error = {0};
+    struct pil_store_tag tag;
+    uint64_t bytes;
+    pil_layout_project(name, object);
+    pil_status status = pil_store_stat(inspection->store, object, &bytes, &tag, &error);
+    if (status == PIL_STATUS_NOT_FOUND) {
+        status = pil_project_missing(inspection->store, name, &error);
+    }
+    found(inspection, status, &error);
+}
+
 static pil_status visit_object(void *context, const struct pil_store_object *object) {
     struct inspection *inspection = context;
     struct pil_layout_object parsed;
@@ -172,6 +186,7 @@ static pil_status visit_object(void *context, const struct pil_store_object *obj
     const struct use key = {.manifest = &wanted};
     switch (parsed.kind) {
     case PIL_LAYOUT_PROJECT: check_project(inspection, parsed.ref.project); break;
+    case PIL_LAYOUT_APPLIED: check_applied(inspection, parsed.ref.project); break;
     case PIL_LAYOUT_SHARD:
         if (bsearch(&key, inspection->uses, inspection->use_count, sizeof key, compare_uses) == NULL) {
             check_unreferenced(inspection, &parsed.shard, object->bytes);

@@ -45,7 +45,7 @@ static pil_status read_project(struct pil_job *job, struct pil_store *store, str
         pil_store_get_if_changed(store, name, PIL_PROJECT_BYTES_MAX, &job->project_tag, &content, error);
     if (status != PIL_STATUS_OK) {
         job->project_tag = (struct pil_store_tag){0}; /* the version before is news when it comes back */
-        return status;
+        return status == PIL_STATUS_NOT_FOUND ? pil_project_missing(store, job->view->project, error) : status;
     }
     job->project_tag = content.tag;
     if (!content.is_unchanged) {

@@ -50,6 +50,10 @@ void pil_layout_project(const char *project, char ret_name[PIL_STORE_NAME_BYTES]
     snprintf(ret_name, PIL_STORE_NAME_BYTES, PIL_LAYOUT_PROJECTS "%s.json", project);
 }
 
+void pil_layout_applied(const char *project, char ret_name[PIL_STORE_NAME_BYTES]) {
+    snprintf(ret_name, PIL_STORE_NAME_BYTES, "applied/%s.json", project);
+}
+
 void pil_layout_manifest(const struct pil_release_ref *ref, char ret_name[PIL_STORE_NAME_BYTES]) {
     snprintf(ret_name, PIL_STORE_NAME_BYTES, "views/%s/%s/releases/%s.json", ref->project, ref->view, ref->release);
 }
@@ -115,6 +119,10 @@ void pil_layout_parse(const char *name, struct pil_layout_object *ret_object) {
         object.kind = PIL_LAYOUT_PROJECT;
         memcpy(object.ref.project, segments[1], sizeof object.ref.project);
         pil_layout_project(object.ref.project, again);
+    } else if (count == 2 && strcmp(segments[0], "applied") == 0 && pil_release_name_ok(segments[1])) {
+        object.kind = PIL_LAYOUT_APPLIED;
+        memcpy(object.ref.project, segments[1], sizeof object.ref.project);
+        pil_layout_applied(object.ref.project, again);
     } else if (count == 2 && strcmp(segments[0], "leases") == 0) {
         parse_lease(segments[1], &object, again);
     } else if (count == 3 && pil_hex_decode(pil_bytes_from_text(segments[2]), object.shard.bytes, PIL_SHA256_BYTES)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Names of objects in a store, as schemas/store.md specifies them:
  *   projects/PROJECT.json                         the applied project; changed by compare-and-swap
+ *   applied/PROJECT.json                          the project was applied once; immutable
  *   views/PROJECT/VIEW/releases/RELEASE.json      manifest; immutable
  *   views/PROJECT/VIEW/channels/CHANNEL.json      pointer; changed by compare-and-swap
  *   shards/AB/ABCDEF….shard                       content-addressed; immutable; AB = first two hex digits of the id
@@ -28,6 +29,7 @@ bool pil_release_name_ok(const char *name);
 bool pil_release_id_ok(const char *text);
 
 void pil_layout_project(const char *project, char ret_name[PIL_STORE_NAME_BYTES]);
+void pil_layout_applied(const char *project, char ret_name[PIL_STORE_NAME_BYTES]);
 void pil_layout_manifest(const struct pil_release_ref *ref, char ret_name[PIL_STORE_NAME_BYTES]);
 void pil_layout_channel(const struct pil_release_ref *ref, const char *channel, char ret_name[PIL_STORE_NAME_BYTES]);
 void pil_layout_shard(const struct pil_sha256 *id, char ret_name[PIL_STORE_NAME_BYTES]);
@@ -45,6 +47,7 @@ void pil_layout_lease_name(pil_layout_lease kind, const char *id, char ret_name[
 typedef enum pil_layout_kind {
     PIL_LAYOUT_FOREIGN,
     PIL_LAYOUT_PROJECT,  /* ref.project */
+    PIL_LAYOUT_APPLIED,  /* ref.project */
     PIL_LAYOUT_MANIFEST, /* ref */
     PIL_LAYOUT_CHANNEL,  /* ref without release, channel */
     PIL_LAYOUT_SHARD,    /* shard */

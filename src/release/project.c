@@ -115,17 +115,41 @@ static pil_status applied_parse(struct applied *applied, const char *name, struc
     return PIL_STATUS_OK;
 }
 
+pil_status pil_project_missing(struct pil_store *store, const char *name, struct pil_error *ret_error) {
+    char object[PIL_STORE_NAME_BYTES];
+    struct pil_store_tag tag;
+    uint64_t bytes;
+    pil_layout_applied(name, object);
+    pil_status status = pil_store_stat(store, object, &bytes, &tag, ret_error);
+    if (status == PIL_STATUS_OK) {
+        pil_layout_project(name, object);
+        return pil_fail(ret_error, PIL_STATUS_CORRUPT, "%s is gone, and the project was applied; apply it again",
+                        object);
+    }
+    return status == PIL_STATUS_NOT_FOUND
+               ? pil_fail(ret_error, status, "project %s was not applied to %s", name, pil_store_url(store))
+               : status;
+}
+
+/* Says for ever that the project was applied once. */
+static pil_status put_applied(struct pil_store *store, const char *name, struct pil_error *error) {
+    char object[PIL_STORE_NAME_BYTES];
+    struct pil_text text;
+    pil_layout_applied(name, object);
+    PIL_TRY(pil_document_format(json_pack("{s:i}", "format", PIL_DOCUMENT_FORMAT), &text, error));
+    pil_status status = pil_store_put(store, object, pil_text_bytes(&text), pil_store_if_absent(), NULL, error);
+    pil_text_deinit(&text);
+    return status == PIL_STATUS_EXISTS ? PIL_STATUS_OK : status;
+}
+
+/* NOT_FOUND: there is no document, whatever the reason. */
 static pil_status applied_read(struct pil_store *store, const char *name, struct applied *ret_applied,
                                struct pil_error *error) {
     char object[PIL_STORE_NAME_BYTES];
     struct applied applied = {0};
     pil_layout_project(name, object);
-    pil_status status = pil_document_read(store, object, &applied.document, &applied.tag, error);
-    if (status == PIL_STATUS_NOT_FOUND) {
-        return pil_fail(error, status, "project %s was not applied to %s", name, pil_store_url(store));
-    }
-    PIL_TRY(status);
-    status = applied_parse(&applied, name, error);
+    PIL_TRY(pil_document_read(store, object, &applied.document, &applied.tag, error));
+    pil_status status = applied_parse(&applied, name, error);
     if (status != PIL_STATUS_OK) {
         applied_deinit(&applied);
         return pil_fail_in(error, status, "%s", object);
@@ -140,7 +164,10 @@ pil_status pil_project_read(struct pil_store *store, const char *name, struct pi
     if (!pil_release_name_ok(name)) {
         return pil_fail(ret_error, PIL_STATUS_INVALID, "'%.200s' cannot be the name of a project", name);
     }
-    PIL_TRY(applied_read(store, name, &applied, ret_error));
+    pil_status status = applied_read(store, name, &applied, ret_error);
+    if (status != PIL_STATUS_OK) {
+        return status == PIL_STATUS_NOT_FOUND ? pil_project_missing(store, name, ret_error) : status;
+    }
     *ret_project = applied.project;
     if (ret_sequence != NULL) {
         *ret_sequence = applied.sequence;
@@ -185,6 +212,7 @@ static pil_status publish_over(struct publishing *publishing, const struct appli
         return pil_fail(error, PIL_STATUS_NO_MEMORY, "no memory for a project");
     }
     if (before->project != NULL && json_equal(json, json_object_get(before->document, "project"))) {
+        status = put_applied(publishing->store, project->name, error); /* stores of before have none */
         goto out;
     }
     status = count_breaking(publishing, before->project, &published.breaking, error);
@@ -194,6 +222,9 @@ static pil_status publish_over(struct publishing *publishing, const struct appli
                      "project %s would break what is in use in %u ways; rename the view, promote releases that have "
                      "what is new first, or pass --force",
                      project->name, published.breaking);
+    }
+    if (status == PIL_STATUS_OK) {
+        status = put_applied(publishing->store, project->name, error);
     }
     if (status == PIL_STATUS_OK) {
         status = put_project(publishing->store, project, json, before, error);

@@ -17,6 +17,9 @@ struct pil_project_published {
     uint32_t breaking; /* incompatible changes of views in use, and features that releases in service lack */
 };
 
+/* Why a project has no document. NOT_FOUND: it was never applied to the store. CORRUPT: it was, and the document is
+ * gone: what it said of its views, for instance that they are regulated, is unknown. Errors of looking. Never OK. */
+pil_status pil_project_missing(struct pil_store *store, const char *name, struct pil_error *ret_error) PIL_CHECKED;
 /* Makes `project` the applied one. A view is in use if it has a channel. BUSY: views in use would change incompatibly,
  * or the release that a channel serves does not answer the project, and `force` is not set; *lines holds one line for
  * each (with `force`, too). CONFLICT: others keep changing the project. TOO_LARGE: nodes would not read it. A channel

@@ -191,7 +191,24 @@ def test_a_document_that_cannot_be_used_opens_nothing_and_stops_nothing(folder, 
 def test_where_no_project_was_ever_applied_nothing_is_regulated(folder, store, start_pilliond):
     store.make_release(rows=100)
     project_path(store).unlink()
+    (store.path / "applied" / project_path(store).name).unlink()
     start_pilliond(store, listen=serve_mapped(folder))
+    harness.wait_until("a grant", lambda: why_not_mapped(folder) == "")
+
+
+def test_a_project_that_is_gone_is_not_one_that_was_never_applied(folder, store, start_pilliond):
+    ref = store.make_release(rows=100)
+    document = project_path(store).read_text()
+    project_path(store).unlink()
+    daemon = start_pilliond(store, listen=serve_mapped(folder))
+    daemon.admin = f"unix:{folder}/admin.sock"
+    refused = harness.wait_until("it is said", lambda: daemon.view_status().get("project_refused"))
+    assert refused == "projects/rides.json is gone, and the project was applied; apply it again"
+    assert "it is regulated" in why_not_mapped(folder)
+    done = store.pillion("promote", ref, "--channel", "staging", code=4)
+    assert "projects/rides.json is gone, and the project was applied; apply it again" in done.stderr
+    assert "projects/rides.json is gone" in store.pillion("verify", store.url, code=1).stdout
+    replace(project_path(store), document)
     harness.wait_until("a grant", lambda: why_not_mapped(folder) == "")
 
 

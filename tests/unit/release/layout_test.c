@@ -67,6 +67,12 @@ static void names_are_parsed_back(void **state) {
     assert_int_equal(object.kind, PIL_LAYOUT_PROJECT);
     assert_string_equal(object.ref.project, "rides");
 
+    pil_layout_applied("rides", name);
+    assert_string_equal(name, "applied/rides.json");
+    pil_layout_parse(name, &object);
+    assert_int_equal(object.kind, PIL_LAYOUT_APPLIED);
+    assert_string_equal(object.ref.project, "rides");
+
     pil_layout_manifest(&ref, name);
     assert_string_equal(name, "views/rides/driver-stats_2/releases/0123456789abcdef.json");
     pil_layout_parse(name, &object);
@@ -110,6 +116,8 @@ static void other_names_are_foreign(void **state) {
         "projects/a.json.bak",
         "projects/1.json",
         "project/a.json",
+        "applied/a.json.bak",
+        "applied/1.json",
         "views/a/b/releases/0123456789abcde.json",
         "views/a/b/releases/0123456789ABCDEF.json",
         "views/a/b/c/d.json",

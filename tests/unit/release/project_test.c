@@ -190,6 +190,31 @@ static void a_damaged_project_is_named_and_kept(void **state) {
     assert_null(read);
 }
 
+static void a_project_that_is_gone_is_not_one_that_was_never_applied(void **state) {
+    struct pil_store *store = *state;
+    struct pil_project *read = NULL;
+    struct pil_channel channel;
+    struct pil_error error = {0};
+    struct pil_release_ref ref = fixture_release(store, 1);
+    struct pil_guard guard = pil_guard_of_project(false, &lines);
+    assert_int_equal(pil_project_missing(store, "rides", &error), PIL_STATUS_NOT_FOUND);
+    assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_store_remove(store, "projects/rides.json", pil_store_always(), NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_project_read(store, "rides", &read, NULL, &error), PIL_STATUS_CORRUPT);
+    assert_string_equal(error.text, "projects/rides.json is gone, and the project was applied; apply it again");
+    assert_int_equal(pil_channel_promote(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_CORRUPT);
+    guard.force = true;
+    assert_int_equal(pil_channel_promote(store, &ref, "staging", &guard, &channel, NULL), PIL_STATUS_OK);
+    assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
+    assert_int_equal(pil_project_read(store, "rides", &read, NULL, NULL), PIL_STATUS_OK);
+    pil_project_destroy(&read);
+    /* A store that an older program has written says it from the next `apply` on, if that changes nothing, too. */
+    assert_int_equal(pil_store_remove(store, "applied/rides.json", pil_store_always(), NULL), PIL_STATUS_OK);
+    assert_int_equal(publish(store, "rides", "rides", false, NULL), PIL_STATUS_OK);
+    assert_false(published.changed);
+    assert_int_equal(pil_project_missing(store, "rides", &error), PIL_STATUS_CORRUPT);
+}
+
 static void a_document_is_of_the_project_that_it_is_named_after(void **state) {
     struct pil_store *store = *state;
     struct pil_project *read = NULL;
@@ -210,6 +235,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_release_that_could_not_be_read_is_not_passed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(channels_keep_to_releases_that_answer_the_project, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_project_is_named_and_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_project_that_is_gone_is_not_one_that_was_never_applied, setup, teardown),
         cmocka_unit_test_setup_teardown(a_document_is_of_the_project_that_it_is_named_after, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
