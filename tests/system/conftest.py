@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -21,6 +22,10 @@ from build_project import Project
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: minutes; only with PIL_LONG=1 (tests/run.sh --long)")
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        # Programs would inherit it from nohup or a job in the background. A handler ends with exec; we ignore it on.
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

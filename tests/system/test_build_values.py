@@ -151,7 +151,8 @@ def test_the_table_of_values_holds(row: Row) -> None:
     for by in row.by:
         with tempfile.TemporaryDirectory(prefix="pil-") as folder:
             source = source_of(row, by, Path(folder))
-            view = View("v", source, [Column(name, name, Target.parse("string"), name) for name in ("x", "l")])
+            view = View("v", source, [Column(name, name, Target.parse("string"), name) for name in ("x", "l")],
+                        is_static=False)
             opened = open_source(view, Path(folder), 64 << 20, folder)
             try:
                 batch = next(iter(opened.chunks())).batch

@@ -445,7 +445,7 @@ TWO_KEYS = [{"name": "id", "type": "int64"}, {"name": "no", "type": "int64"}]
 RESP: dict[str, tuple[dict[str, Any], str, str]] = {
     "honest": ({}, "ok 7", "ok 7"),
     "no views": (told(description(views=[])), FORM, ""),
-    "no join keys": (told(description(join_keys=[])), FORM, ""),
+    "no join keys": (told(description(join_keys=[])), ASKED, ""),
     "17 join keys": (told(description(join_keys=TWO_KEYS * 9)), FORM, ""),
     "a join key without a name": (told(description(join_keys=[{"type": "int64"}])), FORM, ""),
     "no features": (told(description(0)), FORM, ""),
