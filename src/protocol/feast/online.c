@@ -8,6 +8,7 @@
 #include "schema/project.h"
 #include "server/lane.h"
 
+#include <stdalign.h>
 #include <stdio.h>
 
 enum {
@@ -141,16 +142,10 @@ struct pil_bytes pil_feast_view_name(const struct pil_feast_call *call, uint32_t
                              text);
 }
 
-struct pil_bytes pil_feast_column_name(const struct pil_feast_call *call, uint32_t i,
-                                       char text[PIL_FEAST_COLUMN_NAME_BYTES]) {
-    const struct pil_selection_feature *selected = &call->selection.features[i];
-    const struct pil_view *schema = pil_selection_schema(&call->selection, selected->slot);
-    const char *feature = schema->features[selected->feature].name;
+static struct pil_bytes full_name(const struct pil_feast_call *call, uint32_t slot, const char *feature,
+                                  char text[PIL_FEAST_COLUMN_NAME_BYTES]) {
     char in_project[PIL_SCOPE_NAME_BYTES];
-    if (!call->body.full_feature_names) {
-        return pil_bytes_from_text(feature);
-    }
-    struct pil_bytes view = pil_feast_view_name(call, selected->slot, in_project);
+    struct pil_bytes view = pil_feast_view_name(call, slot, in_project);
     struct pil_sink sink = pil_sink_fixed(text, PIL_FEAST_COLUMN_NAME_BYTES);
     pil_sink_write_bytes(&sink, view);
     pil_sink_write_text(&sink, "__");
@@ -159,40 +154,76 @@ struct pil_bytes pil_feast_column_name(const struct pil_feast_call *call, uint32
     return pil_bytes_from(text, (size_t)(sink.at - (uint8_t *)text));
 }
 
+struct pil_bytes pil_feast_column_name(const struct pil_feast_call *call, uint32_t i,
+                                       char text[PIL_FEAST_COLUMN_NAME_BYTES]) {
+    const struct pil_selection_feature *selected = &call->selection.features[i];
+    const char *feature = pil_selection_schema(&call->selection, selected->slot)->features[selected->feature].name;
+    return call->body.full_feature_names ? full_name(call, selected->slot, feature, text)
+                                         : pil_bytes_from_text(feature);
+}
+
 static bool collides(const struct pil_feast_call *call, uint32_t i, uint32_t k) {
     char one[PIL_FEAST_COLUMN_NAME_BYTES], other[PIL_FEAST_COLUMN_NAME_BYTES];
     return pil_bytes_equal(pil_feast_column_name(call, i, one), pil_feast_column_name(call, k, other));
 }
 
-/* No two columns of an answer have one name; Feast refuses such requests, too. Also full names can be equal: a__b of
- * view v is b of view v__a. Names go through a hash table with twice as many slots. */
-static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *call) {
-    struct pil_arena *arena = &turn->batch->arena;
-    size_t mark = pil_arena_mark(arena);
-    uint32_t slots = 2 * call->selection.feature_count, i = 0;
-    uint16_t *table = PIL_ARENA_NEW(arena, uint16_t, slots);
-    char text[PIL_FEAST_COLUMN_NAME_BYTES];
-    bool is_distinct = true;
-    if (table == NULL) {
-        call->request->refusal.reason = PIL_REFUSAL_ROOM;
-        return false;
+/* The first column whose feature another one has, too; feature_count: there is none. `seen`: a zero bit for each
+ * feature of the view. */
+static uint32_t find_repeated_feature(const struct pil_feast_call *call, uint64_t *seen) {
+    uint32_t i = 0;
+    for (; i < call->selection.feature_count; i++) {
+        uint32_t feature = call->selection.features[i].feature;
+        uint64_t bit = UINT64_C(1) << feature % 64;
+        if ((seen[feature / 64] & bit) != 0) {
+            break;
+        }
+        seen[feature / 64] |= bit;
     }
-    memset(table, 0, slots * sizeof table[0]);
-    for (; is_distinct && i < call->selection.feature_count; i++) {
+    return i;
+}
+
+/* The first column whose name another one has, too; feature_count: there is none. `table`: a hash table of zeros with
+ * twice as many slots as columns. */
+static uint32_t find_repeated_name(const struct pil_feast_call *call, uint16_t *table) {
+    uint32_t slots = 2 * call->selection.feature_count, i = 0;
+    char text[PIL_FEAST_COLUMN_NAME_BYTES];
+    for (; i < call->selection.feature_count; i++) {
         uint64_t slot = pil_hash_block(pil_feast_column_name(call, i, text)) % slots;
-        for (; table[slot] != 0 && is_distinct; slot = (slot + 1) % slots) {
-            is_distinct = !collides(call, i, table[slot] - 1u);
+        for (; table[slot] != 0; slot = (slot + 1) % slots) {
+            if (collides(call, i, table[slot] - 1u)) {
+                return i;
+            }
         }
         table[slot] = (uint16_t)(i + 1);
     }
+    return i;
+}
+
+/* No two columns of an answer have one name; Feast refuses such requests, too. Within a view, names are distinct where
+ * features are. Else full names can be equal, too: a__b of view v is b of view v__a. */
+static bool names_are_distinct(struct pil_turn *turn, struct pil_feast_call *call) {
+    struct pil_arena *arena = &turn->batch->arena;
+    size_t mark = pil_arena_mark(arena);
+    uint32_t count = call->selection.feature_count;
+    bool is_one_view = call->selection.view_count == 1;
+    size_t bytes = is_one_view ? (pil_selection_schema(&call->selection, 0)->feature_count + 63) / 64 * sizeof(uint64_t)
+                               : 2 * count * sizeof(uint16_t);
+    void *room = pil_arena_alloc(arena, bytes, alignof(uint64_t));
+    if (room == NULL) {
+        call->request->refusal.reason = PIL_REFUSAL_ROOM;
+        return false;
+    }
+    memset(room, 0, bytes);
+    uint32_t repeated = is_one_view ? find_repeated_feature(call, room) : find_repeated_name(call, room);
     pil_arena_rewind(arena, mark);
-    if (!is_distinct) {
+    if (repeated < count) {
+        char text[PIL_FEAST_COLUMN_NAME_BYTES];
         pil_feast_fail(turn, call,
                        call->body.full_feature_names ? PIL_FEAST_ERROR_NAME_COLLISION_FULL
                                                      : PIL_FEAST_ERROR_NAME_COLLISION,
-                       pil_feast_column_name(call, i - 1, text), (struct pil_bytes){0});
+                       pil_feast_column_name(call, repeated, text), (struct pil_bytes){0});
     }
-    return is_distinct;
+    return repeated == count;
 }
 
 /* The project that the request is for, by ?project= or by its body. */
