@@ -141,8 +141,32 @@ static void the_golden_answer_is_written_and_read(void **state) {
     assert_memory_equal(&decoded, &head, sizeof head);
 }
 
+/* Among `count` statuses, each value of the one at `at`. */
+static void check_each_value(size_t count, size_t at) {
+    uint8_t statuses[19];
+    assert_true(count <= sizeof statuses);
+    for (size_t i = 0; i < count; i++) {
+        statuses[i] = (uint8_t)(1 + i % 4);
+    }
+    for (unsigned value = 0; value <= UINT8_MAX; value++) {
+        statuses[at] = (uint8_t)value;
+        assert_int_equal(pil_tensor_are_statuses(statuses, count), value >= 1 && value <= 4);
+    }
+}
+
+static void every_byte_that_is_no_status_is_found(void **state) {
+    (void)state;
+    assert_true(pil_tensor_are_statuses(NULL, 0));
+    for (size_t count = 1; count <= 19; count++) {
+        for (size_t at = 0; at < count; at++) {
+            check_each_value(count, at);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_byte_that_is_no_status_is_found),
         cmocka_unit_test(the_head_has_these_bytes),
         cmocka_unit_test(answers_come_back_as_they_were),
         cmocka_unit_test(nothing_else_is_accepted),
