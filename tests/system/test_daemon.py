@@ -651,7 +651,7 @@ def test_every_mistake_of_a_configuration_is_told_at_once_in_the_order_of_the_fi
     config.write_text("serve: [\n")
     done = harness.run([harness.program("pilliond"), "--config", str(config), "--check-config"], code=1)
     assert f"{config}:2:1: " in done.stderr
-    done = harness.run([harness.program("pilliond"), "--config", str(folder), "--check-config"], code=1)
+    done = harness.run([harness.program("pilliond"), "--config", str(folder), "--check-config"], code=3)
     assert f"{folder}:1:1: " in done.stderr
 
 
