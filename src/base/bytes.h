@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
+/* For large variables on the request path, which the build would otherwise clear (-ftrivial-auto-var-init): all that is
+ * read of them is written before. */
+#define PIL_UNINITIALIZED __attribute__((uninitialized))
+
 /* A borrowed span: the function that returns it owns the memory. `data` may be NULL when `len` is 0. */
 struct pil_bytes {
     const uint8_t *data;

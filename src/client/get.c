@@ -10,9 +10,6 @@
 #include <limits.h>
 #include <time.h>
 
-/* For large buffers of the hot path, which the build would otherwise zero (-ftrivial-auto-var-init). */
-#define UNINITIALIZED __attribute__((uninitialized))
-
 enum { BLOCKS = 4, KEY_ROOM_BYTES = 1024, LONG_KEY_ROOM_BYTES = PIL_KEY_BYTES_MAX };
 
 /* A coarse clock, with ticks of some milliseconds, is precise enough for ages. */
@@ -75,7 +72,7 @@ static pillion_result end_block(struct pil_call *call, struct pil_block *block, 
 static __attribute__((noinline)) pillion_result put_long_key(struct pil_call *call, struct pil_block *block,
                                                              int64_t now_us, struct view_sum *sum,
                                                              struct pillion_error *error) {
-    uint8_t bytes[LONG_KEY_ROOM_BYTES] UNINITIALIZED;
+    uint8_t bytes[LONG_KEY_ROOM_BYTES] PIL_UNINITIALIZED;
     struct pil_keys keys = {.compiled = call->compiled, .slot = block->slot, .given = call->keys, .error = error};
     struct pil_key_room room = {.data = bytes, .bytes = sizeof bytes};
     pillion_result result = pil_keys_fill(&keys, block->first, 1, room, block->lookups, &block->count);
@@ -108,7 +105,7 @@ static pillion_result advance(struct pil_call *call, struct pipeline *pipeline, 
 
 static pillion_result read_view(struct pil_call *call, uint32_t slot, int64_t now_us, struct view_sum *sum,
                                 struct pillion_error *error) {
-    struct pipeline pipeline UNINITIALIZED;
+    struct pipeline pipeline PIL_UNINITIALIZED;
     pipeline.hashed = pipeline.fetched = pipeline.ended = 0;
     struct pil_keys keys = {.compiled = call->compiled, .slot = slot, .given = call->keys, .error = error};
     size_t count = call->keys->count, next = 0;

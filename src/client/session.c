@@ -17,9 +17,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* For large buffers, which the build would otherwise zero (-ftrivial-auto-var-init). */
-#define UNINITIALIZED __attribute__((uninitialized))
-
 /* Code that takes over the descriptors sets fd_count to 0; the others are closed. */
 struct packet {
     struct pil_mapped_message message;
@@ -529,7 +526,7 @@ static pil_status receive(int fd, struct packet *packet, struct pil_error *error
 }
 
 static void receive_all(struct pillion_client *client) {
-    struct packet packet UNINITIALIZED;
+    struct packet packet PIL_UNINITIALIZED;
     struct pil_error error = {{0}};
     pil_status status = PIL_STATUS_OK;
     while (status == PIL_STATUS_OK && client->session.state != PIL_SESSION_CLOSED) {

@@ -127,8 +127,8 @@ static bool pause_writing(void *context) {
 static bool write_answer(struct pil_turn *turn, struct pil_request *request) {
     struct pil_connection *connection = request->connection;
     struct writing writing = {turn->lane, connection, request->is_later ? 0 : PATIENCE_BYTES};
-    struct pil_output_sink sink;
-    struct counts counts;
+    struct pil_output_sink sink PIL_UNINITIALIZED;
+    struct counts counts PIL_UNINITIALIZED;
     save_counts(turn, request, &counts);
     turn->scope.readable = connection->readable;
     pil_output_begin(&sink, &connection->output, &turn->worker->chunks, &connection->use,

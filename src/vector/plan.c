@@ -331,7 +331,7 @@ void pil_vector_plan_destroy(struct pil_vector_plan **plan_pointer) {
 pil_status pil_vector_key_encode(const struct pil_vector_plan *plan, uint32_t slot, const struct pil_key_part *parts,
                                  uint8_t *buffer, size_t buffer_bytes, size_t *ret_len, uint32_t *ret_join_key) {
     const struct pil_vector_view *view = &plan->views[slot];
-    struct pil_key_part own[PIL_ENTITIES_MAX];
+    struct pil_key_part own[PIL_ENTITIES_MAX] PIL_UNINITIALIZED;
     uint32_t entity = 0;
     for (uint32_t e = 0; e < view->view->entity_count; e++) {
         own[e] = parts[view->key_parts[e]];

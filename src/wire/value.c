@@ -257,7 +257,7 @@ void pil_value_put_resp(struct pil_sink *sink, struct pil_type type, struct pil_
 }
 
 static void put_array_bulk(struct pil_sink *sink, struct pil_type type, struct pil_bytes raw) {
-    struct pil_sink_measure measure;
+    struct pil_sink_measure measure PIL_UNINITIALIZED;
     pil_sink_measure_begin(&measure);
     put_array(&measure.sink, type, raw, STYLE_RESP_LIST);
     size_t len = (size_t)pil_sink_measured(&measure);

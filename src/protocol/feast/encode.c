@@ -217,7 +217,7 @@ void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, st
     const struct pil_feast_call *call = request->body;
     struct pil_feast_encoder encoder = {.sink = sink};
     const struct pil_feast_request *feast = &call->body;
-    struct view_rows rows[PIL_SETTINGS_VIEWS_MAX];
+    struct view_rows rows[PIL_SETTINGS_VIEWS_MAX] PIL_UNINITIALIZED;
     size_t mark = pil_arena_mark(&turn->batch->arena);
     for (uint32_t slot = 0; slot < call->selection.view_count; slot++) {
         rows[slot] = make_rows(turn, call, &call->selection.views[slot]);
@@ -241,13 +241,14 @@ void pil_feast_online_put(struct pil_turn *turn, struct pil_request *request, st
             pil_feast_put_name(&encoder, pil_bytes_from_text(entity->join_key));
         }
     }
-    char name[PIL_FEAST_COLUMN_NAME_BYTES]; /* one for all: the compiler clears it */
     for (uint32_t i = 0; i < call->selection.feature_count; i++) {
+        char name[PIL_FEAST_COLUMN_NAME_BYTES] PIL_UNINITIALIZED;
         pil_feast_put_name(&encoder, pil_feast_column_name(call, i, name));
     }
     if (feast->include_view_metadata) {
         pil_feast_put_views(&encoder);
         for (uint32_t slot = 0; slot < call->selection.view_count; slot++) {
+            char name[PIL_SCOPE_NAME_BYTES] PIL_UNINITIALIZED;
             pil_feast_put_view(&encoder, pil_feast_view_name(call, slot, name));
         }
     }

@@ -56,7 +56,7 @@ static void fail_limit(struct pil_turn *turn, struct pil_feast_call *call, const
 
 static bool select_feature(struct pil_turn *turn, struct pil_feast_call *call, struct pil_bytes view,
                            struct pil_bytes feature) {
-    char full[PIL_SCOPE_NAME_BYTES];
+    char full[PIL_SCOPE_NAME_BYTES] PIL_UNINITIALIZED;
     view = pil_scope_name_in(call->project, view, full);
     pil_status status = pil_selection_add(&turn->scope, &call->selection, view, feature);
     if (status == PIL_STATUS_OK) {
@@ -144,7 +144,7 @@ struct pil_bytes pil_feast_view_name(const struct pil_feast_call *call, uint32_t
 
 static struct pil_bytes full_name(const struct pil_feast_call *call, uint32_t slot, const char *feature,
                                   char text[PIL_FEAST_COLUMN_NAME_BYTES]) {
-    char in_project[PIL_SCOPE_NAME_BYTES];
+    char in_project[PIL_SCOPE_NAME_BYTES] PIL_UNINITIALIZED;
     struct pil_bytes view = pil_feast_view_name(call, slot, in_project);
     struct pil_sink sink = pil_sink_fixed(text, PIL_FEAST_COLUMN_NAME_BYTES);
     pil_sink_write_bytes(&sink, view);
@@ -163,7 +163,7 @@ struct pil_bytes pil_feast_column_name(const struct pil_feast_call *call, uint32
 }
 
 static bool collides(const struct pil_feast_call *call, uint32_t i, uint32_t k) {
-    char one[PIL_FEAST_COLUMN_NAME_BYTES], other[PIL_FEAST_COLUMN_NAME_BYTES];
+    char one[PIL_FEAST_COLUMN_NAME_BYTES] PIL_UNINITIALIZED, other[PIL_FEAST_COLUMN_NAME_BYTES] PIL_UNINITIALIZED;
     return pil_bytes_equal(pil_feast_column_name(call, i, one), pil_feast_column_name(call, k, other));
 }
 
@@ -380,7 +380,7 @@ static void reject_key(struct pil_turn *turn, struct pil_feast_call *call, const
 static bool encode_key(struct pil_turn *turn, struct pil_feast_call *call, const struct view_keys *keys, uint32_t row,
                        struct pil_bytes *ret_key) {
     const struct pil_view *schema = keys->view->serving->chain.view;
-    struct pil_key_part parts[KEY_PARTS_MAX];
+    struct pil_key_part parts[KEY_PARTS_MAX] PIL_UNINITIALIZED;
     size_t room = 16, len = 0;
     uint32_t bad = 0;
     for (uint32_t e = 0; e < schema->entity_count; e++) {

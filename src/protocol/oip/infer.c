@@ -70,7 +70,7 @@ struct keys {
 static bool add_row(struct pil_turn *turn, struct pil_oip_call *call, const struct keys *keys, uint32_t slot,
                     uint32_t row) {
     const struct pil_vector_plan *plan = pil_oip_plan(call);
-    struct pil_key_part parts[PIL_VECTOR_KEYS_MAX];
+    struct pil_key_part parts[PIL_VECTOR_KEYS_MAX] PIL_UNINITIALIZED;
     struct pil_bytes encoded;
     uint32_t bad = 0;
     for (uint32_t key = 0; key < plan->join_key_count; key++) {

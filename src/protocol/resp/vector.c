@@ -42,7 +42,7 @@ static bool split(struct pil_turn *turn, struct pil_redis_call *call, uint32_t r
     }
     for (uint32_t i = 0; i < count; i++) {
         uint8_t *buffer = pil_arena_alloc(&turn->batch->arena, text.len, 1);
-        parts[i].kind = PIL_KEY_PART_TEXT;
+        parts[i] = (struct pil_key_part){.kind = PIL_KEY_PART_TEXT};
         if (is_last || buffer == NULL ||
             pil_view_key_text_next(&text, buffer, text.len, &parts[i].text, &is_last) != PIL_STATUS_OK) {
             return fail_parts(turn, call, row);
@@ -98,7 +98,7 @@ static void prepare_texts(struct pil_turn *turn, struct pil_redis_call *call, pi
     }
     for (uint32_t slot = 0; slot < pil_tensor_plan(&call->rows)->view_count; slot++) {
         for (uint32_t row = 0; row < call->rows.row_count; row++) {
-            struct pil_key_part parts[PIL_VECTOR_KEYS_MAX];
+            struct pil_key_part parts[PIL_VECTOR_KEYS_MAX] PIL_UNINITIALIZED;
             if (!split(turn, call, row, call->args[2 + row], parts) || !add_parts(turn, call, slot, row, parts)) {
                 return;
             }
@@ -118,7 +118,7 @@ static bool add_packed_row(struct pil_turn *turn, struct pil_redis_call *call, u
     if (is_plain(plan, slot)) {
         return add_lookup(turn, call, slot, pil_bytes_from(from, 8));
     }
-    struct pil_key_part parts[PIL_VECTOR_KEYS_MAX];
+    struct pil_key_part parts[PIL_VECTOR_KEYS_MAX] PIL_UNINITIALIZED;
     for (uint32_t i = 0; i < plan->join_key_count; i++) {
         parts[i] = (struct pil_key_part){.kind = PIL_KEY_PART_INT, .integer = pil_load_i64(from + (size_t)i * 8)};
     }
