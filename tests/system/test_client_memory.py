@@ -151,25 +151,28 @@ def test_one_answer_over_the_limit_is_an_error_and_the_connection_stays(start):
     assert closed(daemon, "output_bytes") == closed(daemon, "output_bytes", "feast") == 0
 
 
+# Connections that owe are closed after a second (ADR 37): a hog opens others.
 HOG = """
 import socket, sys, time
-address, count = sys.argv[1], int(sys.argv[2])
-socks = []
-for _ in range(count):
+REQUESTS = b"HGETALL driver_stats:1\\r\\n" * 200
+def connected():
     sock = socket.socket(socket.AF_UNIX)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.connect(address)
+    sock.connect(sys.argv[1])
     sock.setblocking(False)
-    socks.append(sock)
+    return sock
+socks = [connected() for _ in range(int(sys.argv[2]))]
+unsent = [REQUESTS] * len(socks)
 print("hogging", flush=True)
-while socks:
-    for sock in list(socks):
+while True:
+    for i, sock in enumerate(socks):
         try:
-            sock.send(b"HGETALL driver_stats:1\\r\\n" * 200)
+            unsent[i] = unsent[i][sock.send(unsent[i]):] or REQUESTS
         except BlockingIOError:
             pass
         except OSError:
-            socks.remove(sock)
+            sock.close()
+            socks[i], unsent[i] = connected(), REQUESTS
     time.sleep(0.001)
 """
 
@@ -192,29 +195,21 @@ def hogs() -> Iterator[Callable[[harness.Pilliond, int], subprocess.Popen[str]]]
         hog.communicate()
 
 
-def crowd(start, hogs) -> None:
-    daemon = start("client_memory=16M", "output_stall=1h")
+def test_who_takes_all_harms_nobody_else(start, hogs):
+    daemon = start("client_memory=32M", "output_stall=1h")
     wanted = row(daemon)
-    started = [hogs(daemon, 40) for _ in range(3)]
-    harness.wait_until("the hogs have filled their share", lambda: daemon.metrics()[MEMORY] > 10 << 20)
+    started = [hogs(daemon, 10) for _ in range(3)]
+    # Of one user they hold two thirds of seven eighths at most: 18.7 MiB (src/server/account.h).
+    harness.wait_until("the hogs have filled their share", lambda: daemon.metrics()[MEMORY] > 16 << 20)
     for address in (daemon.resp_unix, daemon.resp_tcp):
         for _ in range(50):
             with harness.connect(address) as sock:
                 sock.sendall(b"HGETALL driver_stats:1\r\n" * 20)
                 expect(sock, wanted * 20)
     assert daemon.online_features({"id": [1]}, ["driver_stats:f0"]).status == 200
-    assert all(hog.poll() is None for hog in started)  # they still do, and each has a connection left
+    assert all(hog.poll() is None for hog in started)
     samples = daemon.metrics()
-    assert samples[MEMORY] <= samples["pillion_client_memory_limit_bytes"] == 16 << 20
-
-
-def test_who_takes_all_harms_nobody_else(start, hogs):
-    """Once in two attempts: on a machine that is busy with other things, the hogs do not always get to their shares
-    within the deadline, and now and then the others are refused while they do."""
-    try:
-        crowd(start, hogs)
-    except AssertionError:
-        crowd(start, hogs)
+    assert samples[MEMORY] <= samples["pillion_client_memory_limit_bytes"] == 32 << 20
 
 
 def test_an_incomplete_request_without_memory_is_refused_in_words(start):
