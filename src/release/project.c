@@ -202,7 +202,7 @@ static pil_status put_project(struct pil_store *store, const struct pil_project 
     return status;
 }
 
-/* Writes nothing if the store has the same project. */
+/* Writes no document if the store has the same project. */
 static pil_status publish_over(struct publishing *publishing, const struct applied *before, struct pil_error *error) {
     const struct pil_project *project = publishing->project;
     struct pil_project_published published = {.sequence = before->sequence};

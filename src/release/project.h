@@ -13,7 +13,7 @@ enum {
 
 struct pil_project_published {
     uint64_t sequence; /* of the version that is in the store now */
-    bool changed;      /* false: the store had the same project, and nothing was written */
+    bool changed;      /* false: the store had the same project, and its document was not written */
     uint32_t breaking; /* incompatible changes of views in use, and features that releases in service lack */
 };
 

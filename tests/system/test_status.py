@@ -11,26 +11,15 @@ import sys
 from pathlib import Path
 from typing import Callable
 
+import cli
 import harness
 import pytest
 from cli import pillion
 
 NOBODY = "0123456789abcdef"
 VIEW = 'view="rides/driver_stats"'
-PROJECT = """\
-project: rides
-entities:
-  - {name: driver, join_key: driver_id, type: int64}
-feature_views:
-  - name: driver_stats
-    entities: [driver]
-    ttl: 7d
-    source: {type: csv, path: rows.csv, timestamp_field: event_timestamp}
-    features:
-      - {name: f0, type: float32}
-feature_services:
-  - {name: eta, features: ["driver_stats:f0"]}
-"""
+PROJECT = cli.PROJECT.replace('type: parquet, path: "data/*.parquet"', "type: csv, path: rows.csv").replace(
+    "      - {name: f1, type: float32}\n", "")
 
 
 def build(store: harness.Store, folder: Path, days: list[int], project: str = PROJECT) -> str:
