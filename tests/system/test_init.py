@@ -329,7 +329,9 @@ def broken(folder: Path) -> dict[str, tuple[str, str]]:
         "header.csv": ("header.csv", "has no rows"), "short.csv": ("short.csv, line 3", "has 1 field where the header"),
         "quote.csv": ("quote.csv", "quote"), "torn.parquet": ("torn.parquet", "cannot be read"),
         "sheet.csv": ("sheet.csv", "a ZIP archive"), "both": ("both", "there are Parquet and CSV files"),
-        "none": ("none", "no "), "nowhere.csv": ("nowhere.csv", "no such file"), "s3://b/a.csv": ("s3:", "is a URL"),
+        "none": ("none", "none: there is no Parquet and no CSV file in this folder; name a file, a folder"),
+        "nowhere.csv": ("nowhere.csv", "there is no such file; name a file, a folder, or a glob in quotes"),
+        "s3://b/a.csv": ("s3:", "is a URL"),
     }
 
 

@@ -25,6 +25,10 @@ class BadInput(BuildError):
     """The data or the project file must be corrected."""
 
 
+class NoFiles(BadInput):
+    """A path names no file of the kind that is read."""
+
+
 class IoFailure(BuildError):
     """A disk, network or permission problem."""
     code = 3

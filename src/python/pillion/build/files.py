@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
-from pillion.build.errors import BadInput
+from pillion.build.errors import BadInput, NoFiles
 from pillion.build.project import View
 from pillion.build.source import Source, failure
 from pillion.build.terminal import printable
@@ -213,7 +213,7 @@ def find_files(pattern: str, kind: str, folder: Path) -> tuple[list[Path], list[
         raise BadInput(f"{pattern}: {form.replace('KIND', kind).replace('PATH', pattern)}")
     what = f"no {_WORDS[kind]} file in this folder" if os.path.isdir(path) else "no such file"
     others = f"; {passed_over(pattern, kind, passed, len(passed))}" if passed else ""
-    raise BadInput(f"{pattern}: {what} (paths are relative to {folder}){others}; fix source.path or write the data")
+    raise NoFiles(f"{pattern}: {what} (paths are relative to {folder}){others}; fix source.path or write the data")
 
 
 def passed_over(pattern: str, kind: str, names: Sequence[str], count: int) -> str:

@@ -16,7 +16,7 @@ from pillion.build.check import Target
 from pillion.build.csv_dialect import DELIMITERS, Dialect
 from pillion.build.csv_lines import read_header
 from pillion.build.csv_source import CsvSource
-from pillion.build.errors import BadInput
+from pillion.build.errors import BadInput, NoFiles
 from pillion.build.files import find_files
 from pillion.build.parquet_source import ParquetSource
 from pillion.build.project import Column, View
@@ -77,7 +77,11 @@ def _kind_of(path: str, folder: Path) -> tuple[str, list[Path]]:
     if found or not refused:
         raise BadInput(f"{printable(path)}: there are Parquet and CSV files; name one kind, as in "
                        f"'{printable(path.rstrip('/'))}/*.csv'")
-    raise BadInput(str(refused[0]).replace("mend source.path or write the data", "name a file, a folder or a glob"))
+    for error in refused:
+        if not isinstance(error, NoFiles):
+            raise error
+    what = "there is no Parquet and no CSV file in this folder" if (folder / path).is_dir() else "there is no such file"
+    raise BadInput(f"{printable(path)}: {what}; name a file, a folder, or a glob in quotes")
 
 
 def _shared(names_of: list[tuple[Path, list[str]]], survey: Survey) -> list[str]:
