@@ -83,7 +83,7 @@ static pil_status fail_channel(struct choice *choice, const char *name, struct p
                     choice->catalog.channel_count > 0 ? "" : "; promote a release to it first");
 }
 
-/* The hint for a word that is not among the names; "" if it is. */
+/* Whether the word is not among the names; then *room is a hint, "" if none is near. */
 static bool hint(const char *word, const char *const *names, uint32_t count, struct pil_text *room) {
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(names[i], word) == 0) {

@@ -489,9 +489,8 @@ static PyMethodDef core_methods[] = {
     {"project_json", project_json, METH_VARARGS,
      "project_json(path): the project file as JSON; Error lists all its mistakes."},
     {"check_store", check_store, METH_VARARGS,
-     "check_store(url, view, channel): whether a release of PROJECT/VIEW, and the channel unless it is \"\", can be "
-     "put "
-     "into the store; makes nothing."},
+     "check_store(url, view, channel): whether a release of PROJECT/VIEW can be put into the store, and the channel "
+     "unless it is \"\"; makes nothing."},
     {"check_channel", check_channel, METH_VARARGS, "check_channel(name): whether a channel can have that name."},
     {"promote", promote, METH_VARARGS, "promote(url, release, channel): points the channel to a release of the store."},
     {NULL, NULL, 0, NULL},
