@@ -12,6 +12,11 @@
 
 enum { NAMES_MAX = 1024 };
 
+struct names {
+    const char *items[NAMES_MAX];
+    uint32_t count;
+};
+
 int pil_reference_store(const struct pil_invocation *invocation, struct pil_store **ret_store) {
     struct pil_error error = {0};
     if (!pil_invocation_has(invocation, PIL_OPTION_STORE)) {
@@ -83,40 +88,47 @@ static pil_status fail_channel(struct choice *choice, const char *name, struct p
                     choice->catalog.channel_count > 0 ? "" : "; promote a release to it first");
 }
 
+/* Adds a name of a sorted list, in which it stands once for each release. */
+static void add_name(struct names *names, const char *name) {
+    bool is_new = names->count == 0 || strcmp(names->items[names->count - 1], name) != 0;
+    if (is_new && names->count < NAMES_MAX) {
+        names->items[names->count++] = name;
+    }
+}
+
 /* Whether the word is not among the names; then *room is a hint, "" if none is near. */
-static bool hint(const char *word, const char *const *names, uint32_t count, struct pil_text *room) {
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcmp(names[i], word) == 0) {
+static bool hint(const char *word, const struct names *names, struct pil_text *room) {
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (strcmp(names->items[i], word) == 0) {
             return false;
         }
     }
-    pil_report_hint(word, names, count, room);
+    pil_report_hint(word, names->items, names->count, room);
     return true;
 }
 
 const char *pil_reference_hint(struct pil_store *store, const struct pil_release_ref *ref, const char *channel,
                                struct pil_text *room) {
     struct pil_catalog all;
-    const char *names[3][NAMES_MAX]; /* of projects, of views, of channels */
-    uint32_t projects = 0, views = 0, channels = 0;
+    struct names projects = {0}, views = {0}, channels = {0};
     pil_text_clear(room);
     if (pil_catalog_read(store, "", "", &all, NULL) != PIL_STATUS_OK) {
         return "";
     }
-    for (size_t i = 0; i < all.release_count && projects < NAMES_MAX; i++) {
-        names[0][projects++] = all.releases[i].ref.project;
+    for (size_t i = 0; i < all.release_count; i++) {
+        add_name(&projects, all.releases[i].ref.project);
         if (strcmp(all.releases[i].ref.project, ref->project) == 0) {
-            names[1][views++] = all.releases[i].ref.view;
+            add_name(&views, all.releases[i].ref.view);
         }
     }
-    for (size_t i = 0; i < all.channel_count && channels < NAMES_MAX; i++) {
+    for (size_t i = 0; i < all.channel_count; i++) {
         if (pil_catalog_same_view(&all.channels[i].ref, ref)) {
-            names[2][channels++] = all.channels[i].channel.name;
+            add_name(&channels, all.channels[i].channel.name);
         }
     }
-    if (!hint(ref->project, names[0], projects, room) && ref->view[0] != '\0' &&
-        !hint(ref->view, names[1], views, room) && channel != NULL) {
-        hint(channel, names[2], channels, room);
+    if (!hint(ref->project, &projects, room) && ref->view[0] != '\0' && !hint(ref->view, &views, room) &&
+        channel != NULL) {
+        hint(channel, &channels, room);
     }
     pil_catalog_deinit(&all);
     return pil_report_text(room);

@@ -41,6 +41,16 @@ def test_a_mistyped_name_of_a_store_is_an_error_with_a_hint(
     assert done.stderr.endswith(f"; did you mean {meant}?\n") and done.stdout == ""
 
 
+def test_a_view_with_many_releases_does_not_hide_the_others(store: harness.Store) -> None:
+    store.make_release()
+    many = store.path / "views/ride/driver_stats/releases"
+    many.mkdir(parents=True)
+    for number in range(1100):
+        (many / f"{number:016x}.json").touch()
+    done = store.pillion("promote", "rides/driver_statz@latest", *IN_STORE, code=1)
+    assert done.stderr.endswith("; did you mean driver_stats?\n")
+
+
 @pytest.mark.parametrize("name, meant", [("rides/diver_stats", "driver_stats"), ("ridez", "rides")])
 def test_a_list_that_is_empty_hints(store: harness.Store, name: str, meant: str) -> None:
     store.make_release()
